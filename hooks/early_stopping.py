@@ -1,0 +1,128 @@
+"""Ends a run whose metric gets no better."""
+
+import math
+
+import tensorflow as tf
+
+from hooks.monitor import Monitor
+from loop import Hook, Loop, Moment
+
+
+class EarlyStopping(Hook):
+    """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
+
+    A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step. The rules
+    are those of Keras' callback of this name, except that values are compared in double precision, NaN is never the
+    best, and a `baseline` that is not beaten in time ends the run. What it has seen is saved: a resumed run goes on
+    counting, and one that was ended so ends again at once.
+
+    Args:
+        monitor: The metric.
+        mode: "min" or "max"; required, and never guessed.
+        patience: Checks in a row without improvement after which to stop; 0 and 1 both stop at the first.
+        min_delta: By how much a value has to be better than the best one to count.
+        relative: Whether `min_delta` is a fraction of the best value's size.
+        baseline: A value that has to be beaten before an improvement counts.
+        start_from_epoch: Checks in epochs before this one, counted from 0, are ignored.
+        target: Stop as soon as the metric is as good as this.
+        divergence: Stop as soon as the metric is worse than this, or not finite.
+        restore_best: What to put back to its values at the best check when the run ends: "weights" for models, layers
+            and modules, "state" for all that was given to the loop. Training that goes on does so from the last step
+            nevertheless. Costs a copy of these variables at each improvement, and its place in checkpoints.
+        name: The name of the hook.
+
+    Raises:
+        ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        *,
+        mode: str | None = None,
+        patience: int = 0,
+        min_delta: float = 0.0,
+        relative: bool = False,
+        baseline: float | None = None,
+        start_from_epoch: int = 0,
+        target: float | None = None,
+        divergence: float | None = None,
+        restore_best: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self._monitor = Monitor(f"EarlyStopping({monitor!r})", monitor, mode, min_delta=min_delta, relative=relative)
+        for argument, count in {"patience": patience, "start_from_epoch": start_from_epoch}.items():
+            if count < 0:
+                raise ValueError(f"EarlyStopping({argument}=...) must be zero or positive. Received: {count!r}.")
+        if restore_best not in (None, "weights", "state"):
+            raise ValueError(
+                f"EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: {restore_best!r}."
+            )
+        self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
+        self._target, self._divergence, self._restore_best = target, divergence, restore_best
+        self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
+        self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
+        self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
+        self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")
+        self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
+        # Serialised, because nobody knows the shapes before the model is built, and state has to be there by then.
+        self.copies = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="copies")
+        self._aside: list[tf.Tensor] = []  # the values of the last step, while the best ones are in their place
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._monitor.attach(loop)
+        kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
+        self._kept = tuple(kept.values())
+        for variable, value in zip(self._kept, self._aside, strict=True) if self._aside else ():
+            variable.assign(value)
+        self._aside = []
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._stop_if_over(moment)
+
+    def on_eval_end(self, moment: Moment) -> None:
+        self._check(moment, moment.epoch)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self._check(moment, moment.epoch - 1)
+
+    def on_run_end(self, moment: Moment) -> None:
+        copies = self.copies.numpy()
+        if moment.error is None and self._kept and len(copies) == len(self._kept):
+            self._aside = [variable.read_value() for variable in self._kept]
+            for variable, copy in zip(self._kept, copies, strict=True):
+                variable.assign(tf.io.parse_tensor(copy, variable.dtype))
+
+    def _check(self, moment: Moment, epoch: int) -> None:
+        value = self._monitor.value(moment)
+        if value is None or epoch < self._start_from_epoch:
+            return
+        self.checks.assign_add(1)
+        self.last.assign(value)
+        self.wait.assign_add(1)
+        best = float(self.best)
+        if self._monitor.better(value, None if math.isnan(best) else best):
+            self.best.assign(value)
+            self.best_step.assign(moment.step)
+            if self._restore_best:
+                self.copies.assign([tf.io.serialize_tensor(variable) for variable in self._kept])
+            if self._baseline is None or self._monitor.better(value, self._baseline):
+                self.wait.assign(0)
+        self._stop_if_over(moment)
+
+    def _stop_if_over(self, moment: Moment) -> None:
+        """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
+        name, last, wait = self._monitor.name, float(self.last), int(self.wait)
+        if not int(self.checks):
+            return
+        if self._target is not None and self._at_least(last, self._target):
+            moment.stop(f"{name} = {last:.6g} has reached the target of {self._target:.6g}")
+        elif self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
+            moment.stop(f"{name} = {last:.6g} has diverged beyond {self._divergence:.6g}")
+        elif wait >= self._patience:
+            best = f"{float(self.best):.6g} at step {int(self.best_step)}"
+            moment.stop(f"{name} has not improved on {best} in {wait} checks")
+
+    def _at_least(self, value: float, as_good_as: float) -> bool:
+        return value <= as_good_as if self._monitor.mode == "min" else value >= as_good_as

@@ -1,0 +1,86 @@
+"""Ends a run in good order when the process is asked to go."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+from loop import Hook, Loop, Moment
+
+log = logging.getLogger("exactloop")
+
+
+class Preemption(Hook):
+    """On SIGTERM or SIGINT, stops after the step in progress; Checkpoint then saves, and the process exits.
+
+    Python calls signal handlers only between its own instructions, so not while a compiled chunk runs. A thread that
+    reads `signal.set_wakeup_fd` hears of them at once and makes the chunk return after the step in progress. A second
+    SIGINT raises `KeyboardInterrupt`. Handlers that were set before are called too, and put back when the run ends.
+
+    Outside the main thread, where Python allows no handlers, this hook does nothing.
+
+    Args:
+        signals: The signals to hear.
+        exit: Whether to end the process with status 128 + the signal's number (143, 130) once the run has ended, or to
+            let `run()` return, with the signal's name as `RunResult.reason`.
+        name: The name of the hook.
+    """
+
+    def __init__(
+        self,
+        signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+        *,
+        exit: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self._signals, self._exit = tuple(signals), exit
+        self._installed = False
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._loop = loop
+        self._heard: list[int] = []  # by the listener
+        self._handled: list[int] = []  # by the handler
+        if threading.current_thread() is not threading.main_thread():
+            log.warning("Preemption hears no signals: this run is not in the main thread.")
+            return
+        self._read, write = os.pipe()
+        os.set_blocking(write, False)
+        self._previous_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self._write = write
+        self._previous: dict[int, signal._HANDLER] = {
+            number: signal.signal(number, self._handle) for number in self._signals
+        }
+        self._listener = threading.Thread(target=self._listen, daemon=True, name="preemption")
+        self._listener.start()
+        self._installed = True
+
+    def on_run_end(self, moment: Moment) -> None:
+        if self._installed:
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._previous_fd)
+            os.close(self._write)  # ends the listener
+            self._listener.join()
+            os.close(self._read)
+            self._installed = False
+        if self._heard and self._exit and moment.error is None:
+            raise SystemExit(128 + self._heard[0])
+
+    def _listen(self) -> None:
+        while numbers := os.read(self._read, 64):
+            for number in numbers:
+                if number in self._signals:
+                    self._heard.append(number)
+                    self._loop.stop(signal.Signals(number).name)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._handled.append(number)
+        previous = self._previous[number]
+        if callable(previous) and previous is not signal.default_int_handler:
+            previous(number, frame)
+        # During a chunk, two signals are one call of this handler; between chunks, the listener may be a moment behind.
+        if max(self._heard.count(signal.SIGINT), self._handled.count(signal.SIGINT)) > 1:
+            raise KeyboardInterrupt

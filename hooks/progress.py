@@ -1,0 +1,82 @@
+"""How far a run is, on a terminal or in a log."""
+
+import rich.console
+import rich.progress
+
+from loop import Every, Hook, Loop, Moment, Trigger
+
+
+class Progress(Hook):
+    """Shows a bar with rate, time left and the latest values on a terminal, and plain lines elsewhere.
+
+    Args:
+        every: When to bring it up to date: by default each half second on a terminal, each half minute elsewhere.
+        console: Where to write; standard error by default.
+        name: The name of the hook.
+    """
+
+    def __init__(
+        self, every: Trigger | None = None, *, console: rich.console.Console | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self._console = console or rich.console.Console(stderr=True)
+        self.every = every or Every(seconds=0.5 if self._console.is_terminal else 30.0)
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("epoch {task.fields[epoch]}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[rate]}"),
+            rich.progress.TimeRemainingColumn(),
+            rich.progress.TextColumn("{task.fields[values]}"),
+            console=self._console,
+            auto_refresh=False,  # no thread of its own beside the compiled loop
+            disable=not self._console.is_terminal,
+        )
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._loop = loop
+        self._task: rich.progress.TaskID | None = None
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._total = self._loop.total_steps
+        self._began, self._first = self._bar.get_time(), moment.step
+        if moment.resumed:
+            self._console.print(f"Going on from step {moment.step}, epoch {moment.epoch + 1}.", highlight=False)
+        self._task = self._bar.add_task("", total=self._total, epoch="", rate="", values="")
+        self._bar.start()
+        self._show(moment)
+
+    def on_step_end(self, moment: Moment) -> None:
+        if self._console.is_terminal:
+            self._show(moment)
+        else:
+            self._line(f"step {moment.step}", moment)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self._line(f"epoch {moment.epoch}, step {moment.step}", moment)
+
+    def on_run_end(self, moment: Moment) -> None:
+        if self._task is not None:
+            self._show(moment)
+            self._bar.stop()
+            self._bar.remove_task(self._task)
+
+    def _show(self, moment: Moment) -> None:
+        if self._task is not None:
+            values = self._values(moment)
+            fields = {"epoch": str(moment.epoch + 1), "rate": self._rate(moment)} | (
+                {"values": values} if values else {}
+            )
+            self._bar.update(self._task, completed=moment.step, refresh=True, **fields)  # type: ignore[arg-type]
+
+    def _values(self, moment: Moment) -> str:
+        return "  ".join(f"{name} {value:.4g}" for name, value in moment.logs.items())
+
+    def _rate(self, moment: Moment) -> str:
+        seconds = self._bar.get_time() - self._began
+        return f"{(moment.step - self._first) / seconds:.1f} steps/s" if seconds > 0 else ""
+
+    def _line(self, where: str, moment: Moment) -> None:
+        of = f" of {self._total}" if self._total else ""
+        line = f"{where}{of}  {self._values(moment)}  ({self._rate(moment)})"
+        self._console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""Scalars for TensorBoard, each step once, whatever happens to the run."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+from loop import Every, Hook, Loop, Moment, Trigger
+
+
+class TensorBoard(Hook):
+    """Writes the values of train steps, epoch means and evaluations to event files.
+
+    Under `directory` there is a run `train` with the values after the steps of `every` (`loss`) and the epoch means
+    (`epoch_loss`), and a run for each evaluation, such as `val`, with its results under the names without the prefix
+    (`loss`), so that the curves come to lie in one chart. All have the true number of train steps. What was written is
+    in the file before the state of that step can be saved; points after a restored step are cut out of the files.
+
+    Args:
+        directory: Point TensorBoard here: `tensorboard --logdir <directory>`.
+        every: The steps after which train values are written.
+        name: The name of the hook.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], every: Trigger = Every(steps=100), *, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.every = every
+        self._directory = Path(os.path.abspath(directory))
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
+        self._runs: dict[str, EventFile] = {}
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
+
+    def on_step_end(self, moment: Moment) -> None:
+        self._runs["train"].write(moment.step, moment.logs)
+
+    def on_eval_end(self, moment: Moment) -> None:
+        for run, names in self._evaluations.items():
+            self._runs[run].write(moment.step, {name.removeprefix(f"{run}_"): moment.logs[name] for name in names})
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self._runs["train"].write(moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names})
+
+    def on_run_end(self, moment: Moment) -> None:
+        for file in self._runs.values():
+            file.close()
+
+
+class EventFile:
+    """One session's event file of one run.
+
+    Args:
+        directory: The run's directory. In the files that are there, what comes after `step` is cut away.
+        step: The step from which the session goes on.
+    """
+
+    def __init__(self, directory: Path, step: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        files = sorted(directory.glob("events.out.tfevents.*"))
+        for file in files:
+            _cut(file, step)
+        # Readers take the files in the order of their names, so a clock that was set back must not matter.
+        latest = max((int(file.name.split(".")[3]) for file in files), default=0)
+        stamp = max(int(time.time()), latest + 1)
+        path = directory / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
+        self._writer = tf.io.TFRecordWriter(str(path))
+        self._put(tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        # A server that has read the old points already drops those from this step on.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self._put(tf.compat.v1.Event(wall_time=time.time(), step=step + 1, session_log=start))
+        self._writer.flush()
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes scalars; they are in the file when this returns."""
+        summary = tf.compat.v1.Summary()
+        for tag, value in sorted(values.items()):
+            summary.value.add(tag=tag, simple_value=value)
+        self._put(tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _put(self, event: tf.compat.v1.Event) -> None:
+        self._writer.write(event.SerializeToString())
+
+
+def _cut(path: Path, step: int) -> None:
+    """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill."""
+    kept, whole = [], True
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            if event.step <= step or event.HasField("session_log"):
+                kept.append(record)
+            else:
+                whole = False
+    except tf.errors.DataLossError:
+        whole = False
+    if not whole:
+        temporary = path.with_name(f".{path.name}.tmp")
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for record in kept:
+                writer.write(record)
+        temporary.replace(path)

@@ -1,0 +1,32 @@
+"""A compiled GradientTape training loop with lifecycle events and exact resume."""
+
+from loop.data import ArrayData
+from loop.evaluation import Evaluation
+from loop.events import Event, Moment
+from loop.hook import Hook
+from loop.loop import Loop, RunResult
+from loop.registry import HookRegistry
+from loop.state import TrainingState
+from loop.steps import Step, supervised
+from loop.stream import StreamData
+from loop.triggers import NEVER, At, Every, Halt, Trigger
+
+__all__ = [
+    "NEVER",
+    "ArrayData",
+    "At",
+    "Evaluation",
+    "Event",
+    "Every",
+    "Halt",
+    "Hook",
+    "HookRegistry",
+    "Loop",
+    "Moment",
+    "RunResult",
+    "Step",
+    "StreamData",
+    "TrainingState",
+    "Trigger",
+    "supervised",
+]

@@ -1,0 +1,122 @@
+"""The compiled loop: many steps in one call, the same graph whatever their number."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from loop.data import Data, Nest
+from loop.steps import Step, Trace
+
+LONGEST = 10_000  # steps in one call, which bounds the memory of what is recorded; the call costs nothing against them
+
+
+class Means(tf.Module):
+    """Means of values, weighted by the number of examples in each batch, and summed step by step in float64."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(name="means")
+        self.names = names
+        self.sums = tf.Variable(tf.zeros([len(names)], tf.float64), trainable=False, name="sums")
+        self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
+
+    def reset(self) -> None:
+        self.sums.assign(tf.zeros_like(self.sums))
+        self.weight.assign(0.0)
+
+    def result(self) -> dict[str, float]:
+        """Returns the means so far; nothing before the first step."""
+        weight = float(self.weight)
+        return dict(zip(self.names, (self.sums.numpy() / weight).tolist(), strict=True)) if weight else {}
+
+
+class Ran(NamedTuple):
+    """What one call of the compiled loop did.
+
+    Attributes:
+        steps: How many steps were run: int32 `[]`.
+        more: Whether the data, as far as it knows, goes on: bool `[]`.
+        ahead: What the data hands on to the next call.
+        values: float32 `[steps, names]`, a row for each step, a column for each name, sorted.
+        results: The results of the metrics after the last step: float32 `[]` by name.
+    """
+
+    steps: tf.Tensor
+    more: tf.Tensor
+    ahead: Nest
+    values: tf.Tensor
+    results: dict[str, tf.Tensor]
+
+    def columns(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Returns the values by name: float32 `[steps]`."""
+        return dict(zip(names, self.values.numpy().T, strict=True))
+
+    def logs(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Returns the values of the last step, and the running results of the metrics."""
+        last = dict(zip(names, self.values[-1].numpy().tolist(), strict=True))  # sync: waits for the chunk
+        return last | {name: float(result) for name, result in self.results.items()}
+
+
+class Chunk:
+    """Runs up to a given number of steps in one call of one `tf.function`.
+
+    It returns early when the data ends or `halt` is raised, but not before the first step, so that it always gets on.
+
+    Args:
+        step: The step to run.
+        trace: Its trace.
+        data: Where the batches come from.
+        counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
+            index of the batch in the pass.
+        means: Collects the means of the values.
+        halt: A bool variable that any thread may raise.
+    """
+
+    def __init__(
+        self, step: Step, trace: Trace, data: Data, counters: list[tf.Variable], means: Means, halt: tf.Variable
+    ) -> None:
+        names = trace.names
+
+        def run(source: Nest, ahead: Nest, count: tf.Tensor) -> Ran:
+            done = tf.constant(0)
+            sums, weight = means.sums.read_value(), means.weight.read_value()
+            rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(names)])
+            while done < count and (done == 0 or not halt) and data.more(ahead):
+                batch = data.batch(source, ahead, counters[0])
+                # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
+                with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                    before = len(tf.compat.v1.get_default_graph().get_operations())
+                    values = step(batch)
+                    effects = tf.compat.v1.get_default_graph().get_operations()[before:]
+                row = tf.stack([tf.cast(values[name], tf.float32) for name in names])
+                with tf.control_dependencies([row, *(op for op in effects if op.op_def.is_stateful)]):
+                    counted = [counter.assign_add(1) for counter in counters]
+                with tf.control_dependencies(counted):
+                    ahead = data.advance(source, ahead)
+                size = tf.cast(examples(batch), tf.float64)
+                sums, weight = sums + tf.cast(row, tf.float64) * size, weight + size
+                rows = rows.write(done, row)
+                done += 1
+            means.sums.assign(sums)
+            means.weight.assign(weight)
+            results = {name: tf.cast(metric.result(), tf.float32) for name, metric in step.metrics.items()}
+            return Ran(done, data.more(ahead), ahead, rows.stack()[:done], results)
+
+        self.function = tf.function(run)
+        self.function.get_concrete_function(*data.feed_spec(), tf.TensorSpec([], tf.int32))
+
+    def __call__(self, data: Data, count: int) -> Ran:
+        """Runs at most `count` steps, at least one if there is data."""
+        ran = self.function(data.source, data.ahead, tf.constant(min(count, LONGEST)))
+        data.ahead = ran.ahead
+        return ran
+
+
+def examples(batch: Nest) -> tf.Tensor:
+    """Returns the leading dimension of a batch's first tensor, int64 `[]`; 1 if that is a scalar."""
+    first = tf.nest.flatten(batch)[0]
+    if isinstance(first, tf.RaggedTensor):
+        return first.nrows(tf.int64)
+    if isinstance(first, tf.SparseTensor):
+        return first.dense_shape[0]
+    return tf.shape(first, tf.int64)[0] if first.shape.rank != 0 else tf.constant(1, tf.int64)

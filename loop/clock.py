@@ -1,0 +1,52 @@
+"""Training time, and the alarm that makes the compiled loop halt when a time has come."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+class Clock(tf.Module):
+    """Counts the seconds of training over all the runs that a training was cut into.
+
+    Args:
+        ring: Called from a thread of its own at the time that was set.
+    """
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        super().__init__(name="clock")
+        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
+        self._ring = ring
+        self._started: float | None = None
+        self._alarm: threading.Timer | None = None
+        self._alarm_at: float | None = None
+
+    def start(self) -> None:
+        """Goes on from what `seconds` says."""
+        self._before, self._started = float(self.seconds), time.monotonic()
+
+    def now(self) -> float:
+        """Returns the training time, in seconds."""
+        return float(self.seconds) if self._started is None else self._before + time.monotonic() - self._started
+
+    def mark(self) -> None:
+        """Writes the time into the state."""
+        self.seconds.assign(self.now())
+
+    def set_alarm(self, at: float | None) -> None:
+        """Rings once at that training time, instead of any time set before; None: not at all."""
+        if at != self._alarm_at or (self._alarm is not None and not self._alarm.is_alive()):
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm, self._alarm_at = None, at
+            if at is not None:
+                self._alarm = threading.Timer(max(0.0, at - self.now()), self._ring)
+                self._alarm.daemon = True
+                self._alarm.start()
+
+    def stop(self) -> None:
+        """Stands still until the next `start`."""
+        self.set_alarm(None)
+        self.mark()
+        self._started = None

@@ -1,0 +1,159 @@
+"""Where batches come from: what the loop asks of any source, and arrays that live in the graph."""
+
+import random
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
+
+import tensorflow as tf
+
+from loop.position import Place
+
+Nest: TypeAlias = tf.types.experimental.TensorLike  # and tuples, lists and mappings of them, as in tf.nest
+Trackable: Any = tf.__internal__.tracking.Trackable  # the base class of what a checkpoint can save
+
+
+class Data(Protocol):
+    """A source of batches, one pass after the other, that can be found again at any place.
+
+    A pass is a pair of nests that the compiled loop is called with: `source`, which does not change, and `ahead`, which
+    the loop hands on from step to step. Saving it as a `Trackable` saves what `notes` cannot hold.
+    """
+
+    element_spec: Nest
+    steps_per_epoch: int | None  # None: nobody knows before the last batch
+    source: Nest
+    ahead: Nest
+
+    def open(self, epoch: int) -> None:
+        """Begins the pass over `epoch`, from 0. Raises `ValueError` if it has no batch."""
+        ...
+
+    def close(self) -> None:
+        """Ends a pass that is complete."""
+        ...
+
+    def notes(self) -> dict[str, int]:
+        """Returns what `seek` has to know besides the place."""
+        ...
+
+    def seek(self, place: Place, notes: Mapping[str, int]) -> None:
+        """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Returns what has to be the same when a run is resumed, in JSON values."""
+        ...
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        """Returns the type specs of `(source, ahead)`."""
+        ...
+
+    # What follows is traced into the compiled loop.
+
+    def more(self, ahead: Nest) -> tf.Tensor:
+        """Returns whether there is another batch: bool, shape `[]`."""
+        ...
+
+    def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        """Returns the batch of step `index` of the epoch, from 0: int64, shape `[]`."""
+        ...
+
+    def advance(self, source: Nest, ahead: Nest) -> Nest:
+        """Returns the next `ahead`."""
+        ...
+
+
+class ArrayData(Trackable):
+    """Arrays that live in the graph: a batch is a gather, so there is no input pipeline to wait for, or to save.
+
+    Epoch e visits the rows in the order of a permutation that depends on (seed, e) alone, step s of it starts at row
+    `s * batch_size` of that order, and so going back to any step costs the same as starting.
+
+    Args:
+        arrays: A nest of arrays or tensors of equal first dimension n. They are put on the default device once.
+        batch_size: Rows in a batch.
+        seed: Any 64-bit integer. If None, one is drawn from Python's `random`, and saved with each checkpoint.
+        shuffle: Whether to permute the rows in each epoch.
+        drop_remainder: Whether to leave out the last batch of an epoch if it is smaller.
+
+    Raises:
+        ValueError: If there are no rows, or the arrays differ in how many they have, or no batch can be made.
+    """
+
+    def __init__(
+        self,
+        arrays: Nest,
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        shuffle: bool = True,
+        drop_remainder: bool = False,
+    ) -> None:
+        self._arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
+        shapes = [array.shape for array in tf.nest.flatten(self._arrays)]
+        rows = {shape[0] if shape.rank else -1 for shape in shapes}
+        if len(rows) != 1 or -1 in rows:
+            raise ValueError(f"ArrayData needs arrays of equal first dimension. Received shapes: {shapes}.")
+        self._rows: int = rows.pop()
+        if self._rows == 0:
+            raise ValueError(f"ArrayData needs at least one row. Received empty arrays of shapes: {shapes}.")
+        if batch_size < 1 or (drop_remainder and batch_size > self._rows):
+            raise ValueError(
+                f"ArrayData needs 1 <= batch_size, and at most the {self._rows} rows there are with "
+                f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}."
+            )
+        self._batch_size, self._given_seed, self._shuffle = batch_size, seed, shuffle
+        self._seed = random.getrandbits(63) if seed is None else seed
+        self._even = drop_remainder or self._rows % batch_size == 0
+        self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
+        size = batch_size if self._even else None
+        self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
+        self.source: Nest = ()
+        self.ahead: Nest = ()
+
+    def open(self, epoch: int) -> None:
+        order = tf.range(self._rows)
+        if self._shuffle:
+            # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
+            order = tf.random.experimental.stateless_shuffle(order, seed=[self._seed, epoch], alg="philox")
+        # As [steps, batch], one row is one gather; the last row is filled up, and cut to size when it is read.
+        total = self.steps_per_epoch * self._batch_size
+        padded = tf.pad(order[:total], [[0, max(0, total - self._rows)]])
+        self.source = tf.reshape(padded, [self.steps_per_epoch, self._batch_size])
+
+    def close(self) -> None:
+        pass  # The next `open` replaces the permutation.
+
+    def notes(self) -> dict[str, int]:
+        return {"seed": self._seed}
+
+    def seek(self, place: Place, notes: Mapping[str, int]) -> None:
+        self._seed = notes["seed"]
+        self.open(place.epoch)
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "kind": "ArrayData",
+            "rows": self._rows,
+            "batch_size": self._batch_size,
+            "seed": self._given_seed,
+            "shuffle": self._shuffle,
+            "steps_per_epoch": self.steps_per_epoch,
+            "element_spec": str(self.element_spec),
+        }
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        return tf.TensorSpec([self.steps_per_epoch, self._batch_size], tf.int32), ()
+
+    def more(self, ahead: Nest) -> tf.Tensor:
+        return tf.constant(True)
+
+    def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        rows = source[index]
+        if not self._even:
+            left = self._rows - index * self._batch_size
+            rows = rows[: tf.minimum(left, self._batch_size)]
+        return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
+
+    def advance(self, source: Nest, ahead: Nest) -> Nest:
+        return ahead

@@ -1,0 +1,104 @@
+"""Evaluation: one compiled pass over a data set."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from loop.chunk import LONGEST, Chunk, Means
+from loop.data import ArrayData, Data, Nest
+from loop.steps import Step, Trace, Values, as_step
+from loop.stream import StreamData
+
+
+class Evaluation(tf.Module):
+    """What to evaluate, and on which data. Results are logged as `<name>_<value>`, such as `val_loss`.
+
+    Each evaluation reads the data from the beginning.
+
+    Args:
+        eval_step: A `Step` or a function from a batch to `{name: scalar}`. Must not update what is trained.
+        data: A `tf.data.Dataset`, `ArrayData` or `StreamData`.
+        name: The prefix of the results.
+        steps: The largest number of batches to read; None: all.
+
+    Raises:
+        ValueError: If `steps` is not positive.
+    """
+
+    def __init__(
+        self,
+        eval_step: Step | Callable[[Nest], Values],
+        data: tf.data.Dataset | ArrayData | StreamData,
+        *,
+        name: str = "val",
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if steps is not None and steps < 1:
+            raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
+        if steps is not None and isinstance(data, tf.data.Dataset):
+            data = data.take(steps)
+        self.step = as_step(eval_step)
+        self.data: Data = as_data(data)
+        self._limit = steps
+        self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
+        self.times = tf.Variable(0, dtype=tf.int64, trainable=False, name="times")
+
+    def build(self, halt: tf.Variable) -> Trace:
+        """Traces the step and the compiled pass; called before a state is restored."""
+        trace = Trace(self.step, self.data.element_spec)
+        self.names = tuple(f"{self.name}_{name}" for name in trace.logged)
+        self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
+        self.means = Means(trace.names)
+        self._chunk = Chunk(self.step, trace, self.data, [self.index], self.means, halt)
+        return trace
+
+    def run(self, abandon: Callable[[], bool]) -> bool:
+        """Evaluates once. Returns False, with nothing to show for it, if `abandon` said so after some call."""
+        self.data.open(0)
+        self.index.assign(0)
+        self.means.reset()
+        for metric in self.step.metrics.values():
+            metric.reset_state()
+        limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
+        left, more = min(limits, default=LONGEST), True
+        while more and left:
+            ran = self._chunk(self.data, left)
+            if abandon():
+                self.data.close()
+                return False
+            more = bool(ran.more)  # sync: waits for the chunk
+            left = min(limits) - int(self.index) if limits else LONGEST
+        self.data.close()
+        results = self.means.result() | {name: float(result) for name, result in ran.results.items()}
+        self.latest.assign(np.array([results[name] for name in sorted(results)]))
+        self.times.assign_add(1)
+        return True
+
+    def results(self) -> dict[str, float]:
+        """Returns the results of the latest evaluation by name; empty before the first."""
+        return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if int(self.times) else {}
+
+
+def as_data(data: tf.data.Dataset | ArrayData | StreamData, steps_per_epoch: int | None = None) -> Data:
+    """Returns a bare dataset as `StreamData`, and the others as they are.
+
+    Raises:
+        TypeError: If it is something else, with what to wrap it in.
+        ValueError: If `steps_per_epoch` comes with data that has its own.
+    """
+    if isinstance(data, ArrayData | StreamData):
+        if steps_per_epoch is not None:
+            raise ValueError(
+                f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
+                "which decides it itself: StreamData(dataset, steps_per_epoch=...)."
+            )
+        return data
+    if isinstance(data, tf.data.Dataset):
+        return StreamData(data, steps_per_epoch=steps_per_epoch)
+    raise TypeError(
+        f"Data must be a tf.data.Dataset, ArrayData or StreamData. Received: {type(data).__name__}. Arrays go into "
+        "ArrayData((x, y), batch_size=...), a function epoch -> dataset into StreamData(function), "
+        "a generator into tf.data.Dataset.from_generator."
+    )

@@ -1,0 +1,52 @@
+"""What happens in a run, and what a hook is told about it."""
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+class Event(enum.StrEnum):
+    """The points of a run at which hooks are called, in the order in which they occur.
+
+    The value of each is the second half of the method that receives it: `STEP_END` calls `on_step_end`.
+    """
+
+    SETUP = "setup"
+    RUN_BEGIN = "run_begin"
+    EPOCH_BEGIN = "epoch_begin"
+    STEP_END = "step_end"
+    EVAL_BEGIN = "eval_begin"
+    EVAL_END = "eval_end"
+    EPOCH_END = "epoch_end"
+    SETTLED = "settled"
+    RUN_END = "run_end"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the run stands when an event is sent.
+
+    Attributes:
+        event: The event itself.
+        step: Train steps completed since the very first start, 1 after the first one.
+        epoch: Epochs completed: 0 throughout the first epoch, 1 at the first `EPOCH_END`.
+        step_in_epoch: Train steps completed in the current epoch; 0 at `EPOCH_END`, when the next one is up.
+        logs: Name to value. `STEP_END`: the values at this step, and the running results of the train metrics.
+            `EVAL_END`: the results of that evaluation. `EPOCH_END`: epoch means and the latest evaluation.
+            `SETTLED`: all of these that belong to this step. Empty for the others.
+        resumed: Whether this run went on from a restored state.
+        last: Whether the run ends after this event round, for whatever reason. Certain at `SETTLED`; a hook may
+            still ask for the end after an earlier event of the round.
+        error: The exception that ends the run; `RUN_END` only.
+        stop: Asks the loop to end after this event round. The reason is required and ends up in `RunResult.reason`.
+    """
+
+    event: Event
+    step: int
+    epoch: int
+    step_in_epoch: int
+    logs: Mapping[str, float]
+    resumed: bool
+    last: bool
+    error: BaseException | None
+    stop: Callable[[str], None]

@@ -1,0 +1,82 @@
+"""The base class of all hooks."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from loop.events import Event, Moment
+from loop.triggers import NEVER, Trigger
+
+if TYPE_CHECKING:
+    from loop.loop import Loop
+
+
+class Hook(tf.Module):
+    """Something that wants to know, or to change, how a run goes. Override the methods you need.
+
+    State: a `tf.Variable` set on the hook is saved with every checkpoint and restored before `on_run_begin`.
+    Anything else set on the hook is not.
+
+    Attributes:
+        name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
+        every: The steps after which `on_step_end` is called. It filters that method only.
+
+    Raises:
+        TypeError: When a class defines an `on_...` method that no event calls.
+    """
+
+    every: Trigger = NEVER
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for method, value in vars(cls).items():
+            if method.startswith("on_") and callable(value) and method not in METHODS:
+                close = difflib.get_close_matches(method, METHODS, n=1)
+                hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(METHODS)}."
+                raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint}")
+
+    def handlers(self) -> dict[Event, Callable[..., object]]:
+        """Returns the methods that this hook overrides, by the event that calls them."""
+        mine = {event: f"on_{event}" for event in Event}
+        return {e: getattr(self, m) for e, m in mine.items() if getattr(type(self), m) is not getattr(Hook, m)}
+
+    def on_setup(self, loop: "Loop", moment: Moment) -> None:
+        """Called once per `run()`, before anything else. A saved state is restored here."""
+
+    def on_run_begin(self, moment: Moment) -> None:
+        """Called when the state is complete. A hook whose restored state says "over" asks for the end here."""
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        """Called before the first step of an epoch, and not when a run is resumed in mid-epoch."""
+
+    def on_step_end(self, moment: Moment) -> None:
+        """Called after each step that `every` asks for. `moment.logs` has the values of exactly this step."""
+
+    def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Called with the values of *all* steps, some at a time; it never makes the compiled loop halt.
+
+        Args:
+            first_step: The number of the first of these k steps, from 1.
+            values: Name to float32 `[k]`, one value a step. How many steps come at a time means nothing.
+        """
+
+    def on_eval_begin(self, moment: Moment) -> None:
+        """Called before an evaluation. If that is abandoned for a stop, it is called again when it is redone."""
+
+    def on_eval_end(self, moment: Moment) -> None:
+        """Called after each evaluation. `moment.logs` has its results, such as `val_loss`."""
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        """Called after the last step of an epoch and its evaluation; `moment.epoch` already counts the epoch."""
+
+    def on_settled(self, moment: Moment) -> None:
+        """Called when every hook is done with this step: the only place to save the state."""
+
+    def on_run_end(self, moment: Moment) -> None:
+        """Called in reverse order of hooks, always, with `moment.error` if an exception ends the run."""
+
+
+METHODS = [f"on_{event}" for event in Event] + ["on_steps"]

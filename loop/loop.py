@@ -1,0 +1,351 @@
+"""The training loop."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tensorflow as tf
+
+from loop.audit import check_covered
+from loop.chunk import LONGEST, Chunk, Means
+from loop.clock import Clock
+from loop.data import ArrayData, Data, Nest
+from loop.evaluation import Evaluation, as_data
+from loop.events import Event, Moment
+from loop.hook import Hook
+from loop.position import Position
+from loop.randomness import random_streams
+from loop.registry import HookRegistry
+from loop.state import TrainingState, raw
+from loop.steps import Step, Trace, Values, as_step
+from loop.stream import StreamData
+from loop.triggers import NEVER, Every, Halt, Trigger
+
+log = logging.getLogger("exactloop")
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        step: Train steps completed since the very first start.
+        epoch: Epochs completed.
+        reason: Why it ended: what was asked for is done, or the reason somebody gave for stopping.
+        logs: Means of the epoch that ended last, or of the one in progress, and the latest evaluation.
+        seconds: Training time, summed over all the runs that the training was cut into.
+    """
+
+    step: int
+    epoch: int
+    reason: str
+    logs: Mapping[str, float]
+    seconds: float
+
+
+class Loop:
+    """A training loop that runs as one compiled function from one wanted step to the next.
+
+    Args:
+        train_step: A `Step`, or a function from a batch to `{name: scalar}`.
+        data: `ArrayData`, `StreamData` or a batched `tf.data.Dataset`.
+        state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s; `tf.Module`s,
+            `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
+        evaluate: One `Evaluation`, or several with different names.
+        eval_every: When to evaluate; not by seconds, because an evaluation leaves traces in the state.
+        hooks: The hooks, in the order in which they are called.
+        steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
+
+    Raises:
+        TypeError, ValueError: If an argument cannot be used; the message says what would do.
+    """
+
+    def __init__(
+        self,
+        train_step: Step | Callable[[Nest], Values],
+        data: tf.data.Dataset | ArrayData | StreamData,
+        *,
+        state: Mapping[str, object],
+        evaluate: Evaluation | Sequence[Evaluation] | None = None,
+        eval_every: Trigger = Every(epochs=1),
+        hooks: Sequence[Hook] = (),
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        self._step = as_step(train_step)
+        self._data: Data = as_data(data, steps_per_epoch)
+        self._given = state
+        self._evaluations = (evaluate,) if isinstance(evaluate, Evaluation) else tuple(evaluate or ())
+        names = [evaluation.name for evaluation in self._evaluations]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Two evaluations cannot have one name. Received: {names}. Give one of them name='...'.")
+        if eval_every.next_time(0.0) is not None:
+            raise ValueError(f"eval_every must be in steps or epochs, equal in every run. Received: {eval_every!r}.")
+        self._eval_every = eval_every
+        self.hooks = HookRegistry(hooks)
+        self._position = Position()
+        with tf.device("CPU"):
+            self._halt = tf.Variable(False, trainable=False, name="halt")
+        self._clock = Clock(self._interrupt)
+        self._built = False
+        self._running = threading.Lock()
+        self._reason: str | None = None
+        self._at_once = False
+        self._round: dict[str, float] = {}
+
+    @property
+    def step(self) -> int:
+        """Train steps completed since the very first start."""
+        return self._position.place().step
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self._position.place().epoch
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Train steps completed in the current epoch."""
+        return self._position.place().step_in_epoch
+
+    @property
+    def total_steps(self) -> int | None:
+        """The step at which the run will end if nobody stops it, from `SETUP` on; None if nobody knows."""
+        length = self._data.steps_per_epoch
+        of_epochs = length * self._epochs if length is not None and self._epochs is not None else None
+        return min((n for n in (self._steps, of_epochs) if n is not None), default=None)
+
+    @property
+    def train_names(self) -> tuple[str, ...]:
+        """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
+        return self._trace.logged
+
+    @property
+    def evaluation_names(self) -> dict[str, tuple[str, ...]]:
+        """The names that each evaluation will log, by its own name; from `SETUP` on."""
+        return {evaluation.name: evaluation.names for evaluation in self._evaluations}
+
+    def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
+        """Decorates a function that is called at each such event; see `HookRegistry.on`."""
+        return self.hooks.on(event, every)
+
+    def stop(self, reason: str) -> None:
+        """Ends the run after the step in progress; may be called from any thread.
+
+        An evaluation is abandoned, or not begun, and made up for when the run is resumed.
+        """
+        self._at_once = True
+        self._reason = self._reason or reason
+        self._interrupt()
+
+    def evaluate(self) -> dict[str, float]:
+        """Evaluates now and returns the results: no events, and no effect on any state."""
+        if not self._evaluations:
+            raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
+        self._build()
+        held = self.state.hold()
+        try:
+            for evaluation in self._evaluations:
+                evaluation.run(abandon=lambda: False)
+            return self._evaluated()
+        finally:
+            self.state.put_back(held)
+
+    def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
+        """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
+
+        The totals count from the very first start, so a script that is finished and started again does nothing.
+
+        Raises:
+            ValueError: If neither is given or one is not positive.
+            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state.
+        """
+        with self._started(epochs, steps):
+            error = None
+            try:
+                self._emit(Event.SETUP)
+                self._check_state()
+                self._emit(Event.RUN_BEGIN)
+                while self._goes_on():
+                    self._position.torn = True  # until everybody is done with this step
+                    if not self._is_pending():
+                        self._begin_epoch()
+                        self._train()
+                    self._evaluate_if_due()
+                    self._end_epoch_if_over()
+                    self._position.torn = False
+                    self._clock.mark()
+                    self._emit(Event.SETTLED, self._round)
+            except BaseException as raised:
+                error = raised
+            return self._end(error)
+
+    @contextlib.contextmanager
+    def _started(self, epochs: int | None, steps: int | None) -> Iterator[None]:
+        given = {"epochs": epochs, "steps": steps}
+        wrong = any(count is not None and not (isinstance(count, int) and count > 0) for count in given.values())
+        if wrong or given == {"epochs": None, "steps": None}:
+            raise ValueError(f"run() needs epochs=..., steps=... or both, positive whole numbers. Received: {given}.")
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
+        try:
+            self._build()
+            self._epochs, self._steps = epochs, steps
+            self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
+            yield
+        finally:
+            self._running.release()
+
+    def _build(self) -> None:
+        """Traces everything, so that every variable is there to be restored, and gathers the state."""
+        if not self._built:
+            self._trace = Trace(self._step, self._data.element_spec)
+            self._means = Means(self._trace.names)
+            counters = [self._position.step_in_epoch, self._position.step]
+            self._chunk = Chunk(self._step, self._trace, self._data, counters, self._means, self._halt)
+            self._results = tf.function(lambda: {name: m.result() for name, m in self._step.metrics.items()})
+            self._used = {id(v): v for v in self._trace.variables}
+            for evaluation in self._evaluations:
+                self._used |= {id(v): v for v in evaluation.build(self._halt).variables}
+            self._built = True
+        evaluations = {evaluation.name: evaluation for evaluation in self._evaluations}
+        own = {
+            "clock": self._clock,
+            "means": self._means,
+            "metrics": {name: list(metric.variables) for name, metric in self._step.metrics.items()},
+            "evaluations": evaluations,
+            "random": random_streams(),
+            "hooks": {hook.name: hook for hook in self.hooks},
+        }
+        streams = {"train": self._data} | {f"evaluations/{name}": e.data for name, e in evaluations.items()}
+        self.state = TrainingState(self._given, own, position=self._position, streams=streams)
+        scratch = [raw(v) for e in self._evaluations for metric in e.step.metrics.values() for v in metric.variables]
+        check_covered(self._used.values(), [*self.state.variables.values(), *scratch])
+
+    def _check_state(self) -> None:
+        if self._position.torn:
+            raise RuntimeError(
+                "An earlier run of this loop ended with an exception, which may have left the state half-updated. "
+                "Restore it (the Checkpoint hook does), or build the loop anew."
+            )
+        self._resumed = self.step > 0
+        self._clock.start()
+        self._since = self._clock.now()
+
+    def _goes_on(self) -> bool:
+        if self._reason is None and not self._is_pending():
+            step, epoch, _ = self._position.place()
+            if self._epochs is not None and epoch >= self._epochs:
+                self._reason = f"{self._epochs} epochs are complete"
+            elif self._steps is not None and step >= self._steps:
+                self._reason = f"{self._steps} steps are complete"
+        return self._reason is None
+
+    def _is_pending(self) -> bool:
+        """Whether an earlier run was stopped when it still had an evaluation, or the end of an epoch, to do here."""
+        return bool(self._position.evaluation_due) or bool(self._position.epoch_over)
+
+    def _begin_epoch(self) -> None:
+        _, epoch, step_in_epoch = self._position.place()
+        if step_in_epoch == 0:
+            self._data.open(epoch)
+            self._means.reset()
+            for metric in self._step.metrics.values():
+                metric.reset_state()
+            self._emit(Event.EPOCH_BEGIN)
+
+    def _train(self) -> None:
+        """Runs to the next step that somebody wants, and tells those who asked for it."""
+        step, epoch, step_in_epoch = self._position.place()
+        length = self._data.steps_per_epoch
+        left = None if length is None else step + length - step_in_epoch
+        stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), step + LONGEST)
+        self._clock.set_alarm(self.hooks.next_time(self._since))
+        ran = self._chunk(self._data, min(stop for stop in stops if stop is not None) - step)
+        self._halt.assign(False)  # whoever raised it has said why before
+        count = int(ran.steps)  # sync: waits for the chunk
+        if count == 0:
+            raise RuntimeError(
+                f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
+            )
+        over = not ran.more or step_in_epoch + count == length
+        if over:
+            self._data.close()
+            self._position.epoch_over.assign(True)
+        now = self._clock.now()
+        halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
+        self._since = now
+        if self._evaluations and self._eval_every.due(halt):
+            self._position.evaluation_due.assign(True)
+        self._round = ran.logs(self._trace.names)
+        self.hooks.emit_steps(step + 1, lambda: ran.columns(self._trace.names))
+        self._emit(Event.STEP_END, self._round, halt)
+
+    def _evaluate_if_due(self) -> None:
+        if not self._position.evaluation_due or self._at_once:
+            return
+        held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
+        self._emit(Event.EVAL_BEGIN)
+        for evaluation in self._evaluations:
+            if not evaluation.run(self._abandons):
+                self.state.put_back(held)
+                return
+        self._position.evaluation_due.assign(False)
+        self._round = self._round | self._evaluated()
+        self._emit(Event.EVAL_END, self._evaluated())
+
+    def _abandons(self) -> bool:
+        self._halt.assign(False)
+        return self._at_once
+
+    def _end_epoch_if_over(self) -> None:
+        if self._position.epoch_over and not self._position.evaluation_due:
+            self._position.next_epoch()
+            logs = self._trained() | self._evaluated()
+            self._round = self._round | logs
+            self._emit(Event.EPOCH_END, logs)
+
+    def _end(self, error: BaseException | None) -> RunResult:
+        """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
+        self._clock.stop()
+        self._halt.assign(False)
+        failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
+        raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
+        for also in raised[1:]:
+            raised[0].add_note(f"Then {also!r}: {' '.join(also.__notes__)}")
+        step, epoch, _ = self._position.place()
+        seconds = self._clock.now()
+        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else self._reason)
+        if raised:
+            raise raised[0]
+        return RunResult(step, epoch, str(self._reason), self._trained() | self._evaluated(), seconds)
+
+    def _trained(self) -> dict[str, float]:
+        """Returns the means of the epoch so far, a metric in place of the mean of its name."""
+        means = self._means.result()
+        return means | {name: float(result) for name, result in self._results().items()} if means else {}
+
+    def _evaluated(self) -> dict[str, float]:
+        return {name: value for evaluation in self._evaluations for name, value in evaluation.results().items()}
+
+    def _emit(self, event: Event, logs: Mapping[str, float] | None = None, halt: Halt | None = None) -> None:
+        before = (self,) if event is Event.SETUP else ()
+        self.hooks.emit(event, self._moment(event, logs), *before, halt=halt)
+
+    def _moment(
+        self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
+    ) -> Moment:
+        step, epoch, step_in_epoch = self._position.place()
+        reached = step == self._steps or epoch + bool(self._position.epoch_over) == self._epochs
+        last = self._reason is not None or reached
+        return Moment(event, step, epoch, step_in_epoch, logs or {}, self._resumed, last, error, self._stop_after_round)
+
+    def _stop_after_round(self, reason: str) -> None:
+        self._reason = self._reason or reason
+
+    def _interrupt(self) -> None:
+        """Makes the compiled loop return after the step in progress; may be called from any thread."""
+        self._halt.assign(True)

@@ -1,0 +1,42 @@
+"""Where a run stands, and what is still to be done there."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Place(NamedTuple):
+    """Train steps completed, epochs completed, and train steps completed in the current epoch."""
+
+    step: int
+    epoch: int
+    step_in_epoch: int
+
+
+class Position(tf.Module):
+    """The place in variables, and the phase of the event round that a stop may have cut short.
+
+    The compiled loop counts `step` and `step_in_epoch` up itself, so they are right even where it fails.
+
+    Attributes:
+        torn: Whether an exception in the course of a run may have left the state half-updated. Not saved.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="position")
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+        self.step_in_epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="step_in_epoch")
+        self.evaluation_due = tf.Variable(False, trainable=False, name="evaluation_due")
+        self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
+        self.torn = False
+
+    def place(self) -> Place:
+        """Returns the place as integers."""
+        return Place(int(self.step), int(self.epoch), int(self.step_in_epoch))
+
+    def next_epoch(self) -> None:
+        """Moves on to the beginning of the next epoch."""
+        self.epoch.assign_add(1)
+        self.step_in_epoch.assign(0)
+        self.epoch_over.assign(False)

@@ -1,0 +1,162 @@
+"""The hooks of a loop: in order, by name, and called for what they listen to."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from loop.events import Event, Moment
+from loop.hook import Hook
+from loop.triggers import NEVER, Halt, Trigger
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class FunctionHook(Hook):
+    """One function that is called for one event; what `loop.on` makes of the function it decorates."""
+
+    def __init__(self, function: Callable[..., object], event: Event, every: Trigger) -> None:
+        super().__init__(name=function.__name__.strip("<>"))
+        self.function, self.event, self.every = function, event, every
+
+    def handlers(self) -> dict[Event, Callable[..., object]]:
+        return {self.event: self.function}
+
+
+class HookRegistry:
+    """Hooks in the order in which they are called; `RUN_END` goes through them backwards.
+
+    An event without a listener costs nothing.
+
+    Args:
+        hooks: The first hooks, as if given to `add` one by one.
+    """
+
+    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+        self._hooks: dict[str, Hook] = {}
+        self._handlers: dict[str, dict[Event, Callable[..., object]]] = {}
+        self._begun: list[str] = []
+        for hook in hooks:
+            self.add(hook)
+
+    def __iter__(self) -> Iterator[Hook]:
+        return iter(tuple(self._hooks.values()))
+
+    def __len__(self) -> int:
+        return len(self._hooks)
+
+    def __getitem__(self, name: str) -> Hook:
+        return self._hooks[name]
+
+    def add(self, hook: Hook) -> Hook:
+        """Adds a hook behind the others and returns it.
+
+        Raises:
+            TypeError: If it is not a `Hook`, or was made without `Hook.__init__`.
+            ValueError: If its name is taken, or it has an `on_step_end` that would never be called.
+        """
+        if not isinstance(hook, Hook):
+            kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
+            raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind} ({hook!r}).")
+        if "_name" not in vars(hook):
+            raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
+        if hook.name in self._hooks:
+            raise ValueError(
+                f"There is already a hook named {hook.name!r} ({type(self._hooks[hook.name]).__name__}); a name is the "
+                f"key of a hook's saved state. Give this {type(hook).__name__} another one with name=..."
+            )
+        handlers = hook.handlers()
+        if Event.STEP_END in handlers and type(hook).every is Hook.every and "every" not in vars(hook):
+            raise ValueError(
+                f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
+                "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
+            )
+        self._hooks[hook.name] = hook
+        self._handlers[hook.name] = handlers
+        return hook
+
+    def remove(self, name: str) -> Hook:
+        """Takes out the hook of that name and returns it; it hears nothing more, not even `RUN_END`.
+
+        Raises:
+            KeyError: If there is none; the message lists those there are.
+        """
+        if name not in self._hooks:
+            raise KeyError(f"No hook is named {name!r}. There are: {', '.join(self._hooks) or 'none'}.")
+        del self._handlers[name]
+        return self._hooks.pop(name)
+
+    def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
+        """Decorates a function that is called with the `Moment` of each such event, and returns it unchanged.
+
+        Args:
+            event: The event. A function for `SETUP` is called with the loop and the moment.
+            every: For `STEP_END`, and only for it: the steps after which the function is called.
+
+        Raises:
+            ValueError: If `every` is missing for `STEP_END`, or given for another event.
+        """
+        event = Event(event)
+        if (event is Event.STEP_END) == (every is NEVER):
+            need = (
+                "needs every=..., as in every=Every(steps=100)" if every is NEVER else "comes unfiltered: omit every="
+            )
+            raise ValueError(f"on({event}) {need}. Received: every={every!r}.")
+
+        def register(function: Function) -> Function:
+            self.add(FunctionHook(function, event, every))
+            return function
+
+        return register
+
+    def emit(self, event: Event, moment: Moment, *before: object, halt: Halt | None = None) -> None:
+        """Calls the listeners of `event` in order, `STEP_END` only those whose `every` is due at `halt`."""
+        if event is Event.SETUP:
+            self._begun = []
+        for name, hook in tuple(self._hooks.items()):
+            handler = self._handlers[name].get(event)
+            if handler is not None and (halt is None or hook.every.due(halt)):
+                _call(name, f"on_{event}", handler, *before, moment)
+            if event is Event.SETUP:
+                self._begun.append(name)
+
+    def emit_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Calls every `on_steps`. The values are made only if somebody listens."""
+        listeners = [hook for hook in self if type(hook).on_steps is not Hook.on_steps]
+        if listeners:
+            of_steps = values()
+            for hook in listeners:
+                _call(hook.name, "on_steps", hook.on_steps, first_step, of_steps)
+
+    def finish(self, moment: Moment) -> list[BaseException]:
+        """Sends `RUN_END` backwards to every hook that began, whatever the others do; returns what they raised."""
+        raised: list[BaseException] = []
+        for name in reversed([name for name in self._begun if name in self._hooks]):
+            handler = self._handlers[name].get(Event.RUN_END)
+            try:
+                if handler is not None:
+                    _call(name, "on_run_end", handler, moment)
+            except BaseException as error:
+                raised.append(error)
+        return raised
+
+    def next_stop(self, step: int) -> int | None:
+        """Returns the earliest step later than `step` for which a hook waits, or None."""
+        wanted = [hook.every.next_after(step) for hook in self._waiting()]
+        return min((at for at in wanted if at is not None), default=None)
+
+    def next_time(self, seconds: float) -> float | None:
+        """Returns the earliest training time later than `seconds` for which a hook waits, or None."""
+        wanted = [hook.every.next_time(seconds) for hook in self._waiting()]
+        return min((at for at in wanted if at is not None), default=None)
+
+    def _waiting(self) -> list[Hook]:
+        return [hook for name, hook in self._hooks.items() if Event.STEP_END in self._handlers[name]]
+
+
+def _call(name: str, method: str, handler: Callable[..., object], *args: object) -> None:
+    try:
+        handler(*args)
+    except BaseException as error:
+        error.add_note(f"Raised by hook {name!r} in {method}.")
+        raise

@@ -1,0 +1,183 @@
+"""Everything a resumed run needs, under one root that TensorFlow can save."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from loop.data import Data, Trackable
+from loop.position import Place, Position
+from loop.randomness import global_seed
+
+STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
+RESERVED = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+
+
+class TrainingState:
+    """The training state: what the user gave, and what the loop adds to it.
+
+    Build it when every layer, slot and metric exists. Paths are those of TensorFlow's object graph, so
+    `tf.train.Checkpoint(model=model).restore(path)` finds a model in a checkpoint of `root`.
+
+    Attributes:
+        root: A `tf.train.Checkpoint` of all of it.
+        variables: Every variable of it by path, each once.
+        position: Where the run stands.
+
+    Args:
+        given: The user's `state=`.
+        own: What the loop adds, by name.
+        position: Where the run stands; None if there is no run, for scripts that only want weights.
+        streams: The sources of batches by name, "train" being the one that has to be the same on resuming.
+
+    Raises:
+        TypeError: If a value of `given` has no state that can be saved.
+        ValueError: If a key of `given` is one of the loop's own.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, object],
+        own: Mapping[str, object] | None = None,
+        *,
+        position: Position | None = None,
+        streams: Mapping[str, Data] | None = None,
+    ) -> None:
+        taken = [key for key in given if key in RESERVED]
+        if taken:
+            raise ValueError(f"state={{...}} cannot use the key {taken[0]!r}. Reserved: {', '.join(RESERVED)}.")
+        self._given, self.position = dict(given), position or Position()
+        self._streams = dict(streams or {})
+        children = {key: _trackable(value, key) for key, value in given.items()}
+        self.root = tf.train.Checkpoint(**children)
+        reached = {id(variable) for variable in _walk(self.root).values()}
+        # Keras' seed states, and layers that a model holds in lists, are not in TensorFlow's object graph.
+        self.root.extra = {
+            key: {str(i): v for i, v in enumerate(_keras_variables(value)) if id(raw(v)) not in reached}
+            for key, value in given.items()
+        }
+        for name, part in {"position": self.position, "data": self._streams, **(own or {})}.items():
+            setattr(self.root, name, part)
+        self.variables: dict[str, tf.Variable] = _walk(self.root)
+
+    def given(self) -> dict[str, tf.Variable]:
+        """Returns the variables of everything that was given, by path."""
+        keys = tuple(f"{prefix}{key}" for key in self._given for prefix in ("", "extra/"))
+        return {p: v for p, v in self.variables.items() if p.startswith(tuple(f"{k}/" for k in keys)) or p in keys}
+
+    def weights(self) -> dict[str, tf.Variable]:
+        """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
+        others = [value for value in self._given.values() if isinstance(value, STATE_OF_TRAINING)]
+        layers = [value for value in self._given.values() if isinstance(value, keras.Layer)]
+        not_weights = {id(raw(v)) for value in others for v in _keras_variables(value)}
+        not_weights |= {id(raw(v)) for layer in layers for v in layer.variables}
+        not_weights -= {id(raw(v)) for layer in layers for v in layer.weights}
+        return {path: v for path, v in self.given().items() if id(v) not in not_weights}
+
+    def hold(self) -> dict[str, tf.Tensor]:
+        """Returns the present values by path. Costs no copy: a variable that is updated later leaves them alone."""
+        return {path: variable.read_value() for path, variable in self.variables.items()}
+
+    def put_back(self, held: Mapping[str, tf.Tensor]) -> None:
+        """Assigns what `hold` returned."""
+        for path, value in held.items():
+            self.variables[path].assign(value)
+
+    def notes(self) -> dict[str, dict[str, int]]:
+        """Returns what has to be known before the iterators can be restored, in JSON values."""
+        return {name: data.notes() for name, data in self._streams.items()} | {"place": self.position.place()._asdict()}
+
+    def describe(self) -> dict[str, dict[str, object]]:
+        """Returns what has to be the same when this state is restored, in JSON values."""
+        variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
+        data = {name: data.describe() for name, data in self._streams.items() if name == "train"}
+        return {"variables": variables, "data": data.get("train", {}), "seed": {"tf.random.set_seed": global_seed()}}
+
+    def differences(self, saved: Mapping[str, Mapping[str, object]]) -> list[str]:
+        """Returns a line for each difference between a saved `describe` and the present one.
+
+        Hooks may be added and taken away: one that is new begins, one that is gone is forgotten.
+        """
+        lines = []
+        for part, now in self.describe().items():
+            then = saved[part]
+            for key in sorted({*now, *then}):
+                missing, unexpected = key not in then, key not in now
+                if (missing or unexpected) and self._comes_or_goes(key, then if missing else now):
+                    continue
+                if missing:
+                    lines.append(f"{part}: {key} {now[key]} is missing in the checkpoint")
+                elif unexpected:
+                    lines.append(f"{part}: {key} {then[key]} is in the checkpoint only")
+                elif now[key] != then[key]:
+                    lines.append(f"{part}: {key} was {then[key]!r} in the checkpoint and is {now[key]!r} now")
+        return lines
+
+    @staticmethod
+    def _comes_or_goes(key: str, other: Mapping[str, object]) -> bool:
+        """Returns whether a variable belongs to a hook of which the other side has no variable at all."""
+        group, _, rest = key.partition("/")
+        return group == "hooks" and not any(path.startswith(f"hooks/{rest.split('/')[0]}/") for path in other)
+
+    def restore(self, path: str, notes: Mapping[str, Mapping[str, int]]) -> None:
+        """Takes over a checkpoint of an equal state. Compare with `differences` before: this one assigns."""
+        place = Place(**notes["place"])
+        for name, data in self._streams.items():
+            if name in notes:
+                data.seek(place, notes[name])
+        self.root.restore(path).expect_partial()
+        self.position.torn = False
+
+
+def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
+    """Returns TensorFlow's variable behind a Keras one."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _walk(root: Trackable) -> dict[str, tf.Variable]:
+    """Returns the variables below a root by path, each once: by its shortest path below the first child that has it."""
+    view = tf.train.TrackableView(root)
+    found: dict[int, tuple[str, tf.Variable]] = {}
+    seen = {id(root)}
+    for key, top in view.children(root).items():
+        queue = (
+            [(key, top)] if key != "save_counter" else []
+        )  # checkpoints are numbered by step: TensorFlow's is unused
+        for path, node in queue:  # grows while it is read: breadth first
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, tf.Variable | keras.Variable):
+                found.setdefault(id(raw(node)), (path, raw(node)))
+            queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+    return dict(found.values())
+
+
+def _trackable(value: object, key: str) -> object:
+    """Returns the value in a form that `tf.train.Checkpoint` takes."""
+    if isinstance(value, keras.Metric):
+        return list(value.variables)
+    if isinstance(value, keras.random.SeedGenerator):
+        return value.state
+    if isinstance(value, Mapping):
+        return {str(name): _trackable(item, f"{key}/{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
+    if isinstance(value, Trackable):
+        return value
+    raise TypeError(
+        f"state[{key!r}] cannot be saved. Received: {type(value).__name__}. Expected: a Keras model, layer, optimizer, "
+        "metric or SeedGenerator, a tf.Module, tf.Variable or tf.random.Generator, or lists and dicts of them. "
+        "Put a number that changes into a tf.Variable."
+    )
+
+
+def _keras_variables(value: object) -> list[keras.Variable]:
+    """Returns what Keras itself knows of the variables of a value."""
+    if isinstance(value, keras.Layer | keras.optimizers.Optimizer | keras.Metric):
+        return list(value.variables)
+    if isinstance(value, Mapping):
+        return [variable for item in value.values() for variable in _keras_variables(item)]
+    if isinstance(value, list | tuple):
+        return [variable for item in value for variable in _keras_variables(item)]
+    return []

@@ -1,0 +1,157 @@
+"""What one step is: the user's function, what it returns, and the usual one for supervised learning."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import keras
+import tensorflow as tf
+
+from loop.data import Nest
+
+Values: TypeAlias = Mapping[str, tf.Tensor]
+
+
+class Step:
+    """A step function together with the Keras metrics that it updates.
+
+    Args:
+        function: From a batch to `{name: value}`, scalars of shape `[]`. It is traced into the compiled loop, so its
+            Python code runs when it is traced, not at each step. The gradient tape is its own affair.
+        metrics: The metrics that the function updates, by the name under which their results are logged. A metric
+            takes the place of the mean of a value of the same name. They are reset at the beginning of each epoch
+            or evaluation, and saved in mid-epoch.
+    """
+
+    def __init__(
+        self, function: Callable[[Nest], Values], *, metrics: Mapping[str, keras.Metric] | None = None
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. Received: {function!r}.")
+        self.function, self.metrics = function, dict(metrics or {})
+        wrong = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, keras.Metric)}
+        if wrong:
+            raise TypeError(f"Step(metrics=...) takes keras.metrics.Metric objects by name. Received: {wrong!r}.")
+
+    def __call__(self, batch: Nest) -> Values:
+        return self.function(batch)
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+class Trace:
+    """A step traced once by itself: what it is called with, what it returns, which variables it uses.
+
+    Tracing also builds what is built late: layers, optimizer slots. So the compiled loop is traced only once, and a
+    checkpoint finds every variable in its place.
+
+    Raises:
+        TypeError: If the step does not return a non-empty mapping from names to numeric scalars, or a metric's result
+            is not a scalar.
+    """
+
+    def __init__(self, step: Step, element_spec: Nest) -> None:
+        def traced(batch: Nest) -> tuple[Values, Values]:
+            return step(batch), {name: metric.result() for name, metric in step.metrics.items()}
+
+        function = tf.function(traced).get_concrete_function(element_spec)
+        values, results = function.structured_outputs
+        _check_mapping(step, values)
+        for name, value in {**values, **results}.items():
+            _check_scalar(step, name, value)
+        self.names: tuple[str, ...] = tuple(sorted(values))
+        self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
+        self.variables: tuple[tf.Variable, ...] = tuple(function.graph.variables)
+
+
+def _check_mapping(step: Step, values: Values) -> None:
+    if not isinstance(values, Mapping) or not values or not all(isinstance(name, str) for name in values):
+        raise TypeError(
+            f"Step {step.__name__!r} must return a dict of named scalars, such as {{'loss': loss}}. "
+            f"Received: {'nothing (is a return missing?)' if values is None else repr(values)}."
+        )
+
+
+def _check_scalar(step: Step, name: str, value: tf.Tensor) -> None:
+    dtype = value.dtype if isinstance(value, tf.Tensor) else tf.string
+    if value.shape.rank != 0 or not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        received = f"shape {value.shape}, dtype {value.dtype.name}" if isinstance(value, tf.Tensor) else repr(value)
+        raise TypeError(
+            f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {received}. "
+            "Reduce it in the step, for instance with tf.reduce_mean."
+        )
+
+
+def as_step(step: Step | Callable[[Nest], Values]) -> Step:
+    """Returns a bare function as a `Step` without metrics, and a `Step` as it is."""
+    return step if isinstance(step, Step) else Step(step)
+
+
+def suggest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    """Returns a sentence that lists the known names and guesses which one was meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    listed = f"Known: {', '.join(map(repr, known)) or 'none'}."
+    return f"{listed} Did you mean {close[0]!r}?" if close else listed
+
+
+def supervised(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: keras.losses.Loss,
+    *,
+    metrics: Mapping[str, keras.Metric] | None = None,
+    clip_norm: float | None = None,
+) -> tuple[Step, Step]:
+    """Returns the train step and the evaluation step of supervised learning.
+
+    A batch is `(x, y)` or `(x, y, sample_weight)`, as in Keras. Both steps return `loss`, with the model's own losses
+    (regularisation) in it; the train step also returns `grad_norm`, before clipping, if it clips.
+
+    Args:
+        model: Called as `model(x, training=...)`.
+        optimizer: Its `scale_loss` is used, so a `LossScaleOptimizer` works.
+        loss: Called as `loss(y, prediction, sample_weight)`; its result is reduced over the batch.
+        metrics: Metrics by name for the train step; the evaluation step gets copies of its own.
+        clip_norm: The largest global norm of the gradients, a positive number. For another kind of clipping, or with
+            loss scaling, give it to the optimizer (`global_clipnorm`, `clipnorm`, `clipvalue`).
+
+    Raises:
+        ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients.
+    """
+    metrics = dict(metrics or {})
+    own = {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")
+    if clip_norm is not None and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "supervised(clip_norm=...) would clip scaled gradients. Give the inner optimizer global_clipnorm=..."
+        )
+
+    def forward(batch: Nest, training: bool, measured: Mapping[str, keras.Metric]) -> tf.Tensor:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        prediction = model(x, training=training)
+        value = loss(y, prediction, sample_weight)
+        if model.losses:
+            value += tf.add_n(model.losses)
+        for metric in measured.values():
+            metric.update_state(y, prediction, sample_weight)
+        return value
+
+    def train_step(batch: Nest) -> Values:
+        with tf.GradientTape() as tape:
+            value = forward(batch, True, metrics)
+            scaled = optimizer.scale_loss(value)
+        variables = model.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        values = {"loss": value}
+        if clip_norm is not None:
+            gradients, values["grad_norm"] = tf.clip_by_global_norm(gradients, clip_norm)
+        optimizer.apply(gradients, variables)
+        return values
+
+    def eval_step(batch: Nest) -> Values:
+        return {"loss": forward(batch, False, own)}
+
+    return Step(train_step, metrics=metrics), Step(eval_step, metrics=own)

@@ -1,0 +1,148 @@
+"""Batches from a `tf.data` pipeline."""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from loop.data import Nest, Trackable
+from loop.position import Place
+
+UNKNOWN, INFINITE = -2, -1  # tf.data.UNKNOWN_CARDINALITY, tf.data.INFINITE_CARDINALITY
+
+
+class StreamData(Trackable):
+    """A `tf.data.Dataset`, read anew in each epoch, or one made for each epoch by a function of its number.
+
+    If the number of batches is not known beforehand, each batch is fetched one step early, so that the last step of an
+    epoch is known for what it is.
+
+    Args:
+        dataset: A batched dataset, or a function from the epoch, counted from 0, to one. Use a fresh dataset object for
+            each loop: one that shuffles remembers how often it was iterated.
+        resume: How to come back to mid-epoch. "state" saves the iterator: any position at the same cost; what lies in
+            shuffle and prefetch buffers is saved too. "replay" reads the epoch again and skips what was seen: for
+            generators and Python functions, which cannot be saved; exact if they yield the same again.
+        steps_per_epoch: Cuts one endless stream, `dataset.repeat()`, into epochs of that many batches. With a function,
+            takes at most that many of each epoch's dataset.
+
+    Raises:
+        TypeError: If it is neither a dataset nor a function that returns one.
+        ValueError: If the dataset is empty, or has no end and `steps_per_epoch` is not given.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset | Callable[[int], tf.data.Dataset],
+        *,
+        resume: str = "state",
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        if resume not in ("state", "replay"):
+            raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {resume!r}.")
+        if steps_per_epoch is not None and steps_per_epoch < 1:
+            raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
+        self._make = None if isinstance(dataset, tf.data.Dataset) else dataset
+        first = self._make(0) if callable(self._make) else dataset
+        if not isinstance(first, tf.data.Dataset):
+            source = "a function returning a " if callable(self._make) else "a "
+            raise TypeError(
+                f"StreamData needs a tf.data.Dataset, or a function epoch -> tf.data.Dataset. Received: {source}"
+                f"{type(first).__name__}. Arrays go into ArrayData; a generator into tf.data.Dataset.from_generator."
+            )
+        self._cardinality = int(first.cardinality())
+        if self._cardinality == 0:
+            raise ValueError("StreamData needs data. Received: a dataset without elements.")
+        if self._cardinality == INFINITE and steps_per_epoch is None:
+            raise ValueError(
+                "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "
+                "Give steps_per_epoch=..., or leave out .repeat()."
+            )
+        self._endless = self._make is None and steps_per_epoch is not None
+        self._dataset = first.repeat() if self._endless else first
+        self._resume, self._steps = resume, steps_per_epoch
+        known = self._make is None and self._cardinality != UNKNOWN
+        self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
+        self.element_spec = first.element_spec
+        self.source: Nest = None  # the iterator; None between passes
+        self.ahead: Nest = ()
+        self._passes = 0
+
+    def open(self, epoch: int) -> None:
+        if self.source is None or not self._endless:
+            self._iterate(epoch)
+
+    def close(self) -> None:
+        if not self._endless:
+            self.source = None
+
+    def notes(self) -> dict[str, int]:
+        return {"passes": self._passes, "open": int(self.source is not None)}
+
+    def seek(self, place: Place, notes: Mapping[str, int]) -> None:
+        if self._make is None and self._passes > notes["passes"]:
+            raise RuntimeError(
+                f"The dataset was already iterated {self._passes} times in this process, but the state to be restored "
+                f"is from its iteration {notes['passes']}: a dataset cannot be taken back. Build it and the loop anew."
+            )
+        ended = notes["passes"] - notes["open"]
+        while self._make is None and self._passes < ended:
+            iter(self._dataset)  # A dataset that shuffles has another order for each iterator that was made of it.
+            self._passes += 1
+        self._passes, self.source = ended, None
+        if notes["open"]:
+            seen = place.step if self._endless else place.step_in_epoch
+            self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
+
+    def _iterate(self, epoch: int, skip: int = 0) -> None:
+        dataset = self._make(epoch) if self._make else self._dataset
+        if self._make and self._steps:
+            dataset = dataset.take(self._steps)
+        self.source = iter(dataset.skip(skip) if skip else dataset)
+        self._passes += 1
+        if self.steps_per_epoch is None:
+            self.ahead = self.source.get_next_as_optional()
+            if not self.ahead.has_value():  # sync: waits for the first batch
+                after = f" after {skip} skipped batches, where the run was" if skip else ""
+                raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "kind": "StreamData",
+            "resume": self._resume,
+            "cardinality": self._cardinality,
+            "steps_per_epoch": self._steps,
+            "element_spec": str(self.element_spec),
+        }
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        ahead = tf.OptionalSpec(self.element_spec) if self.steps_per_epoch is None else ()
+        return tf.data.IteratorSpec(self.element_spec), ahead
+
+    def more(self, ahead: Nest) -> tf.Tensor:
+        return ahead.has_value() if self.steps_per_epoch is None else tf.constant(True)
+
+    def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        return ahead.get_value() if self.steps_per_epoch is None else next(source)
+
+    def advance(self, source: Nest, ahead: Nest) -> Nest:
+        return source.get_next_as_optional() if self.steps_per_epoch is None else ahead
+
+    # TensorFlow's protocol for objects that a checkpoint saves; the iterator is there in mid-epoch only.
+
+    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
+        if self.source is None or self._resume == "replay":
+            return {}
+        state = {"iterator": self.source._serialize_to_tensors()["_STATE"]}
+        if self.steps_per_epoch is None:
+            # The batch that was fetched early is in no iterator any more.
+            ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
+            state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
+        return state
+
+    def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
+        restored = self.source._restore_from_tensors({"_STATE": state["iterator"]})
+        if self.steps_per_epoch is None:
+            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
+            element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
+            self.ahead = tf.experimental.Optional.from_value(element)
+        return restored

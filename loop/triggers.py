@@ -1,0 +1,152 @@
+"""When: which steps, epochs or seconds a hook asks for.
+
+A trigger is pure. It is asked for the next step that it wants, so the loop can run exactly to that step, and, where the
+loop has halted, whether this halt is one it waited for. The clock is a parameter.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Halt:
+    """A step after which the compiled loop has returned to the host.
+
+    Attributes:
+        step: Train steps completed.
+        epoch: The number (from 1) of the epoch that ends with this step, or None if it goes on.
+        since: Training time at the previous halt, in seconds, summed over resumed runs.
+        now: Training time at this halt, in seconds.
+    """
+
+    step: int
+    epoch: int | None
+    since: float
+    now: float
+
+
+class Trigger(Protocol):
+    """Anything with these methods can say when; `a | b` fires when either does."""
+
+    def next_after(self, step: int) -> int | None:
+        """Returns the first step later than `step` that is wanted, or None if no step is."""
+        ...
+
+    def next_time(self, seconds: float) -> float | None:
+        """Returns the first training time later than `seconds` that is wanted, or None if no time is."""
+        ...
+
+    def due(self, halt: Halt) -> bool:
+        """Returns whether this halt is one of those wanted."""
+        ...
+
+    def __or__(self, other: "Trigger") -> "Trigger": ...
+
+
+@dataclass(frozen=True)
+class Either:
+    """Fires when the first, the second or both do; written `first | second`."""
+
+    first: Trigger
+    second: Trigger
+
+    def next_after(self, step: int) -> int | None:
+        return _earliest(self.first.next_after(step), self.second.next_after(step))
+
+    def next_time(self, seconds: float) -> float | None:
+        return _earliest(self.first.next_time(seconds), self.second.next_time(seconds))
+
+    def due(self, halt: Halt) -> bool:
+        return self.first.due(halt) or self.second.due(halt)
+
+    def __or__(self, other: Trigger) -> "Either":
+        return Either(self, other)
+
+
+class Every:
+    """Fires on an absolute grid: `Every(steps=10)` at steps 10, 20, 30 ... of the run, resumed or not.
+
+    Args:
+        steps: A positive number of train steps.
+        epochs: A positive number of epochs; fires with the last step of every n-th epoch.
+        seconds: A positive number of seconds of training time. Fires at the end of the step during which the time
+            came, so the step differs from run to run: use it only for what leaves no trace in the training state.
+
+    Raises:
+        ValueError: Unless exactly one of the three is given and it is positive.
+        TypeError: If `steps` or `epochs` is not a whole number.
+    """
+
+    def __init__(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> None:
+        counts = {"steps": steps, "epochs": epochs, "seconds": seconds}
+        given = {unit: count for unit, count in counts.items() if count is not None}
+        if len(given) != 1:
+            raise ValueError(
+                f"Every needs exactly one of steps, epochs and seconds. Received: {given or 'none'}. "
+                "Join two with |, as in Every(steps=100) | Every(epochs=1)."
+            )
+        ((self.unit, self.count),) = given.items()
+        if isinstance(self.count, bool) or not isinstance(self.count, int | float if self.unit == "seconds" else int):
+            raise TypeError(f"Every({self.unit}=...) needs a number. Received: {self.count!r}.")
+        if not 0 < self.count < math.inf:
+            raise ValueError(f"Every({self.unit}=...) needs a positive number. Received: {self.count!r}.")
+
+    def next_after(self, step: int) -> int | None:
+        return (step // int(self.count) + 1) * int(self.count) if self.unit == "steps" else None
+
+    def next_time(self, seconds: float) -> float | None:
+        return (seconds // self.count + 1) * self.count if self.unit == "seconds" else None
+
+    def due(self, halt: Halt) -> bool:
+        if self.unit == "steps":
+            return halt.step % self.count == 0
+        if self.unit == "epochs":
+            return halt.epoch is not None and halt.epoch % self.count == 0
+        return halt.now // self.count > halt.since // self.count
+
+    def __or__(self, other: Trigger) -> Either:
+        return Either(self, other)
+
+    def __repr__(self) -> str:
+        return f"Every({self.unit}={self.count!r})"
+
+
+class At:
+    """Fires at the given steps of the run: `At(3, 33)`. `At()` fires never.
+
+    Raises:
+        ValueError: If a step is smaller than 1; the first step is 1.
+    """
+
+    def __init__(self, *steps: int) -> None:
+        wrong = [step for step in steps if isinstance(step, bool) or not isinstance(step, int) or step < 1]
+        if wrong:
+            raise ValueError(f"At needs whole numbers from 1, the first step. Received: {', '.join(map(repr, wrong))}.")
+        self.steps = tuple(sorted(set(steps)))
+
+    def next_after(self, step: int) -> int | None:
+        return next((wanted for wanted in self.steps if wanted > step), None)
+
+    def next_time(self, seconds: float) -> float | None:
+        return None
+
+    def due(self, halt: Halt) -> bool:
+        return halt.step in self.steps
+
+    def __or__(self, other: Trigger) -> Either:
+        return Either(self, other)
+
+    def __repr__(self) -> str:
+        return f"At({', '.join(map(str, self.steps))})"
+
+
+NEVER = At()
+
+
+def _earliest(first: Number | None, second: Number | None) -> Number | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
