@@ -32,7 +32,7 @@ class Preemption(Hook):
         self,
         signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
         *,
-        exit: bool = True,
+        exit: bool = True,  # noqa: A002 (the word that says it)
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)

@@ -53,8 +53,8 @@ class Loop:
     Args:
         train_step: A `Step`, or a function from a batch to `{name: scalar}`.
         data: `ArrayData`, `StreamData` or a batched `tf.data.Dataset`.
-        state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s; `tf.Module`s,
-            `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
+        state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s;
+            `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
         eval_every: When to evaluate; not by seconds, because an evaluation leaves traces in the state.
         hooks: The hooks, in the order in which they are called.
