@@ -16,7 +16,7 @@ def check_covered(used: Iterable[tf.Variable], covered: Iterable[tf.Variable]) -
         ValueError: With the name, shape and dtype of each.
     """
     known = {id(variable) for variable in covered}
-    lost = [variable for variable in used if id(variable) not in known]
+    lost = sorted((v for v in used if id(v) not in known), key=lambda variable: variable.name)
     if lost:
         listed = "\n".join(f"  {v.name}  shape {v.shape}, {v.dtype.name}" for v in lost)
         raise ValueError(

@@ -76,6 +76,7 @@ class Chunk:
         self, step: Step, trace: Trace, data: Data, counters: list[tf.Variable], means: Means, halt: tf.Variable
     ) -> None:
         names = trace.names
+        self._counters = counters
 
         def run(source: Nest, ahead: Nest, count: tf.Tensor) -> Ran:
             done = tf.constant(0)
@@ -107,7 +108,11 @@ class Chunk:
 
     def __call__(self, data: Data, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
-        ran = self.function(data.source, data.ahead, tf.constant(min(count, LONGEST)))
+        try:
+            ran = self.function(data.source, data.ahead, tf.constant(min(count, LONGEST)))
+        except tf.errors.OpError as error:
+            error.add_note(f"Raised by the step, or its batch, after step {int(self._counters[-1])}.")
+            raise
         data.ahead = ran.ahead
         return ran
 

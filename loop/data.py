@@ -90,8 +90,8 @@ class ArrayData(Trackable):
         drop_remainder: bool = False,
     ) -> None:
         self._arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
-        shapes = [array.shape for array in tf.nest.flatten(self._arrays)]
-        rows = {shape[0] if shape.rank else -1 for shape in shapes}
+        shapes = [tuple(array.shape) for array in tf.nest.flatten(self._arrays)]
+        rows = {shape[0] if shape else -1 for shape in shapes}
         if len(rows) != 1 or -1 in rows:
             raise ValueError(f"ArrayData needs arrays of equal first dimension. Received shapes: {shapes}.")
         self._rows: int = rows.pop()

@@ -37,8 +37,9 @@ class Evaluation(tf.Module):
         super().__init__(name=name)
         if steps is not None and steps < 1:
             raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
-        if steps is not None and isinstance(data, tf.data.Dataset):
-            data = data.take(steps)
+        if isinstance(data, tf.data.Dataset):
+            # It is never saved in the middle of an evaluation, so it need not be of a kind that can be saved.
+            data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.step = as_step(eval_step)
         self.data: Data = as_data(data)
         self._limit = steps

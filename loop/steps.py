@@ -129,6 +129,9 @@ def supervised(
             "supervised(clip_norm=...) would clip scaled gradients. Give the inner optimizer global_clipnorm=..."
         )
 
+    if model.built and not optimizer.built:
+        optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
+
     def forward(batch: Nest, training: bool, measured: Mapping[str, keras.Metric]) -> tf.Tensor:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         prediction = model(x, training=training)

@@ -1,5 +1,6 @@
 """Batches from a `tf.data` pipeline."""
 
+import collections
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -16,9 +17,12 @@ class StreamData(Trackable):
     If the number of batches is not known beforehand, each batch is fetched one step early, so that the last step of an
     epoch is known for what it is.
 
+    A dataset that shuffles remembers how often it was iterated, and an iterator restored near its end disturbs that
+    memory. So at most one such stage is taken, with nothing that repeats it; a function of the epoch has no such limits.
+
     Args:
         dataset: A batched dataset, or a function from the epoch, counted from 0, to one. Use a fresh dataset object for
-            each loop: one that shuffles remembers how often it was iterated.
+            each loop. A function has to put the epoch into the seeds: `shuffle(1000, seed=epoch)`.
         resume: How to come back to mid-epoch. "state" saves the iterator: any position at the same cost; what lies in
             shuffle and prefetch buffers is saved too. "replay" reads the epoch again and skips what was seen: for
             generators and Python functions, which cannot be saved; exact if they yield the same again.
@@ -27,7 +31,8 @@ class StreamData(Trackable):
 
     Raises:
         TypeError: If it is neither a dataset nor a function that returns one.
-        ValueError: If the dataset is empty, or has no end and `steps_per_epoch` is not given.
+        ValueError: If the dataset is empty, or has no end and `steps_per_epoch` is not given, or cannot be resumed
+            exactly; when the first epoch begins, if its iterator cannot be saved.
     """
 
     def __init__(
@@ -66,6 +71,16 @@ class StreamData(Trackable):
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self._passes = 0
+        self._shuffles = _reshuffling(self._dataset) if self._make is None else 0
+        if self._shuffles > 1 and resume == "state":
+            raise ValueError(
+                "StreamData cannot restore a dataset that shuffles more than once in a pass, or repeats what it has "
+                "shuffled, so that later epochs keep their order. Give a function that makes the dataset of an epoch, "
+                "StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat before shuffling, .repeat().shuffle(n), "
+                "with steps_per_epoch=...; or read everything again on resuming, StreamData(..., resume='replay')."
+            )
+        self._begin: tf.Tensor | None = None  # the state of the latest pass at its beginning
+        self._restored = False
 
     def open(self, epoch: int) -> None:
         if self.source is None or not self._endless:
@@ -79,25 +94,41 @@ class StreamData(Trackable):
         return {"passes": self._passes, "open": int(self.source is not None)}
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> None:
-        if self._make is None and self._passes > notes["passes"]:
-            raise RuntimeError(
-                f"The dataset was already iterated {self._passes} times in this process, but the state to be restored "
-                f"is from its iteration {notes['passes']}: a dataset cannot be taken back. Build it and the loop anew."
-            )
         ended = notes["passes"] - notes["open"]
-        while self._make is None and self._passes < ended:
-            iter(self._dataset)  # A dataset that shuffles has another order for each iterator that was made of it.
-            self._passes += 1
-        self._passes, self.source = ended, None
+        self.source, self._begin = None, None
+        if self._shuffles and self._resume == "replay":
+            self._repeat_passes(ended)
+        self._passes = ended
         if notes["open"]:
             seen = place.step if self._endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
+        elif self._shuffles and self._resume == "state" and ended:
+            self._begin = _state(iter(self._dataset))  # a place for what is to be restored
+
+    def _repeat_passes(self, count: int) -> None:
+        """Brings a dataset that shuffles to where it was after that many passes."""
+        if self._passes > count:
+            raise RuntimeError(
+                f"The dataset was iterated {self._passes} times in this process, and is to be taken back to where it "
+                f"was after {count}, which resume='replay' cannot do. Build the dataset and the loop anew."
+            )
+        for _ in range(count - self._passes):
+            iterator = iter(self._dataset)
+            if self._shuffles > 1:  # what comes before the last shuffle is set going by the elements
+                collections.deque(iterator, maxlen=0)
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
         dataset = self._make(epoch) if self._make else self._dataset
         if self._make and self._steps:
             dataset = dataset.take(self._steps)
+        if self._restored and self._begin is not None:
+            # An iterator that was restored near its end counts as two for the dataset: this sets the count right.
+            iter(dataset)._restore_from_tensors({"_STATE": self._begin})
+        self._restored = False
         self.source = iter(dataset.skip(skip) if skip else dataset)
+        if self._resume == "state" and (self._shuffles or not self._passes):
+            begin = _state(self.source)  # tried at the first pass in any case: better refused now than at the first save
+            self._begin = begin if self._shuffles else None
         self._passes += 1
         if self.steps_per_epoch is None:
             self.ahead = self.source.get_next_as_optional()
@@ -130,19 +161,45 @@ class StreamData(Trackable):
     # TensorFlow's protocol for objects that a checkpoint saves; the iterator is there in mid-epoch only.
 
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        if self.source is None or self._resume == "replay":
+        if self._resume == "replay":
             return {}
-        state = {"iterator": self.source._serialize_to_tensors()["_STATE"]}
-        if self.steps_per_epoch is None:
-            # The batch that was fetched early is in no iterator any more.
-            ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
-            state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
+        state = {} if self._begin is None else {"begin": self._begin}
+        if self.source is not None:
+            state["iterator"] = _state(self.source)
+            if self.steps_per_epoch is None:
+                # The batch that was fetched early is in no iterator any more.
+                ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
+                state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
-        restored = self.source._restore_from_tensors({"_STATE": state["iterator"]})
+        self._begin, self._restored = state.get("begin"), True
+        if self.source is None:
+            return []
         if self.steps_per_epoch is None:
-            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
+            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1 - ("begin" in state))]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)
-        return restored
+        return self.source._restore_from_tensors({"_STATE": state["iterator"]})
+
+
+def _state(iterator: tf.data.Iterator) -> tf.Tensor:
+    """Returns the state of an iterator, or says what to do if it has none that can be saved."""
+    try:
+        return iterator._serialize_to_tensors()["_STATE"]
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"The iterator of this dataset cannot be saved, so a run could not be resumed in mid-epoch: {error.message} "
+            "Use StreamData(..., resume='replay') if the dataset yields the same again when it is read again, "
+            "random numbers that depend on the element alone (tf.random.stateless_uniform), or ArrayData."
+        ) from error
+
+
+def _reshuffling(dataset: tf.data.Dataset, repeated: bool = False) -> int:
+    """Counts the stages whose order depends on how often the dataset was iterated; one that is repeated counts twice."""
+    repeated = repeated or type(dataset).__name__ == "_RepeatDataset"
+    count = sum(_reshuffling(source, repeated) for source in dataset._inputs())
+    if type(dataset).__name__ == "_ShuffleDataset" and dataset._reshuffle_each_iteration is not False:
+        # What is endless before it is shuffled is iterated once.
+        count += 0 if any(source.cardinality() == INFINITE for source in dataset._inputs()) else 1 + repeated
+    return count

@@ -1,0 +1,18 @@
+"""Set up once for all tests, before TensorFlow does anything."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+import tensorflow as tf
+
+tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Each test begins with the same random streams, and with layer names that count from the beginning."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)

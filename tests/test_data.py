@@ -1,0 +1,203 @@
+"""Where batches come from, and that each row comes once an epoch."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loop import ArrayData, Loop, StreamData
+from loop.position import Place
+
+
+def rows_seen(data: ArrayData | StreamData | tf.data.Dataset, epochs: int) -> list[list[int]]:
+    """Returns the rows of each epoch in the order in which a loop over `data` sees them."""
+    seen = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False)
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        seen.assign(tf.concat([seen, tf.cast(batch, tf.int64)], axis=0))
+        return {"rows": tf.size(batch)}
+
+    loop, epochs_seen = Loop(step, data, state={"seen": seen}), []
+    for epoch in range(1, epochs + 1):
+        loop.run(epochs=epoch)
+        epochs_seen.append(seen.numpy().tolist())
+    return [later[len(earlier) :] for earlier, later in zip([[], *epochs_seen], epochs_seen, strict=False)]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 50])
+def test_array_data_sees_each_row_once_an_epoch_in_another_order(n: int) -> None:
+    epochs = rows_seen(ArrayData(np.arange(n), batch_size=8, seed=1), 3)
+    assert [sorted(epoch) for epoch in epochs] == [list(range(n))] * 3
+    assert n < 8 or len({tuple(epoch) for epoch in epochs}) == 3
+
+
+@pytest.mark.parametrize("n", [65_537, 2**18 + 1])
+def test_the_permutation_is_one_where_others_are_not(n: int) -> None:
+    data = ArrayData(np.zeros(n), batch_size=n, seed=1)
+    data.open(0)
+    assert np.array_equal(np.sort(data.source.numpy()[0]), np.arange(n))
+
+
+def test_the_order_does_not_come_back_after_256_epochs() -> None:
+    data = ArrayData(np.zeros(100), batch_size=100, seed=1)
+    orders = []
+    for epoch in range(600):
+        data.open(epoch)
+        orders.append(tuple(data.source.numpy()[0].tolist()))
+    assert Counter(orders).most_common(1)[0][1] == 1
+
+
+def test_positions_are_uniform() -> None:
+    data, counts = ArrayData(np.zeros(8), batch_size=8, seed=5), np.zeros([8, 8])
+    for epoch in range(4000):
+        data.open(epoch)
+        counts[np.arange(8), data.source.numpy()[0]] += 1
+    chi_square = ((counts - 500) ** 2 / 500).sum()
+    assert chi_square < 95  # 49 degrees of freedom: above this by chance once in 10,000 seeds
+
+
+def test_array_data_without_shuffling_or_without_the_remainder() -> None:
+    assert rows_seen(ArrayData(np.arange(10), batch_size=4, shuffle=False), 2) == [list(range(10))] * 2
+    assert rows_seen(ArrayData(np.arange(10), batch_size=4, shuffle=False, drop_remainder=True), 1) == [list(range(8))]
+
+
+def test_array_data_takes_nests() -> None:
+    data = ArrayData({"x": np.zeros([5, 2], np.float32), "y": (np.zeros(5, np.int32),)}, batch_size=2)
+    assert data.element_spec == {"x": tf.TensorSpec([None, 2]), "y": (tf.TensorSpec([None], tf.int32),)}
+
+
+@pytest.mark.parametrize("seed", [0, 2**62, -1])
+def test_any_64_bit_seed_will_do(seed: int) -> None:
+    assert sorted(rows_seen(ArrayData(np.arange(9), batch_size=4, seed=seed), 1)[0]) == list(range(9))
+
+
+def test_a_drawn_seed_is_in_the_notes_and_comes_back_with_them() -> None:
+    first, second = (ArrayData(np.arange(20), batch_size=5) for _ in range(2))
+    first.open(3)
+    second.seek(Place(step=14, epoch=3, step_in_epoch=2), first.notes())
+    assert np.array_equal(first.source, second.source)
+
+
+def test_a_stream_is_read_anew_in_each_epoch() -> None:
+    dataset = tf.data.Dataset.range(10).batch(4)
+    assert rows_seen(dataset, 2) == [list(range(10))] * 2
+    assert rows_seen(StreamData(dataset.filter(lambda x: True)), 2) == [list(range(10))] * 2
+
+
+def test_a_function_of_the_epoch_gets_its_number() -> None:
+    data = StreamData(lambda epoch: tf.data.Dataset.range(10 * epoch, 10 * epoch + 3 + epoch).batch(2))
+    assert rows_seen(data, 3) == [[0, 1, 2], [10, 11, 12, 13], [20, 21, 22, 23, 24]]
+
+
+def test_steps_per_epoch_cuts_one_endless_stream() -> None:
+    endless = tf.data.Dataset.counter().batch(2)
+    assert rows_seen(StreamData(endless, steps_per_epoch=3), 2) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    finite = tf.data.Dataset.range(8).batch(2)
+    assert rows_seen(StreamData(finite, steps_per_epoch=3), 2) == [[0, 1, 2, 3, 4, 5], [6, 7, 0, 1, 2, 3]]
+    by_epoch = StreamData(lambda epoch: tf.data.Dataset.counter(10 * epoch).batch(2), steps_per_epoch=2)
+    assert rows_seen(by_epoch, 2) == [[0, 1, 2, 3], [10, 11, 12, 13]]
+
+
+def test_ragged_and_sparse_batches_of_unknown_number_come_through() -> None:
+    ragged = tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[1], [2, 3], [], [4]])).ragged_batch(3)
+    total = tf.Variable(0)
+
+    def step(batch: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+        total.assign_add(tf.reduce_sum(batch))
+        return {"rows": batch.nrows()}
+
+    loop = Loop(step, ragged.filter(lambda batch: True), state={"total": total})
+    result = loop.run(epochs=1)
+    assert (int(total), result.step, result.logs) == (10, 2, {"rows": (3 * 3 + 1 * 1) / 4})
+
+
+def test_an_error_in_the_data_names_the_step_before_it_and_tears_the_state() -> None:
+    weight = tf.Variable(0)
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": weight.assign_add(1)}
+
+    def bad(x: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_less(x, tf.constant(5, tf.int64), "bad record")]):
+            return tf.identity(x)
+
+    for data in (tf.data.Dataset.range(9).map(bad), tf.data.Dataset.range(9).map(bad).filter(lambda x: True)):
+        weight.assign(0)
+        loop = Loop(step, data, state={"weight": weight})
+        with pytest.raises(tf.errors.InvalidArgumentError, match="bad record") as caught:
+            loop.run(epochs=1)
+        assert (int(weight), loop.step) == (5, 5)
+        assert "after step 5" in " ".join(caught.value.__notes__)
+        with pytest.raises(RuntimeError, match="half-updated"):
+            loop.run(epochs=1)
+
+
+def test_an_error_in_the_step_leaves_the_counter_before_it() -> None:
+    weight = tf.Variable(0.0)
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        weight.assign_add(1.0)
+        return {"x": tf.debugging.check_numerics(tf.math.log(4.0 - tf.cast(batch, tf.float32)), "no number")}
+
+    loop = Loop(step, tf.data.Dataset.range(9), state={"weight": weight})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no number") as caught:
+        loop.run(epochs=1)
+    assert loop.step == 4
+    assert "after step 4" in " ".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).batch(2).shuffle(4, seed=2),
+        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).repeat(2).batch(2),
+        lambda: tf.data.Dataset.zip(tf.data.Dataset.range(8).shuffle(8), tf.data.Dataset.range(8).shuffle(8)),
+    ],
+)
+def test_a_dataset_whose_later_epochs_could_not_be_restored_is_refused(dataset: Callable[[], tf.data.Dataset]) -> None:
+    with pytest.raises(ValueError, match=r"shuffles more than once.*StreamData\(lambda epoch.*resume='replay'"):
+        StreamData(dataset())
+    StreamData(dataset(), resume="replay")
+    StreamData(lambda epoch: dataset())
+
+
+def test_a_dataset_that_shuffles_what_is_endless_or_always_alike_is_taken() -> None:
+    slices = tf.data.Dataset.range(8)
+    StreamData(slices.repeat().shuffle(8, seed=1).batch(2), steps_per_epoch=4)
+    StreamData(slices.shuffle(8, seed=1, reshuffle_each_iteration=False).batch(2).shuffle(4, seed=2))
+
+
+def test_a_dataset_that_cannot_be_saved_is_refused_when_the_first_epoch_begins() -> None:
+    dataset = tf.data.Dataset.range(4).map(lambda x: tf.cast(x, tf.float32) + tf.random.uniform([]))
+    loop = Loop(lambda batch: {"x": batch}, dataset, state={})
+    with pytest.raises(ValueError, match=r"cannot be saved.*RandomUniform is stateful.*resume='replay'"):
+        loop.run(epochs=1)
+
+
+@pytest.mark.parametrize("used", range(8))
+def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None:
+    def stream() -> StreamData:
+        tf.random.set_seed(1)
+        return StreamData(tf.data.Dataset.range(50).shuffle(50, seed=3).batch(8))
+
+    def epoch(data: StreamData) -> list[list[int]]:
+        data.close()
+        data.open(0)
+        return [batch.numpy().tolist() for batch in data.source]
+
+    whole = stream()
+    epochs = [epoch(whole) for _ in range(4)]
+    saved, restored = stream(), stream()
+    epoch(saved)
+    saved.close()
+    saved.open(1)
+    for _ in range(used):
+        next(saved.source)
+    path = tf.train.Checkpoint(data=saved).write(f"{tempfile.mkdtemp()}/state")
+    restored.seek(Place(7 + used, 1, used), saved.notes())
+    tf.train.Checkpoint(data=restored).read(path).assert_consumed()
+    assert [batch.numpy().tolist() for batch in restored.source] == epochs[1][used:]
+    assert [epoch(restored), epoch(restored)] == epochs[2:]

@@ -1,0 +1,229 @@
+"""Bad input is refused with what was received, what was expected and what to do."""
+
+import re
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import arrays, make_loop, model
+
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, supervised
+
+
+def over(step: Callable[[tf.Tensor], object]) -> Loop:
+    return Loop(step, tf.data.Dataset.range(3), state={})
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda batch: None, r"must return a dict.*Received: nothing \(is a return missing\?\)"),
+        (lambda batch: tf.constant(1.0), r"must return a dict of named scalars.*Received: .*Tensor"),
+        (lambda batch: {}, r"must return a dict of named scalars.*Received: {}"),
+        (
+            lambda batch: {"loss": tf.zeros([2])},
+            r"'loss' must be a numeric scalar of shape \[\]. Received: shape \(2,\)",
+        ),
+        (lambda batch: {"loss": tf.constant("a")}, r"'loss' must be a numeric scalar.*dtype string"),
+    ],
+)
+def test_a_step_must_return_named_scalars(step: Callable[[tf.Tensor], object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        over(step).run(epochs=1)
+
+
+def test_a_metric_must_be_a_scalar() -> None:
+    step = Step(lambda batch: {"x": batch}, metrics={"f1": keras.metrics.F1Score()})
+    step.metrics["f1"].update_state(np.eye(2), np.eye(2))
+    with pytest.raises(TypeError, match=r"'f1' must be a numeric scalar of shape \[\]. Received: shape \(2,\)"):
+        over(step).run(epochs=1)
+
+
+def test_a_step_must_be_a_function_and_metrics_must_be_metrics() -> None:
+    with pytest.raises(TypeError, match=r"function from a batch to .*Received: 3"):
+        over(3)
+    with pytest.raises(TypeError, match=r"keras.metrics.Metric objects by name.*'accuracy'"):
+        Step(lambda batch: {"x": batch}, metrics={"accuracy": "accuracy"})
+
+
+def test_a_variable_that_no_checkpoint_would_hold_is_refused_before_the_first_step() -> None:
+    kept, lost = tf.Variable(1.0, name="kept"), tf.Variable([1.0, 2.0], name="lost")
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": kept.assign_add(lost[0])}
+
+    loop = Loop(step, tf.data.Dataset.range(3), state={"kept": kept})
+    with pytest.raises(ValueError, match=r"1 variable.*\n  lost:0  shape \(2,\), float32\nAdd what they belong to"):
+        loop.run(epochs=1)
+    assert float(kept) == 1.0
+
+
+def test_an_optimizer_that_was_forgotten_is_refused() -> None:
+    network = model()
+    train_step, _ = supervised(network, keras.optimizers.SGD(momentum=0.9), keras.losses.MeanSquaredError())
+    data = ArrayData((arrays()[0], np.zeros([50, 3])), batch_size=8)
+    with pytest.raises(ValueError, match=r"(?s)dense_kernel_momentum.*state="):
+        Loop(train_step, data, state={"model": network}).run(epochs=1)
+
+
+@pytest.mark.parametrize("value", [3, np.zeros(3), "weights", object()])
+def test_state_that_cannot_be_saved_is_refused(value: object) -> None:
+    loop = Loop(lambda batch: {"x": batch}, tf.data.Dataset.range(3), state={"mine": value})
+    with pytest.raises(TypeError, match=r"state\['mine'\] cannot be saved. Received: \w+. Expected: a Keras model"):
+        loop.run(epochs=1)
+
+
+def test_a_key_of_the_loop_is_refused_in_state() -> None:
+    loop = Loop(lambda batch: {"x": batch}, tf.data.Dataset.range(3), state={"hooks": tf.Variable(1)})
+    with pytest.raises(ValueError, match="cannot use the key 'hooks'. Reserved:"):
+        loop.run(epochs=1)
+
+
+def test_two_hooks_cannot_have_one_name() -> None:
+    class Noting(Hook):
+        pass
+
+    with pytest.raises(ValueError, match=r"already a hook named 'noting' \(Noting\).*name="):
+        make_loop([Noting(), Noting()])
+    assert [hook.name for hook in make_loop([Noting(), Noting(name="other")]).hooks] == ["noting", "other"]
+
+
+def test_a_method_that_no_event_calls_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(TypeError, match=r"Mine.on_epoch_ended would never be called.*Did you mean on_epoch_end\?"):
+        type("Mine", (Hook,), {"on_epoch_ended": lambda self, moment: None})
+    with pytest.raises(TypeError, match=r"on_lunch would never be called.*Events call: on_setup"):
+        type("Mine", (Hook,), {"on_lunch": lambda self, moment: None})
+
+
+def test_a_hook_must_be_an_initialised_instance_that_says_when() -> None:
+    class Silent(Hook):
+        def on_step_end(self, moment: Moment) -> None:
+            pass
+
+    class Uninitialised(Hook):
+        def __init__(self) -> None:
+            self.count = tf.Variable(0)
+
+    for hook, error, message in [
+        (Silent, TypeError, "the class itself, not an instance"),
+        (print, TypeError, "must be an instance of loop.Hook"),
+        (Uninitialised(), TypeError, r"must call super\(\).__init__\(\)"),
+        (Silent(), ValueError, "'silent' has on_step_end but does not say for which steps"),
+    ]:
+        with pytest.raises(error, match=message):
+            make_loop([hook])
+
+
+def test_on_wants_every_for_steps_and_for_nothing_else() -> None:
+    loop = make_loop()
+    with pytest.raises(ValueError, match=r"on\(step_end\) needs every="):
+        loop.on(Event.STEP_END)
+    with pytest.raises(ValueError, match=r"on\(epoch_end\) comes unfiltered"):
+        loop.on(Event.EPOCH_END, every=Every(steps=3))
+    with pytest.raises(KeyError, match="No hook is named 'typo'. There are: none"):
+        loop.hooks.remove("typo")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, ValueError),
+        ({"steps": 1, "epochs": 1}, ValueError),
+        ({"steps": 0}, ValueError),
+        ({"seconds": -1.0}, ValueError),
+        ({"steps": 1.5}, TypeError),
+        ({"epochs": True}, TypeError),
+    ],
+)
+def test_every_wants_one_positive_number(arguments: dict, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"Every.*Received: "):
+        Every(**arguments)
+
+
+def test_at_wants_steps_from_one() -> None:
+    with pytest.raises(ValueError, match="from 1, the first step. Received: 0, 'a'"):
+        At(0, 3, "a")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"epochs": 0}, {"steps": -3}, {"epochs": 1.5}])
+def test_run_wants_to_know_how_long(arguments: dict) -> None:
+    with pytest.raises(ValueError, match=re.escape("run() needs epochs=..., steps=... or both")):
+        make_loop().run(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ArrayData(np.zeros([0, 3]), batch_size=2), ValueError, "at least one row"),
+        (
+            lambda: ArrayData((np.zeros(3), np.zeros(4)), batch_size=2),
+            ValueError,
+            r"equal first dimension.*\(3,\).*\(4,\)",
+        ),
+        (lambda: ArrayData(np.float32(3), batch_size=2), ValueError, "equal first dimension"),
+        (lambda: ArrayData(np.zeros(3), batch_size=0), ValueError, "Received: batch_size=0"),
+        (lambda: ArrayData(np.zeros(3), batch_size=4, drop_remainder=True), ValueError, "at most the 3 rows"),
+        (lambda: StreamData(tf.data.Dataset.range(0)), ValueError, "a dataset without elements"),
+        (lambda: StreamData(tf.data.Dataset.counter()), ValueError, "no steps_per_epoch"),
+        (
+            lambda: StreamData(tf.data.Dataset.range(3), resume="guess"),
+            ValueError,
+            "'state' or 'replay'. Received: 'guess'",
+        ),
+        (lambda: StreamData(tf.data.Dataset.range(3), steps_per_epoch=0), ValueError, "at least 1. Received: 0"),
+        (lambda: StreamData(lambda epoch: [1, 2]), TypeError, "a function returning a list"),
+        (lambda: StreamData([1, 2]), TypeError, "Received: a list"),
+        (
+            lambda: Loop(print, (np.zeros(3), np.zeros(3)), state={}),
+            TypeError,
+            r"Received: tuple. Arrays go into ArrayData",
+        ),
+        (
+            lambda: Loop(print, ArrayData(np.zeros(3), batch_size=1), state={}, steps_per_epoch=2),
+            ValueError,
+            "ArrayData",
+        ),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(make: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_data_that_turns_out_empty_is_refused() -> None:
+    loop = Loop(lambda batch: {"x": batch}, tf.data.Dataset.range(3).filter(lambda x: x > 5), state={})
+    with pytest.raises(ValueError, match="The dataset of epoch 1 has no element"):
+        loop.run(epochs=1)
+
+
+def test_evaluations_need_names_of_their_own_and_a_schedule_that_repeats() -> None:
+    def evaluation() -> Evaluation:
+        return Evaluation(lambda batch: {"x": batch}, tf.data.Dataset.range(3))
+
+    arguments = {"train_step": lambda batch: {"x": batch}, "data": tf.data.Dataset.range(3), "state": {}}
+    with pytest.raises(ValueError, match=r"Two evaluations cannot have one name. Received: \['val', 'val'\]"):
+        Loop(**arguments, evaluate=[evaluation(), evaluation()])
+    with pytest.raises(ValueError, match=r"eval_every must be in steps or epochs.*Every\(seconds=3\)"):
+        Loop(**arguments, evaluate=evaluation(), eval_every=Every(seconds=3))
+    with pytest.raises(ValueError, match=r"Evaluation\(steps=...\) must be at least 1"):
+        Evaluation(lambda batch: {"x": batch}, tf.data.Dataset.range(3), steps=0)
+    with pytest.raises(RuntimeError, match="nothing to evaluate"):
+        Loop(**arguments).evaluate()
+
+
+def test_a_loop_cannot_be_run_from_within_itself() -> None:
+    loop = make_loop()
+    loop.on(Event.EPOCH_END)(lambda moment: loop.run(epochs=1))
+    with pytest.raises(RuntimeError, match="This loop is running"):
+        loop.run(epochs=1)
+
+
+def test_clipping_is_refused_where_it_would_be_wrong() -> None:
+    loss = keras.losses.MeanSquaredError()
+    with pytest.raises(ValueError, match="must be positive. Received: 0"):
+        supervised(model(), keras.optimizers.SGD(), loss, clip_norm=0)
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(ValueError, match="would clip scaled gradients"):
+        supervised(model(), scaling, loss, clip_norm=1.0)

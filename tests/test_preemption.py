@@ -1,0 +1,311 @@
+"""Real signals, sent to real processes.
+
+    python tests/test_preemption.py DIRECTORY LIFE
+
+is one life of a run without end (`endless`, `held`, where the first save waits for a line on standard input) or of two
+epochs with a long evaluation (`evaluating`). It says on standard output what it is doing.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+import tensorflow as tf
+from tiny import bits
+
+from hooks import Checkpoint, Preemption
+from loop import At, Evaluation, Event, Hook, Loop, Moment, RunResult
+
+TESTS = Path(__file__).parent
+WITHOUT_END = 10**9
+
+
+class Diary(Hook):
+    """Says aloud where a run begins, where it evaluates and where it ends, and collects the evaluations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began_at: list[int] = []
+        self.evaluations: list[tuple[int, dict[str, float]]] = []
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self.began_at.append(moment.step)
+        print("training", flush=True)
+
+    def on_eval_begin(self, moment: Moment) -> None:
+        print("evaluating", flush=True)
+
+    def on_eval_end(self, moment: Moment) -> None:
+        self.evaluations.append((moment.step, dict(moment.logs)))
+        print("evaluated", flush=True)
+
+    def on_run_end(self, moment: Moment) -> None:
+        print(f"ended at {moment.step}", flush=True)
+
+
+class Pause(Hook):
+    """Waits for a line on standard input before anything is saved."""
+
+    def on_settled(self, moment: Moment) -> None:
+        print("waiting", flush=True)
+        sys.stdin.readline()
+
+
+def summing_loop(directory: Path, *hooks: Hook, exit: bool = True, evaluate: bool = False) -> Loop:  # noqa: A002
+    """Returns a loop over 0, 1, 2 ... that adds them up, so its sum says which batches it has seen.
+
+    With an evaluation, an epoch has 7 steps; without one it has no end, and nobody wants any step of it.
+    """
+    total = tf.Variable(0, dtype=tf.int64, name="total")
+
+    def train_step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        total.assign_add(batch[0])
+        return {"loss": tf.cast(total, tf.float32)}
+
+    def eval_step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": tf.sin(tf.cast(total + batch[0], tf.float32))}
+
+    return Loop(
+        train_step,
+        tf.data.Dataset.range(7 if evaluate else 2**40).batch(1),
+        state={"total": total},
+        evaluate=Evaluation(eval_step, tf.data.Dataset.range(200_000).batch(1)) if evaluate else None,
+        hooks=[*hooks, Checkpoint(directory), Preemption(exit=exit)],
+    )
+
+
+def total(loop: Loop) -> int:
+    return int(loop.state.variables["total"])
+
+
+def saved(directory: Path) -> list[int]:
+    """Returns the steps of the committed checkpoints."""
+    return sorted(int(path.stem.removeprefix("ckpt-")) for path in directory.glob("ckpt-*.json"))
+
+
+@contextlib.contextmanager
+def life(directory: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs a life of a run in a process of its own, and gives it when it is training."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+    command = [sys.executable, __file__, str(directory), kind]
+    with subprocess.Popen(
+        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            wait_for("training", process)
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(line: str, process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert said == f"{line}\n", process.communicate()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_last_step_and_ends_the_process(tmp_path: Path, number: int, status: int) -> None:
+    with life(tmp_path, "endless") as process:
+        time.sleep(0.5)
+        process.send_signal(number)
+        said, errors = process.communicate()
+    assert process.returncode == status, errors
+    (step,) = saved(tmp_path)
+    assert said == f"ended at {step}\n"
+    diary = Diary()
+    resumed = summing_loop(tmp_path, diary)
+    resumed.run(steps=step + 5)
+    assert diary.began_at == [step]
+    assert total(resumed) == sum(range(step + 5))
+
+
+def test_a_second_sigint_ends_the_process_without_saving(tmp_path: Path) -> None:
+    summing_loop(tmp_path).run(steps=5)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("ckpt-*")}
+    with life(tmp_path, "held") as process:
+        process.send_signal(signal.SIGINT)
+        wait_for("waiting", process)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert said.startswith("ended at ")
+    assert "\nKeyboardInterrupt\n" in errors
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("ckpt-*")} == before
+    resumed = summing_loop(tmp_path)
+    resumed.run(steps=10)
+    assert total(resumed) == sum(range(10))
+
+
+def test_a_storm_of_signals_saves_once(tmp_path: Path) -> None:
+    with life(tmp_path, "held") as process:
+        for _ in range(1000):
+            process.send_signal(signal.SIGTERM)
+        said, errors = process.communicate("go on\n")
+    assert process.returncode == 143, errors
+    (step,) = saved(tmp_path)
+    assert said == f"waiting\nended at {step}\n"
+
+
+def test_an_evaluation_that_a_signal_cut_short_is_redone(tmp_path: Path) -> None:
+    with life(tmp_path / "interrupted", "evaluating") as process:
+        wait_for("evaluating", process)
+        process.send_signal(signal.SIGTERM)
+        said, errors = process.communicate()
+    assert process.returncode == 143, errors
+    assert said == "ended at 7\n"
+    assert saved(tmp_path / "interrupted") == [7]
+    resumed, uninterrupted = Diary(), Diary()
+    loops = [
+        summing_loop(tmp_path / "interrupted", resumed, evaluate=True),
+        summing_loop(tmp_path / "uninterrupted", uninterrupted, evaluate=True),
+    ]
+    results = [loop.run(epochs=2) for loop in loops]
+    assert [step for step, _ in uninterrupted.evaluations] == [7, 14]
+    assert resumed.evaluations == uninterrupted.evaluations
+    assert bits(loops[0]) == bits(loops[1])
+    assert results[0].logs == results[1].logs
+
+
+# From here on, the process that is signalled is this one.
+
+
+class Signaller(Hook):
+    """Sends a signal to its own process after the third step."""
+
+    every = At(3)
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def on_step_end(self, moment: Moment) -> None:
+        os.kill(os.getpid(), self._number)
+
+
+class Accident(Hook):
+    """Raises at an event."""
+
+    every = At(3)
+
+    def __init__(self, at: Event) -> None:
+        super().__init__()
+        self._at = at
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self.fail(moment)
+
+    def fail(self, moment: Moment) -> None:
+        if moment.event == self._at:
+            raise ConnectionError("an accident")
+
+    on_step_end = on_run_end = fail
+
+
+@pytest.fixture
+def called() -> Iterator[list[int]]:
+    """What a user's own SIGTERM handler was called with; there is a wakeup descriptor too, and both are ours after it."""
+    called: list[int] = []
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    handler = signal.signal(signal.SIGTERM, lambda number, frame: called.append(number))
+    descriptor = signal.set_wakeup_fd(write)
+    yield called
+    signal.set_wakeup_fd(descriptor)
+    signal.signal(signal.SIGTERM, handler)
+    os.close(read)
+    os.close(write)
+
+
+def listening() -> list[object]:
+    """Returns who hears signals: the handlers, and the wakeup descriptor."""
+    descriptor = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(descriptor)
+    return [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), descriptor]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_without_exit_the_run_returns_the_name_of_the_signal(tmp_path: Path, number: signal.Signals) -> None:
+    loop = summing_loop(tmp_path, Signaller(number), exit=False)
+    result = loop.run(steps=WITHOUT_END)
+    assert result.reason == number.name
+    assert saved(tmp_path) == [result.step]
+    assert total(loop) == sum(range(result.step))
+    again = loop.run(steps=result.step + 5)
+    assert [again.step, again.reason] == [result.step + 5, f"{result.step + 5} steps are complete"]
+
+
+def test_the_handler_of_the_user_is_called_too(tmp_path: Path, called: list[int]) -> None:
+    summing_loop(tmp_path, Signaller(signal.SIGTERM), exit=False).run(steps=WITHOUT_END)
+    assert called == [signal.SIGTERM]
+
+
+def test_handlers_are_put_back_after_a_signal(tmp_path: Path, called: list[int]) -> None:
+    before = listening()
+    with pytest.raises(SystemExit) as raised:
+        summing_loop(tmp_path, Signaller(signal.SIGTERM)).run(steps=WITHOUT_END)
+    assert raised.value.code == 143
+    assert listening() == before
+
+
+@pytest.mark.parametrize("at", [Event.SETUP, Event.STEP_END, Event.RUN_END])
+def test_handlers_are_put_back_after_an_error(tmp_path: Path, called: list[int], at: Event) -> None:
+    before = listening()
+    loop = summing_loop(tmp_path)
+    loop.hooks.add(Accident(at))
+    with pytest.raises(ConnectionError, match="an accident"):
+        loop.run(steps=5)
+    assert listening() == before
+
+
+def test_an_error_goes_before_the_exit(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="an accident"):
+        summing_loop(tmp_path, Signaller(signal.SIGTERM), Accident(Event.RUN_END)).run(steps=WITHOUT_END)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_signal_that_nobody_can_hear_is_refused(number: signal.Signals) -> None:
+    with pytest.raises(ValueError, match=rf"Preemption cannot hear {number.name}"):
+        Preemption([signal.SIGTERM, number])
+
+
+def test_outside_the_main_thread_the_run_goes_without_handlers(
+    tmp_path: Path, called: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    before, during, results = listening(), list[object](), list[RunResult]()
+    loop = summing_loop(tmp_path)
+
+    @loop.on(Event.STEP_END, every=At(3))
+    def look(moment: Moment) -> None:
+        during.extend([signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)])
+
+    with caplog.at_level(logging.WARNING, "exactloop"):
+        thread = threading.Thread(target=lambda: results.append(loop.run(steps=5)))
+        thread.start()
+        thread.join()
+    assert [(result.step, result.reason) for result in results] == [(5, "5 steps are complete")]
+    assert during == before[:2]
+    assert listening() == before
+    assert caplog.messages == ["Preemption hears no signals: this run is not in the main thread."]
+
+
+def main(directory: Path, kind: str) -> None:
+    if kind == "evaluating":
+        summing_loop(directory, Diary(), evaluate=True).run(epochs=2)
+    else:
+        pause = [Pause()] if kind == "held" else []
+        summing_loop(directory, Diary(), *pause).run(steps=WITHOUT_END)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

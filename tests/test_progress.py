@@ -1,0 +1,178 @@
+"""What a run shows of itself, in a log and on a terminal."""
+
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+import rich.console
+import tensorflow as tf
+
+from hooks import Progress
+from loop import At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+BAR_OR_TIME = re.compile(r"[━╸╺]+|[-\d]:[-\d]{2}:[-\d]{2}")
+RATE = re.compile(r"\d+\.\d steps/s")
+
+
+@pytest.fixture(autouse=True)
+def able_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def console(*, terminal: bool) -> rich.console.Console:
+    return rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)
+
+
+def written(console: rich.console.Console) -> str:
+    """Returns all that was written, with `?` for the rates."""
+    assert isinstance(console.file, io.StringIO)
+    return RATE.sub("?", console.file.getvalue())
+
+
+def last_frame(console: rich.console.Console) -> list[str]:
+    """Returns the words that a bar ended with, without the bar itself and the times."""
+    frame = CONTROL.sub("", written(console)).rstrip("\n").split("\r")[-1].split("\n")[-1]
+    return [word for word in frame.split() if not BAR_OR_TIME.fullmatch(word)]
+
+
+def batches() -> tf.data.Dataset:
+    """Returns 7 batches of one row."""
+    return tf.data.Dataset.range(7).batch(1)
+
+
+def counting_loop(*hooks: Hook, data: tf.data.Dataset | StreamData | None = None, name: str = "loss") -> Loop:
+    """Returns a loop of 7 steps an epoch whose loss is the number of steps, and whose evaluation gives that too."""
+    count = tf.Variable(0.0)
+
+    def train_step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: count.assign_add(1.0)}
+
+    def eval_step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"count": count.read_value()}
+
+    evaluate = Evaluation(eval_step, batches())
+    return Loop(train_step, data or batches(), state={"count": count}, evaluate=evaluate, hooks=hooks)
+
+
+class Accident(Hook):
+    """Raises in SETUP, or after one step."""
+
+    def __init__(self, every: Trigger, *, in_setup: bool) -> None:
+        super().__init__()
+        self.every, self._in_setup = every, in_setup
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        if self._in_setup:
+            raise ConnectionError("an accident")
+
+    def on_step_end(self, moment: Moment) -> None:
+        raise ConnectionError("an accident")
+
+
+def test_a_log_gets_a_line_for_each_step_wanted_and_each_epoch() -> None:
+    log = console(terminal=False)
+    counting_loop(Progress(Every(steps=3), console=log)).run(epochs=2)
+    assert written(log) == (
+        "step 3 of 14  loss 3  (?)\n"
+        "step 6 of 14  loss 6  (?)\n"
+        "epoch 1, step 7 of 14  loss 4  val_count 7  (?)\n"
+        "step 9 of 14  loss 9  (?)\n"
+        "step 12 of 14  loss 12  (?)\n"
+        "epoch 2, step 14 of 14  loss 11  val_count 14  (?)\n"
+    )
+
+
+def test_a_run_that_goes_on_says_from_where() -> None:
+    log = console(terminal=False)
+    loop = counting_loop(Progress(At(9), console=log))
+    loop.run(steps=8)
+    loop.run(steps=10)
+    assert written(log) == (
+        "epoch 1, step 7 of 8  loss 4  val_count 7  (?)\nGoing on from step 8, epoch 2.\nstep 9 of 10  loss 9  (?)\n"
+    )
+
+
+def test_a_log_of_data_of_unknown_length_names_no_total() -> None:
+    log = console(terminal=False)
+    data = StreamData(batches().filter(lambda row: True))
+    counting_loop(Progress(At(5), console=log), data=data).run(epochs=1)
+    assert written(log) == "step 5  loss 5  (?)\nepoch 1, step 7  loss 4  val_count 7  (?)\n"
+
+
+@pytest.mark.parametrize("name", ["loss[a]", "loss[/a]", "loss:smile:", "l" + 100 * "o" + "ss"])
+def test_a_log_has_names_as_they_are(name: str) -> None:
+    log = console(terminal=False)
+    counting_loop(Progress(At(5), console=log), name=name).run(steps=6)
+    assert written(log) == f"step 5 of 6  {name} 5  (?)\n"
+
+
+@pytest.mark.parametrize("name", ["loss[a]", "loss[/a]", "loss:smile:"])
+def test_a_bar_has_names_as_they_are(name: str) -> None:
+    screen = console(terminal=True)
+    counting_loop(Progress(At(5), console=screen), name=name).run(steps=6)
+    assert last_frame(screen) == ["epoch", "1", "6/6", "?", name, "5"]
+
+
+def test_a_bar_ends_at_the_total() -> None:
+    screen = console(terminal=True)
+    counting_loop(Progress(Every(steps=2), console=screen)).run(epochs=2)
+    assert last_frame(screen) == ["epoch", "2", "14/14", "?", "loss", "14"]
+    lines = [line for line in CONTROL.sub("", written(screen)).replace("\r", "\n").split("\n") if " of " in line]
+    assert [line.rstrip() for line in lines] == [
+        "epoch 1, step 7 of 14  loss 4  val_count 7  (?)",
+        "epoch 2, step 14 of 14  loss 11  val_count 14  (?)",
+    ]
+
+
+def test_a_bar_of_a_run_that_goes_on_begins_where_it_is() -> None:
+    screen = console(terminal=True)
+    loop = counting_loop(Progress(At(3), console=screen))
+    loop.run(steps=8)
+    assert last_frame(screen) == ["epoch", "2", "8/8", "?", "loss", "3"]
+    loop.run(steps=10)
+    frames = re.findall(r"Going on from step 8, epoch 2|\d+/\d+", CONTROL.sub("", written(screen)))
+    assert [frame for before, frame in zip([None, *frames], frames, strict=False) if frame != before] == [
+        "0/8",
+        "3/8",
+        "8/8",
+        "Going on from step 8, epoch 2",
+        "8/10",
+        "10/10",
+    ]
+
+
+def test_a_bar_of_data_of_unknown_length_counts_without_a_total() -> None:
+    screen = console(terminal=True)
+    data = StreamData(batches().filter(lambda row: True))
+    counting_loop(Progress(At(5), console=screen), data=data).run(epochs=1)
+    assert last_frame(screen) == ["epoch", "1", "7/?", "?", "loss", "5"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("order", [lambda *hooks: hooks, lambda *hooks: hooks[::-1]], ids=["before", "after"])
+def test_an_error_in_the_setup_of_another_hook_is_all_that_is_raised(
+    terminal: bool, order: Callable[..., tuple[Hook, ...]]
+) -> None:
+    shown = console(terminal=terminal)
+    loop = counting_loop(*order(Progress(console=shown), Accident(At(5), in_setup=True)))
+    with pytest.raises(ConnectionError, match="an accident") as raised:
+        loop.run(epochs=1)
+    assert raised.value.__notes__ == ["Raised by hook 'accident' in on_setup."]
+    assert written(shown) == ""
+
+
+def test_a_bar_that_an_error_ends_gives_the_cursor_back() -> None:
+    screen = console(terminal=True)
+    with pytest.raises(ConnectionError, match="an accident") as raised:
+        counting_loop(Progress(At(3), console=screen), Accident(At(5), in_setup=False)).run(epochs=1)
+    assert raised.value.__notes__ == ["Raised by hook 'accident' in on_step_end."]
+    assert last_frame(screen) == ["epoch", "1", "5/7", "?", "loss", "3"]
+    hidden, shown = (written(screen).rfind(f"\x1b[?25{letter}") for letter in "lh")
+    assert -1 < hidden < shown
+
+
+@pytest.mark.parametrize(("terminal", "seconds"), [(True, 0.5), (False, 30.0)])
+def test_a_terminal_is_brought_up_to_date_more_often_than_a_log(terminal: bool, seconds: float) -> None:
+    assert repr(Progress(console=console(terminal=terminal)).every) == f"Every(seconds={seconds})"

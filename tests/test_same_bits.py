@@ -1,0 +1,101 @@
+"""Hooks, schedules and cuts change nothing in the numbers, and there is one trace."""
+
+from collections.abc import Sequence
+
+import pytest
+import tensorflow as tf
+from tiny import DATA, bits, make_loop
+
+from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
+from loop import At, Every, Hook, Loop, Moment, Trigger
+
+
+class Asking(Hook):
+    """Asks for steps and does nothing with them."""
+
+    def __init__(self, every: Trigger) -> None:
+        super().__init__()
+        self.every = every
+
+    def on_step_end(self, moment: Moment) -> None:
+        pass
+
+
+def trained(hooks: Sequence[Hook], data: str = "arrays") -> Loop:
+    loop = make_loop(hooks, DATA[data]())
+    loop.run(epochs=6)
+    return loop
+
+
+def own(loop: Loop) -> dict[str, bytes]:
+    """Returns the bits of the state without those of hooks."""
+    return {path: value for path, value in bits(loop).items() if not path.startswith("hooks/")}
+
+
+EVERY: dict[str, Trigger] = {
+    "each step": Every(steps=1),
+    "7 steps": Every(steps=7),
+    "10 steps": Every(steps=10),
+    "steps 3 and 33": At(3, 33),
+    "0.05 seconds": Every(seconds=0.05),
+    "0.0001 seconds": Every(seconds=0.0001),
+    "each epoch": Every(epochs=1),
+}
+
+
+@pytest.mark.parametrize("data", ["arrays", "dataset", "unknown length"])
+def test_the_same_bits_under_any_schedule(data: str) -> None:
+    without = own(trained([], data))
+    assert [name for name, every in EVERY.items() if own(trained([Asking(every)], data)) != without] == []
+
+
+def test_the_same_bits_under_all_hooks(tmp_path: object) -> None:
+    hooks = [
+        Progress(),
+        TensorBoard(f"{tmp_path}/tensorboard", every=Every(steps=2)),
+        EarlyStopping("val_loss", mode="min", patience=50, restore_best=None),
+        Checkpoint(f"{tmp_path}/checkpoints", Every(steps=3) | Every(seconds=0.1), best="val_accuracy", mode="max"),
+        Preemption(),
+    ]
+    assert own(trained(hooks)) == own(trained([]))
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_one_trace_for_any_length_of_chunks(data: str) -> None:
+    loop = make_loop([Asking(Every(steps=3) | At(1, 2, 20))], DATA[data]())
+    loop.run(epochs=2)
+    loop.run(epochs=4)
+    assert loop._chunk.function.experimental_get_tracing_count() == 1
+
+
+def test_an_evaluation_on_demand_leaves_no_trace() -> None:
+    reference = trained([])
+    loop = make_loop()
+    first = loop.evaluate()
+    loop.run(steps=4)
+    before = bits(loop)
+    loop.evaluate()
+    assert bits(loop) == before
+    loop.run(epochs=6)
+    assert own(loop) == own(reference)
+    assert loop.evaluate() == {n: v for n, v in reference.run(epochs=6).logs.items() if n.startswith("val_")} != first
+
+
+def test_a_metric_is_not_touched_by_an_evaluation_in_mid_epoch() -> None:
+    reference = trained([])
+    loop = make_loop(eval_every=Every(steps=2))
+    loop.run(epochs=6)
+    left = {path: value for path, value in own(loop).items() if not path.startswith("evaluations/")}
+    assert left == {path: value for path, value in own(reference).items() if not path.startswith("evaluations/")}
+
+
+def test_a_layer_built_late_and_an_optimizer_built_late_are_built_by_the_trace() -> None:
+    weight = tf.Variable(2.0)
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        weight.assign(weight * 0.5)
+        return {"loss": weight}
+
+    loop = Loop(step, tf.data.Dataset.range(4), state={"weight": weight})
+    loop.run(epochs=1)
+    assert float(weight) == 0.125
