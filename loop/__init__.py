@@ -2,9 +2,9 @@
 
 from loop.data import ArrayData
 from loop.evaluation import Evaluation
-from loop.events import Event, Moment
+from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
-from loop.loop import Loop, RunResult
+from loop.loop import Loop
 from loop.registry import HookRegistry
 from loop.state import TrainingState
 from loop.steps import Step, supervised

@@ -50,3 +50,22 @@ class Moment:
     last: bool
     error: BaseException | None
     stop: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        step: Train steps completed since the very first start.
+        epoch: Epochs completed.
+        reason: Why it ended: what was asked for is done, or the reason somebody gave for stopping.
+        logs: Means of the epoch that ended last, or of the one in progress, and the latest evaluation.
+        seconds: Training time, summed over all the runs that the training was cut into.
+    """
+
+    step: int
+    epoch: int
+    reason: str
+    logs: Mapping[str, float]
+    seconds: float

@@ -4,47 +4,25 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import tensorflow as tf
 
-from loop.audit import check_covered
-from loop.chunk import LONGEST, Chunk, Means
+from loop.chunk import LONGEST
 from loop.clock import Clock
+from loop.compiled import Compiled
 from loop.data import ArrayData, Data, Nest
 from loop.evaluation import Evaluation, as_data
-from loop.events import Event, Moment
+from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
 from loop.position import Position
-from loop.randomness import random_streams
 from loop.registry import HookRegistry
-from loop.state import TrainingState, raw
-from loop.steps import Step, Trace, Values, as_step
+from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
-
-    Attributes:
-        step: Train steps completed since the very first start.
-        epoch: Epochs completed.
-        reason: Why it ended: what was asked for is done, or the reason somebody gave for stopping.
-        logs: Means of the epoch that ended last, or of the one in progress, and the latest evaluation.
-        seconds: Training time, summed over all the runs that the training was cut into.
-    """
-
-    step: int
-    epoch: int
-    reason: str
-    logs: Mapping[str, float]
-    seconds: float
 
 
 class Loop:
@@ -90,7 +68,7 @@ class Loop:
         with tf.device("CPU"):
             self._halt = tf.Variable(False, trainable=False, name="halt")
         self._clock = Clock(self._interrupt)
-        self._built = False
+        self._compiled: Compiled | None = None
         self._running = threading.Lock()
         self._reason: str | None = None
         self._at_once = False
@@ -121,7 +99,7 @@ class Loop:
     @property
     def train_names(self) -> tuple[str, ...]:
         """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
-        return self._trace.logged
+        return self._built.trace.logged
 
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
@@ -145,12 +123,12 @@ class Loop:
         """Evaluates now and returns the results: no events, and no effect on any state."""
         if not self._evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
-        self._build()
+        compiled = self._build()
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
                 evaluation.run(abandon=lambda: False)
-            return self._evaluated()
+            return compiled.evaluated()
         finally:
             self.state.put_back(held)
 
@@ -169,16 +147,15 @@ class Loop:
                 self._emit(Event.SETUP)
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
-                while self._goes_on():
+                self._over = self._reason is not None or (self._reached() and not self._is_pending())
+                while not self._over:
                     self._position.torn = True  # until everybody is done with this step
                     if not self._is_pending():
                         self._begin_epoch()
                         self._train()
                     self._evaluate_if_due()
                     self._end_epoch_if_over()
-                    self._position.torn = False
-                    self._clock.mark()
-                    self._emit(Event.SETTLED, self._round)
+                    self._settle()
             except BaseException as raised:
                 error = raised
             return self._end(error)
@@ -192,38 +169,19 @@ class Loop:
         if not self._running.acquire(blocking=False):
             raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
         try:
-            self._build()
+            self._built = self._build()
             self._epochs, self._steps = epochs, steps
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
             yield
         finally:
             self._running.release()
 
-    def _build(self) -> None:
+    def _build(self) -> Compiled:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
-        if not self._built:
-            self._trace = Trace(self._step, self._data.element_spec)
-            self._means = Means(self._trace.names)
-            counters = [self._position.step_in_epoch, self._position.step]
-            self._chunk = Chunk(self._step, self._trace, self._data, counters, self._means, self._halt)
-            self._results = tf.function(lambda: {name: m.result() for name, m in self._step.metrics.items()})
-            self._used = {id(v): v for v in self._trace.variables}
-            for evaluation in self._evaluations:
-                self._used |= {id(v): v for v in evaluation.build(self._halt).variables}
-            self._built = True
-        evaluations = {evaluation.name: evaluation for evaluation in self._evaluations}
-        own = {
-            "clock": self._clock,
-            "means": self._means,
-            "metrics": {name: list(metric.variables) for name, metric in self._step.metrics.items()},
-            "evaluations": evaluations,
-            "random": random_streams(),
-            "hooks": {hook.name: hook for hook in self.hooks},
-        }
-        streams = {"train": self._data} | {f"evaluations/{name}": e.data for name, e in evaluations.items()}
-        self.state = TrainingState(self._given, own, position=self._position, streams=streams)
-        scratch = [raw(v) for e in self._evaluations for metric in e.step.metrics.values() for v in metric.variables]
-        check_covered(self._used.values(), [*self.state.variables.values(), *scratch])
+        if self._compiled is None:
+            self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._halt)
+        self.state = self._compiled.state(self._given, self._clock, self.hooks)
+        return self._compiled
 
     def _check_state(self) -> None:
         if self._position.torn:
@@ -235,15 +193,6 @@ class Loop:
         self._clock.start()
         self._since = self._clock.now()
 
-    def _goes_on(self) -> bool:
-        if self._reason is None and not self._is_pending():
-            step, epoch, _ = self._position.place()
-            if self._epochs is not None and epoch >= self._epochs:
-                self._reason = f"{self._epochs} epochs are complete"
-            elif self._steps is not None and step >= self._steps:
-                self._reason = f"{self._steps} steps are complete"
-        return self._reason is None
-
     def _is_pending(self) -> bool:
         """Whether an earlier run was stopped when it still had an evaluation, or the end of an epoch, to do here."""
         return bool(self._position.evaluation_due) or bool(self._position.epoch_over)
@@ -252,9 +201,7 @@ class Loop:
         _, epoch, step_in_epoch = self._position.place()
         if step_in_epoch == 0:
             self._data.open(epoch)
-            self._means.reset()
-            for metric in self._step.metrics.values():
-                metric.reset_state()
+            self._built.reset()
             self._emit(Event.EPOCH_BEGIN)
 
     def _train(self) -> None:
@@ -264,7 +211,7 @@ class Loop:
         left = None if length is None else step + length - step_in_epoch
         stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), step + LONGEST)
         self._clock.set_alarm(self.hooks.next_time(self._since))
-        ran = self._chunk(self._data, min(stop for stop in stops if stop is not None) - step)
+        ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
         self._halt.assign(False)  # whoever raised it has said why before
         count = int(ran.steps)  # sync: waits for the chunk
         if count == 0:
@@ -280,8 +227,9 @@ class Loop:
         self._since = now
         if self._evaluations and self._eval_every.due(halt):
             self._position.evaluation_due.assign(True)
-        self._round = ran.logs(self._trace.names)
-        self.hooks.emit_steps(step + 1, lambda: ran.columns(self._trace.names))
+        names = self._built.trace.names
+        self._round = ran.logs(names)
+        self.hooks.emit_steps(step + 1, lambda: ran.columns(names))
         self._emit(Event.STEP_END, self._round, halt)
 
     def _evaluate_if_due(self) -> None:
@@ -294,8 +242,8 @@ class Loop:
                 self.state.put_back(held)
                 return
         self._position.evaluation_due.assign(False)
-        self._round = self._round | self._evaluated()
-        self._emit(Event.EVAL_END, self._evaluated())
+        self._round = self._round | self._built.evaluated()
+        self._emit(Event.EVAL_END, self._built.evaluated())
 
     def _abandons(self) -> bool:
         self._halt.assign(False)
@@ -304,9 +252,19 @@ class Loop:
     def _end_epoch_if_over(self) -> None:
         if self._position.epoch_over and not self._position.evaluation_due:
             self._position.next_epoch()
-            logs = self._trained() | self._evaluated()
+            logs = self._built.trained() | self._built.evaluated()
             self._round = self._round | logs
             self._emit(Event.EPOCH_END, logs)
+
+    def _settle(self) -> None:
+        """Ends the round. If a stop is asked for while hooks are told that the run goes on, they are told once more."""
+        self._position.torn = False
+        self._clock.mark()
+        self._over, asked = False, True
+        while asked and not self._over:
+            moment = self._moment(Event.SETTLED, self._round)
+            self.hooks.emit(Event.SETTLED, moment)
+            self._over, asked = moment.last, self._reason is not None
 
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
@@ -318,18 +276,13 @@ class Loop:
             raised[0].add_note(f"Then {also!r}: {' '.join(also.__notes__)}")
         step, epoch, _ = self._position.place()
         seconds = self._clock.now()
-        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else self._reason)
+        reason = (
+            self._reason or f"{f'{self._epochs} epochs' if epoch == self._epochs else f'{step} steps'} are complete"
+        )
+        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else reason)
         if raised:
             raise raised[0]
-        return RunResult(step, epoch, str(self._reason), self._trained() | self._evaluated(), seconds)
-
-    def _trained(self) -> dict[str, float]:
-        """Returns the means of the epoch so far, a metric in place of the mean of its name."""
-        means = self._means.result()
-        return means | {name: float(result) for name, result in self._results().items()} if means else {}
-
-    def _evaluated(self) -> dict[str, float]:
-        return {name: value for evaluation in self._evaluations for name, value in evaluation.results().items()}
+        return RunResult(step, epoch, reason, self._built.trained() | self._built.evaluated(), seconds)
 
     def _emit(self, event: Event, logs: Mapping[str, float] | None = None, halt: Halt | None = None) -> None:
         before = (self,) if event is Event.SETUP else ()
@@ -339,9 +292,16 @@ class Loop:
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
         step, epoch, step_in_epoch = self._position.place()
-        reached = step == self._steps or epoch + bool(self._position.epoch_over) == self._epochs
-        last = self._reason is not None or reached
+        last = self._reason is not None or self._reached()
         return Moment(event, step, epoch, step_in_epoch, logs or {}, self._resumed, last, error, self._stop_after_round)
+
+    def _reached(self) -> bool:
+        """Whether what was asked for is done when this round is."""
+        step, epoch, _ = self._position.place()
+        epochs = epoch + bool(self._position.epoch_over)
+        return (self._steps is not None and step >= self._steps) or (
+            self._epochs is not None and epochs >= self._epochs
+        )
 
     def _stop_after_round(self, reason: str) -> None:
         self._reason = self._reason or reason

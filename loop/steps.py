@@ -1,6 +1,5 @@
 """What one step is: the user's function, what it returns, and the usual one for supervised learning."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -87,13 +86,6 @@ def _check_scalar(step: Step, name: str, value: tf.Tensor) -> None:
 def as_step(step: Step | Callable[[Nest], Values]) -> Step:
     """Returns a bare function as a `Step` without metrics, and a `Step` as it is."""
     return step if isinstance(step, Step) else Step(step)
-
-
-def suggest(name: str, known: tuple[str, ...] | list[str]) -> str:
-    """Returns a sentence that lists the known names and guesses which one was meant."""
-    close = difflib.get_close_matches(name, known, n=1)
-    listed = f"Known: {', '.join(map(repr, known)) or 'none'}."
-    return f"{listed} Did you mean {close[0]!r}?" if close else listed
 
 
 def supervised(

@@ -18,7 +18,7 @@ class StreamData(Trackable):
     epoch is known for what it is.
 
     A dataset that shuffles remembers how often it was iterated, and an iterator restored near its end disturbs that
-    memory. So at most one such stage is taken, with nothing that repeats it; a function of the epoch has no such limits.
+    memory. So at most one such stage is taken, and nothing that repeats it; a function of the epoch has no such limit.
 
     Args:
         dataset: A batched dataset, or a function from the epoch, counted from 0, to one. Use a fresh dataset object for
@@ -76,7 +76,7 @@ class StreamData(Trackable):
             raise ValueError(
                 "StreamData cannot restore a dataset that shuffles more than once in a pass, or repeats what it has "
                 "shuffled, so that later epochs keep their order. Give a function that makes the dataset of an epoch, "
-                "StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat before shuffling, .repeat().shuffle(n), "
+                "StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat, then shuffle, .repeat().shuffle(n), "
                 "with steps_per_epoch=...; or read everything again on resuming, StreamData(..., resume='replay')."
             )
         self._begin: tf.Tensor | None = None  # the state of the latest pass at its beginning
@@ -127,7 +127,9 @@ class StreamData(Trackable):
         self._restored = False
         self.source = iter(dataset.skip(skip) if skip else dataset)
         if self._resume == "state" and (self._shuffles or not self._passes):
-            begin = _state(self.source)  # tried at the first pass in any case: better refused now than at the first save
+            begin = _state(
+                self.source
+            )  # tried at the first pass in any case: better refused now than at the first save
             self._begin = begin if self._shuffles else None
         self._passes += 1
         if self.steps_per_epoch is None:
@@ -189,14 +191,14 @@ def _state(iterator: tf.data.Iterator) -> tf.Tensor:
         return iterator._serialize_to_tensors()["_STATE"]
     except tf.errors.OpError as error:
         raise ValueError(
-            f"The iterator of this dataset cannot be saved, so a run could not be resumed in mid-epoch: {error.message} "
+            f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "
             "Use StreamData(..., resume='replay') if the dataset yields the same again when it is read again, "
             "random numbers that depend on the element alone (tf.random.stateless_uniform), or ArrayData."
         ) from error
 
 
 def _reshuffling(dataset: tf.data.Dataset, repeated: bool = False) -> int:
-    """Counts the stages whose order depends on how often the dataset was iterated; one that is repeated counts twice."""
+    """Counts the stages whose order depends on how often the dataset was iterated, and one that is repeated twice."""
     repeated = repeated or type(dataset).__name__ == "_RepeatDataset"
     count = sum(_reshuffling(source, repeated) for source in dataset._inputs())
     if type(dataset).__name__ == "_ShuffleDataset" and dataset._reshuffle_each_iteration is not False:

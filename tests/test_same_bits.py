@@ -65,7 +65,7 @@ def test_one_trace_for_any_length_of_chunks(data: str) -> None:
     loop = make_loop([Asking(Every(steps=3) | At(1, 2, 20))], DATA[data]())
     loop.run(epochs=2)
     loop.run(epochs=4)
-    assert loop._chunk.function.experimental_get_tracing_count() == 1
+    assert loop._compiled.chunk.function.experimental_get_tracing_count() == 1
 
 
 def test_an_evaluation_on_demand_leaves_no_trace() -> None:
