@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from absl import logging as absl_logging
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 RUN_DIR = flags.DEFINE_string("run_dir", "runs/demo", "Where both runs go; removed first.")
@@ -78,6 +79,8 @@ def differing(left: dict[str, np.ndarray] | Points, right: dict[str, np.ndarray]
 
 
 def main(_: list[str]) -> None:
+    """Runs the demonstration; exits with status 1 unless everything is the same."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
     root = Path(RUN_DIR.value)
     shutil.rmtree(root, ignore_errors=True)
     whole, killed = root / "uninterrupted", root / "killed"

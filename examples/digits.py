@@ -58,6 +58,7 @@ def build() -> keras.Model:
 
 
 def main(_: list[str]) -> None:
+    """Trains, or goes on training, and prints the validation accuracy."""
     absl_logging.set_verbosity(absl_logging.WARNING)  # TensorFlow's; the loop has a logger of its own
     logging.getLogger("exactloop").setLevel(logging.INFO)
     if FRESH.value:

@@ -70,18 +70,19 @@ class Checkpoint(Hook):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
+        self._due, self._value = False, None  # also where an exception cut a round short
         if self._monitor:
             self._monitor.attach(loop)
         self._store.acquire()
         try:
             if self._state.position.torn or moment.step == 0:
                 self._restore()
+            self._manager = tf.train.CheckpointManager(
+                self._state.root, str(self._store.directory), max_to_keep=None, checkpoint_name="ckpt"
+            )
         except BaseException:
             self._store.release()
             raise
-        self._manager = tf.train.CheckpointManager(
-            self._state.root, str(self._store.directory), max_to_keep=None, checkpoint_name="ckpt"
-        )
 
     def on_step_end(self, moment: Moment) -> None:
         self._due = True
@@ -116,7 +117,10 @@ class Checkpoint(Hook):
             return []
         monitor, found = self._monitor, []
         for step in self._store.steps():
-            best = self._store.read(step).best
+            try:
+                best = self._store.read(step).best
+            except CorruptCheckpoint:
+                continue  # an old one, older than what was restored: not the best of anything
             if best.get("name") == monitor.name and not math.isnan(float(best["value"])):
                 found.append((step, float(best["value"])))
         return sorted(found, key=lambda pair: (pair[1] if monitor.mode == "min" else -pair[1], pair[0]))
@@ -150,6 +154,7 @@ class Checkpoint(Hook):
         steps = self._store.steps()
         if self._resume == "never":
             self._store.set_aside(steps)
+            self._resume = "auto"  # what comes from here on is this training's own
             return
         damaged: list[CorruptCheckpoint] = []
         for step in reversed(steps):
@@ -169,7 +174,8 @@ class Checkpoint(Hook):
                     + "\nUndo the change, or start afresh with resume='never' or another directory."
                 )
             self._store.set_aside([later for later in steps if later > step])
-            self._state.restore(path, manifest.notes)
+            with self._store.readable(path) as readable:
+                self._state.restore(readable, manifest.notes)
             log.info("Restored %s.", path)
             return
         if damaged:

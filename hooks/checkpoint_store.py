@@ -5,6 +5,7 @@ A directory of `tf.train.CheckpointManager` holds `ckpt-<step>.index` and `.data
 thing a save does. No manifest, no checkpoint. TensorFlow's own `checkpoint` file is kept up for others, never believed.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -15,15 +16,17 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 log = logging.getLogger("exactloop")
 
 FORMAT = 1
-MANIFEST = re.compile(r"ckpt-(\d+)\.json")
-OURS = re.compile(r"ckpt-(\d+)(\.index|\.data-\d{5}-of-\d{5}|\.json|\.json\.tmp|_temp)")
+STEP, OF_TENSORFLOW = r"ckpt-(0|[1-9][0-9]*)", r"\.index|\.data-[0-9]{5}-of-[0-9]{5}"
+MANIFEST = re.compile(rf"{STEP}\.json")
+WRITTEN = re.compile(rf"{STEP}(?:{OF_TENSORFLOW})")
+OURS = re.compile(rf"{STEP}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
 
 
 class CorruptCheckpoint(Exception):
@@ -98,7 +101,11 @@ class Store:
             ) from error
         os.truncate(self._lock, 0)
         os.write(self._lock, f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}".encode())
-        self._sweep()
+        try:
+            self._sweep()
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Lets others write."""
@@ -120,10 +127,16 @@ class Store:
             CorruptCheckpoint: If it cannot be read, or is not the manifest of this step.
         """
         path = self._manifest(step)
+        if path.is_symlink() or not path.is_file():
+            raise CorruptCheckpoint(f"{path}: missing, or not a file")
         try:
-            manifest = Manifest(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise CorruptCheckpoint(f"{path}: not a manifest ({error})") from error
+            content = json.loads(path.read_bytes())
+            digest = content.pop("sha256")
+            manifest = Manifest(**content)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            raise CorruptCheckpoint(f"{path}: not a manifest ({error!r})") from error
+        if digest != _digest(manifest):
+            raise CorruptCheckpoint(f"{path}: its SHA-256 is not the one in it")
         if manifest.format != FORMAT or manifest.step != step:
             found = f"format {manifest.format!r}, step {manifest.step!r}"
             raise CorruptCheckpoint(f"{path}: expected format {FORMAT}, step {step}; found {found}")
@@ -137,13 +150,29 @@ class Store:
         """
         for name, (size, digest) in manifest.files.items():
             path = self.directory / name
-            if not OURS.fullmatch(name) or path.is_symlink() or not path.is_file():
+            if not WRITTEN.fullmatch(name) or path.is_symlink() or not path.is_file():
                 raise CorruptCheckpoint(f"{path}: missing, or not a file of a checkpoint")
             if path.stat().st_size != size:
                 raise CorruptCheckpoint(f"{path}: has {path.stat().st_size} bytes instead of {size}")
             if _sha256(path) != digest:
                 raise CorruptCheckpoint(f"{path}: its SHA-256 is not the one in the manifest")
         return self.prefix(manifest.step)
+
+    @contextlib.contextmanager
+    def readable(self, path: str) -> Iterator[str]:
+        """Yields a path prefix by which TensorFlow finds a checkpoint of this directory, whatever that is called.
+
+        TensorFlow takes the path for a pattern when it looks whether the index is there, so it finds nothing below a
+        directory `run[1]`. By way of the descriptor, the name does not occur.
+        """
+        if not {"[", "\\"} & set(path):
+            yield path
+            return
+        descriptor = os.open(self.directory, os.O_RDONLY)
+        try:
+            yield f"/proc/self/fd/{descriptor}/{os.path.basename(path)}"
+        finally:
+            os.close(descriptor)
 
     def prefix(self, step: int) -> str:
         return str(self.directory / f"ckpt-{step}")
@@ -161,7 +190,7 @@ class Store:
         if step not in self.steps():
             write()
             files = {}
-            for path in sorted(self.directory.glob(f"ckpt-{step}.*")):
+            for path in self._written(step):
                 _fsync(path)
                 files[path.name] = (path.stat().st_size, _sha256(path))
             self.record(manifest(files))
@@ -170,7 +199,8 @@ class Store:
         """Puts a manifest in its place, whole or not at all."""
         path = self._manifest(manifest.step)
         temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(vars(manifest), indent=1), encoding="utf-8")
+        content = {**vars(manifest), "sha256": _digest(manifest)}
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         _fsync(temporary)
         temporary.replace(path)
         _fsync(self.directory)
@@ -180,7 +210,7 @@ class Store:
         for step in steps:
             self._manifest(step).unlink()
         for step in steps:
-            for path in self.directory.glob(f"ckpt-{step}.*"):
+            for path in self._written(step):
                 path.unlink()
         self._tell_tensorflow()
 
@@ -191,9 +221,8 @@ class Store:
         aside = next(path for n in range(1, 10**6) if not (path := self.directory / f"set-aside-{n}").exists())
         aside.mkdir()
         for step in steps:
-            for path in [self._manifest(step), *self.directory.glob(f"ckpt-{step}.[id]*")]:
-                if path.exists():
-                    path.replace(aside / path.name)
+            for path in [*self._written(step), self._manifest(step)]:  # what has no manifest would be swept away
+                path.replace(aside / path.name)
         self._tell_tensorflow()
         log.warning("Set aside in %s: checkpoints of steps %s.", aside, ", ".join(map(str, steps)))
 
@@ -204,7 +233,7 @@ class Store:
             match = OURS.fullmatch(name)
             if match and (int(match[1]) not in committed or name.endswith(("_temp", ".tmp"))):
                 path = self.directory / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         self._tell_tensorflow()
 
     def _tell_tensorflow(self) -> None:
@@ -220,6 +249,16 @@ class Store:
 
     def _manifest(self, step: int) -> Path:
         return self.directory / f"ckpt-{step}.json"
+
+    def _written(self, step: int) -> list[Path]:
+        """Returns what there is of the files that TensorFlow writes for a checkpoint; not, say, a user's ckpt-9.bak."""
+        names = [name for name in os.listdir(self.directory) if WRITTEN.fullmatch(name)]
+        return [self.directory / name for name in sorted(names) if name.startswith(f"ckpt-{step}.")]
+
+
+def _digest(manifest: Manifest) -> str:
+    """Returns the SHA-256 of what a manifest says, in whatever form it is written down."""
+    return hashlib.sha256(json.dumps(vars(manifest)).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

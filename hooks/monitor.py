@@ -1,5 +1,6 @@
 """Which of two values of a metric is the better one."""
 
+import difflib
 import math
 
 from loop import Event, Loop, Moment
@@ -44,10 +45,11 @@ class Monitor:
         evaluated = [name for names in loop.evaluation_names.values() for name in names]
         known = sorted({*loop.train_names, *evaluated})
         if self.name not in known:
-            close = [name for name in known if name.endswith(self.name) or self.name.endswith(name)] or known
+            close = difflib.get_close_matches(self.name, known, n=1)
+            close = close or [name for name in known if name.endswith(self.name) or self.name.endswith(name)]
             raise ValueError(
-                f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}. "
-                f"Did you mean {close[0]!r}?"
+                f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}."
+                + (f" Did you mean {close[0]!r}?" if close else "")
             )
         self._event = Event.EVAL_END if self.name in evaluated else Event.EPOCH_END
 
@@ -59,5 +61,6 @@ class Monitor:
         """Returns whether `value` is better by more than `min_delta`: NaN never is, anything else is than None."""
         if math.isnan(value) or than is None:
             return not math.isnan(value)
-        margin = self._min_delta * (abs(than) if self._relative else 1.0)
+        # A fraction of infinity is no margin: against that, any value that is better at all counts.
+        margin = self._min_delta * (abs(than) if self._relative and math.isfinite(than) else 1.0)
         return value < than - margin if self.mode == "min" else value > than + margin

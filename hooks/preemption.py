@@ -26,6 +26,9 @@ class Preemption(Hook):
         exit: Whether to end the process with status 128 + the signal's number (143, 130) once the run has ended, or to
             let `run()` return, with the signal's name as `RunResult.reason`.
         name: The name of the hook.
+
+    Raises:
+        ValueError: If no process can hear one of the signals.
     """
 
     def __init__(
@@ -36,6 +39,11 @@ class Preemption(Hook):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        for unheard in {signal.SIGKILL, signal.SIGSTOP} & set(signals):
+            raise ValueError(
+                f"Preemption cannot hear {unheard.name}: the system gives it to no process. "
+                "Take SIGTERM, SIGINT, or what your scheduler sends before it kills, such as SIGUSR1."
+            )
         self._signals, self._exit = tuple(signals), exit
         self._installed = False
 

@@ -27,7 +27,7 @@ class Progress(Hook):
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[rate]}"),
             rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.fields[values]}"),
+            rich.progress.TextColumn("{task.fields[values]}", markup=False),
             console=self._console,
             auto_refresh=False,  # no thread of its own beside the compiled loop
             disable=not self._console.is_terminal,
@@ -42,7 +42,8 @@ class Progress(Hook):
         self._began, self._first = self._bar.get_time(), moment.step
         if moment.resumed:
             self._console.print(f"Going on from step {moment.step}, epoch {moment.epoch + 1}.", highlight=False)
-        self._task = self._bar.add_task("", total=self._total, epoch="", rate="", values="")
+        # Begun where the run is: what earlier runs did says nothing about the rate of this one.
+        self._task = self._bar.add_task("", total=self._total, completed=moment.step, epoch="", rate="", values="")
         self._bar.start()
         self._show(moment)
 
@@ -64,9 +65,8 @@ class Progress(Hook):
     def _show(self, moment: Moment) -> None:
         if self._task is not None:
             values = self._values(moment)
-            fields = {"epoch": str(moment.epoch + 1), "rate": self._rate(moment)} | (
-                {"values": values} if values else {}
-            )
+            epoch = max(1, moment.epoch + (moment.step_in_epoch > 0))  # the one of the latest step
+            fields = {"epoch": str(epoch), "rate": self._rate(moment)} | ({"values": values} if values else {})
             self._bar.update(self._task, completed=moment.step, refresh=True, **fields)  # type: ignore[arg-type]
 
     def _values(self, moment: Moment) -> str:
@@ -79,4 +79,4 @@ class Progress(Hook):
     def _line(self, where: str, moment: Moment) -> None:
         of = f" of {self._total}" if self._total else ""
         line = f"{where}{of}  {self._values(moment)}  ({self._rate(moment)})"
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.out(line, highlight=False)  # as it is: names may have brackets in them

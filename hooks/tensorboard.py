@@ -58,15 +58,15 @@ class EventFile:
     """One session's event file of one run.
 
     Args:
-        directory: The run's directory. In the files that are there, what comes after `step` is cut away.
+        directory: The run's directory. In the files that are there, what comes after `step` is cut away; what is there
+            at `step` itself is not written again if it is done again, such as an evaluation that was still due.
         step: The step from which the session goes on.
     """
 
     def __init__(self, directory: Path, step: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         files = sorted(directory.glob("events.out.tfevents.*"))
-        for file in files:
-            _cut(file, step)
+        self._step, self._there = step, {tag for file in files for tag in _cut(file, step)}
         # Readers take the files in the order of their names, so a clock that was set back must not matter.
         latest = max((int(file.name.split(".")[3]) for file in files), default=0)
         stamp = max(int(time.time()), latest + 1)
@@ -82,7 +82,8 @@ class EventFile:
         """Writes scalars; they are in the file when this returns."""
         summary = tf.compat.v1.Summary()
         for tag, value in sorted(values.items()):
-            summary.value.add(tag=tag, simple_value=value)
+            if step > self._step or tag not in self._there:
+                summary.value.add(tag=tag, simple_value=value)
         self._put(tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary))
         self._writer.flush()
 
@@ -93,21 +94,26 @@ class EventFile:
         self._writer.write(event.SerializeToString())
 
 
-def _cut(path: Path, step: int) -> None:
-    """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill."""
-    kept, whole = [], True
+def _cut(path: Path, step: int) -> set[str]:
+    """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill.
+
+    Returns the tags that have a point at `step`.
+    """
+    kept, whole, there = [], True, set[str]()
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             if event.step <= step or event.HasField("session_log"):
                 kept.append(record)
+                there |= {value.tag for value in event.summary.value if event.step == step}
             else:
                 whole = False
     except tf.errors.DataLossError:
         whole = False
     if not whole:
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = path.with_name(".cut.tmp")  # TensorBoard reads whatever has "tfevents" in its name
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for record in kept:
                 writer.write(record)
         temporary.replace(path)
+    return there

@@ -21,5 +21,6 @@ def check_covered(used: Iterable[tf.Variable], covered: Iterable[tf.Variable]) -
         listed = "\n".join(f"  {v.name}  shape {v.shape}, {v.dtype.name}" for v in lost)
         raise ValueError(
             f"The step uses {len(lost)} variable(s) that no checkpoint would hold, so a resume would not be exact:\n"
-            f"{listed}\nAdd what they belong to: Loop(..., state={{'model': ..., 'optimizer': ..., ...}})."
+            f"{listed}\nAdd what they belong to: Loop(..., state={{'model': ..., 'optimizer': ..., ...}}); "
+            "metrics that the step updates: Step(function, metrics={...})."
         )

@@ -41,7 +41,8 @@ class Compiled:
         counters = [position.step_in_epoch, position.step]
         self.chunk = Chunk(step, self.trace, data, counters, self._means, halt)
         # Compiled, because an eager result may have other bits.
-        self._results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
+        results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
+        self._results = results.get_concrete_function()
         traces = [self.trace, *(evaluation.build(halt) for evaluation in evaluations)]
         self._used = {id(variable): variable for trace in traces for variable in trace.variables}
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.events import Event, Moment
-from loop.triggers import NEVER, Trigger
+from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
     from loop.loop import Loop
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Hook(tf.Module):
     """Something that wants to know, or to change, how a run goes. Override the methods you need.
 
-    State: a `tf.Variable` set on the hook is saved with every checkpoint and restored before `on_run_begin`.
-    Anything else set on the hook is not.
+    State: a `tf.Variable` that `__init__` sets on the hook, itself or in a list or dict, is saved with every checkpoint
+    and restored before `on_run_begin`. Anything else set on the hook is not.
 
     Attributes:
         name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
@@ -28,7 +28,7 @@ class Hook(tf.Module):
         TypeError: When a class defines an `on_...` method that no event calls.
     """
 
-    every: Trigger = NEVER
+    every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -37,6 +37,11 @@ class Hook(tf.Module):
                 close = difflib.get_close_matches(method, METHODS, n=1)
                 hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(METHODS)}."
                 raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow.
+        plain = isinstance(value, list | dict) and not _holds_state(value)
+        object.__setattr__(self, name, value) if plain else super().__setattr__(name, value)
 
     def handlers(self) -> dict[Event, Callable[..., object]]:
         """Returns the methods that this hook overrides, by the event that calls them."""
@@ -77,6 +82,12 @@ class Hook(tf.Module):
 
     def on_run_end(self, moment: Moment) -> None:
         """Called in reverse order of hooks, always, with `moment.error` if an exception ends the run."""
+
+
+def _holds_state(value: object) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(_holds_state(item) for item in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, tf.__internal__.tracking.Trackable)
 
 
 METHODS = [f"on_{event}" for event in Event] + ["on_steps"]

@@ -189,6 +189,10 @@ class Loop:
                 "An earlier run of this loop ended with an exception, which may have left the state half-updated. "
                 "Restore it (the Checkpoint hook does), or build the loop anew."
             )
+        if late := self.state.late():
+            raise RuntimeError(
+                f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
+            )
         self._resumed = self.step > 0
         self._clock.start()
         self._since = self._clock.now()
@@ -209,7 +213,8 @@ class Loop:
         step, epoch, step_in_epoch = self._position.place()
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
-        stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), step + LONGEST)
+        longest = step + (LONGEST if self._reason is None else 1)
+        stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
         self._halt.assign(False)  # whoever raised it has said why before

@@ -66,7 +66,7 @@ class HookRegistry:
                 f"key of a hook's saved state. Give this {type(hook).__name__} another one with name=..."
             )
         handlers = hook.handlers()
-        if Event.STEP_END in handlers and type(hook).every is Hook.every and "every" not in vars(hook):
+        if Event.STEP_END in handlers and hook.every is Hook.every:
             raise ValueError(
                 f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
                 "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."

@@ -91,12 +91,17 @@ class TrainingState:
         """Returns what has to be the same when this state is restored, in JSON values."""
         variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
         data = {name: data.describe() for name, data in self._streams.items() if name == "train"}
-        return {"variables": variables, "data": data.get("train", {}), "seed": {"tf.random.set_seed": global_seed()}}
+        return {
+            "state": {key: type(value).__name__ for key, value in self._given.items()},
+            "variables": variables,
+            "data": data.get("train", {}),
+            "seed": {"tf.random.set_seed": global_seed()},
+        }
 
     def differences(self, saved: Mapping[str, Mapping[str, object]]) -> list[str]:
         """Returns a line for each difference between a saved `describe` and the present one.
 
-        Hooks may be added and taken away: one that is new begins, one that is gone is forgotten.
+        Hooks and evaluations may be added and taken away: one that is new begins, one that is gone is forgotten.
         """
         lines = []
         for part, now in self.describe().items():
@@ -115,17 +120,32 @@ class TrainingState:
 
     @staticmethod
     def _comes_or_goes(key: str, other: Mapping[str, object]) -> bool:
-        """Returns whether a variable belongs to a hook of which the other side has no variable at all."""
-        group, _, rest = key.partition("/")
-        return group == "hooks" and not any(path.startswith(f"hooks/{rest.split('/')[0]}/") for path in other)
+        """Returns whether a variable belongs to a hook or an evaluation of which the other side has none at all."""
+        owner = "/".join(key.split("/")[:2])
+        return owner.startswith(("hooks/", "evaluations/")) and not any(path.startswith(f"{owner}/") for path in other)
+
+    def late(self) -> list[str]:
+        """Returns the paths of variables that were made after this state was gathered."""
+        return [path for path in _walk(self.root) if path not in self.variables]
 
     def restore(self, path: str, notes: Mapping[str, Mapping[str, int]]) -> None:
-        """Takes over a checkpoint of an equal state. Compare with `differences` before: this one assigns."""
+        """Takes over a checkpoint of an equal state. Compare with `differences` before: this one assigns.
+
+        Raises:
+            ValueError: If TensorFlow cannot restore an iterator, because the pipeline has other stages.
+        """
+        self.position.torn = True
         place = Place(**notes["place"])
         for name, data in self._streams.items():
             if name in notes:
                 data.seek(place, notes[name])
-        self.root.restore(path).expect_partial()
+        try:
+            self.root.restore(path).expect_partial()
+        except (tf.errors.OpError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
+                f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
+            ) from error
         self.position.torn = False
 
 

@@ -14,5 +14,5 @@ tf.config.experimental.enable_op_determinism()
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Each test begins with the same random streams, and with layer names that count from the beginning."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # collecting garbage would cost half a second
     keras.utils.set_random_seed(1)

@@ -130,11 +130,10 @@ VECTORS: list[tuple[list[float], dict[str, object], int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("losses", "arguments", "stop"), VECTORS)
-def test_a_real_run_ends_where_keras_ends(
-    loop: Loop, losses: list[float], arguments: dict[str, object], stop: int | None
-) -> None:
-    assert (of_keras(losses, **arguments), ended(loop, losses, **arguments)[0]) == (stop, stop)
+def test_real_runs_end_where_keras_ends(loop: Loop) -> None:
+    stops = [stop for *_, stop in VECTORS]
+    assert [of_keras(losses, **arguments) for losses, arguments, _ in VECTORS] == stops
+    assert [ended(loop, losses, **arguments)[0] for losses, arguments, _ in VECTORS] == stops
 
 
 def test_epochs_before_start_from_epoch_are_ignored_as_in_keras() -> None:
@@ -208,49 +207,41 @@ def test_a_baseline_beaten_in_time_is_of_no_more_account(loop: Loop) -> None:
 # More than Keras.
 
 
-@pytest.mark.parametrize(
-    ("losses", "arguments", "stop"),
-    [
-        ([100, 91, 89, 81, 80.5], {"min_delta": 0.1, "patience": 2}, 4),  # 91 and 81 are within 10% of 100 and 89
-        ([-100, -109, -111, -120, -122], {"min_delta": 0.1, "patience": 2}, 4),
-        ([100, 109, 111, 120, 122], {"min_delta": 0.1, "patience": 2, "mode": "max"}, 4),
-        ([0, 0, -1, -1], {"min_delta": 0.5, "patience": 2}, None),
-        ([INF, 5, 4, 3], {"min_delta": 0.1, "patience": 1}, None),
+def test_a_relative_min_delta_is_a_fraction_of_the_best_value(loop: Loop) -> None:
+    tenth = {"relative": True, "min_delta": 0.1}
+    runs = [
+        ([100, 91, 89, 81, 80.5], {"patience": 2}, 4),  # 91 and 81 are within 10% of 100 and 89
+        ([-100, -109, -111, -120, -122], {"patience": 2}, 4),
+        ([100, 109, 111, 120, 122], {"patience": 2, "mode": "max"}, 4),
+        ([0, 0, -1, -1], {"patience": 2}, None),
         ([INF, 5, 4, 3], {"patience": 1}, None),
-        ([-INF, 5, 6, 7], {"min_delta": 0.1, "patience": 1, "mode": "max"}, None),
-    ],
-)
-def test_a_relative_min_delta_is_a_fraction_of_the_best_value(
-    loop: Loop, losses: list[float], arguments: dict[str, object], stop: int | None
-) -> None:
-    assert ended(loop, losses, relative=True, **arguments)[0] == stop
+        ([INF, 5, 4, 3], {"patience": 1, "min_delta": 0.0}, None),
+        ([-INF, 5, 6, 7], {"patience": 1, "mode": "max"}, None),
+    ]
+    assert [ended(loop, losses, **tenth | arguments)[0] for losses, arguments, _ in runs] == [stop for *_, stop in runs]
 
 
-@pytest.mark.parametrize(
-    ("losses", "mode", "stop"),
-    [([4, 3, 2, 1], "min", 2), ([4, 2.5, 1.5, 1], "min", 2), ([1, 1.5, 2, 3], "max", 2), ([4, NAN, INF], "min", None)],
-)
-def test_a_run_ends_when_the_target_is_reached(loop: Loop, losses: list[float], mode: str, stop: int | None) -> None:
-    assert ended(loop, losses, mode, target=2.0, patience=9)[0] == stop
+def test_a_run_ends_when_the_target_is_reached(loop: Loop) -> None:
+    runs = [([4, 3, 2, 1], "min", 2), ([4, 1.5, 1], "min", 1), ([1, 1.5, 2, 3], "max", 2), ([4, NAN, INF], "min", None)]
+    stops = [ended(loop, losses, mode, target=2.0, patience=9)[0] for losses, mode, _ in runs]
+    assert stops == [stop for *_, stop in runs]
 
 
 def test_the_reason_names_metric_value_and_target(loop: Loop) -> None:
     assert ended(loop, [4, 1.5], target=2.0, patience=9)[1] == "val_loss = 1.5 has reached the target of 2"
 
 
-@pytest.mark.parametrize(
-    ("losses", "mode", "stop"),
-    [
+def test_a_run_ends_when_it_diverges_or_is_not_finite(loop: Loop) -> None:
+    runs = [
         ([1, 10, 9, 10.5, 1], "min", 3),
         ([1, NAN, 1], "min", 1),
         ([1, INF, 1], "min", 1),
         ([1, -INF, 1], "min", 1),
         ([30, 10, 9.5, 20], "max", 2),
         ([30, INF, 20], "max", 1),
-    ],
-)
-def test_a_run_ends_when_it_diverges(loop: Loop, losses: list[float], mode: str, stop: int) -> None:
-    assert ended(loop, losses, mode, divergence=10.0, patience=9)[0] == stop
+    ]
+    stops = [ended(loop, losses, mode, divergence=10.0, patience=9)[0] for losses, mode, _ in runs]
+    assert stops == [stop for *_, stop in runs]
 
 
 def test_without_divergence_values_that_are_not_finite_only_count_as_no_improvement(loop: Loop) -> None:
@@ -405,58 +396,35 @@ def test_nothing_is_put_back_when_no_check_was_good(plain: dict[int, dict[str, b
 # Errors.
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {},
-            "EarlyStopping('val_loss') needs mode='min' if a smaller 'val_loss' is better, mode='max' if a larger one "
-            "is. Received: mode=None.",
-        ),
-        (
-            {"mode": "auto"},
-            "EarlyStopping('val_loss') needs mode='min' if a smaller 'val_loss' is better, mode='max' if a larger one "
-            "is. Received: mode='auto'.",
-        ),
-        (
-            {"mode": "min", "patience": -1},
-            "EarlyStopping(patience=...) must be zero or positive. Received: -1.",
-        ),
-        (
-            {"mode": "min", "start_from_epoch": -2},
-            "EarlyStopping(start_from_epoch=...) must be zero or positive. Received: -2.",
-        ),
-        (
-            {"mode": "min", "min_delta": -0.1},
-            "EarlyStopping('val_loss')(min_delta=...) must be zero or positive. Received: -0.1.",
-        ),
-        (
-            {"mode": "min", "min_delta": NAN},
-            "EarlyStopping('val_loss')(min_delta=...) must be zero or positive. Received: nan.",
-        ),
-        (
-            {"mode": "min", "restore_best": True},
-            "EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: True.",
-        ),
-    ],
-)
-def test_wrong_arguments_are_refused_with_what_would_do(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        EarlyStopping("val_loss", **arguments)
+def test_wrong_arguments_are_refused_with_what_would_do() -> None:
+    direction = "EarlyStopping('val_loss') needs mode='min' if a smaller 'val_loss' is better, mode='max' if a larger"
+    negative = "must be zero or positive. Received:"
+    wrong = [
+        ({"mode": None}, f"{direction} one is. Received: mode=None."),
+        ({"mode": "auto"}, f"{direction} one is. Received: mode='auto'."),
+        ({"patience": -1}, f"EarlyStopping(patience=...) {negative} -1."),
+        ({"start_from_epoch": -2}, f"EarlyStopping(start_from_epoch=...) {negative} -2."),
+        ({"min_delta": -0.1}, f"EarlyStopping('val_loss')(min_delta=...) {negative} -0.1."),
+        ({"min_delta": NAN}, f"EarlyStopping('val_loss')(min_delta=...) {negative} nan."),
+        ({"restore_best": True}, "EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: True."),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            EarlyStopping("val_loss", **{"mode": "min"} | arguments)
 
 
-@pytest.mark.parametrize(
-    ("metric", "hint"),
-    [
+def test_an_unknown_metric_is_refused_before_the_first_step_with_those_that_are_known() -> None:
+    unknown = [
         ("val_los", " Did you mean 'val_loss'?"),
         ("valid_loss", " Did you mean 'val_loss'?"),
         ("test_loss", " Did you mean 'loss'?"),
         ("f1", ""),
-    ],
-)
-def test_an_unknown_metric_is_refused_before_the_first_step(metric: str, hint: str) -> None:
-    loop = make_loop([EarlyStopping(metric, mode="min")], LOSSES, evaluate=True)
-    message = f"EarlyStopping({metric!r}) watches {metric!r}, but this loop reports: 'loss', 'val_loss'.{hint}"
-    with pytest.raises(ValueError, match=rf"^{re.escape(message)}(\n|$)"):
-        loop.run(epochs=1)
+    ]
+    loop = make_loop(losses=LOSSES, evaluate=True)
+    for metric, hint in unknown:
+        loop.hooks.add(EarlyStopping(metric, mode="min"))
+        message = f"EarlyStopping({metric!r}) watches {metric!r}, but this loop reports: 'loss', 'val_loss'.{hint}"
+        with pytest.raises(ValueError, match=rf"^{re.escape(message)}(\n|$)"):
+            loop.run(epochs=1)
+        loop.hooks.remove("early_stopping")
     assert loop.step == 0

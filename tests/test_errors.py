@@ -77,7 +77,7 @@ def test_state_that_cannot_be_saved_is_refused(value: object) -> None:
 
 def test_a_key_of_the_loop_is_refused_in_state() -> None:
     loop = Loop(lambda batch: {"x": batch}, tf.data.Dataset.range(3), state={"hooks": tf.Variable(1)})
-    with pytest.raises(ValueError, match="cannot use the key 'hooks'. Reserved:"):
+    with pytest.raises(ValueError, match=r"cannot use the key 'hooks'\. Reserved:"):
         loop.run(epochs=1)
 
 
@@ -116,13 +116,22 @@ def test_a_hook_must_be_an_initialised_instance_that_says_when() -> None:
             make_loop([hook])
 
 
+def test_a_variable_that_a_hook_makes_too_late_is_refused() -> None:
+    class Late(Hook):
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.count = tf.Variable(0)
+
+    with pytest.raises(RuntimeError, match=r"too late to be restored: hooks/late/count. Make them in __init__"):
+        make_loop([Late()]).run(epochs=1)
+
+
 def test_on_wants_every_for_steps_and_for_nothing_else() -> None:
     loop = make_loop()
     with pytest.raises(ValueError, match=r"on\(step_end\) needs every="):
         loop.on(Event.STEP_END)
     with pytest.raises(ValueError, match=r"on\(epoch_end\) comes unfiltered"):
         loop.on(Event.EPOCH_END, every=Every(steps=3))
-    with pytest.raises(KeyError, match="No hook is named 'typo'. There are: none"):
+    with pytest.raises(KeyError, match=r"No hook is named 'typo'\. There are: none"):
         loop.hooks.remove("typo")
 
 
@@ -143,7 +152,7 @@ def test_every_wants_one_positive_number(arguments: dict, error: type[Exception]
 
 
 def test_at_wants_steps_from_one() -> None:
-    with pytest.raises(ValueError, match="from 1, the first step. Received: 0, 'a'"):
+    with pytest.raises(ValueError, match=r"from 1, the first step\. Received: 0, 'a'"):
         At(0, 3, "a")
 
 
@@ -222,7 +231,7 @@ def test_a_loop_cannot_be_run_from_within_itself() -> None:
 
 def test_clipping_is_refused_where_it_would_be_wrong() -> None:
     loss = keras.losses.MeanSquaredError()
-    with pytest.raises(ValueError, match="must be positive. Received: 0"):
+    with pytest.raises(ValueError, match=r"must be positive\. Received: 0"):
         supervised(model(), keras.optimizers.SGD(), loss, clip_norm=0)
     scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     with pytest.raises(ValueError, match="would clip scaled gradients"):

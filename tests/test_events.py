@@ -219,6 +219,27 @@ def test_a_stop_asked_of_the_loop_puts_the_evaluation_off_until_the_run_goes_on(
     assert bits(loop) == bits(reference)
 
 
+def test_a_stop_asked_for_when_an_epoch_begins_ends_with_its_first_step() -> None:
+    loop = make_loop()
+    loop.on(Event.EPOCH_BEGIN)(lambda moment: moment.stop("enough"))
+    assert loop.run(epochs=3).step == 1
+
+
+def test_a_stop_that_comes_after_the_save_is_settled_once_more(tmp_path: object) -> None:
+    settled: list[tuple[int, bool]] = []
+    loop = make_loop([Checkpoint(f"{tmp_path}/checkpoints", Every(steps=100))])
+
+    @loop.on(Event.SETTLED)
+    def stop(moment: Moment) -> None:
+        settled.append((moment.step, moment.last))
+        loop.stop("now")
+
+    loop.on(Event.STEP_END, every=At(3))(lambda moment: None)
+    assert loop.run(epochs=3).step == 3
+    assert settled == [(3, False), (3, True)]
+    assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
+
+
 def test_hooks_are_called_in_order_and_run_end_backwards() -> None:
     order: list[str] = []
 
@@ -310,3 +331,24 @@ def test_several_evaluations_are_one_round_with_all_results() -> None:
     loop.run(epochs=2)
     assert logs == [{"val_x": 1.0, "test_x": 4.0}, {"val_x": 1.0, "test_x": 7.0}]
     assert loop.evaluate() == {"val_x": 1.0, "test_x": 7.0}
+
+
+def test_plain_lists_and_dicts_of_a_hook_are_its_own_affair_and_variables_in_them_are_state(tmp_path: object) -> None:
+    class Noting(Hook):
+        every: Trigger = Every(steps=1)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.notes: list[dict[str, int]] = []
+            self.counts = {"steps": tf.Variable(0)}
+
+        def on_step_end(self, moment: Moment) -> None:
+            self.notes.append({"step": moment.step})
+            self.notes[0]["again"] = moment.step
+            del self.notes[1:]
+            self.counts["steps"].assign_add(1)
+
+    make_loop([Noting(), Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=3)
+    noting = Noting()
+    make_loop([noting, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=5)
+    assert (int(noting.counts["steps"]), type(noting.notes)) == (5, list)

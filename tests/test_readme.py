@@ -1,6 +1,8 @@
 """Every program of README.md runs, and prints what README.md says it prints."""
 
 import re
+import sys
+import types
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +26,12 @@ class Block(NamedTuple):
 
 def blocks(text: str) -> list[Block]:
     """Returns the programs of a document, each with the output that follows it under the same heading."""
-    fences = list(FENCE.finditer(text))
-    found = []
+    fences, found = list(FENCE.finditer(text)), []
     for fence, following in zip(fences, [*fences[1:], None], strict=True):
         if fence[1] == "python":
-            near = following is not None and following[1] == "text" and "\n#" not in text[fence.end() : following.start()]
-            found.append(Block(fence[2], text.count("\n", 0, fence.start(2)), following[2] if following and near else None))
+            same_section = following is not None and "\n#" not in text[fence.end() : following.start()]
+            output = following[2] if same_section and following[1] == "text" else None
+            found.append(Block(fence[2], text.count("\n", 0, fence.start(2)), output))
     return found
 
 
@@ -49,12 +51,13 @@ def test_program_prints_what_the_readme_says(
     story: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "readme"}
+    module = types.ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)
     for block in story:
-        # As a file, with the line numbers of README.md: AutoGraph reads the source of a step.
+        # A file and a module, because AutoGraph reads the source; and lines counted as in README.md, for tracebacks.
         path = tmp_path / f"readme_{block.line}.py"
         path.write_text("\n" * block.line + block.code, encoding="utf-8")
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), vars(module))
         printed = capsys.readouterr().out
         assert block.output is None or printed == block.output
 
