@@ -64,6 +64,9 @@ class Checkpoint(Hook):
                 raise ValueError(f"Checkpoint({argument}=...) must be at least 1. Received: {count!r}.")
         self.every = every
         self._store, self._keep, self._keep_best, self._resume = Store(directory), keep, keep_best, resume
+        # What a stop cut short in mid-round has the step of the whole round, and no checkpoint is ever overwritten.
+        self._pending = Store(self._store.directory / "pending")
+        self._managers: dict[Store, tf.train.CheckpointManager] = {}
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._due = False
         self._value: float | None = None
@@ -74,12 +77,11 @@ class Checkpoint(Hook):
         if self._monitor:
             self._monitor.attach(loop)
         self._store.acquire()
+        self._managers = {}
         try:
+            self._pending.sweep()
             if self._state.position.torn or moment.step == 0:
                 self._restore()
-            self._manager = tf.train.CheckpointManager(
-                self._state.root, str(self._store.directory), max_to_keep=None, checkpoint_name="ckpt"
-            )
         except BaseException:
             self._store.release()
             raise
@@ -141,26 +143,34 @@ class Checkpoint(Hook):
                 made=_made(),
             )
 
-        committed = moment.step in self._store.steps()
-        self._store.commit(moment.step, lambda: self._manager.save(checkpoint_number=moment.step), manifest)
-        if committed and best:
-            # Saved when a signal cut the round short, evaluated only now: the files stay, the record learns the value.
-            self._store.record(Manifest(**vars(self._store.read(moment.step)) | {"best": best}))
-        latest = self._store.steps()[-self._keep :]
-        kept = {*latest, *(step for step, _ in self._ranked()[: self._keep_best])}
-        self._store.remove([step for step in self._store.steps() if step not in kept])
+        store = self._pending if self._state.position.is_pending() else self._store
+        store.commit(moment.step, lambda: self._manager(store).save(checkpoint_number=moment.step), manifest)
+        if store is self._store:
+            kept = {*store.steps()[-self._keep :], *(step for step, _ in self._ranked()[: self._keep_best])}
+            store.remove([step for step in store.steps() if step not in kept])
+            self._pending.remove(self._pending.steps())
+
+    def _manager(self, store: Store) -> tf.train.CheckpointManager:
+        """Returns what writes into a store; never prunes, because that must not come before the commit."""
+        if store not in self._managers:
+            self._managers[store] = tf.train.CheckpointManager(
+                self._state.root, str(store.directory), max_to_keep=None, checkpoint_name="ckpt"
+            )
+        return self._managers[store]
 
     def _restore(self) -> None:
-        steps = self._store.steps()
+        stores = (self._store, self._pending)
         if self._resume == "never":
-            self._store.set_aside(steps)
+            for store in stores:
+                store.set_aside(store.steps())
             self._resume = "auto"  # what comes from here on is this training's own
             return
         damaged: list[CorruptCheckpoint] = []
-        for step in reversed(steps):
+        # The newest first; of one step, the one that was saved when its round was complete.
+        for step, _, store in sorted(((n, s is self._store, s) for s in stores for n in s.steps()), key=_newest):
             try:
-                manifest = self._store.read(step)
-                path = self._store.verify(manifest)
+                manifest = store.read(step)
+                path = store.verify(manifest)
             except CorruptCheckpoint as error:
                 damaged.append(error)
                 continue
@@ -173,8 +183,9 @@ class Checkpoint(Hook):
                     + "\n  ".join(differences)
                     + "\nUndo the change, or start afresh with resume='never' or another directory."
                 )
-            self._store.set_aside([later for later in steps if later > step])
-            with self._store.readable(path) as readable:
+            for each in stores:
+                each.set_aside([later for later in each.steps() if later > step])
+            with store.readable(path) as readable:
                 self._state.restore(readable, manifest.notes)
             log.info("Restored %s.", path)
             return
@@ -186,6 +197,11 @@ class Checkpoint(Hook):
                 f"resume='must', but there is no checkpoint in {str(self._store.directory)!r}. "
                 "Give the directory of an earlier run, or resume='auto' to start where there is none."
             )
+
+
+def _newest(candidate: tuple[int, bool, Store]) -> tuple[int, bool]:
+    step, whole, _ = candidate
+    return -step, not whole
 
 
 def _made() -> dict[str, object]:

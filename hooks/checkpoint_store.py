@@ -102,7 +102,7 @@ class Store:
         os.truncate(self._lock, 0)
         os.write(self._lock, f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}".encode())
         try:
-            self._sweep()
+            self.sweep()
         except BaseException:
             self.release()
             raise
@@ -188,6 +188,7 @@ class Store:
             manifest: Makes the manifest from the sizes and hashes of these files.
         """
         if step not in self.steps():
+            self.directory.mkdir(exist_ok=True)
             write()
             files = {}
             for path in self._written(step):
@@ -226,8 +227,10 @@ class Store:
         self._tell_tensorflow()
         log.warning("Set aside in %s: checkpoints of steps %s.", aside, ", ".join(map(str, steps)))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Removes what belongs to no committed checkpoint, if its name is one that only a save gives."""
+        if not self.directory.is_dir():
+            return
         committed = set(self.steps())
         for name in os.listdir(self.directory):
             match = OURS.fullmatch(name)

@@ -147,10 +147,10 @@ class Loop:
                 self._emit(Event.SETUP)
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
-                self._over = self._reason is not None or (self._reached() and not self._is_pending())
+                self._over = self._reason is not None or (self._reached() and not self._position.is_pending())
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
-                    if not self._is_pending():
+                    if not self._position.is_pending():  # or an earlier run was stopped in mid-round
                         self._begin_epoch()
                         self._train()
                     self._evaluate_if_due()
@@ -196,10 +196,6 @@ class Loop:
         self._resumed = self.step > 0
         self._clock.start()
         self._since = self._clock.now()
-
-    def _is_pending(self) -> bool:
-        """Whether an earlier run was stopped when it still had an evaluation, or the end of an epoch, to do here."""
-        return bool(self._position.evaluation_due) or bool(self._position.epoch_over)
 
     def _begin_epoch(self) -> None:
         _, epoch, step_in_epoch = self._position.place()

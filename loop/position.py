@@ -35,6 +35,10 @@ class Position(tf.Module):
         """Returns the place as integers."""
         return Place(int(self.step), int(self.epoch), int(self.step_in_epoch))
 
+    def is_pending(self) -> bool:
+        """Returns whether an evaluation or the end of an epoch is still to be done here."""
+        return bool(self.evaluation_due) or bool(self.epoch_over)
+
     def next_epoch(self) -> None:
         """Moves on to the beginning of the next epoch."""
         self.epoch.assign_add(1)

@@ -3,8 +3,10 @@
     python tests/lives.py DIRECTORY DATA KILL [KILL ...]
 
 Runs 3 epochs of 7 steps of the tiny network once without interruption, and once for each KILL (`<event>:<step>`),
-where the process is killed by SIGKILL and the run is taken up again by a new one. Prints a line for each that ended
-other than the uninterrupted one. TensorFlow is imported once; every life is a fork that makes everything anew.
+where the process is killed by SIGKILL and the run is taken up again by a new one. Prints a line for each thing that is
+other than in the uninterrupted one. With `<event>:<step>:<variable>` the second life forgets that variable.
+
+TensorFlow is imported once; every life is a fork that makes everything anew.
 """
 
 import json
@@ -22,7 +24,7 @@ import tensorflow as tf
 from tiny import DATA, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping, TensorBoard
-from loop import Event, Every, Hook, Moment, Trigger
+from loop import Event, Every, Hook, Loop, Moment, Trigger
 
 KILLED = -signal.SIGKILL
 
@@ -79,7 +81,22 @@ class Killer(Hook):
     on_step_end = on_eval_begin = on_eval_end = on_epoch_end = on_settled = kill
 
 
-def live(directory: Path, data: str, kill: str | None = None) -> None:
+class Forgetful(Hook):
+    """Forgets a variable that was restored."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._state = loop.state
+
+    def on_run_begin(self, moment: Moment) -> None:
+        variable = self._state.variables[self._path]
+        variable.assign(tf.zeros_like(variable))
+
+
+def live(directory: Path, data: str, kill: str | None, forget: str | None) -> None:
     """One life: trains to the end, or until it is killed, and writes down what it ended with."""
     directory.mkdir(exist_ok=True)
     killer = [Killer(kill)] if kill else []
@@ -92,18 +109,20 @@ def live(directory: Path, data: str, kill: str | None = None) -> None:
         *(killer if kill and kill.startswith("settled") else []),
     ]
     loop = make_loop(hooks, DATA[data]())
+    if forget:
+        loop.hooks.add(Forgetful(forget))
     result = loop.run(epochs=3)
     ended = {path: value.hex() for path, value in bits(loop).items()}
     logs = {name: value.hex() for name, value in result.logs.items()}
     (directory / "ended.json").write_text(json.dumps([result.step, result.epoch, result.reason, logs, ended]))
 
 
-def fork(directory: Path, data: str, kill: str | None = None) -> int:
+def fork(directory: Path, data: str, kill: str | None = None, forget: str | None = None) -> int:
     """Returns the exit status of a life; negative for the signal that ended it."""
     pid = os.fork()
     if pid == 0:
         try:
-            live(directory, data, kill)
+            live(directory, data, kill, forget)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)
@@ -129,8 +148,9 @@ def remains(directory: Path) -> dict[str, object]:
 
 def killed_and_resumed(root: Path, data: str, kill: str) -> list[str]:
     """Returns what differs from the uninterrupted run if a life is killed there and another one follows."""
-    directory = root / kill.replace(":", "-")
-    statuses = [fork(directory, data, kill), fork(directory, data)]
+    directory = root / kill.replace(":", "-").replace("/", "-")
+    event, step, *forget = kill.split(":")
+    statuses = [fork(directory, data, f"{event}:{step}"), fork(directory, data, forget=forget[0] if forget else None)]
     if statuses != [KILLED, 0]:
         return [f"{data}, killed at {kill}: the two lives ended with {statuses}"]
     left, right = remains(root / "uninterrupted"), remains(directory)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from tiny import DATA, array_data, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping
-from loop import At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
+from loop import NEVER, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
 
 Row = tuple[str, int, int, int, bool]
 
@@ -238,6 +239,26 @@ def test_a_stop_that_comes_after_the_save_is_settled_once_more(tmp_path: object)
     assert loop.run(epochs=3).step == 3
     assert settled == [(3, False), (3, True)]
     assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
+
+
+@pytest.mark.parametrize("steps", [7, 14])
+def test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved(tmp_path: object, steps: int) -> None:
+    reference = make_loop()
+    reference.run(steps=steps)
+    lives = []
+    for life in range(3):
+        recorder = Recorder(every=At(7))
+        loop = make_loop([recorder, Checkpoint(f"{tmp_path}/checkpoints", NEVER, best="val_accuracy", mode="max")])
+        if life == 0:
+            loop.on(Event.EVAL_BEGIN)(lambda moment, loop=loop: loop.stop("now"))
+        loop.run(steps=steps)
+        lives.append([row[0] for row in recorder.rows if row[1] == 7])
+    made_up_for = ["run_begin", "eval_begin", "eval_end", "epoch_end", "settled"]
+    assert lives[0] == ["step_end", "eval_begin", "settled", "run_end"]
+    assert lives[1] == (made_up_for + ["run_end"] if steps == 7 else made_up_for + ["epoch_begin"])
+    assert lives[2] == (["run_begin", "run_end"] if steps == 7 else [])
+    assert {p: v for p, v in bits(loop).items() if not p.startswith("hooks/")} == bits(reference)
+    assert [*Path(f"{tmp_path}/checkpoints/pending").glob("ckpt*")] == []
 
 
 def test_hooks_are_called_in_order_and_run_end_backwards() -> None:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tiny import bits
 
 from hooks import Checkpoint, Preemption
-from loop import At, Evaluation, Event, Hook, Loop, Moment, RunResult
+from loop import ArrayData, At, Evaluation, Event, Hook, Loop, Moment, RunResult
 from loop.chunk import LONGEST
 
 TESTS = Path(__file__).parent
@@ -56,11 +56,16 @@ class Pause(Hook):
         sys.stdin.readline()
 
 
+def numbers(count: int) -> ArrayData:
+    """Returns 0, 1, 2 ... in batches of one."""
+    return ArrayData(tf.range(count, dtype=tf.int64), batch_size=1, shuffle=False)
+
+
 def summing_loop(directory: Path, *hooks: Hook, exit: bool = True, evaluate: bool = False) -> Loop:  # noqa: A002
     """Returns a loop over 0, 1, 2 ... that adds them up, so its sum says which batches it has seen.
 
-    With an evaluation, an epoch has 7 steps; without one it has no end, and nobody wants any step of it. Both say what
-    they are at out of the middle of the compiled loop.
+    With an evaluation, an epoch has 7 steps; without one it has a million, and nobody wants any step of it. Both say
+    what they are at out of the middle of the compiled loop.
     """
     keras.utils.set_random_seed(1)  # part of the state: the same in each process
     total = tf.Variable(0, dtype=tf.int64, name="total")
@@ -78,9 +83,9 @@ def summing_loop(directory: Path, *hooks: Hook, exit: bool = True, evaluate: boo
 
     return Loop(
         train_step,
-        tf.data.Dataset.range(7 if evaluate else 2**40).batch(1),
+        numbers(7 if evaluate else 2**20),
         state={"total": total},
-        evaluate=Evaluation(eval_step, tf.data.Dataset.range(10_000).batch(1)) if evaluate else None,
+        evaluate=Evaluation(eval_step, numbers(10_000)) if evaluate else None,
         hooks=[*hooks, Checkpoint(directory), Preemption(exit=exit)],
     )
 
