@@ -17,7 +17,8 @@ class Preemption(Hook):
 
     Python calls signal handlers only between its own instructions, so not while a compiled chunk runs. A thread that
     reads `signal.set_wakeup_fd` hears of them at once and makes the chunk return after the step in progress. A second
-    SIGINT raises `KeyboardInterrupt`. Handlers that were set before are called too, and put back when the run ends.
+    SIGINT raises `KeyboardInterrupt`. When the run has ended, handlers set before are put back, and called for
+    what was heard: not earlier, because they may end the process. A signal that is ignored stays ignored.
 
     Outside the main thread, where Python allows no handlers, this hook does nothing.
 
@@ -58,9 +59,8 @@ class Preemption(Hook):
         os.set_blocking(write, False)
         self._previous_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self._write = write
-        self._previous: dict[int, signal._HANDLER] = {
-            number: signal.signal(number, self._handle) for number in self._signals
-        }
+        heeded = [number for number in self._signals if signal.getsignal(number) is not signal.SIG_IGN]
+        self._previous: dict[int, signal._HANDLER] = {n: signal.signal(n, self._handle) for n in heeded}
         self._listener = threading.Thread(target=self._listen, daemon=True, name="preemption")
         self._listener.start()
         self._installed = True
@@ -74,6 +74,10 @@ class Preemption(Hook):
             self._listener.join()
             os.close(self._read)
             self._installed = False
+            for number in dict.fromkeys(self._heard):
+                previous = self._previous[number]
+                if callable(previous) and previous is not signal.default_int_handler:
+                    previous(number, None)
         if self._heard and self._exit and moment.error is None:
             raise SystemExit(128 + self._heard[0])
 
@@ -86,9 +90,6 @@ class Preemption(Hook):
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._handled.append(number)
-        previous = self._previous[number]
-        if callable(previous) and previous is not signal.default_int_handler:
-            previous(number, frame)
         # During a chunk, two signals are one call of this handler; between chunks, the listener may be a moment behind.
         if max(self._heard.count(signal.SIGINT), self._handled.count(signal.SIGINT)) > 1:
             raise KeyboardInterrupt

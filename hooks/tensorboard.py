@@ -33,6 +33,11 @@ class TensorBoard(Hook):
         self._directory = Path(os.path.abspath(directory))
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
+        if "train" in loop.evaluation_names:
+            raise ValueError(
+                "TensorBoard writes train values to a run named 'train'. Received: an evaluation of that name. "
+                "Call it otherwise: Evaluation(..., name='train_set')."
+            )
         self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
         self._runs: dict[str, EventFile] = {}
 
@@ -115,5 +120,7 @@ def _cut(path: Path, step: int) -> set[str]:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for record in kept:
                 writer.write(record)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a power failure after the rename could lose what was kept
         temporary.replace(path)
     return there

@@ -60,8 +60,7 @@ class Compiled:
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in hooks},
         }
-        streams = {f"evaluations/{name}": evaluation.data for name, evaluation in self._evaluations.items()}
-        state = TrainingState(given, own, position=self._position, streams={"train": self._data} | streams)
+        state = TrainingState(given, own, position=self._position, data=self._data)
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
         reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
         check_covered(self._used.values(), [*state.variables.values(), *reset_before_use])

@@ -21,6 +21,7 @@ class Data(Protocol):
 
     element_spec: Nest
     steps_per_epoch: int | None  # None: nobody knows before the last batch
+    repeats_itself: bool  # whether each pass over the same epoch yields the same
     source: Nest
     ahead: Nest
 
@@ -108,6 +109,7 @@ class ArrayData(Trackable):
         self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
         size = batch_size if self._even else None
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
+        self.repeats_itself = True
         self.source: Nest = ()
         self.ahead: Nest = ()
 

@@ -23,7 +23,7 @@ class Evaluation(tf.Module):
         steps: The largest number of batches to read; None: all.
 
     Raises:
-        ValueError: If `steps` is not positive.
+        ValueError: If `steps` is not positive, or the data differ from one evaluation to the next.
     """
 
     def __init__(
@@ -38,10 +38,16 @@ class Evaluation(tf.Module):
         if steps is not None and steps < 1:
             raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
         if isinstance(data, tf.data.Dataset):
-            # It is never saved in the middle of an evaluation, so it need not be of a kind that can be saved.
+            # Nobody saves it in the middle of an evaluation, so it need not be of a kind that can be saved.
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.step = as_step(eval_step)
         self.data: Data = as_data(data)
+        if not self.data.repeats_itself:
+            raise ValueError(
+                f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "
+                "interrupted. Received: a dataset that is shuffled anew in each pass, or one stream without end. Leave "
+                "out shuffle, or give it reshuffle_each_iteration=False; cut a stream with Evaluation(steps=...)."
+            )
         self._limit = steps
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
         self.times = tf.Variable(0, dtype=tf.int64, trainable=False, name="times")

@@ -20,7 +20,7 @@ class HostRandomness(tf.train.experimental.PythonState):
         numpy_state = [kind, np.asarray(keys).tolist(), position, has_gauss, cached]
         return json.dumps({"python": [version, words, gauss], "numpy": numpy_state})
 
-    def deserialize(self, string_value: bytes) -> None:
+    def deserialize(self, string_value: str | bytes) -> None:
         state = json.loads(string_value)
         version, words, gauss = state["python"]
         random.setstate((version, tuple(words), gauss))

@@ -1,16 +1,24 @@
 """Everything a resumed run needs, under one root that TensorFlow can save."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from loop.data import Data, Trackable
 from loop.position import Place, Position
-from loop.randomness import global_seed
+from loop.randomness import HostRandomness, global_seed
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 RESERVED = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+
+
+class Held(NamedTuple):
+    """Values of variables by path, and the random states of Python and NumPy."""
+
+    values: Mapping[str, tf.Tensor]
+    host: str
 
 
 class TrainingState:
@@ -28,7 +36,7 @@ class TrainingState:
         given: The user's `state=`.
         own: What the loop adds, by name.
         position: Where the run stands; None if there is no run, for scripts that only want weights.
-        streams: The sources of batches by name, "train" being the one that has to be the same on resuming.
+        data: The train data; None if there is no run.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
@@ -41,13 +49,13 @@ class TrainingState:
         own: Mapping[str, object] | None = None,
         *,
         position: Position | None = None,
-        streams: Mapping[str, Data] | None = None,
+        data: Data | None = None,
     ) -> None:
         taken = [key for key in given if key in RESERVED]
         if taken:
             raise ValueError(f"state={{...}} cannot use the key {taken[0]!r}. Reserved: {', '.join(RESERVED)}.")
         self._given, self.position = dict(given), position or Position()
-        self._streams = dict(streams or {})
+        self._data, self._host = data, HostRandomness()
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
         reached = {id(variable) for variable in _walk(self.root).values()}
@@ -56,7 +64,7 @@ class TrainingState:
             key: {str(i): v for i, v in enumerate(_keras_variables(value)) if id(raw(v)) not in reached}
             for key, value in given.items()
         }
-        for name, part in {"position": self.position, "data": self._streams, **(own or {})}.items():
+        for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = _walk(self.root)
 
@@ -74,27 +82,27 @@ class TrainingState:
         not_weights -= {id(raw(v)) for layer in layers for v in layer.weights}
         return {path: v for path, v in self.given().items() if id(v) not in not_weights}
 
-    def hold(self) -> dict[str, tf.Tensor]:
-        """Returns the present values by path. Costs no copy: a variable that is updated later leaves them alone."""
-        return {path: variable.read_value() for path, variable in self.variables.items()}
+    def hold(self) -> Held:
+        """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
+        return Held({path: variable.read_value() for path, variable in self.variables.items()}, self._host.serialize())
 
-    def put_back(self, held: Mapping[str, tf.Tensor]) -> None:
+    def put_back(self, held: Held) -> None:
         """Assigns what `hold` returned."""
-        for path, value in held.items():
+        for path, value in held.values.items():
             self.variables[path].assign(value)
+        self._host.deserialize(held.host)
 
     def notes(self) -> dict[str, dict[str, int]]:
-        """Returns what has to be known before the iterators can be restored, in JSON values."""
-        return {name: data.notes() for name, data in self._streams.items()} | {"place": self.position.place()._asdict()}
+        """Returns what has to be known before an iterator can be restored, in JSON values."""
+        return {"place": self.position.place()._asdict(), "data": self._data.notes() if self._data else {}}
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
         variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
-        data = {name: data.describe() for name, data in self._streams.items() if name == "train"}
         return {
             "state": {key: type(value).__name__ for key, value in self._given.items()},
             "variables": variables,
-            "data": data.get("train", {}),
+            "data": self._data.describe() if self._data else {},
             "seed": {"tf.random.set_seed": global_seed()},
         }
 
@@ -135,10 +143,8 @@ class TrainingState:
             ValueError: If TensorFlow cannot restore an iterator, because the pipeline has other stages.
         """
         self.position.torn = True
-        place = Place(**notes["place"])
-        for name, data in self._streams.items():
-            if name in notes:
-                data.seek(place, notes[name])
+        if self._data:
+            self._data.seek(Place(**notes["place"]), notes["data"])
         try:
             self.root.restore(path).expect_partial()
         except (tf.errors.OpError, ValueError, IndexError) as error:

@@ -71,7 +71,8 @@ class StreamData(Trackable):
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self._passes = 0
-        self._shuffles = _reshuffling(self._dataset) if self._make is None else 0
+        self._shuffles = _reshuffling(self._dataset, once=self._endless) if self._make is None else 0
+        self.repeats_itself = not self._shuffles and not self._endless
         if self._shuffles > 1 and resume == "state":
             raise ValueError(
                 "StreamData cannot restore a dataset that shuffles more than once in a pass, or repeats what it has "
@@ -197,11 +198,14 @@ def _state(iterator: tf.data.Iterator) -> tf.Tensor:
         ) from error
 
 
-def _reshuffling(dataset: tf.data.Dataset, repeated: bool = False) -> int:
-    """Counts the stages whose order depends on how often the dataset was iterated, and one that is repeated twice."""
+def _reshuffling(dataset: tf.data.Dataset, *, once: bool, repeated: bool = False) -> int:
+    """Counts the stages whose order depends on how often they were iterated, and one that is repeated twice.
+
+    If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
+    """
     repeated = repeated or type(dataset).__name__ == "_RepeatDataset"
-    count = sum(_reshuffling(source, repeated) for source in dataset._inputs())
+    count = sum(_reshuffling(source, once=once, repeated=repeated) for source in dataset._inputs())
     if type(dataset).__name__ == "_ShuffleDataset" and dataset._reshuffle_each_iteration is not False:
-        # What is endless before it is shuffled is iterated once.
-        count += 0 if any(source.cardinality() == INFINITE for source in dataset._inputs()) else 1 + repeated
+        single = once and any(source.cardinality() == INFINITE for source in dataset._inputs())
+        count += 0 if single else 1 + repeated
     return count

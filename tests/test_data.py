@@ -1,14 +1,16 @@
 """Where batches come from, and that each row comes once an epoch."""
 
+import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop import ArrayData, Loop, StreamData
+from loop import ArrayData, Evaluation, Event, Loop, Moment, StreamData
 from loop.position import Place
 
 
@@ -201,3 +203,41 @@ def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None
     tf.train.Checkpoint(data=restored).read(path).assert_consumed()
     assert [batch.numpy().tolist() for batch in restored.source] == epochs[1][used:]
     assert [epoch(restored), epoch(restored)] == epochs[2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).batch(2),
+        lambda: tf.data.Dataset.range(8).repeat().shuffle(8, seed=1).take(6),
+        lambda: StreamData(tf.data.Dataset.range(8), steps_per_epoch=3),
+    ],
+)
+def test_data_that_differ_from_one_evaluation_to_the_next_are_refused(data: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"needs data that are the same each time.*reshuffle_each_iteration=False"):
+        Evaluation(lambda batch: {"x": batch}, data())
+    Evaluation(lambda batch: {"x": batch}, StreamData(lambda epoch: tf.data.Dataset.range(8).shuffle(8, seed=epoch)))
+
+
+def test_random_numbers_drawn_for_an_evaluation_come_again_when_it_is_redone() -> None:
+    def drawn(stop: bool) -> list[float]:
+        keras.utils.set_random_seed(1)
+        weight, found = tf.Variable(0.0), {}
+        loop = Loop(
+            lambda batch: {"x": weight.assign_add(1.0)},
+            tf.data.Dataset.range(3),
+            state={"weight": weight},
+            evaluate=Evaluation(lambda batch: {"x": weight}, tf.data.Dataset.range(2)),
+        )
+
+        @loop.on(Event.EVAL_BEGIN)
+        def draw(moment: Moment) -> None:
+            if stop and moment.step == 3 and 3 not in found:
+                loop.stop("now")
+            found[moment.step] = random.random() + np.random.random()
+
+        while loop.run(epochs=2).epoch < 2:
+            pass
+        return list(found.values())
+
+    assert drawn(stop=True) == drawn(stop=False)

@@ -85,7 +85,7 @@ def summing_loop(directory: Path, *hooks: Hook, exit: bool = True, evaluate: boo
         train_step,
         numbers(7 if evaluate else 2**20),
         state={"total": total},
-        evaluate=Evaluation(eval_step, numbers(10_000)) if evaluate else None,
+        evaluate=Evaluation(eval_step, numbers(30_000)) if evaluate else None,
         hooks=[*hooks, Checkpoint(directory), Preemption(exit=exit)],
     )
 
@@ -173,7 +173,7 @@ def test_an_evaluation_that_a_signal_cut_short_is_redone(tmp_path: Path) -> None
         said, errors = process.communicate()
     assert process.returncode == 143, errors
     assert said == "ended at 7\n"
-    assert saved(tmp_path / "interrupted") == [7]
+    assert saved(tmp_path / "interrupted/pending") == [7]
     resumed, uninterrupted = Diary(), Diary()
     loops = [
         summing_loop(tmp_path / "interrupted", resumed, evaluate=True),
