@@ -1,5 +1,6 @@
 """Saves the whole training state, and takes a run up again where it was."""
 
+import json
 import logging
 import math
 import os
@@ -44,6 +45,8 @@ class Checkpoint(Hook):
             be written to, or is in use.
     """
 
+    saves = True
+
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -76,11 +79,13 @@ class Checkpoint(Hook):
         self._due, self._value = False, None  # also where an exception cut a round short
         if self._monitor:
             self._monitor.attach(loop)
+        json.dumps([self._state.notes(), self._state.describe()])  # better a TypeError now than at the first save
         self._store.acquire()
         self._managers = {}
         try:
             self._pending.sweep()
-            if self._state.position.torn or moment.step == 0:
+            # Not moment.step: another Checkpoint may have restored the state by now.
+            if self._state.position.torn or self._state.position.place().step == 0:
                 self._restore()
         except BaseException:
             self._store.release()

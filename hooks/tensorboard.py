@@ -73,7 +73,8 @@ class EventFile:
         files = sorted(directory.glob("events.out.tfevents.*"))
         self._step, self._there = step, {tag for file in files for tag in _cut(file, step)}
         # Readers take the files in the order of their names, so a clock that was set back must not matter.
-        latest = max((int(file.name.split(".")[3]) for file in files), default=0)
+        stamps = [part for file in files if (part := file.name.split(".")[3]).isdigit()]
+        latest = max(map(int, stamps), default=0)
         stamp = max(int(time.time()), latest + 1)
         path = directory / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
         self._writer = tf.io.TFRecordWriter(str(path))

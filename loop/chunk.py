@@ -109,7 +109,7 @@ class Chunk:
     def __call__(self, data: Data, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
         try:
-            ran = self.function(data.source, data.ahead, tf.constant(min(count, LONGEST)))
+            ran = self.function(data.source, data.ahead, tf.constant(min(count, LONGEST), tf.int32))
         except tf.errors.OpError as error:
             error.add_note(f"Raised by the step, or its batch, after step {int(self._counters[-1])}.")
             raise

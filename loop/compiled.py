@@ -44,6 +44,12 @@ class Compiled:
         results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
         self._results = results.get_concrete_function()
         traces = [self.trace, *(evaluation.build(halt) for evaluation in evaluations)]
+        evaluated = [name for evaluation in evaluations for name in evaluation.names]
+        for name in evaluated:
+            if name in self.trace.logged or evaluated.count(name) > 1:
+                raise ValueError(
+                    f"Two values would be logged as {name!r}. Give one of them, or an evaluation, another name."
+                )
         self._used = {id(variable): variable for trace in traces for variable in trace.variables}
 
     def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:

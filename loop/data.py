@@ -1,5 +1,6 @@
 """Where batches come from: what the loop asks of any source, and arrays that live in the graph."""
 
+import operator
 import random
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
@@ -22,6 +23,7 @@ class Data(Protocol):
     element_spec: Nest
     steps_per_epoch: int | None  # None: nobody knows before the last batch
     repeats_itself: bool  # whether each pass over the same epoch yields the same
+    taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
     source: Nest
     ahead: Nest
 
@@ -73,7 +75,8 @@ class ArrayData(Trackable):
     Args:
         arrays: A nest of arrays or tensors of equal first dimension n. They are put on the default device once.
         batch_size: Rows in a batch.
-        seed: Any 64-bit integer. If None, one is drawn from Python's `random`, and saved with each checkpoint.
+        seed: Any integer; its lowest 64 bits count. If None, one is drawn from Python's `random`, and saved with each
+            checkpoint.
         shuffle: Whether to permute the rows in each epoch.
         drop_remainder: Whether to leave out the last batch of an epoch if it is smaller.
 
@@ -91,6 +94,7 @@ class ArrayData(Trackable):
         drop_remainder: bool = False,
     ) -> None:
         self._arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
+        batch_size = operator.index(batch_size)
         shapes = [tuple(array.shape) for array in tf.nest.flatten(self._arrays)]
         rows = {shape[0] if shape else -1 for shape in shapes}
         if len(rows) != 1 or -1 in rows:
@@ -103,13 +107,14 @@ class ArrayData(Trackable):
                 f"ArrayData needs 1 <= batch_size, and at most the {self._rows} rows there are with "
                 f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}."
             )
-        self._batch_size, self._given_seed, self._shuffle = batch_size, seed, shuffle
-        self._seed = random.getrandbits(63) if seed is None else seed
+        self._batch_size, self._shuffle = batch_size, shuffle
+        self._given_seed = None if seed is None else (operator.index(seed) + 2**63) % 2**64 - 2**63  # as an int64
+        self._seed = random.getrandbits(63) if self._given_seed is None else self._given_seed
         self._even = drop_remainder or self._rows % batch_size == 0
         self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
         size = batch_size if self._even else None
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
-        self.repeats_itself = True
+        self.repeats_itself, self.taken = True, False
         self.source: Nest = ()
         self.ahead: Nest = ()
 

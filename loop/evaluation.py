@@ -96,6 +96,12 @@ def as_data(data: tf.data.Dataset | ArrayData | StreamData, steps_per_epoch: int
         ValueError: If `steps_per_epoch` comes with data that has its own.
     """
     if isinstance(data, ArrayData | StreamData):
+        if data.taken:
+            raise ValueError(
+                f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
+                "Make another one of the same arrays or dataset."
+            )
+        data.taken = True
         if steps_per_epoch is not None:
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "

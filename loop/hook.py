@@ -23,12 +23,15 @@ class Hook(tf.Module):
     Attributes:
         name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
         every: The steps after which `on_step_end` is called. It filters that method only.
+        saves: Whether `on_settled` saves the state; those that do come after all others.
 
     Raises:
         TypeError: When a class defines an `on_...` method that no event calls.
     """
 
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
+
+    saves: bool = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from loop.chunk import LONGEST
@@ -53,13 +54,26 @@ class Loop:
         hooks: Sequence[Hook] = (),
         steps_per_epoch: int | None = None,
     ) -> None:
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"Loop(state=...) needs a dict, as in {{'model': model}}. Received: {type(state).__name__}."
+            )
         self._step = as_step(train_step)
         self._data: Data = as_data(data, steps_per_epoch)
         self._given = state
         self._evaluations = (evaluate,) if isinstance(evaluate, Evaluation) else tuple(evaluate or ())
+        for evaluation in self._evaluations:
+            if not isinstance(evaluation, Evaluation):
+                raise TypeError(f"Loop(evaluate=...) needs an Evaluation or several. Received: {evaluation!r}.")
         names = [evaluation.name for evaluation in self._evaluations]
         if len(set(names)) != len(names):
             raise ValueError(f"Two evaluations cannot have one name. Received: {names}. Give one of them name='...'.")
+        mine = {id(metric): name for name, metric in self._step.metrics.items()}
+        shared = [mine[id(m)] for e in self._evaluations for m in e.step.metrics.values() if id(m) in mine]
+        if shared:
+            raise ValueError(f"An evaluation needs metric objects of its own. Received the train step's: {shared}.")
+        if not isinstance(eval_every, Trigger):
+            raise TypeError(f"Loop(eval_every=...) needs a trigger, as in Every(steps=5). Received: {eval_every!r}.")
         if eval_every.next_time(0.0) is not None:
             raise ValueError(f"eval_every must be in steps or epochs, equal in every run. Received: {eval_every!r}.")
         self._eval_every = eval_every
@@ -116,19 +130,19 @@ class Loop:
         An evaluation is abandoned, or not begun, and made up for when the run is resumed.
         """
         self._at_once = True
-        self._reason = self._reason or reason
+        self._stop_after_round(reason)
         self._interrupt()
 
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state."""
         if not self._evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
-        compiled = self._build()
+        self._build()
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
                 evaluation.run(abandon=lambda: False)
-            return compiled.evaluated()
+            return self._built.evaluated()
         finally:
             self.state.put_back(held)
 
@@ -163,25 +177,26 @@ class Loop:
     @contextlib.contextmanager
     def _started(self, epochs: int | None, steps: int | None) -> Iterator[None]:
         given = {"epochs": epochs, "steps": steps}
-        wrong = any(count is not None and not (isinstance(count, int) and count > 0) for count in given.values())
+        whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) for n in given.values() if n is not None]
+        wrong = not all(whole) or any(count is not None and count < 1 for count in given.values())
         if wrong or given == {"epochs": None, "steps": None}:
             raise ValueError(f"run() needs epochs=..., steps=... or both, positive whole numbers. Received: {given}.")
         if not self._running.acquire(blocking=False):
             raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
         try:
-            self._built = self._build()
-            self._epochs, self._steps = epochs, steps
+            self._epochs, self._steps = (None if count is None else int(count) for count in (epochs, steps))
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
+            self._build()  # takes its time; a stop that comes meanwhile counts
             yield
         finally:
             self._running.release()
 
-    def _build(self) -> Compiled:
+    def _build(self) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         if self._compiled is None:
             self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._halt)
-        self.state = self._compiled.state(self._given, self._clock, self.hooks)
-        return self._compiled
+        self._built = self._compiled
+        self.state = self._built.state(self._given, self._clock, self.hooks)
 
     def _check_state(self) -> None:
         if self._position.torn:
@@ -258,14 +273,15 @@ class Loop:
             self._emit(Event.EPOCH_END, logs)
 
     def _settle(self) -> None:
-        """Ends the round. If a stop is asked for while hooks are told that the run goes on, they are told once more."""
-        self._position.torn = False
+        """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
         self._clock.mark()
+        self.hooks.emit(Event.SETTLED, self._moment(Event.SETTLED, self._round), saves=False)
         self._over, asked = False, True
         while asked and not self._over:
             moment = self._moment(Event.SETTLED, self._round)
-            self.hooks.emit(Event.SETTLED, moment)
+            self.hooks.emit(Event.SETTLED, moment, saves=True)
             self._over, asked = moment.last, self._reason is not None
+        self._position.torn = False
 
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
@@ -277,9 +293,8 @@ class Loop:
             raised[0].add_note(f"Then {also!r}: {' '.join(also.__notes__)}")
         step, epoch, _ = self._position.place()
         seconds = self._clock.now()
-        reason = (
-            self._reason or f"{f'{self._epochs} epochs' if epoch == self._epochs else f'{step} steps'} are complete"
-        )
+        complete = f"{epoch} epochs" if epoch == self._epochs else f"{step} steps"
+        reason = f"{complete} are complete" if self._reason is None else self._reason
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else reason)
         if raised:
             raise raised[0]
@@ -305,7 +320,7 @@ class Loop:
         )
 
     def _stop_after_round(self, reason: str) -> None:
-        self._reason = self._reason or reason
+        self._reason = reason if self._reason is None else self._reason
 
     def _interrupt(self) -> None:
         """Makes the compiled loop return after the step in progress; may be called from any thread."""

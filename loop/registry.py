@@ -16,7 +16,8 @@ class FunctionHook(Hook):
     """One function that is called for one event; what `loop.on` makes of the function it decorates."""
 
     def __init__(self, function: Callable[..., object], event: Event, every: Trigger) -> None:
-        super().__init__(name=function.__name__.strip("<>"))
+        name = getattr(function, "__name__", "")
+        super().__init__(name=name if name.isidentifier() else f"on_{event}")
         self.function, self.event, self.every = function, event, every
 
     def handlers(self) -> dict[Event, Callable[..., object]]:
@@ -63,9 +64,14 @@ class HookRegistry:
         if hook.name in self._hooks:
             raise ValueError(
                 f"There is already a hook named {hook.name!r} ({type(self._hooks[hook.name]).__name__}); a name is the "
-                f"key of a hook's saved state. Give this {type(hook).__name__} another one with name=..."
+                f"key of a hook's saved state. Give this {type(hook).__name__} another one: name=..., or rename "
+                "the function."
             )
         handlers = hook.handlers()
+        if not isinstance(hook.every, Trigger):
+            raise TypeError(
+                f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={hook.every!r}."
+            )
         if Event.STEP_END in handlers and hook.every is Hook.every:
             raise ValueError(
                 f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
@@ -109,13 +115,24 @@ class HookRegistry:
 
         return register
 
-    def emit(self, event: Event, moment: Moment, *before: object, halt: Halt | None = None) -> None:
-        """Calls the listeners of `event` in order, `STEP_END` only those whose `every` is due at `halt`."""
+    def emit(
+        self, event: Event, moment: Moment, *before: object, halt: Halt | None = None, saves: bool | None = None
+    ) -> None:
+        """Calls the listeners of `event` in order.
+
+        Args:
+            event: The event.
+            moment: What they are told.
+            before: What they are given before the moment.
+            halt: For `STEP_END`: calls only those whose `every` is due here.
+            saves: Calls only hooks that save, or only those that do not; None: all.
+        """
         if event is Event.SETUP:
             self._begun = []
         for name, hook in tuple(self._hooks.items()):
             handler = self._handlers[name].get(event)
-            if handler is not None and (halt is None or hook.every.due(halt)):
+            wanted = (halt is None or hook.every.due(halt)) and saves in (None, hook.saves)
+            if handler is not None and wanted:
                 _call(name, f"on_{event}", handler, *before, moment)
             if event is Event.SETUP:
                 self._begun.append(name)

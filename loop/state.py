@@ -11,7 +11,8 @@ from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-RESERVED = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
 
 class Held(NamedTuple):
@@ -51,9 +52,9 @@ class TrainingState:
         position: Position | None = None,
         data: Data | None = None,
     ) -> None:
-        taken = [key for key in given if key in RESERVED]
-        if taken:
-            raise ValueError(f"state={{...}} cannot use the key {taken[0]!r}. Reserved: {', '.join(RESERVED)}.")
+        for key in given:
+            if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
+                raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
         self._given, self.position = dict(given), position or Position()
         self._data, self._host = data, HostRandomness()
         children = {key: _trackable(value, key) for key, value in given.items()}

@@ -27,10 +27,7 @@ class Step:
     ) -> None:
         if not callable(function):
             raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. Received: {function!r}.")
-        self.function, self.metrics = function, dict(metrics or {})
-        wrong = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, keras.Metric)}
-        if wrong:
-            raise TypeError(f"Step(metrics=...) takes keras.metrics.Metric objects by name. Received: {wrong!r}.")
+        self.function, self.metrics = function, _metrics("Step", metrics)
 
     def __call__(self, batch: Nest) -> Values:
         return self.function(batch)
@@ -65,6 +62,15 @@ class Trace:
         self.variables: tuple[tf.Variable, ...] = tuple(function.graph.variables)
 
 
+def _metrics(owner: str, metrics: Mapping[str, keras.Metric] | None) -> dict[str, keras.Metric]:
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise TypeError(f"{owner}(metrics=...) needs a dict, as in {{'accuracy': metric}}. Received: {metrics!r}.")
+    wrong = {name: metric for name, metric in (metrics or {}).items() if not isinstance(metric, keras.Metric)}
+    if wrong:
+        raise TypeError(f"{owner}(metrics=...) takes keras.metrics.Metric objects by name. Received: {wrong!r}.")
+    return dict(metrics or {})
+
+
 def _check_mapping(step: Step, values: Values) -> None:
     if not isinstance(values, Mapping) or not values or not all(isinstance(name, str) for name in values):
         raise TypeError(
@@ -74,13 +80,15 @@ def _check_mapping(step: Step, values: Values) -> None:
 
 
 def _check_scalar(step: Step, name: str, value: tf.Tensor) -> None:
-    dtype = value.dtype if isinstance(value, tf.Tensor) else tf.string
-    if value.shape.rank != 0 or not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
-        received = f"shape {value.shape}, dtype {value.dtype.name}" if isinstance(value, tf.Tensor) else repr(value)
-        raise TypeError(
-            f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {received}. "
-            "Reduce it in the step, for instance with tf.reduce_mean."
-        )
+    if isinstance(value, tf.Tensor):
+        numeric = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
+        if value.shape.rank == 0 and numeric:
+            return
+        value = f"shape {value.shape}, dtype {value.dtype.name}"
+    raise TypeError(
+        f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {value}. "
+        "Reduce it in the step, for instance with tf.reduce_mean."
+    )
 
 
 def as_step(step: Step | Callable[[Nest], Values]) -> Step:
@@ -112,7 +120,9 @@ def supervised(
     Raises:
         ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients.
     """
-    metrics = dict(metrics or {})
+    if not callable(loss):
+        raise TypeError(f"supervised(loss=...) needs a keras.losses.Loss or a function. Received: {loss!r}.")
+    metrics = _metrics("supervised", metrics)
     own = {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")

@@ -1,6 +1,7 @@
 """Batches from a `tf.data` pipeline."""
 
 import collections
+import operator
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -44,10 +45,16 @@ class StreamData(Trackable):
     ) -> None:
         if resume not in ("state", "replay"):
             raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {resume!r}.")
+        steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         self._make = None if isinstance(dataset, tf.data.Dataset) else dataset
         first = self._make(0) if callable(self._make) else dataset
+        if callable(self._make) and isinstance(first, tf.data.Dataset) and _seeds(first) != _seeds(self._make(0)):
+            raise ValueError(
+                "StreamData received a function whose dataset has another order each time it is made, so no run could "
+                "resume exactly. Give each shuffle a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
+            )
         if not isinstance(first, tf.data.Dataset):
             source = "a function returning a " if callable(self._make) else "a "
             raise TypeError(
@@ -72,7 +79,7 @@ class StreamData(Trackable):
         self.ahead: Nest = ()
         self._passes = 0
         self._shuffles = _reshuffling(self._dataset, once=self._endless) if self._make is None else 0
-        self.repeats_itself = not self._shuffles and not self._endless
+        self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
         if self._shuffles > 1 and resume == "state":
             raise ValueError(
                 "StreamData cannot restore a dataset that shuffles more than once in a pass, or repeats what it has "
@@ -203,9 +210,20 @@ def _reshuffling(dataset: tf.data.Dataset, *, once: bool, repeated: bool = False
 
     If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
     """
-    repeated = repeated or type(dataset).__name__ == "_RepeatDataset"
+    kind = type(dataset).__name__
+    repeated = repeated or kind in ("_RepeatDataset", "CacheDataset")  # a cache keeps the first order it was given
     count = sum(_reshuffling(source, once=once, repeated=repeated) for source in dataset._inputs())
-    if type(dataset).__name__ == "_ShuffleDataset" and dataset._reshuffle_each_iteration is not False:
+    if kind == "_RandomDataset" and dataset._rerandomize_each_iteration:
+        count += 1 + repeated
+    if kind == "_ShuffleDataset" and dataset._reshuffle_each_iteration is not False:
         single = once and any(source.cardinality() == INFINITE for source in dataset._inputs())
         count += 0 if single else 1 + repeated
     return count
+
+
+def _seeds(dataset: tf.data.Dataset) -> list[int]:
+    """Returns the seeds of the stages that shuffle."""
+    seeds = [seed for source in dataset._inputs() for seed in _seeds(source)]
+    if type(dataset).__name__ == "_ShuffleDataset":
+        seeds += [int(dataset._seed), int(dataset._seed2)]
+    return seeds

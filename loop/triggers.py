@@ -6,7 +6,9 @@ loop has halted, whether this halt is one it waited for. The clock is a paramete
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
 
 Number = TypeVar("Number", int, float)
 
@@ -28,6 +30,7 @@ class Halt:
     now: float
 
 
+@runtime_checkable
 class Trigger(Protocol):
     """Anything with these methods can say when; `a | b` fires when either does."""
 
@@ -89,6 +92,7 @@ class Every:
                 "Join two with |, as in Every(steps=100) | Every(epochs=1)."
             )
         ((self.unit, self.count),) = given.items()
+        self.count = self.count.item() if isinstance(self.count, np.generic) else self.count
         if isinstance(self.count, bool) or not isinstance(self.count, int | float if self.unit == "seconds" else int):
             raise TypeError(f"Every({self.unit}=...) needs a number. Received: {self.count!r}.")
         if not 0 < self.count < math.inf:

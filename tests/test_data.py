@@ -71,8 +71,8 @@ def test_array_data_takes_nests() -> None:
     assert data.element_spec == {"x": tf.TensorSpec([None, 2]), "y": (tf.TensorSpec([None], tf.int32),)}
 
 
-@pytest.mark.parametrize("seed", [0, 2**62, -1])
-def test_any_64_bit_seed_will_do(seed: int) -> None:
+@pytest.mark.parametrize("seed", [0, 2**62, -1, 2**63, 2**64 + 1])
+def test_any_integer_will_do_as_a_seed(seed: int) -> None:
     assert sorted(rows_seen(ArrayData(np.arange(9), batch_size=4, seed=seed), 1)[0]) == list(range(9))
 
 
@@ -156,6 +156,7 @@ def test_an_error_in_the_step_leaves_the_counter_before_it() -> None:
     [
         lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).batch(2).shuffle(4, seed=2),
         lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).repeat(2).batch(2),
+        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).cache().batch(2),
         lambda: tf.data.Dataset.zip(tf.data.Dataset.range(8).shuffle(8), tf.data.Dataset.range(8).shuffle(8)),
     ],
 )
@@ -163,7 +164,11 @@ def test_a_dataset_whose_later_epochs_could_not_be_restored_is_refused(dataset: 
     with pytest.raises(ValueError, match=r"shuffles more than once.*StreamData\(lambda epoch.*resume='replay'"):
         StreamData(dataset())
     StreamData(dataset(), resume="replay")
-    StreamData(lambda epoch: dataset())
+
+
+def test_a_function_of_the_epoch_without_seeds_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"another order each time it is made.*shuffle\(1000, seed=epoch\)"):
+        StreamData(lambda epoch: tf.data.Dataset.range(8).shuffle(8).batch(2))
 
 
 def test_a_dataset_that_shuffles_what_is_endless_or_always_alike_is_taken() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import threading
 from pathlib import Path
 
 import pytest
@@ -226,7 +227,7 @@ def test_a_stop_asked_for_when_an_epoch_begins_ends_with_its_first_step() -> Non
     assert loop.run(epochs=3).step == 1
 
 
-def test_a_stop_that_comes_after_the_save_is_settled_once_more(tmp_path: object) -> None:
+def test_a_stop_that_comes_while_hooks_are_settling_is_saved(tmp_path: object) -> None:
     settled: list[tuple[int, bool]] = []
     loop = make_loop([Checkpoint(f"{tmp_path}/checkpoints", Every(steps=100))])
 
@@ -237,7 +238,7 @@ def test_a_stop_that_comes_after_the_save_is_settled_once_more(tmp_path: object)
 
     loop.on(Event.STEP_END, every=At(3))(lambda moment: None)
     assert loop.run(epochs=3).step == 3
-    assert settled == [(3, False), (3, True)]
+    assert settled == [(3, False)]  # only those that save are told again
     assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
 
 
@@ -259,6 +260,63 @@ def test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved(tmp_path: 
     assert lives[2] == (["run_begin", "run_end"] if steps == 7 else [])
     assert {p: v for p, v in bits(loop).items() if not p.startswith("hooks/")} == bits(reference)
     assert [*Path(f"{tmp_path}/checkpoints/pending").glob("ckpt*")] == []
+
+
+def test_a_stop_that_comes_during_the_save_is_saved_once_more(tmp_path: object) -> None:
+    class Late(Hook):
+        saves = True
+
+        def on_settled(self, moment: Moment) -> None:
+            if moment.step == 3:
+                loop.stop("now")
+
+    loop = make_loop([Checkpoint(f"{tmp_path}/checkpoints", NEVER), Late()])
+    loop.on(Event.STEP_END, every=At(3))(lambda moment: None)
+    assert loop.run(epochs=3).step == 3
+    assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
+
+
+def test_what_hooks_change_when_they_settle_is_saved_wherever_they_stand(tmp_path: object) -> None:
+    class Budget(Hook):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rounds, self.over = tf.Variable(0), tf.Variable(False)
+
+        def on_run_begin(self, moment: Moment) -> None:
+            if self.over:
+                moment.stop("budget")
+
+        def on_settled(self, moment: Moment) -> None:
+            self.rounds.assign_add(1)
+            if moment.step >= 4:
+                self.over.assign(True)
+                moment.stop("budget")
+
+    for directory, first in (("before", True), ("behind", False)):
+        for _ in range(3):
+            hooks = [Budget(), Checkpoint(f"{tmp_path}/{directory}", Every(steps=2))]
+            loop = make_loop(hooks if first else hooks[::-1])
+            assert (loop.run(steps=10).step, int(hooks[0].rounds)) == (4, 2)
+
+
+def test_an_exception_when_hooks_settle_leaves_the_state_torn() -> None:
+    loop = make_loop()
+    loop.on(Event.SETTLED)(lambda moment: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        loop.run(epochs=1)
+    with pytest.raises(RuntimeError, match="half-updated"):
+        loop.run(epochs=2)
+
+
+def test_a_stop_that_comes_while_the_step_is_traced_counts() -> None:
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        thread = threading.Thread(target=loop.stop, args=("early",))
+        thread.start()
+        thread.join()
+        return {"x": batch}
+
+    loop = Loop(step, tf.data.Dataset.range(6), state={})
+    assert (loop.run(epochs=1).step, loop.run(epochs=1).step) == (0, 6)
 
 
 def test_hooks_are_called_in_order_and_run_end_backwards() -> None:
