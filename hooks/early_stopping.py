@@ -68,15 +68,11 @@ class EarlyStopping(Hook):
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
         # Serialised, because nobody knows the shapes before the model is built, and state has to be there by then.
         self.copies = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="copies")
-        self._aside: list[tf.Tensor] = []  # the values of the last step, while the best ones are in their place
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._monitor.attach(loop)
-        kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
-        self._kept = tuple(kept.values())
-        for variable, value in zip(self._kept, self._aside, strict=True) if self._aside else ():
-            variable.assign(value)
-        self._aside = []
+        self._state = loop.state
+        self._kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
 
     def on_run_begin(self, moment: Moment) -> None:
         self._stop_if_over(moment)
@@ -90,9 +86,8 @@ class EarlyStopping(Hook):
     def on_run_end(self, moment: Moment) -> None:
         copies = self.copies.numpy()
         if moment.error is None and self._kept and len(copies) == len(self._kept):
-            self._aside = [variable.read_value() for variable in self._kept]
-            for variable, copy in zip(self._kept, copies, strict=True):
-                variable.assign(tf.io.parse_tensor(copy, variable.dtype))
+            pairs = zip(self._kept.items(), copies, strict=True)
+            self._state.show({path: tf.io.parse_tensor(copy, variable.dtype) for (path, variable), copy in pairs})
 
     def _check(self, moment: Moment, epoch: int) -> None:
         value = self._monitor.value(moment)
@@ -106,7 +101,7 @@ class EarlyStopping(Hook):
             self.best.assign(value)
             self.best_step.assign(moment.step)
             if self._restore_best:
-                self.copies.assign([tf.io.serialize_tensor(variable) for variable in self._kept])
+                self.copies.assign([tf.io.serialize_tensor(variable) for variable in self._kept.values()])
             if self._baseline is None or self._monitor.better(value, self._baseline):
                 self.wait.assign(0)
         self._stop_if_over(moment)

@@ -137,7 +137,8 @@ class Loop:
         """Evaluates now and returns the results: no events, and no effect on any state."""
         if not self._evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
-        self._build()
+        if self._compiled is None:
+            self._build()
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
@@ -186,6 +187,8 @@ class Loop:
         try:
             self._epochs, self._steps = (None if count is None else int(count) for count in (epochs, steps))
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
+            if self._compiled is not None:
+                self.state.take_back()
             self._build()  # takes its time; a stop that comes meanwhile counts
             yield
         finally:

@@ -57,6 +57,7 @@ class TrainingState:
                 raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
         self._given, self.position = dict(given), position or Position()
         self._data, self._host = data, HostRandomness()
+        self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
         reached = {id(variable) for variable in _walk(self.root).values()}
@@ -92,6 +93,18 @@ class TrainingState:
         for path, value in held.values.items():
             self.variables[path].assign(value)
         self._host.deserialize(held.host)
+
+    def show(self, values: Mapping[str, tf.Tensor]) -> None:
+        """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
+        self._aside |= {path: self.variables[path].read_value() for path in values if path not in self._aside}
+        for path, value in values.items():
+            self.variables[path].assign(value)
+
+    def take_back(self) -> None:
+        """Ends what `show` began."""
+        for path, value in self._aside.items():
+            self.variables[path].assign(value)
+        self._aside = {}
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""

@@ -357,6 +357,14 @@ def test_a_run_goes_on_from_the_last_step_and_not_from_the_best(what: str, plain
     assert bits(loop) == plain[8]
 
 
+def test_without_the_hook_too_a_run_goes_on_from_the_last_step(plain: dict[int, dict[str, bytes]]) -> None:
+    loop = make_loop([EarlyStopping("loss", mode="min", patience=9, restore_best="weights")], LOSSES)
+    loop.run(steps=6)
+    loop.hooks.remove("early_stopping")
+    loop.run(steps=8)
+    assert only(bits(loop), "model/") == only(plain[8], "model/")
+
+
 @pytest.mark.parametrize(("what", "order"), [("weights", 1), ("state", -1)])
 def test_a_resumed_run_goes_on_from_the_last_step_and_not_from_the_best(
     what: str, order: int, plain: dict[int, dict[str, bytes]], tmp_path: Path
