@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-long lint format bench clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest --numprocesses=2
+
+test-long: .venv/installed
+	$(BIN)/python -m pytest -m long
 
 lint: .venv/linters
 	$(BIN)/ruff check .

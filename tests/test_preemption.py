@@ -30,6 +30,14 @@ TESTS = Path(__file__).parent
 WITHOUT_END = 10**9
 
 
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """SIGINT is ignored in what a shell runs in the background, and would be in the processes that are started here."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 class Diary(Hook):
     """Notes where a run begins and what its evaluations give, and says where it ends."""
 
@@ -275,6 +283,22 @@ def test_handlers_are_put_back_after_an_error(tmp_path: Path, called: list[int],
     with pytest.raises(ConnectionError, match="an accident"):
         loop.run(steps=5)
     assert listening() == before
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert (
+        summing_loop(tmp_path, Signaller(signal.SIGINT), exit=False).run(steps=2000).reason == "2000 steps are complete"
+    )
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_handler_of_the_user_that_exits_does_so_when_the_state_is_saved(tmp_path: Path, called: list[int]) -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+    loop = summing_loop(tmp_path, Signaller(signal.SIGTERM))
+    with pytest.raises(SystemExit) as raised:
+        loop.run(steps=WITHOUT_END)
+    assert (raised.value.code, saved(tmp_path)) == (7, [loop.step])
 
 
 def test_an_error_goes_before_the_exit(tmp_path: Path) -> None:
