@@ -1,4 +1,4 @@
-"""The files of checkpoints: what is committed, what is whole, and what may go.
+"""The protocol of checkpoints: what is committed, what is whole, and what may go.
 
 A directory of `tf.train.CheckpointManager` holds `ckpt-<step>.index` and `.data-...` as TensorFlow writes them, and one
 `ckpt-<step>.json` for each: the manifest, with the sizes and SHA-256 of the files. Writing it is the commit, the last
@@ -6,272 +6,224 @@ thing a save does. No manifest, no checkpoint. TensorFlow's own `checkpoint` fil
 """
 
 import contextlib
-import fcntl
-import hashlib
-import json
 import logging
-import os
 import re
-import shutil
-import socket
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from hooks.checkpoint_files import Files, Measure
+from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, decode, encode
 
 log = logging.getLogger("exactloop")
 
-FORMAT = 1
-STEP, OF_TENSORFLOW = r"ckpt-(0|[1-9][0-9]*)", r"\.index|\.data-[0-9]{5}-of-[0-9]{5}"
-MANIFEST = re.compile(rf"{STEP}\.json")
-WRITTEN = re.compile(rf"{STEP}(?:{OF_TENSORFLOW})")
-OURS = re.compile(rf"{STEP}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
-
-
-class CorruptCheckpoint(Exception):
-    """A checkpoint whose files are not what its manifest says, or whose manifest cannot be read."""
+STEM, OF_TENSORFLOW = r"((?:ckpt|pending)-(?:0|[1-9][0-9]*))", r"\.index|\.data-[0-9]{5}-of-[0-9]{5}"
+MANIFEST = re.compile(rf"{STEM}\.json")
+WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW})")
+OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
+STATE, STATE_OURS = "checkpoint", re.compile(r"checkpoint\.tmp(?:[0-9a-f]{32})?")
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """The commit record of one checkpoint.
+class Pin:
+    """A checkpoint that is whole, and stays so while this is open, whatever becomes of the directory.
 
     Attributes:
-        step: Train steps completed; also in the file names.
-        files: Size in bytes and SHA-256 (hex) of each file, by name.
-        notes: What `TrainingState.restore` wants to know.
-        description: What `TrainingState.describe` said.
-        logs: The values logged in the event round of this step.
-        best: The monitored metric's `name`, `mode` and `value` at this step; empty if it was not evaluated here.
-        made: Seconds since the epoch, versions and thread counts: for people, and for later comparison.
+        manifest: What it holds.
+        prefix: What TensorFlow takes for it.
+        held: What `close` lets go of.
     """
 
-    step: int
-    files: Mapping[str, tuple[int, str]]
-    notes: Mapping[str, Mapping[str, int]]
-    description: Mapping[str, Mapping[str, object]]
-    logs: Mapping[str, float]
-    best: Mapping[str, str | float] = field(default_factory=dict)
-    made: Mapping[str, object] = field(default_factory=dict)
-    format: int = FORMAT
+    manifest: Manifest
+    prefix: str
+    held: contextlib.ExitStack
+
+    def close(self) -> None:
+        self.held.close()
 
 
 class Store:
-    """A directory of checkpoints.
+    """The checkpoints in a directory.
 
     Args:
-        directory: Made if it is missing. Taken as an absolute path at once, whatever becomes of the working directory.
+        files: The directory. For a reader it need not be locked.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(os.path.abspath(directory))
-        self._lock: int | None = None
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self._records: dict[str, Record] = {}
 
-    def acquire(self) -> None:
-        """Makes the directory, becomes its only writer and clears away what a crash left behind.
+    def stems(self) -> list[str]:
+        """Returns what the names of committed checkpoints begin with, the oldest first."""
+        found = [match[1] for name in self.files.names() if (match := MANIFEST.fullmatch(name))]
+        return sorted(found, key=order)
+
+    def records(self) -> list[Record]:
+        """Returns what `load` found and `commit` added, the oldest first; from memory, in any thread."""
+        return sorted(self._records.values(), key=lambda record: record.order)
+
+    def load(self) -> list[CorruptCheckpoint]:
+        """Clears away what a crash left behind and reads all manifests; returns what is wrong with the others.
 
         Raises:
-            NotADirectoryError: If the path is a file.
-            PermissionError: If nothing can be written there.
-            RuntimeError: If another process, or another loop of this one, writes there.
+            RuntimeError: If a later version of this package wrote one.
         """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.directory):
-                pass  # now, not when the first save comes after hours
-        except (FileExistsError, NotADirectoryError) as error:
-            raise NotADirectoryError(
-                f"Checkpoints need a directory. Received: {str(self.directory)!r}, which is, or is below, a file."
-            ) from error
-        except OSError as error:
-            raise PermissionError(
-                f"Checkpoints cannot be written to {str(self.directory)!r}: {error.strerror}. "
-                "Give a directory that this process may write to."
-            ) from error
-        self._lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(self._lock, 200).decode(errors="replace") or "unknown"
-            self.release()
-            raise RuntimeError(
-                f"{str(self.directory)!r} is being written by another trainer ({holder}). "
-                "Wait for it to end, or give this one a directory of its own."
-            ) from error
-        os.truncate(self._lock, 0)
-        os.write(self._lock, f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}".encode())
-        try:
-            self.sweep()
-        except BaseException:
-            self.release()
-            raise
+        self._sweep()
+        damaged, self._records = [], {}
+        for stem in self.stems():
+            try:
+                manifest = self.read(stem)
+                for name, (size, _) in manifest.files.items():
+                    if (found := self.files.size(name)) != size:  # hashes are for the one that is restored
+                        raise CorruptCheckpoint(self._path(name), f"has {found} bytes instead of {size}")
+                self._records[stem] = manifest.record
+            except CorruptCheckpoint as error:
+                damaged.append(error)
+        return damaged
 
-    def release(self) -> None:
-        """Lets others write."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def steps(self) -> list[int]:
-        """Returns the steps of the committed checkpoints, ascending."""
-        if not self.directory.is_dir():
-            return []
-        names = (MANIFEST.fullmatch(name) for name in os.listdir(self.directory))
-        return sorted(int(match[1]) for match in names if match)
-
-    def read(self, step: int) -> Manifest:
+    def read(self, stem: str) -> Manifest:
         """Returns the manifest of a checkpoint, whose files are not looked at.
 
         Raises:
-            CorruptCheckpoint: If it cannot be read, or is not the manifest of this step.
+            CorruptCheckpoint: If it cannot be read, or is not the manifest of this checkpoint.
+            RuntimeError: If a later version of this package wrote it.
         """
-        path = self._manifest(step)
-        if path.is_symlink() or not path.is_file():
-            raise CorruptCheckpoint(f"{path}: missing, or not a file")
+        name = f"{stem}.json"
         try:
-            content = json.loads(path.read_bytes())
-            digest = content.pop("sha256")
-            manifest = Manifest(**content)
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            raise CorruptCheckpoint(f"{path}: not a manifest ({error!r})") from error
-        if digest != _digest(manifest):
-            raise CorruptCheckpoint(f"{path}: its SHA-256 is not the one in it")
-        if manifest.format != FORMAT or manifest.step != step:
-            found = f"format {manifest.format!r}, step {manifest.step!r}"
-            raise CorruptCheckpoint(f"{path}: expected format {FORMAT}, step {step}; found {found}")
+            manifest = decode(self.files.read(name, LIMIT))
+        except ValueError as error:
+            raise CorruptCheckpoint(self._path(name), str(error)) from error
+        except RuntimeError as error:
+            raise RuntimeError(f"{self._path(name)}: {error}. Use that version, or another directory.") from error
+        if manifest.record.stem != stem:
+            raise CorruptCheckpoint(self._path(name), f"it is the manifest of {manifest.record.stem}")
+        for named in manifest.files:
+            match = WRITTEN.fullmatch(named)
+            if match is None or match[1] != stem:
+                raise CorruptCheckpoint(self._path(name), f"it names a file that is not its own: {named[:100]!r}")
         return manifest
 
-    def verify(self, manifest: Manifest) -> str:
-        """Returns the path prefix of a checkpoint, as TensorFlow takes it, after comparing its files to the manifest.
+    def pin(self, stem: str) -> Pin:
+        """Returns a checkpoint after comparing all its files to its manifest. Close it when it has been read.
 
         Raises:
-            CorruptCheckpoint: If a file is missing or not the one that was committed.
+            CorruptCheckpoint: If it is not what was committed.
         """
-        for name, (size, digest) in manifest.files.items():
-            path = self.directory / name
-            if not WRITTEN.fullmatch(name) or path.is_symlink() or not path.is_file():
-                raise CorruptCheckpoint(f"{path}: missing, or not a file of a checkpoint")
-            if path.stat().st_size != size:
-                raise CorruptCheckpoint(f"{path}: has {path.stat().st_size} bytes instead of {size}")
-            if _sha256(path) != digest:
-                raise CorruptCheckpoint(f"{path}: its SHA-256 is not the one in the manifest")
-        return self.prefix(manifest.step)
+        manifest = self.read(stem)
+        with contextlib.ExitStack() as held:
+            directory = held.enter_context(self.files.pinned(manifest.files))
+            return Pin(manifest, f"{directory}/{stem}", held.pop_all())
 
-    @contextlib.contextmanager
-    def readable(self, path: str) -> Iterator[str]:
-        """Yields a path prefix by which TensorFlow finds a checkpoint of this directory, whatever that is called.
+    def newest(self, stems: Iterable[str]) -> tuple[Pin | None, list[CorruptCheckpoint]]:
+        """Returns the last of these that is whole, if one is, and what is wrong with those after it."""
+        damaged: list[CorruptCheckpoint] = []
+        for stem in sorted(stems, key=order, reverse=True):
+            try:
+                return self.pin(stem), damaged
+            except CorruptCheckpoint as error:
+                damaged.append(error)
+        return None, damaged
 
-        TensorFlow takes the path for a pattern when it looks whether the index is there, so it finds nothing below a
-        directory `run[1]`. By way of the descriptor, the name does not occur.
-        """
-        if not {"[", "\\"} & set(path):
-            yield path
-            return
-        descriptor = os.open(self.directory, os.O_RDONLY)
-        try:
-            yield f"/proc/self/fd/{descriptor}/{os.path.basename(path)}"
-        finally:
-            os.close(descriptor)
-
-    def prefix(self, step: int) -> str:
-        return str(self.directory / f"ckpt-{step}")
+    # What follows is for the one that holds the lock.
 
     def commit(
-        self, step: int, write: Callable[[], object], manifest: Callable[[dict[str, tuple[int, str]]], Manifest]
+        self, record: Record, write: Callable[[str], object], manifest: Callable[[dict[str, Measure]], Manifest]
     ) -> None:
-        """Saves a checkpoint: when this returns, it is there even if the power fails.
+        """Saves a checkpoint: when this returns, it is there even if the power fails. If it raises, nothing is left.
 
         Args:
-            step: Its number; nothing is written if that is committed already.
-            write: Lets TensorFlow write the files `ckpt-<step>.*`.
+            record: What it is a checkpoint of; nothing is written if that is committed already.
+            write: Lets TensorFlow write the files `<stem>.*` below a path.
             manifest: Makes the manifest from the sizes and hashes of these files.
         """
-        if step not in self.steps():
-            self.directory.mkdir(exist_ok=True)
-            write()
-            files = {}
-            for path in self._written(step):
-                _fsync(path)
-                files[path.name] = (path.stat().st_size, _sha256(path))
-            self.record(manifest(files))
+        stem = record.stem
+        if self.files.ensure():
+            self._records = {}
+            if self.stems():
+                raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
+        if stem in self._records:
+            return
+        try:
+            write(f"{self.files.prefix}/{stem}")
+            written = self._written(stem)
+            for name in written:
+                self.files.sync(name)
+            self.files.sync()  # or their names could be lost, and that of the manifest not
+            content = encode(manifest({name: self.files.measure(name) for name in written}))
+            self.files.write(f"{stem}.json.tmp", content)
+            self.files.sync(f"{stem}.json.tmp")
+            self.files.rename(f"{stem}.json.tmp", f"{stem}.json")
+            self.files.sync()
+        except BaseException:
+            with contextlib.suppress(Exception):  # what was raised first says why
+                self._discard(stem)
+            raise
+        self._records[stem] = record
 
-    def record(self, manifest: Manifest) -> None:
-        """Puts a manifest in its place, whole or not at all."""
-        path = self._manifest(manifest.step)
-        temporary = path.with_name(path.name + ".tmp")
-        content = {**vars(manifest), "sha256": _digest(manifest)}
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(self.directory)
-
-    def remove(self, steps: list[int]) -> None:
+    def remove(self, stems: Iterable[str]) -> None:
         """Removes committed checkpoints, manifests first, so that none is ever there by halves."""
-        for step in steps:
-            self._manifest(step).unlink()
-        for step in steps:
-            for path in self._written(step):
-                path.unlink()
+        stems = list(stems)
+        for stem in stems:
+            self.files.remove(f"{stem}.json")
+            del self._records[stem]
+        if stems:
+            self.files.sync()
+            for name in [name for stem in stems for name in self._written(stem)]:
+                self.files.remove(name)
         self._tell_tensorflow()
 
-    def set_aside(self, steps: list[int]) -> None:
+    def set_aside(self, stems: Iterable[str]) -> None:
         """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`."""
-        if not steps:
+        if not (stems := sorted(stems, key=order, reverse=True)):
             return
-        aside = next(path for n in range(1, 10**6) if not (path := self.directory / f"set-aside-{n}").exists())
-        aside.mkdir()
-        for step in steps:
-            for path in [*self._written(step), self._manifest(step)]:  # what has no manifest would be swept away
-                path.replace(aside / path.name)
+        there = set(self.files.names())
+        aside = next(name for n in range(1, len(there) + 2) if (name := f"set-aside-{n}") not in there)
+        self.files.make(aside)
+        for stem in stems:
+            for name in [*self._written(stem), f"{stem}.json"]:  # what has no manifest would be swept away
+                self.files.rename(name, f"{aside}/{name}")
+            self._records.pop(stem, None)
+        self.files.sync(aside)
+        self.files.sync()
         self._tell_tensorflow()
-        log.warning("Set aside in %s: checkpoints of steps %s.", aside, ", ".join(map(str, steps)))
+        log.warning("Set aside in %s: %s.", self._path(aside), ", ".join(stems))
 
-    def sweep(self) -> None:
+    def _sweep(self) -> None:
         """Removes what belongs to no committed checkpoint, if its name is one that only a save gives."""
-        if not self.directory.is_dir():
-            return
-        committed = set(self.steps())
-        for name in os.listdir(self.directory):
+        committed = set(self.stems())
+        for name in self.files.names():
             match = OURS.fullmatch(name)
-            if match and (int(match[1]) not in committed or name.endswith(("_temp", ".tmp"))):
-                path = self.directory / name
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            left = match and (match[1] not in committed or name.endswith(("_temp", ".tmp")))
+            if left or STATE_OURS.fullmatch(name):
+                self.files.remove(name)
+        self._tell_tensorflow()
+
+    def _discard(self, stem: str) -> None:
+        """Removes what a save that failed has left."""
+        for name in sorted(self.files.names(), key=lambda name: not name.endswith(".json")):  # manifests first
+            match = OURS.fullmatch(name)
+            if (match and match[1] == stem) or STATE_OURS.fullmatch(name):
+                self.files.remove(name)
         self._tell_tensorflow()
 
     def _tell_tensorflow(self) -> None:
-        names = [f"ckpt-{step}" for step in self.steps()]
-        state = self.directory / "checkpoint"
-        if not names:
-            state.unlink(missing_ok=True)
-            return
-        lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{n}"' for n in names)]
-        temporary = state.with_name("checkpoint.tmp")
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        temporary.replace(state)
+        stems = self.stems()
+        if stems:
+            lines = [f'model_checkpoint_path: "{stems[-1]}"', *(f'all_model_checkpoint_paths: "{s}"' for s in stems)]
+            self.files.write(f"{STATE}.tmp", "\n".join([*lines, ""]).encode())
+            self.files.rename(f"{STATE}.tmp", STATE)
+        elif STATE in self.files.names():
+            self.files.remove(STATE)
 
-    def _manifest(self, step: int) -> Path:
-        return self.directory / f"ckpt-{step}.json"
-
-    def _written(self, step: int) -> list[Path]:
+    def _written(self, stem: str) -> list[str]:
         """Returns what there is of the files that TensorFlow writes for a checkpoint; not, say, a user's ckpt-9.bak."""
-        names = [name for name in os.listdir(self.directory) if WRITTEN.fullmatch(name)]
-        return [self.directory / name for name in sorted(names) if name.startswith(f"ckpt-{step}.")]
+        names = sorted(self.files.names())
+        return [name for name in names if (match := WRITTEN.fullmatch(name)) and match[1] == stem]
+
+    def _path(self, name: str) -> str:
+        return f"{self.files.where}/{name}"
 
 
-def _digest(manifest: Manifest) -> str:
-    """Returns the SHA-256 of what a manifest says, in whatever form it is written down."""
-    return hashlib.sha256(json.dumps(vars(manifest)).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def order(stem: str) -> tuple[int, bool]:
+    """Returns what to sort stems by; see `Record.order`."""
+    kind, step = stem.split("-")
+    return int(step), kind == "ckpt"

@@ -12,7 +12,7 @@ SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted([*ROOT.glob("loop/*.py"), *ROOT.glob("hooks/*.py")])
 }
-USERS = {"hooks.checkpoint_store": ["hooks/checkpoint.py"]}  # of a module of `hooks`; every hook may use hooks.monitor
+PARTS = ("hooks.checkpoint_", "hooks.snapshot")  # of `hooks.checkpoint`: they, and it, may use one another
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
     "eval", "exec", "__import__", "importlib", "import_module", "runpy"
 }  # fmt: skip
@@ -33,8 +33,9 @@ def allowed(file: str, module: str, name: str) -> bool:
     if package == "loop":
         return file.startswith("loop/") or (module == "loop" and name in loop.__all__)
     if package == "hooks":
-        users = [*USERS.get(module, []), "hooks/__init__.py"]
-        return file in users or (file.startswith("hooks/") and module == "hooks.monitor")
+        if file == "hooks/__init__.py" or module == "hooks.monitor":  # every hook may use that
+            return file.startswith("hooks/")
+        return file.startswith(("hooks/checkpoint", "hooks/snapshot")) and module.startswith(PARTS)
     return package != ""  # nothing relative: it would not be seen here
 
 
@@ -67,6 +68,10 @@ def test_misplaced_imports_are_found() -> None:
         ("hooks/progress.py", "from hooks import Checkpoint"),
         ("hooks/progress.py", "from hooks.tensorboard import EventFile"),
         ("hooks/progress.py", "from hooks.checkpoint_store import Store"),
+        ("hooks/progress.py", "from hooks.snapshot import Snapshot"),
+        ("hooks/checkpoint_store.py", "from hooks.checkpoint import Checkpoint"),
+        ("hooks/checkpoint_store.py", "from hooks import Checkpoint"),
+        ("loop/chunk.py", "from hooks.monitor import Monitor"),
     ]:
         assert len(misplaced(file, source)) == 1, source
 
@@ -117,6 +122,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Preemption",
         "Progress",
         "TensorBoard",
+        "restore",
     ]
 
 

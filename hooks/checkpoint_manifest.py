@@ -1,0 +1,151 @@
+"""The commit record of a checkpoint, in a form in which no damage goes unnoticed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+FORMAT = 1
+LIMIT = 2**20  # bytes; nothing larger is read, so a planted file costs neither time nor memory
+
+
+class CorruptCheckpoint(UserWarning):
+    """A checkpoint that is not what was committed: a warning where an older one is used, an error where none is left.
+
+    Attributes:
+        file: The file in question.
+        reason: What is wrong with it.
+        instead: What is used instead; empty if that is not known, or nothing is.
+    """
+
+    def __init__(self, file: str, reason: str, instead: str = "") -> None:
+        super().__init__(file, reason, instead)
+        self.file, self.reason, self.instead = file, reason, instead
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}." + (f" {self.instead}" if self.instead else "")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What has to be known of a committed checkpoint to decide whether it stays.
+
+    Attributes:
+        step: Train steps completed; also in the file names.
+        pending: Whether a stop cut the event round of this step short. Its number is that of the whole round, and no
+            checkpoint is ever overwritten, so it has names of its own.
+        epoch: Epochs completed.
+        step_in_epoch: Train steps completed in the current epoch.
+        seconds: Training time.
+        best: The monitored metric's `name`, `mode` and `value` at this step; empty if it was not evaluated here.
+    """
+
+    step: int
+    pending: bool
+    epoch: int
+    step_in_epoch: int
+    seconds: float
+    best: Mapping[str, str | float] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return f"{'pending' if self.pending else 'ckpt'}-{self.step}"
+
+    @property
+    def order(self) -> tuple[int, bool]:
+        """What to sort by: of one step, the one whose round is complete is the later."""
+        return self.step, not self.pending
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The commit record of one checkpoint.
+
+    Attributes:
+        record: What it is a checkpoint of.
+        files: Size in bytes and SHA-256 (hex) of each file, by name.
+        notes: What `TrainingState.restore` wants to know.
+        description: What `TrainingState.describe` said: among others, shape and dtype of every variable.
+        digests: The first 16 hex digits of the SHA-256 of each variable's value, in the order of the description.
+        logs: The values logged in the event round of this step.
+        made: Seconds since 1970, versions and thread counts: for people, and for later comparison.
+    """
+
+    record: Record
+    files: Mapping[str, tuple[int, str]]
+    notes: Mapping[str, Mapping[str, int]]
+    description: Mapping[str, Mapping[str, object]]
+    digests: tuple[str, ...]
+    logs: Mapping[str, float]
+    made: Mapping[str, object]
+
+
+NUMBER = (int, float)
+SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
+    "format": int,
+    **{"step": int, "pending": bool, "epoch": int, "step_in_epoch": int, "seconds": NUMBER},
+    "best": {str: (str, *NUMBER)},
+    "files": {str: [int, str]},
+    "notes": {"place": {"step": int, "epoch": int, "step_in_epoch": int}, "data": {str: int}},
+    "description": {
+        "state": {str: str},
+        "variables": {str: list},
+        "data": {str: (str, int, bool, type(None))},
+        "seed": {str: (int, type(None))},
+    },
+    "digests": list,
+    "logs": {str: NUMBER},
+    "made": {str: (str, *NUMBER)},
+}
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Returns a manifest as JSON in one canonical form, with its own SHA-256 in it."""
+    parts = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "record"}
+    return _canonical({"format": FORMAT, **asdict(manifest.record), **parts})
+
+
+def decode(raw: bytes) -> Manifest:
+    """Returns the manifest of which these are the bytes. Whatever `encode` would not have written is refused.
+
+    Raises:
+        ValueError: If they are not exactly what `encode` returns, so also for duplicate keys, or deep nesting.
+        RuntimeError: If a later version of this package wrote them.
+    """
+    try:
+        content = json.loads(raw)
+        content.pop("sha256")
+        canonical = _canonical(content)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
+    if canonical != raw:
+        raise ValueError("its SHA-256 is not the one in it")
+    if content.get("format") != FORMAT:
+        raise RuntimeError(f"a later version wrote it, in format {content.get('format')!r:.20}")
+    if not _fits(content, SHAPE):
+        raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
+    del content["format"]
+    record = Record(**{each.name: content.pop(each.name) for each in fields(Record)})
+    files = {name: (size, digest) for name, (size, digest) in content.pop("files").items()}
+    return Manifest(record, files, digests=tuple(content.pop("digests")), **content)
+
+
+def _canonical(content: Mapping[str, object]) -> bytes:
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return json.dumps({**content, "sha256": digest}, separators=(",", ":")).encode() + b"\n"
+
+
+def _fits(value: object, shape: Any) -> bool:
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return False
+        inner = shape.get(str)
+        return (inner is not None or value.keys() == shape.keys()) and all(
+            _fits(item, inner or shape[key]) for key, item in value.items()
+        )
+    if isinstance(shape, list):
+        return isinstance(value, list) and len(value) == len(shape) and all(map(_fits, value, shape))
+    kinds = shape if isinstance(shape, tuple) else (shape,)
+    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)

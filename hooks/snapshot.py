@@ -1,0 +1,105 @@
+"""The training state as it is at one instant, to be written while training goes on."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loop import TrainingState
+
+Trackable: Any = tf.__internal__.tracking.Trackable
+Tensors = dict[str, tf.Tensor]
+
+
+class Node(Trackable):
+    """Stands in for an object of the state's object graph: the same children under the same names."""
+
+    def __init__(self) -> None:
+        self.children: dict[str, Trackable] = {}
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: object) -> Mapping[str, Trackable]:
+        return self.children
+
+
+class Leaf(Node):
+    """Stands in for an object that has values to save.
+
+    Args:
+        read: Returns the present values, by the names under which TensorFlow saves them.
+    """
+
+    def __init__(self, read: Callable[[], Tensors]) -> None:
+        super().__init__()
+        self.read, self.held = read, dict[str, tf.Tensor]()
+
+    def _serialize_to_tensors(self) -> Tensors:
+        return self.held
+
+
+class Snapshot:
+    """A copy of a state's object graph whose leaves hold values, so that an ordinary `tf.train.Checkpoint` saves it.
+
+    The files are in TensorFlow's ordinary layout, and are restored into the state itself. Holding a variable copies
+    nothing: its buffer is shared until the variable is updated, and only then does that update make a new one. So the
+    memory of the state is needed twice while a snapshot is held.
+
+    Attributes:
+        root: What to save.
+        values: The values of all variables by path, since `take`.
+
+    Args:
+        state: The state. All variables have to be there.
+
+    Raises:
+        TypeError: If an object in it has no way of saving that can be held.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state, self._leaves = state, list[Leaf]()
+        self._paths = {id(variable): path for path, variable in state.variables.items()}
+        self.values: Mapping[str, tf.Tensor] = {}
+        view = tf.train.TrackableView(state.root)
+        top = {name: child for name, child in view.children(state.root).items() if name != "save_counter"}
+        made: dict[int, Node] = {}
+        self.root = tf.train.Checkpoint(**{name: self._copy(child, made) for name, child in top.items()})
+        queue = list(top.values())
+        for node in queue:  # grows while it is read
+            for name, child in view.children(node).items():
+                if id(child) not in made:
+                    queue.append(child)
+                made[id(node)].children[name] = self._copy(child, made)
+
+    def take(self) -> None:
+        """Holds all values as they are now. Takes about a millisecond, and as long as the iterator's buffers need."""
+        self.values = self._state.hold().values
+        for leaf in self._leaves:
+            leaf.held = leaf.read()
+
+    def drop(self) -> None:
+        """Lets go of the values."""
+        self.values = {}
+        for leaf in self._leaves:
+            leaf.held = {}
+
+    def _copy(self, node: Trackable, made: dict[int, Node]) -> Node:
+        if id(node) not in made:
+            made[id(node)] = self._made(node)
+        return made[id(node)]
+
+    def _made(self, node: Trackable) -> Node:
+        leaf = None
+        if isinstance(node, tf.Variable | keras.Variable):
+            path = self._paths[id(node.value if isinstance(node, keras.Variable) else node)]
+            leaf = Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})
+        elif type(node)._serialize_to_tensors is not Trackable._serialize_to_tensors:
+            leaf = Leaf(node._serialize_to_tensors)
+        elif type(node)._gather_saveables_for_checkpoint is not Trackable._gather_saveables_for_checkpoint:
+            raise TypeError(
+                f"{type(node).__name__} in the training state saves itself in an old way, which cannot be held. "
+                "Keep what it holds in a tf.Variable."
+            )
+        if leaf is None:
+            return Node()
+        self._leaves.append(leaf)
+        return leaf
