@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long lint format bench clean
+.PHONY: demo test test-long crash lint format bench clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -13,6 +13,11 @@ test: .venv/installed
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long
 
+# 1,000 kills take a quarter of an hour. With SEED=, the same phases are aimed at again.
+crash: .venv/installed
+	$(BIN)/python tests/crash/kills.py $(or $(KILLS),1000) $(SEED)
+	$(BIN)/python -m pytest -m crash
+
 lint: .venv/linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -22,8 +27,10 @@ format: .venv/linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# LARGE=1 also saves 1000 MB, which takes some minutes more.
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/save_stall.py 20 200 $(if $(LARGE),1000)
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

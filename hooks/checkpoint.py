@@ -40,7 +40,7 @@ class Checkpoint(Hook):
         mode: "min" or "max", required with `best`. NaN is never best.
         keep_best: How many of the best to keep, at least 1.
         keep_every: Which checkpoints to keep for good: `Every(steps=10_000)`, `Every(epochs=5)`, or
-            `Every(seconds=3600)`, the first one in each hour of training. It does not make anything be saved.
+            `Every(seconds=3600)`, the first one after each full hour of training. It makes nothing be saved.
         resume: "auto" goes on from the newest whole checkpoint if there is one, "must" fails if there is none, "never"
             starts afresh and sets what is there aside.
         background: Whether training goes on while a checkpoint is written. The memory of the state is then needed

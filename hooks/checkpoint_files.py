@@ -30,7 +30,11 @@ class Files(Protocol):
         ...
 
     def ensure(self) -> bool:
-        """Makes the directory again if it is gone, and returns whether that was so."""
+        """Makes the directory again if it is gone, and returns whether that was so.
+
+        Raises:
+            OSError: If it was moved, or somebody else has the lock by now.
+        """
         ...
 
     def free(self) -> int | None:
@@ -76,7 +80,7 @@ class Files(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Removes a file, or a directory with all that is in it; a link, but not what it leads to."""
+        """Removes a file, or a directory with all that is in it, if it is there; a link, but not what it leads to."""
         ...
 
     def make(self, name: str) -> None:

@@ -47,17 +47,22 @@ class LocalFiles:
         except PermissionError as error:
             raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> PermissionError:
-        return PermissionError(
+    def _unwritable(self, error: OSError) -> OSError:
+        return type(error)(
             f"Checkpoints cannot be written to {self.where!r}: {error.strerror}. "
             "Give a directory that this process may write to."
         )
 
     def lock(self) -> None:
+        _forget_in_children()
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             self._lock = os.open(".lock", flags, 0o644, dir_fd=self._directory)
+            LOCKS.add(self._lock)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(self._lock, 0)  # at once: an earlier holder's name must not be taken for this one's
+            me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
+            os.pwrite(self._lock, me.encode(), 0)
             with tempfile.TemporaryFile(dir=self.prefix):
                 pass  # now, not when the first save comes after hours
         except BlockingIOError as error:
@@ -70,11 +75,6 @@ class LocalFiles:
         except OSError as error:
             self._unlock()
             raise self._unwritable(error) from error
-        _forget_in_children()
-        LOCKS.add(self._lock)
-        os.truncate(self._lock, 0)
-        me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
-        os.pwrite(self._lock, me.encode(), 0)
 
     def _holder(self) -> str:
         """Returns what its holder wrote into the lock file, just after it got the lock: so this waits a little."""
@@ -85,10 +85,10 @@ class LocalFiles:
         return "which does not say who it is"
 
     def _unlock(self) -> None:
-        if self._lock >= 0:
+        if self._lock in LOCKS:  # else this is a child, which has let go of it
             LOCKS.discard(self._lock)
             os.close(self._lock)
-            self._lock = -1
+        self._lock = -1
 
     def close(self) -> None:
         self._unlock()
@@ -102,17 +102,32 @@ class LocalFiles:
             if not os.path.isdir(self.where) or not os.path.samestat(mine, os.stat(self.where)):
                 now = os.readlink(self.prefix)
                 raise NotADirectoryError(f"{self.where!r} was moved to {now!r} while this run was under way")
+            self._ensure_lock()
             return False
         log.warning("%r was removed while this run was under way. It is made again.", self.where)
-        self._unlock()
         again = self._opened()
         os.dup2(again, self._directory, inheritable=False)  # `prefix` stays what it is
         os.close(again)
-        self.lock()
+        self._ensure_lock()
         return True
 
+    def _ensure_lock(self) -> None:
+        """Takes the lock again if its file is gone, or another."""
+        with contextlib.suppress(FileNotFoundError):
+            there = os.stat(".lock", dir_fd=self._directory, follow_symlinks=False)
+            if os.path.samestat(there, os.fstat(self._lock)):
+                return
+        self._unlock()
+        try:
+            self.lock()
+        except RuntimeError as error:
+            raise OSError(errno.EBUSY, str(error)) from error
+
     def free(self) -> int | None:
-        disk = os.fstatvfs(self._directory)
+        try:
+            disk = os.fstatvfs(self._directory)
+        except OSError:  # of a disk that is broken, say
+            return None
         return disk.f_bavail * disk.f_frsize
 
     def names(self) -> list[str]:
@@ -180,10 +195,11 @@ class LocalFiles:
         os.rename(name, to, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def remove(self, name: str) -> None:
-        if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
-            shutil.rmtree(name, dir_fd=self._directory)
-        else:
-            os.unlink(name, dir_fd=self._directory)
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=self._directory)
+            else:
+                os.unlink(name, dir_fd=self._directory)
 
     def make(self, name: str) -> None:
         os.mkdir(name, dir_fd=self._directory)
@@ -208,8 +224,11 @@ def _make_durably(directory: str) -> None:
     if not os.path.isdir(directory):
         above = os.path.dirname(directory)
         _make_durably(above)
-        with contextlib.suppress(FileExistsError) if os.path.isdir(directory) else contextlib.nullcontext():
+        try:
             os.mkdir(directory)
+        except FileExistsError:
+            if not os.path.isdir(directory):  # else somebody else has made it just now
+                raise
         descriptor = os.open(above, os.O_RDONLY)
         try:
             os.fsync(descriptor)

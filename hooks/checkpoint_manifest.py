@@ -103,8 +103,13 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
 
 def encode(manifest: Manifest) -> bytes:
     """Returns a manifest as JSON in one canonical form, with its own SHA-256 in it."""
+    return canonical(content(manifest))
+
+
+def content(manifest: Manifest) -> dict[str, object]:
+    """Returns what a manifest says, in JSON values."""
     parts = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "record"}
-    return _canonical({"format": FORMAT, **asdict(manifest.record), **parts})
+    return {"format": FORMAT, **asdict(manifest.record), **parts}
 
 
 def decode(raw: bytes) -> Manifest:
@@ -117,10 +122,10 @@ def decode(raw: bytes) -> Manifest:
     try:
         content = json.loads(raw)
         content.pop("sha256")
-        canonical = _canonical(content)
+        same = canonical(content) == raw
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
-    if canonical != raw:
+    if not same:
         raise ValueError("its SHA-256 is not the one in it")
     if content.get("format") != FORMAT:
         raise RuntimeError(f"a later version wrote it, in format {content.get('format')!r:.20}")
@@ -132,7 +137,8 @@ def decode(raw: bytes) -> Manifest:
     return Manifest(record, files, digests=tuple(content.pop("digests")), **content)
 
 
-def _canonical(content: Mapping[str, object]) -> bytes:
+def canonical(content: Mapping[str, object]) -> bytes:
+    """Returns JSON values as bytes, with the SHA-256 of them in it. No other bytes say the same."""
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return json.dumps({**content, "sha256": digest}, separators=(",", ":")).encode() + b"\n"
 

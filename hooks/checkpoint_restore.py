@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_files import Files, absolute, is_remote
@@ -61,7 +62,8 @@ def resume(store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoi
     with contextlib.closing(pin):
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
-        _refuse(store, manifest, state.differences(manifest.description))
+        remedy = "Undo the change, or start afresh with resume='never' or another directory"
+        _refuse(store, manifest, state.differences(manifest.description), remedy)
         later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
         store.set_aside(later)
         state.restore(pin.prefix, manifest.notes)
@@ -89,57 +91,83 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
     Raises:
         FileNotFoundError: If there is no such checkpoint; the message lists those there are.
         CorruptCheckpoint: If it is not whole. If an older one can be used for "latest" or "best", a warning.
-        ValueError: If `state` has other variables, shapes or dtypes, with all differences; nothing is assigned.
+        ValueError: If an argument cannot be used, or `state` has other variables, shapes or dtypes: all differences are
+            listed, and nothing is assigned.
     """
-    if which not in ("latest", "best") and (isinstance(which, bool) or not isinstance(which, int)):
-        raise ValueError(f"restore(which=...) must be 'latest', 'best' or a step. Received: {which!r}.")
+    wanted = which if which in ("latest", "best") else _step(which)
+    if not state:
+        raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
     own = TrainingState(state)
     with contextlib.closing(open_files(directory, make=False)) as files:
         store = Store(files)
-        with contextlib.closing(_pinned(store, which)) as pin:
-            mine, saved = own.given(), pin.manifest.description["variables"]
-            now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in mine.items()}
-            keys = tuple(f"{prefix}{key}/" for key in state for prefix in ("", "extra/"))
-            then = {path: saved[path] for path in saved if f"{path}/".startswith(keys)}
-            other = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
-            absent = "missing"
-            lines = [f"{p}: {then.get(p, absent)} in the checkpoint, {now.get(p, absent)} now" for p in other]
-            _refuse(store, pin.manifest, lines)
-            own.root.restore(pin.prefix).expect_partial()
-            _compare(pin.manifest, mine)
-            return pin.manifest.record.step
+        for _ in range(TRIES):
+            with contextlib.closing(_pinned(store, wanted)) as pin:
+                _refuse(store, pin.manifest, _differences(own, tuple(state), pin.manifest), "Build it as it was then")
+                try:
+                    own.root.restore(pin.prefix).expect_partial()
+                except tf.errors.OpError:
+                    if pin.manifest.record.stem in store.stems():
+                        raise
+                    continue  # removed while it was read, at an address where nothing can be pinned
+                _compare(pin.manifest, own.given())
+                return pin.manifest.record.step
+        raise FileNotFoundError(f"Checkpoints in {files.where!r} are removed faster than they can be read.")
+
+
+def _step(which: object) -> int:
+    if isinstance(which, bool) or not isinstance(which, int | np.integer):
+        raise ValueError(f"restore(which=...) must be 'latest', 'best' or a step. Received: {which!r}.")
+    return int(which)
+
+
+def _differences(own: TrainingState, keys: tuple[str, ...], manifest: Manifest) -> list[str]:
+    """Returns a line for each variable of what was given that is not the same in the checkpoint."""
+    below = tuple(f"{prefix}{key}/" for key in keys for prefix in ("", "extra/"))
+    saved, absent = manifest.description["variables"], "missing"
+    now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in own.given().items()}
+    then = {path: saved[path] for path in saved if f"{path}/".startswith(below)}
+    other = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
+    return [f"{p}: {then.get(p, absent)} in the checkpoint, {now.get(p, absent)} now" for p in other]
 
 
 def _pinned(store: Store, which: str | int) -> Pin:
+    """Returns the first that is whole of those that are wanted; warns of those that come before it."""
     for _ in range(TRIES):
-        stems = store.stems()
-        wanted = _wanted(store, stems, which)
-        if not wanted:
-            there = ", ".join(stems) or "none"
-            raise FileNotFoundError(f"No checkpoint {which!r} is in {store.files.where!r}. There are: {there}.")
-        damaged: list[CorruptCheckpoint] = []
+        stems, damaged = store.stems(), list[CorruptCheckpoint]()
+        wanted = _best(store, stems, damaged) if which == "best" else list(reversed(stems))
+        if isinstance(which, int):
+            wanted = [stem for stem in wanted if stem in (f"ckpt-{which}", f"pending-{which}")]
         for stem in wanted:
             try:
                 pin = store.pin(stem)
             except CorruptCheckpoint as error:
-                damaged += [error] if stem in store.stems() else []  # else it was removed just now
+                damaged.append(error)
                 continue
-            _warn(pin.manifest, damaged)
+            _warn(pin.manifest, [each for each in damaged if _is_there(store, each)])
             return pin
-        _raise_if_any(store, damaged)
+        still = [each for each in damaged if _is_there(store, each)]  # others were removed just now
+        if isinstance(which, int) and still:
+            raise still[0]
+        _raise_if_any(store, still)
+        if not damaged:
+            there = ", ".join(stems) or "none"
+            raise FileNotFoundError(f"No checkpoint {which!r} is in {store.files.where!r}. There are: {there}.")
     raise FileNotFoundError(f"Checkpoints in {store.files.where!r} are removed faster than they can be read.")
 
 
-def _wanted(store: Store, stems: Sequence[str], which: str | int) -> list[str]:
-    """Returns the stems to try, one after the other."""
-    if which == "latest":
-        return list(reversed(stems))
-    if which != "best":
-        return [stem for stem in reversed(stems) if stem in (f"ckpt-{which}", f"pending-{which}")]
+def _is_there(store: Store, damaged: CorruptCheckpoint) -> bool:
+    """Returns whether the checkpoint to which a file belongs is still there."""
+    return os.path.basename(damaged.file).split(".")[0] in store.stems()
+
+
+def _best(store: Store, stems: Sequence[str], damaged: list[CorruptCheckpoint]) -> list[str]:
+    """Returns the stems of those that have a value of the metric that was watched, the best first."""
     records = []
     for stem in stems:
-        with contextlib.suppress(CorruptCheckpoint):
+        try:
             records.append(store.read(stem).record)
+        except CorruptCheckpoint as error:
+            damaged.append(error)
     named = next((record.best for record in reversed(records) if record.best), None)
     return [record.stem for record in ranked(records, str(named["name"]), str(named["mode"]))] if named else []
 
@@ -156,12 +184,12 @@ def _warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
-def _refuse(store: Store, manifest: Manifest, differences: Sequence[str]) -> None:
+def _refuse(store: Store, manifest: Manifest, differences: Sequence[str], remedy: str) -> None:
     if differences:
         raise ValueError(
             f"The checkpoint {manifest.record.stem} in {store.files.where!r} does not fit. Nothing was restored:\n  "
             + "\n  ".join(differences)
-            + "\nUndo the change; a run can start afresh with resume='never' or another directory."
+            + f"\n{remedy}."
         )
 
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -118,10 +119,12 @@ class Saver:
             self._snapshot.drop()
 
     def _refuse_what_is_not_finite(self, record: Record) -> None:
+        trained = {path: value for path, value in self._snapshot.values.items() if path in self._trained}
+        trained |= {path: tf.abs(value) for path, value in trained.items() if value.dtype.is_complex}
         wrong = {
             path: int(tf.math.count_nonzero(~tf.math.is_finite(value)))
-            for path, value in self._snapshot.values.items()
-            if path in self._trained and value.dtype.is_floating
+            for path, value in trained.items()
+            if value.dtype.is_floating
         }
         if any(wrong.values()):
             listed = ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)
@@ -134,8 +137,11 @@ class Saver:
         if isinstance(error, OSError):
             number, reason = error.errno, error.strerror or str(error)
         else:
-            number, reason = ERRNO.get(type(error), errno.EIO), str(error).partition(" [Op:")[0]
-        needed = sum(value.dtype.size * (value.shape.num_elements() or 0) for value in self._snapshot.values.values())
+            reason = re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]", "", str(error))  # where in TensorFlow it was
+            reason = reason.replace(self._store.files.prefix, self._store.files.where).strip()
+            number = ERRNO.get(type(error), errno.EIO)
+        values = self._snapshot.values.values()
+        needed = max(self._store.size, sum(v.dtype.size * (v.shape.num_elements() or 0) for v in values))
         free = self._store.files.free()
         space = "" if free is None else f" It needs about {needed:,} bytes; {free:,} are free."
         where = f"in {self._store.files.where!r}: {reason}.{space}"

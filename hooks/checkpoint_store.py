@@ -50,7 +50,9 @@ class Store:
 
     def __init__(self, files: Files) -> None:
         self.files = files
+        self.size = 0  # of the latest checkpoint, in bytes
         self._records: dict[str, Record] = {}
+        self._replaced = False
 
     def stems(self) -> list[str]:
         """Returns what the names of committed checkpoints begin with, the oldest first."""
@@ -75,7 +77,7 @@ class Store:
                 for name, (size, _) in manifest.files.items():
                     if (found := self.files.size(name)) != size:  # hashes are for the one that is restored
                         raise CorruptCheckpoint(self._path(name), f"has {found} bytes instead of {size}")
-                self._records[stem] = manifest.record
+                self._records[stem], self.size = manifest.record, sum(size for size, _ in manifest.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
         return damaged
@@ -137,9 +139,9 @@ class Store:
         """
         stem = record.stem
         if self.files.ensure():
-            self._records = {}
-            if self.stems():
-                raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
+            self._records, self._replaced = {}, bool(self.stems())
+        if self._replaced:
+            raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
         if stem in self._records:
             return
         try:
@@ -148,7 +150,8 @@ class Store:
             for name in written:
                 self.files.sync(name)
             self.files.sync()  # or their names could be lost, and that of the manifest not
-            content = encode(manifest({name: self.files.measure(name) for name in written}))
+            measured = {name: self.files.measure(name) for name in written}
+            content = encode(manifest(measured))
             self.files.write(f"{stem}.json.tmp", content)
             self.files.sync(f"{stem}.json.tmp")
             self.files.rename(f"{stem}.json.tmp", f"{stem}.json")
@@ -157,7 +160,7 @@ class Store:
             with contextlib.suppress(Exception):  # what was raised first says why
                 self._discard(stem)
             raise
-        self._records[stem] = record
+        self._records[stem], self.size = record, sum(size for size, _ in measured.values())
 
     def remove(self, stems: Iterable[str]) -> None:
         """Removes committed checkpoints, manifests first, so that none is ever there by halves."""
@@ -179,8 +182,11 @@ class Store:
         aside = next(name for n in range(1, len(there) + 2) if (name := f"set-aside-{n}") not in there)
         self.files.make(aside)
         for stem in stems:
-            for name in [*self._written(stem), f"{stem}.json"]:  # what has no manifest would be swept away
+            for name in self._written(stem):
                 self.files.rename(name, f"{aside}/{name}")
+            self.files.sync(aside)
+            self.files.sync()
+            self.files.rename(f"{stem}.json", f"{aside}/{stem}.json")  # last: what has no manifest would be swept away
             self._records.pop(stem, None)
         self.files.sync(aside)
         self.files.sync()
@@ -206,13 +212,21 @@ class Store:
         self._tell_tensorflow()
 
     def _tell_tensorflow(self) -> None:
+        """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail."""
         stems = self.stems()
-        if stems:
-            lines = [f'model_checkpoint_path: "{stems[-1]}"', *(f'all_model_checkpoint_paths: "{s}"' for s in stems)]
-            self.files.write(f"{STATE}.tmp", "\n".join([*lines, ""]).encode())
-            self.files.rename(f"{STATE}.tmp", STATE)
-        elif STATE in self.files.names():
-            self.files.remove(STATE)
+        lines = [f'model_checkpoint_path: "{stem}"' for stem in stems[-1:]]
+        lines += [f'all_model_checkpoint_paths: "{stem}"' for stem in stems]
+        try:
+            if stems:
+                self.files.write(f"{STATE}.tmp", "\n".join([*lines, ""]).encode())
+                self.files.rename(f"{STATE}.tmp", STATE)
+            else:
+                self.files.remove(STATE)
+        except IsADirectoryError:
+            raise  # TensorFlow could not write it either
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.files.remove(f"{STATE}.tmp")
 
     def _written(self, stem: str) -> list[str]:
         """Returns what there is of the files that TensorFlow writes for a checkpoint; not, say, a user's ckpt-9.bak."""

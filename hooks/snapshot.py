@@ -71,7 +71,10 @@ class Snapshot:
                 made[id(node)].children[name] = self._copy(child, made)
 
     def take(self) -> None:
-        """Holds all values as they are now. Takes about a millisecond, and as long as the iterator's buffers need."""
+        """Holds all values as they are now. A hundred variables take a millisecond, whatever their size.
+
+        What is copied is what the iterator of a dataset has buffered.
+        """
         self.values = self._state.hold().values
         for leaf in self._leaves:
             leaf.held = leaf.read()

@@ -1,0 +1,270 @@
+"""Deliberate mistakes in the real source, and the laboratory that has to catch each of them."""
+
+import contextlib
+import errno
+import importlib
+import inspect
+import json
+import os
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import operations
+import tensorflow as tf
+from damage import DATA, damage, edit, flip, found
+from protocol import protocol
+from trainer import Trainer, stream_data
+
+import hooks
+import hooks.checkpoint_manifest
+import hooks.checkpoint_restore
+from loop import At, Hook, Moment
+
+
+class Bug(NamedTuple):
+    """A mistake: in a module, one text stands instead of another."""
+
+    name: str
+    module: str
+    right: str
+    wrong: str
+
+
+STORE, SAVER, LOCAL = "hooks.checkpoint_store", "hooks.checkpoint_saver", "hooks.checkpoint_local"
+RESTORE, MANIFEST = "hooks.checkpoint_restore", "hooks.checkpoint_manifest"
+OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n            descriptor"
+BUGS = [
+    # Of the order in which things get to the disk.
+    Bug("data are not flushed", STORE, "                self.files.sync(name)\n", "                pass\n"),
+    Bug("the manifest is not flushed", STORE, '            self.files.sync(f"{stem}.json.tmp")\n', ""),
+    Bug("names are not flushed before the commit", STORE, "self.files.sync()  # or their", "pass  # or their"),
+    Bug("names are not flushed after the commit", STORE, '.json")\n            self.files.sync()\n', '.json")\n'),
+    Bug("a flush of a file does nothing", LOCAL, "_directory)\n        try:\n            os.fsync(descriptor)",
+        "_directory)\n        try:\n            pass"),
+    Bug("a new directory is not flushed", LOCAL, "os.open(above, os.O_RDONLY)\n        try:\n            os.fsync(descriptor)",
+        "os.open(above, os.O_RDONLY)\n        try:\n            pass"),
+    Bug("the manifest is written in place", STORE,
+        '            self.files.write(f"{stem}.json.tmp", content)\n            self.files.sync(f"{stem}.json.tmp")\n'
+        '            self.files.rename(f"{stem}.json.tmp", f"{stem}.json")\n',
+        '            self.files.write(f"{stem}.json", content)\n            self.files.sync(f"{stem}.json")\n'),
+    Bug("the manifest comes before the data", STORE, '            write(f"{self.files.prefix}/{stem}")\n',
+        '            self.files.write(f"{stem}.json", encode(manifest({})))\n            write(f"{self.files.prefix}/{stem}")\n'),
+    Bug("a committed step is written again", STORE, "        if stem in self._records:\n            return\n", ""),
+    Bug("a failed save leaves its files", STORE, "                self._discard(stem)\n", "                pass\n"),
+    # Of what is believed.
+    Bug("the hash is of the first block only", LOCAL, 'hashlib.file_digest(file, "sha256")', "hashlib.sha256(file.read(2**10))"),
+    Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "False"),
+    Bug("hashes are not compared", "hooks.checkpoint_files", "sha256() != measured[1]", "False"),
+    Bug("the step in the manifest is not compared", STORE, "manifest.record.stem != stem", "False"),
+    Bug("a manifest may name any file", STORE, "match is None or match[1] != stem", "False"),
+    Bug("a manifest's own hash is not compared", MANIFEST, "    if not same:\n", "    if False:\n"),
+    Bug("links are followed", LOCAL, OPENED, OPENED.replace("os.O_NOFOLLOW | ", "")),
+    Bug("pipes are waited for", LOCAL, OPENED, OPENED.replace(" | os.O_NONBLOCK", "")),
+    Bug("all damaged is a start from nothing", RESTORE, "    if damaged:\n", "    if False:\n"),
+    Bug("nothing is compared after restoring", RESTORE, "        _compare(manifest, state.variables)\n", ""),
+    # Of what goes, and what stays.
+    Bug("old ones go before the new one is committed", SAVER, "            self._store.commit(\n",
+        "            self._store.remove([each.stem for each in self._store.records()])\n            self._store.commit(\n"),
+    Bug("one too few is kept", "hooks.checkpoint_retention", "whole[-self.keep :]", "whole[-self.keep + 1 :]"),
+    Bug("the oldest are kept", "hooks.checkpoint_retention", "whole[-self.keep :]", "whole[: self.keep]"),
+    Bug("data go before their manifest", STORE, '        for stem in stems:\n            self.files.remove(f"{stem}.json")\n',
+        "        for stem in stems:\n            for name in self._written(stem):\n                self.files.remove(name)\n"
+        '            self.files.remove(f"{stem}.json")\n'),
+    Bug("steps are sorted as text", STORE, "    return int(step), kind", "    return step, kind"),
+    Bug("what a crash left stays", STORE, "        self._sweep()\n", ""),
+    Bug("what is not ours goes", STORE, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)"', 'rf"{STEM}.*"'),
+    Bug("the manifest is set aside first", STORE, "        for stem in stems:\n            for name in self._written(stem):\n",
+        "        for stem in stems:\n"
+        '            for name in sorted(self._written(stem) + [f"{stem}.json"], key=lambda name: name[-1] != "n"):\n'),
+    Bug("what is set aside is not flushed", STORE, "            self.files.sync(aside)\n            self.files.sync()\n", ""),
+    Bug("what was abandoned is not set aside", RESTORE, "        store.set_aside(later)\n", ""),
+    Bug("nobody is locked out", LOCAL, "            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
+    Bug("it is tidied up before it is locked", "hooks.checkpoint",
+        "            files.lock()\n            store = Store(files)\n            damaged = store.load()\n",
+        "            store = Store(files)\n            damaged = store.load()\n            files.lock()\n"),
+    # Of what is saved, and when.
+    Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
+    Bug("values are read when they are written", "hooks.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
+    Bug("the iterator is read when it is written", "hooks.snapshot", "leaf = Leaf(node._serialize_to_tensors)", "leaf = Late(node)"),
+    Bug("values that are not finite are saved", SAVER, "        if any(wrong.values()):\n", "        if False:\n"),
+    Bug("Keras' seeds are not saved", "loop.state", "if id(raw(v)) not in reached", "if False"),
+    Bug("Python's random state is not saved", "loop.randomness", '"host": HostRandomness(), ', ""),
+    Bug("accumulated gradients are forgotten", "loop.state", "        self.position.torn = False\n\n\ndef raw",
+        '        gradients = self.variables["optimizer/_variables/2"]\n        gradients.assign(tf.zeros_like(gradients))\n'
+        "        self.position.torn = False\n\n\ndef raw"),
+]  # fmt: skip
+LATE = """
+
+class Late(Leaf):
+    def __init__(self, node):
+        super().__init__(dict)
+        self._node = node
+
+    def _serialize_to_tensors(self):
+        return self._node._serialize_to_tensors()
+"""
+
+
+@contextlib.contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Puts a mistake into the loaded packages: whoever uses a class or function of that module uses the wrong one."""
+    module = importlib.import_module(bug.module)
+    source = Path(inspect.getfile(module)).read_text(encoding="utf-8")
+    if source.count(bug.right) != 1:
+        raise ValueError(
+            f"{bug.name}: expected once in {bug.module}, found {source.count(bug.right)} times: {bug.right!r}"
+        )
+    wrong = types.ModuleType(bug.module)
+    wrong.__file__ = module.__file__
+    exec(
+        compile(source.replace(bug.right, bug.wrong) + LATE * (bug.module == "hooks.snapshot"), bug.name, "exec"),
+        vars(wrong),
+    )
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) == bug.module and callable(value)
+    }
+    users = [m for name, m in sys.modules.items() if name.split(".")[0] in ("loop", "hooks")]
+    changed = [(user, name) for user in users for name, value in own.items() if vars(user).get(name) is value]
+    for user, name in changed:
+        setattr(user, name, getattr(wrong, name))
+    try:
+        yield
+    finally:
+        for user, name in changed:
+            setattr(user, name, own[name])
+
+
+class Laboratory:
+    """Everything that has to hold, tried one after the other, the fastest first.
+
+    Attributes:
+        checks: From a directory to work in to what is wrong, by what is tried.
+    """
+
+    def __init__(self) -> None:
+        self._arrays, self._stream = Trainer(), Trainer(stream_data)
+        self.checks: dict[str, Callable[[Path], Iterable[str]]] = {
+            "flushes": self._flushes,
+            "locks": self._locks,
+            "damage": lambda work: damage(self._saved(work / "original"), work),
+            "errors": self._errors,
+            "going back": self._going_back,
+            "a disk in memory": lambda work: protocol(),
+            "operations": self._operations,
+        }
+
+    def caught(self, work: Path) -> tuple[str, str] | None:
+        """Returns the first check that sees something wrong, and what; None if all is well."""
+        for number, (name, check) in enumerate(self.checks.items()):
+            (work / str(number)).mkdir(parents=True)
+            try:
+                wrong = next(iter(check(work / str(number))), None)
+            except Exception as error:
+                wrong = repr(error)
+            if wrong:
+                return name, wrong
+        return None
+
+    def _saved(self, directory: Path) -> Path:
+        self._arrays.live(directory, steps=6)
+        return directory
+
+    def _flushes(self, work: Path) -> list[str]:
+        """Every file of a checkpoint, and every directory that was made for it, has to be flushed by the system."""
+        flushed, fsync = set[int](), os.fsync
+
+        def seen(descriptor: int) -> None:
+            flushed.add(os.fstat(descriptor).st_ino)
+            fsync(descriptor)
+
+        os.fsync = seen
+        try:
+            directory = self._saved(work / "new" / "and new")
+        finally:
+            os.fsync = fsync
+        paths = [work, work / "new", directory, *directory.glob("ckpt-6*")]
+        return [f"{path} was not flushed" for path in paths if path.stat().st_ino not in flushed]
+
+    def _locks(self, work: Path) -> list[str]:
+        """While somebody writes there, a second trainer has to be refused, and to change nothing."""
+        holder = hooks.checkpoint_restore.open_files(self._saved(work / "saved"))
+        holder.lock()
+        (work / "saved" / "ckpt-8.index").write_bytes(b"being written")
+        before, wrong = operations.contents(work / "saved"), []
+        try:
+            self._arrays.live(work / "saved", steps=8)
+            wrong.append("a second trainer is let in")
+        except RuntimeError:
+            pass  # as it should
+        if operations.contents(work / "saved") != before:
+            wrong.append("a second trainer has changed something")
+        holder.close()
+        return wrong
+
+    def _errors(self, work: Path) -> list[str]:
+        """What cannot be saved has to be raised: for lack of space, and for values that are not finite."""
+
+        def full(operation: str, name: str, when: str) -> None:
+            if name == "ckpt-4.json.tmp" and operation == "write":
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        class Spoiler(Hook):
+            every = At(3)
+
+            def on_step_end(hook, moment: Moment) -> None:  # noqa: N805 (self is the laboratory)
+                variables = self._arrays.loop.state.variables
+                weights = next(v for path, v in variables.items() if path.startswith("model/") and v.shape.rank == 2)
+                weights.assign(tf.fill(weights.shape, float("inf")))
+
+        wrong = []
+        for expected, others, watch in ((OSError, [], full), (FloatingPointError, [Spoiler()], None)):
+            try:
+                self._arrays.live(work / expected.__name__, *others, steps=5, watch=watch)
+                wrong.append(f"{expected.__name__} is not raised")
+            except expected:
+                pass  # as it should
+            if found(work / expected.__name__)[0] != "ckpt-2":
+                wrong.append(f"after {expected.__name__}, something else than step 2 is there")
+        return wrong
+
+    def _going_back(self, work: Path) -> list[str]:
+        """Damage has to be told from nothing, what came after it to be set aside, and a wrong restore to be noticed."""
+        wrong = []
+        directory = self._saved(work / "one damaged")
+        flip(directory / DATA, 3)
+        with warnings.catch_warnings(action="ignore", category=hooks.CorruptCheckpoint):
+            self._arrays.live(directory, steps=5)
+        if (stem := found(directory)) != ("ckpt-5", []):
+            wrong.append(f"after going back, the next start finds {stem}")
+        directory = self._saved(work / "an older one damaged")
+        os.truncate(directory / DATA.replace("6", "2"), 5)
+        if [each.file for each in found(directory)[1]] != [str(directory / DATA.replace("6", "2"))]:
+            wrong.append("damage to an older one is not reported")
+        directory = self._saved(work / "all damaged")
+        for path in directory.glob("*.index"):
+            flip(path, 9)
+        try:
+            self._arrays.live(directory)
+            wrong.append("with all damaged, it starts from nothing")
+        except hooks.checkpoint_manifest.CorruptCheckpoint:
+            pass  # as it should
+        directory = self._saved(work / "other digests")
+        manifest = json.loads((directory / "ckpt-6.json").read_bytes())
+        edit(directory / "ckpt-6.json", digests=["0" * 16] * len(manifest["digests"]))
+        try:
+            self._arrays.live(directory)
+            wrong.append("other values than were saved are not noticed")
+        except RuntimeError:
+            pass  # as it should
+        return wrong
+
+    def _operations(self, work: Path) -> Iterator[str]:
+        for name, trainer in {"stream": self._stream, "arrays": self._arrays}.items():
+            (work / name).mkdir()
+            yield from operations.operations(trainer, work / name, ("save and prune", "save in the background"))

@@ -1,0 +1,225 @@
+"""The store's protocol, tried on a disk in memory: what a kill or a power failure may leave of it, at any instant."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from disk import Disk, Tree
+
+import hooks.checkpoint_manifest
+import hooks.checkpoint_retention
+import hooks.checkpoint_store
+from loop import NEVER
+
+KEEP = 2
+
+
+def record(step: int, *, pending: bool = False) -> Any:
+    return hooks.checkpoint_manifest.Record(step, pending, epoch=0, step_in_epoch=step, seconds=float(step))
+
+
+def content(stem: str) -> Tree:
+    """Returns the files that TensorFlow writes for a checkpoint; not a byte of them is alike in two checkpoints."""
+    rng = random.Random(stem)
+    return {f"{stem}.data-00000-of-00001": rng.randbytes(60), f"{stem}.index": rng.randbytes(40)}
+
+
+def commit(store: Any, step: int, *, pending: bool = False, fail: bool = False) -> None:
+    """Commits a checkpoint, as far as the store is concerned a real one."""
+    new = record(step, pending=pending)
+
+    def write(prefix: str) -> None:
+        for name, written in content(new.stem).items():
+            store.files.write(name, written)
+            if fail:
+                raise OSError("the disk is full")
+        store.files.write("checkpoint.tmp" + "0" * 32, b"TensorFlow's")
+        store.files.rename("checkpoint.tmp" + "0" * 32, "checkpoint")
+
+    def manifest(files: Mapping[str, tuple[int, str]]) -> object:
+        place = {"step": step, "epoch": 0, "step_in_epoch": step}
+        description: dict[str, dict] = {"state": {}, "variables": {}, "data": {}, "seed": {}}
+        parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {}}
+        return hooks.checkpoint_manifest.Manifest(new, files, description=description, digests=(), **parts)
+
+    store.commit(new, write, manifest)
+
+
+def prune(store: Any, keep: int = KEEP) -> None:
+    records = store.records()
+    kept = hooks.checkpoint_retention.Retention(keep, None, 1, NEVER).kept(records)
+    store.remove({each.stem for each in records} - kept)
+
+
+def committed(*steps: int) -> Tree:
+    """Returns what is on a disk when these steps have been saved."""
+    store = hooks.checkpoint_store.Store(Disk({}))
+    for step in steps:
+        commit(store, step)
+    return store.files.tree()
+
+
+# Each scenario is what is on the disk at the beginning, and what is then done: it says which step is there to be
+# recovered, at the least, from now on, and how many whole checkpoints there are.
+Say = Callable[..., None]
+
+
+def first_save(store: Any, say: Say) -> None:
+    commit(store, 2)
+    say(2)
+
+
+def next_save(store: Any, say: Say) -> None:
+    say(4)
+    commit(store, 6)
+    say(6)
+
+
+def save_and_prune(store: Any, say: Say) -> None:
+    say(9, KEEP)
+    for step in (10, 11):
+        commit(store, step)
+        say(step, KEEP)
+        prune(store)
+
+
+def same_step_again(store: Any, say: Say) -> None:
+    say(4)
+    commit(store, 4)
+    prune(store, keep=1)
+
+
+def stop_in_mid_round(store: Any, say: Say) -> None:
+    say(4)
+    commit(store, 5, pending=True)
+    say(5)
+    prune(store)
+    commit(store, 5)
+    prune(store)
+
+
+def failed_save(store: Any, say: Say) -> None:
+    say(4)
+    try:
+        commit(store, 6, fail=True)
+    except OSError:
+        commit(store, 8)
+    say(8)
+
+
+def clean_up(store: Any, say: Say) -> None:
+    say(4)
+
+
+def set_aside(store: Any, say: Say) -> None:
+    say(4)
+    pin, _ = store.newest(store.stems())
+    store.set_aside([stem for stem in store.stems() if stem != pin.manifest.record.stem and stem > "ckpt-4"])
+    commit(store, 6)
+    say(6)
+
+
+HALF = ["ckpt-6.json.tmp", "ckpt-4.json.tmp", "ckpt-8_temp/part-0", "checkpoint.tmp"]
+DEBRIS = dict.fromkeys([*content("ckpt-6"), *content("pending-7"), *HALF], b"half")
+NOT_OURS = ["ckpt-6.bak", "ckpt-06.index", "notes.json", "ckpt-6.index~", "my-ckpt-6.index", "results/ckpt-6.index"]
+MINE = dict.fromkeys(NOT_OURS, b"mine")
+SCENARIOS: dict[str, tuple[Callable[[], Tree], Callable[[Any, Say], None]]] = {
+    "first save": (dict, first_save),
+    "next save": (lambda: committed(2, 4), next_save),
+    "save and prune": (lambda: committed(8, 9), save_and_prune),
+    "same step again": (lambda: committed(4), same_step_again),
+    "stop in mid-round": (lambda: committed(2, 4), stop_in_mid_round),
+    "failed save": (lambda: committed(2, 4), failed_save),
+    "clean-up at the start": (lambda: committed(2, 4) | DEBRIS, clean_up),
+    "set aside": (lambda: committed(2, 4, 6) | {"ckpt-6.index": b"damaged"}, set_aside),
+}
+ASIDE = {b"damaged", content("ckpt-6")["ckpt-6.data-00000-of-00001"]}
+
+
+def recovered(disk: Disk) -> tuple[int, int, bool, list[str]]:
+    """Returns what a start finds: the newest step (0: none), how many there are, whether its files are as written.
+
+    The last of the four is what it reports.
+    """
+    store = hooks.checkpoint_store.Store(disk)
+    damaged = store.load()
+    pin, more = store.newest([each.stem for each in store.records()])
+    reported = [str(each) for each in [*damaged, *more]]
+    if pin is None:
+        return 0, 0, True, reported
+    files = content(pin.manifest.record.stem)
+    found = {name: disk.tree()[name] for name in pin.manifest.files}
+    return pin.manifest.record.step, len(store.records()), found == files, reported
+
+
+class Witness:
+    """Looks at all that could be left, after each operation, and notes what must not be.
+
+    Attributes:
+        wrong: What must not be.
+        states: How many different states were looked at.
+    """
+
+    def __init__(self, name: str) -> None:
+        tree, act = SCENARIOS[name]
+        begin = tree() | MINE
+        self.wrong: list[str] = []
+        self._name, self._seen, self._rng = name, set[tuple](), random.Random(name)
+        self._least, self._count = 0, 0
+        self._disk = Disk(begin, self._look)
+        store = hooks.checkpoint_store.Store(self._disk)
+        store.load()
+        act(store, self._say)
+        self._look()
+        self.states = len(self._seen)
+        names = {name for name in self._disk.tree() if "/" not in name and name not in MINE and "-" in name}
+        if uncommitted := [name for name in names if f"{name.split('.')[0]}.json" not in names]:
+            self.wrong.append(f"{name}: left behind by what was done: {uncommitted}")
+
+    def _say(self, step: int, count: int = 0) -> None:
+        self._least, self._count = step, count
+
+    def _look(self) -> None:
+        for what, tree in self._left():
+            key = (self._least, self._count, frozenset(tree.items()))
+            if key not in self._seen:
+                self._seen.add(key)
+                self.wrong += [f"{self._name}, {what}: {wrong}" for wrong in self._judge(tree, twice=what == "killed")]
+
+    def _left(self) -> Iterator[tuple[str, Tree]]:
+        yield "killed", self._disk.tree()
+        for tree in self._disk.after_power_loss(self._rng):
+            yield "power lost", tree
+
+    def _judge(self, tree: Tree, *, twice: bool) -> Iterator[str]:
+        again: list[Tree] = []
+        disk = Disk(tree, lambda: again.append(disk.tree()))
+        try:
+            step, count, whole, reported = recovered(disk)
+        except Exception as error:
+            yield f"the next start fails: {error!r}"
+            return
+        if step < self._least:
+            yield f"step {step} is recovered, and {self._least} was there; {reported}"
+        if count < self._count:
+            yield f"{count} checkpoints are there, less than the {self._count} to be kept"
+        if not whole:
+            yield f"other files than were saved are taken for step {step}"
+        if reported and self._name != "set aside":
+            yield f"damage is reported: {reported}"
+        if lost := [name for name in MINE if name not in disk.tree()]:
+            yield f"not ours, and gone: {lost}"
+        if left := [name for name in disk.tree() if name.endswith((".tmp", "_temp"))]:
+            yield f"left behind by the next start: {left}"
+        # Killed while that start clears away: the one after it has to find the same.
+        for tree_then in again if twice else ():
+            if recovered(Disk(tree_then))[0] != step:
+                yield f"a second kill, in the clean-up, loses step {step}"
+        if self._name == "set aside" and not {*disk.tree().values()} >= ASIDE:
+            yield "what was set aside is not all there"
+
+
+def protocol() -> Iterator[str]:
+    """Yields what is wrong in any scenario."""
+    for name in SCENARIOS:
+        yield from Witness(name).wrong

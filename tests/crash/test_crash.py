@@ -1,0 +1,88 @@
+"""The crash laboratory: wherever a run is cut off, nothing is lost or wrongly believed, and planted bugs are caught.
+
+What is tried is in the other files here: `protocol` on a disk in memory, `operations` on a real training, `damage` on
+real files. `bugs` has the mistakes.
+"""
+
+import shutil
+from pathlib import Path
+
+import operations
+import protocol
+import pytest
+from bugs import BUGS, Bug, Laboratory, planted
+from damage import DATA, INDEX, MANIFEST, found
+from trainer import Trainer, array_data, stream_data
+
+# At least so many different states have to be looked at in each scenario, or the laboratory is not what it was.
+STATES = {
+    "first save": 70,
+    "next save": 200,
+    "save and prune": 700,
+    "same step again": 15,
+    "stop in mid-round": 600,
+    "failed save": 400,
+    "clean-up at the start": 500,
+    "set aside": 300,
+}
+CHECKS = ("flushes", "locks", "damage", "errors", "going back")  # the others have tests of their own
+
+
+@pytest.fixture(scope="module")
+def laboratory() -> Laboratory:
+    return Laboratory()
+
+
+@pytest.fixture(scope="module")
+def trainers() -> dict[str, Trainer]:
+    return {"arrays": Trainer(array_data), "stream": Trainer(stream_data)}
+
+
+@pytest.mark.parametrize("scenario", protocol.SCENARIOS)
+def test_a_kill_or_a_power_failure_at_any_instant_leaves_the_old_or_the_new(scenario: str) -> None:
+    witness = protocol.Witness(scenario)
+    assert witness.wrong == []
+    assert witness.states >= STATES[scenario]
+
+
+@pytest.mark.parametrize("data", ["arrays", "stream"])
+@pytest.mark.parametrize("scenario", operations.SCENARIOS)
+def test_a_training_killed_at_any_operation_ends_with_the_same_bits(
+    scenario: str, data: str, trainers: dict[str, Trainer], tmp_path: Path
+) -> None:
+    assert list(operations.operations(trainers[data], tmp_path, (scenario,))) == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_nothing_is_wrong(check: str, laboratory: Laboratory, tmp_path: Path) -> None:
+    assert list(laboratory.checks[check](tmp_path)) == []
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_caught(bug: Bug, laboratory: Laboratory, tmp_path: Path) -> None:
+    with planted(bug):
+        assert laboratory.caught(tmp_path) is not None
+
+
+@pytest.fixture(scope="module")
+def small(trainers: dict[str, Trainer], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that was saved after steps 2, 4 and 6."""
+    directory = tmp_path_factory.mktemp("small")
+    trainers["arrays"].live(directory, steps=6)
+    return directory
+
+
+@pytest.mark.parametrize("name", [DATA, INDEX, MANIFEST])
+def test_every_byte_and_every_length_of_a_file_matters(name: str, small: Path, tmp_path: Path) -> None:
+    """Flips one bit of each byte, a different one from byte to byte, sets it to 00 and FF, and cuts the file there."""
+    directory = Path(shutil.copytree(small, tmp_path / "small"))
+    path, overlooked = directory / name, []
+    whole = path.read_bytes()
+    for at, byte in enumerate(whole):
+        others = {byte ^ 1 << at % 8, 0x00, 0xFF} - {byte}
+        for damaged in [whole[:at], *(whole[:at] + bytes([other]) + whole[at + 1 :] for other in sorted(others))]:
+            path.write_bytes(damaged)
+            stem, reported = found(directory)
+            if stem != "ckpt-4" or [each.file for each in reported] != [str(path)]:
+                overlooked.append((at, stem, reported))
+    assert overlooked == []
