@@ -24,8 +24,15 @@ def content(stem: str) -> Tree:
     return {f"{stem}.data-00000-of-00001": rng.randbytes(60), f"{stem}.index": rng.randbytes(40)}
 
 
-def commit(store: Any, step: int, *, pending: bool = False, fail: bool = False) -> None:
-    """Commits a checkpoint, as far as the store is concerned a real one."""
+def commit(
+    store: Any,
+    step: int,
+    *,
+    pending: bool = False,
+    fail: bool = False,
+    tensorflow: Callable[[str], object] | None = None,
+) -> None:
+    """Commits a checkpoint, as far as the store is concerned a real one; and one in fact, if TensorFlow writes it."""
     new = record(step, pending=pending)
 
     def write(prefix: str) -> None:
@@ -42,7 +49,7 @@ def commit(store: Any, step: int, *, pending: bool = False, fail: bool = False) 
         parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {}}
         return hooks.checkpoint_manifest.Manifest(new, files, description=description, digests=(), **parts)
 
-    store.commit(new, write, manifest)
+    store.commit(new, tensorflow or write, manifest)
 
 
 def prune(store: Any, keep: int = KEEP) -> None:
