@@ -63,8 +63,9 @@ class LocalFiles:
             os.truncate(self._lock, 0)  # at once: an earlier holder's name must not be taken for this one's
             me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
             os.pwrite(self._lock, me.encode(), 0)
-            with tempfile.TemporaryFile(dir=self.prefix):
-                pass  # now, not when the first save comes after hours
+            if not os.access(self.prefix, os.W_OK | os.X_OK, effective_ids=True):
+                # Now, not when the first save comes after hours.
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         except BlockingIOError as error:
             holder = self._holder()
             self._unlock()
