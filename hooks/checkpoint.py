@@ -136,7 +136,7 @@ class Checkpoint(Hook):
         improves = self._value is not None and self._retention.improves(self._value, self._saver.records())
         if self._due or moment.last or improves:
             self._tolerate(self._saver.wait)
-            self._saver.save(self._record(moment), **self._parts(moment))
+            self._saver.save(self._record(), **self._parts(moment))
             if moment.last:
                 self._saver.wait()
             elif not self._background:
@@ -173,7 +173,7 @@ class Checkpoint(Hook):
         if self._on_error == "raise":
             loop.stop("a checkpoint could not be saved")  # so that what was raised is raised soon
 
-    def _record(self, moment: Moment) -> Record:
+    def _record(self) -> Record:
         best: dict[str, str | float] = {}
         if self._monitor and self._value is not None:
             best = {"name": self._monitor.name, "mode": self._monitor.mode, "value": self._value}
@@ -190,7 +190,7 @@ class Checkpoint(Hook):
         """Raises now what encoding a manifest would raise at the first save."""
         variables = len(self._state.variables)
         digests = ("0" * 16,) * variables
-        size = len(encode(Manifest(self._record(moment), {}, digests=digests, **self._parts(moment))))
+        size = len(encode(Manifest(self._record(), {}, digests=digests, **self._parts(moment))))
         if size > LIMIT * 0.9:
             raise ValueError(
                 f"A checkpoint can describe a state in about {LIMIT:,} bytes. Received: {variables:,} variables, "

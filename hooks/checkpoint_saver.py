@@ -15,9 +15,7 @@ from hooks.snapshot import Snapshot
 from loop import TrainingState
 
 log = logging.getLogger("exactloop")
-
-# TensorFlow writes no checkpoint without one of these saying why.
-ERRNO = {
+ERRNO = {  # what TensorFlow's errors are to the operating system
     tf.errors.ResourceExhaustedError: errno.ENOSPC,
     tf.errors.PermissionDeniedError: errno.EACCES,
     tf.errors.NotFoundError: errno.ENOENT,

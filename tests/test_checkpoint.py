@@ -8,8 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -534,29 +533,6 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
             loop.run(steps=1)
         assert loop.step == 0
     assert path.read_text() == "mine"
-
-
-@pytest.fixture
-def read_only() -> Iterator[Path]:
-    """A directory in which nothing can be written: for root, which can write everywhere, as somebody else."""
-    directory = Path(tempfile.mkdtemp())  # pytest's own are closed to others
-    directory.chmod(0o555)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    yield directory
-    os.seteuid(user)
-    directory.chmod(0o755)
-    shutil.rmtree(directory)
-
-
-def test_a_read_only_directory_is_refused_before_the_first_step(read_only: Path) -> None:
-    for directory in (read_only, read_only / "new"):
-        loop = make_loop(Checkpoint(directory))
-        with pytest.raises(PermissionError, match=f"cannot be written to {str(directory)!r}: Permission denied"):
-            loop.run(steps=1)
-        assert loop.step == 0
-    assert list(read_only.iterdir()) == []
 
 
 def test_a_second_loop_is_refused_while_the_first_runs_and_not_after(
