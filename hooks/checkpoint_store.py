@@ -74,9 +74,7 @@ class Store:
         for stem in self.stems():
             try:
                 manifest = self.read(stem)
-                for name, (size, _) in manifest.files.items():
-                    if (found := self.files.size(name)) != size:  # hashes are for the one that is restored
-                        raise CorruptCheckpoint(self._path(name), f"has {found} bytes instead of {size}")
+                self.check_sizes(manifest)  # hashes are for the one that is restored
                 self._records[stem], self.size = manifest.record, sum(size for size, _ in manifest.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
@@ -103,6 +101,12 @@ class Store:
             if match is None or match[1] != stem:
                 raise CorruptCheckpoint(self._path(name), f"it names a file that is not its own: {named[:100]!r}")
         return manifest
+
+    def check_sizes(self, manifest: Manifest) -> None:
+        """Raises `CorruptCheckpoint` if a file is missing, no plain file, or of another size."""
+        for name, (size, _) in manifest.files.items():
+            if (found := self.files.size(name)) != size:
+                raise CorruptCheckpoint(self._path(name), f"has {found} bytes instead of {size}")
 
     def pin(self, stem: str) -> Pin:
         """Returns a checkpoint after comparing all its files to its manifest. Close it when it has been read.

@@ -12,7 +12,7 @@ SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted([*ROOT.glob("loop/*.py"), *ROOT.glob("hooks/*.py")])
 }
-PARTS = ("hooks.checkpoint_", "hooks.snapshot")  # of `hooks.checkpoint`: they, and it, may use one another
+PARTS = ("hooks.checkpoint_", "hooks.snapshot")  # of `hooks.checkpoint`: they, it and the command may use them
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
     "eval", "exec", "__import__", "importlib", "import_module", "runpy"
 }  # fmt: skip
@@ -35,7 +35,7 @@ def allowed(file: str, module: str, name: str) -> bool:
     if package == "hooks":
         if file == "hooks/__init__.py" or module == "hooks.monitor":  # every hook may use that
             return file.startswith("hooks/")
-        return file.startswith(("hooks/checkpoint", "hooks/snapshot")) and module.startswith(PARTS)
+        return file.startswith(("hooks/checkpoint", "hooks/snapshot", "hooks/cli")) and module.startswith(PARTS)
     return package != ""  # nothing relative: it would not be seen here
 
 

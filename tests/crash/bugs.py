@@ -57,7 +57,7 @@ BUGS = [
     Bug("a failed save leaves its files", STORE, "                self._discard(stem)\n", "                pass\n"),
     # Of what is believed.
     Bug("the hash is of the first block only", LOCAL, 'hashlib.file_digest(file, "sha256")', "hashlib.sha256(file.read(2**10))"),
-    Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "False"),
+    Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "(found := size) != size"),
     Bug("hashes are not compared", "hooks.checkpoint_files", "sha256() != measured[1]", "False"),
     Bug("the step in the manifest is not compared", STORE, "manifest.record.stem != stem", "False"),
     Bug("a manifest may name any file", STORE, "match is None or match[1] != stem", "False"),

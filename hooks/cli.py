@@ -1,0 +1,142 @@
+"""The command `exactloop`: looks at checkpoints.
+
+    exactloop ls DIRECTORY              steps, epochs, ages, sizes, metrics, and whether the files have their sizes
+    exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed
+    exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
+    exactloop show CHECKPOINT           the manifest
+
+A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON. Exit status 2:
+what was asked for cannot be done.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+from absl import app, flags
+
+from hooks.checkpoint_manifest import content
+from hooks.checkpoint_report import Entry, differences, entries, pinned
+
+NUMBERS = ("step", "epoch", "bytes", "count", "largest")
+JSON = flags.DEFINE_bool("json", False, "Print JSON, for machines.")
+
+
+def ls(directory: str) -> int:
+    """Lists the checkpoints of a directory."""
+    return _list(entries(directory, thorough=False), "sizes right")
+
+
+def verify(directory: str) -> int:
+    """Hashes all files of all checkpoints of a directory."""
+    return _list(entries(directory, thorough=True), "whole")
+
+
+def diff(first: str, second: str) -> int:
+    """Compares two checkpoints, value by value."""
+    count, found = differences(first, second)
+    rows = [dataclasses.asdict(difference) for difference in found]
+    _print({"values": count, "differences": rows}, rows, f"{len(found)} of {count} values differ.")
+    return int(bool(found))
+
+
+def show(path: str) -> int:
+    """Prints a manifest."""
+    with pinned(path) as pin:
+        said = content(pin.manifest)
+    if JSON.value:
+        print(json.dumps(said))
+    else:
+        rich.console.Console().print_json(json.dumps(said))
+    return 0
+
+
+def _list(found: Sequence[Entry], whole: str) -> int:
+    rows: list[dict[str, object]] = []
+    for entry in found:
+        row: dict[str, object] = {"checkpoint": entry.stem}
+        if entry.manifest:
+            record, age = entry.manifest.record, time.time() - float(str(entry.manifest.made["time"]))
+            row |= {"step": record.step, "epoch": record.epoch, "age": age, "bytes": entry.size}
+            row |= {"best": entry.best, "logs": dict(entry.manifest.logs)}
+        rows.append(row | {"files": entry.damage or whole})
+    damaged = sum(bool(entry.damage) for entry in found)
+    _print(rows, rows, f"{len(found)} checkpoints, {damaged} damaged.")
+    return int(damaged > 0)
+
+
+def _print(for_machines: object, rows: Sequence[dict[str, object]], summary: str) -> None:
+    if JSON.value:
+        print(json.dumps(for_machines))
+        return
+    console = rich.console.Console()
+    if rows:
+        table = rich.table.Table(box=rich.box.SIMPLE)
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        for name in names:
+            table.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
+        for row in rows:
+            table.add_row(*(_text(name, row[name]) if name in row else "" for name in names))
+        console.print(table)
+    console.print(summary, highlight=False)
+
+
+def _text(name: str, value: object) -> str:
+    """Returns a cell of a table, for people."""
+    if name == "age":
+        return _span(float(str(value)))
+    if isinstance(value, bool):
+        return "best" if value else ""
+    if isinstance(value, dict):
+        return "  ".join(f"{key} {number:.4g}" for key, number in value.items())
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and name == "bytes" else rich.markup.escape(str(value))
+
+
+def _span(seconds: float) -> str:
+    for unit, length in {"days": 86400, "h": 3600, "min": 60}.items():
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+COMMANDS: dict[str, tuple[Callable[..., int], int]] = {
+    "ls": (ls, 1),
+    "verify": (verify, 1),
+    "diff": (diff, 2),
+    "show": (show, 1),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The name of the program, the command, and what it is given.
+
+    Returns:
+        The exit status.
+    """
+    command, *given = arguments[1:] or [""]
+    run, count = COMMANDS.get(command, (None, 0))
+    if run is None or len(given) != count:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        return run(*given)
+    except (OSError, ValueError, UserWarning) as error:
+        print(f"exactloop {command}: {error}", file=sys.stderr)
+        return 2
+
+
+def run() -> None:
+    """The entry point of the command."""
+    flags.FLAGS.set_gnu_getopt(True)  # --json may stand anywhere
+    app.run(main)

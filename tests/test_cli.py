@@ -1,0 +1,144 @@
+"""The command `exactloop`: what it prints, for people and for machines, and its exit status."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from hooks import Checkpoint, cli
+from loop import ArrayData, Evaluation, Every, Loop, supervised
+
+ENDINGS = (".data-00000-of-00001", ".index", ".json")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that was saved after steps 2, 4 and 6, at the ends of epochs."""
+    directory = tmp_path_factory.mktemp("original")
+    keras.utils.set_random_seed(1)
+    model, optimizer = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]), keras.optimizers.SGD(0.01)
+    step, evaluation = supervised(model, optimizer, keras.losses.MeanSquaredError())
+    x = np.arange(8.0, dtype=np.float32).reshape(4, 2)
+    hook = Checkpoint(directory, Every(steps=2), best="val_loss", mode="max")
+    Loop(
+        step,
+        ArrayData((x, x[:, :1]), batch_size=2, seed=1),
+        state={"model": model, "optimizer": optimizer},
+        evaluate=Evaluation(evaluation, ArrayData((x, x[:, :1]), batch_size=4)),
+        hooks=[hook],
+    ).run(steps=6)
+    return directory
+
+
+@pytest.fixture
+def saved(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "saved"))
+
+
+@pytest.fixture(autouse=True)
+def parsed() -> None:
+    flags.FLAGS.mark_as_parsed()
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, object]:
+    """Returns the exit status of a command, and what it printed with --json."""
+    with flagsaver.flagsaver(json=True):
+        status = cli.main(["exactloop", *map(str, arguments)])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_ls_lists_what_is_there(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, rows = as_json(capsys, "ls", saved)
+    assert status == 0
+    assert [(row["checkpoint"], row["step"], row["epoch"], row["files"]) for row in rows] == [
+        ("ckpt-2", 2, 1, "sizes right"),
+        ("ckpt-4", 4, 2, "sizes right"),
+        ("ckpt-6", 6, 3, "sizes right"),
+    ]
+    assert [row["best"] for row in rows] == [True, False, False]  # the loss falls, and the largest was asked for
+    assert [row["bytes"] for row in rows] == [
+        sum((saved / f"{row['checkpoint']}{ending}").stat().st_size for ending in ENDINGS[:2]) for row in rows
+    ]
+    assert all({"loss", "val_loss"} == set(row["logs"]) and row["age"] > 0 for row in rows)
+
+
+def test_verify_finds_what_ls_does_not_look_for(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert as_json(capsys, "verify", saved)[0] == 0
+    data = saved / "ckpt-4.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    os.truncate(saved / "ckpt-2.json", 99)
+    status, rows = as_json(capsys, "ls", saved)
+    assert (status, [row["files"] for row in rows][1:]) == (1, ["sizes right", "sizes right"])
+    status, rows = as_json(capsys, "verify", saved)
+    assert status == 1
+    assert rows[0]["files"].startswith("ckpt-2.json not a manifest")
+    assert [row["files"] for row in rows][1:] == [
+        "ckpt-4.data-00000-of-00001 its SHA-256 is not the one in the manifest",
+        "whole",
+    ]
+    assert cli.main(["exactloop", "verify", str(saved)]) == 1
+    assert "3 checkpoints, 2 damaged." in capsys.readouterr().out
+
+
+def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 19, "differences": []})
+    status, said = as_json(capsys, "diff", saved / "ckpt-4", saved)
+    assert status == 1
+    found = {row["name"]: (row["what"], row["count"], row["largest"]) for row in said["differences"]}
+    assert found["position/step"] == ("values", 1, 2.0)
+    assert found["position/epoch"] == ("values", 1, 1.0)
+    kernels = [name for name in found if name.startswith("model/") and name.endswith("_kernel")]
+    assert [found[name][:2] for name in kernels] == [("values", 2)]
+    assert not [name for name in found if name.startswith(("random/", "save_counter"))]  # nothing was drawn
+    assert cli.main(["exactloop", "diff", str(saved / "ckpt-4"), str(saved)]) == 1
+    assert re.search(
+        rf"position/step +values +1 +2 +\n(.*\n)*{len(found)} of 19 values differ\.", capsys.readouterr().out
+    )
+
+
+def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = as_json(capsys, "show", saved / "ckpt-4")
+    content = json.loads((saved / "ckpt-4.json").read_bytes())
+    del content["sha256"]
+    assert (status, said) == (0, content)
+    assert cli.main(["exactloop", "show", str(saved)]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ls", "nowhere"], "exactloop ls: [Errno 2] No such file or directory"),
+        (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, ckpt-4, ckpt-6."),
+        (["diff", "saved"], "The command `exactloop`: looks at checkpoints."),
+        (["list", "saved"], "The command `exactloop`: looks at checkpoints."),
+        ([], "The command `exactloop`: looks at checkpoints."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said(
+    arguments: list[str],
+    message: str,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    assert cli.main(["exactloop", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_the_command_is_installed_and_changes_nothing(saved: Path) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    command = Path(sys.executable).with_name("exactloop")
+    done = subprocess.run([command, "verify", saved, "--json"], capture_output=True, text=True, check=False)
+    assert (done.returncode, [row["step"] for row in json.loads(done.stdout)]) == (0, [2, 4, 6])
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
