@@ -3,18 +3,18 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_restore import open_files
 from hooks.checkpoint_retention import ranked
 from hooks.checkpoint_store import Pin, Store
 
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # with which TensorFlow ends the name of a variable
-TENSORFLOWS = {"_CHECKPOINTABLE_OBJECT_GRAPH", f"save_counter{VALUE}"}  # its own, and no part of the training
+OBJECT_GRAPH, SAVE_COUNTER = "_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Difference:
     """A value that is not the same in two checkpoints.
 
     Attributes:
-        name: What it is called in both.
+        name: What it is called in both: the path of a variable, as in a manifest.
         what: How it differs: "only in the first", "only in the second", "shape", "dtype" or "values".
         count: How many of its numbers differ, in bits; 0 if they cannot be compared.
         largest: The largest absolute difference; NaN if there is none, as between texts.
@@ -114,14 +114,25 @@ def differences(first: str, second: str) -> tuple[int, list[Difference]]:
         second: The same.
     """
     with pinned(first) as one, pinned(second) as other:
-        left, right = (tf.train.load_checkpoint(pin.prefix) for pin in (one, other))
-        names = [set(reader.get_variable_to_shape_map()) - TENSORFLOWS for reader in (left, right)]
-        found = [Difference(name, "only in the first") for name in names[0] - names[1]]
-        found += [Difference(name, "only in the second") for name in names[1] - names[0]]
-        for name in names[0] & names[1]:
-            found += _compared(name, np.asarray(left.get_tensor(name)), np.asarray(right.get_tensor(name)))
-        named = [dataclasses.replace(each, name=each.name.removesuffix(VALUE)) for each in found]
-        return len(names[0] | names[1]), sorted(named, key=lambda difference: difference.name)
+        left, right = _values(one), _values(other)
+        found = [Difference(name, "only in the first") for name in left.keys() - right.keys()]
+        found += [Difference(name, "only in the second") for name in right.keys() - left.keys()]
+        for name in left.keys() & right.keys():
+            found += _compared(name, left[name](), right[name]())
+        return len(left.keys() | right.keys()), sorted(found, key=lambda difference: difference.name)
+
+
+def _values(pin: Pin) -> dict[str, Callable[[], np.ndarray]]:
+    """Returns what reads each value of a checkpoint: variables by their path, anything else by TensorFlow's name."""
+    reader = tf.train.load_checkpoint(pin.prefix)
+    nodes = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH)).nodes
+    names = dict.fromkeys(set(reader.get_variable_to_shape_map()) - {OBJECT_GRAPH, SAVE_COUNTER})
+    for path in pin.manifest.description["variables"]:
+        node = nodes[0]
+        for step in path.split("/"):
+            node = nodes[next(child.node_id for child in node.children if child.local_name == step)]
+        names[node.attributes[0].checkpoint_key] = path
+    return {path or key: lambda key=key: np.asarray(reader.get_tensor(key)) for key, path in names.items()}
 
 
 def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference]:

@@ -119,7 +119,7 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
     ("arguments", "message"),
     [
         (["ls", "nowhere"], "exactloop ls: [Errno 2] No such file or directory"),
-        (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, ckpt-4, "),
+        (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, "),
         (["diff", "saved"], "The command `exactloop`: looks at checkpoints."),
         (["list", "saved"], "The command `exactloop`: looks at checkpoints."),
         ([], "The command `exactloop`: looks at checkpoints."),
