@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator
 
@@ -118,11 +119,11 @@ def differences(first: str, second: str) -> tuple[int, list[Difference]]:
         found = [Difference(name, "only in the first") for name in left.keys() - right.keys()]
         found += [Difference(name, "only in the second") for name in right.keys() - left.keys()]
         for name in left.keys() & right.keys():
-            found += _compared(name, left[name](), right[name]())
+            found += _compared(name, np.asarray(left[name]()), np.asarray(right[name]()))
         return len(left.keys() | right.keys()), sorted(found, key=lambda difference: difference.name)
 
 
-def _values(pin: Pin) -> dict[str, Callable[[], np.ndarray]]:
+def _values(pin: Pin) -> dict[str, Callable[[], object]]:
     """Returns what reads each value of a checkpoint: variables by their path, anything else by TensorFlow's name."""
     reader = tf.train.load_checkpoint(pin.prefix)
     nodes = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH)).nodes
@@ -132,7 +133,7 @@ def _values(pin: Pin) -> dict[str, Callable[[], np.ndarray]]:
         for step in path.split("/"):
             node = nodes[next(child.node_id for child in node.children if child.local_name == step)]
         names[node.attributes[0].checkpoint_key] = path
-    return {path or key: lambda key=key: np.asarray(reader.get_tensor(key)) for key, path in names.items()}
+    return {path or key: functools.partial(reader.get_tensor, key) for key, path in names.items()}
 
 
 def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference]:
