@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from hooks.checkpoint_files import absolute
 from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, encode
-from hooks.checkpoint_restore import open_files, resume
+from hooks.checkpoint_restore import go_on, open_files, resume
 from hooks.checkpoint_retention import Retention
 from hooks.checkpoint_saver import Saver
 from hooks.checkpoint_store import Store
@@ -114,9 +114,7 @@ class Checkpoint(Hook):
             files.lock()
             store = Store(files)
             damaged = store.load()
-            # Not moment.step: another Checkpoint may have restored the state by now.
-            if self._state.position.torn or self._state.position.place().step == 0:
-                self._restore(store, damaged)
+            self._take_over(store, damaged)
             self._saver = Saver(
                 store, self._state, kept=self._retention.kept, finite=self._finite, failed=lambda: self._stop(loop)
             )
@@ -144,8 +142,13 @@ class Checkpoint(Hook):
         self._due, self._value = False, None
 
     def on_run_end(self, moment: Moment) -> None:
-        with self._opened:
-            self._saver.close()
+        try:
+            self._saver.wait()
+        finally:
+            if (
+                not self._saver.is_writing()
+            ):  # else an impatient Ctrl-C has cut the waiting short: the thread needs them
+                self._opened.close()
 
     def _tolerate(self, call: Callable[[], None]) -> None:
         try:
@@ -159,10 +162,13 @@ class Checkpoint(Hook):
         value = self._monitor.value(moment) if self._monitor else None
         self._value = self._value if value is None else value
 
-    def _restore(self, store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
+    def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
+        step = self._state.position.place().step  # not moment.step: another Checkpoint may have restored it by now
         if self._resume == "never":
             store.set_aside(store.stems())
             self._resume = "auto"  # what comes from here on is this training's own
+        elif step > 0 and not self._state.position.torn:
+            go_on(store, step, damaged)
         elif resume(store, self._state, damaged) is None and self._resume == "must":
             raise FileNotFoundError(
                 f"resume='must', but there is no checkpoint in {self._directory!r}. "

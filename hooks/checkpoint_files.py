@@ -68,7 +68,7 @@ class Files(Protocol):
     # What follows changes something.
 
     def write(self, name: str, content: bytes) -> None:
-        """Writes a new file, instead of what has that name."""
+        """Writes a file, or into the one that has this name."""
         ...
 
     def sync(self, name: str = ".") -> None:

@@ -176,12 +176,12 @@ class LocalFiles:
                 descriptor, size = stack.enter_context(self._plain(name))
                 compare(path, measured, size, functools.partial(_sha256, path, descriptor))
                 os.symlink(f"/proc/self/fd/{descriptor}", os.path.join(links, name))
-            yield links
+            directory = os.open(links, os.O_RDONLY | os.O_DIRECTORY)  # its name does not reach TensorFlow either
+            stack.callback(os.close, directory)
+            yield f"/proc/self/fd/{directory}"
 
     def write(self, name: str, content: bytes) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self._directory)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
         with open(os.open(name, flags, 0o666, dir_fd=self._directory), "wb") as file:
             file.write(content)
 

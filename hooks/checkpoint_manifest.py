@@ -129,7 +129,7 @@ def decode(raw: bytes) -> Manifest:
         raise ValueError("its SHA-256 is not the one in it")
     if content.get("format") != FORMAT:
         raise RuntimeError(f"a later version wrote it, in format {content.get('format')!r:.20}")
-    if not _fits(content, SHAPE):
+    if not _fits(content, SHAPE) or not _agrees(content):
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
     del content["format"]
     record = Record(**{each.name: content.pop(each.name) for each in fields(Record)})
@@ -141,6 +141,19 @@ def canonical(content: Mapping[str, object]) -> bytes:
     """Returns JSON values as bytes, with the SHA-256 of them in it. No other bytes say the same."""
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return json.dumps({**content, "sha256": digest}, separators=(",", ":")).encode() + b"\n"
+
+
+def _agrees(content: Mapping[str, Any]) -> bool:
+    """Returns whether what a manifest says of the right shape can be true."""
+    numbers = [*content["notes"]["data"].values(), content["step"], content["epoch"], content["step_in_epoch"]]
+    digests, best = content["digests"], content["best"]
+    return (
+        all(-(2**63) <= number < 2**63 for number in numbers)
+        and content["notes"]["place"] == {name: content[name] for name in ("step", "epoch", "step_in_epoch")}
+        and len(digests) == len(content["description"]["variables"])
+        and all(isinstance(digest, str) for digest in digests)
+        and (best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER}))
+    )
 
 
 def _fits(value: object, shape: Any) -> bool:

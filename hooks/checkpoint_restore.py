@@ -74,6 +74,20 @@ def resume(store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoi
     return manifest
 
 
+def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:
+    """Without restoring anything, sets aside what is damaged, and what another line of training has left after `step`.
+
+    Args:
+        store: The checkpoints; loaded.
+        step: Train steps completed.
+        damaged: What `load` found.
+    """
+    for each in damaged:
+        warnings.warn(CorruptCheckpoint(each.file, each.reason, "It is set aside."), stacklevel=2)
+    records = {record.stem for record in store.records()}
+    store.set_aside([s for s in store.stems() if s not in records or order(s) > (step, True)])
+
+
 def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, which: str | int = "latest") -> int:
     """Restores models, and whatever else is given, from a checkpoint of a run, for scripts that want only these.
 

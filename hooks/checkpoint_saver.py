@@ -4,12 +4,13 @@ import errno
 import hashlib
 import logging
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest, Record
+from hooks.checkpoint_manifest import Manifest, Record
 from hooks.checkpoint_store import Store
 from hooks.snapshot import Snapshot
 from loop import TrainingState
@@ -20,6 +21,7 @@ ERRNO = {  # what TensorFlow's errors are to the operating system
     tf.errors.PermissionDeniedError: errno.EACCES,
     tf.errors.NotFoundError: errno.ENOENT,
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Saver:
@@ -54,8 +56,8 @@ class Saver:
             )
             for pending in (False, True)
         }
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._task: Future[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
         self._record: Record | None = None
 
     def records(self) -> list[Record]:
@@ -75,35 +77,47 @@ class Saver:
         self.wait()
         self._snapshot.take()
         self._record = record
-        self._task = self._thread.submit(self._write, record, parts)
-        self._task.add_done_callback(lambda task: self._failed() if task.exception() else None)
+        # Not of a pool: those take no work any more when the main thread has ended, and training may go on in another.
+        self._thread = threading.Thread(target=self._run, args=(record, parts), name="checkpoint")
+        self._thread.start()
 
     def collect(self) -> None:
         """Raises what the latest save raised, if it is over; once."""
-        if self._task is not None and self._task.done():
+        if not self.is_writing():
             self.wait()
+
+    def is_writing(self) -> bool:
+        """Returns whether a save is under way."""
+        return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
         """Waits for the save that is under way, and raises what it raised."""
-        if self._task is not None:
-            error = self._task.exception()
-            self._task = self._record = None
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = self._record = None
+        error, self._error = self._error, None
+        try:
             if error is not None:
                 raise error
-
-    def close(self) -> None:
-        """Waits for the save that is under way, and for its thread to end; raises what it raised."""
-        try:
-            self.wait()
         finally:
-            self._thread.shutdown()
+            del error  # or this frame and its own exception would keep each other, and the values of the state, alive
+
+    def _run(self, record: Record, parts: Mapping[str, Mapping]) -> None:
+        try:
+            self._write(record, parts)
+        except BaseException as error:
+            self._error = error
+            self._failed()
 
     def _write(self, record: Record, parts: Mapping[str, Mapping]) -> None:
-        values, manager = self._snapshot.values, self._managers[record.pending]
+        manager = self._managers[record.pending]
         try:
-            if self._finite:
-                self._refuse_what_is_not_finite(record)
-            digests = tuple(map(digest, values.values()))
+            if self._finite and (wrong := self._not_finite()):
+                raise FloatingPointError(
+                    f"The state after step {record.step} has values that are NaN or infinite, and was not saved: "
+                    f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it."
+                )
+            digests = tuple(map(digest, self._snapshot.values.values()))
             self._store.commit(
                 record,
                 lambda prefix: manager.save(checkpoint_number=record.step),
@@ -111,45 +125,44 @@ class Saver:
             )
             records = self._store.records()
             self._store.remove({each.stem for each in records} - self._kept(records))
-        except (OSError, CorruptCheckpoint, tf.errors.OpError) as error:
-            raise self._explained(record, error) from error
+        except FloatingPointError:
+            raise
+        except Exception as error:
+            # Without its frames, which hold the values of the state.
+            raise self._explained(record, error) from error.with_traceback(None)
         finally:
             self._snapshot.drop()
 
-    def _refuse_what_is_not_finite(self, record: Record) -> None:
-        trained = {path: value for path, value in self._snapshot.values.items() if path in self._trained}
-        trained |= {path: tf.abs(value) for path, value in trained.items() if value.dtype.is_complex}
-        wrong = {
-            path: int(tf.math.count_nonzero(~tf.math.is_finite(value)))
-            for path, value in trained.items()
-            if value.dtype.is_floating
-        }
-        if any(wrong.values()):
-            listed = ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)
-            raise FloatingPointError(
-                f"The state after step {record.step} has values that are NaN or infinite, and was not saved: {listed}. "
-                f"{self._latest()} Checkpoint(save_nonfinite=True) would save it."
-            )
+    def _not_finite(self) -> str:
+        """Returns the paths of what was given that has values that are not finite, each with their number."""
+        wrong = {}
+        for path, value in self._snapshot.values.items():
+            if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
+                narrow = value.dtype.size < 2  # TensorFlow does not ask such numbers
+                size = tf.abs(value) if value.dtype.is_complex else tf.cast(value, tf.float32) if narrow else value
+                wrong[path] = int(tf.math.count_nonzero(~tf.math.is_finite(size)))
+        return ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)
 
     def _explained(self, record: Record, error: Exception) -> OSError:
         if isinstance(error, OSError):
-            number, reason = error.errno, error.strerror or str(error)
+            number, reason = error.errno or errno.EIO, error.strerror or str(error)
         else:
-            reason = re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]", "", str(error))  # where in TensorFlow it was
+            reason = re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]", "", str(error) or repr(error))  # where in TensorFlow it was
             reason = reason.replace(self._store.files.prefix, self._store.files.where).strip()
             number = ERRNO.get(type(error), errno.EIO)
-        values = self._snapshot.values.values()
-        needed = max(self._store.size, sum(v.dtype.size * (v.shape.num_elements() or 0) for v in values))
-        free = self._store.files.free()
-        space = "" if free is None else f" It needs about {needed:,} bytes; {free:,} are free."
-        where = f"in {self._store.files.where!r}: {reason}.{space}"
+        where = f"in {self._store.files.where!r}: {reason}.{self._space() if number in FULL else ''}"
         if record in self._store.records():
-            return OSError(number or errno.EIO, f"Step {record.step} is saved, but no older one was removed {where}")
+            return OSError(number, f"Step {record.step} is saved, but no older one was removed {where}")
         return OSError(
-            number or errno.EIO,
+            number,
             f"The checkpoint of step {record.step} was not saved {where} {self._latest()} "
             "With Checkpoint(on_error='warn'), training would go on",
         )
+
+    def _space(self) -> str:
+        values, free = self._snapshot.values.values(), self._store.files.free()
+        needed = max(self._store.size, sum(value.dtype.size * (value.shape.num_elements() or 0) for value in values))
+        return "" if free is None else f" It needs about {needed:,} bytes; {free:,} are free."
 
     def _latest(self) -> str:
         records = self._store.records()
@@ -158,4 +171,12 @@ class Saver:
 
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor: its dtype, shape and bits."""
-    return hashlib.sha256(tf.io.serialize_tensor(value).numpy()).hexdigest()[:16]
+    array = np.asarray(value.numpy())
+    texts = array.dtype.kind in "OSU"
+    found = hashlib.sha256(f"{value.dtype.name} {value.shape}".encode())
+    if texts:
+        for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:
+            found.update(len(text).to_bytes(8) + text)
+    else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()[:16]

@@ -20,6 +20,7 @@ STEM, OF_TENSORFLOW = r"((?:ckpt|pending)-(?:0|[1-9][0-9]*))", r"\.index|\.data-
 MANIFEST = re.compile(rf"{STEM}\.json")
 WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW})")
 OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
+MARK = ".json.tmp"  # of what is not, or no longer, committed; it becomes the manifest
 STATE, STATE_OURS = "checkpoint", re.compile(r"checkpoint\.tmp(?:[0-9a-f]{32})?")
 
 
@@ -55,9 +56,16 @@ class Store:
         self._replaced = False
 
     def stems(self) -> list[str]:
-        """Returns what the names of committed checkpoints begin with, the oldest first."""
-        found = [match[1] for name in self.files.names() if (match := MANIFEST.fullmatch(name))]
-        return sorted(found, key=order)
+        """Returns what the names of committed checkpoints begin with, the oldest first.
+
+        Files whose manifest is gone, but not by us, belong to one as well: it is damaged.
+        """
+        names = self.files.names()
+        committed = {match[1] for name in names if (match := MANIFEST.fullmatch(name))}
+        written = {
+            match[1] for name in names if (match := WRITTEN.fullmatch(name)) and f"{match[1]}{MARK}" not in names
+        }
+        return sorted(committed | written, key=order)
 
     def records(self) -> list[Record]:
         """Returns what `load` found and `commit` added, the oldest first; from memory, in any thread."""
@@ -69,8 +77,8 @@ class Store:
         Raises:
             RuntimeError: If a later version of this package wrote one.
         """
+        damaged, self._records = list[CorruptCheckpoint](), {}
         self._sweep()
-        damaged, self._records = [], {}
         for stem in self.stems():
             try:
                 manifest = self.read(stem)
@@ -78,6 +86,7 @@ class Store:
                 self._records[stem], self.size = manifest.record, sum(size for size, _ in manifest.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
+        self._tell_tensorflow()
         return damaged
 
     def read(self, stem: str) -> Manifest:
@@ -100,6 +109,10 @@ class Store:
             match = WRITTEN.fullmatch(named)
             if match is None or match[1] != stem:
                 raise CorruptCheckpoint(self._path(name), f"it names a file that is not its own: {named[:100]!r}")
+        try:
+            _check_complete(stem, manifest.files)
+        except FileNotFoundError as error:
+            raise CorruptCheckpoint(self._path(name), str(error)) from error
         return manifest
 
     def check_sizes(self, manifest: Manifest) -> None:
@@ -149,33 +162,52 @@ class Store:
         if stem in self._records:
             return
         try:
+            self._write(f"{stem}{MARK}", b"")  # what the next start finds beside this is a save that was cut off
+            self.files.sync()
             write(f"{self.files.prefix}/{stem}")
             written = self._written(stem)
+            _check_complete(stem, written)
             for name in written:
                 self.files.sync(name)
             self.files.sync()  # or their names could be lost, and that of the manifest not
             measured = {name: self.files.measure(name) for name in written}
-            content = encode(manifest(measured))
-            self.files.write(f"{stem}.json.tmp", content)
-            self.files.sync(f"{stem}.json.tmp")
-            self.files.rename(f"{stem}.json.tmp", f"{stem}.json")
+            self._write(f"{stem}{MARK}", encode(manifest(measured)))
+            self.files.rename(f"{stem}{MARK}", f"{stem}.json")
             self.files.sync()
         except BaseException:
             with contextlib.suppress(Exception):  # what was raised first says why
-                self._discard(stem)
+                self._erase([stem])
             raise
         self._records[stem], self.size = record, sum(size for size, _ in measured.values())
 
     def remove(self, stems: Iterable[str]) -> None:
-        """Removes committed checkpoints, manifests first, so that none is ever there by halves."""
+        """Removes committed checkpoints."""
         stems = list(stems)
         for stem in stems:
-            self.files.remove(f"{stem}.json")
             del self._records[stem]
+        self._erase(stems)
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.files.write(name, content)
+        self.files.sync(name)
+
+    def _erase(self, stems: Iterable[str]) -> None:
+        """Removes checkpoints, or what there is of them: first the commit is taken back, last goes the mark of that."""
+        names = self.files.names()
+        stems = {stem for stem in stems if any(name.startswith((f"{stem}.", f"{stem}_")) for name in names)}
+        for stem in stems:
+            if f"{stem}.json" in names:
+                self.files.rename(f"{stem}.json", f"{stem}{MARK}")
         if stems:
             self.files.sync()
-            for name in [name for stem in stems for name in self._written(stem)]:
+        for name in self.files.names():
+            match = OURS.fullmatch(name)
+            if (match and match[1] in stems and not name.endswith(MARK)) or STATE_OURS.fullmatch(name):
                 self.files.remove(name)
+        if stems:
+            self.files.sync()
+        for stem in stems:
+            self.files.remove(f"{stem}{MARK}")
         self._tell_tensorflow()
 
     def set_aside(self, stems: Iterable[str]) -> None:
@@ -186,11 +218,9 @@ class Store:
         aside = next(name for n in range(1, len(there) + 2) if (name := f"set-aside-{n}") not in there)
         self.files.make(aside)
         for stem in stems:
-            for name in self._written(stem):
+            # In any order: what is left behind by a kill is damaged, and set aside at the next start.
+            for name in [name for name in there if name == f"{stem}.json" or _is_of(stem, name)]:
                 self.files.rename(name, f"{aside}/{name}")
-            self.files.sync(aside)
-            self.files.sync()
-            self.files.rename(f"{stem}.json", f"{aside}/{stem}.json")  # last: what has no manifest would be swept away
             self._records.pop(stem, None)
         self.files.sync(aside)
         self.files.sync()
@@ -198,26 +228,18 @@ class Store:
         log.warning("Set aside in %s: %s.", self._path(aside), ", ".join(stems))
 
     def _sweep(self) -> None:
-        """Removes what belongs to no committed checkpoint, if its name is one that only a save gives."""
-        committed = set(self.stems())
-        for name in self.files.names():
-            match = OURS.fullmatch(name)
-            left = match and (match[1] not in committed or name.endswith(("_temp", ".tmp")))
-            if left or STATE_OURS.fullmatch(name):
-                self.files.remove(name)
-        self._tell_tensorflow()
-
-    def _discard(self, stem: str) -> None:
-        """Removes what a save that failed has left."""
-        for name in sorted(self.files.names(), key=lambda name: not name.endswith(".json")):  # manifests first
-            match = OURS.fullmatch(name)
-            if (match and match[1] == stem) or STATE_OURS.fullmatch(name):
-                self.files.remove(name)
-        self._tell_tensorflow()
+        """Removes what a crash has left of saves and removals; their mark tells it from what is not ours."""
+        names = self.files.names()
+        marked = {name.removesuffix(MARK) for name in names if name.endswith(MARK) and OURS.fullmatch(name)}
+        committed = {stem for stem in marked if f"{stem}.json" in names}  # by whomever: the mark alone goes
+        for name in [f"{stem}{ending}" for stem in committed for ending in (MARK, "_temp")]:
+            self.files.remove(name)
+        self._erase(marked - committed)
 
     def _tell_tensorflow(self) -> None:
         """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail."""
-        stems = self.stems()
+        names = self.files.names()
+        stems = [stem for stem in self.stems() if f"{stem}.json" in names]
         lines = [f'model_checkpoint_path: "{stem}"' for stem in stems[-1:]]
         lines += [f'all_model_checkpoint_paths: "{stem}"' for stem in stems]
         try:
@@ -234,11 +256,21 @@ class Store:
 
     def _written(self, stem: str) -> list[str]:
         """Returns what there is of the files that TensorFlow writes for a checkpoint; not, say, a user's ckpt-9.bak."""
-        names = sorted(self.files.names())
-        return [name for name in names if (match := WRITTEN.fullmatch(name)) and match[1] == stem]
+        return [name for name in sorted(self.files.names()) if _is_of(stem, name)]
 
     def _path(self, name: str) -> str:
         return f"{self.files.where}/{name}"
+
+
+def _is_of(stem: str, name: str) -> bool:
+    match = WRITTEN.fullmatch(name)
+    return match is not None and match[1] == stem
+
+
+def _check_complete(stem: str, names: Iterable[str]) -> None:
+    names = list(names)
+    if f"{stem}.index" not in names or not any(name.startswith(f"{stem}.data-") for name in names):
+        raise FileNotFoundError(f"of the files of {stem}, there are only: {', '.join(names) or 'none'}")
 
 
 def order(stem: str) -> tuple[int, bool]:

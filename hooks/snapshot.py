@@ -10,6 +10,7 @@ from loop import TrainingState
 
 Trackable: Any = tf.__internal__.tracking.Trackable
 Tensors = dict[str, tf.Tensor]
+LEGACY = "_LEGACY_SAVEABLE_NAME"  # under which TensorFlow saves tables and iterators, if the object has it
 
 
 class Node(Trackable):
@@ -93,7 +94,9 @@ class Snapshot:
     def _made(self, node: Trackable) -> Node:
         leaf = None
         if isinstance(node, tf.Variable | keras.Variable):
-            path = self._paths[id(node.value if isinstance(node, keras.Variable) else node)]
+            path = self._paths.get(id(node.value if isinstance(node, keras.Variable) else node), "")
+            if not path:
+                raise RuntimeError(f"Variable {node.name!r} was made in on_setup, too late to be restored.")
             leaf = Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})
         elif type(node)._serialize_to_tensors is not Trackable._serialize_to_tensors:
             leaf = Leaf(node._serialize_to_tensors)
@@ -104,5 +107,7 @@ class Snapshot:
             )
         if leaf is None:
             return Node()
+        if (legacy := getattr(node, LEGACY, None)) is not None:
+            setattr(leaf, LEGACY, legacy)
         self._leaves.append(leaf)
         return leaf

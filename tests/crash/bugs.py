@@ -40,7 +40,15 @@ OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n            descriptor"
 BUGS = [
     # Of the order in which things get to the disk.
     Bug("data are not flushed", STORE, "                self.files.sync(name)\n", "                pass\n"),
-    Bug("the manifest is not flushed", STORE, '            self.files.sync(f"{stem}.json.tmp")\n', ""),
+    Bug("the manifest is not flushed", STORE, '            self._write(f"{stem}{MARK}", encode', '            self.files.write(f"{stem}{MARK}", encode'),
+    Bug("the mark of a save is not flushed", STORE, "            self.files.sync()\n            write(", "            write("),
+    Bug("there is no mark of a save", STORE, '            self._write(f"{stem}{MARK}", b"")', "            pass"),
+    Bug("the mark of a removal goes too soon", STORE,
+        "            if (match and match[1] in stems and not name.endswith(MARK))", "            if (match and match[1] in stems)"),
+    Bug("a removal is not flushed before data go", STORE,
+        "        if stems:\n            self.files.sync()\n        for name", "        for name"),
+    Bug("a removal is not flushed before its mark goes", STORE,
+        "        if stems:\n            self.files.sync()\n        for stem", "        for stem"),
     Bug("names are not flushed before the commit", STORE, "self.files.sync()  # or their", "pass  # or their"),
     Bug("names are not flushed after the commit", STORE, '.json")\n            self.files.sync()\n', '.json")\n'),
     Bug("a flush of a file does nothing", LOCAL, "_directory)\n        try:\n            os.fsync(descriptor)",
@@ -48,13 +56,13 @@ BUGS = [
     Bug("a new directory is not flushed", LOCAL, "os.open(above, os.O_RDONLY)\n        try:\n            os.fsync(descriptor)",
         "os.open(above, os.O_RDONLY)\n        try:\n            pass"),
     Bug("the manifest is written in place", STORE,
-        '            self.files.write(f"{stem}.json.tmp", content)\n            self.files.sync(f"{stem}.json.tmp")\n'
-        '            self.files.rename(f"{stem}.json.tmp", f"{stem}.json")\n',
-        '            self.files.write(f"{stem}.json", content)\n            self.files.sync(f"{stem}.json")\n'),
+        '            self._write(f"{stem}{MARK}", encode(manifest(measured)))\n'
+        '            self.files.rename(f"{stem}{MARK}", f"{stem}.json")\n',
+        '            self._write(f"{stem}.json", encode(manifest(measured)))\n            self.files.remove(f"{stem}{MARK}")\n'),
     Bug("the manifest comes before the data", STORE, '            write(f"{self.files.prefix}/{stem}")\n',
         '            self.files.write(f"{stem}.json", encode(manifest({})))\n            write(f"{self.files.prefix}/{stem}")\n'),
     Bug("a committed step is written again", STORE, "        if stem in self._records:\n            return\n", ""),
-    Bug("a failed save leaves its files", STORE, "                self._discard(stem)\n", "                pass\n"),
+    Bug("a failed save leaves its files", STORE, "                self._erase([stem])\n", "                pass\n"),
     # Of what is believed.
     Bug("the hash is of the first block only", LOCAL, 'hashlib.file_digest(file, "sha256")', "hashlib.sha256(file.read(2**10))"),
     Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "(found := size) != size"),
@@ -71,16 +79,15 @@ BUGS = [
         "            self._store.remove([each.stem for each in self._store.records()])\n            self._store.commit(\n"),
     Bug("one too few is kept", "hooks.checkpoint_retention", "whole[-self.keep :]", "whole[-self.keep + 1 :]"),
     Bug("the oldest are kept", "hooks.checkpoint_retention", "whole[-self.keep :]", "whole[: self.keep]"),
-    Bug("data go before their manifest", STORE, '        for stem in stems:\n            self.files.remove(f"{stem}.json")\n',
-        "        for stem in stems:\n            for name in self._written(stem):\n                self.files.remove(name)\n"
-        '            self.files.remove(f"{stem}.json")\n'),
+    Bug("data go before their manifest", STORE, '            if f"{stem}.json" in names:\n',
+        '            for name in self._written(stem):\n                self.files.remove(name)\n'
+        '            if f"{stem}.json" in names:\n'),
+    Bug("files of another step go, too", STORE, "    return match is not None and match[1] == stem", "    return match is not None and name.startswith(stem)"),
+    Bug("what is removed is taken by its beginning", STORE, "(match and match[1] in stems and", "(match and match[1].startswith(tuple(stems)) and"),
+    Bug("a lost manifest is a start from nothing", STORE, "sorted(committed | written, key=order)", "sorted(committed, key=order)"),
     Bug("steps are sorted as text", STORE, "    return int(step), kind", "    return step, kind"),
     Bug("what a crash left stays", STORE, "        self._sweep()\n", ""),
     Bug("what is not ours goes", STORE, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)"', 'rf"{STEM}.*"'),
-    Bug("the manifest is set aside first", STORE, "        for stem in stems:\n            for name in self._written(stem):\n",
-        "        for stem in stems:\n"
-        '            for name in sorted(self._written(stem) + [f"{stem}.json"], key=lambda name: name[-1] != "n"):\n'),
-    Bug("what is set aside is not flushed", STORE, "            self.files.sync(aside)\n            self.files.sync()\n", ""),
     Bug("what was abandoned is not set aside", RESTORE, "        store.set_aside(later)\n", ""),
     Bug("nobody is locked out", LOCAL, "            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
     Bug("it is tidied up before it is locked", "hooks.checkpoint",
@@ -90,7 +97,7 @@ BUGS = [
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
     Bug("values are read when they are written", "hooks.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
     Bug("the iterator is read when it is written", "hooks.snapshot", "leaf = Leaf(node._serialize_to_tensors)", "leaf = Late(node)"),
-    Bug("values that are not finite are saved", SAVER, "        if any(wrong.values()):\n", "        if False:\n"),
+    Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.randomness", '"host": HostRandomness(), ', ""),
     Bug("accumulated gradients are forgotten", "loop.state", "        self.position.torn = False\n\n\ndef raw",
@@ -195,7 +202,8 @@ class Laboratory:
         """While somebody writes there, a second trainer has to be refused, and to change nothing."""
         holder = hooks.checkpoint_restore.open_files(self._saved(work / "saved"))
         holder.lock()
-        (work / "saved" / "ckpt-8.index").write_bytes(b"being written")
+        for name in ("ckpt-8.index", "ckpt-8.json.tmp"):
+            (work / "saved" / name).write_bytes(b"being written")
         before, wrong = operations.contents(work / "saved"), []
         try:
             self._arrays.live(work / "saved", steps=8)

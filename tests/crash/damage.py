@@ -64,13 +64,15 @@ def edit_digit(path: Path) -> None:
 
 
 def elsewhere(directory: Path) -> None:
-    """Makes a manifest name files outside its directory, which are in all respects right."""
+    """Makes a manifest name files outside its directory as well, which are in all respects right."""
     other = directory.with_name(f"{directory.name}, other")
     other.mkdir()
+    files = {}
     for name in (DATA, INDEX):
-        (directory / name).rename(other / name)
-    measured = {name: [(other / name).stat().st_size, sha256(other / name)] for name in (DATA, INDEX)}
-    edit(directory / MANIFEST, files={f"../{other.name}/{name}": measure for name, measure in measured.items()})
+        shutil.copy(directory / name, other / name)
+        for path, named in ((directory / name, name), (other / name, f"../{other.name}/{name}")):
+            files[named] = [path.stat().st_size, sha256(path)]
+    edit(directory / MANIFEST, files=files)
 
 
 def sha256(path: Path) -> str:
@@ -90,6 +92,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "data cut off": lambda d: os.truncate(d / DATA, 10),
     "data with more behind": lambda d: os.truncate(d / DATA, 10**5),
     "no data": lambda d: (d / DATA).unlink(),
+    "no manifest": lambda d: (d / MANIFEST).unlink(),
     "no index": lambda d: (d / INDEX).unlink(),
     "manifest empty": lambda d: os.truncate(d / MANIFEST, 0),
     "manifest of 10 MB": lambda d: (d / MANIFEST).write_bytes(b" " * 10**7),

@@ -25,13 +25,15 @@ class Inode:
 
     content: bytes
     synced: bool = False
+    there: bool = False  # synced once, so that nothing but what was written since can be lost
 
     def after_power_loss(self, junk: bool) -> list[bytes | None]:
         """Returns what may be in it; None: it is not even there."""
         if self.synced:
             return [self.content]
         half, zeros = self.content[: len(self.content) // 2], bytes(len(self.content))
-        return list(dict.fromkeys([self.content, None] if junk else [self.content, half, b"", zeros, None]))
+        found = [self.content] if junk else [self.content, half, b"", zeros]
+        return list(dict.fromkeys([*found, *([] if self.there else [None])]))
 
 
 class Disk:
@@ -45,10 +47,11 @@ class Disk:
     where = prefix = "disk"
 
     def __init__(self, tree: Mapping[str, bytes], watch: Callable[[], None] = lambda: None) -> None:
-        self._names = {name: Inode(content, synced=True) for name, content in tree.items()}
+        self._names = {name: Inode(content, synced=True, there=True) for name, content in tree.items()}
         self._changes: list[tuple[str, Inode | None]] = []  # of names, since the last sync of the directory
         self._durable = dict(self._names)
         self.watch = watch
+        self._left: int | None = None  # operations until one fails
 
     def lock(self) -> None:
         pass
@@ -84,6 +87,17 @@ class Disk:
             hooks.checkpoint_files.compare(name, measured, size, lambda digest=digest: digest)
         yield "pinned"
 
+    def fail(self, operation: int) -> None:
+        """Lets the operation after so many fail, and only that one."""
+        self._left = operation
+
+    def _operate(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                self._left = None
+                raise OSError("the disk fails")
+
     def _set(self, name: str, inode: Inode | None) -> None:
         self._names.pop(name, None)
         if inode is not None:
@@ -91,17 +105,23 @@ class Disk:
         self._changes.append((name, inode))
 
     def write(self, name: str, content: bytes) -> None:
-        self._set(name, Inode(content))
+        self._operate()
+        if name in self._names:
+            self._names[name].content, self._names[name].synced = content, False
+        else:
+            self._set(name, Inode(content))
         self.watch()
 
     def sync(self, name: str = ".") -> None:
+        self._operate()
         if name == ".":
             self._durable, self._changes = dict(self._names), []
         elif name in self._names:  # not a directory in this one
-            self._names[name].synced = True
+            self._names[name].synced = self._names[name].there = True
         self.watch()
 
     def rename(self, name: str, to: str) -> None:
+        self._operate()
         inode = self._names[name]
         self._set(name, None)
         self._set(to, inode)
@@ -111,6 +131,7 @@ class Disk:
         self.watch()
 
     def remove(self, name: str) -> None:
+        self._operate()
         for each in [each for each in self._names if each == name or each.startswith(f"{name}/")]:
             self._set(each, None)
         self.watch()
@@ -138,9 +159,9 @@ class Disk:
         else:
             choices = (tuple(rng.choice(options) for options in [*done, *contents]) for _ in range(MOST))
         for choice in choices:
-            yield self._left(choice[: len(done)], dict(zip(map(id, inodes), choice[len(done) :], strict=True)))
+            yield self._tree(choice[: len(done)], dict(zip(map(id, inodes), choice[len(done) :], strict=True)))
 
-    def _left(self, done: tuple[bool, ...], contents: Mapping[int, bytes | None]) -> Tree:
+    def _tree(self, done: tuple[bool, ...], contents: Mapping[int, bytes | None]) -> Tree:
         names = dict(self._durable)
         for (change, inode), happened in zip(self._changes, done, strict=True):
             if happened:

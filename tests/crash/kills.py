@@ -177,7 +177,9 @@ def live(directory: Path, data: str, phases: Phases) -> None:
         elif operation == "ensure":
             committed[0] = False
             phases.enter("TensorFlow writes", WRITER)
-        elif operation == "remove" or name.startswith("checkpoint"):
+        elif (
+            operation == "remove" or name.startswith("checkpoint") or (operation == "rename" and name.endswith(".json"))
+        ):
             over = when == "after" and operation == "rename"  # TensorFlow is told last
             phases.enter("starting" if over else "pruning", WRITER)
         elif operation == "rename" or committed[0]:
@@ -305,9 +307,10 @@ class Campaign:
     def _run(self, directory: Path, data: str, phases: Phases, rng: random.Random) -> None:
         """One training from its beginning to its end, which is killed about a dozen times."""
         for _ in range(12):
-            wanted = min(PHASES, key=lambda phase: (self.kills[phase, data], rng.random()))
+            least = sorted(PHASES, key=lambda phase: (self.kills[phase, data], rng.random()))
+            wanted = least[0]
             if (wanted == "setting aside" or rng.random() < 0.03) and not rot(directory, rng):
-                wanted = "TensorFlow writes"  # there is nothing yet that could be set aside
+                wanted = next(phase for phase in least if phase != "setting aside")  # there is nothing yet to set aside
             phases.reset(wanted)
             pid = fork(directory, data, phases)
             if kill(pid, phases, wanted, rng):

@@ -111,7 +111,7 @@ def on_sigterm(trainer: Trainer, directory: Path, copier: Copier) -> None:
 
 def clean_up(trainer: Trainer, directory: Path, copier: Copier) -> None:
     _saved(trainer, directory, 2, 4)
-    for name in ("ckpt-6.index", "ckpt-6.json.tmp", "pending-5.index"):
+    for name in ("ckpt-6.index", "ckpt-6.json.tmp", "pending-5.index", "pending-5.json.tmp", "ckpt-7.json.tmp"):
         (directory / name).write_bytes(b"half")
     shutil.copytree(directory, directory / "ckpt-7_temp")
     trainer.live(directory, steps=4, watch=copier)

@@ -1,5 +1,6 @@
 """The store's protocol, tried on a disk in memory: what a kill or a power failure may leave of it, at any instant."""
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -29,7 +30,6 @@ def commit(
     step: int,
     *,
     pending: bool = False,
-    fail: bool = False,
     tensorflow: Callable[[str], object] | None = None,
 ) -> None:
     """Commits a checkpoint, as far as the store is concerned a real one; and one in fact, if TensorFlow writes it."""
@@ -38,8 +38,6 @@ def commit(
     def write(prefix: str) -> None:
         for name, written in content(new.stem).items():
             store.files.write(name, written)
-            if fail:
-                raise OSError("the disk is full")
         store.files.write("checkpoint.tmp" + "0" * 32, b"TensorFlow's")
         store.files.rename("checkpoint.tmp" + "0" * 32, "checkpoint")
 
@@ -84,7 +82,7 @@ def next_save(store: Any, say: Say) -> None:
 
 def save_and_prune(store: Any, say: Say) -> None:
     say(9, KEEP)
-    for step in (10, 11):
+    for step in (10, 11, 12):
         commit(store, step)
         say(step, KEEP)
         prune(store)
@@ -105,12 +103,16 @@ def stop_in_mid_round(store: Any, say: Say) -> None:
     prune(store)
 
 
-def failed_save(store: Any, say: Say) -> None:
+def failed_save(store: Any, say: Say, operation: int) -> None:
+    """A save of which one operation fails, and the next one, which does not."""
     say(4)
+    store.files.fail(operation)
     try:
-        commit(store, 6, fail=True)
+        commit(store, 6)
+        say(6)
     except OSError:
-        commit(store, 8)
+        pass  # nothing of it may be left
+    commit(store, 8)
     say(8)
 
 
@@ -122,21 +124,28 @@ def set_aside(store: Any, say: Say) -> None:
     say(4)
     pin, _ = store.newest(store.stems())
     store.set_aside([stem for stem in store.stems() if stem != pin.manifest.record.stem and stem > "ckpt-4"])
-    commit(store, 6)
-    say(6)
+    commit(store, 8)
+    say(8)
 
 
-HALF = ["ckpt-6.json.tmp", "ckpt-4.json.tmp", "ckpt-8_temp/part-0", "checkpoint.tmp"]
+MARKS = [f"{stem}.json.tmp" for stem in ("ckpt-6", "ckpt-4", "pending-7", "ckpt-8")]
+HALF = [*MARKS, "ckpt-8_temp/part-0", "checkpoint.tmp"]
 DEBRIS = dict.fromkeys([*content("ckpt-6"), *content("pending-7"), *HALF], b"half")
 NOT_OURS = ["ckpt-6.bak", "ckpt-06.index", "notes.json", "ckpt-6.index~", "my-ckpt-6.index", "results/ckpt-6.index"]
 MINE = dict.fromkeys(NOT_OURS, b"mine")
 SCENARIOS: dict[str, tuple[Callable[[], Tree], Callable[[Any, Say], None]]] = {
     "first save": (dict, first_save),
     "next save": (lambda: committed(2, 4), next_save),
-    "save and prune": (lambda: committed(8, 9), save_and_prune),
+    "save and prune": (lambda: committed(1, 9), save_and_prune),
     "same step again": (lambda: committed(4), same_step_again),
     "stop in mid-round": (lambda: committed(2, 4), stop_in_mid_round),
-    "failed save": (lambda: committed(2, 4), failed_save),
+    **{
+        f"save that fails at operation {number}": (
+            lambda: committed(2, 4),
+            functools.partial(failed_save, operation=number),
+        )
+        for number in range(14)
+    },
     "clean-up at the start": (lambda: committed(2, 4) | DEBRIS, clean_up),
     "set aside": (lambda: committed(2, 4, 6) | {"ckpt-6.index": b"damaged"}, set_aside),
 }

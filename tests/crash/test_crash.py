@@ -20,14 +20,14 @@ from hooks.checkpoint_store import Store
 
 # At least so many different states have to be looked at in each scenario, or the laboratory is not what it was.
 STATES = {
-    "first save": 70,
-    "next save": 200,
-    "save and prune": 700,
+    "first save": 60,
+    "next save": 150,
+    "save and prune": 500,
     "same step again": 15,
-    "stop in mid-round": 600,
-    "failed save": 400,
-    "clean-up at the start": 500,
-    "set aside": 300,
+    "stop in mid-round": 350,
+    **{f"save that fails at operation {number}": 150 for number in range(14)},
+    "clean-up at the start": 100,
+    "set aside": 150,
 }
 CHECKS = ("flushes", "locks", "damage", "errors", "going back")  # the others have tests of their own
 
