@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -97,9 +98,17 @@ def compare(path: str, measured: Measure, size: int, sha256: Callable[[], str]) 
 
 
 def absolute(directory: str | os.PathLike[str]) -> str:
-    """Returns what a directory is called, whatever becomes of the working directory; an address as it is."""
-    path = os.fspath(directory)
-    return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
+    """Returns what a directory is called, whatever becomes of the working directory; an address as it is.
+
+    Raises:
+        ValueError: If it was an address, and then a `Path`.
+    """
+    path = os.fsdecode(directory)
+    if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):
+        raise ValueError(
+            f"An address has to be a str: a pathlib.Path loses one of its slashes. Received: {directory!r}."
+        )
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 def is_remote(directory: str) -> bool:

@@ -102,7 +102,9 @@ class LocalFiles:
         if mine.st_nlink:
             if not os.path.isdir(self.where) or not os.path.samestat(mine, os.stat(self.where)):
                 now = os.readlink(self.prefix)
-                raise NotADirectoryError(f"{self.where!r} was moved to {now!r} while this run was under way")
+                raise NotADirectoryError(
+                    f"{self.where!r} is not the directory any more that this run began in: {now!r}"
+                )
             self._ensure_lock()
             return False
         log.warning("%r was removed while this run was under way. It is made again.", self.where)

@@ -19,7 +19,7 @@ class RemoteFiles:
     """A directory that `tf.io.gfile` reaches. Nothing can be flushed, locked or pinned there."""
 
     def __init__(self, directory: str, *, make: bool) -> None:
-        self.where = self.prefix = directory
+        self.where = self.prefix = directory if directory.endswith("://") else directory.rstrip("/")
         if make:
             try:
                 tf.io.gfile.makedirs(self.where)
@@ -62,7 +62,9 @@ class RemoteFiles:
                 raise CorruptCheckpoint(self._path(name), "is not a plain file")
             yield self._path(name)
         except tf.errors.OpError as error:
-            raise CorruptCheckpoint(self._path(name), f"cannot be read: {error.message}") from error
+            raise CorruptCheckpoint(
+                self._path(name), f"cannot be read: {error.message or type(error).__name__}"
+            ) from error
 
     def size(self, name: str) -> int:
         with self._reading(name) as path:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+from hooks.checkpoint_graph import OBJECT_GRAPH, CheckpointNames
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_restore import open_files
 from hooks.checkpoint_retention import ranked
 from hooks.checkpoint_store import Pin, Store
 
-OBJECT_GRAPH, SAVE_COUNTER = "_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's
+SAVE_COUNTER = "save_counter/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's own, and no part of the training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,15 +125,10 @@ def differences(first: str, second: str) -> tuple[int, list[Difference]]:
 
 def _values(pin: Pin) -> dict[str, Callable[[], object]]:
     """Returns what reads each value of a checkpoint: variables by their path, anything else by TensorFlow's name."""
-    reader = tf.train.load_checkpoint(pin.prefix)
-    nodes = TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH)).nodes
-    names = dict.fromkeys(set(reader.get_variable_to_shape_map()) - {OBJECT_GRAPH, SAVE_COUNTER})
-    for path in pin.manifest.description["variables"]:
-        node = nodes[0]
-        for step in path.split("/"):
-            node = nodes[next(child.node_id for child in node.children if child.local_name == step)]
-        names[node.attributes[0].checkpoint_key] = path
-    return {path or key: functools.partial(reader.get_tensor, key) for key, path in names.items()}
+    variables, reader = pin.manifest.description["variables"], tf.train.load_checkpoint(pin.prefix)
+    paths = {name: path for path, name in CheckpointNames(pin.prefix, variables).of(variables).items()}
+    there = set(reader.get_variable_to_shape_map()) - {OBJECT_GRAPH, SAVE_COUNTER}
+    return {paths.get(name, name): functools.partial(reader.get_tensor, name) for name in there}
 
 
 def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_files import Files, absolute, is_remote
+from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
@@ -105,6 +106,7 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
     Raises:
         FileNotFoundError: If there is no such checkpoint; the message lists those there are.
         CorruptCheckpoint: If it is not whole. If an older one can be used for "latest" or "best", a warning.
+        RuntimeError: If a later version of this package wrote it.
         ValueError: If an argument cannot be used, or `state` has other variables, shapes or dtypes: all differences are
             listed, and nothing is assigned.
     """
@@ -116,8 +118,8 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
         store = Store(files)
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:
-                _refuse(store, pin.manifest, _differences(own, tuple(state), pin.manifest), "Build it as it was then")
                 try:
+                    _refuse(store, pin.manifest, _differences(own, tuple(state), pin), "Build it as it was then")
                     own.root.restore(pin.prefix).expect_partial()
                 except tf.errors.OpError:
                     if pin.manifest.record.stem in store.stems():
@@ -134,13 +136,18 @@ def _step(which: object) -> int:
     return int(which)
 
 
-def _differences(own: TrainingState, keys: tuple[str, ...], manifest: Manifest) -> list[str]:
+def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[str]:
     """Returns a line for each variable of what was given that is not the same in the checkpoint."""
+    mine, saved = own.given(), pin.manifest.description["variables"]
+    names = CheckpointNames(pin.prefix, saved)
+    found = names.of(mine)
+    covered = set(found.values())
     below = tuple(f"{prefix}{key}/" for key in keys for prefix in ("", "extra/"))
-    saved, absent = manifest.description["variables"], "missing"
-    now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in own.given().items()}
-    then = {path: saved[path] for path in saved if f"{path}/".startswith(below)}
-    other = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
+    unknown = names.of(path for path in saved if f"{path}/".startswith(below))
+    now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in mine.items()}
+    then = {path: names.describe(name) for path, name in found.items()}
+    then |= {path: names.describe(name) for path, name in unknown.items() if name not in covered}
+    other, absent = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)], "missing"
     return [f"{p}: {then.get(p, absent)} in the checkpoint, {now.get(p, absent)} now" for p in other]
 
 

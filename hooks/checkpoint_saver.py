@@ -20,6 +20,7 @@ ERRNO = {  # what TensorFlow's errors are to the operating system
     tf.errors.ResourceExhaustedError: errno.ENOSPC,
     tf.errors.PermissionDeniedError: errno.EACCES,
     tf.errors.NotFoundError: errno.ENOENT,
+    tf.errors.OutOfRangeError: errno.EFBIG,
 }
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

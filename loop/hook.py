@@ -42,6 +42,11 @@ class Hook(tf.Module):
                 raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint}")
 
     def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, tf.Variable) and isinstance(vars(self).get(name), tf.Variable):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a variable, which is saved and restored: another one in its place "
+                f"would not be. Write self.{name}.assign(...)."
+            )
         # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow.
         plain = isinstance(value, list | dict) and not _holds_state(value)
         object.__setattr__(self, name, value) if plain else super().__setattr__(name, value)

@@ -130,7 +130,7 @@ class HookRegistry:
         if event is Event.SETUP:
             self._begun = []
         for name, hook in tuple(self._hooks.items()):
-            handler = self._handlers[name].get(event)
+            handler = self._handlers.get(name, {}).get(event)  # none, if it was removed by one before it
             wanted = (halt is None or hook.every.due(halt)) and saves in (None, hook.saves)
             if handler is not None and wanted:
                 _call(name, f"on_{event}", handler, *before, moment)

@@ -27,6 +27,7 @@ STATES = {
     "stop in mid-round": 350,
     **{f"save that fails at operation {number}": 150 for number in range(14)},
     "clean-up at the start": 100,
+    "set an old one aside": 80,
     "set aside": 150,
 }
 CHECKS = ("flushes", "locks", "damage", "errors", "going back")  # the others have tests of their own

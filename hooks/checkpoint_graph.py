@@ -1,0 +1,44 @@
+"""How TensorFlow calls in a checkpoint what has a path in the training state."""
+
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+class CheckpointNames:
+    """The names of the values in a checkpoint.
+
+    An object that several paths lead to is saved once, under one of them. All of them are in the object graph.
+
+    Args:
+        prefix: What TensorFlow takes for the checkpoint.
+        variables: Shape and dtype by path, as in its manifest.
+    """
+
+    def __init__(self, prefix: str, variables: Mapping[str, object]) -> None:
+        # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
+        (graph,) = tf.raw_ops.RestoreV2(
+            prefix=prefix, tensor_names=[OBJECT_GRAPH], shape_and_slices=[""], dtypes=[tf.string]
+        )
+        self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
+        self._kinds = {name: variables[path] for path, name in self.of(variables).items()}
+
+    def of(self, paths: Iterable[str]) -> dict[str, str]:
+        """Returns the names of the variables at these paths, by path; those that are not there are left out."""
+        return {path: name for path in paths if (name := self._of(path))}
+
+    def describe(self, name: str) -> object:
+        """Returns shape and dtype of a variable, as `TrainingState.describe` does."""
+        return self._kinds[name]
+
+    def _of(self, path: str) -> str | None:
+        node = self._nodes[0]
+        for step in path.split("/"):
+            below = [child.node_id for child in node.children if child.local_name == step]
+            if not below:
+                return None
+            node = self._nodes[below[0]]
+        return node.attributes[0].checkpoint_key if node.attributes else None
