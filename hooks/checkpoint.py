@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_files import absolute
-from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, encode
+from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint_restore import go_on, open_files, resume
 from hooks.checkpoint_retention import Retention
 from hooks.checkpoint_saver import Saver
@@ -196,8 +196,8 @@ class Checkpoint(Hook):
         """Raises now what encoding a manifest would raise at the first save."""
         variables = len(self._state.variables)
         digests = ("0" * 16,) * variables
-        size = len(encode(Manifest(self._record(), {}, digests=digests, **self._parts(moment))))
-        if size > LIMIT * 0.9:
+        size = len(canonical(content(Manifest(self._record(), {}, digests=digests, **self._parts(moment)))))
+        if size > LIMIT * 0.9:  # logs and names of files come to it
             raise ValueError(
                 f"A checkpoint can describe a state in about {LIMIT:,} bytes. Received: {variables:,} variables, "
                 f"described in {size:,}. Keep fewer variables, such as one stacked tensor for equal layers."

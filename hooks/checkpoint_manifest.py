@@ -102,8 +102,15 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Returns a manifest as JSON in one canonical form, with its own SHA-256 in it."""
-    return canonical(content(manifest))
+    """Returns a manifest as JSON in one canonical form, with its own SHA-256 in it.
+
+    Raises:
+        ValueError: If it is larger than what is read.
+    """
+    raw = canonical(content(manifest))
+    if len(raw) > LIMIT:
+        raise ValueError(f"the manifest would have {len(raw):,} bytes, more than the {LIMIT:,} that are read")
+    return raw
 
 
 def content(manifest: Manifest) -> dict[str, object]:

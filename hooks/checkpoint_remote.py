@@ -27,6 +27,8 @@ class RemoteFiles:
                 raise NotADirectoryError(
                     f"Checkpoints need a directory. Received: {self.where!r}, which is, or is below, a file."
                 ) from error
+            except tf.errors.UnimplementedError as error:
+                raise ValueError(f"TensorFlow has no file system for {self.where!r}: {error.message}") from error
         elif not tf.io.gfile.isdir(self.where):
             raise FileNotFoundError(errno.ENOENT, "There is no such directory", self.where)
 

@@ -164,6 +164,7 @@ class Store:
         try:
             self._write(f"{stem}{MARK}", b"")  # what the next start finds beside this is a save that was cut off
             self.files.sync()
+            self.files.remove(f"{stem}_temp")  # or TensorFlow would write where it leads
             write(f"{self.files.prefix}/{stem}")
             written = self._written(stem)
             _check_complete(stem, written)

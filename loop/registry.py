@@ -86,9 +86,14 @@ class HookRegistry:
 
         Raises:
             KeyError: If there is none; the message lists those there are.
+            RuntimeError: If it saves the state, and a run is under way: what it is saving would be lost.
         """
         if name not in self._hooks:
             raise KeyError(f"No hook is named {name!r}. There are: {', '.join(self._hooks) or 'none'}.")
+        if self._hooks[name].saves and name in self._begun:
+            raise RuntimeError(
+                f"Hook {name!r} saves the state of the run that is under way. Remove it when that has ended."
+            )
         del self._handlers[name]
         return self._hooks.pop(name)
 
@@ -155,6 +160,7 @@ class HookRegistry:
                     _call(name, "on_run_end", handler, moment)
             except BaseException as error:
                 raised.append(error)
+        self._begun = []
         return raised
 
     def next_stop(self, step: int) -> int | None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint_saver import digest
-from loop import ArrayData, Event, Every, Hook, Loop, Moment
+from loop import ArrayData, At, Event, Every, Hook, Loop, Moment
 
 
 def words() -> tuple[object, Callable[[], object]]:
@@ -256,3 +256,51 @@ def test_a_run_in_a_thread_is_saved_when_the_main_thread_has_ended(tmp_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("8\n", 0), done.stderr
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["ckpt-4", "ckpt-6", "ckpt-8"]
+
+
+def test_a_hook_that_saves_cannot_be_removed_from_a_run_under_way(tmp_path: Path) -> None:
+    loop = make_loop(Checkpoint(tmp_path), given=tf.Variable(0.0))
+
+    @loop.on(Event.STEP_END, every=At(3))
+    def remove(moment: Moment) -> None:
+        with pytest.raises(RuntimeError, match="'checkpoint' saves the state of the run that is under way"):
+            loop.hooks.remove("checkpoint")
+
+    loop.run(steps=4)
+    assert (tmp_path / "ckpt-4.json").exists()
+    loop.hooks.remove("checkpoint")
+
+
+def test_a_hook_may_remove_the_one_after_it_in_the_same_event() -> None:
+    loop, heard = make_loop(given=tf.Variable(0.0)), list[str]()
+
+    @loop.on(Event.RUN_BEGIN)
+    def first(moment: Moment) -> None:
+        loop.hooks.remove("second")
+
+    @loop.on(Event.RUN_BEGIN)
+    def second(moment: Moment) -> None:
+        heard.append("second")
+
+    assert (loop.run(steps=1).step, heard) == (1, [])
+
+
+def test_a_state_of_too_many_variables_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hooks.checkpoint.LIMIT", 1000)
+    loop = make_loop(Checkpoint(tmp_path / "new"), given=[tf.Variable(0.0) for _ in range(20)])
+    with pytest.raises(ValueError, match=r"about 1,000 bytes\. Received: \d+ variables, described in [\d,]+\."):
+        loop.run(steps=1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_in_the_place_of_tensorflows_temporary_directory_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "ckpt-4_temp").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "mine").touch()
+    loop = make_loop(Checkpoint(tmp_path / "run"), given=tf.Variable(0.0))
+    loop.run(steps=4)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["mine"]
+    assert not (tmp_path / "run" / "ckpt-4_temp").is_symlink()

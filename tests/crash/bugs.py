@@ -41,7 +41,7 @@ BUGS = [
     # Of the order in which things get to the disk.
     Bug("data are not flushed", STORE, "                self.files.sync(name)\n", "                pass\n"),
     Bug("the manifest is not flushed", STORE, '            self._write(f"{stem}{MARK}", encode', '            self.files.write(f"{stem}{MARK}", encode'),
-    Bug("the mark of a save is not flushed", STORE, "            self.files.sync()\n            write(", "            write("),
+    Bug("the mark of a save is not flushed", STORE, "            self.files.sync()\n            self.files.remove(", "            self.files.remove("),
     Bug("there is no mark of a save", STORE, '            self._write(f"{stem}{MARK}", b"")', "            pass"),
     Bug("the mark of a removal goes too soon", STORE,
         "            if (match and match[1] in stems and not name.endswith(MARK))", "            if (match and match[1] in stems)"),
