@@ -168,25 +168,27 @@ DATA: dict[str, Callable[[], ArrayData | tf.data.Dataset]] = {
 
 def live(directory: Path, data: str, phases: Phases) -> None:
     """One life: trains to the end, or until it is killed."""
-    open_files, setting_up, committed = hooks.checkpoint.open_files, [True], [False]
+    open_files, setting_up, phase = hooks.checkpoint.open_files, [True], ["starting"]
 
     def watch(operation: str, name: str, when: str) -> None:
         if setting_up[0]:
             aside = operation == "make" or (name.startswith(("set-aside", "ckpt", "pending")) and operation == "rename")
             phases.enter("setting aside" if aside else "tidying up")
-        elif operation == "ensure":
-            committed[0] = False
-            phases.enter("TensorFlow writes", WRITER)
-        elif (
-            operation == "remove" or name.startswith("checkpoint") or (operation == "rename" and name.endswith(".json"))
-        ):
-            over = when == "after" and operation == "rename"  # TensorFlow is told last
-            phases.enter("starting" if over else "pruning", WRITER)
-        elif operation == "rename" or committed[0]:
-            committed[0] = True
-            phases.enter("committing it", WRITER)
-        else:
-            phases.enter("writing the manifest" if name.endswith(".tmp") else "flushing the files", WRITER)
+            return
+        marks = name.endswith(".json.tmp")
+        if operation == "ensure":  # and until the first of its files is flushed
+            phase[0] = "TensorFlow writes"
+        elif operation == "sync" and name != "." and not marks:
+            phase[0] = "flushing the files"
+        elif operation == "write" and marks and phase[0] == "flushing the files":
+            phase[0] = "writing the manifest"
+        elif operation == "rename" and marks:
+            phase[0] = "committing it"
+        elif phase[0] == "committing it" and operation in ("write", "remove", "rename"):
+            phase[0] = "pruning"
+        phases.enter(phase[0], WRITER)
+        if operation == "rename" and name.startswith("checkpoint.tmp") and when == "after":
+            phases.enter("starting", WRITER)  # TensorFlow is told last
 
     class Begun(Hook):
         saves = True
