@@ -3,14 +3,10 @@
 import contextlib
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
-import numpy as np
-import tensorflow as tf
-
+from hooks.checkpoint_environment import environment
 from hooks.checkpoint_files import absolute
 from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint_restore import go_on, open_files, resume
@@ -43,6 +39,9 @@ class Checkpoint(Hook):
             `Every(seconds=3600)`, the first one after each full hour of training. It makes nothing be saved.
         resume: "auto" goes on from the newest whole checkpoint if there is one, "must" fails if there is none, "never"
             starts afresh and sets what is there aside.
+        resume_changed: What to do if the run would go on with other numbers, because the steps, the contents of the
+            data or the seed are not what they were: "refuse", or "warn" and go on. Other versions, threads or
+            processors, which may change bits, are warnings in either case.
         background: Whether training goes on while a checkpoint is written. The memory of the state is then needed
             twice for that long. At most one is being written; the next save waits for it.
         on_error: What to do when a checkpoint cannot be saved: "raise" ends the run after the step in progress, "warn"
@@ -75,6 +74,7 @@ class Checkpoint(Hook):
         keep_best: int = 1,
         keep_every: Trigger = NEVER,
         resume: str = "auto",
+        resume_changed: str = "refuse",
         background: bool = True,
         on_error: str = "raise",
         save_nonfinite: bool = False,
@@ -82,6 +82,7 @@ class Checkpoint(Hook):
     ) -> None:
         super().__init__(name=name)
         choices = {"resume": (resume, "auto", "must", "never"), "on_error": (on_error, "raise", "warn")}
+        choices["resume_changed"] = (resume_changed, "refuse", "warn")
         for argument, (given, *known) in choices.items():
             if given not in known:
                 wanted = " or ".join([", ".join(map(repr, known[:-1])), repr(known[-1])])
@@ -94,7 +95,7 @@ class Checkpoint(Hook):
                 f"Checkpoint(keep_every=...) needs a trigger, as in Every(steps=5000). Received: {keep_every!r}."
             )
         self.every = every
-        self._directory, self._resume = absolute(directory), resume
+        self._directory, self._resume, self._changed = absolute(directory), resume, resume_changed
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
@@ -169,7 +170,7 @@ class Checkpoint(Hook):
             self._resume = "auto"  # what comes from here on is this training's own
         elif step > 0 and not self._state.position.torn:
             go_on(store, step, damaged)
-        elif resume(store, self._state, damaged) is None and self._resume == "must":
+        elif resume(store, self._state, damaged, changed=self._changed) is None and self._resume == "must":
             raise FileNotFoundError(
                 f"resume='must', but there is no checkpoint in {self._directory!r}. "
                 "Give the directory of an earlier run, or resume='auto' to start where there is none."
@@ -189,8 +190,8 @@ class Checkpoint(Hook):
 
     def _parts(self, moment: Moment) -> dict[str, Mapping]:
         """Returns what a manifest says besides."""
-        notes = self._state.notes()
-        return {"notes": notes, "description": self._description, "logs": dict(moment.logs), "made": _made()}
+        notes, made = self._state.notes(), {"time": time.time(), **environment()}
+        return {"notes": notes, "description": self._description, "logs": dict(moment.logs), "made": made}
 
     def _refuse_what_no_manifest_holds(self, moment: Moment) -> None:
         """Raises now what encoding a manifest would raise at the first save."""
@@ -202,16 +203,3 @@ class Checkpoint(Hook):
                 f"A checkpoint can describe a state in about {LIMIT:,} bytes. Received: {variables:,} variables, "
                 f"described in {size:,}. Keep fewer variables, such as one stacked tensor for equal layers."
             )
-
-
-def _made() -> dict[str, object]:
-    """Returns what may change the bits of a run, and when this was."""
-    return {
-        "time": time.time(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
-    }

@@ -92,7 +92,8 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
     "description": {
         "state": {str: str},
         "variables": {str: list},
-        "data": {str: (str, int, bool, type(None))},
+        "data": {str: (str, int, bool, type(None), list)},
+        "steps": {str: {"operations": {str: int}, "structure": str, "constants": str}},
         "seed": {str: (int, type(None))},
     },
     "digests": list,

@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint_environment import BUILDERS, changes, environment
 from hooks.checkpoint_files import Files, absolute, is_remote
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
 from hooks.checkpoint_retention import ranked
-from hooks.checkpoint_saver import digest
 from hooks.checkpoint_store import Pin, Store, order
-from loop import TrainingState
+from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
+REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
+OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
 
@@ -39,20 +41,24 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
     return RemoteFiles(path, make=make) if is_remote(path) else LocalFiles(path, make=make)
 
 
-def resume(store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoint]) -> Manifest | None:
+def resume(
+    store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoint], *, changed: str
+) -> Manifest | None:
     """Restores the newest checkpoint that is whole and sets aside what is damaged, or came after it.
 
     Args:
         store: The checkpoints; loaded.
         state: What to assign. Nothing is, if anything is raised before TensorFlow begins to.
         damaged: What `load` found.
+        changed: "refuse" or "warn" where the run would go on with other numbers.
 
     Returns:
         The manifest of what was restored; None if there is no checkpoint.
 
     Raises:
         CorruptCheckpoint: If there are checkpoints and none is whole. If one is, the others are warnings.
-        ValueError: If it belongs to another model, optimizer or data, with all differences.
+        ValueError: If it belongs to another model, optimizer or data, or, with changed="refuse", to other steps, other
+            contents of the data or another seed; with all differences.
         RuntimeError: If the values after restoring are not those that were saved.
     """
     records = {record.stem for record in store.records()}
@@ -63,11 +69,20 @@ def resume(store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoi
     with contextlib.closing(pin):
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
-        remedy = "Undo the change, or start afresh with resume='never' or another directory"
-        _refuse(store, manifest, state.differences(manifest.description), remedy)
+        structure, numbers = state.differences(manifest.description)
+        surroundings = changes(manifest.made, environment())
+        numbers += [] if structure else state.seek(manifest.notes)
+        for line in surroundings:
+            warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=2)
+        if changed == "warn" or any(line.startswith(BUILDERS) for line in surroundings):
+            for line in numbers:
+                warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+        else:
+            structure += numbers
+        _refuse(store, manifest, structure, REMEDY + (OR_WARN if numbers else ""))
         later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
         store.set_aside(later)
-        state.restore(pin.prefix, manifest.notes)
+        state.restore(pin.prefix)
         state.position.torn = True  # until seen to be otherwise
         _compare(manifest, state.variables)
         state.position.torn = False

@@ -1,19 +1,17 @@
 """Writes snapshots in a thread of its own, one at a time."""
 
 import errno
-import hashlib
 import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_manifest import Manifest, Record
 from hooks.checkpoint_store import Store
 from hooks.snapshot import Snapshot
-from loop import TrainingState
+from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
 ERRNO = {  # what TensorFlow's errors are to the operating system
@@ -168,16 +166,3 @@ class Saver:
     def _latest(self) -> str:
         records = self._store.records()
         return f"The one of step {records[-1].step} is as it was." if records else "There is none before it."
-
-
-def digest(value: tf.Tensor) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of a tensor: its dtype, shape and bits."""
-    array = np.asarray(value.numpy())
-    texts = array.dtype.kind in "OSU"
-    found = hashlib.sha256(f"{value.dtype.name} {value.shape}".encode())
-    if texts:
-        for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:
-            found.update(len(text).to_bytes(8) + text)
-    else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return found.hexdigest()[:16]

@@ -1,6 +1,8 @@
 """A compiled GradientTape training loop with lifecycle events and exact resume."""
 
+from loop.audit import Finding
 from loop.data import ArrayData
+from loop.digest import digest
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
@@ -18,6 +20,7 @@ __all__ = [
     "Evaluation",
     "Event",
     "Every",
+    "Finding",
     "Halt",
     "Hook",
     "HookRegistry",
@@ -28,5 +31,6 @@ __all__ = [
     "StreamData",
     "TrainingState",
     "Trigger",
+    "digest",
     "supervised",
 ]

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from loop.data import Data, Nest
+from loop.data import Data
 from loop.steps import Step, Trace
+from loop.types import Nest
 
 LONGEST = 10_000  # steps in one call, which bounds the memory of what is recorded; the call costs nothing against them
 
@@ -62,6 +63,9 @@ class Chunk:
 
     It returns early when the data ends or `halt` is raised, but not before the first step, so that it always gets on.
 
+    Attributes:
+        graph: What was traced.
+
     Args:
         step: The step to run.
         trace: Its trace.
@@ -84,6 +88,8 @@ class Chunk:
             rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(names)])
             while done < count and (done == 0 or not halt) and data.more(ahead):
                 batch = data.batch(source, ahead, counters[0])
+                if data.seen is not None:
+                    data.seen.update(batch)
                 # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
                 with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
                     before = len(tf.compat.v1.get_default_graph().get_operations())
@@ -104,7 +110,8 @@ class Chunk:
             return Ran(done, data.more(ahead), ahead, rows.stack()[:done], results)
 
         self.function = tf.function(run)
-        self.function.get_concrete_function(*data.feed_spec(), tf.TensorSpec([], tf.int32))
+        spec = (*data.feed_spec(), tf.TensorSpec([], tf.int32))
+        self.graph = self.function.get_concrete_function(*spec).graph
 
     def __call__(self, data: Data, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.audit import check_covered
+from loop.audit import Finding, in_function, in_resources
 from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
@@ -43,21 +43,19 @@ class Compiled:
         # Compiled, because an eager result may have other bits.
         results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
         self._results = results.get_concrete_function()
-        traces = [self.trace, *(evaluation.build(halt) for evaluation in evaluations)]
+        traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
+        self._fingerprints = {name: trace.fingerprint for name, trace in traces.items()}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
                 raise ValueError(
                     f"Two values would be logged as {name!r}. Give one of them, or an evaluation, another name."
                 )
-        self._used = {id(variable): variable for trace in traces for variable in trace.variables}
+        self._halt = halt
+        position.seen = data.seen
 
     def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
-        """Gathers everything that a resumed run needs.
-
-        Raises:
-            ValueError: If a step uses a variable that is not in it.
-        """
+        """Gathers everything that a resumed run needs."""
         own = {
             "clock": clock,
             "means": self._means,
@@ -66,11 +64,29 @@ class Compiled:
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in hooks},
         }
-        state = TrainingState(given, own, position=self._position, data=self._data)
+        return TrainingState(given, own, position=self._position, data=self._data, steps=self._fingerprints)
+
+    def audit(self, state: TrainingState) -> tuple[list[Finding], list[tf.Variable]]:
+        """Looks for what would keep a run from being resumed exactly.
+
+        Returns:
+            What is found, and the variables that are only read and that `state` does not hold.
+        """
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
         reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
-        check_covered(self._used.values(), [*state.variables.values(), *reset_before_use])
-        return state
+        covered = state.handles() | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
+        found = self._data.findings("The training data")
+        read: dict[int, tf.Variable] = {}
+        graphs = {"The train step": self.chunk.graph}
+        for name, evaluation in self._evaluations.items():
+            found += evaluation.data.findings(f"The data of evaluation {name!r}")
+            graphs[f"Evaluation {name!r}"] = evaluation.graph
+        for owner, graph in graphs.items():
+            variables = {id(variable.handle): variable for variable in graph.variables}
+            lost, only_read = in_resources(graph, owner, covered, variables)
+            found += in_function(graph, owner) + lost
+            read |= {handle: variables[handle] for handle in only_read if handle in variables}
+        return found, list(read.values())
 
     def reset(self) -> None:
         """Forgets the epoch's means and metrics."""

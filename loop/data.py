@@ -1,16 +1,18 @@
 """Where batches come from: what the loop asks of any source, and arrays that live in the graph."""
 
+import functools
+import hashlib
 import operator
 import random
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import tensorflow as tf
 
+from loop.audit import Finding
+from loop.digest import Seen, digest
 from loop.position import Place
-
-Nest: TypeAlias = tf.types.experimental.TensorLike  # and tuples, lists and mappings of them, as in tf.nest
-Trackable: Any = tf.__internal__.tracking.Trackable  # the base class of what a checkpoint can save
+from loop.types import Nest, Trackable
 
 
 class Data(Protocol):
@@ -24,6 +26,7 @@ class Data(Protocol):
     steps_per_epoch: int | None  # None: nobody knows before the last batch
     repeats_itself: bool  # whether each pass over the same epoch yields the same
     taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
+    seen: Seen | None  # digests the batches of the pass; None if nobody wants to know
     source: Nest
     ahead: Nest
 
@@ -39,8 +42,16 @@ class Data(Protocol):
         """Returns what `seek` has to know besides the place."""
         ...
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> None:
-        """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this."""
+    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+        """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this.
+
+        Returns:
+            A line for everything in which the data are seen not to be what they were.
+        """
+        ...
+
+    def findings(self, owner: str) -> list[Finding]:
+        """Returns what would keep a run from being resumed exactly; `owner` is what to call the data in it."""
         ...
 
     def describe(self) -> dict[str, object]:
@@ -115,10 +126,13 @@ class ArrayData(Trackable):
         size = batch_size if self._even else None
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
         self.repeats_itself, self.taken = True, False
+        self.seen: Seen | None = None
         self.source: Nest = ()
         self.ahead: Nest = ()
 
     def open(self, epoch: int) -> None:
+        if self.seen:
+            self.seen.reset()
         order = tf.range(self._rows)
         if self._shuffle:
             # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
@@ -134,9 +148,18 @@ class ArrayData(Trackable):
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> None:
-        self._seed = notes["seed"]
+    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+        self._seed = notes["seed"] if self._given_seed is None else self._given_seed
         self.open(place.epoch)
+        return []
+
+    def findings(self, owner: str) -> list[Finding]:
+        return []
+
+    @functools.cached_property
+    def _content(self) -> str:
+        digests = [digest(array) for array in tf.nest.flatten(self._arrays)]
+        return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
 
     def describe(self) -> dict[str, object]:
         return {
@@ -147,6 +170,7 @@ class ArrayData(Trackable):
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
             "element_spec": str(self.element_spec),
+            "content": self._content,
         }
 
     def feed_spec(self) -> tuple[Nest, Nest]:

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from loop.chunk import LONGEST, Chunk, Means
-from loop.data import ArrayData, Data, Nest
+from loop.data import ArrayData, Data
 from loop.steps import Step, Trace, Values, as_step
 from loop.stream import StreamData
+from loop.types import Nest
 
 
 class Evaluation(tf.Module):
@@ -42,6 +43,7 @@ class Evaluation(tf.Module):
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.step = as_step(eval_step)
         self.data: Data = as_data(data)
+        self.data.seen = None  # nobody goes on in the middle of an evaluation
         if not self.data.repeats_itself:
             raise ValueError(
                 f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "
@@ -59,6 +61,7 @@ class Evaluation(tf.Module):
         self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
         self.means = Means(trace.names)
         self._chunk = Chunk(self.step, trace, self.data, [self.index], self.means, halt)
+        self.graph = self._chunk.graph
         return trace
 
     def run(self, abandon: Callable[[], bool]) -> bool:

@@ -9,10 +9,11 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
+from loop.audit import Constants, Finding, report
 from loop.chunk import LONGEST
 from loop.clock import Clock
 from loop.compiled import Compiled
-from loop.data import ArrayData, Data, Nest
+from loop.data import ArrayData, Data
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
@@ -21,6 +22,7 @@ from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger
+from loop.types import Nest
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -38,6 +40,8 @@ class Loop:
         eval_every: When to evaluate; not by seconds, because an evaluation leaves traces in the state.
         hooks: The hooks, in the order in which they are called.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
+        exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
+            the list. See `audit`.
 
     Raises:
         TypeError, ValueError: If an argument cannot be used; the message says what would do.
@@ -53,12 +57,13 @@ class Loop:
         eval_every: Trigger = Every(epochs=1),
         hooks: Sequence[Hook] = (),
         steps_per_epoch: int | None = None,
+        exact: bool = True,
     ) -> None:
         if not isinstance(state, Mapping):
             raise TypeError(
                 f"Loop(state=...) needs a dict, as in {{'model': model}}. Received: {type(state).__name__}."
             )
-        self._step = as_step(train_step)
+        self._step, self._exact = as_step(train_step), exact
         self._data: Data = as_data(data, steps_per_epoch)
         self._given = state
         self._evaluations = (evaluate,) if isinstance(evaluate, Evaluation) else tuple(evaluate or ())
@@ -147,13 +152,23 @@ class Loop:
         finally:
             self.state.put_back(held)
 
+    def audit(self) -> list[Finding]:
+        """Returns what would keep a run from being resumed exactly, as far as it can be seen in what was traced.
+
+        That is: what the steps change and no checkpoint would hold; random numbers from streams that cannot be saved;
+        calls of Python; data that do not come again in the same order. What hooks keep in Python cannot be seen.
+        """
+        if self._compiled is None:
+            self._build()
+        return self._built.audit(self.state)[0]
+
     def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
         """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
 
         The totals count from the very first start, so a script that is finished and started again does nothing.
 
         Raises:
-            ValueError: If neither is given or one is not positive.
+            ValueError: If neither is given or one is not positive; with `exact`, if `audit` finds anything.
             RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state.
         """
         with self._started(epochs, steps):
@@ -190,6 +205,7 @@ class Loop:
             if self._compiled is not None:
                 self.state.take_back()
             self._build()  # takes its time; a stop that comes meanwhile counts
+            self._audit()
             yield
         finally:
             self._running.release()
@@ -200,6 +216,14 @@ class Loop:
             self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._halt)
         self._built = self._compiled
         self.state = self._built.state(self._given, self._clock, self.hooks)
+
+    def _audit(self) -> None:
+        found, only_read = self._built.audit(self.state)
+        report(found, exact=self._exact)
+        if only_read:
+            names = ", ".join(variable.name for variable in only_read)
+            log.info("Only read by the steps, and in no checkpoint: %s.", names)
+        self._constants = Constants(only_read)
 
     def _check_state(self) -> None:
         if self._position.torn:
@@ -278,6 +302,8 @@ class Loop:
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
         self._clock.mark()
+        if self._position.place().step_in_epoch == 0 or self._reached():
+            report(self._constants.findings(), exact=self._exact)
         self.hooks.emit(Event.SETTLED, self._moment(Event.SETTLED, self._round), saves=False)
         self._over, asked = False, True
         while asked and not self._over:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from loop.digest import Seen
+
 
 class Place(NamedTuple):
     """Train steps completed, epochs completed, and train steps completed in the current epoch."""
@@ -19,6 +21,7 @@ class Position(tf.Module):
     The compiled loop counts `step` and `step_in_epoch` up itself, so they are right even where it fails.
 
     Attributes:
+        seen: A digest of what has been read in the current pass over the data, if somebody wants to know.
         torn: Whether an exception in the course of a run may have left the state half-updated. Not saved.
     """
 
@@ -29,6 +32,7 @@ class Position(tf.Module):
         self.step_in_epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="step_in_epoch")
         self.evaluation_due = tf.Variable(False, trainable=False, name="evaluation_due")
         self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
+        self.seen: Seen | None = None
         self.torn = False
 
     def place(self) -> Place:

@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from tensorflow.python.trackable.resource import CapturableResource  # the base class of lookup tables
 
-from loop.data import Data, Trackable
+from loop.data import Data
+from loop.differences import Differences, differences
 from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
+from loop.types import Trackable
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
@@ -38,6 +41,7 @@ class TrainingState:
         own: What the loop adds, by name.
         position: Where the run stands; None if there is no run, for scripts that only want weights.
         data: The train data; None if there is no run.
+        steps: What tells each step function from another one, by name.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
@@ -51,12 +55,13 @@ class TrainingState:
         *,
         position: Position | None = None,
         data: Data | None = None,
+        steps: Mapping[str, object] | None = None,
     ) -> None:
         for key in given:
             if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
                 raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
         self._given, self.position = dict(given), position or Position()
-        self._data, self._host = data, HostRandomness()
+        self._data, self._steps, self._host = data, dict(steps or {}), HostRandomness()
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
@@ -120,48 +125,45 @@ class TrainingState:
             "state": {key: type(value).__name__ for key, value in self._given.items()},
             "variables": variables,
             "data": self._data.describe() if self._data else {},
+            "steps": self._steps,
             "seed": {"tf.random.set_seed": global_seed()},
         }
 
-    def differences(self, saved: Mapping[str, Mapping[str, object]]) -> list[str]:
-        """Returns a line for each difference between a saved `describe` and the present one.
+    def differences(self, saved: Mapping[str, Mapping[str, object]]) -> Differences:
+        """Returns how a saved `describe` differs from the present one."""
+        return differences(saved, self.describe())
 
-        Hooks and evaluations may be added and taken away: one that is new begins, one that is gone is forgotten.
-        """
-        lines = []
-        for part, now in self.describe().items():
-            then = saved[part]
-            for key in sorted({*now, *then}):
-                missing, unexpected = key not in then, key not in now
-                if (missing or unexpected) and self._comes_or_goes(key, then if missing else now):
-                    continue
-                if missing:
-                    lines.append(f"{part}: {key} {now[key]} is missing in the checkpoint")
-                elif unexpected:
-                    lines.append(f"{part}: {key} {then[key]} is in the checkpoint only")
-                elif now[key] != then[key]:
-                    lines.append(f"{part}: {key} was {then[key]!r} in the checkpoint and is {now[key]!r} now")
-        return lines
-
-    @staticmethod
-    def _comes_or_goes(key: str, other: Mapping[str, object]) -> bool:
-        """Returns whether a variable belongs to a hook or an evaluation of which the other side has none at all."""
-        owner = "/".join(key.split("/")[:2])
-        return owner.startswith(("hooks/", "evaluations/")) and not any(path.startswith(f"{owner}/") for path in other)
+    def handles(self) -> set[int]:
+        """Returns the ids of the handles of all variables, tables and iterators that a checkpoint holds."""
+        found = {id(variable.handle) for variable in self.variables.values()}
+        view = tf.train.TrackableView(self.root)
+        for node in view.descendants():
+            if isinstance(node, CapturableResource):
+                found.add(id(node.resource_handle))
+            elif isinstance(node, tf.data.Iterator):
+                found.add(id(node._iterator_resource))
+        return found
 
     def late(self) -> list[str]:
         """Returns the paths of variables that were made after this state was gathered."""
         return [path for path in _walk(self.root) if path not in self.variables]
 
-    def restore(self, path: str, notes: Mapping[str, Mapping[str, int]]) -> None:
-        """Takes over a checkpoint of an equal state. Compare with `differences` before: this one assigns.
+    def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
+        """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.
+
+        Returns:
+            A line for everything in which the data are seen not to be what they were.
+        """
+        self.position.torn = True
+        return self._data.seek(Place(**notes["place"]), notes["data"]) if self._data else []
+
+    def restore(self, path: str) -> None:
+        """Takes over a checkpoint of an equal state. Compare with `differences`, and `seek`, before: this one assigns.
 
         Raises:
             ValueError: If TensorFlow cannot restore an iterator, because the pipeline has other stages.
         """
         self.position.torn = True
-        if self._data:
-            self._data.seek(Place(**notes["place"]), notes["data"])
         try:
             self.root.restore(path).expect_partial()
         except (tf.errors.OpError, ValueError, IndexError) as error:

@@ -6,7 +6,8 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
-from loop.data import Nest
+from loop.graph import fingerprint
+from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
 
@@ -38,7 +39,7 @@ class Step:
 
 
 class Trace:
-    """A step traced once by itself: what it is called with, what it returns, which variables it uses.
+    """A step traced once by itself: what it is called with, what it returns, what tells it from another.
 
     Tracing also builds what is built late: layers, optimizer slots. So the compiled loop is traced only once, and a
     checkpoint finds every variable in its place.
@@ -59,7 +60,7 @@ class Trace:
             _check_scalar(step, name, value)
         self.names: tuple[str, ...] = tuple(sorted(values))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
-        self.variables: tuple[tf.Variable, ...] = tuple(function.graph.variables)
+        self.fingerprint = fingerprint(function.graph, function.captured_inputs)
 
 
 def _metrics(owner: str, metrics: Mapping[str, keras.Metric] | None) -> dict[str, keras.Metric]:

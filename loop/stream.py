@@ -1,15 +1,20 @@
 """Batches from a `tf.data` pipeline."""
 
 import collections
+import functools
 import operator
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from loop.data import Nest, Trackable
+from loop.audit import Finding
+from loop.digest import Seen
+from loop.pipeline import INFINITE, REPLAY, described, findings, reshuffling
 from loop.position import Place
+from loop.replay import comes_again, read_again
+from loop.types import Nest, Trackable
 
-UNKNOWN, INFINITE = -2, -1  # tf.data.UNKNOWN_CARDINALITY, tf.data.INFINITE_CARDINALITY
+UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
 
 
 class StreamData(Trackable):
@@ -50,11 +55,6 @@ class StreamData(Trackable):
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         self._make = None if isinstance(dataset, tf.data.Dataset) else dataset
         first = self._make(0) if callable(self._make) else dataset
-        if callable(self._make) and isinstance(first, tf.data.Dataset) and _seeds(first) != _seeds(self._make(0)):
-            raise ValueError(
-                "StreamData received a function whose dataset has another order each time it is made, so no run could "
-                "resume exactly. Give each shuffle a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
-            )
         if not isinstance(first, tf.data.Dataset):
             source = "a function returning a " if callable(self._make) else "a "
             raise TypeError(
@@ -78,15 +78,9 @@ class StreamData(Trackable):
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self._passes = 0
-        self._shuffles = _reshuffling(self._dataset, once=self._endless) if self._make is None else 0
+        self._shuffles = reshuffling(self._dataset, once=self._endless) if self._make is None else 0
         self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
-        if self._shuffles > 1 and resume == "state":
-            raise ValueError(
-                "StreamData cannot restore a dataset that shuffles more than once in a pass, or repeats what it has "
-                "shuffled, so that later epochs keep their order. Give a function that makes the dataset of an epoch, "
-                "StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat, then shuffle, .repeat().shuffle(n), "
-                "with steps_per_epoch=...; or read everything again on resuming, StreamData(..., resume='replay')."
-            )
+        self.seen: Seen | None = Seen() if resume == "replay" else None
         self._begin: tf.Tensor | None = None  # the state of the latest pass at its beginning
         self._restored = False
 
@@ -99,9 +93,10 @@ class StreamData(Trackable):
             self.source = None
 
     def notes(self) -> dict[str, int]:
-        return {"passes": self._passes, "open": int(self.source is not None)}
+        digest = {"seen": int(self.seen.digest)} if self.seen and self._resume == "replay" else {}
+        return {"passes": self._passes, "open": int(self.source is not None), **digest}
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> None:
+    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         ended = notes["passes"] - notes["open"]
         self.source, self._begin = None, None
         if self._shuffles and self._resume == "replay":
@@ -112,6 +107,12 @@ class StreamData(Trackable):
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
         elif self._shuffles and self._resume == "state" and ended:
             self._begin = _state(iter(self._dataset))  # a place for what is to be restored
+        if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
+            return [
+                f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
+                "dataset reads has changed, or it draws random numbers that are not seeded by the epoch"
+            ]
+        return []
 
     def _repeat_passes(self, count: int) -> None:
         """Brings a dataset that shuffles to where it was after that many passes."""
@@ -133,7 +134,11 @@ class StreamData(Trackable):
             # An iterator that was restored near its end counts as two for the dataset: this sets the count right.
             iter(dataset)._restore_from_tensors({"_STATE": self._begin})
         self._restored = False
-        self.source = iter(dataset.skip(skip) if skip else dataset)
+        self.source = iter(dataset)
+        if self.seen and not (self._endless and self._passes):
+            self.seen.reset()
+        if self.seen and skip and not read_again(self.source, skip, self.seen):
+            raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
         if self._resume == "state" and (self._shuffles or not self._passes):
             begin = _state(
                 self.source
@@ -146,6 +151,42 @@ class StreamData(Trackable):
                 after = f" after {skip} skipped batches, where the run was" if skip else ""
                 raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
 
+    def findings(self, owner: str) -> list[Finding]:
+        first = self._make(0) if self._make else self._dataset
+        found = findings(first, owner, saved=self._resume == "state")
+        if self._make and described(first) != described(self._make(0)):
+            found.append(
+                Finding(
+                    f"{owner} come from a function that makes another dataset each time it is called",
+                    "",
+                    "Give each shuffle a seed that depends on the epoch alone: shuffle(1000, seed=epoch).",
+                )
+            )
+        if self._shuffles > 1 and self._resume == "state":
+            found.append(
+                Finding(
+                    f"{owner} shuffle more than once in a pass, or repeat what they have shuffled, so that later "
+                    "epochs would have another order",
+                    "",
+                    "Make the dataset of an epoch, StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat, "
+                    f"then shuffle, .repeat().shuffle(n), with steps_per_epoch=...; or {REPLAY}.",
+                )
+            )
+        if self._resume == "replay" and not found and not comes_again(first):
+            found.append(
+                Finding(
+                    f"{owner} yield something else when they are read a second time",
+                    "",
+                    "Let the generator begin anew at each call, and draw from a generator that it makes itself: "
+                    "numpy.random.default_rng(1). Or make the dataset of each epoch: StreamData(lambda epoch: ...).",
+                )
+            )
+        return found
+
+    @functools.cached_property
+    def _stages(self) -> list[str]:
+        return described(self._make(0) if self._make else self._dataset)
+
     def describe(self) -> dict[str, object]:
         return {
             "kind": "StreamData",
@@ -153,6 +194,7 @@ class StreamData(Trackable):
             "cardinality": self._cardinality,
             "steps_per_epoch": self._steps,
             "element_spec": str(self.element_spec),
+            "stages": self._stages,
         }
 
     def feed_spec(self) -> tuple[Nest, Nest]:
@@ -200,30 +242,6 @@ def _state(iterator: tf.data.Iterator) -> tf.Tensor:
     except tf.errors.OpError as error:
         raise ValueError(
             f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "
-            "Use StreamData(..., resume='replay') if the dataset yields the same again when it is read again, "
+            f"Use {REPLAY} if the dataset yields the same again when it is read again, "
             "random numbers that depend on the element alone (tf.random.stateless_uniform), or ArrayData."
         ) from error
-
-
-def _reshuffling(dataset: tf.data.Dataset, *, once: bool, repeated: bool = False) -> int:
-    """Counts the stages whose order depends on how often they were iterated, and one that is repeated twice.
-
-    If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
-    """
-    kind = type(dataset).__name__
-    repeated = repeated or kind in ("_RepeatDataset", "CacheDataset")  # a cache keeps the first order it was given
-    count = sum(_reshuffling(source, once=once, repeated=repeated) for source in dataset._inputs())
-    if kind == "_RandomDataset" and dataset._rerandomize_each_iteration:
-        count += 1 + repeated
-    if kind == "_ShuffleDataset" and dataset._reshuffle_each_iteration is not False:
-        single = once and any(source.cardinality() == INFINITE for source in dataset._inputs())
-        count += 0 if single else 1 + repeated
-    return count
-
-
-def _seeds(dataset: tf.data.Dataset) -> list[int]:
-    """Returns the seeds of the stages that shuffle."""
-    seeds = [seed for source in dataset._inputs() for seed in _seeds(source)]
-    if type(dataset).__name__ == "_ShuffleDataset":
-        seeds += [int(dataset._seed), int(dataset._seed2)]
-    return seeds

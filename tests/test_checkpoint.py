@@ -23,6 +23,7 @@ from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Mom
 
 NAN = float("nan")
 EVERY_2 = Every(steps=2)
+OTHER_STEP = "The run goes on with other numbers: the 'train' step has other constants now"
 
 
 def make_loop(
@@ -312,8 +313,9 @@ def test_an_exception_in_a_step_saves_nothing(whole: dict[int, dict[str, bytes]]
     with pytest.raises(tf.errors.InvalidArgumentError):
         make_loop(Checkpoint(tmp_path, EVERY_2), fail_at=5).run(steps=10)
     assert set(files(tmp_path)) == names(2, 4)
-    loop = make_loop(Checkpoint(tmp_path, EVERY_2))
-    loop.run(steps=6)
+    loop = make_loop(Checkpoint(tmp_path, EVERY_2, resume_changed="warn"))
+    with pytest.warns(UserWarning, match=OTHER_STEP):
+        loop.run(steps=6)
     assert bits(loop) == whole[6]
 
 
@@ -385,8 +387,11 @@ def test_damage_to_an_old_checkpoint_does_not_end_a_run_that_looks_for_the_best(
     losses = [3.0, 2.0, 4.0, 1.0, 5.0]
     assert best_of(losses[:3], tmp_path, mode="min") == names(1, 2, 3)
     truncate(tmp_path / "ckpt-2.json")
-    with pytest.warns(CorruptCheckpoint, match=r"ckpt-2.json: .*The one of step 3 is used instead"):
-        left = best_of(losses, tmp_path, mode="min", keep=2)
+    with (
+        pytest.warns(CorruptCheckpoint, match=r"ckpt-2.json: .*The one of step 3 is used instead"),
+        pytest.warns(UserWarning, match=OTHER_STEP),
+    ):
+        left = best_of(losses, tmp_path, mode="min", keep=2, resume_changed="warn")
     aside = {f"set-aside-1/{name}" for name in names(2) - {"checkpoint"}}
     assert left == names(4, 5) | aside
 

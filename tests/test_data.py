@@ -151,39 +151,6 @@ def test_an_error_in_the_step_leaves_the_counter_before_it() -> None:
     assert "after step 4" in " ".join(caught.value.__notes__)
 
 
-@pytest.mark.parametrize(
-    "dataset",
-    [
-        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).batch(2).shuffle(4, seed=2),
-        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).repeat(2).batch(2),
-        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).cache().batch(2),
-        lambda: tf.data.Dataset.zip(tf.data.Dataset.range(8).shuffle(8), tf.data.Dataset.range(8).shuffle(8)),
-    ],
-)
-def test_a_dataset_whose_later_epochs_could_not_be_restored_is_refused(dataset: Callable[[], tf.data.Dataset]) -> None:
-    with pytest.raises(ValueError, match=r"shuffles more than once.*StreamData\(lambda epoch.*resume='replay'"):
-        StreamData(dataset())
-    StreamData(dataset(), resume="replay")
-
-
-def test_a_function_of_the_epoch_without_seeds_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"another order each time it is made.*shuffle\(1000, seed=epoch\)"):
-        StreamData(lambda epoch: tf.data.Dataset.range(8).shuffle(8).batch(2))
-
-
-def test_a_dataset_that_shuffles_what_is_endless_or_always_alike_is_taken() -> None:
-    slices = tf.data.Dataset.range(8)
-    StreamData(slices.repeat().shuffle(8, seed=1).batch(2), steps_per_epoch=4)
-    StreamData(slices.shuffle(8, seed=1, reshuffle_each_iteration=False).batch(2).shuffle(4, seed=2))
-
-
-def test_a_dataset_that_cannot_be_saved_is_refused_when_the_first_epoch_begins() -> None:
-    dataset = tf.data.Dataset.range(4).map(lambda x: tf.cast(x, tf.float32) + tf.random.uniform([]))
-    loop = Loop(lambda batch: {"x": batch}, dataset, state={})
-    with pytest.raises(ValueError, match=r"cannot be saved.*RandomUniform is stateful.*resume='replay'"):
-        loop.run(epochs=1)
-
-
 @pytest.mark.parametrize("used", range(8))
 def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None:
     def stream() -> StreamData:

@@ -49,23 +49,11 @@ def test_a_step_must_be_a_function_and_metrics_must_be_metrics() -> None:
         Step(lambda batch: {"x": batch}, metrics={"accuracy": "accuracy"})
 
 
-def test_a_variable_that_no_checkpoint_would_hold_is_refused_before_the_first_step() -> None:
-    kept, lost = tf.Variable(1.0, name="kept"), tf.Variable([1.0, 2.0], name="lost")
-
-    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"x": kept.assign_add(lost[0])}
-
-    loop = Loop(step, tf.data.Dataset.range(3), state={"kept": kept})
-    with pytest.raises(ValueError, match=r"1 variable.*\n  lost:0  shape \(2,\), float32\nAdd what they belong to"):
-        loop.run(epochs=1)
-    assert float(kept) == 1.0
-
-
 def test_an_optimizer_that_was_forgotten_is_refused() -> None:
     network = model()
     train_step, _ = supervised(network, keras.optimizers.SGD(momentum=0.9), keras.losses.MeanSquaredError())
     data = ArrayData((arrays()[0], np.zeros([50, 3])), batch_size=8)
-    with pytest.raises(ValueError, match=r"(?s)dense_kernel_momentum.*state="):
+    with pytest.raises(ValueError, match=r"(?s)changes what no.*dense_kernel_momentum.*state="):
         Loop(train_step, data, state={"model": network}).run(epochs=1)
 
 

@@ -341,4 +341,5 @@ def main(directory: Path, kind: str) -> None:
 
 
 if __name__ == "__main__":
+    tf.config.experimental.enable_op_determinism()  # as the other lives have it
     main(Path(sys.argv[1]), sys.argv[2])

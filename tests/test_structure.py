@@ -103,6 +103,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Evaluation",
         "Event",
         "Every",
+        "Finding",
         "Halt",
         "Hook",
         "HookRegistry",
@@ -113,6 +114,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "StreamData",
         "TrainingState",
         "Trigger",
+        "digest",
         "supervised",
     ]
     assert hooks.__all__ == [

@@ -1,0 +1,48 @@
+"""What a run depends on besides its own program: versions, threads, processors."""
+
+import functools
+import os
+import platform
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled  # there is no public way to ask
+
+BUILDERS = ("tensorflow", "keras")  # another version of these may build other operations for the same program
+
+
+def environment() -> dict[str, object]:
+    """Returns what may change the bits of a run, in JSON values."""
+    threading = tf.config.threading
+    cores = len(os.sched_getaffinity(0))  # as many threads as these, if nobody asks for others
+    devices = [device.device_type for device in tf.config.list_logical_devices()]
+    return {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "intra_op_threads": threading.get_intra_op_parallelism_threads() or cores,
+        "inter_op_threads": threading.get_inter_op_parallelism_threads() or cores,
+        "op_determinism": int(is_op_determinism_enabled()),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+        "devices": ", ".join(f"{devices.count(kind)} {kind}" for kind in sorted({*devices})),
+        "processor": _processor(),
+    }
+
+
+def changes(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Returns a line for each thing that is not what it was."""
+    return [f"{key} was {then[key]} and is {now[key]}" for key in now if key in then and then[key] != now[key]]
+
+
+@functools.cache
+def _processor() -> str:
+    """Returns the model of the processor, on which it depends which instructions the libraries choose."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        models = []
+    return models[0] if models else platform.machine()

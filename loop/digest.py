@@ -1,0 +1,72 @@
+"""Short values that tell whether two tensors, or two passes over the data, are the same bit for bit."""
+
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from loop.types import Nest
+
+SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at, evenly spaced: more would cost training time
+FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # of a congruential generator (Knuth, MMIX)
+
+
+def digest(value: tf.Tensor) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of a tensor: its dtype, shape and bits."""
+    array = np.asarray(value.numpy())
+    found = hashlib.sha256(f"{value.dtype.name} {value.shape}".encode())
+    if array.dtype.kind in "OSU":
+        for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:
+            found.update(len(text).to_bytes(8) + text)
+    else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()[:16]
+
+
+class Seen(tf.Module):
+    """A digest of all batches that were seen in a pass over the data, in their order.
+
+    Attributes:
+        digest: int64 `[]`; 0 before the first batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="seen")
+        self.digest = tf.Variable(0, dtype=tf.int64, trainable=False, name="digest")
+
+    def reset(self) -> None:
+        """Begins a new pass."""
+        self.digest.assign(0)
+
+    def update(self, batch: Nest) -> None:
+        """Takes in one more batch, in a function that is traced or at once."""
+        value = self.digest.read_value()
+        for tensor in tf.nest.flatten(batch, expand_composites=True):
+            value = value * FACTOR + sampled(tensor)
+        self.digest.assign(value * FACTOR + 1)
+
+
+def sampled(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns an int64 `[]` that is another one for most other tensors: a weighted sum modulo 2**64 of `SAMPLE` of it.
+
+    It costs the same for any size, and can be traced.
+    """
+    if tensor.dtype in (tf.variant, tf.resource):
+        return tf.constant(0, tf.int64)  # a dataset, of which nobody knows the elements
+    flat = tf.reshape(tensor, [-1])
+    part = _integers(flat[:: 1 + tf.size(flat) // SAMPLE])
+    return _weighted(tf.reshape(part, [-1])) + _weighted(tf.shape(tensor, tf.int64)) * FACTOR
+
+
+def _weighted(numbers: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum((numbers + 1) * (tf.range(1, tf.size(numbers, tf.int64) + 1) * STRIDE))
+
+
+def _integers(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the bits of numbers, or a hash of texts, as int64."""
+    if tensor.dtype == tf.string:
+        return tf.strings.to_hash_bucket_fast(tensor, 2**62)
+    if (tensor.dtype.is_integer and not tensor.dtype.is_quantized) or tensor.dtype.is_bool:
+        return tf.cast(tensor, tf.int64)
+    same_size = {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(tensor.dtype.size, tf.int64)
+    return tf.cast(tf.bitcast(tensor, same_size), tf.int64)
