@@ -6,6 +6,17 @@ from hooks.checkpoint_restore import restore
 from hooks.early_stopping import EarlyStopping
 from hooks.preemption import Preemption
 from hooks.progress import Progress
+from hooks.prove import Proof, prove
 from hooks.tensorboard import TensorBoard
 
-__all__ = ["Checkpoint", "CorruptCheckpoint", "EarlyStopping", "Preemption", "Progress", "TensorBoard", "restore"]
+__all__ = [
+    "Checkpoint",
+    "CorruptCheckpoint",
+    "EarlyStopping",
+    "Preemption",
+    "Progress",
+    "Proof",
+    "TensorBoard",
+    "prove",
+    "restore",
+]

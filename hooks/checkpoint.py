@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from hooks.checkpoint_environment import environment
-from hooks.checkpoint_files import absolute
 from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint_restore import go_on, open_files, resume
 from hooks.checkpoint_retention import Retention
 from hooks.checkpoint_saver import Saver
 from hooks.checkpoint_store import Store
 from hooks.monitor import Monitor
+from hooks.places import place
 from loop import NEVER, Every, Hook, Loop, Moment, Trigger
 
 log = logging.getLogger("exactloop")
@@ -95,12 +95,17 @@ class Checkpoint(Hook):
                 f"Checkpoint(keep_every=...) needs a trigger, as in Every(steps=5000). Received: {keep_every!r}."
             )
         self.every = every
-        self._directory, self._resume, self._changed = absolute(directory), resume, resume_changed
+        self._directory, self._resume, self._changed = place(directory), resume, resume_changed
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = False
         self._value: float | None = None
+
+    @property
+    def directory(self) -> str:
+        """Where checkpoints go: an absolute path, or an address."""
+        return self._directory
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state

@@ -1,8 +1,6 @@
 """What a checkpoint asks of the place where its files are."""
 
 import contextlib
-import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -95,22 +93,3 @@ def compare(path: str, measured: Measure, size: int, sha256: Callable[[], str]) 
         raise CorruptCheckpoint(path, f"has {size} bytes instead of {measured[0]}")
     if sha256() != measured[1]:
         raise CorruptCheckpoint(path, "its SHA-256 is not the one in the manifest")
-
-
-def absolute(directory: str | os.PathLike[str]) -> str:
-    """Returns what a directory is called, whatever becomes of the working directory; an address as it is.
-
-    Raises:
-        ValueError: If it was an address, and then a `Path`.
-    """
-    path = os.fsdecode(directory)
-    if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):
-        raise ValueError(
-            f"An address has to be a str: a pathlib.Path loses one of its slashes. Received: {directory!r}."
-        )
-    return path if is_remote(path) else os.path.abspath(path)
-
-
-def is_remote(directory: str) -> bool:
-    """Returns whether this is an address such as `gs://...`, for `tf.io.gfile`."""
-    return "://" in directory

@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_environment import BUILDERS, changes, environment
-from hooks.checkpoint_files import Files, absolute, is_remote
+from hooks.checkpoint_files import Files
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
 from hooks.checkpoint_retention import ranked
 from hooks.checkpoint_store import Pin, Store, order
+from hooks.places import is_remote, place
 from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
@@ -29,7 +30,7 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
     """Opens a directory of checkpoints.
 
     Args:
-        directory: A path, or an address such as `gs://...`.
+        directory: A path, or an address such as `gs://...`; not one that `place` has yet to put elsewhere.
         make: Whether to make it if it is missing.
 
     Raises:
@@ -37,8 +38,8 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
         NotADirectoryError: If it is a file, or below one.
         PermissionError: If it cannot be made.
     """
-    path = absolute(directory)
-    return RemoteFiles(path, make=make) if is_remote(path) else LocalFiles(path, make=make)
+    path = os.fsdecode(directory)
+    return RemoteFiles(path, make=make) if is_remote(path) else LocalFiles(os.path.abspath(path), make=make)
 
 
 def resume(
@@ -129,7 +130,7 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
     if not state:
         raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
     own = TrainingState(state)
-    with contextlib.closing(open_files(directory, make=False)) as files:
+    with contextlib.closing(open_files(place(directory), make=False)) as files:
         store = Store(files)
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:

@@ -1,12 +1,19 @@
-"""The command `exactloop`: looks at checkpoints.
+"""The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.
 
     exactloop ls DIRECTORY              steps, epochs, ages, sizes, metrics, and whether the files have their sizes
     exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed
     exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
     exactloop show CHECKPOINT           the manifest
+    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
+                                        kills the script N times and compares; exit status 1 if anything differs
 
 A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON. Exit status 2:
 what was asked for cannot be done.
+
+A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
+batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
+temporary directory meanwhile; what the script itself writes does not. --at 3,20 kills after these steps as well;
+--same-machine-twice kills nothing and runs twice: does the script do the same each time at all?
 """
 
 import dataclasses
@@ -23,9 +30,13 @@ from absl import app, flags
 
 from hooks.checkpoint_manifest import content
 from hooks.checkpoint_report import Entry, differences, entries, pinned
+from hooks.prove import prove_script
 
 NUMBERS = ("step", "epoch", "bytes", "count", "largest")
 JSON = flags.DEFINE_bool("json", False, "Print JSON, for machines.")
+KILLS = flags.DEFINE_integer("kills", 5, "How many times to kill the script that is proved.", lower_bound=1)
+AT = flags.DEFINE_list("at", [], "Steps after which to kill it as well.")
+TWICE = flags.DEFINE_bool("same-machine-twice", False, "Kill nothing, but run the script twice and compare.")
 
 
 def ls(directory: str) -> int:
@@ -55,6 +66,18 @@ def show(path: str) -> int:
     else:
         rich.console.Console().print_json(json.dumps(said))
     return 0
+
+
+def prove(script: str, *arguments: str) -> int:
+    """Proves that a script can be killed and started again."""
+    wrong = [step for step in AT.value if not step.isdecimal()]
+    if wrong:
+        raise ValueError(f"--at needs steps, as in --at 3,20. Received: {','.join(AT.value)}.")
+    say = (lambda line: None) if JSON.value else (lambda line: print(line, flush=True))
+    at = [int(step) for step in AT.value]
+    proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, say=say)
+    print(json.dumps(dataclasses.asdict(proof)) if JSON.value else proof)
+    return int(not proof.exact)
 
 
 def _list(found: Sequence[Entry], whole: str) -> int:
@@ -107,11 +130,12 @@ def _span(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s"
 
 
-COMMANDS: dict[str, tuple[Callable[..., int], int]] = {
-    "ls": (ls, 1),
-    "verify": (verify, 1),
-    "diff": (diff, 2),
-    "show": (show, 1),
+COMMANDS: dict[str, tuple[Callable[..., int], range]] = {  # with how many arguments they take
+    "ls": (ls, range(1, 2)),
+    "verify": (verify, range(1, 2)),
+    "diff": (diff, range(2, 3)),
+    "show": (show, range(1, 2)),
+    "prove": (prove, range(1, sys.maxsize)),
 }
 
 
@@ -125,13 +149,13 @@ def main(arguments: Sequence[str]) -> int:
         The exit status.
     """
     command, *given = arguments[1:] or [""]
-    run, count = COMMANDS.get(command, (None, 0))
-    if run is None or len(given) != count:
+    run, counts = COMMANDS.get(command, (None, range(0)))
+    if run is None or len(given) not in counts:
         print(__doc__, file=sys.stderr)
         return 2
     try:
         return run(*given)
-    except (OSError, ValueError, UserWarning) as error:
+    except (OSError, RuntimeError, ValueError, UserWarning) as error:
         print(f"exactloop {command}: {error}", file=sys.stderr)
         return 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from hooks.places import is_remote, place
 from loop import Every, Hook, Loop, Moment, Trigger
 
 
@@ -30,7 +31,9 @@ class TensorBoard(Hook):
     ) -> None:
         super().__init__(name=name)
         self.every = every
-        self._directory = Path(os.path.abspath(directory))
+        if is_remote(where := place(directory)):
+            raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
+        self._directory = Path(where)
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         if "train" in loop.evaluation_names:

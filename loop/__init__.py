@@ -1,6 +1,6 @@
 """A compiled GradientTape training loop with lifecycle events and exact resume."""
 
-from loop.audit import Finding
+from loop.audit import Finding, InexactRun
 from loop.data import ArrayData
 from loop.digest import digest
 from loop.evaluation import Evaluation
@@ -24,6 +24,7 @@ __all__ = [
     "Halt",
     "Hook",
     "HookRegistry",
+    "InexactRun",
     "Loop",
     "Moment",
     "RunResult",

@@ -117,12 +117,24 @@ class Constants:
         return [int(value) for value in self._read()] if self._names else []
 
 
-def report(findings: Sequence[Finding], *, exact: bool) -> None:
-    """Raises `ValueError` with all findings, or logs them if the run need not be exact."""
-    if findings and exact:
-        raise ValueError(
+class InexactRun(ValueError):
+    """A run was refused because it could not be resumed exactly.
+
+    Attributes:
+        findings: All reasons.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(
             f"If this run were interrupted, it could not go on exactly as if it had not been:\n{listed(findings)}\n"
             "With Loop(..., exact=False) it runs nevertheless."
         )
+        self.findings = tuple(findings)
+
+
+def report(findings: Sequence[Finding], *, exact: bool) -> None:
+    """Raises `InexactRun` if there are findings, or logs them if the run need not be exact."""
+    if findings and exact:
+        raise InexactRun(findings)
     if findings:
         log.warning("This run could not be resumed exactly:\n%s", listed(findings))

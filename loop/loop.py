@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from loop.chunk import LONGEST
 from loop.clock import Clock
 from loop.compiled import Compiled
 from loop.data import ArrayData, Data
+from loop.digest import Seen
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
@@ -31,6 +32,11 @@ Function = TypeVar("Function", bound=Callable[..., object])
 class Loop:
     """A training loop that runs as one compiled function from one wanted step to the next.
 
+    Attributes:
+        hooks: The hooks; more may be added.
+        state: Everything that a resumed run needs; from `SETUP` on.
+        witnesses: Functions that are called with each new loop, for tools that watch all loops of a process.
+
     Args:
         train_step: A `Step`, or a function from a batch to `{name: scalar}`.
         data: `ArrayData`, `StreamData` or a batched `tf.data.Dataset`.
@@ -46,6 +52,8 @@ class Loop:
     Raises:
         TypeError, ValueError: If an argument cannot be used; the message says what would do.
     """
+
+    witnesses: ClassVar[list[Callable[["Loop"], None]]] = []
 
     def __init__(
         self,
@@ -92,6 +100,8 @@ class Loop:
         self._reason: str | None = None
         self._at_once = False
         self._round: dict[str, float] = {}
+        for witness in self.witnesses:
+            witness(self)
 
     @property
     def step(self) -> int:
@@ -162,13 +172,21 @@ class Loop:
             self._build()
         return self._built.audit(self.state)[0]
 
+    def digest_batches(self) -> None:
+        """Makes a digest of the batches of the current pass a part of the state, `position/seen/digest`.
+
+        For tools that compare runs; to be called before the loop is first run or audited.
+        """
+        self._data.seen = self._data.seen or Seen()
+
     def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
         """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
 
         The totals count from the very first start, so a script that is finished and started again does nothing.
 
         Raises:
-            ValueError: If neither is given or one is not positive; with `exact`, if `audit` finds anything.
+            ValueError: If neither is given or one is not positive.
+            InexactRun: With `exact`, if `audit` finds anything.
             RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state.
         """
         with self._started(epochs, steps):

@@ -120,9 +120,9 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
     [
         (["ls", "nowhere"], "exactloop ls: [Errno 2] No such file or directory"),
         (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, "),
-        (["diff", "saved"], "The command `exactloop`: looks at checkpoints."),
-        (["list", "saved"], "The command `exactloop`: looks at checkpoints."),
-        ([], "The command `exactloop`: looks at checkpoints."),
+        (["diff", "saved"], "The command `exactloop`: looks at checkpoints, and"),
+        (["list", "saved"], "The command `exactloop`: looks at checkpoints, and"),
+        ([], "The command `exactloop`: looks at checkpoints, and"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said(

@@ -1,0 +1,30 @@
+"""Where the directories of hooks are."""
+
+import os
+import re
+
+BELOW = "EXACTLOOP_BELOW"  # the variable of the environment that puts everything below one directory
+
+
+def place(directory: str | os.PathLike[str]) -> str:
+    """Returns what a directory is called, whatever becomes of the working directory; an address as it is.
+
+    While a script is proved, with the variable `BELOW` in its environment, it is a directory below that one instead, so
+    that a proof leaves alone what the script made before.
+
+    Raises:
+        ValueError: If it was an address, and then a `Path`.
+    """
+    path = os.fsdecode(directory)
+    if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):
+        raise ValueError(
+            f"An address has to be a str: a pathlib.Path loses one of its slashes. Received: {directory!r}."
+        )
+    where = path if is_remote(path) else os.path.abspath(path)
+    below = os.environ.get(BELOW)
+    return where if below is None else os.path.join(below, where.replace("://", "/").lstrip("/"))
+
+
+def is_remote(directory: str) -> bool:
+    """Returns whether this is an address such as `gs://...`, for `tf.io.gfile`."""
+    return "://" in directory
