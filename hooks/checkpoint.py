@@ -107,6 +107,10 @@ class Checkpoint(Hook):
         """Where checkpoints go: an absolute path, or an address."""
         return self._directory
 
+    def wait(self) -> None:
+        """Waits until what is being saved is complete. Raises `OSError` or `FloatingPointError` if it cannot be."""
+        self._saver.wait()
+
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
         self._due, self._value = False, None  # also where an exception cut a round short

@@ -16,6 +16,10 @@ from hooks.prove_record import Difference, Record, Reference
 from hooks.prove_suspects import suspects
 from loop import Loop
 
+NOTHING_SAVED = (
+    "nothing was proved: no life was killed after its first checkpoint, so each began from nothing. Save more often, "
+    "Checkpoint(directory, Every(steps=...)), or kill later, with at=[...] or --at."
+)
 TRIES = 5  # how often a kill inside a save is tried, if saves are faster than the kill
 SEEDS = (
     "Is keras.utils.set_random_seed(1) called before anything is built? Are data, and their order, the same each time?"
@@ -130,13 +134,15 @@ def _proof(
     say(f"  {steps} steps, {len(whole.record.of('epoch_end'))} epochs.")
     checkpoints = _checkpoints(whole.record, root / "uninterrupted")
     runs: list[tuple[str, list[Death]]] = [("again", [])] if twice else _runs(whole.record, kills, at)
-    happened = list[str]()
+    happened, begun = list[str](), set[int]()
     for name, deaths in runs:
         say("Running once more." if twice else "Running again, to be killed.")
-        found = _compared(program, Reference(whole.record), name, deaths, checkpoints, happened, say)
+        found = _compared(program, Reference(whole.record), name, deaths, checkpoints, happened, begun, say)
         if found is not None:
             told = found if isinstance(found, str) else f"{found}\n{_cause(found, whole.record, happened, command[0])}"
             return _ended(root, Proof(False, tuple(happened), steps, told))
+    if not twice and begun == {0}:
+        return _ended(root, Proof(False, tuple(happened), steps, NOTHING_SAVED))
     return _ended(root, Proof(True, tuple(happened), steps))
 
 
@@ -155,6 +161,7 @@ def _compared(
     deaths: list[Death],
     checkpoints: Sequence[str],
     happened: list[str],
+    begun: set[int],
     say: Callable[[str], None],
 ) -> Difference | str | None:
     """Runs again, one life after the other, all but the last of which are killed. Returns what differed first."""
@@ -162,6 +169,7 @@ def _compared(
     while True:
         death = deaths.pop(0) if deaths else None
         life = program.live(name, death, checkpoints)
+        begun |= {line["step"] for line in life.record.of("begin")}
         if death is not None and life.killed:
             happened.append(described(death, life))
             say(f"  killed {happened[-1]}.")

@@ -30,8 +30,9 @@ class Death:
     """Where a life is to end by SIGKILL.
 
     Attributes:
-        event: The name of the event at which it dies, when all other hooks are done with it; or "evaluation", to die in
-            the middle of one; or "save", for which somebody outside waits.
+        event: The name of the event at which it dies, when all other hooks are done with it, and, but for "settled",
+            what they were saving is saved; or "evaluation", to die in the middle of one; or "save", for which somebody
+            outside waits.
         loop: Of which loop of the program: 0 is the first that is made.
         step: At which step.
         seconds: For "evaluation": how long after its beginning.
@@ -87,7 +88,8 @@ class Witness(Hook):
         self._paths = [path for path in variables if path != "clock/seconds"]
         size = sum(variable.dtype.size * (variable.shape.num_elements() or 0) for variable in variables.values())
         self._stride = 1 + size // HASHED
-        directories = [hook.directory for hook in self._loop.hooks if isinstance(hook, Checkpoint)]
+        self._checkpoints = [hook for hook in self._loop.hooks if isinstance(hook, Checkpoint)]
+        directories = [hook.directory for hook in self._checkpoints]
         findings = [dataclasses.asdict(finding) for finding in self._loop.audit()]
         self._write("begin", moment, variables=self._paths, directories=directories, findings=findings)
 
@@ -128,6 +130,9 @@ class Witness(Hook):
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._is_here(event, moment):
+            if event in ("step_end", "epoch_end"):  # else few lives would get further than the one before
+                for hook in self._checkpoints:
+                    hook.wait()
             _die()
 
     def _is_here(self, event: str, moment: Moment) -> bool:

@@ -28,7 +28,7 @@ def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random) -> l
     inside = [line for line in steps if line["step_in_epoch"] > 0] or steps
     ends = {(line["loop"], line["step"]) for line in whole.of("epoch_end")}
     middle = [line for line in inside if (line["loop"], line["step"]) not in ends] or steps
-    found = [_at("step_end", draw.choice(middle))]
+    found = [_at("step_end", draw.choice(middle[len(middle) // 2 :]))]  # of the second half: something is saved by then
     if epochs := whole.of("epoch_end"):
         found.append(_at("epoch_end", draw.choice(epochs)))
     found.append(_at("save", draw.choice(steps[: -(-len(steps) // 2)])))  # of the first saves after that, one is hit
