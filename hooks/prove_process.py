@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,29 +41,33 @@ class Life(NamedTuple):
 class Program:
     """What is started again and again.
 
+    Attributes:
+        path: The file.
+
     Args:
         command: A file of Python, and its arguments.
-        root: Where to write down what happens.
         function: The name of the function in that file that makes the loop; empty if it is a script.
         totals: For the loop's `run`.
     """
 
-    def __init__(self, command: Sequence[str], root: Path, function: str, totals: dict[str, int]) -> None:
-        self._command, self._root, self._function, self._totals = list(command), root, function, totals
+    def __init__(self, command: Sequence[str], function: str = "", totals: Mapping[str, int] | None = None) -> None:
+        self.path = command[0]
+        self._command, self._function, self._totals = list(command), function, dict(totals or {})
         self._count = 0
 
-    def live(self, where: str, death: Death | None = None, checkpoints: Sequence[str] = ()) -> Life:
+    def live(self, root: Path, where: str, death: Death | None = None, checkpoints: Sequence[str] = ()) -> Life:
         """Lives once.
 
         Args:
+            root: Where to write down what happens.
             where: The name of the run, to which this is the first or the next life.
             death: Where to die.
             checkpoints: The directories in which it saves, relative to that of the run.
         """
         self._count += 1
-        record, output = (self._root / f"{self._count}-{where}.{ending}" for ending in ("jsonl", "txt"))
+        record, output = (root / f"{self._count}-{where}.{ending}" for ending in ("jsonl", "txt"))
         record.touch()
-        orders, below = Orders(str(record), death, self._function, self._totals), self._root / where
+        orders, below = Orders(str(record), death, self._function, self._totals), root / where
         environment = os.environ | {VARIABLE: orders.encode(), BELOW: str(below)}
         directories = [below / name for name in checkpoints]
         with output.open("w") as file:
