@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator
 
 import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from loop.audit import Finding
 from loop.digest import digest
@@ -11,6 +13,12 @@ from loop.graph import changes, fingerprint, is_callback, is_random, line, opera
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 REPLAY = "StreamData(..., resume='replay')"
+SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
+# Stages that begin to read an input late, or are done with it early: then its iterator, and how often it was read, is
+# not saved.
+LATE = ("Repeat", "Cache", "Concatenate", "DirectedInterleave")
+GRAPH_LIMIT = 2**28  # bytes of tensors that are copied to look into a dataset
+ONCE_IN_FUNCTIONS = {"DummySeedGenerator": "shuffle", "DummyMemoryCache": "cache"}
 # Attributes of datasets that do not change what they yield.
 ASIDE = (
     "_name",
@@ -43,8 +51,39 @@ def described(dataset: tf.data.Dataset) -> list[str]:
 
 
 def has_callbacks(dataset: tf.data.Dataset) -> bool:
-    """Returns whether elements come out of Python."""
-    return any(is_callback(op) or op.type == "GeneratorDataset" for op in operations_of(dataset))
+    """Returns whether elements come out of Python, declared to be without state or not."""
+    kinds = ("GeneratorDataset", "PyFuncStateless")
+    return any(is_callback(op) or op.type in kinds for op in operations_of(dataset))
+
+
+def graph_of(dataset: tf.data.Dataset | tf.Tensor) -> GraphDef:
+    """Returns a dataset as TensorFlow has it, with those that its functions use; empty if it is large, or has no such.
+
+    Args:
+        dataset: A dataset, or the variant of one.
+    """
+    if isinstance(dataset, tf.data.Dataset):
+        tensors = [tensor for stage in stages(dataset) for tensor in vars(stage).get("_tensors", ())]
+        known = [tensor for tensor in tensors if isinstance(tensor, tf.Tensor) and tensor.dtype != tf.variant]
+        if sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in known) > GRAPH_LIMIT:
+            return GraphDef()
+        dataset = dataset._variant_tensor
+    try:
+        graph = tf.raw_ops.DatasetToGraphV2(
+            input_dataset=dataset,
+            external_state_policy=1,
+            strip_device_assignment=True,  # 1: whatever it holds
+        )
+    except tf.errors.OpError:
+        return GraphDef()
+    return GraphDef.FromString(graph.numpy())
+
+
+def nodes_of(graph: GraphDef) -> Iterator[NodeDef]:
+    """Yields the operations of a graph and of its functions."""
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
 
 
 def reshuffling(dataset: tf.data.Dataset, *, once: bool, repeated: bool = False) -> int:
@@ -53,9 +92,9 @@ def reshuffling(dataset: tf.data.Dataset, *, once: bool, repeated: bool = False)
     If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
     """
     kind = _kind(dataset)
-    repeated = repeated or kind in ("Repeat", "Cache")  # a cache keeps the first order it was given
+    repeated = repeated or kind in LATE  # a cache keeps the first order it was given
     count = sum(reshuffling(source, once=once, repeated=repeated) for source in dataset._inputs())
-    if kind == "Random" and dataset._rerandomize_each_iteration:
+    if kind == "Random" and dataset._rerandomize:
         count += 1 + repeated
     if kind == "Shuffle" and dataset._reshuffle_each_iteration is not False:
         single = once and any(source.cardinality() == INFINITE for source in dataset._inputs())
@@ -71,10 +110,20 @@ def findings(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Findi
         owner: What to call it.
         saved: Whether its iterator is saved, or else the pass read again.
     """
-    found = []
-    if dataset.options().deterministic is False or any(_in_any_order(stage) for stage in stages(dataset)):
-        found.append(Finding(f"{owner} yield their elements in any order (deterministic=False)", "", "Leave that out."))
     ops = list(operations_of(dataset))
+    outside = [node for captured in _captured(dataset) for node in nodes_of(graph_of(captured))]
+    found = [finding for stage in stages(dataset) for finding in _in_stage(stage, owner, saved=saved)]
+    loose = any(_in_any_order(stage) for stage in stages(dataset)) or any(map(_is_loose, outside))
+    if loose or dataset.options().deterministic is False:
+        found.append(Finding(f"{owner} yield their elements in any order (deterministic=False)", "", "Leave that out."))
+    if any(node.op.startswith(SHUFFLES) for node in outside):
+        found.append(
+            Finding(
+                f"{owner} use, in a function, a dataset from outside of it that shuffles, or draws",
+                "",
+                f"Shuffle within the function, and use {REPLAY}.",
+            )
+        )
     if any(_unseeded(stage) for stage in stages(dataset)) or any(map(_unseeded_inside, ops)):
         found.append(
             Finding(
@@ -88,6 +137,9 @@ def findings(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Findi
             instead = "Use random numbers that depend on the element: tf.random.stateless_uniform(shape, seed=[1, i])"
             what = f"{owner} draw from a stream that cannot be saved: {op.type}"
             found.append(Finding(what, line(op), f"{instead}, with .enumerate()."))
+        elif saved and op.type in ONCE_IN_FUNCTIONS:
+            what = f"{owner} {ONCE_IN_FUNCTIONS[op.type]} within a function, which cannot be saved: {op.type}"
+            found.append(Finding(what, line(op), f"Do it outside of the function, or use {REPLAY}."))
         elif saved and (is_callback(op) or op.type == "GeneratorDataset"):
             what = f"{owner} call Python, whose place cannot be saved: {op.type}"
             instead = f"Use {REPLAY}, which reads the epoch again on resuming; or ArrayData, or TensorFlow operations."
@@ -99,11 +151,12 @@ def findings(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Findi
                 found += [
                     Finding(
                         f"{owner} use a variable, table, generator or iterator, at a time that depends on how far they "
-                        f"read ahead: {risky[0].type}",
-                        line(risky[0]),
+                        f"read ahead: {op.type}",
+                        line(op),
                         "Use it in the step, or make the dataset of each epoch: StreamData(lambda epoch: ...).",
                     )
-                ] * bool(risky)
+                    for op in risky[:1]
+                ]
     return found
 
 
@@ -127,10 +180,51 @@ def _hash(stage: tf.data.Dataset) -> str:
     return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
 
 
+def _captured(dataset: tf.data.Dataset) -> Iterator[tf.Tensor]:
+    """Yields the datasets that the functions of all stages have from outside."""
+    for stage in stages(dataset):
+        for function in stage._functions():
+            yield from (tensor for tensor in function.function.captured_inputs if tensor.dtype == tf.variant)
+
+
+def _in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+    """Returns what one stage leaves behind, or does not save."""
+    kind, found = _kind(stage), []
+    if kind == "Cache" and (file := stage._filename.numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
+        found.append(
+            Finding(
+                f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
+                "",
+                "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load().",
+            )
+        )
+    if kind == "Snapshot":
+        what = f"{owner} write a snapshot, which a killed run leaves half written"
+        found.append(Finding(what, "", "Write it before, with save(), and load() it."))
+    if saved and kind == "DirectedInterleave" and not stage._stop_on_empty_dataset:
+        selector, *sources = (source.cardinality() for source in stage._inputs())
+        if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
+            found.append(
+                Finding(
+                    f"{owner} sample from datasets until all are over; restored near the end, they never would be",
+                    "",
+                    f"Give them stop_on_empty_dataset=True, or repeat() each and take(n) of all; or use {REPLAY}.",
+                )
+            )
+    return found
+
+
 def _in_any_order(stage: tf.data.Dataset) -> bool:
-    own = vars(stage).get("_deterministic")
+    if vars(stage).get("_deterministic") == "false":
+        return True
+    if _kind(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
+        return any(map(_is_loose, graph_of(stage).node))
     ops = [op for function in stage._functions() for op in operations(function.function.graph)]
-    return own == "false" or any(op.node_def.attr["deterministic"].s == b"false" for op in ops)
+    return any(_is_loose(op.node_def) for op in ops)
+
+
+def _is_loose(node: NodeDef) -> bool:
+    return node.attr["deterministic"].s == b"false"
 
 
 def _unseeded(stage: tf.data.Dataset) -> bool:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 
 from loop.digest import Seen
-from loop.pipeline import has_callbacks, reshuffling
+from loop.pipeline import graph_of, nodes_of, reshuffling
 from loop.randomness import HostRandomness
+from loop.types import Nest
 
 TRIED = 8  # elements that are read twice to see whether they come again
 
@@ -31,18 +34,37 @@ def comes_again(dataset: tf.data.Dataset) -> bool:
     host = HostRandomness()
     before = host.serialize()  # a generator may draw from the process's own streams
     try:
-        return all(_beginning(part) == _beginning(part) for part in _still(dataset) if has_callbacks(part))
+        return all(_beginning(part) == _beginning(part) for part in _still(dataset))
     finally:
         host.deserialize(before)
 
 
 def _still(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
-    """Yields what a dataset is made of, as far up as nothing is shuffled anew in each pass."""
+    """Yields a dataset without what shuffles in it; else what it is made of, as far up as nothing is shuffled anew.
+
+    So that nothing is iterated here whose order depends on how often it was.
+    """
     if not reshuffling(dataset, once=False):
         yield dataset
+    elif (graph := graph_of(dataset)).node:
+        yield _without_shuffles(graph, dataset.element_spec)
     else:
         for source in dataset._inputs():
             yield from _still(source)
+
+
+def _without_shuffles(graph: GraphDef, element_spec: Nest) -> tf.data.Dataset:
+    for node in nodes_of(graph):
+        for name in ("reshuffle_each_iteration", "rerandomize_each_iteration"):
+            if name in node.attr:
+                node.attr[name].b = False
+    inputs = {node.name: node.input[0] for node in graph.node if node.op.startswith("ShuffleDataset")}
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            while name in inputs:
+                name = inputs[name]
+            node.input[i] = name
+    return _VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString()), element_spec)
 
 
 def _beginning(dataset: tf.data.Dataset) -> list[int]:

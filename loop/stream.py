@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from loop.audit import Finding
 from loop.digest import Seen
-from loop.pipeline import INFINITE, REPLAY, described, findings, reshuffling
+from loop.pipeline import INFINITE, REPLAY, described, findings, has_callbacks, reshuffling, stages
 from loop.position import Place
 from loop.replay import comes_again, read_again
 from loop.types import Nest, Trackable
@@ -154,14 +154,19 @@ class StreamData(Trackable):
     def findings(self, owner: str) -> list[Finding]:
         first = self._make(0) if self._make else self._dataset
         found = findings(first, owner, saved=self._resume == "state")
-        if self._make and described(first) != described(self._make(0)):
-            found.append(
-                Finding(
-                    f"{owner} come from a function that makes another dataset each time it is called",
-                    "",
-                    "Give each shuffle a seed that depends on the epoch alone: shuffle(1000, seed=epoch).",
-                )
-            )
+        if self._make:
+            second = self._make(0)
+            kept = {id(stage) for stage in stages(first)} & {id(stage) for stage in stages(second)}
+            wrong = {
+                "makes another dataset each time it is called": described(first) != described(second),
+                "keeps a dataset that shuffles, whose order depends on how often it was read": any(
+                    id(stage) in kept and reshuffling(stage, once=False) for stage in stages(first)
+                ),
+            }
+            remedy = "Shuffle in it, with a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
+            found += [
+                Finding(f"{owner} come from a function that {what}", "", remedy) for what, so in wrong.items() if so
+            ]
         if self._shuffles > 1 and self._resume == "state":
             found.append(
                 Finding(
@@ -172,7 +177,7 @@ class StreamData(Trackable):
                     f"then shuffle, .repeat().shuffle(n), with steps_per_epoch=...; or {REPLAY}.",
                 )
             )
-        if self._resume == "replay" and not found and not comes_again(first):
+        if not found and has_callbacks(first) and not comes_again(first):
             found.append(
                 Finding(
                     f"{owner} yield something else when they are read a second time",

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import random
 import re
 import subprocess
@@ -202,10 +201,10 @@ def test_the_command_says_that_a_script_fails_by_itself() -> None:
 DIFFERENCES = {
     "tf.random": r"STEP_END: loss was .*\n.*\n.*RandomStandardNormal, at .*proved\.py:\d+: x \+= 0\.1 \* tf\.random",
     "unsaved variable": r"STEP_END: loss was .*\n.*\n.*hidden:0 .*proved\.py:\d+: loss \+= hidden\.assign_add",
-    "unsaved optimizer": r"STEP_END: loss was .*\n.*\n.*adam/.*proved\.py:\d+: optimizer\.apply",
+    "unsaved optimizer": r"loss was .*\n.*\n.*adam/.*proved\.py:\d+: optimizer\.apply",
     "unsaved seeds": r"STEP_END: loss was .*\n.*\n.*seed_generator_state:0 .*proved\.py:\d+: x \+= .*seed=seeds",
     "unsaved metric": r"STEP_END: moving was .*\n.*\n.*moving/.*proved\.py:\d+: moving\.update_state",
-    "python callback": r"STEP_END: loss was .*\n.*\n.*PyFunc, at .*proved\.py:\d+: x \+= tf\.numpy_function",
+    "python callback": r"STEP_END: loss was .*\n.*\n.*PyFunc, at .*proved\.py:\d+: x \+= .*tf\.numpy_function",
     "global counter": r"_learning_rate(?s:.)*the global 'count' is assigned, at .*proved\.py:\d+",
     "attribute": r"_learning_rate(?s:.)*the attribute 'times' of Warmer is assigned, at .*proved\.py:\d+",
 }
@@ -220,7 +219,7 @@ def test_each_thing_that_is_in_no_checkpoint_is_named(wrong: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("wrong", ["no seed", "other data", "time"])
+@pytest.mark.parametrize("wrong", ["no seed", "time"])
 def test_a_script_that_never_does_the_same_is_told_from_one_that_is_not_resumed(wrong: str) -> None:
     done = command("--same-machine-twice", "--", *wrong.split())
     assert done.returncode == 1, done
@@ -233,7 +232,7 @@ def test_a_script_that_never_does_the_same_is_told_from_one_that_is_not_resumed(
 def test_data_that_do_not_come_again_are_named() -> None:
     done = command("--kills", "1", "--at", "9,21", "--", "generator")
     assert done.returncode == 1, done
-    assert "other numbers: data: read again" in done.stdout or "the batch is another one" in done.stdout, done.stdout
+    assert "The training data yield something else when they are read a second time" in done.stdout, done.stdout
 
 
 @pytest.mark.long
@@ -242,4 +241,3 @@ def test_the_digits_are_exact() -> None:
     proof = prove_script(digits, "--epochs=6", kills=6, at=[50])
     assert proof.exact, proof
     assert len(proof.kills) >= 6
-    assert os.path.basename(digits) == "digits.py"
