@@ -18,6 +18,7 @@ READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedO
 SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
 NAMES = ("value", "config_proto", "shared_name", "token")  # attributes: constants, and what something is called
 DEPTH = 3
+LOOP = os.path.dirname(__file__)
 LIBRARIES = tuple(os.path.dirname(file) for file in (tf.__file__, keras.__file__, __file__))
 
 
@@ -95,7 +96,9 @@ def is_callback(op: tf.Operation) -> bool:
 
 def line(op: tf.Operation) -> str:
     """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
-    for frame in reversed(op.traceback):
+    frames = list(op.traceback)
+    entered = next((i for i, frame in enumerate(frames) if frame.filename.startswith(LOOP)), 0)
+    for frame in reversed(frames[entered:]):  # what called the loop has not made it
         if not frame.filename.startswith((*LIBRARIES, "<")):
             file = os.path.relpath(frame.filename) if frame.filename.startswith(os.getcwd()) else frame.filename
             text = linecache.getline(frame.filename, frame.lineno).strip()
