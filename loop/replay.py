@@ -55,6 +55,7 @@ def _still(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
 
 def _without_shuffles(graph: GraphDef, element_spec: Nest) -> tf.data.Dataset:
     for node in nodes_of(graph):
+        node.device = ""  # a name without its device may be left of it
         for name in ("reshuffle_each_iteration", "rerandomize_each_iteration"):
             if name in node.attr:
                 node.attr[name].b = False

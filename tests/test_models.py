@@ -55,5 +55,11 @@ class Trained:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_a_resumed_run_has_the_same_values_results_and_state(name: str, tmp_path: Path) -> None:
+    assert Trained(tmp_path, MODELS[name]).resumed(3, 8, 14, 19) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MODELS)
 def test_a_run_resumed_from_any_step_has_the_same_values_results_and_state(name: str, tmp_path: Path) -> None:
     assert Trained(tmp_path, MODELS[name]).resumed(*range(1, ALL_STEPS + 1)) == []
