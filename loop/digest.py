@@ -8,7 +8,7 @@ import tensorflow as tf
 from loop.types import Nest
 
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at, evenly spaced: more would cost training time
-FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # of a congruential generator (Knuth, MMIX)
+FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
 
 
 def digest(value: tf.Tensor) -> str:
@@ -47,7 +47,7 @@ class Seen(tf.Module):
 
 
 def sampled(tensor: tf.Tensor) -> tf.Tensor:
-    """Returns an int64 `[]` that is another one for most other tensors: a weighted sum modulo 2**64 of `SAMPLE` of it.
+    """Returns an int64 `[]` that is another one for most other tensors, from `SAMPLE` of its numbers.
 
     It costs the same for any size, and can be traced.
     """
@@ -55,11 +55,20 @@ def sampled(tensor: tf.Tensor) -> tf.Tensor:
         return tf.constant(0, tf.int64)  # a dataset, of which nobody knows the elements
     flat = tf.reshape(tensor, [-1])
     part = _integers(flat[:: 1 + tf.size(flat) // SAMPLE])
-    return _weighted(tf.reshape(part, [-1])) + _weighted(tf.shape(tensor, tf.int64)) * FACTOR
+    kind = tf.constant([tensor.dtype.as_datatype_enum], tf.int64)
+    return _weighted(tf.reshape(part, [-1])) + _weighted(tf.concat([kind, tf.shape(tensor, tf.int64)], axis=0)) * FACTOR
 
 
 def _weighted(numbers: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((numbers + 1) * (tf.range(1, tf.size(numbers, tf.int64) + 1) * STRIDE))
+    """Returns a sum in which each number counts otherwise at each place: not by small weights, which would add up."""
+    return tf.reduce_sum(_mixed(numbers + _mixed(tf.range(1, tf.size(numbers, tf.int64) + 1))))
+
+
+def _mixed(numbers: tf.Tensor) -> tf.Tensor:
+    """Returns other numbers for other numbers, in which the upper bits count for the lower: floats differ in those."""
+    for factor in (FACTOR, STRIDE):
+        numbers = tf.bitwise.bitwise_xor(numbers, tf.bitwise.right_shift(numbers, tf.constant(32, tf.int64))) * factor
+    return tf.bitwise.bitwise_xor(numbers, tf.bitwise.right_shift(numbers, tf.constant(29, tf.int64)))
 
 
 def _integers(tensor: tf.Tensor) -> tf.Tensor:
@@ -68,5 +77,7 @@ def _integers(tensor: tf.Tensor) -> tf.Tensor:
         return tf.strings.to_hash_bucket_fast(tensor, 2**62)
     if (tensor.dtype.is_integer and not tensor.dtype.is_quantized) or tensor.dtype.is_bool:
         return tf.cast(tensor, tf.int64)
+    if tensor.dtype.name.startswith("float8"):
+        tensor = tf.cast(tensor, tf.float32)  # which no operation can look into
     same_size = {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(tensor.dtype.size, tf.int64)
     return tf.cast(tf.bitcast(tensor, same_size), tf.int64)
