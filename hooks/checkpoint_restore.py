@@ -70,17 +70,17 @@ def resume(
     with contextlib.closing(pin):
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
-        structure, numbers = state.differences(manifest.description)
+        structure, numbers, traced = state.differences(manifest.description)
         surroundings = changes(manifest.made, environment())
         numbers += [] if structure else state.seek(manifest.notes)
         for line in surroundings:
             warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=2)
-        if changed == "warn" or any(line.startswith(BUILDERS) for line in surroundings):
-            for line in numbers:
-                warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
-        else:
-            structure += numbers
-        _refuse(store, manifest, structure, REMEDY + (OR_WARN if numbers else ""))
+        by_version = any(line.startswith(BUILDERS) for line in surroundings)
+        accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
+        refused = [line for line in (*numbers, *traced) if line not in accepted]
+        _refuse(store, manifest, structure + refused, REMEDY + (OR_WARN if refused else ""))
+        for line in accepted:
+            warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
         later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
         store.set_aside(later)
         state.restore(pin.prefix)

@@ -1,13 +1,13 @@
 """What would keep a resumed run from ending with the same bits, found before the first step."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from loop.digest import sampled
-from loop.graph import changes, is_callback, is_random, line, operations, uses
+from loop.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
 from loop.types import FuncGraph
 
 log = logging.getLogger("exactloop")
@@ -19,6 +19,9 @@ CALLBACKS = (
     "TensorFlow operations, or a hook for what need not be in the step. Python's state is not saved; "
     "tf.numpy_function(..., stateful=False) says that there is none"
 )
+
+
+ITERATORS = "next(iterator) where iterator = iter(dataset), put into state; or make the dataset in the step"
 
 
 @dataclass(frozen=True)
@@ -47,43 +50,65 @@ def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
             found.append(
                 Finding(f"{owner} draws from a stream that cannot be saved: {op.type}", line(op), f"Use {STREAMS}.")
             )
+        elif is_unseeded(op):
+            what = f"{owner} shuffles, or draws, in a dataset without a seed: {op.type}"
+            found.append(Finding(what, line(op), "Give it one, as in shuffle(1000, seed=1)."))
         elif is_callback(op):
             found.append(Finding(f"{owner} calls Python: {op.type}", line(op), f"Use {CALLBACKS}."))
+        elif op.type == "Timestamp":
+            found.append(Finding(f"{owner} reads the clock", line(op), "Measure time in a hook."))
+    for ops in uses(graph, tf.variant).values():
+        iterating = [op for op in ops if "Dataset" in op.type or op.type == "MakeIterator"]
+        what = f"{owner} iterates a dataset made outside of it, which may have another order each time"
+        found += [Finding(what, line(op), f"Use {ITERATORS}.") for op in iterating[:1]]
     return found
 
 
-def in_resources(
-    graph: FuncGraph, owner: str, covered: Collection[int], variables: Mapping[int, tf.Variable]
-) -> tuple[list[Finding], set[int]]:
-    """Looks at variables, tables and iterators that a function has from outside and no checkpoint would hold.
+class Audited:
+    """A traced function, looked at once.
 
     Args:
         graph: The function.
         owner: What to call it.
-        covered: The ids of the handles that a checkpoint holds.
-        variables: The variables among them, by the ids of their handles.
-
-    Returns:
-        What is found to be changed, and the ids of the handles of what is only read.
     """
-    found, read = [], set()
-    for handle, ops in uses(graph).items():
-        if handle not in covered:
-            changing = next((op for op in ops if changes(op)), None)
-            if changing is None:
-                read.add(handle)
-            else:
-                v = variables.get(handle)
-                name = f"{v.name}  shape {v.shape}, {v.dtype.name}" if v is not None else KINDS.get(changing.type[:8])
-                what = f"{owner} changes what no checkpoint would hold: {name or changing.type}"
-                found.append(Finding(what, line(changing), STATE))
-    return found, read
+
+    def __init__(self, graph: FuncGraph, owner: str) -> None:
+        self._owner, self._found, self._uses = owner, in_function(graph, owner), uses(graph)
+        self._variables = {id(variable.handle): variable for variable in graph.variables}
+
+    def findings(self, covered: Collection[int]) -> list[Finding]:
+        """Returns what would keep a run from being resumed exactly.
+
+        Args:
+            covered: The ids of the handles of the variables, tables and iterators that a checkpoint holds.
+        """
+        return self._found + [
+            Finding(f"{self._owner} changes what no checkpoint would hold: {self._name(handle, op)}", line(op), STATE)
+            for handle, op in self._changing(covered).items()
+            if op is not None
+        ]
+
+    def only_read(self, covered: Collection[int]) -> list[tf.Variable]:
+        """Returns the variables that the function does not change and no checkpoint holds."""
+        read = [handle for handle, op in self._changing(covered).items() if op is None]
+        return [self._variables[handle] for handle in read if handle in self._variables]
+
+    def _changing(self, covered: Collection[int]) -> dict[int, tf.Operation | None]:
+        """Returns for each handle that no checkpoint holds the first operation that changes it; None if none does."""
+        uses = {handle: ops for handle, ops in self._uses.items() if handle not in covered}
+        return {handle: next((op for op in ops if changes(op)), None) for handle, ops in uses.items()}
+
+    def _name(self, handle: int, op: tf.Operation) -> str:
+        variable = self._variables.get(handle)
+        if variable is None:
+            return KINDS.get(op.type[:8], op.type)
+        return f"{variable.name}  shape {variable.shape}, {variable.dtype.name}"
 
 
 KINDS = {"Iterator": "an iterator", "LookupTa": "a lookup table"}  # by the first letters of what is done with it
 STATE = (
-    "Add what it belongs to: Loop(..., state={'model': ..., 'optimizer': ..., ...}); "
-    "metrics that the step updates: Step(function, metrics={...})."
+    "Add what it belongs to: Loop(..., state={'model': ..., 'optimizer': ..., ...}); itself, if it is a tf.Variable or "
+    "SeedGenerator that Keras does not find there; metrics that the step updates: Step(function, metrics={...})."
 )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.audit import Finding, in_function, in_resources
+from loop.audit import Audited, Finding
 from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
 from loop.evaluation import Evaluation
+from loop.graph import with_values
 from loop.hook import Hook
 from loop.position import Position
 from loop.randomness import random_streams
@@ -51,6 +52,9 @@ class Compiled:
                 raise ValueError(
                     f"Two values would be logged as {name!r}. Give one of them, or an evaluation, another name."
                 )
+        graphs = {f"Evaluation {evaluation.name!r}": evaluation.graph for evaluation in evaluations}
+        audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
+        self._audited = dict(zip(self._fingerprints, audited, strict=True))
         self._halt = halt
         position.seen = data.seen
 
@@ -64,7 +68,11 @@ class Compiled:
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in hooks},
         }
-        return TrainingState(given, own, position=self._position, data=self._data, steps=self._fingerprints)
+        state = TrainingState(given, own, position=self._position, data=self._data)
+        covered = self._covered(state)
+        for name, audited in self._audited.items():
+            state.steps[name] = with_values(self._fingerprints[name], audited.only_read(covered))
+        return state
 
     def audit(self, state: TrainingState) -> tuple[list[Finding], list[tf.Variable]]:
         """Looks for what would keep a run from being resumed exactly.
@@ -72,21 +80,19 @@ class Compiled:
         Returns:
             What is found, and the variables that are only read and that `state` does not hold.
         """
-        metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
-        reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
-        covered = state.handles() | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
+        covered = self._covered(state)
         found = self._data.findings("The training data")
-        read: dict[int, tf.Variable] = {}
-        graphs = {"The train step": self.chunk.graph}
         for name, evaluation in self._evaluations.items():
             found += evaluation.data.findings(f"The data of evaluation {name!r}")
-            graphs[f"Evaluation {name!r}"] = evaluation.graph
-        for owner, graph in graphs.items():
-            variables = {id(variable.handle): variable for variable in graph.variables}
-            lost, only_read = in_resources(graph, owner, covered, variables)
-            found += in_function(graph, owner) + lost
-            read |= {handle: variables[handle] for handle in only_read if handle in variables}
-        return found, list(read.values())
+        found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        read = [variable for audited in self._audited.values() for variable in audited.only_read(covered)]
+        return found, list({id(variable): variable for variable in read}.values())
+
+    def _covered(self, state: TrainingState) -> set[int]:
+        """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""
+        metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
+        reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
+        return state.handles() | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
 
     def reset(self) -> None:
         """Forgets the epoch's means and metrics."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Description = Mapping[str, Mapping[str, Any]]
-OF_NUMBERS = ("content", "seed", "shuffle", "stages")  # of data: another one can be restored, but yields other batches
+OF_NUMBERS = ("content", "seed", "shuffle")  # of data: another one can be restored, but yields other batches
 
 
 class Differences(NamedTuple):
@@ -13,10 +13,12 @@ class Differences(NamedTuple):
     Attributes:
         structure: What makes it impossible to restore.
         numbers: What makes the run go on with other numbers.
+        traced: What does so in functions; another version of TensorFlow or Keras may have traced the same program.
     """
 
     structure: list[str]
     numbers: list[str]
+    traced: list[str]
 
 
 def differences(then: Description, now: Description) -> Differences:
@@ -24,16 +26,22 @@ def differences(then: Description, now: Description) -> Differences:
 
     Hooks and evaluations may be added and taken away: one that is new begins, one that is gone is forgotten.
     """
-    found = Differences([], [])
+    found = Differences([], [], [])
     for part in ("state", "variables", "data", "seed"):
         for key in sorted({*now[part], *then[part]}):
             if now[part].get(key) != then[part].get(key) and not _comes_or_goes(key, then[part], now[part]):
-                in_numbers = part == "seed" or (part == "data" and key in OF_NUMBERS)
-                (found.numbers if in_numbers else found.structure).append(_line(part, key, then[part], now[part]))
+                getattr(found, _kind(part, key)).append(_line(part, key, then[part], now[part]))
     for name in sorted({*now["steps"]} & {*then["steps"]}):
         if now["steps"][name] != then["steps"][name] and not found.structure:  # of which that would be a consequence
-            found.numbers.append(f"the {name!r} step {_of_steps(then['steps'][name], now['steps'][name])}")
+            found.traced.append(f"the {name!r} step {_of_steps(then['steps'][name], now['steps'][name])}")
     return found
+
+
+def _kind(part: str, key: str) -> str:
+    """Returns the list of `Differences` that a difference belongs to."""
+    if part == "data" and key == "stages":
+        return "traced"
+    return "numbers" if part == "seed" or (part == "data" and key in OF_NUMBERS) else "structure"
 
 
 def _comes_or_goes(key: str, then: Mapping[str, object], now: Mapping[str, object]) -> bool:
@@ -48,6 +56,9 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
         return f"{part}: {key} {now[key]} is missing in the checkpoint"
     if key not in now:
         return f"{part}: {key} {then[key]} is in the checkpoint only"
+    if part == "seed":
+        was = f"{part}: {key} was {then[key]} in the checkpoint and is {now[key]} now"
+        return f"{was}; keras.utils.set_random_seed calls it"
     if key == "stages":
         return f"data: the pipeline {_of_stages(then[key], now[key])}"
     if key == "content":
@@ -72,4 +83,7 @@ def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         return f"has other operations now: {', '.join(changed)}"
     if then["structure"] != now["structure"]:
         return "has the same operations, connected otherwise or with other attributes now"
-    return "has other constants now, such as a coefficient or the length of a schedule"
+    return (
+        "has other constants now, such as a coefficient, the length of a schedule, or the weights of a network that it "
+        "only reads"
+    )

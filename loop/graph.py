@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from loop.digest import digest
+from loop.digest import digest, sampled
 from loop.types import FuncGraph
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
@@ -17,9 +17,9 @@ READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedO
 )  # fmt: skip
 SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
 NAMES = ("value", "config_proto", "shared_name", "token")  # attributes: constants, and what something is called
-DEPTH = 3
-LOOP = os.path.dirname(__file__)
-LIBRARIES = tuple(os.path.dirname(file) for file in (tf.__file__, keras.__file__, __file__))
+POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
+LOOP, PYTHON = (os.path.join(os.path.dirname(file), "") for file in (__file__, os.__file__))
+LIBRARIES = (*(os.path.join(os.path.dirname(file), "") for file in (tf.__file__, keras.__file__)), LOOP, "<")
 
 
 def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
@@ -51,14 +51,18 @@ def operations(graph: FuncGraph) -> Iterator[tf.Operation]:
         yield from each.get_operations()
 
 
-def uses(graph: FuncGraph) -> dict[int, list[tf.Operation]]:
+def uses(graph: FuncGraph, dtype: tf.DType = tf.resource) -> dict[int, list[tf.Operation]]:
     """Returns what is done with each resource (a variable, a table, an iterator) that a function has from outside.
+
+    Args:
+        graph: The function.
+        dtype: With `tf.variant`, what is done with each dataset instead.
 
     Returns:
         By the id of the captured handle, the operations it is given to, in whatever function that happens.
     """
     found: dict[int, list[tf.Operation]] = collections.defaultdict(list)
-    _follow(graph, {inner.name: id(outer) for outer, inner in graph.captures if inner.dtype == tf.resource}, found)
+    _follow(graph, {inner.name: id(outer) for outer, inner in graph.captures if inner.dtype == dtype}, found)
     return found
 
 
@@ -69,14 +73,26 @@ def _follow(graph: FuncGraph, handles: dict[str, int], found: Mapping[int, list[
             continue
         if op.type == "Identity":
             handles[op.outputs[0].name] = here[0]
-        elif bodies := called(graph, op):
+        elif (bodies := called(graph, op)) and "Dataset" in op.type:  # which says in no simple way what goes where
+            inside = [inner for body in bodies.values() for inner in _with_resources(body)]
+            for i, handle in here.items():
+                found[handle] += inside if op.inputs[i].dtype == tf.resource else [op]
+        elif bodies:
             for body in bodies.values():  # what comes first, such as a condition, is not handed on
                 skipped = len(op.inputs) - len(body.inputs)
-                inside = {i - skipped: handle for i, handle in here.items() if i >= skipped}
-                _follow(body, {body.inputs[i].name: handle for i, handle in inside.items()}, found)
+                handed = {body.inputs[i - skipped].name: handle for i, handle in here.items() if i >= skipped}
+                _follow(body, handed, found)
         else:
             for handle in here.values():
                 found[handle].append(op)
+
+
+def _with_resources(graph: FuncGraph) -> Iterator[tf.Operation]:
+    """Yields the operations that are given a resource, whichever it is."""
+    for each in functions(graph):
+        for op in each.get_operations():
+            if any(tensor.dtype == tf.resource for tensor in op.inputs) and not called(each, op):
+                yield op
 
 
 def changes(op: tf.Operation) -> bool:
@@ -86,7 +102,20 @@ def changes(op: tf.Operation) -> bool:
 
 def is_random(op: tf.Operation) -> bool:
     """Returns whether an operation draws from a stream of its own, which nobody can save or restore."""
-    return bool(op.op_def.is_stateful) and {"seed", "seed2"} <= op.node_def.attr.keys()
+    if op.type in POOLS:
+        return not op.node_def.attr["deterministic"].b
+    if op.type.startswith("CudnnRNN"):  # a layer of Keras, on a GPU
+        return op.node_def.attr["dropout"].f > 0
+    return op.type in UNSEEDED or (bool(op.op_def.is_stateful) and {"seed", "seed2"} <= op.node_def.attr.keys())
+
+
+def is_unseeded(op: tf.Operation) -> bool:
+    """Returns whether an operation makes a dataset that shuffles, or draws, from a seed of its own."""
+    names = [argument.name for argument in op.op_def.input_arg]
+    if "Dataset" not in op.type or "seed2" not in names:
+        return False
+    seeds = [tf.get_static_value(op.inputs[names.index(name)]) for name in ("seed", "seed2")]
+    return all(seed is not None and int(seed) == 0 for seed in seeds)
 
 
 def is_callback(op: tf.Operation) -> bool:
@@ -99,7 +128,8 @@ def line(op: tf.Operation) -> str:
     frames = list(op.traceback)
     entered = next((i for i, frame in enumerate(frames) if frame.filename.startswith(LOOP)), 0)
     for frame in reversed(frames[entered:]):  # what called the loop has not made it
-        if not frame.filename.startswith((*LIBRARIES, "<")):
+        standard = frame.filename.startswith(PYTHON) and "-packages" not in frame.filename  # such as contextlib
+        if not standard and not frame.filename.startswith(LIBRARIES):
             file = os.path.relpath(frame.filename) if frame.filename.startswith(os.getcwd()) else frame.filename
             text = linecache.getline(frame.filename, frame.lineno).strip()
             return f"{file}:{frame.lineno}: {text}"
@@ -109,8 +139,8 @@ def line(op: tf.Operation) -> str:
 def fingerprint(graph: FuncGraph, captured: Sequence[tf.Tensor] = ()) -> dict[str, object]:
     """Returns what tells one function from another, the same in every process that traces it, in JSON values.
 
-    TensorFlow does not put the operations of a loop's gradient in the same order each time, so what is hashed is each
-    operation with what comes before it, up to `DEPTH` operations away, as a set (Weisfeiler and Leman 1968).
+    TensorFlow does not put the operations of a loop's gradient in the same order each time, so what is hashed is the
+    set of all operations, each with everything that comes before it.
 
     Args:
         graph: The function.
@@ -118,34 +148,49 @@ def fingerprint(graph: FuncGraph, captured: Sequence[tf.Tensor] = ()) -> dict[st
 
     Returns:
         `operations`: how many there are of each kind. `structure`: a hash of what they are and how they hang together.
-        `constants`: a hash of the numbers in them.
+        `constants`: a hash of the numbers in them, each with what it is used for.
     """
-    every = list(operations(graph))
-    constants = [_bytes(op.node_def.attr["value"]) for op in every if op.type == "Const"]
-    constants += [digest(tensor).encode() for tensor in captured if tensor.dtype not in (tf.resource, tf.variant)]
+    given = [tensor.op.name for tensor in graph.inputs[: len(graph.inputs) - len(captured)]]
+    labels = [(each, _labels(each, given if each is graph else ())) for each in functions(graph)]
+    constants = [digest(tensor).encode() for tensor in captured if tensor.dtype not in (tf.resource, tf.variant)]
+    for each, of_ops in labels:
+        for op in each.get_operations():
+            if op.type == "Const":
+                users = sorted(of_ops[user.name] for user in op.outputs[0].consumers())
+                constants.append(repr((_bytes(op.node_def.attr["value"]), users)).encode())
     return {
-        "operations": dict(sorted(collections.Counter(op.type for op in every).items())),
-        "structure": _hash(label for each in functions(graph) for label in _labels(each)),
+        "operations": dict(sorted(collections.Counter(op.type for op in operations(graph)).items())),
+        "structure": _hash(label for _, of_ops in labels for label in of_ops.values()),
         "constants": _hash(constants),
     }
 
 
-def _labels(graph: FuncGraph) -> list[bytes]:
-    """Returns a hash for each operation of a function."""
-    operations = graph.get_operations()
-    calls = {op.name: bool(called(graph, op)) for op in operations}
-    labels = {op.name: _label(op, [], calls[op.name]) for op in operations}
-    for _ in range(DEPTH):
-        labels = {op.name: _label(op, [labels[x.op.name] for x in op.inputs], calls[op.name]) for op in operations}
-    return list(labels.values())
+def with_values(fingerprint: Mapping[str, object], variables: Iterable[tf.Variable]) -> dict[str, object]:
+    """Returns the fingerprint of a function for which variables are constants, because nobody changes or saves them."""
+    values = [str(int(sampled(variable.read_value()))).encode() for variable in variables]
+    constants = str(fingerprint["constants"])
+    return {**fingerprint, "constants": _hash([constants.encode(), *values]) if values else constants}
 
 
-def _label(op: tf.Operation, inputs: list[bytes], calls: bool) -> bytes:
-    if calls:  # such as a loop, whose variables come in any order
-        return repr((op.type, sorted(inputs))).encode()
-    attributes = op.node_def.attr.items()
-    said = sorted((name, _bytes(value)) for name, value in attributes if not name.startswith("_") and name not in NAMES)
-    return hashlib.sha256(repr((op.type, said, inputs)).encode()).digest()
+def _labels(graph: FuncGraph, given: Sequence[str]) -> dict[str, bytes]:
+    """Returns a hash for each operation of a function, of what it is and of what comes before it, by name.
+
+    Args:
+        graph: The function.
+        given: The names of its arguments, the order of which is known.
+    """
+    labels, several = {name: f"argument {i}".encode() for i, name in enumerate(given)}, set()
+    for op in graph.get_operations():
+        inputs = [(labels.get(x.op.name, b""), -1 if x.op.name in several else x.value_index) for x in op.inputs]
+        said = [
+            (name, _bytes(value)) for name, value in op.node_def.attr.items() if name[0] != "_" and name not in NAMES
+        ]
+        if called(graph, op):  # such as a loop, whose variables come in any order
+            several.add(op.name)
+            inputs, said = sorted(inputs), []
+        label = repr((op.type, sorted(said), inputs, labels.get(op.name)))
+        labels[op.name] = hashlib.sha256(label.encode()).digest()
+    return labels
 
 
 def _bytes(value: tf.compat.v1.AttrValue) -> bytes:

@@ -29,12 +29,19 @@ def read_again(iterator: tf.data.Iterator, count: int, seen: Seen) -> bool:
     return True
 
 
-def comes_again(dataset: tf.data.Dataset) -> bool:
-    """Returns whether what comes out of Python is the same when the beginning of a dataset is read twice."""
+def differs(dataset: tf.data.Dataset) -> str:
+    """Reads the beginning of a dataset twice and returns what is wrong with that; empty if nothing is."""
     host = HostRandomness()
-    before = host.serialize()  # a generator may draw from the process's own streams
+    before = host.serialize()
     try:
-        return all(_beginning(part) == _beginning(part) for part in _still(dataset))
+        if not all(_beginning(part) == _beginning(part) for part in _still(dataset)):
+            return "yield something else when they are read a second time"
+        if host.serialize() != before:
+            return (
+                "draw from the process's own random numbers, or seed them: what is saved of these depends on how far "
+                "they have read ahead"
+            )
+        return ""
     finally:
         host.deserialize(before)
 

@@ -1,6 +1,6 @@
 """Everything a resumed run needs, under one root that TensorFlow can save."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import keras
@@ -35,13 +35,13 @@ class TrainingState:
         root: A `tf.train.Checkpoint` of all of it.
         variables: Every variable of it by path, each once.
         position: Where the run stands.
+        steps: What tells each step function from another one, by name.
 
     Args:
         given: The user's `state=`.
         own: What the loop adds, by name.
         position: Where the run stands; None if there is no run, for scripts that only want weights.
         data: The train data; None if there is no run.
-        steps: What tells each step function from another one, by name.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
@@ -55,13 +55,13 @@ class TrainingState:
         *,
         position: Position | None = None,
         data: Data | None = None,
-        steps: Mapping[str, object] | None = None,
     ) -> None:
         for key in given:
             if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
                 raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
         self._given, self.position = dict(given), position or Position()
-        self._data, self._steps, self._host = data, dict(steps or {}), HostRandomness()
+        self._data, self._host = data, HostRandomness()
+        self.steps: dict[str, object] = {}
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
@@ -82,8 +82,9 @@ class TrainingState:
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
-        others = [value for value in self._given.values() if isinstance(value, STATE_OF_TRAINING)]
-        layers = [value for value in self._given.values() if isinstance(value, keras.Layer)]
+        given = list(_flat(self._given))
+        others = [value for value in given if isinstance(value, STATE_OF_TRAINING)]
+        layers = [layer for value in given for layer in _layers(value)]
         not_weights = {id(raw(v)) for value in others for v in _keras_variables(value)}
         not_weights |= {id(raw(v)) for layer in layers for v in layer.variables}
         not_weights -= {id(raw(v)) for layer in layers for v in layer.weights}
@@ -125,7 +126,7 @@ class TrainingState:
             "state": {key: type(value).__name__ for key, value in self._given.items()},
             "variables": variables,
             "data": self._data.describe() if self._data else {},
-            "steps": self._steps,
+            "steps": self.steps,
             "seed": {"tf.random.set_seed": global_seed()},
         }
 
@@ -217,12 +218,25 @@ def _trackable(value: object, key: str) -> object:
     )
 
 
-def _keras_variables(value: object) -> list[keras.Variable]:
-    """Returns what Keras itself knows of the variables of a value."""
-    if isinstance(value, keras.Layer | keras.optimizers.Optimizer | keras.Metric):
-        return list(value.variables)
-    if isinstance(value, Mapping):
-        return [variable for item in value.values() for variable in _keras_variables(item)]
-    if isinstance(value, list | tuple):
-        return [variable for item in value for variable in _keras_variables(item)]
-    return []
+def _flat(value: object) -> Iterator[object]:
+    """Yields what is in lists and dicts, at any depth."""
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _flat(item)
+    else:
+        yield value
+
+
+def _layers(value: object) -> list[keras.Layer]:
+    """Returns the Keras layers in a value as far as TensorFlow finds them: itself, those of a `tf.Module`."""
+    nodes = tf.train.TrackableView(value).descendants() if isinstance(value, Trackable) else []
+    return [node for node in nodes if isinstance(node, keras.Layer)]
+
+
+def _keras_variables(given: object) -> list[keras.Variable]:
+    """Returns what Keras itself knows of the variables of a value, each once."""
+    found: dict[int, keras.Variable] = {}
+    for value in _flat(given):
+        parts = [value] if isinstance(value, keras.optimizers.Optimizer | keras.Metric) else _layers(value)
+        found |= {id(variable): variable for part in parts for variable in part.variables}
+    return list(found.values())

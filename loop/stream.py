@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from loop.audit import Finding
 from loop.digest import Seen
-from loop.pipeline import INFINITE, REPLAY, described, findings, has_callbacks, reshuffling, stages
+from loop.pipeline import INFINITE, REPLAY, described, findings, may_differ, reshuffling, stages
 from loop.position import Place
-from loop.replay import comes_again, read_again
+from loop.replay import differs, read_again
 from loop.types import Nest, Trackable
 
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
@@ -177,10 +177,10 @@ class StreamData(Trackable):
                     f"then shuffle, .repeat().shuffle(n), with steps_per_epoch=...; or {REPLAY}.",
                 )
             )
-        if not found and has_callbacks(first) and not comes_again(first):
+        if not found and may_differ(first) and (what := differs(first)):
             found.append(
                 Finding(
-                    f"{owner} yield something else when they are read a second time",
+                    f"{owner} {what}",
                     "",
                     "Let the generator begin anew at each call, and draw from a generator that it makes itself: "
                     "numpy.random.default_rng(1). Or make the dataset of each epoch: StreamData(lambda epoch: ...).",

@@ -221,6 +221,17 @@ def own_seed_generator(count: tf.Variable) -> Drawing:
     return Drawing(lambda shape: keras.random.normal(shape, seed=seeds), {"seeds": seeds})
 
 
+def metric(count: tf.Variable) -> Drawing:
+    """A mean over the whole run, that the loop does not know as a metric."""
+    mean = keras.metrics.Mean()
+
+    def draw(shape: tf.Tensor) -> tf.Tensor:
+        mean.update_state(tf.cast(count, tf.float32) / 9)
+        return tf.fill(shape, mean.result())
+
+    return Drawing(draw, {"mean": mean})
+
+
 def global_generator(count: tf.Variable) -> Drawing:
     tf.random.set_global_generator(tf.random.Generator.from_seed(3))
     return Drawing(lambda shape: tf.random.get_global_generator().normal(shape))
@@ -302,22 +313,23 @@ class Mixing(keras.Layer):
         return x * keras.random.uniform([1, 6], seed=self.seeds) + 0.01 * self.calls
 
 
-class Decay(Hook):
-    """Halves the learning rate, and a number that the step reads, after each epoch."""
+class AfterEpochs(Hook):
+    """Calls a function after each epoch."""
 
-    def __init__(self, rate: keras.Variable, factor: tf.Variable) -> None:
+    def __init__(self, function: Callable[[], object]) -> None:
         super().__init__()
-        self._rate, self._factor = rate, factor
+        self._function = function
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._rate.assign(self._rate / 2)
-        self._factor.assign(self._factor / 2)
+        self._function()
 
 
 def changed_by_a_hook() -> Parts:
-    factor = tf.Variable(1.0)
+    """A learning rate, and a number that the step reads, are halved after each epoch."""
+    factor = tf.Variable(1.0, name="factor")
     parts = drawing(lambda count: Drawing(lambda shape: tf.fill(shape, factor), {"factor": factor}))()
-    return parts._replace(hooks=[Decay(parts.state["optimizer"].learning_rate, factor)])
+    numbers = (factor, parts.state["optimizer"].learning_rate)
+    return parts._replace(hooks=[AfterEpochs(lambda: [number.assign(number / 2) for number in numbers])])
 
 
 KINDS = keras.optimizers
@@ -349,6 +361,7 @@ MODELS: dict[str, Callable[[], Parts]] = {
     "keras.random": drawing(lambda count: Drawing(keras.random.normal)),
     "seed generator": drawing(own_seed_generator),
     "generator": drawing(own_generator),
+    "metric": drawing(metric),
     "global generator": drawing(global_generator),
     "stateless": drawing(lambda count: Drawing(lambda s: tf.random.stateless_normal(s, tf.stack([1, count])))),
     "table": drawing(table),

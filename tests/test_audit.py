@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -166,3 +168,73 @@ def test_an_operation_in_a_layer_of_ones_own_is_named_with_its_line() -> None:
     data = ArrayData((tf.ones([4, 1]), tf.ones([4, 1])), batch_size=2)
     (finding,) = Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
     assert finding.where.endswith(": return x + tf.random.normal([])")
+
+
+def supervised_over(layer: keras.layers.Layer, *, whole: bool = True) -> Loop:
+    """Returns a loop over a network with a layer; without its seed generators in the state, if that is not `whole`."""
+    model, optimizer = keras.Sequential([keras.Input([2]), layer, keras.layers.Dense(1)]), keras.optimizers.SGD(0.1)
+    train_step, eval_step = supervised(model, optimizer, keras.losses.MeanSquaredError())
+    rows = (tf.ones([4, 2]), tf.ones([4, 1]))
+    evaluation = Evaluation(eval_step, ArrayData(rows, batch_size=2, shuffle=False))
+    state = {"model": model if whole else model.weights, "optimizer": optimizer}
+    return Loop(train_step, ArrayData(rows, batch_size=2), state=state, evaluate=evaluation)
+
+
+def test_a_lambda_layer_and_what_it_calls_is_named_with_its_line_in_the_step_and_in_the_evaluation() -> None:
+    @tf.function
+    def nested(x: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(lambda row: row + tf.random.normal([]), x)
+
+    loop = supervised_over(keras.layers.Lambda(lambda x: nested(x), output_shape=(2,)))
+    assert [finding.what for finding in loop.audit()] == [
+        "The train step draws from a stream that cannot be saved: RandomStandardNormal",
+        "Evaluation 'val' draws from a stream that cannot be saved: RandomStandardNormal",
+    ]
+    texts = [finding.where.partition(": ")[2] for finding in loop.audit()]
+    assert texts == ["return tf.map_fn(lambda row: row + tf.random.normal([]), x)"] * 2
+
+
+def test_what_keras_does_by_itself_has_no_line() -> None:
+    (finding,) = supervised_over(keras.layers.Dropout(0.5), whole=False).audit()
+    assert "seed_generator/seed_generator_state:0" in finding.what
+    assert finding.where == ""
+    assert supervised_over(keras.layers.Dropout(0.5)).audit() == []
+
+
+def test_functions_of_numpy_are_named_too() -> None:
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        one = tf.numpy_function(lambda: np.float32(1.0), [], tf.float32)
+        return {"x": kept.assign_add(tf.ensure_shape(one, []))}
+
+    assert named(step) == [
+        "The train step calls Python: PyFunc | one = tf.numpy_function(lambda: np.float32(1.0), [], tf.float32)"
+    ]
+
+
+def test_summaries_in_the_step_are_not_named(tmp_path: Path) -> None:
+    writer, step_of_summaries = tf.summary.create_file_writer(str(tmp_path)), tf.Variable(0, dtype=tf.int64)
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        with writer.as_default(step=step_of_summaries.assign_add(1)):
+            tf.summary.scalar("first", batch[0])
+            tf.summary.histogram("batch", batch)
+            tf.summary.image("image", tf.zeros([1, 2, 2, 1]))
+            tf.summary.text("text", "read")
+            writer.flush()
+        return {"x": kept.assign_add(1.0)}
+
+    data = ArrayData(tf.range(6.0), batch_size=2)
+    assert Loop(step, data, state={"kept": kept, "step_of_summaries": step_of_summaries}).audit() == []
+
+
+@pytest.mark.parametrize(("dropout", "found"), [(0.0, 0), (0.5, 1)])
+def test_a_layer_of_a_graphics_card_is_random_only_with_its_own_dropout(dropout: float, found: int) -> None:
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        state, parameters = tf.zeros([1, 1, 4]), tf.zeros([144])
+        layer = {"rnn_mode": "lstm", "dropout": dropout, "sequence_lengths": [2], "time_major": True}
+        done = tf.raw_ops.CudnnRNNV3(
+            input=tf.zeros([2, 1, 3]), input_h=state, input_c=state, params=parameters, **layer
+        )  # what keras.layers.LSTM is made of there
+        return {"x": kept.assign_add(tf.reduce_sum(done[0]))}
+
+    assert len(over(step).audit()) == found

@@ -4,17 +4,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
+import models
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
 from hooks.checkpoint_environment import changes, environment
-from loop import ArrayData, Every, Loop, StreamData, supervised
+from hooks.checkpoint_manifest import decode, encode
+from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, StreamData, supervised
 
 TESTS = Path(__file__).parent
 X = np.random.default_rng(1).normal(size=[20, 4]).astype(np.float32)
@@ -26,17 +30,30 @@ def make_loop(
     *,
     activation: str = "relu",
     decay: int = 100,
+    weights: tuple[float, float] = (0.3, 0.7),
+    dropout: float = 0.2,
+    minuend: int = 0,
     seed: int = 1,
     data: Rows | None = None,
+    evaluated: bool = False,
+    hooks: Sequence[Hook] = (),
     **kinds: object,
 ) -> Loop:
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(3, activation=activation), keras.layers.Dense(1)])
+    layers = [keras.layers.Dense(3, activation=activation), keras.layers.Dropout(dropout), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input([4]), *layers])
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, decay))
-    step, _ = supervised(model, optimizer, keras.losses.MeanSquaredError())
+
+    def loss(y: tf.Tensor, prediction: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+        pair = (prediction, y)
+        error = pair[minuend] - pair[1 - minuend]
+        return weights[0] * tf.reduce_mean(tf.abs(error)) + weights[1] * tf.reduce_mean(tf.square(error))
+
+    step, eval_step = supervised(model, optimizer, loss)
     state = {"model": model, "optimizer": optimizer}
-    hooks = [Checkpoint(directory, Every(steps=2), **kinds)]
-    return Loop(step, data() if data else arrays(), state=state, hooks=hooks)
+    evaluate = Evaluation(eval_step, arrays()) if evaluated else None
+    every_hook = [*hooks, Checkpoint(directory, Every(steps=2), **kinds)]
+    return Loop(step, data() if data else arrays(), state=state, hooks=every_hook, evaluate=evaluate)
 
 
 def arrays(change: float = 0.0, seed: int = 1) -> ArrayData:
@@ -45,13 +62,32 @@ def arrays(change: float = 0.0, seed: int = 1) -> ArrayData:
     return ArrayData((x, X[:, :1]), batch_size=5, seed=seed)
 
 
-def stream(factor: float = 1.0, seed: int = 1, change: float = 0.0, threads: int = 1) -> StreamData:
+def text(warning: warnings.WarningMessage) -> str:
+    return str(warning.message)
+
+
+def stream(
+    factor: float = 1.0,
+    seed: int = 1,
+    change: float = 0.0,
+    threads: int = 1,
+    *,
+    flips: bool = False,
+    ahead: int = 0,
+    resume: str = "replay",
+) -> StreamData:
     x = X.copy()
     x[3, 2] += change
-    rows = tf.data.Dataset.from_tensor_slices((x, X[:, :1])).map(
-        lambda x, y: (x * factor, y), num_parallel_calls=threads
-    )
-    return StreamData(lambda epoch: rows.shuffle(20, seed=seed + epoch).batch(5), resume="replay")
+    rows = tf.data.Dataset.from_tensor_slices((x, X[:, :1]))
+    rows = rows.map(lambda x, y: (x * factor, y), num_parallel_calls=threads)
+    if flips:
+        rows = rows.map(lambda x, y: (x[::-1], y))
+
+    def of_epoch(epoch: int) -> tf.data.Dataset:
+        batches = rows.shuffle(20, seed=seed + epoch).batch(5)
+        return batches.prefetch(ahead) if ahead else batches
+
+    return StreamData(of_epoch, resume=resume)
 
 
 STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, functions or source data now in:"
@@ -61,15 +97,20 @@ STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, fu
     ("before", "now", "line"),
     [
         ({}, {"activation": "tanh"}, f"{STEP} other operations now: -1 Relu, -1 ReluGrad, +1 Tanh, +1 TanhGrad"),
-        ({}, {"decay": 200}, f"{STEP} other constants now, such as a coefficient or the length of a schedule"),
+        ({}, {"decay": 200}, f"{STEP} other constants now, such as a coefficient"),
+        ({}, {"weights": (0.7, 0.3)}, f"{STEP} other constants now, such as a coefficient"),
+        ({}, {"dropout": 0.3}, f"{STEP} other constants now, such as a coefficient"),
+        ({}, {"minuend": 1}, f"{STEP} the same operations, connected otherwise or with other attributes now"),
         ({}, {"seed": 2}, "seed: tf.random.set_seed was 1 in the checkpoint and is 2 now"),
         ({}, {"data": lambda: arrays(0.5)}, "data: the arrays have other values than when the checkpoint was made"),
         ({}, {"data": lambda: arrays(seed=2)}, "data: seed was 1 in the checkpoint and is 2 now"),
         ({"data": stream}, {"data": lambda: stream(2.0)}, f"{DATA} ParallelMap"),
+        ({"data": stream}, {"data": lambda: stream(flips=True)}, "data: the pipeline was Batch <- Shuffle <- Parallel"),
         ({"data": stream}, {"data": lambda: stream(seed=2)}, f"{DATA} Shuffle"),
         ({"data": stream}, {"data": lambda: stream(change=0.5)}, f"{DATA} TensorSlice"),
     ],
-    ids=["activation", "schedule", "global seed", "arrays", "seed", "map function", "shuffle seed", "tensors"],
+    ids=["activation", "schedule", "coefficients", "dropout", "order", "global seed", "arrays", "seed", "map function"]
+    + ["augmentation", "shuffle seed", "tensors"],
 )
 def test_what_changes_the_numbers_is_refused_and_named_or_a_warning(
     before: dict, now: dict, line: str, tmp_path: Path
@@ -77,16 +118,84 @@ def test_what_changes_the_numbers_is_refused_and_named_or_a_warning(
     make_loop(tmp_path, **before).run(steps=4)
     with pytest.raises(ValueError, match="Nothing was restored") as error:
         make_loop(tmp_path, **now).run(steps=6)
-    assert f"  {line}" in str(error.value).splitlines()
+    assert [told for told in str(error.value).splitlines() if told.startswith(f"  {line}")] != []
     assert "Checkpoint(..., resume_changed='warn')" in str(error.value)
     with pytest.warns(UserWarning, match="The run goes on with other numbers") as warned:
         assert make_loop(tmp_path, **now, resume_changed="warn").run(steps=6).step == 6
-    assert f"The run goes on with other numbers: {line}." in [str(warning.message) for warning in warned]
+    going_on = f"The run goes on with other numbers: {line}"
+    assert [message for message in map(text, warned) if message.startswith(going_on)] != []
 
 
-def test_how_many_threads_read_is_nobody_s_affair(tmp_path: Path) -> None:
-    make_loop(tmp_path, data=stream).run(steps=3)
-    assert make_loop(tmp_path, data=lambda: stream(threads=2)).run(steps=5).step == 5
+def test_how_many_threads_read_and_how_far_ahead_is_nobody_s_affair(tmp_path: Path) -> None:
+    whole = make_loop(tmp_path / "whole", data=stream)
+    whole.run(steps=6)
+    make_loop(tmp_path / "cut", data=stream).run(steps=3)
+    again = make_loop(tmp_path / "cut", data=lambda: stream(threads=2, ahead=2))
+    again.run(steps=6)
+    assert [trained(again) == trained(whole), len(trained(whole)) > 9] == [True, True]
+    make_loop(tmp_path / "saved", data=lambda: stream(resume="state")).run(steps=4)  # the end of an epoch
+    assert make_loop(tmp_path / "saved", data=lambda: stream(threads=2, ahead=2, resume="state")).run(steps=5).step == 5
+
+
+def trained(loop: Loop) -> dict[str, bytes]:
+    return {path: variable.numpy().tobytes() for path, variable in loop.state.given().items()}
+
+
+class Counting(Hook):
+    every = Every(steps=1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = tf.Variable(0)
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.count.assign_add(1)
+
+
+def test_hooks_and_evaluations_come_and_go(tmp_path: Path) -> None:
+    make_loop(tmp_path).run(steps=3)
+    counting = Counting()
+    assert make_loop(tmp_path, evaluated=True, hooks=[counting]).run(steps=7).logs.keys() >= {"val_loss"}
+    assert int(counting.count) == 4  # it begins where it comes
+    make_loop(tmp_path).run(steps=10)
+    assert make_loop(tmp_path, hooks=[counting]).run(steps=11).step == 11
+
+
+def as_if_made_with(directory: Path, **other: object) -> None:
+    """Rewrites the latest manifest as if it had been made with other versions, or on another machine."""
+    newest = max(directory.glob("ckpt-*.json"), key=lambda file: int(file.stem.removeprefix("ckpt-")))
+    manifest = decode(newest.read_bytes())
+    newest.write_bytes(encode(replace(manifest, made={**manifest.made, **other})))
+
+
+def test_other_versions_threads_and_settings_are_warnings_that_name_each(tmp_path: Path) -> None:
+    make_loop(tmp_path).run(steps=4)
+    other = {"numpy": "1.9.0", "python": "3.9.0", "intra_op_threads": 99, "inter_op_threads": 98}
+    other |= {"op_determinism": 7, "onednn": "?", "devices": "9 TPU", "processor": "an abacus"}
+    as_if_made_with(tmp_path, **other)
+    with pytest.warns(UserWarning, match="The bits of the run may be others from here on") as warned:
+        assert make_loop(tmp_path).run(steps=5).step == 5
+    for key, was in other.items():
+        line = f"The bits of the run may be others from here on: {key} was {was} and is {environment()[key]}."
+        assert line in [*map(text, warned)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        as_if_made_with(tmp_path, numpy="1.9.0")
+        with pytest.raises(ValueError, match="the 'train' step has other operations now"):
+            make_loop(tmp_path, activation="tanh").run(steps=6)
+
+
+@pytest.mark.parametrize("library", ["tensorflow", "keras"])
+def test_with_another_version_of_what_builds_the_step_its_differences_are_warnings(
+    library: str, tmp_path: Path
+) -> None:
+    make_loop(tmp_path).run(steps=4)
+    as_if_made_with(tmp_path, **{library: "1.0.0"})
+    with pytest.warns(UserWarning, match=f"{library} was 1.0.0 and is|The run goes on with other numbers") as warned:
+        assert make_loop(tmp_path, activation="tanh").run(steps=5).step == 5
+    told = "\n".join(map(text, warned))
+    assert f"The bits of the run may be others from here on: {library} was 1.0.0 and is" in told
+    assert "The run goes on with other numbers: the 'train' step has other operations now: -1 Relu" in told
 
 
 def test_what_may_change_bits_is_named() -> None:
@@ -97,25 +206,39 @@ def test_what_may_change_bits_is_named() -> None:
 
 
 def test_the_same_program_has_the_same_fingerprint_in_every_process() -> None:
-    found = []
-    for seed in ("0", "1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": seed}
-        done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
-        found.append(json.loads(done.stdout))
-    assert found[0] == found[1] == found[2]
+    command = [sys.executable, __file__]
+    started = [
+        subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE) for seed in "012"
+    ]
+    found = [json.loads(process.communicate()[0]) for process in started]
+    for name in found[0]:
+        assert found[0][name] == found[1][name] == found[2][name], name
+    steps = [json.dumps(description["steps"]) for description in found[0].values()]
+    assert len({*steps}) == len(steps) == len(FINGERPRINTED) + 1
 
 
-def fingerprint() -> dict[str, object]:
-    """Returns what tells a step with loops, dropout and a schedule, and a pipeline, from others."""
-    keras.utils.set_random_seed(1)
-    layers = [keras.layers.Reshape([2, 2]), keras.layers.LSTM(3, dropout=0.2), keras.layers.Dense(1)]
-    model = keras.Sequential([keras.Input([4]), *layers])
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 9), gradient_accumulation_steps=3)
-    step, _ = supervised(model, optimizer, keras.losses.MeanSquaredError())
-    loop = Loop(step, stream(), state={"model": model, "optimizer": optimizer})
-    loop.audit()
-    return loop.state.describe()
+FINGERPRINTED = (
+    "accumulation",
+    "ema that overwrites",
+    "cosine with warmup",
+    "lstm",
+    "augmentation",
+    "attention",
+    "lists and dicts",
+)
+
+
+def fingerprints() -> dict[str, object]:
+    """Returns what tells the steps of several models, and a pipeline, from others."""
+    loops = {name: lambda name=name: models.make_loop(models.MODELS[name]) for name in FINGERPRINTED}
+    loops["pipeline"] = lambda: make_loop(Path(), data=stream)
+    found = {}
+    for name, make in loops.items():
+        loop = make()
+        loop.audit()
+        found[name] = loop.state.describe()
+    return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(fingerprint()))
+    print(json.dumps(fingerprints()))

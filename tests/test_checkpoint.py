@@ -474,7 +474,7 @@ BATCH_SIZE = [
     "and is 'TensorSpec(shape=(2, 1), dtype=tf.float32, name=None)' now",
     "data: steps_per_epoch was 4 in the checkpoint and is 2 now",
 ]
-SEED = ["seed: tf.random.set_seed was 1 in the checkpoint and is 2 now"]
+SEED = ["seed: tf.random.set_seed was 1 in the checkpoint and is 2 now; keras.utils.set_random_seed calls it"]
 ADAM = keras.optimizers.Adam
 
 
