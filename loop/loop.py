@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
-import numpy as np
 import tensorflow as tf
 
+from loop.arguments import as_evaluations, check_eval_every, check_state, check_totals
 from loop.audit import Constants, Finding, report
 from loop.chunk import LONGEST
 from loop.clock import Clock
@@ -67,29 +67,11 @@ class Loop:
         steps_per_epoch: int | None = None,
         exact: bool = True,
     ) -> None:
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"Loop(state=...) needs a dict, as in {{'model': model}}. Received: {type(state).__name__}."
-            )
         self._step, self._exact = as_step(train_step), exact
         self._data: Data = as_data(data, steps_per_epoch)
-        self._given = state
-        self._evaluations = (evaluate,) if isinstance(evaluate, Evaluation) else tuple(evaluate or ())
-        for evaluation in self._evaluations:
-            if not isinstance(evaluation, Evaluation):
-                raise TypeError(f"Loop(evaluate=...) needs an Evaluation or several. Received: {evaluation!r}.")
-        names = [evaluation.name for evaluation in self._evaluations]
-        if len(set(names)) != len(names):
-            raise ValueError(f"Two evaluations cannot have one name. Received: {names}. Give one of them name='...'.")
-        mine = {id(metric): name for name, metric in self._step.metrics.items()}
-        shared = [mine[id(m)] for e in self._evaluations for m in e.step.metrics.values() if id(m) in mine]
-        if shared:
-            raise ValueError(f"An evaluation needs metric objects of its own. Received the train step's: {shared}.")
-        if not isinstance(eval_every, Trigger):
-            raise TypeError(f"Loop(eval_every=...) needs a trigger, as in Every(steps=5). Received: {eval_every!r}.")
-        if eval_every.next_time(0.0) is not None:
-            raise ValueError(f"eval_every must be in steps or epochs, equal in every run. Received: {eval_every!r}.")
-        self._eval_every = eval_every
+        self._given = check_state(state)
+        self._evaluations = as_evaluations(evaluate, self._step)
+        self._eval_every = check_eval_every(eval_every)
         self.hooks = HookRegistry(hooks)
         self._position = Position()
         with tf.device("CPU"):
@@ -210,15 +192,11 @@ class Loop:
 
     @contextlib.contextmanager
     def _started(self, epochs: int | None, steps: int | None) -> Iterator[None]:
-        given = {"epochs": epochs, "steps": steps}
-        whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) for n in given.values() if n is not None]
-        wrong = not all(whole) or any(count is not None and count < 1 for count in given.values())
-        if wrong or given == {"epochs": None, "steps": None}:
-            raise ValueError(f"run() needs epochs=..., steps=... or both, positive whole numbers. Received: {given}.")
+        totals = check_totals(epochs, steps)
         if not self._running.acquire(blocking=False):
             raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
         try:
-            self._epochs, self._steps = (None if count is None else int(count) for count in (epochs, steps))
+            self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
             if self._compiled is not None:
                 self.state.take_back()

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from loop.audit import Finding
 from loop.digest import Seen
-from loop.pipeline import INFINITE, REPLAY, described, findings, may_differ, reshuffling, stages
+from loop.pipeline import INFINITE, described, reshuffling
+from loop.pipeline_audit import REPLAY, in_pipeline, of_function, of_reading, of_shuffles
 from loop.position import Place
-from loop.replay import differs, read_again
+from loop.replay import read_again
 from loop.types import Nest, Trackable
 
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
@@ -152,41 +153,12 @@ class StreamData(Trackable):
                 raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
 
     def findings(self, owner: str) -> list[Finding]:
+        saved = self._resume == "state"
         first = self._make(0) if self._make else self._dataset
-        found = findings(first, owner, saved=self._resume == "state")
-        if self._make:
-            second = self._make(0)
-            kept = {id(stage) for stage in stages(first)} & {id(stage) for stage in stages(second)}
-            wrong = {
-                "makes another dataset each time it is called": described(first) != described(second),
-                "keeps a dataset that shuffles, whose order depends on how often it was read": any(
-                    id(stage) in kept and reshuffling(stage, once=False) for stage in stages(first)
-                ),
-            }
-            remedy = "Shuffle in it, with a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
-            found += [
-                Finding(f"{owner} come from a function that {what}", "", remedy) for what, so in wrong.items() if so
-            ]
-        if self._shuffles > 1 and self._resume == "state":
-            found.append(
-                Finding(
-                    f"{owner} shuffle more than once in a pass, or repeat what they have shuffled, so that later "
-                    "epochs would have another order",
-                    "",
-                    "Make the dataset of an epoch, StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat, "
-                    f"then shuffle, .repeat().shuffle(n), with steps_per_epoch=...; or {REPLAY}.",
-                )
-            )
-        if not found and may_differ(first) and (what := differs(first)):
-            found.append(
-                Finding(
-                    f"{owner} {what}",
-                    "",
-                    "Let the generator begin anew at each call, and draw from a generator that it makes itself: "
-                    "numpy.random.default_rng(1). Or make the dataset of each epoch: StreamData(lambda epoch: ...).",
-                )
-            )
-        return found
+        found = in_pipeline(first, owner, saved=saved)
+        found += of_function(first, self._make(0), owner) if self._make else []
+        found += of_shuffles(self._shuffles, owner) if saved else []
+        return found or of_reading(first, owner)
 
     @functools.cached_property
     def _stages(self) -> list[str]:

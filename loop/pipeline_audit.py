@@ -1,0 +1,224 @@
+"""What would keep a pass over a `tf.data` pipeline from being taken up again in its middle."""
+
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from loop.audit import Finding
+from loop.graph import changes, is_random, is_unseeded, line, uses
+from loop.pipeline import (
+    INFINITE,
+    PYTHON,
+    SHUFFLES,
+    captured_in,
+    definition,
+    described,
+    graph_of,
+    hidden_in,
+    is_random_node,
+    is_unknown,
+    kind_of,
+    may_differ,
+    nodes_of,
+    operations_in,
+    operations_of,
+    reshuffling,
+    stages,
+)  # fmt: skip
+from loop.replay import differs
+
+ONCE_IN_FUNCTIONS = {"DummySeedGenerator": "shuffle", "DummyMemoryCache": "cache"}
+USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
+OF_EACH_EPOCH = "Use it in the step, or make the dataset of each epoch: StreamData(lambda epoch: ...)."
+REPLAY = "StreamData(..., resume='replay')"
+
+
+def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+    """Returns what would keep a pass over a dataset from being taken up again in its middle.
+
+    Args:
+        dataset: The dataset.
+        owner: What to call it.
+        saved: Whether its iterator is saved, or else the pass read again.
+    """
+    ops, hidden = list(operations_of(dataset)), list(hidden_in(dataset))
+    outside = [node for captured in captured_in(dataset) for node in nodes_of(graph_of(captured))]
+    found = [finding for stage in stages(dataset) for finding in _in_stage(stage, owner, saved=saved)]
+    loose = any(_in_any_order(stage) for stage in stages(dataset)) or any(map(_is_loose, hidden))
+    if loose or dataset.options().deterministic is False:
+        found.append(Finding(f"{owner} yield their elements in any order (deterministic=False)", "", "Leave that out."))
+    if any(node.op.startswith(SHUFFLES) for node in outside):
+        found.append(
+            Finding(
+                f"{owner} use, in a function, a dataset from outside of it that shuffles, or draws",
+                "",
+                f"Shuffle within the function, and use {REPLAY}.",
+            )
+        )
+    if any(_unseeded(stage) for stage in stages(dataset)) or any(map(is_unseeded, ops)):
+        found.append(
+            Finding(
+                f"{owner} shuffle, or draw, without a seed, so in another process their order is another one",
+                "",
+                "Give it one, as in shuffle(1000, seed=1), or call keras.utils.set_random_seed(1) first.",
+            )
+        )
+    for op in ops:
+        if wrong := _wrong(op.type, saved=saved, drawn=is_random(op)):
+            found.append(Finding(f"{owner} {wrong[0]}: {op.type}", line(op), wrong[1]))
+    for node in hidden:
+        if wrong := _wrong(node.op, saved=saved, drawn=is_random_node(node), unknown=is_unknown(node)):
+            found.append(Finding(f"{owner} {wrong[0]}: {node.op}", "", wrong[1]))
+    return found + [finding for stage in stages(dataset) for finding in _in_resources(stage, owner)]
+
+
+def _in_resources(stage: tf.data.Dataset, owner: str) -> list[Finding]:
+    """Returns which variables, tables, generators and iterators the functions of one stage use."""
+    found = []
+    for function in stage._functions():
+        handles = {id(outer): outer for outer, _ in function.function.graph.captures}
+        for handle, used in uses(function.function.graph).items():
+            risky = [op for op in used if changes(op) or op.type == "ReadVariableOp"]
+            found += [Finding(f"{owner} {USE}: {op.type}", line(op), OF_EACH_EPOCH) for op in risky[:1]]
+            looked_up = [op for op in used if op.type.startswith("LookupTableFind") and not risky]
+            if looked_up and _can_change(handles[handle], looked_up[0]):
+                what = f"{owner} look something up in a table that can change, and then depend on how far they read"
+                found.append(
+                    Finding(f"{what} ahead", line(looked_up[0]), "Use tf.lookup.StaticHashTable, or the step.")
+                )
+    return found
+
+
+def of_function(first: tf.data.Dataset, second: tf.data.Dataset, owner: str) -> list[Finding]:
+    """Compares what a function of the epoch makes when it is called twice for the same epoch."""
+    kept = {id(stage) for stage in stages(first)} & {id(stage) for stage in stages(second)}
+    wrong = {
+        "makes another dataset each time it is called": described(first) != described(second),
+        "keeps a dataset that shuffles, whose order depends on how often it was read": any(
+            id(stage) in kept and reshuffling(stage, once=False) for stage in stages(first)
+        ),
+    }
+    remedy = "Shuffle in it, with a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
+    return [Finding(f"{owner} come from a function that {what}", "", remedy) for what, so in wrong.items() if so]
+
+
+def of_shuffles(count: int, owner: str) -> list[Finding]:
+    """Returns what is wrong with so many stages that have another order in each pass, if the iterator is saved."""
+    what = f"{owner} shuffle more than once in a pass, or repeat what they have shuffled, so that later epochs would"
+    remedy = (
+        "Make the dataset of an epoch, StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat, then shuffle, "
+        f".repeat().shuffle(n), with steps_per_epoch=...; or {REPLAY}."
+    )
+    return [Finding(f"{what} have another order", "", remedy)] if count > 1 else []
+
+
+def of_reading(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
+    """Reads the beginning of a dataset twice, if it might be another one each time."""
+    remedy = (
+        "Let the generator begin anew at each call, and draw from a generator that it makes itself: "
+        "numpy.random.default_rng(1). Or make the dataset of each epoch: StreamData(lambda epoch: ...)."
+    )
+    what = differs(dataset) if may_differ(dataset) else ""
+    return [Finding(f"{owner} {what}", "", remedy)] if what else []
+
+
+def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tuple[str, str] | None:
+    """Returns what is wrong with an operation of that kind in a function, and what to do instead; None if nothing is.
+
+    Args:
+        kind: The kind.
+        saved: Whether the iterator is saved, or else the pass read again.
+        drawn: Whether it draws from a stream of its own.
+        unknown: Whether it has another state, and nobody knows which.
+    """
+    if drawn and "Dataset" not in kind:
+        instead = "Use random numbers that depend on the element: tf.random.stateless_uniform(shape, seed=[1, i])"
+        return "draw from a stream that cannot be saved", f"{instead}, with .enumerate()."
+    if saved and kind in ONCE_IN_FUNCTIONS:
+        what = f"{ONCE_IN_FUNCTIONS[kind]} within a function, which cannot be saved"
+        return what, f"Do it outside of the function, or use {REPLAY}."
+    if kind in PYTHON:
+        instead = f"Use {REPLAY}, which reads the epoch again on resuming; or ArrayData, or TensorFlow operations."
+        return ("call Python, whose place cannot be saved", instead) if saved and kind != "PyFuncStateless" else None
+    return (USE, OF_EACH_EPOCH) if unknown else None
+
+
+def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:
+    """Returns whether a lookup table takes new keys: none are put in, to see."""
+    keys = tf.zeros([0], find.get_attr("Tin"))
+    values = tf.zeros([0, *find.inputs[2].shape], find.get_attr("Tout"))
+    try:
+        tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=keys, values=values)
+    except tf.errors.UnimplementedError:
+        return False
+    return True
+
+
+def _in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+    """Returns what one stage leaves behind, or does not save."""
+    kind, found = kind_of(stage), []
+    if kind == "Cache" and (file := stage._filename.numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
+        found.append(
+            Finding(
+                f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
+                "",
+                "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load().",
+            )
+        )
+    with_header = kind == "Csv" and bool(stage._header)
+    if saved and (with_header or any(map(_reads_header, operations_in(stage)))):  # TensorFlow skips to the end of it
+        what = f"{owner} read a CsvDataset with header=True, which, restored, leaves out the rest of the file"
+        instead = "Leave out the first line, TextLineDataset(file).skip(1), and map it with tf.io.decode_csv"
+        found.append(Finding(what, "", f"{instead}; or use {REPLAY}."))
+    if kind == "Snapshot":
+        what = f"{owner} write a snapshot, which a killed run leaves half written"
+        found.append(Finding(what, "", "Write it before, with save(), and load() it."))
+    if saved and kind == "DirectedInterleave" and not stage._stop_on_empty_dataset:
+        selector, *sources = (source.cardinality() for source in stage._inputs())
+        if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
+            found.append(
+                Finding(
+                    f"{owner} sample from datasets until all are over; restored near the end, they never would be",
+                    "",
+                    f"Give them stop_on_empty_dataset=True, or repeat() each and take(n) of all; or use {REPLAY}.",
+                )
+            )
+    return found
+
+
+def _in_any_order(stage: tf.data.Dataset) -> bool:
+    if vars(stage).get("_deterministic") == "false":
+        return True
+    if kind_of(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
+        return any(map(_is_loose, graph_of(stage).node))
+    return any(_is_loose(op.node_def) for op in operations_in(stage))
+
+
+def _reads_header(op: tf.Operation) -> bool:
+    if not op.type.startswith("CSVDataset"):
+        return False
+    names = [argument.name for argument in op.op_def.input_arg]
+    header = tf.get_static_value(op.inputs[names.index("header")])
+    return header is None or bool(header)
+
+
+def _is_loose(node: NodeDef) -> bool:
+    return node.attr["deterministic"].s == b"false"
+
+
+def _unseeded(stage: tf.data.Dataset) -> bool:
+    if kind_of(stage) == "Variant":
+        return _unseeded_in(graph_of(stage))
+    seeds = [vars(stage).get(name) for name in ("_seed", "_seed2")]
+    return all(seed is not None and int(seed) == 0 for seed in seeds)
+
+
+def _unseeded_in(graph: GraphDef) -> bool:
+    constants = {node.name: node.attr["value"].tensor for node in graph.node if node.op == "Const"}
+    for node in graph.node:
+        names = [argument.name for argument in definition(node).input_arg]
+        if node.op.startswith(SHUFFLES) and "seed2" in names:
+            seeds = [constants.get(node.input[names.index(name)]) for name in ("seed", "seed2")]
+            if all(seed is not None and not tf.make_ndarray(seed) for seed in seeds):
+                return True
+    return False
