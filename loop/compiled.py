@@ -1,5 +1,6 @@
 """What is traced for a loop, once, before its state is restored."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
@@ -81,12 +82,18 @@ class Compiled:
             What is found, and the variables that are only read and that `state` does not hold.
         """
         covered = self._covered(state)
-        found = self._data.findings("The training data")
-        for name, evaluation in self._evaluations.items():
-            found += evaluation.data.findings(f"The data of evaluation {name!r}")
+        found = list(self._in_data)
         found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
         read = [variable for audited in self._audited.values() for variable in audited.only_read(covered)]
         return found, list({id(variable): variable for variable in read}.values())
+
+    @functools.cached_property
+    def _in_data(self) -> list[Finding]:
+        """What is found in the data; once, because some have to be read for that."""
+        found = self._data.findings("The training data")
+        for name, evaluation in self._evaluations.items():
+            found += evaluation.data.findings(f"The data of evaluation {name!r}")
+        return found
 
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""

@@ -1697,6 +1697,20 @@ def test_with_exact_false_a_pipeline_that_would_be_refused_is_logged_and_runs(
     assert re.search(OTHERWISE, message, re.DOTALL)
 
 
+def test_what_has_to_be_read_for_the_audit_is_read_once_however_often_a_loop_is_run() -> None:
+    calls = []
+
+    def numbers() -> Iterator[int]:
+        calls.append(1)
+        yield from range(4)
+
+    dataset = Dataset.from_generator(numbers, output_signature=tf.TensorSpec([], tf.int64))
+    loop = Loop(lambda batch: {"x": batch}, StreamData(dataset, resume="replay"), state={})
+    for epoch in (1, 2, 3):
+        loop.run(epochs=epoch)
+    assert len(calls) == 2 + 3  # twice to compare, and once for each epoch
+
+
 CHANGED = r"data: read again, the first 2 batches of the pass are not those that the run saw"
 
 
