@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from loop.types import write
+
 
 class Clock(tf.Module):
     """Counts the seconds of training over all the runs that a training was cut into.
@@ -32,7 +34,7 @@ class Clock(tf.Module):
 
     def mark(self) -> None:
         """Writes the time into the state."""
-        self.seconds.assign(self.now())
+        write(self.seconds, self.now())
 
     def set_alarm(self, at: float | None) -> None:
         """Rings once at that training time, instead of any time set before; None: not at all."""

@@ -44,7 +44,7 @@ class Compiled:
         self.chunk = Chunk(step, self.trace, data, counters, self._means, halt)
         # Compiled, because an eager result may have other bits.
         results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
-        self._results = results.get_concrete_function()
+        self._results = results.get_concrete_function() if step.metrics else dict
         traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
         self._fingerprints = {name: trace.fingerprint for name, trace in traces.items()}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]

@@ -69,7 +69,7 @@ class Data(Protocol):
         ...
 
     def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
-        """Returns the batch of step `index` of the epoch, from 0: int64, shape `[]`."""
+        """Returns the batch of step `index` of the epoch, from 0: int32, shape `[]`."""
         ...
 
     def advance(self, source: Nest, ahead: Nest) -> Nest:
@@ -180,7 +180,7 @@ class ArrayData(Trackable):
         return tf.constant(True)
 
     def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
-        rows = source[index]
+        rows = tf.gather(source, index)
         if not self._even:
             left = self._rows - index * self._batch_size
             rows = rows[: tf.minimum(left, self._batch_size)]

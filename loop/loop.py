@@ -18,12 +18,12 @@ from loop.digest import Seen
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
-from loop.position import Position
+from loop.position import Place, Position
 from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger
-from loop.types import Nest
+from loop.types import Nest, read
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -174,10 +174,11 @@ class Loop:
         with self._started(epochs, steps):
             error = None
             try:
-                self._emit(Event.SETUP)
+                self.hooks.begin(self, self._moment(Event.SETUP))
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
-                self._over = self._reason is not None or (self._reached() and not self._position.is_pending())
+                reached = self._reached(self._position.place()) and not self._position.is_pending()
+                self._over = self._reason is not None or reached
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
                     if not self._position.is_pending():  # or an earlier run was stopped in mid-round
@@ -251,8 +252,9 @@ class Loop:
         stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
-        self._halt.assign(False)  # whoever raised it has said why before
-        count = int(ran.steps)  # sync: waits for the chunk
+        if ran.halted:  # sync: waits for the chunk
+            self._halt.assign(False)  # whoever raised it has said why before
+        count = int(ran.steps)
         if count == 0:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
@@ -269,10 +271,10 @@ class Loop:
         names = self._built.trace.names
         self._round = ran.logs(names)
         self.hooks.emit_steps(step + 1, lambda: ran.columns(names))
-        self._emit(Event.STEP_END, self._round, halt)
+        self._emit(Event.STEP_END, self._round, halt=halt)
 
     def _evaluate_if_due(self) -> None:
-        if not self._position.evaluation_due or self._at_once:
+        if self._at_once or not read(self._position.evaluation_due):
             return
         held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
         self._emit(Event.EVAL_BEGIN)
@@ -289,7 +291,7 @@ class Loop:
         return self._at_once
 
     def _end_epoch_if_over(self) -> None:
-        if self._position.epoch_over and not self._position.evaluation_due:
+        if read(self._position.epoch_over) and not read(self._position.evaluation_due):
             self._position.next_epoch()
             logs = self._built.trained() | self._built.evaluated()
             self._round = self._round | logs
@@ -298,15 +300,20 @@ class Loop:
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
         self._clock.mark()
-        if self._position.place().step_in_epoch == 0 or self._reached():
+        place = self._position.place()
+        if place.step_in_epoch == 0 or self._reached(place):
             report(self._constants.findings(), exact=self._exact)
-        self.hooks.emit(Event.SETTLED, self._moment(Event.SETTLED, self._round), saves=False)
-        self._over, asked = False, True
-        while asked and not self._over:
-            moment = self._moment(Event.SETTLED, self._round)
-            self.hooks.emit(Event.SETTLED, moment, saves=True)
-            self._over, asked = moment.last, self._reason is not None
+        self._emit(Event.SETTLED, self._round, saves=False)
+        self._over = self._save()
+        if self._reason is not None and not self._over:
+            self._over = self._save()
         self._position.torn = False
+
+    def _save(self) -> bool:
+        """Tells those that save, and returns whether they were told that it is for the last time."""
+        moment = self._moment(Event.SETTLED, self._round)
+        self.hooks.emit(Event.SETTLED, lambda: moment, saves=True)
+        return moment.last
 
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
@@ -325,24 +332,28 @@ class Loop:
             raise raised[0]
         return RunResult(step, epoch, reason, self._built.trained() | self._built.evaluated(), seconds)
 
-    def _emit(self, event: Event, logs: Mapping[str, float] | None = None, halt: Halt | None = None) -> None:
-        before = (self,) if event is Event.SETUP else ()
-        self.hooks.emit(event, self._moment(event, logs), *before, halt=halt)
+    def _emit(
+        self,
+        event: Event,
+        logs: Mapping[str, float] | None = None,
+        *,
+        halt: Halt | None = None,
+        saves: bool | None = None,
+    ) -> None:
+        self.hooks.emit(event, lambda: self._moment(event, logs), halt=halt, saves=saves)
 
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
-        step, epoch, step_in_epoch = self._position.place()
-        last = self._reason is not None or self._reached()
-        return Moment(event, step, epoch, step_in_epoch, logs or {}, self._resumed, last, error, self._stop_after_round)
+        place = self._position.place()
+        last = self._reason is not None or self._reached(place)
+        return Moment(event, *place, logs or {}, self._resumed, last, error, self._stop_after_round)
 
-    def _reached(self) -> bool:
+    def _reached(self, place: Place) -> bool:
         """Whether what was asked for is done when this round is."""
-        step, epoch, _ = self._position.place()
-        epochs = epoch + bool(self._position.epoch_over)
-        return (self._steps is not None and step >= self._steps) or (
-            self._epochs is not None and epochs >= self._epochs
-        )
+        if self._steps is not None and place.step >= self._steps:
+            return True
+        return self._epochs is not None and place.epoch + bool(read(self._position.epoch_over)) >= self._epochs
 
     def _stop_after_round(self, reason: str) -> None:
         self._reason = reason if self._reason is None else self._reason

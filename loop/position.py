@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.digest import Seen
+from loop.types import read
 
 
 class Place(NamedTuple):
@@ -37,11 +38,11 @@ class Position(tf.Module):
 
     def place(self) -> Place:
         """Returns the place as integers."""
-        return Place(int(self.step), int(self.epoch), int(self.step_in_epoch))
+        return Place(*(int(read(variable)) for variable in (self.step, self.epoch, self.step_in_epoch)))
 
     def is_pending(self) -> bool:
         """Returns whether an evaluation or the end of an epoch is still to be done here."""
-        return bool(self.evaluation_due) or bool(self.epoch_over)
+        return bool(read(self.evaluation_due)) or bool(read(self.epoch_over))
 
     def next_epoch(self) -> None:
         """Moves on to the beginning of the next epoch."""

@@ -1,13 +1,17 @@
 """The hooks of a loop: in order, by name, and called for what they listen to."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from loop.events import Event, Moment
 from loop.hook import Hook
 from loop.triggers import NEVER, Halt, Trigger
+
+if TYPE_CHECKING:
+    from loop.loop import Loop
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -29,14 +33,19 @@ class HookRegistry:
 
     An event without a listener costs nothing.
 
+    Attributes:
+        seconds: The time spent in each hook since `begin`, by its name.
+
     Args:
         hooks: The first hooks, as if given to `add` one by one.
     """
 
     def __init__(self, hooks: Sequence[Hook] = ()) -> None:
         self._hooks: dict[str, Hook] = {}
-        self._handlers: dict[str, dict[Event, Callable[..., object]]] = {}
+        self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
+        self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._begun: list[str] = []
+        self.seconds: dict[str, float] = {}
         for hook in hooks:
             self.add(hook)
 
@@ -78,7 +87,10 @@ class HookRegistry:
                 "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
             )
         self._hooks[hook.name] = hook
-        self._handlers[hook.name] = handlers
+        for event, handler in handlers.items():
+            self._handlers[event][hook.name] = handler
+        if type(hook).on_steps is not Hook.on_steps:
+            self._of_steps[hook.name] = hook
         return hook
 
     def remove(self, name: str) -> Hook:
@@ -94,7 +106,9 @@ class HookRegistry:
             raise RuntimeError(
                 f"Hook {name!r} saves the state of the run that is under way. Remove it when that has ended."
             )
-        del self._handlers[name]
+        for handlers in self._handlers.values():
+            handlers.pop(name, None)
+        self._of_steps.pop(name, None)
         return self._hooks.pop(name)
 
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
@@ -120,44 +134,46 @@ class HookRegistry:
 
         return register
 
+    def begin(self, loop: "Loop", moment: Moment) -> None:
+        """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
+        self._begun, self.seconds = [], {}
+        for name in tuple(self._hooks):
+            if name in self._handlers[Event.SETUP]:  # not if one before it has removed it
+                self._call(name, "on_setup", self._handlers[Event.SETUP][name], loop, moment)
+            self._begun.append(name)
+
     def emit(
-        self, event: Event, moment: Moment, *before: object, halt: Halt | None = None, saves: bool | None = None
+        self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None, saves: bool | None = None
     ) -> None:
         """Calls the listeners of `event` in order.
 
         Args:
-            event: The event.
-            moment: What they are told.
-            before: What they are given before the moment.
+            event: The event; not `SETUP` or `RUN_END`, see `begin` and `finish`.
+            moment: Makes what they are told; called only if somebody listens.
             halt: For `STEP_END`: calls only those whose `every` is due here.
             saves: Calls only hooks that save, or only those that do not; None: all.
         """
-        if event is Event.SETUP:
-            self._begun = []
-        for name, hook in tuple(self._hooks.items()):
-            handler = self._handlers.get(name, {}).get(event)  # none, if it was removed by one before it
-            wanted = (halt is None or hook.every.due(halt)) and saves in (None, hook.saves)
-            if handler is not None and wanted:
-                _call(name, f"on_{event}", handler, *before, moment)
-            if event is Event.SETUP:
-                self._begun.append(name)
+        told = None
+        for name, handler in tuple(self._handlers[event].items()):
+            hook = self._hooks.get(name)  # none, if one before it has removed it
+            if hook and (halt is None or hook.every.due(halt)) and saves in (None, hook.saves):
+                told = told or moment()
+                self._call(name, f"on_{event}", handler, told)
 
     def emit_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Calls every `on_steps`. The values are made only if somebody listens."""
-        listeners = [hook for hook in self if type(hook).on_steps is not Hook.on_steps]
-        if listeners:
+        if self._of_steps:
             of_steps = values()
-            for hook in listeners:
-                _call(hook.name, "on_steps", hook.on_steps, first_step, of_steps)
+            for name, hook in tuple(self._of_steps.items()):
+                self._call(name, "on_steps", hook.on_steps, first_step, of_steps)
 
     def finish(self, moment: Moment) -> list[BaseException]:
         """Sends `RUN_END` backwards to every hook that began, whatever the others do; returns what they raised."""
         raised: list[BaseException] = []
         for name in reversed([name for name in self._begun if name in self._hooks]):
-            handler = self._handlers[name].get(Event.RUN_END)
             try:
-                if handler is not None:
-                    _call(name, "on_run_end", handler, moment)
+                if name in self._handlers[Event.RUN_END]:
+                    self._call(name, "on_run_end", self._handlers[Event.RUN_END][name], moment)
             except BaseException as error:
                 raised.append(error)
         self._begun = []
@@ -174,12 +190,14 @@ class HookRegistry:
         return min((at for at in wanted if at is not None), default=None)
 
     def _waiting(self) -> list[Hook]:
-        return [hook for name, hook in self._hooks.items() if Event.STEP_END in self._handlers[name]]
+        return [self._hooks[name] for name in self._handlers[Event.STEP_END]]
 
-
-def _call(name: str, method: str, handler: Callable[..., object], *args: object) -> None:
-    try:
-        handler(*args)
-    except BaseException as error:
-        error.add_note(f"Raised by hook {name!r} in {method}.")
-        raise
+    def _call(self, name: str, method: str, handler: Callable[..., object], *args: object) -> None:
+        began = time.perf_counter()
+        try:
+            handler(*args)
+        except BaseException as error:
+            error.add_note(f"Raised by hook {name!r} in {method}.")
+            raise
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began

@@ -11,7 +11,7 @@ from loop.data import Data
 from loop.differences import Differences, differences
 from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
-from loop.types import Trackable
+from loop.types import Trackable, read
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
@@ -92,10 +92,7 @@ class TrainingState:
 
     def hold(self) -> Held:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        # Not read_value(), which takes four times as long: a thousand variables are read in 7 ms.
-        read = tf.raw_ops.ReadVariableOp
-        values = {path: read(resource=v.handle, dtype=v.dtype) for path, v in self.variables.items()}
-        return Held(values, self._host.serialize())
+        return Held({path: read(variable) for path, variable in self.variables.items()}, self._host.serialize())
 
     def put_back(self, held: Held) -> None:
         """Assigns what `hold` returned."""

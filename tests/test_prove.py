@@ -156,13 +156,13 @@ def test_what_a_program_changes_in_python_is_found() -> None:
         assert Path(SCRIPT).read_text().splitlines()[number - 1].strip() in ("count += 1", "self.times += 1")
 
 
-def test_a_loop_is_proved_to_be_exact_and_leaves_no_files() -> None:
-    before = {*Path(tempfile.gettempdir()).glob("exactloop-*")}
+def test_a_loop_is_proved_to_be_exact_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     proof = prove(proved.good_loop, epochs=2, kills=4)
     assert (str(proof), proof.exact) == ("exact: 4 kills, 8 steps, 0 differences", True)
     for kind in ("after step", "at the end of an epoch", "the evaluation of step", "save"):
         assert any(kind in kill for kill in proof.kills), proof.kills
-    assert {*Path(tempfile.gettempdir()).glob("exactloop-*")} == before
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_loop_that_counts_in_python_is_not_and_the_counter_is_named() -> None:
