@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from loop.digest import sampled
+from loop.digest import digest
 from loop.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
 from loop.types import FuncGraph
 
@@ -128,18 +128,13 @@ class Constants:
     """
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:
-        self._names = [variable.name for variable in variables]
-        self._read = tf.function(lambda: [sampled(variable.read_value()) for variable in variables])
-        self._digests = self._now()
+        self._then = [(variable, digest(variable.read_value())) for variable in variables]
 
     def findings(self) -> list[Finding]:
         """Returns those that have another value than at first."""
-        changed = [name for name, then, now in zip(self._names, self._digests, self._now(), strict=True) if then != now]
+        changed = [variable.name for variable, then in self._then if digest(variable.read_value()) != then]
         what = "A hook, or another thread, has changed what no checkpoint holds"
         return [Finding(f"{what}: {name}", "", STATE) for name in changed]
-
-    def _now(self) -> list[int]:
-        return [int(value) for value in self._read()] if self._names else []
 
 
 class InexactRun(ValueError):

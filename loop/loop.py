@@ -177,6 +177,7 @@ class Loop:
                 self.hooks.begin(self, self._moment(Event.SETUP))
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
+                self._constants = Constants(self._only_read)
                 reached = self._reached(self._position.place()) and not self._position.is_pending()
                 self._over = self._reason is not None or reached
                 while not self._over:
@@ -220,7 +221,7 @@ class Loop:
         if only_read:
             names = ", ".join(variable.name for variable in only_read)
             log.info("Only read by the steps, and in no checkpoint: %s.", names)
-        self._constants = Constants(only_read)
+        self._only_read = only_read
 
     def _check_state(self) -> None:
         if self._position.torn:

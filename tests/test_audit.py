@@ -138,6 +138,18 @@ def test_a_run_is_refused_with_all_findings_and_each_remedy_once_or_logged(caplo
     assert "This run could not be resumed exactly" in caplog.text
 
 
+@pytest.mark.parametrize("event", [Event.SETUP, Event.RUN_BEGIN])
+def test_what_is_only_read_may_be_loaded_before_the_first_step(event: Event) -> None:
+    teacher = tf.Variable(0.1, name="teacher")
+    loop = over(lambda batch: {"x": kept.assign_add(teacher)})
+
+    @loop.on(event)
+    def load(*told: object) -> None:
+        teacher.assign(0.5)
+
+    assert loop.run(epochs=2).epoch == 2
+
+
 def test_what_is_only_read_is_logged_and_refused_once_a_hook_has_changed_it(caplog: pytest.LogCaptureFixture) -> None:
     rate = tf.Variable(0.1, name="rate")
     caplog.set_level(logging.INFO, "exactloop")
