@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.data import Data
 from loop.steps import Step, Trace
-from loop.types import Nest
+from loop.types import Nest, read, write
 
 LONGEST = 10_000  # steps in one call, which bounds the memory of what is recorded; the call costs nothing against them
 
@@ -22,8 +22,8 @@ class Means(tf.Module):
         self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
 
     def reset(self) -> None:
-        self.sums.assign(tf.zeros_like(self.sums))
-        self.weight.assign(0.0)
+        write(self.sums, [0.0] * len(self.names))
+        write(self.weight, 0.0)
 
     def add(self, values: tf.Tensor, weights: tf.Tensor) -> None:
         """Adds steps: float32 `[steps, names]` and `[steps, 1]`. Traced into the compiled loop, where it ends.
@@ -41,8 +41,8 @@ class Means(tf.Module):
 
     def result(self) -> dict[str, float]:
         """Returns the means so far; nothing before the first step."""
-        weight = float(self.weight)
-        return dict(zip(self.names, (self.sums.numpy() / weight).tolist(), strict=True)) if weight else {}
+        weight = float(read(self.weight))
+        return dict(zip(self.names, (read(self.sums).numpy() / weight).tolist(), strict=True)) if weight else {}
 
 
 class Ran(NamedTuple):

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import operator
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import tensorflow as tf
@@ -133,17 +133,28 @@ class ArrayData(Trackable):
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
-        order = tf.range(self._rows)
-        if self._shuffle:
-            # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
-            order = tf.random.experimental.stateless_shuffle(order, seed=[self._seed, epoch], alg="philox")
-        # As [steps, batch], one row is one gather; the last row is filled up, and cut to size when it is read.
-        total = self.steps_per_epoch * self._batch_size
-        padded = tf.pad(order[:total], [[0, max(0, total - self._rows)]])
-        self.source = tf.reshape(padded, [self.steps_per_epoch, self._batch_size])
+        self.source = self._order(tf.constant([self._seed, epoch], tf.int64))
 
     def close(self) -> None:
         pass  # The next `open` replaces the permutation.
+
+    @functools.cached_property
+    def _order(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """From seed and epoch, int64 [2], to the rows of each batch, int32 [steps, batch]; compiled, for short epochs.
+
+        One row is one gather; the last row is filled up, and cut to size when it is read.
+        """
+
+        def rows(seed: tf.Tensor) -> tf.Tensor:
+            order = tf.range(self._rows)
+            if self._shuffle:
+                # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
+                order = tf.random.experimental.stateless_shuffle(order, seed=seed, alg="philox")
+            total = self.steps_per_epoch * self._batch_size
+            padded = tf.pad(order[:total], [[0, max(0, total - self._rows)]])
+            return tf.reshape(padded, [self.steps_per_epoch, self._batch_size])
+
+        return tf.function(rows).get_concrete_function(tf.TensorSpec([2], tf.int64))
 
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}

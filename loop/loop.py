@@ -23,7 +23,7 @@ from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger
-from loop.types import Nest, read
+from loop.types import Nest, read, write
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -263,12 +263,12 @@ class Loop:
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
-            self._position.epoch_over.assign(True)
+            write(self._position.epoch_over, True)
         now = self._clock.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         self._since = now
         if self._evaluations and self._eval_every.due(halt):
-            self._position.evaluation_due.assign(True)
+            write(self._position.evaluation_due, True)
         names = self._built.trace.names
         self._round = ran.logs(names)
         self.hooks.emit_steps(step + 1, lambda: ran.columns(names))
@@ -283,7 +283,7 @@ class Loop:
             if not evaluation.run(self._abandons):
                 self.state.put_back(held)
                 return
-        self._position.evaluation_due.assign(False)
+        write(self._position.evaluation_due, False)
         self._round = self._round | self._built.evaluated()
         self._emit(Event.EVAL_END, self._built.evaluated())
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.digest import Seen
-from loop.types import read
+from loop.types import read, write
 
 
 class Place(NamedTuple):
@@ -46,6 +46,6 @@ class Position(tf.Module):
 
     def next_epoch(self) -> None:
         """Moves on to the beginning of the next epoch."""
-        self.epoch.assign_add(1)
-        self.step_in_epoch.assign(0)
-        self.epoch_over.assign(False)
+        write(self.epoch, int(read(self.epoch)) + 1)
+        write(self.step_in_epoch, 0)
+        write(self.epoch_over, False)

@@ -82,8 +82,8 @@ class StreamData(Trackable):
         self._shuffles = reshuffling(self._dataset, once=self._endless) if self._make is None else 0
         self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
         self.seen: Seen | None = Seen() if resume == "replay" else None
-        self._begin: tf.Tensor | None = None  # the state of the latest pass at its beginning
-        self._restored = False
+        self._first: tf.Tensor | None = None  # the state of the first pass at its beginning
+        self._disturbed = False  # whether the dataset may have lost count of its passes
 
     def open(self, epoch: int) -> None:
         if self.source is None or not self._endless:
@@ -99,15 +99,17 @@ class StreamData(Trackable):
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         ended = notes["passes"] - notes["open"]
-        self.source, self._begin = None, None
+        self.source, self._disturbed = None, False
         if self._shuffles and self._resume == "replay":
             self._repeat_passes(ended)
         self._passes = ended
         if notes["open"]:
             seen = place.step if self._endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
-        elif self._shuffles and self._resume == "state" and ended:
-            self._begin = _state(iter(self._dataset))  # a place for what is to be restored
+        elif self._shuffles and self._resume == "state":
+            if ended and self._first is None:
+                self._first = _state(iter(self._dataset))
+            self._disturbed = self._first is not None
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
             return [
                 f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
@@ -131,26 +133,31 @@ class StreamData(Trackable):
         dataset = self._make(epoch) if self._make else self._dataset
         if self._make and self._steps:
             dataset = dataset.take(self._steps)
-        if self._restored and self._begin is not None:
-            # An iterator that was restored near its end counts as two for the dataset: this sets the count right.
-            iter(dataset)._restore_from_tensors({"_STATE": self._begin})
-        self._restored = False
-        self.source = iter(dataset)
+        self.source = self._recounted() if self._shuffles and self._disturbed else iter(dataset)
         if self.seen and not (self._endless and self._passes):
             self.seen.reset()
         if self.seen and skip and not read_again(self.source, skip, self.seen):
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
-        if self._resume == "state" and (self._shuffles or not self._passes):
-            begin = _state(
-                self.source
-            )  # tried at the first pass in any case: better refused now than at the first save
-            self._begin = begin if self._shuffles else None
+        if self._resume == "state" and self._first is None:
+            self._first = _state(self.source)  # in any case: better refused now than at the first save
         self._passes += 1
         if self.steps_per_epoch is None:
             self.ahead = self.source.get_next_as_optional()
             if not self.ahead.has_value():  # sync: waits for the first batch
                 after = f" after {skip} skipped batches, where the run was" if skip else ""
                 raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
+
+    def _recounted(self) -> tf.data.Iterator:
+        """Returns the iterator of the next pass of a dataset that shuffles, which a restored iterator has disturbed.
+
+        Counted from the first pass on: to keep the state of each at its beginning would take as long as to save it.
+        """
+        iterator = iter(self._dataset)
+        iterator._restore_from_tensors({"_STATE": self._first})
+        for _ in range(self._passes):
+            iterator = iter(self._dataset)
+        self._disturbed = False
+        return iterator
 
     def findings(self, owner: str) -> list[Finding]:
         saved = self._resume == "state"
@@ -192,7 +199,7 @@ class StreamData(Trackable):
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         if self._resume == "replay":
             return {}
-        state = {} if self._begin is None else {"begin": self._begin}
+        state = {}
         if self.source is not None:
             state["iterator"] = _state(self.source)
             if self.steps_per_epoch is None:
@@ -202,11 +209,11 @@ class StreamData(Trackable):
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
-        self._begin, self._restored = state.get("begin"), True
+        self._disturbed = True
         if self.source is None:
             return []
         if self.steps_per_epoch is None:
-            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1 - ("begin" in state))]
+            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)
         return self.source._restore_from_tensors({"_STATE": state["iterator"]})

@@ -1,0 +1,178 @@
+"""The same training by different loops. Each contestant is a function that trains for one more round."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import rich.console
+import tensorflow as tf
+from workloads import Workload
+
+from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
+from loop import ArrayData, Every, Hook, Loop, Moment, StreamData
+
+Round = Callable[[], object]
+
+try:
+    import orbit
+except ImportError:
+    orbit = None
+
+
+def limit(task: Workload) -> Round:
+    """The step on one constant batch, over and over: what a loop could cost at least."""
+    step, steps = task.parts().step(), tf.constant(task.steps)
+    batch = tuple(tf.constant(array[: task.batch]) for array in task.arrays)
+
+    @tf.function
+    def run(count: tf.Tensor) -> tf.Tensor:
+        done, loss = tf.constant(0), tf.constant(0.0)
+        while done < count:
+            loss = step(batch)["loss"]
+            done += 1
+        return loss
+
+    return lambda: float(run(steps))
+
+
+def by_hand(task: Workload) -> Round:
+    """A loop in the graph over the dataset, called once an epoch."""
+    step, dataset = task.parts().step(), task.dataset()
+
+    @tf.function
+    def epoch(batches: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
+        loss = tf.constant(0.0)
+        for _ in tf.range(count):
+            loss = step(next(batches))["loss"]
+        return loss
+
+    def run() -> None:
+        for _ in range(task.epochs):
+            float(epoch(iter(dataset), tf.constant(task.steps_per_epoch)))
+
+    return run
+
+
+def by_hand_each_step(task: Workload) -> Round:
+    """A loop in Python over the dataset, with one call a step."""
+    step, dataset = tf.function(task.parts().step().function), task.dataset()
+
+    def run() -> None:
+        for _ in range(task.epochs):
+            for batch in dataset:
+                loss = step(batch)["loss"]
+        float(loss)
+
+    return run
+
+
+def keras_fit(task: Workload, *, arrays: bool, steps_per_execution: int = 1, callbacks: int = 0) -> Round:
+    """Keras' `fit`."""
+    parts, dataset = task.parts(), task.dataset()
+    parts.model.compile(parts.optimizer, parts.loss, steps_per_execution=steps_per_execution)
+    listening = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None) for _ in range(callbacks)]
+
+    def run() -> None:
+        x, y = task.arrays if arrays else (dataset, None)
+        size = task.batch if arrays else None
+        parts.model.fit(x, y, batch_size=size, epochs=task.epochs, verbose=0, callbacks=listening)
+
+    return run
+
+
+def orbit_loop(task: Workload, steps_per_loop: int) -> Round:
+    """Orbit's `Controller` over its `StandardTrainer`."""
+    step, global_step = task.parts().step(), tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    class Trainer(orbit.StandardTrainer):
+        def train_loop_begin(self) -> None:
+            self.loss = None
+
+        def train_step(self, iterator: tf.data.Iterator) -> None:
+            step(next(iterator))
+            global_step.assign_add(1)
+
+        def train_loop_end(self) -> dict[str, float]:
+            return {}
+
+    options = orbit.StandardTrainerOptions(use_tf_while_loop=steps_per_loop > 1)
+    controller = orbit.Controller(
+        global_step=global_step,
+        trainer=Trainer(task.dataset().repeat(), options=options),
+        steps_per_loop=steps_per_loop,
+    )
+
+    def run() -> None:
+        controller.train(int(global_step) + task.steps, checkpoint_at_completion=False)
+
+    return run
+
+
+class Idle(Hook):
+    """Waits for a step that does not come."""
+
+    every = Every(steps=10**9)
+
+    def on_step_end(self, moment: Moment) -> None:
+        raise AssertionError("It came.")
+
+
+class EachStep(Hook):
+    """Is called at every step."""
+
+    every = Every(steps=1)
+
+    def on_step_end(self, moment: Moment) -> None:
+        pass
+
+
+def exactloop(task: Workload, *, stream: bool = False, hooks: Sequence[Hook] = ()) -> Round:
+    """This toolkit."""
+    parts = task.parts()
+    data = StreamData(task.dataset()) if stream else ArrayData(task.arrays, batch_size=task.batch, seed=1)
+    loop = Loop(parts.step(), data, state={"model": parts.model, "optimizer": parts.optimizer}, hooks=hooks)
+    loop.audit()
+    return lambda: loop.run(steps=loop.step + task.steps)
+
+
+def full_set(directory: Path) -> list[Hook]:
+    """Returns all that a long run would have."""
+    return [
+        Progress(console=rich.console.Console(file=io.StringIO(), force_terminal=True)),
+        TensorBoard(directory / "tensorboard", Every(steps=100)),
+        EarlyStopping("loss", mode="min", patience=10**9, restore_best=None),
+        Checkpoint(directory / "checkpoints", Every(steps=1000), background=True),
+        Preemption(),
+    ]
+
+
+LIMIT, BY_HAND, EACH_STEP = "the limit", "by hand, in the graph", "by hand, one call a step"
+ARRAYS, STREAM = "exactloop, ArrayData", "exactloop, StreamData"
+FULL, IDLE, ONE = "exactloop, full set of hooks", "exactloop, 100 idle hooks", "exactloop, a hook at every step"
+FIT, CALLBACK = "Keras fit", "Keras fit, a batch callback"
+FIT_64, FIT_DATASET, FIT_DATASET_64 = f"{FIT}, 64 steps a call", f"{FIT}, dataset", f"{FIT}, dataset, 64 steps a call"
+ORBIT, ORBIT_1 = "Orbit, 100 steps a loop", "Orbit, 1 step a loop"
+PEERS = (FIT, FIT_64, FIT_DATASET, FIT_DATASET_64, ORBIT, ORBIT_1)
+
+
+def contestants(task: Workload, directory: Path) -> dict[str, Round]:
+    """Returns all of them by name, ready to train: Orbit only if it is installed."""
+    found: dict[str, Round] = {
+        LIMIT: limit(task),
+        BY_HAND: by_hand(task),
+        EACH_STEP: by_hand_each_step(task),
+        ARRAYS: exactloop(task),
+        STREAM: exactloop(task, stream=True),
+        FULL: exactloop(task, hooks=full_set(directory)),
+        IDLE: exactloop(task, hooks=[Idle(name=f"idle_{i}") for i in range(100)]),
+        ONE: exactloop(task, hooks=[EachStep()]),
+        FIT: keras_fit(task, arrays=True),
+        CALLBACK: keras_fit(task, arrays=True, callbacks=1),
+        FIT_64: keras_fit(task, arrays=True, steps_per_execution=64),
+        FIT_DATASET: keras_fit(task, arrays=False),
+        FIT_DATASET_64: keras_fit(task, arrays=False, steps_per_execution=64),
+    }
+    if orbit is not None:
+        found |= {ORBIT: orbit_loop(task, 100), ORBIT_1: orbit_loop(task, 1)}
+    return found
