@@ -1,5 +1,6 @@
 """The same training by different loops. Each contestant is a function that trains for one more round."""
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,7 +105,8 @@ def orbit_loop(task: Workload, steps_per_loop: int) -> Round:
     )
 
     def run() -> None:
-        controller.train(int(global_step) + task.steps, checkpoint_at_completion=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for each loop
+            controller.train(int(global_step) + task.steps, checkpoint_at_completion=False)
 
     return run
 

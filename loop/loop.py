@@ -178,8 +178,7 @@ class Loop:
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
                 self._constants = Constants(self._only_read)
-                reached = self._reached(self._position.place()) and not self._position.is_pending()
-                self._over = self._reason is not None or reached
+                self._over = self._reason is not None or (self._reached() and not self._position.is_pending())
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
                     if not self._position.is_pending():  # or an earlier run was stopped in mid-round
@@ -204,6 +203,7 @@ class Loop:
                 self.state.take_back()
             self._build()  # takes its time; a stop that comes meanwhile counts
             self._audit()
+            self._place = self._position.place()
             yield
         finally:
             self._running.release()
@@ -233,20 +233,20 @@ class Loop:
             raise RuntimeError(
                 f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
             )
-        self._resumed = self.step > 0
+        self._place = self._position.place()
+        self._resumed = self._place.step > 0
         self._clock.start()
         self._since = self._clock.now()
 
     def _begin_epoch(self) -> None:
-        _, epoch, step_in_epoch = self._position.place()
-        if step_in_epoch == 0:
-            self._data.open(epoch)
+        if self._place.step_in_epoch == 0:
+            self._data.open(self._place.epoch)
             self._built.reset()
             self._emit(Event.EPOCH_BEGIN)
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
-        step, epoch, step_in_epoch = self._position.place()
+        step, epoch, step_in_epoch = self._place
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (LONGEST if self._reason is None else 1)
@@ -260,6 +260,7 @@ class Loop:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
             )
+        self._place = Place(step + count, epoch, step_in_epoch + count)
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
@@ -293,7 +294,7 @@ class Loop:
 
     def _end_epoch_if_over(self) -> None:
         if read(self._position.epoch_over) and not read(self._position.evaluation_due):
-            self._position.next_epoch()
+            self._place = self._position.next_epoch()
             logs = self._built.trained() | self._built.evaluated()
             self._round = self._round | logs
             self._emit(Event.EPOCH_END, logs)
@@ -301,8 +302,7 @@ class Loop:
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
         self._clock.mark()
-        place = self._position.place()
-        if place.step_in_epoch == 0 or self._reached(place):
+        if self._place.step_in_epoch == 0 or self._reached():
             report(self._constants.findings(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
         self._over = self._save()
@@ -320,11 +320,12 @@ class Loop:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
         self._clock.stop()
         self._halt.assign(False)
+        self._place = self._position.place()  # a failed call of the compiled loop has gone on, too
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         for also in raised[1:]:
             raised[0].add_note(f"Then {also!r}: {' '.join(also.__notes__)}")
-        step, epoch, _ = self._position.place()
+        step, epoch, _ = self._place
         seconds = self._clock.now()
         complete = f"{epoch} epochs" if epoch == self._epochs else f"{step} steps"
         reason = f"{complete} are complete" if self._reason is None else self._reason
@@ -346,15 +347,14 @@ class Loop:
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
-        place = self._position.place()
-        last = self._reason is not None or self._reached(place)
-        return Moment(event, *place, logs or {}, self._resumed, last, error, self._stop_after_round)
+        last = self._reason is not None or self._reached()
+        return Moment(event, *self._place, logs or {}, self._resumed, last, error, self._stop_after_round)
 
-    def _reached(self, place: Place) -> bool:
+    def _reached(self) -> bool:
         """Whether what was asked for is done when this round is."""
-        if self._steps is not None and place.step >= self._steps:
+        if self._steps is not None and self._place.step >= self._steps:
             return True
-        return self._epochs is not None and place.epoch + bool(read(self._position.epoch_over)) >= self._epochs
+        return self._epochs is not None and self._place.epoch + bool(read(self._position.epoch_over)) >= self._epochs
 
     def _stop_after_round(self, reason: str) -> None:
         self._reason = reason if self._reason is None else self._reason
