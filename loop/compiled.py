@@ -10,12 +10,14 @@ from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
 from loop.evaluation import Evaluation
-from loop.graph import with_values
 from loop.hook import Hook
 from loop.position import Position
 from loop.randomness import random_streams
 from loop.state import TrainingState, raw
 from loop.steps import Step, Trace
+
+# A checkpoint does not hold what is in other tables: with other contents, a step is another one.
+RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
 
 class Compiled:
@@ -45,8 +47,7 @@ class Compiled:
         # Compiled, because an eager result may have other bits.
         results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
         self._results = results.get_concrete_function() if step.metrics else dict
-        traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
-        self._fingerprints = {name: trace.fingerprint for name, trace in traces.items()}
+        self._traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
@@ -55,7 +56,7 @@ class Compiled:
                 )
         graphs = {f"Evaluation {evaluation.name!r}": evaluation.graph for evaluation in evaluations}
         audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
-        self._audited = dict(zip(self._fingerprints, audited, strict=True))
+        self._audited = dict(zip(self._traces, audited, strict=True))
         self._halt = halt
         position.seen = data.seen
 
@@ -70,9 +71,9 @@ class Compiled:
             "hooks": {hook.name: hook for hook in hooks},
         }
         state = TrainingState(given, own, position=self._position, data=self._data)
-        covered = self._covered(state)
+        covered, held = self._covered(state), self._held(state, given)
         for name, audited in self._audited.items():
-            state.steps[name] = with_values(self._fingerprints[name], audited.only_read(covered))
+            state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
         return state
 
     def audit(self, state: TrainingState) -> tuple[list[Finding], list[tf.Variable]]:
@@ -100,6 +101,19 @@ class Compiled:
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
         reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
         return state.handles() | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
+
+    def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
+        """Returns names, which are the same in every process, of what `_covered` has the handles of."""
+        found = {id(variable.handle): path for path, variable in state.variables.items()}
+        for name, evaluation in self._evaluations.items():
+            metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
+            found |= {id(raw(variable).handle): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
+        for key in given:
+            nodes = tf.train.TrackableView(getattr(state.root, key)).descendants()
+            tables = [node.resource_handle for node in nodes if isinstance(node, RESTORED)]
+            iterators = [node._iterator_resource for node in nodes if isinstance(node, tf.data.Iterator)]
+            found |= {id(handle): f"{key}/resource {i}" for i, handle in enumerate([*tables, *iterators])}
+        return found
 
     def reset(self) -> None:
         """Forgets the epoch's means and metrics."""

@@ -11,7 +11,8 @@ from tensorflow.core.framework.op_def_pb2 import OpDef
 from tensorflow.python.framework import op_def_registry
 
 from loop.digest import digest
-from loop.graph import fingerprint, operations
+from loop.fingerprint import fingerprint
+from loop.graph import operations
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
