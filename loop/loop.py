@@ -303,7 +303,7 @@ class Loop:
         self._clock.mark()
         place = self._position.place()
         if place.step_in_epoch == 0 or self._reached(place):
-            report(self._constants.findings(), exact=self._exact)
+            report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
         self._over = self._save()
         if self._reason is not None and not self._over:
