@@ -10,7 +10,9 @@ from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
 from loop.evaluation import Evaluation
+from loop.graph import changes, uses
 from loop.hook import Hook
+from loop.pipeline_audit import Read
 from loop.position import Position
 from loop.randomness import random_streams
 from loop.state import TrainingState, raw
@@ -70,7 +72,8 @@ class Compiled:
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in hooks},
         }
-        state = TrainingState(given, own, position=self._position, data=self._data)
+        evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
+        state = TrainingState(given, own, position=self._position, data=self._data, evaluated=evaluated)
         covered, held = self._covered(state), self._held(state, given)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
@@ -83,9 +86,10 @@ class Compiled:
             What is found, and the variables that are only read and that `state` does not hold.
         """
         covered = self._covered(state)
-        found = list(self._in_data)
+        found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
         found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
         read = [variable for audited in self._audited.values() for variable in audited.only_read(covered)]
+        read += [each.variable for each in self._in_data if isinstance(each, Read)]
         return found, list({id(variable): variable for variable in read}.values())
 
     @functools.cached_property
@@ -95,6 +99,15 @@ class Compiled:
         for name, evaluation in self._evaluations.items():
             found += evaluation.data.findings(f"The data of evaluation {name!r}")
         return found
+
+    def found_since(self) -> list[Finding]:
+        """Returns what the passes over the data have shown since they were looked at."""
+        return [each for each in self._data.findings("The training data") if each not in self._in_data]
+
+    def _is_constant(self, variable: tf.Variable) -> bool:
+        """Returns whether no step changes a variable. If a hook does, that is seen at the end of the epoch."""
+        graphs = [self.chunk.graph, *(evaluation.graph for evaluation in self._evaluations.values())]
+        return not any(changes(op) for graph in graphs for op in uses(graph).get(id(variable.handle), ()))
 
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""
