@@ -15,7 +15,8 @@ from hooks.checkpoint_restore import open_files
 from hooks.checkpoint_retention import ranked
 from hooks.checkpoint_store import Pin, Store
 
-SAVE_COUNTER = "save_counter/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's own, and no part of the training
+# TensorFlow's own, and the time that it took: no part of what is trained.
+IGNORED = {OBJECT_GRAPH, *(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("save_counter", "clock/seconds"))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +109,7 @@ def pinned(path: str) -> Iterator[Pin]:
 
 
 def differences(first: str, second: str) -> tuple[int, list[Difference]]:
-    """Returns how many values two checkpoints have, and which of them differ, in bits.
+    """Returns how many values two checkpoints have, and which of them differ, in bits. The training time is none.
 
     Args:
         first: See `pinned`.
@@ -127,7 +128,7 @@ def _values(pin: Pin) -> dict[str, Callable[[], object]]:
     """Returns what reads each value of a checkpoint: variables by their path, anything else by TensorFlow's name."""
     variables, reader = pin.manifest.description["variables"], tf.train.load_checkpoint(pin.prefix)
     paths = {name: path for path, name in CheckpointNames(pin.prefix, variables).of(variables).items()}
-    there = set(reader.get_variable_to_shape_map()) - {OBJECT_GRAPH, SAVE_COUNTER}
+    there = set(reader.get_variable_to_shape_map()) - IGNORED
     return {paths.get(name, name): functools.partial(reader.get_tensor, name) for name in there}
 
 

@@ -17,7 +17,7 @@ from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
 from hooks.checkpoint_retention import ranked
 from hooks.checkpoint_store import Pin, Store, order
-from hooks.places import is_remote, place
+from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
@@ -30,7 +30,7 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
     """Opens a directory of checkpoints.
 
     Args:
-        directory: A path, or an address such as `gs://...`; not one that `place` has yet to put elsewhere.
+        directory: A path, or an address such as `gs://...`; not one that is yet to be put elsewhere.
         make: Whether to make it if it is missing.
 
     Raises:
@@ -130,7 +130,7 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
     if not state:
         raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
     own = TrainingState(state)
-    with contextlib.closing(open_files(place(directory), make=False)) as files:
+    with contextlib.closing(open_files(place_to_read(directory), make=False)) as files:
         store = Store(files)
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:

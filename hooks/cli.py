@@ -7,26 +7,28 @@
     exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
                                         kills the script N times and compares; exit status 1 if anything differs
 
-A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON. Exit status 2:
-what was asked for cannot be done.
+A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
+stands for NaN. The training time, clock/seconds, is no difference. Exit status 2: what was asked for cannot be done.
 
 A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
 batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
-temporary directory meanwhile; what the script itself writes does not. --at 3,20 kills after these steps as well;
---same-machine-twice kills nothing and runs twice: does the script do the same each time at all?
+temporary directory meanwhile; what the script itself writes, or removes, does not. --at 3,20 kills after these steps as
+well; --same-machine-twice kills nothing and runs twice: does the script do the same each time at all?
 """
 
 import dataclasses
 import json
 import math
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 
 import rich.box
 import rich.console
 import rich.table
-from absl import app, flags
+from absl import flags
 
 from hooks.checkpoint_manifest import content
 from hooks.checkpoint_report import Entry, differences, entries, pinned
@@ -36,6 +38,7 @@ NUMBERS = ("step", "epoch", "bytes", "count", "largest")
 JSON = flags.DEFINE_bool("json", False, "Print JSON, for machines.")
 KILLS = flags.DEFINE_integer("kills", 5, "How many times to kill the script that is proved.", lower_bound=1)
 AT = flags.DEFINE_list("at", [], "Steps after which to kill it as well.")
+HELP = flags.DEFINE_bool("help", False, "Print what the commands do.", short_name="h")
 TWICE = flags.DEFINE_bool("same-machine-twice", False, "Kill nothing, but run the script twice and compare.")
 
 
@@ -46,7 +49,10 @@ def ls(directory: str) -> int:
 
 def verify(directory: str) -> int:
     """Hashes all files of all checkpoints of a directory."""
-    return _list(entries(directory, thorough=True), "whole")
+    found = entries(directory, thorough=True)
+    if not found:
+        raise FileNotFoundError(f"There is no checkpoint in {directory!r}.")
+    return _list(found, "whole")
 
 
 def diff(first: str, second: str) -> int:
@@ -62,7 +68,7 @@ def show(path: str) -> int:
     with pinned(path) as pin:
         said = content(pin.manifest)
     if JSON.value:
-        print(json.dumps(said))
+        print(_json(said))
     else:
         rich.console.Console().print_json(json.dumps(said))
     return 0
@@ -76,7 +82,7 @@ def prove(script: str, *arguments: str) -> int:
     say = (lambda line: None) if JSON.value else (lambda line: print(line, flush=True))
     at = [int(step) for step in AT.value]
     proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, say=say)
-    print(json.dumps(dataclasses.asdict(proof)) if JSON.value else proof)
+    print(_json(dataclasses.asdict(proof)) if JSON.value else proof)
     return int(not proof.exact)
 
 
@@ -96,7 +102,7 @@ def _list(found: Sequence[Entry], whole: str) -> int:
 
 def _print(for_machines: object, rows: Sequence[dict[str, object]], summary: str) -> None:
     if JSON.value:
-        print(json.dumps(for_machines))
+        print(_json(for_machines))
         return
     console = rich.console.Console()
     if rows:
@@ -108,6 +114,19 @@ def _print(for_machines: object, rows: Sequence[dict[str, object]], summary: str
             table.add_row(*(_text(name, row[name]) if name in row else "" for name in names))
         console.print(table)
     console.print(summary, highlight=False)
+
+
+def _json(value: object) -> str:
+    """Returns JSON as everybody reads it, which has no word for NaN, nor for what is infinite."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _text(name: str, value: object) -> str:
@@ -148,6 +167,9 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
+    if HELP.value:
+        print(__doc__)
+        return 0
     command, *given = arguments[1:] or [""]
     run, counts = COMMANDS.get(command, (None, range(0)))
     if run is None or len(given) not in counts:
@@ -158,9 +180,28 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, RuntimeError, ValueError, UserWarning) as error:
         print(f"exactloop {command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"exactloop {command}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def run() -> None:
     """The entry point of the command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end)
     flags.FLAGS.set_gnu_getopt(True)  # --json may stand anywhere
-    app.run(main)
+    try:
+        arguments = flags.FLAGS(sys.argv)
+    except flags.Error as error:  # absl would exit with 1, which says that something differs
+        of_script = " Arguments of the script come after --, as in: exactloop prove train.py -- --epochs=3"
+        unknown = isinstance(error, flags.UnrecognizedFlagError) and "prove" in sys.argv
+        print(f"exactloop: {error}.{of_script if unknown else ''}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main(arguments))
+
+
+def _end(number: int, frame: types.FrameType | None) -> None:
+    """Ends the command by an exception, so that what it has started and made goes with it."""
+    signal.signal(number, signal.SIG_IGN)  # a second one must not cut that short
+    sys.exit(128 + number)

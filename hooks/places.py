@@ -15,14 +15,24 @@ def place(directory: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: If it was an address, and then a `Path`.
     """
+    where, below = real_place(directory), os.environ.get(BELOW)
+    return where if below is None else os.path.join(below, where.replace("://", "/").lstrip("/"))
+
+
+def place_to_read(directory: str | os.PathLike[str]) -> str:
+    """Returns the same for what is only read: the real directory, if nobody has written to the one in its place."""
+    where = place(directory)
+    return where if os.path.isdir(where) else real_place(directory)
+
+
+def real_place(directory: str | os.PathLike[str]) -> str:
+    """Returns what a directory is called when nothing is proved."""
     path = os.fsdecode(directory)
     if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):
         raise ValueError(
             f"An address has to be a str: a pathlib.Path loses one of its slashes. Received: {directory!r}."
         )
-    where = path if is_remote(path) else os.path.abspath(path)
-    below = os.environ.get(BELOW)
-    return where if below is None else os.path.join(below, where.replace("://", "/").lstrip("/"))
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 def is_remote(directory: str) -> bool:

@@ -1,47 +1,18 @@
 """Proves that a program ends with the same bits however often it is killed: kills it, and compares."""
 
-import dataclasses
-import inspect
 import os
-import random
-import shutil
-import tempfile
+import select
+import stat
+import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from hooks.prove_cause import cause
-from hooks.prove_life import REFUSED
-from hooks.prove_plan import plan
-from hooks.prove_process import Life, Program
-from hooks.prove_record import Record, Reference
-from hooks.prove_trial import Trial
+from hooks.prove_process import Program
+from hooks.prove_run import Proof, compared
 from loop import Loop
 
-NOTHING_SAVED = (
-    "nothing was proved: no life was killed after its first checkpoint, so each began from nothing. Save more often, "
-    "Checkpoint(directory, Every(steps=...)), or kill later, with at=[...] or --at."
-)
+PATIENCE = 1.0  # seconds that a pipe is waited for; nobody may ever write to it, nor close it
 
-
-@dataclasses.dataclass(frozen=True)
-class Proof:
-    """What came of it.
-
-    Attributes:
-        exact: Whether nothing differed.
-        kills: What each kill cut short, such as "after step 40, resumed from step 20".
-        steps: How many train steps the uninterrupted run has, in all its loops.
-        difference: What differed first, and what is likely to be the cause; empty if nothing did.
-    """
-
-    exact: bool
-    kills: tuple[str, ...]
-    steps: int
-    difference: str = ""
-
-    def __str__(self) -> str:
-        done = f"{len(self.kills)} kills, {self.steps} steps"
-        return f"exact: {done}, 0 differences" if self.exact else f"NOT exact: {self.difference}"
+__all__ = ["Proof", "prove", "prove_script"]
 
 
 def prove(
@@ -58,8 +29,9 @@ def prove(
     For tests: `proof = prove(make_loop, epochs=3)`, then `assert proof.exact, proof`.
 
     Runs to the end, then again in processes that are killed by SIGKILL and started anew, and compares after each step:
-    a digest of the batches, what is logged, every variable, Python's and NumPy's random states, and the list of events.
-    Hooks that keep files keep them in a temporary directory meanwhile.
+    a digest of the batches, what is logged, every variable, Python's and NumPy's random states, and the list of events;
+    and at the end of all what `run()` leaves and returns. The last life is not made to stop after each step, so it is
+    compared where it does. Hooks that keep files keep them in a temporary directory meanwhile.
 
     Args:
         make_loop: A function at the top level of a module, without arguments, that makes the loop. One of its hooks has
@@ -75,14 +47,19 @@ def prove(
         ValueError: If an argument cannot be used, or what `make_loop` makes has no `Checkpoint`.
         RuntimeError: If the program fails without being killed, with what it said.
     """
-    name, path = getattr(make_loop, "__qualname__", ""), inspect.getsourcefile(make_loop)
-    if not name.isidentifier() or path is None:
+    name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))
+    path = getattr(module, "__file__", None)
+    if module is None or path is None or vars(module).get(name) is not make_loop:
         raise ValueError(
             "prove(make_loop) calls it in other processes, so it has to be a function at the top level of a module. "
             f"Received: {make_loop!r}."
         )
+    # The module that was started has its own name only if it was started by it, as in python -m tests.proof.
+    spec = module.__spec__ if module.__name__ == "__main__" else None
+    known = "" if module.__name__ == "__main__" and spec is None else spec.name if spec else module.__name__
     totals = {key: total for key, total in {"epochs": epochs, "steps": steps}.items() if total is not None}
-    return _proof(Program([path], name, totals), kills, at, twice, say=lambda line: None)
+    program = Program([path], module=known, function=name, totals=totals)
+    return compared(program, kills, at, twice, say=lambda line: None)
 
 
 def prove_script(
@@ -95,6 +72,8 @@ def prove_script(
 ) -> Proof:
     """Proves that a script can be killed and started again, whatever loops it makes. See `prove`.
 
+    What comes through a pipe, or from a file, to this process is given to each life of the script.
+
     Args:
         script: The path of the script.
         arguments: What it is started with.
@@ -105,69 +84,16 @@ def prove_script(
     """
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
-    return _proof(Program([script, *arguments]), kills, at, twice, say)
+    return compared(Program([script, *arguments], given=_given()), kills, at, twice, say)
 
 
-def _proof(program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
-    if kills < 1:
-        raise ValueError(f"A proof needs at least one kill. Received: kills={kills}.")
-    root = Path(tempfile.mkdtemp(prefix="exactloop-prove-"))
-    proof = None
+def _given() -> bytes:
+    """Returns what there is to be read from the standard input; nothing of a terminal."""
+    found = b""
     try:
-        proof = _compared(program, root, kills, at, twice, say)
-    finally:
-        keep = proof is not None and not proof.exact and proof.steps > 0
-        if not keep:
-            shutil.rmtree(root)
-    if keep:
-        return dataclasses.replace(proof, difference=f"{proof.difference}\nWhat each life wrote and said is in {root}.")
-    return proof
-
-
-def _compared(
-    program: Program, root: Path, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]
-) -> Proof:
-    say("Running without interruption.")
-    life = program.live(root, "uninterrupted")
-    if life.status == REFUSED:
-        return Proof(False, (), 0, f"the run was refused before its first step.\n{life.record.refusal}")
-    whole, steps = life.record, len(life.record.of("step_end"))
-    _must_succeed(life)
-    say(f"  {steps} steps, {len(whole.of('epoch_end'))} epochs.")
-    checkpoints = _checkpoints(whole, root / "uninterrupted")
-    deaths = [] if twice else plan(whole, kills, at, random.Random())
-    # The one in a save has a run of its own, because it depends on time what it hits.
-    groups = {"killed": [d for d in deaths if d.event != "save"], "saving": [d for d in deaths if d.event == "save"]}
-    trials = [Trial(program, root, name, some, checkpoints) for name, some in groups.items() if some]
-    happened, begun = list[str](), set[int]()
-    for trial in trials or [Trial(program, root, "again", [], checkpoints)]:
-        say("Running once more." if twice else "Running again, to be killed.")
-        trial.run(Reference(whole), say)
-        happened += trial.kills
-        begun |= trial.begun
-        if trial.failure:
-            return Proof(False, tuple(happened), steps, trial.failure)
-        if trial.difference is not None:
-            likely = cause(trial.difference, whole, resumed=bool(trial.kills), program=program.path)
-            return Proof(False, tuple(happened), steps, f"{trial.difference}\n{likely}")
-    if not twice and begun == {0}:
-        return Proof(False, tuple(happened), steps, NOTHING_SAVED)
-    return Proof(True, tuple(happened), steps)
-
-
-def _must_succeed(life: Life) -> None:
-    if life.status != 0:
-        raise RuntimeError(f"The program failed without being killed, with status {life.status}:\n{life.said}")
-    if not life.record.of("step_end"):
-        raise ValueError(f"The program ran no step of a Loop. It said:\n{life.said}")
-
-
-def _checkpoints(whole: Record, below: Path) -> list[str]:
-    """Returns the directories of checkpoints, relative to that of the run."""
-    found = {directory for line in whole.of("begin") for directory in line["directories"]}
-    if not found:
-        raise ValueError(
-            "The loop has no Checkpoint hook, so when it is killed it begins again from nothing. "
-            "Add one: hooks=[Checkpoint(directory, Every(steps=20))]."
-        )
-    return [os.path.relpath(directory, below) for directory in sorted(found)]
+        if stat.S_ISFIFO(mode := os.fstat(0).st_mode) or stat.S_ISREG(mode):
+            while select.select([0], [], [], PATIENCE)[0] and (part := os.read(0, 2**16)):
+                found += part
+    except OSError:  # it is closed
+        return b""
+    return found

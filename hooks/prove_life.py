@@ -1,173 +1,102 @@
-"""One life of a program that is proved: runs it, writes down all that happens in its loops, and dies where it is told.
+"""One life of a program that is proved: runs it as if it had been started itself, with a witness in each of its loops.
 
-    python -m hooks.prove_life PROGRAM [ARGUMENTS]
+    python -c "from hooks.prove_life import main; main()" PROGRAM [ARGUMENTS]
 
 What to write to, and where to die, is in the environment: see `Orders`.
 """
 
-import dataclasses
-import hashlib
+import ctypes
+import functools
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import sys
-import threading
-import time
-from typing import TextIO
+import types
+from collections.abc import Callable, Sequence
 
 from hooks.checkpoint import Checkpoint
-from loop import Every, Hook, InexactRun, Loop, Moment, Trigger, digest
+from hooks.prove_disk import listen
+from hooks.prove_orders import VARIABLE, Orders
+from hooks.prove_witness import Saver, Witness, die
+from loop import Loop
 
-VARIABLE = "EXACTLOOP_LIFE"  # of the environment: orders, as JSON
-REFUSED = 3  # exit status of a program whose loop refused to run what is not exact
-HASHED = 2**24  # bytes of state that are hashed after each step; of a larger one, after every n-th step
-SHORT = 8  # hex digits of the hash of a variable
-
-
-@dataclasses.dataclass(frozen=True)
-class Death:
-    """Where a life is to end by SIGKILL.
-
-    Attributes:
-        event: The name of the event at which it dies, when all other hooks are done with it, and, but for "settled",
-            what they were saving is saved; or "evaluation", to die in the middle of one; or "save", for which somebody
-            outside waits.
-        loop: Of which loop of the program: 0 is the first that is made.
-        step: At which step.
-        seconds: For "evaluation": how long after its beginning.
-    """
-
-    event: str
-    loop: int
-    step: int
-    seconds: float = 0.0
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+Write = Callable[[dict[str, object]], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Orders:
-    """What a life has to do.
-
-    Attributes:
-        record: The file to write to.
-        death: Where to die; None: nowhere.
-        function: Makes the loop, if the program is no script but a module; empty if it is a script.
-        totals: `epochs` and `steps` for that loop's `run`.
-    """
-
-    record: str
-    death: Death | None = None
-    function: str = ""
-    totals: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    def encode(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def decode(cls, text: str) -> "Orders":
-        said = json.loads(text)
-        return cls(**said | {"death": Death(**said["death"]) if said["death"] else None})
-
-
-class Witness(Hook):
-    """Writes a line for each event of a loop: its logs, a digest of the batches, a hash of each variable."""
-
-    every: Trigger = Every(steps=1)
-    saves = True  # so it comes after all that might change the state
-
-    def __init__(self, number: int, file: TextIO, death: Death | None) -> None:
-        super().__init__()
-        self._number, self._file = number, file
-        self._death = death if death is not None and death.loop == number else None
-
-    def on_setup(self, loop: Loop, moment: Moment) -> None:
-        self._loop = loop
-
-    def on_run_begin(self, moment: Moment) -> None:
-        variables = self._loop.state.variables
-        self._paths = [path for path in variables if path != "clock/seconds"]
-        size = sum(variable.dtype.size * (variable.shape.num_elements() or 0) for variable in variables.values())
-        self._stride = 1 + size // HASHED
-        self._checkpoints = [hook for hook in self._loop.hooks if isinstance(hook, Checkpoint)]
-        directories = [hook.directory for hook in self._checkpoints]
-        findings = [dataclasses.asdict(finding) for finding in self._loop.audit()]
-        self._write("begin", moment, variables=self._paths, directories=directories, findings=findings)
-
-    def on_step_end(self, moment: Moment) -> None:
-        batches = int(self._loop.state.variables["position/seen/digest"])
-        self._write("step_end", moment, batches=batches)
-
-    def on_settled(self, moment: Moment) -> None:
-        state = {}
-        if moment.step % self._stride == 0 or moment.step_in_epoch == 0 or moment.last:
-            held = self._loop.state.hold()
-            hashes = "".join(digest(held.values[path])[:SHORT] for path in self._paths)
-            state = {"state": hashes, "host": hashlib.sha256(held.host.encode()).hexdigest()[:SHORT]}
-        self._write("settled", moment, **state)
-
-    def on_eval_begin(self, moment: Moment) -> None:
-        self._write("eval_begin", moment)
-        if self._death is not None and self._is_here("evaluation", moment):
-            timer = threading.Timer(self._death.seconds, _die)
-            timer.daemon = True
-            timer.start()
-
-    def on_eval_end(self, moment: Moment) -> None:
-        self._write("eval_end", moment)
-        if self._is_here("evaluation", moment):
-            _die()  # the timer was late
-
-    def on_epoch_begin(self, moment: Moment) -> None:
-        self._write("epoch_begin", moment)
-
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._write("epoch_end", moment)
-
-    def _write(self, event: str, moment: Moment, **parts: object) -> None:
-        place = {"step": moment.step, "epoch": moment.epoch, "step_in_epoch": moment.step_in_epoch}
-        logs = {name: float(value).hex() for name, value in moment.logs.items()}
-        line = {"loop": self._number, "event": event, **place, "time": time.monotonic(), "logs": logs, **parts}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        if self._is_here(event, moment):
-            if event in ("step_end", "epoch_end"):  # else few lives would get further than the one before
-                for hook in self._checkpoints:
-                    hook.wait()
-            _die()
-
-    def _is_here(self, event: str, moment: Moment) -> bool:
-        return self._death is not None and (event, moment.step) == (self._death.event, self._death.step)
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def main(program: str, *arguments: str) -> None:
-    """Runs the program as if it had been started itself."""
+def main() -> None:
+    """Lives."""
     orders = Orders.decode(os.environ.pop(VARIABLE))
-    with open(orders.record, "a", encoding="utf-8") as file:
-        count = 0
+    ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != orders.parent:
+        die()  # it was gone before this could hear of it
+    del sys.argv[0]
+    program = sys.argv[0]
+    # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
+    descriptor = os.open(orders.record, os.O_WRONLY | os.O_APPEND)
+    _watch(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    if orders.function:
+        sys.path[:] = orders.path
+        _maker(orders, program)().run(**orders.totals)
+    else:
+        sys.path.insert(0, os.path.dirname(os.path.realpath(program)))
+        runpy.run_path(program, run_name="__main__")
 
-        def watch(loop: Loop) -> None:
-            nonlocal count
-            loop.digest_batches()
-            loop.hooks.add(Witness(count, file, orders.death))
-            count += 1
 
-        Loop.witnesses.append(watch)
-        sys.argv[:] = [program, *arguments]
-        sys.path.insert(0, os.path.dirname(os.path.abspath(program)))
+def _maker(orders: Orders, program: str) -> Callable[[], Loop]:
+    """Returns the function that makes the loop."""
+    if orders.module:
         try:
-            if orders.function:
-                runpy.run_path(program, run_name="proved")[orders.function]().run(**orders.totals)
-            else:
-                runpy.run_path(program, run_name="__main__")
-        except InexactRun as refusal:
-            file.write(json.dumps({"event": "refused", "message": str(refusal)}) + "\n")
-            file.flush()
-            sys.exit(REFUSED)
+            return pkgutil.resolve_name(f"{orders.module}:{orders.function}")
+        except ModuleNotFoundError as error:
+            if not f"{orders.module}.".startswith(f"{error.name}."):
+                raise
+            # pytest may have given the file a name by which nobody else can import it.
+    return runpy.run_path(program, run_name="proved")[orders.function]
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _watch(orders: Orders, program: str, write: Write) -> None:
+    """Puts a witness into each loop that is made from now on, and listens to what is done to the disk."""
+    witnesses: list[Witness] = []
+
+    def watch(loop: Loop) -> None:
+        loop.digest_batches()
+        witness = Witness(
+            loop,
+            len(witnesses),
+            write,
+            functools.partial(_savers, loop),
+            stepwise=orders.stepwise,
+            death=orders.death,
+            sources=functools.partial(_sources, program),
+        )
+        witnesses.append(witness)
+        loop.hooks.add(witness)
+        loop.run = functools.partial(witness.run, loop.run)  # type: ignore[method-assign]
+
+    def committing(step: int, directory: str) -> None:
+        death = orders.death
+        if death is None or death.event != "save" or step < death.step:
+            return
+        if any(witness.saves_in(directory) for witness in witnesses[death.loop : death.loop + 1]):
+            die()
+
+    Loop.witnesses.append(watch)
+    listen(committing, lambda path: write({"event": "removed", "path": path}))
+
+
+def _savers(loop: Loop) -> Sequence[Saver]:
+    return [hook for hook in loop.hooks if isinstance(hook, Checkpoint)]
+
+
+def _sources(program: str) -> list[str]:
+    """Returns the files of the program that are imported: those below its directory, but no packages of others."""
+    below, own = os.path.dirname(os.path.realpath(program)), os.path.dirname(os.path.abspath(__file__))
+    not_its = (f"{own}{os.sep}", os.path.join(os.path.dirname(own), "loop", ""))
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
+    paths = {str(vars(module).get("__file__")) for module in modules}  # getattr would load what is lazy
+    mine = {path for path in paths if path.startswith(f"{below}{os.sep}") and path.endswith(".py")}
+    theirs = {path for path in mine if path.startswith(not_its) or "site-packages" in path}
+    return sorted(mine - theirs | {os.path.realpath(program)})

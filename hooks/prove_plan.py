@@ -3,13 +3,13 @@
 import random
 from collections.abc import Sequence
 
-from hooks.prove_life import Death
+from hooks.prove_orders import Death
 from hooks.prove_process import Life
 from hooks.prove_record import Line, Record
 
 
 def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random) -> list[Death]:
-    """Returns where to kill, in the order of the run.
+    """Returns where to kill, in the order of the run; fewer than asked for if the run has no more places.
 
     Args:
         whole: What the uninterrupted run wrote down.
@@ -24,47 +24,70 @@ def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random) -> l
     steps = whole.of("step_end")
     unknown = sorted({*at} - {line["step"] for line in steps})
     if unknown:
-        raise ValueError(f"The run has steps 1 to {steps[-1]['step']}. Received a kill after: {unknown}.")
-    inside = [line for line in steps if line["step_in_epoch"] > 0] or steps
-    ends = {(line["loop"], line["step"]) for line in whole.of("epoch_end")}
-    middle = [line for line in inside if (line["loop"], line["step"]) not in ends] or steps
-    found = [_at("step_end", draw.choice(middle[len(middle) // 2 :]))]  # of the second half: something is saved by then
-    if epochs := whole.of("epoch_end"):
-        found.append(_at("epoch_end", draw.choice(epochs)))
-    found.append(_at("save", draw.choice(steps[: -(-len(steps) // 2)])))  # of the first saves after that, one is hit
-    if evaluations := whole.of("eval_begin"):
-        found.append(_in_evaluation(draw.choice(evaluations), whole))
-    found = found[:kills]
-    while len(found) < kills:
-        found.append(_at(draw.choice(["step_end", "settled"]), draw.choice(steps)))
-    found += [_at("step_end", line) for line in steps if line["step"] in at]
+        last = max(line["step"] for line in steps)
+        raise ValueError(f"The run has steps 1 to {last}. Received a kill after: {unknown}.")
+    asked = {_at("step_end", line) for line in steps if line["step"] in at}
+    kinds = [_inside_epochs(whole), [_at("epoch_end", line) for line in whole.of("epoch_end")]]
+    kinds += [_saves(whole), _evaluations(whole)]
+    found = [draw.choice(left) for places in kinds if (left := [each for each in places if each not in asked])][:kills]
+    anywhere = [_at(event, line) for line in steps for event in ("step_end", "settled")]
+    rest = [each for each in anywhere if each not in {*found, *asked}]
+    found += draw.sample(rest, min(kills - len(found), len(rest)))
     order = ("step_end", "evaluation", "epoch_end", "settled", "save")
-    return sorted(set(found), key=lambda death: (death.loop, death.step, order.index(death.event)))
+    return sorted({*found, *asked}, key=lambda death: (death.loop, death.step, order.index(death.event)))
 
 
-def described(death: Death, life: Life) -> str:
-    """Returns what a death has cut short, for people."""
-    begin, last = life.record.of("begin"), life.record.lines[-1] if life.record.lines else {"event": "", "step": 0}
+def described(death: Death, life: Life, loops: int) -> str:
+    """Returns what a death has cut short, for people.
+
+    Args:
+        death: Where it was to be.
+        life: What it ended.
+        loops: How many loops the program has.
+    """
+    last = life.record.lines[-1]["event"] if life.record.lines else ""
     what = {
         "step_end": f"after step {death.step}",
         "settled": f"after step {death.step}, when hooks had settled",
         "epoch_end": f"at the end of an epoch, step {death.step}",
-        "evaluation": f"inside the evaluation of step {death.step}",
+        "evaluation": f"{'inside' if last == 'eval_begin' else 'at the end of'} the evaluation of step {death.step}",
         "save": f"inside the save of {' and '.join(life.saving)}",
     }[death.event]
-    if death.event == "evaluation" and last["event"] != "eval_begin":
-        what = f"at the end of the evaluation of step {death.step}"
-    if death.event == "save" and not life.saving:
-        what = f"soon after a save, at step {last['step']}"
-    return what + (f"; this life had begun at step {begin[-1]['step']}" if begin else "")
+    begun = [line["step"] for line in life.record.of("begin") if line["loop"] == death.loop]
+    what += f" of loop {death.loop}" if loops > 1 else ""
+    return what + (f"; this life had begun at step {begun[0]}" if begun else "")
 
 
 def _at(event: str, line: Line) -> Death:
     return Death(event, line["loop"], line["step"])
 
 
-def _in_evaluation(begin: Line, whole: Record) -> Death:
-    """Returns a death after half the time that the evaluation took."""
-    here = (begin["loop"], begin["step"])
-    (end,) = [line for line in whole.of("eval_end") if (line["loop"], line["step"]) == here]
-    return Death("evaluation", *here, seconds=(end["time"] - begin["time"]) / 2)
+def _inside_epochs(whole: Record) -> list[Death]:
+    """Returns deaths inside epochs; those after something was saved, if there are any."""
+    steps, ends = whole.of("step_end"), {(line["loop"], line["step"]) for line in whole.of("epoch_end")}
+    inside = [line for line in steps if (line["loop"], line["step"]) not in ends] or steps
+    first = {death.loop: death.step for death in reversed(_saved(whole))}
+    late = [line for line in inside if line["step"] > first.get(line["loop"], line["step"])]
+    return [_at("step_end", line) for line in late or inside]
+
+
+def _saved(whole: Record) -> list[Death]:
+    """Returns a death in each save, in the order of the run."""
+    lines = whole.of("settled", "end")
+    return list(dict.fromkeys(Death("save", line["loop"], step) for line in lines for step in line.get("saved", ())))
+
+
+def _saves(whole: Record) -> list[Death]:
+    """Returns deaths in saves; in the first of a loop only if there is no other: it leaves nothing to go on from."""
+    saved = _saved(whole)
+    first = [each for i, each in enumerate(saved) if each.loop not in {death.loop for death in saved[:i]}]
+    return [each for each in saved if each not in first] or saved
+
+
+def _evaluations(whole: Record) -> list[Death]:
+    """Returns a death in the middle of each evaluation that was completed, after half the time that it took."""
+    found = []
+    for begin, after in zip(whole.lines, whole.lines[1:], strict=False):
+        if (begin["event"], after["event"]) == ("eval_begin", "eval_end"):
+            found.append(Death("evaluation", begin["loop"], begin["step"], (after["time"] - begin["time"]) / 2))
+    return found

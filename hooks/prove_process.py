@@ -1,20 +1,22 @@
-"""Lives of a program, each in a process of its own, and how one is killed from outside in the middle of a save."""
+"""Lives of a program, each in a process of its own, and what is left of one."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hooks.places import BELOW
-from hooks.prove_life import VARIABLE, Death, Orders
+from hooks.prove_orders import VARIABLE, Death, Orders
 from hooks.prove_record import Record
 
 TAIL = 2000  # characters of what a program that failed said last
 MARK, COMMITTED = ".json.tmp", ".json"  # what a save that is under way has in its directory, and what a complete one
+PACKAGES = str(Path(__file__).parent.parent)
+CODE = f"import sys; sys.path.append({PACKAGES!r}); from hooks.prove_life import main; main()"
 
 
 class Life(NamedTuple):
@@ -46,53 +48,69 @@ class Program:
 
     Args:
         command: A file of Python, and its arguments.
-        function: The name of the function in that file that makes the loop; empty if it is a script.
+        given: What it can read from its standard input.
+        module: Of `function`; empty if that is in the file itself.
+        function: The name of the function that makes the loop; empty if it is a script.
         totals: For the loop's `run`.
     """
 
-    def __init__(self, command: Sequence[str], function: str = "", totals: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        given: bytes = b"",
+        module: str = "",
+        function: str = "",
+        totals: Mapping[str, int] | None = None,
+    ) -> None:
         self.path = command[0]
-        self._command, self._function, self._totals = list(command), function, dict(totals or {})
+        self._command, self._given, self._totals = list(command), given, dict(totals or {})
+        self._module, self._function = module, function
         self._count = 0
 
-    def live(self, root: Path, where: str, death: Death | None = None, checkpoints: Sequence[str] = ()) -> Life:
+    def live(self, root: Path, where: str, death: Death | None = None, *, stepwise: bool = True) -> Life:
         """Lives once.
 
         Args:
             root: Where to write down what happens.
             where: The name of the run, to which this is the first or the next life.
             death: Where to die.
-            checkpoints: The directories in which it saves, relative to that of the run.
+            stepwise: Whether the compiled loop is to stop after each step.
         """
         self._count += 1
         record, output = (root / f"{self._count}-{where}.{ending}" for ending in ("jsonl", "txt"))
         record.touch()
-        orders, below = Orders(str(record), death, self._function, self._totals), root / where
-        environment = os.environ | {VARIABLE: orders.encode(), BELOW: str(below)}
-        directories = [below / name for name in checkpoints]
-        with output.open("w") as file:
-            command = [sys.executable, "-P", "-m", "hooks.prove_life", *self._command]
-            with subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT) as process:
+        orders = Orders(
+            str(record),
+            os.getpid(),
+            stepwise=stepwise,
+            death=death,
+            module=self._module,
+            function=self._function,
+            totals=self._totals,
+            path=sys.path if self._function else [],
+        )
+        environment = os.environ | {VARIABLE: orders.encode(), BELOW: str(root / where)}
+        with output.open("w") as said, tempfile.TemporaryFile() as given:
+            given.write(self._given)
+            given.seek(0)
+            command = [sys.executable, "-P", "-c", CODE, *self._command]
+            with subprocess.Popen(
+                command, env=environment, stdin=given, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            ) as process:
                 try:
-                    while death is not None and death.event == "save" and process.poll() is None:
-                        if any(step >= death.step for step in _saving(directories).values()):
-                            process.kill()
-                        time.sleep(0.0005)
-                    status = process.wait()
+                    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
                 finally:
-                    process.kill()
-        said = output.read_text(errors="replace")[-TAIL:]
-        return Life(status, Record(record), said, tuple(_saving(directories)))
+                    os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it, if it has not itself
+        lived = Record(record)
+        return Life(process.returncode, lived, output.read_text(errors="replace")[-TAIL:], _saving(lived))
 
 
-def _saving(directories: Sequence[Path]) -> dict[str, int]:
-    """Returns the checkpoints that are begun and not committed: their names, and their steps."""
-    found = dict[str, int]()
-    for directory in directories:
-        try:
-            names = set(os.listdir(directory))
-        except FileNotFoundError:
-            continue
+def _saving(record: Record) -> tuple[str, ...]:
+    """Returns the names of the checkpoints that are begun and not committed."""
+    found = []
+    for directory in sorted({each for line in record.of("begin") for each in line["directories"]}):
+        names = set(os.listdir(directory)) if os.path.isdir(directory) else set()
         stems = [name.removesuffix(MARK) for name in names if name.endswith(MARK)]
-        found |= {stem: int(stem.rpartition("-")[2]) for stem in stems if f"{stem}{COMMITTED}" not in names}
-    return found
+        found += [stem for stem in stems if f"{stem}{COMMITTED}" not in names]
+    return tuple(sorted(found))

@@ -1,15 +1,13 @@
 """A run that is killed again and again, and compared with the uninterrupted one after each life."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hooks.prove_life import Death
+from hooks.prove_orders import Death
 from hooks.prove_plan import described
-from hooks.prove_process import Program
-from hooks.prove_record import Difference, Reference
-
-TRIES = 5  # how often a kill inside a save is tried, if saves are faster than the kill
+from hooks.prove_process import Life, Program
+from hooks.prove_record import Difference
+from hooks.prove_reference import Reference
 
 
 class Trial:
@@ -17,24 +15,24 @@ class Trial:
 
     Attributes:
         kills: What each kill has cut short, of the lives that have been compared and do not differ.
-        begun: The steps at which lives began.
+        resumed: Whether a loop that was killed went on from a checkpoint.
+        removed: What the lives have removed.
+        life: The last one.
+        stepwise: Whether the last one stopped after each step.
         difference: What differed first; None if nothing did.
         failure: What went wrong in a life that was started again; empty if nothing did.
 
     Args:
         program: The program.
         root: Where to write down what happens.
-        name: The name of the run.
-        deaths: Where to kill it, in the order of the run.
-        checkpoints: The directories in which it saves, relative to that of the run.
+        deaths: Where to kill it, in the order of the run; if nowhere, it is run once and stops after each step.
     """
 
-    def __init__(
-        self, program: Program, root: Path, name: str, deaths: Sequence[Death], checkpoints: Sequence[str]
-    ) -> None:
-        self._program, self._root, self._name, self._checkpoints = program, root, name, checkpoints
-        self._deaths = list(deaths)
-        self.kills, self.begun = list[str](), set[int]()
+    life: Life
+
+    def __init__(self, program: Program, root: Path, deaths: Sequence[Death]) -> None:
+        self._program, self._root, self._deaths = program, root, list(deaths)
+        self.kills, self.removed, self.resumed = list[str](), set[str](), False
         self.difference: Difference | None = None
         self.failure = ""
 
@@ -45,21 +43,28 @@ class Trial:
             whole: The uninterrupted run.
             say: Is told of each kill.
         """
-        tries, killed = TRIES, True
-        while killed:
+        loops, died_in, twice = len(whole.record.loops()), -1, not self._deaths
+        while True:
             death = self._deaths.pop(0) if self._deaths else None
-            life = self._program.live(self._root, self._name, death, self._checkpoints)
-            self.begun |= {line["step"] for line in life.record.of("begin")}
+            # The last life is stopped only where the program's own hooks want it, as it is when nothing is proved.
+            self.stepwise = twice or death is not None
+            self.life = life = self._program.live(self._root, "again", death, stepwise=self.stepwise)
+            self.removed |= {*life.record.removed}
+            begun = [line["step"] for line in life.record.of("begin") if line["loop"] == died_in]
+            self.resumed |= bool(begun and begun[0] > 0)  # a second call of run() goes on where the first one was
             killed = death is not None and life.killed
-            self.difference = whole.compare(life.record)
-            if self.difference is not None:
+            if not killed and (life.status != 0 or life.record.failure):
+                self.failure = f"a life that was started again failed{_why(life)}"
+            last = not killed and not self.failure
+            self.difference = whole.compare(life.record, stepwise=self.stepwise, last=last)
+            if death is None or not killed or self.difference or self.failure:
                 return
-            if death is not None and killed:
-                self.kills.append(described(death, life))
-                say(f"  killed {self.kills[-1]}.")
-                tries -= 1
-                if death.event == "save" and not life.saving and tries and life.record.lines:
-                    self._deaths.insert(0, dataclasses.replace(death, step=life.record.lines[-1]["step"] + 1))
-        if life.status != 0:
-            self.failure = f"a life that was started again failed with status {life.status}:\n{life.said}"
-        self.difference = whole.missing() if not self.failure else None
+            self.kills.append(described(death, life, loops))
+            say(f"  killed {self.kills[-1]}.")
+            died_in = death.loop
+
+
+def _why(life: Life) -> str:
+    status = f" with status {life.status}" if life.status else ""
+    error = f": {life.record.failure['error']['message']}" if life.record.failure else ""
+    return f"{status}{error}\nIt said:\n{life.said}"

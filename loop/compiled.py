@@ -10,12 +10,16 @@ from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
 from loop.evaluation import Evaluation
-from loop.graph import with_values
+from loop.graph import changes, uses
 from loop.hook import Hook
+from loop.pipeline_audit import Read
 from loop.position import Position
 from loop.randomness import random_streams
 from loop.state import TrainingState, raw
 from loop.steps import Step, Trace
+
+# A checkpoint does not hold what is in other tables: with other contents, a step is another one.
+RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
 
 class Compiled:
@@ -45,8 +49,7 @@ class Compiled:
         # Compiled, because an eager result may have other bits.
         results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
         self._results = results.get_concrete_function() if step.metrics else dict
-        traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
-        self._fingerprints = {name: trace.fingerprint for name, trace in traces.items()}
+        self._traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
@@ -55,7 +58,7 @@ class Compiled:
                 )
         graphs = {f"Evaluation {evaluation.name!r}": evaluation.graph for evaluation in evaluations}
         audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
-        self._audited = dict(zip(self._fingerprints, audited, strict=True))
+        self._audited = dict(zip(self._traces, audited, strict=True))
         self._halt = halt
         position.seen = data.seen
 
@@ -69,10 +72,11 @@ class Compiled:
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in hooks},
         }
-        state = TrainingState(given, own, position=self._position, data=self._data)
-        covered = self._covered(state)
+        evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
+        state = TrainingState(given, own, position=self._position, data=self._data, evaluated=evaluated)
+        covered, held = self._covered(state), self._held(state, given)
         for name, audited in self._audited.items():
-            state.steps[name] = with_values(self._fingerprints[name], audited.only_read(covered))
+            state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
         return state
 
     def audit(self, state: TrainingState) -> tuple[list[Finding], list[tf.Variable]]:
@@ -82,9 +86,10 @@ class Compiled:
             What is found, and the variables that are only read and that `state` does not hold.
         """
         covered = self._covered(state)
-        found = list(self._in_data)
+        found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
         found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
         read = [variable for audited in self._audited.values() for variable in audited.only_read(covered)]
+        read += [each.variable for each in self._in_data if isinstance(each, Read)]
         return found, list({id(variable): variable for variable in read}.values())
 
     @functools.cached_property
@@ -95,11 +100,33 @@ class Compiled:
             found += evaluation.data.findings(f"The data of evaluation {name!r}")
         return found
 
+    def found_since(self) -> list[Finding]:
+        """Returns what the passes over the data have shown since they were looked at."""
+        return [each for each in self._data.findings("The training data") if each not in self._in_data]
+
+    def _is_constant(self, variable: tf.Variable) -> bool:
+        """Returns whether no step changes a variable. If a hook does, that is seen at the end of the epoch."""
+        graphs = [self.chunk.graph, *(evaluation.graph for evaluation in self._evaluations.values())]
+        return not any(changes(op) for graph in graphs for op in uses(graph).get(id(variable.handle), ()))
+
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
         reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
         return state.handles() | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
+
+    def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
+        """Returns names, which are the same in every process, of what `_covered` has the handles of."""
+        found = {id(variable.handle): path for path, variable in state.variables.items()}
+        for name, evaluation in self._evaluations.items():
+            metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
+            found |= {id(raw(variable).handle): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
+        for key in given:
+            nodes = tf.train.TrackableView(getattr(state.root, key)).descendants()
+            tables = [node.resource_handle for node in nodes if isinstance(node, RESTORED)]
+            iterators = [node._iterator_resource for node in nodes if isinstance(node, tf.data.Iterator)]
+            found |= {id(handle): f"{key}/resource {i}" for i, handle in enumerate([*tables, *iterators])}
+        return found
 
     def reset(self) -> None:
         """Forgets the epoch's means and metrics."""

@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Description = Mapping[str, Mapping[str, Any]]
-OF_NUMBERS = ("content", "seed", "shuffle")  # of data: another one can be restored, but yields other batches
+OF_NUMBERS = ("content", "read", "seed", "shuffle")  # of data: others can be restored, but other batches come of them
+UNSEEDED = (
+    "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
+    "call keras.utils.set_random_seed first"
+)
 
 
 class Differences(NamedTuple):
@@ -29,7 +33,7 @@ def differences(then: Description, now: Description) -> Differences:
     found = Differences([], [], [])
     for part in ("state", "variables", "data", "seed"):
         for key in sorted({*now[part], *then[part]}):
-            if now[part].get(key) != then[part].get(key) and not _comes_or_goes(key, then[part], now[part]):
+            if now[part].get(key) != then[part].get(key) and not _comes_or_goes(part, key, then[part], now[part]):
                 getattr(found, _kind(part, key)).append(_line(part, key, then[part], now[part]))
     for name in sorted({*now["steps"]} & {*then["steps"]}):
         if now["steps"][name] != then["steps"][name] and not found.structure:  # of which that would be a consequence
@@ -39,31 +43,46 @@ def differences(then: Description, now: Description) -> Differences:
 
 def _kind(part: str, key: str) -> str:
     """Returns the list of `Differences` that a difference belongs to."""
-    if part == "data" and key == "stages":
-        return "traced"
-    return "numbers" if part == "seed" or (part == "data" and key in OF_NUMBERS) else "structure"
+    if part == "data":
+        of_evaluation, _, key = key.rpartition("/")
+        if key.startswith("stages"):
+            return "traced"
+        return "numbers" if of_evaluation or key in OF_NUMBERS else "structure"
+    return "numbers" if part == "seed" else "structure"
 
 
-def _comes_or_goes(key: str, then: Mapping[str, object], now: Mapping[str, object]) -> bool:
-    """Returns whether a variable belongs to a hook or an evaluation of which the other side has none at all."""
-    owner = "/".join(key.split("/")[:2])
+def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping[str, object]) -> bool:
+    """Returns whether there is nothing to compare with, because an owner of it is not there at all on the other side.
+
+    That is a hook, an evaluation, or an epoch of which a function makes a dataset.
+    """
     other = now if key in then else then
-    return owner.startswith(("hooks/", "evaluations/")) and not any(path.startswith(f"{owner}/") for path in other)
+    if part == "data":
+        owner, _, name = key.rpartition("/")
+        if name.startswith("stages of epoch") and key not in other:
+            return True
+    else:
+        owner = "/".join(key.split("/")[:2]) if key.startswith(("hooks/", "evaluations/")) else ""
+    return owner != "" and not any(path.startswith(f"{owner}/") for path in other)
 
 
 def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    evaluation, _, name = key.rpartition("/") if part == "data" else ("", "", key)
+    owner = f"{part} of evaluation {evaluation!r}" if evaluation else part
     if key not in then:
-        return f"{part}: {key} {now[key]} is missing in the checkpoint"
+        return f"{owner}: {name} {now[key]} is missing in the checkpoint"
     if key not in now:
-        return f"{part}: {key} {then[key]} is in the checkpoint only"
+        return f"{owner}: {name} {then[key]} is in the checkpoint only"
     if part == "seed":
         was = f"{part}: {key} was {then[key]} in the checkpoint and is {now[key]} now"
         return f"{was}; keras.utils.set_random_seed calls it"
-    if key == "stages":
-        return f"data: the pipeline {_of_stages(then[key], now[key])}"
-    if key == "content":
-        return "data: the arrays have other values than when the checkpoint was made"
-    return f"{part}: {key} was {then[key]!r} in the checkpoint and is {now[key]!r} now"
+    if part == "data" and name.startswith("stages"):
+        return f"{owner}: the pipeline{name.removeprefix('stages')} {_of_stages(then[key], now[key])}"
+    if part == "data" and name == "content":
+        return f"{owner}: the arrays have other values than when the checkpoint was made{UNSEEDED}"
+    if part == "data" and name == "read":
+        return f"{owner}: the variables that the pipeline reads begin with other values than when the run began"
+    return f"{owner}: {name} was {then[key]!r} in the checkpoint and is {now[key]!r} now"
 
 
 def _of_stages(then: Sequence[str], now: Sequence[str]) -> str:
@@ -73,7 +92,8 @@ def _of_stages(then: Sequence[str], now: Sequence[str]) -> str:
         was, has = (" <- ".join(of_side) for of_side in kinds)
         return f"was {was} in the checkpoint and is {has} now"
     other = [kind for kind, left, right in zip(kinds[0], then, now, strict=True) if left != right]
-    return f"has other arguments, functions or source data now in: {', '.join(other)}"
+    hint = UNSEEDED if {*other} & {"Shuffle", "TensorSlice", "Tensor", "Random"} else ""
+    return f"has other arguments, functions or source data now in: {', '.join(other)}{hint}"
 
 
 def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.types import Nest
 
-SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at, evenly spaced: more would cost training time
+SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
 
 
@@ -42,21 +42,35 @@ class Seen(tf.Module):
         """Takes in one more batch, in a function that is traced or at once."""
         value = self.digest.read_value()
         for tensor in tf.nest.flatten(batch, expand_composites=True):
-            value = value * FACTOR + sampled(tensor)
+            value = value * FACTOR + sampled(tensor, value)  # in each batch it looks at other places
         self.digest.assign(value * FACTOR + 1)
 
 
-def sampled(tensor: tf.Tensor) -> tf.Tensor:
+def sampled(tensor: tf.Tensor, salt: int | tf.Tensor = 0) -> tf.Tensor:
     """Returns an int64 `[]` that is another one for most other tensors, from `SAMPLE` of its numbers.
 
     It costs the same for any size, and can be traced.
+
+    Args:
+        tensor: The tensor, of any dtype and shape.
+        salt: int64 `[]`; another one for numbers at other places.
     """
     if tensor.dtype in (tf.variant, tf.resource):
         return tf.constant(0, tf.int64)  # a dataset, of which nobody knows the elements
     flat = tf.reshape(tensor, [-1])
-    part = _integers(flat[:: 1 + tf.size(flat) // SAMPLE])
+    part = _integers(tf.gather(flat, _spread(tf.size(flat, tf.int64), tf.convert_to_tensor(salt, tf.int64))))
     kind = tf.constant([tensor.dtype.as_datatype_enum], tf.int64)
     return _weighted(tf.reshape(part, [-1])) + _weighted(tf.concat([kind, tf.shape(tensor, tf.int64)], axis=0)) * FACTOR
+
+
+def _spread(size: tf.Tensor, salt: tf.Tensor) -> tf.Tensor:
+    """Returns places below `size`: all, or one somewhere in each of `SAMPLE` equal parts, in none of them the same way.
+
+    Places at equal distances would all be of one colour of an image, or in one column of it.
+    """
+    count = tf.minimum(size, SAMPLE)
+    starts = tf.range(count + 1) * size // tf.maximum(count, 1)
+    return starts[:-1] + tf.math.floormod(_mixed(tf.range(1, count + 1) + salt), starts[1:] - starts[:-1])
 
 
 def _weighted(numbers: tf.Tensor) -> tf.Tensor:

@@ -1,22 +1,21 @@
 """What is in a traced function and in the functions that it calls."""
 
 import collections
-import hashlib
 import linecache
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.function import _DefinedFunction as Defun  # in older parts, such as tf.nn.ctc_loss
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from loop.digest import digest, sampled
 from loop.types import FuncGraph
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
     "LookupTableSize", "LookupTableExport",
 )  # fmt: skip
 SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
-NAMES = ("value", "config_proto", "shared_name", "token")  # attributes: constants, and what something is called
 POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
 LOOP, PYTHON = (os.path.join(os.path.dirname(file), "") for file in (__file__, os.__file__))
 LIBRARIES = (*(os.path.join(os.path.dirname(file), "") for file in (tf.__file__, keras.__file__)), LOOP, "<")
@@ -29,8 +28,15 @@ def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
         for value in op.node_def.attr.values()
         for function in ([value.func] if value.HasField("func") else value.list.func)
     ]
-    functions = {name: graph._get_function(name) for name in names}
-    return {name: function.graph for name, function in functions.items() if function is not None}
+    functions = {name: graph._get_function(name) for name in (op.type, *names)}
+    return {name: _graph_of(function, graph) for name, function in functions.items() if function is not None}
+
+
+def _graph_of(function: tf.types.experimental.AtomicFunction | Defun, caller: FuncGraph) -> FuncGraph:
+    if not isinstance(function, Defun):
+        return function.graph
+    with caller.as_default():  # where it finds the functions that it calls
+        return function_def_to_graph(function.definition)
 
 
 def functions(graph: FuncGraph) -> list[FuncGraph]:
@@ -125,7 +131,7 @@ def is_callback(op: tf.Operation) -> bool:
 
 def line(op: tf.Operation) -> str:
     """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
-    frames = list(op.traceback)
+    frames = list(op.traceback or ())  # none, if it was read from a definition
     entered = next((i for i, frame in enumerate(frames) if frame.filename.startswith(LOOP)), 0)
     for frame in reversed(frames[entered:]):  # what called the loop has not made it
         standard = frame.filename.startswith(PYTHON) and "-packages" not in frame.filename  # such as contextlib
@@ -134,68 +140,3 @@ def line(op: tf.Operation) -> str:
             text = linecache.getline(frame.filename, frame.lineno).strip()
             return f"{file}:{frame.lineno}: {text}"
     return ""
-
-
-def fingerprint(graph: FuncGraph, captured: Sequence[tf.Tensor] = ()) -> dict[str, object]:
-    """Returns what tells one function from another, the same in every process that traces it, in JSON values.
-
-    TensorFlow does not put the operations of a loop's gradient in the same order each time, so what is hashed is the
-    set of all operations, each with everything that comes before it.
-
-    Args:
-        graph: The function.
-        captured: What it has from outside. The values of variables are not looked at; those of constants are.
-
-    Returns:
-        `operations`: how many there are of each kind. `structure`: a hash of what they are and how they hang together.
-        `constants`: a hash of the numbers in them, each with what it is used for.
-    """
-    given = [tensor.op.name for tensor in graph.inputs[: len(graph.inputs) - len(captured)]]
-    labels = [(each, _labels(each, given if each is graph else ())) for each in functions(graph)]
-    constants = [digest(tensor).encode() for tensor in captured if tensor.dtype not in (tf.resource, tf.variant)]
-    for each, of_ops in labels:
-        for op in each.get_operations():
-            if op.type == "Const":
-                users = sorted(of_ops[user.name] for user in op.outputs[0].consumers())
-                constants.append(repr((_bytes(op.node_def.attr["value"]), users)).encode())
-    return {
-        "operations": dict(sorted(collections.Counter(op.type for op in operations(graph)).items())),
-        "structure": _hash(label for _, of_ops in labels for label in of_ops.values()),
-        "constants": _hash(constants),
-    }
-
-
-def with_values(fingerprint: Mapping[str, object], variables: Iterable[tf.Variable]) -> dict[str, object]:
-    """Returns the fingerprint of a function for which variables are constants, because nobody changes or saves them."""
-    values = [str(int(sampled(variable.read_value()))).encode() for variable in variables]
-    constants = str(fingerprint["constants"])
-    return {**fingerprint, "constants": _hash([constants.encode(), *values]) if values else constants}
-
-
-def _labels(graph: FuncGraph, given: Sequence[str]) -> dict[str, bytes]:
-    """Returns a hash for each operation of a function, of what it is and of what comes before it, by name.
-
-    Args:
-        graph: The function.
-        given: The names of its arguments, the order of which is known.
-    """
-    labels, several = {name: f"argument {i}".encode() for i, name in enumerate(given)}, set()
-    for op in graph.get_operations():
-        inputs = [(labels.get(x.op.name, b""), -1 if x.op.name in several else x.value_index) for x in op.inputs]
-        said = [
-            (name, _bytes(value)) for name, value in op.node_def.attr.items() if name[0] != "_" and name not in NAMES
-        ]
-        if called(graph, op):  # such as a loop, whose variables come in any order
-            several.add(op.name)
-            inputs, said = sorted(inputs), []
-        label = repr((op.type, sorted(said), inputs, labels.get(op.name)))
-        labels[op.name] = hashlib.sha256(label.encode()).digest()
-    return labels
-
-
-def _bytes(value: tf.compat.v1.AttrValue) -> bytes:
-    return value.SerializeToString(deterministic=True)
-
-
-def _hash(parts: Iterable[bytes]) -> str:
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in sorted(parts))).hexdigest()[:16]

@@ -303,7 +303,7 @@ class Loop:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
         self._clock.mark()
         if self._place.step_in_epoch == 0 or self._reached():
-            report(self._constants.findings(), exact=self._exact)
+            report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
         self._over = self._save()
         if self._reason is not None and not self._over:

@@ -1,6 +1,6 @@
 """What can be known of a `tf.data` pipeline without reading from it."""
 
-import hashlib
+import collections
 import re
 from collections.abc import Iterator
 
@@ -10,8 +10,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.framework.op_def_pb2 import OpDef
 from tensorflow.python.framework import op_def_registry
 
-from loop.digest import digest
-from loop.graph import fingerprint, operations
+from loop.graph import operations
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
@@ -24,21 +23,26 @@ PYTHON = ("GeneratorDataset", "PyFunc", "EagerPyFunc", "PyFuncStateless")
 HARMLESS = re.compile(
     "Dataset|^(Dummy|Assert|Print|If|While|Case|StatefulPartitionedCall|Placeholder|LookupTable(Find|Size|Export)|_)"
 )
-# Attributes of datasets that do not change what they yield.
-ASIDE = (
-    "_name",
-    "_num_parallel_calls",
-    "_use_inter_op_parallelism",
-    "_use_unbounded_threadpool",
-    "_buffer_output_elements",
-)
+
+
+def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:
+    """Yields what a dataset is made of, itself first, wherever it is used, and whether it was there before.
+
+    What is used twice is looked into once: of `zip(d, d.skip(1))`, and that again in the place of `d`, there would soon
+    be more than could be looked at. It does not call itself, because there may be more stages than Python allows calls.
+    """
+    seen, stack = set[int](), [dataset]
+    while stack:
+        stage = stack.pop()
+        yield stage, id(stage) in seen
+        if id(stage) not in seen:
+            seen.add(id(stage))
+            stack.extend(reversed(stage._inputs()))
 
 
 def stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
-    """Yields a dataset and all that it is made of, the last stage first."""
-    yield dataset
-    for source in dataset._inputs():
-        yield from stages(source)
+    """Yields a dataset and all that it is made of, the last stage first, each once."""
+    return (stage for stage, known in places(dataset) if not known)
 
 
 def operations_of(dataset: tf.data.Dataset) -> Iterator[tf.Operation]:
@@ -51,13 +55,6 @@ def operations_in(stage: tf.data.Dataset) -> Iterator[tf.Operation]:
     """Yields the operations in the functions of one stage."""
     for function in stage._functions():
         yield from operations(function.function.graph)
-
-
-def described(dataset: tf.data.Dataset) -> list[str]:
-    """Returns for each stage its kind and a hash of its arguments, functions and tensors; equal in every process."""
-    return [
-        f"{kind_of(stage)} {_hash(stage)}" for stage in stages(dataset) if kind_of(stage) not in ("Prefetch", "Options")
-    ]
 
 
 def may_differ(dataset: tf.data.Dataset) -> bool:
@@ -96,51 +93,50 @@ def nodes_of(graph: GraphDef) -> Iterator[NodeDef]:
         yield from function.node_def
 
 
-def reshuffling(dataset: tf.data.Dataset, *, once: bool, repeated: bool = False) -> int:
+def reshuffling(dataset: tf.data.Dataset, *, once: bool) -> int:
     """Counts the stages whose order depends on how often they were iterated, and one that is repeated twice.
 
     If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
     """
-    kind = kind_of(dataset)
-    repeated = repeated or kind in LATE  # a cache keeps the first order it was given
-    count = sum(reshuffling(source, once=once, repeated=repeated) for source in dataset._inputs())
-    if kind == "Variant":
-        count += 2 * sum(node.op.startswith(SHUFFLES) and is_other_each_time(node) for node in graph_of(dataset).node)
-    if kind == "Random" and dataset._rerandomize:
-        count += 1 + repeated
-    if kind == "Shuffle" and dataset._reshuffle_each_iteration is not False:
-        single = once and any(source.cardinality() == INFINITE for source in dataset._inputs())
-        count += 0 if single else 1 + repeated
+    ways, count = collections.Counter({(id(dataset), False): 1}), 0  # in how many places a stage is, repeated or not
+    for stage in _downwards(dataset):
+        of_one = reshuffled(stage, once=once)
+        for repeated in (False, True):
+            here = ways[id(stage), repeated]
+            count += here * of_one * (1 + (repeated and kind_of(stage) != "Variant"))
+            for source in stage._inputs() if here else ():
+                ways[id(source), repeated or kind_of(stage) in LATE] += (
+                    here  # a cache keeps the first order it is given
+                )
     return count
+
+
+def reshuffled(stage: tf.data.Dataset, *, once: bool = False) -> int:
+    """Counts the orders of a stage itself that depend on how often it was iterated; see `reshuffling`."""
+    kind = kind_of(stage)
+    if kind == "Variant":  # each counts as repeated, which it may be in there
+        return 2 * sum(node.op.startswith(SHUFFLES) and is_other_each_time(node) for node in graph_of(stage).node)
+    if kind == "Shuffle" and stage._reshuffle_each_iteration is not False:
+        return int(not (once and any(source.cardinality() == INFINITE for source in stage._inputs())))
+    return int(kind == "Random" and bool(stage._rerandomize))
+
+
+def _downwards(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
+    """Returns all stages, each before those that it reads from."""
+    seen, order, stack = set[int](), list[tf.data.Dataset](), [(dataset, False)]
+    while stack:
+        stage, over = stack.pop()
+        if over:
+            order.append(stage)
+        elif id(stage) not in seen:
+            seen.add(id(stage))
+            stack += [(stage, True), *((source, False) for source in stage._inputs())]
+    return order[::-1]
 
 
 def kind_of(stage: tf.data.Dataset) -> str:
     """Returns what a stage is called, such as Shuffle; Variant, if TensorFlow has rewritten it."""
     return type(stage).__name__.strip("_").removesuffix("V1").removesuffix("V2").removesuffix("Dataset")
-
-
-def _hash(stage: tf.data.Dataset) -> str:
-    said: list[object] = [str(stage.element_spec)]
-    for name, value in sorted(vars(stage).items()):
-        if isinstance(value, bool | int | float | str) and name not in ASIDE:
-            said.append((name, value))
-        tensors = [value] if isinstance(value, tf.Tensor) else value if isinstance(value, list | tuple) else []
-        said += [
-            (name, digest(tensor))
-            for tensor in tensors
-            if isinstance(tensor, tf.Tensor) and tensor.dtype not in (tf.variant, tf.resource) and name not in ASIDE
-        ]
-    for function in stage._functions():
-        said.append(fingerprint(function.function.graph, function.function.captured_inputs))
-    if kind_of(stage) == "Variant":
-        said += sorted((node.op, _constant(node)) for node in nodes_of(graph_of(stage)))
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
-
-
-def _constant(node: NodeDef) -> bytes:
-    """Returns the bits of a constant; none of a resource, which has another name in each process."""
-    tensor = node.attr["value"].tensor
-    return tensor.SerializeToString(deterministic=True) if tensor.dtype != tf.resource.as_datatype_enum else b""
 
 
 def captured_in(dataset: tf.data.Dataset) -> Iterator[tf.Tensor]:

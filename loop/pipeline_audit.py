@@ -1,5 +1,9 @@
 """What would keep a pass over a `tf.data` pipeline from being taken up again in its middle."""
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -12,25 +16,39 @@ from loop.pipeline import (
     SHUFFLES,
     captured_in,
     definition,
-    described,
     graph_of,
     hidden_in,
     is_random_node,
     is_unknown,
     kind_of,
-    may_differ,
     nodes_of,
     operations_in,
     operations_of,
-    reshuffling,
+    reshuffled,
     stages,
 )  # fmt: skip
-from loop.replay import differs
+from loop.pipeline_hash import described
 
 ONCE_IN_FUNCTIONS = {"DummySeedGenerator": "shuffle", "DummyMemoryCache": "cache"}
 USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
-OF_EACH_EPOCH = "Use it in the step, or make the dataset of each epoch: StreamData(lambda epoch: ...)."
+INSTEAD = (
+    "Use it in the step. Or use, in its place, random numbers that depend on the element, tf.random.stateless_uniform("
+    "shape, seed=[1, i]) with .enumerate(); or what depends on the epoch alone, StreamData(lambda epoch: ...)."
+)
 REPLAY = "StreamData(..., resume='replay')"
+READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
+READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
+
+
+@dataclass(frozen=True)
+class Read(Finding):
+    """A function of a pipeline reads a variable, which is harmless if nobody changes that.
+
+    Attributes:
+        variable: The variable.
+    """
+
+    variable: tf.Variable = field(compare=False)
 
 
 def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
@@ -69,33 +87,52 @@ def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Fi
     for node in hidden:
         if wrong := _wrong(node.op, saved=saved, drawn=is_random_node(node), unknown=is_unknown(node)):
             found.append(Finding(f"{owner} {wrong[0]}: {node.op}", "", wrong[1]))
-    return found + [finding for stage in stages(dataset) for finding in _in_resources(stage, owner)]
+    return found + [finding for stage in stages(dataset) for finding in _in_resources(stage, owner, saved=saved)]
 
 
-def _in_resources(stage: tf.data.Dataset, owner: str) -> list[Finding]:
+def _in_resources(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
     """Returns which variables, tables, generators and iterators the functions of one stage use."""
-    found = []
+    found: list[Finding] = []
     for function in stage._functions():
-        handles = {id(outer): outer for outer, _ in function.function.graph.captures}
-        for handle, used in uses(function.function.graph).items():
-            risky = [op for op in used if changes(op) or op.type == "ReadVariableOp"]
-            found += [Finding(f"{owner} {USE}: {op.type}", line(op), OF_EACH_EPOCH) for op in risky[:1]]
-            looked_up = [op for op in used if op.type.startswith("LookupTableFind") and not risky]
-            if looked_up and _can_change(handles[handle], looked_up[0]):
+        graph = function.function.graph
+        handles = {id(outer): outer for outer, _ in graph.captures}
+        variables = {id(variable.handle): variable for variable in graph.variables}
+        for handle, used in uses(graph).items():
+            reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
+            looking_up = [op for op in used if op.type.startswith("LookupTableFind")]
+            if changing := [op for op in used if changes(op)]:
+                found.append(Finding(f"{owner} {USE}: {changing[0].type}", line(changing[0]), INSTEAD))
+            elif reading and saved:
+                instead = f"Read it in the step; or, if nobody changes it, use {REPLAY}."
+                found.append(Finding(f"{owner} {READS_SAVED}: {reading[0].type}", line(reading[0]), instead))
+            elif reading and handle in variables:
+                what, instead = f"{owner} {READS}: {reading[0].type}", "Read it in the step."
+                found.append(Read(what, line(reading[0]), instead, variables[handle]))
+            elif reading:
+                found.append(Finding(f"{owner} {USE}: {reading[0].type}", line(reading[0]), INSTEAD))
+            elif looking_up and _can_change(handles[handle], looking_up[0]):
                 what = f"{owner} look something up in a table that can change, and then depend on how far they read"
-                found.append(
-                    Finding(f"{what} ahead", line(looked_up[0]), "Use tf.lookup.StaticHashTable, or the step.")
-                )
+                instead = "Use tf.lookup.StaticHashTable, or the step."
+                found.append(Finding(f"{what} ahead", line(looking_up[0]), instead))
     return found
 
 
-def of_function(first: tf.data.Dataset, second: tf.data.Dataset, owner: str) -> list[Finding]:
-    """Compares what a function of the epoch makes when it is called twice for the same epoch."""
-    kept = {id(stage) for stage in stages(first)} & {id(stage) for stage in stages(second)}
+def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list[Finding]:
+    """Compares what a function of the epoch has made when it was called several times.
+
+    Args:
+        made: The epochs that it was called with, in that order, some of them twice, and what it made.
+        owner: What to call the data.
+    """
+    shuffled = [[id(s) for s in stages(dataset) if reshuffled(s)] for _, dataset in made]
+    said = [(epoch, described(dataset)) for epoch, dataset in made]
+    pairs = list(itertools.combinations(range(len(made)), 2))
     wrong = {
-        "makes another dataset each time it is called": described(first) != described(second),
+        "makes another dataset each time it is called": any(
+            said[i][0] == said[j][0] and said[i] != said[j] for i, j in pairs
+        ),
         "keeps a dataset that shuffles, whose order depends on how often it was read": any(
-            id(stage) in kept and reshuffling(stage, once=False) for stage in stages(first)
+            {*shuffled[i]} & {*shuffled[j]} for i, j in pairs
         ),
     }
     remedy = "Shuffle in it, with a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
@@ -112,13 +149,12 @@ def of_shuffles(count: int, owner: str) -> list[Finding]:
     return [Finding(f"{what} have another order", "", remedy)] if count > 1 else []
 
 
-def of_reading(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
-    """Reads the beginning of a dataset twice, if it might be another one each time."""
+def of_reading(what: str, owner: str) -> list[Finding]:
+    """Returns what came of reading data twice, or of their passes, if something is wrong with it."""
     remedy = (
         "Let the generator begin anew at each call, and draw from a generator that it makes itself: "
         "numpy.random.default_rng(1). Or make the dataset of each epoch: StreamData(lambda epoch: ...)."
     )
-    what = differs(dataset) if may_differ(dataset) else ""
     return [Finding(f"{owner} {what}", "", remedy)] if what else []
 
 
@@ -140,17 +176,19 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
     if kind in PYTHON:
         instead = f"Use {REPLAY}, which reads the epoch again on resuming; or ArrayData, or TensorFlow operations."
         return ("call Python, whose place cannot be saved", instead) if saved and kind != "PyFuncStateless" else None
-    return (USE, OF_EACH_EPOCH) if unknown else None
+    return (USE, INSTEAD) if unknown else None
 
 
 def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:
     """Returns whether a lookup table takes new keys: none are put in, to see."""
-    keys = tf.zeros([0], find.get_attr("Tin"))
-    values = tf.zeros([0, *find.inputs[2].shape], find.get_attr("Tout"))
+    kinds = {"Tkeys": find.get_attr("Tin"), "Tvalues": find.get_attr("Tout")}
+    keys, values = tf.raw_ops.LookupTableExportV2(table_handle=table, **kinds)  # for their shapes
     try:
-        tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=keys, values=values)
+        tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=keys[:0], values=values[:0])
     except tf.errors.UnimplementedError:
         return False
+    except tf.errors.InvalidArgumentError:
+        pass  # a DenseHashTable hands its values out in another shape than it takes them in
     return True
 
 

@@ -42,6 +42,7 @@ class TrainingState:
         own: What the loop adds, by name.
         position: Where the run stands; None if there is no run, for scripts that only want weights.
         data: The train data; None if there is no run.
+        evaluated: The data of evaluations, by their names.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
@@ -55,12 +56,13 @@ class TrainingState:
         *,
         position: Position | None = None,
         data: Data | None = None,
+        evaluated: Mapping[str, Data] | None = None,
     ) -> None:
         for key in given:
             if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
                 raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
         self._given, self.position = dict(given), position or Position()
-        self._data, self._host = data, HostRandomness()
+        self._data, self._evaluated, self._host = data, evaluated or {}, HostRandomness()
         self.steps: dict[str, object] = {}
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
@@ -119,10 +121,12 @@ class TrainingState:
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
         variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
+        evaluated = {name: data.describe() for name, data in self._evaluated.items()}
+        of_evaluations = {f"{name}/{key}": value for name, said in evaluated.items() for key, value in said.items()}
         return {
             "state": {key: type(value).__name__ for key, value in self._given.items()},
             "variables": variables,
-            "data": self._data.describe() if self._data else {},
+            "data": (self._data.describe() if self._data else {}) | of_evaluations,
             "steps": self.steps,
             "seed": {"tf.random.set_seed": global_seed()},
         }

@@ -1,12 +1,12 @@
 """What one step is: the user's function, what it returns, and the usual one for supervised learning."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
-from loop.graph import fingerprint
+from loop.fingerprint import fingerprint
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -59,8 +59,21 @@ class Trace:
         for name, value in {**values, **results}.items():
             _check_scalar(step, name, value)
         self.names: tuple[str, ...] = tuple(sorted(values))
+        self._returned = (*self.names, *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
-        self.fingerprint = fingerprint(function.graph, function.captured_inputs)
+        self._function = function
+
+    def fingerprint(self, held: Mapping[int, str], constants: Iterable[tf.Variable]) -> dict[str, object]:
+        """Returns what tells the step from another one, in JSON values.
+
+        Args:
+            held: The paths in the training state of the variables, tables and iterators in it, by the id of the handle.
+            constants: Variables that are only read and not in the training state.
+        """
+        function = self._function
+        return fingerprint(
+            function.graph, function.captured_inputs, returned=self._returned, held=held, constants=constants
+        )
 
 
 def _metrics(owner: str, metrics: Mapping[str, keras.Metric] | None) -> dict[str, keras.Metric]:

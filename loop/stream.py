@@ -1,7 +1,6 @@
 """Batches from a `tf.data` pipeline."""
 
 import collections
-import functools
 import operator
 from collections.abc import Callable, Mapping
 
@@ -9,10 +8,11 @@ import tensorflow as tf
 
 from loop.audit import Finding
 from loop.digest import Seen
-from loop.pipeline import INFINITE, described, reshuffling
-from loop.pipeline_audit import REPLAY, in_pipeline, of_function, of_reading, of_shuffles
+from loop.pipeline import INFINITE
+from loop.pipeline_audit import REPLAY
 from loop.position import Place
 from loop.replay import read_again
+from loop.source import Source
 from loop.types import Nest, Trackable
 
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
@@ -54,15 +54,8 @@ class StreamData(Trackable):
         steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
-        self._make = None if isinstance(dataset, tf.data.Dataset) else dataset
-        first = self._make(0) if callable(self._make) else dataset
-        if not isinstance(first, tf.data.Dataset):
-            source = "a function returning a " if callable(self._make) else "a "
-            raise TypeError(
-                f"StreamData needs a tf.data.Dataset, or a function epoch -> tf.data.Dataset. Received: {source}"
-                f"{type(first).__name__}. Arrays go into ArrayData; a generator into tf.data.Dataset.from_generator."
-            )
-        self._cardinality = int(first.cardinality())
+        self._source = Source(dataset, steps_per_epoch)
+        self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
         if self._cardinality == 0:
             raise ValueError("StreamData needs data. Received: a dataset without elements.")
         if self._cardinality == INFINITE and steps_per_epoch is None:
@@ -70,16 +63,13 @@ class StreamData(Trackable):
                 "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "
                 "Give steps_per_epoch=..., or leave out .repeat()."
             )
-        self._endless = self._make is None and steps_per_epoch is not None
-        self._dataset = first.repeat() if self._endless else first
+        self._endless, self._shuffles = self._source.endless, self._source.shuffles
         self._resume, self._steps = resume, steps_per_epoch
-        known = self._make is None and self._cardinality != UNKNOWN
+        known = not self._source.varies and self._cardinality != UNKNOWN
         self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
-        self.element_spec = first.element_spec
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
-        self._passes = 0
-        self._shuffles = reshuffling(self._dataset, once=self._endless) if self._make is None else 0
+        self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
         self.seen: Seen | None = Seen() if resume == "replay" else None
         self._first: tf.Tensor | None = None  # the state of the first pass at its beginning
@@ -92,14 +82,22 @@ class StreamData(Trackable):
     def close(self) -> None:
         if not self._endless:
             self.source = None
+            self._epoch += 1
+            self._source.ended(int(self.seen.digest) if self.seen and self._resume == "replay" else None)
 
     def notes(self) -> dict[str, int]:
         digest = {"seen": int(self.seen.digest)} if self.seen and self._resume == "replay" else {}
-        return {"passes": self._passes, "open": int(self.source is not None), **digest}
+        return {
+            **{"passes": self._passes, "open": int(self.source is not None)},
+            **digest,
+            **self._source.notes(self._epoch),
+        }
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         ended = notes["passes"] - notes["open"]
         self.source, self._disturbed = None, False
+        self._epoch = notes.get("epoch", place.epoch)
+        wrong = self._source.go_on(self._epoch, notes)
         if self._shuffles and self._resume == "replay":
             self._repeat_passes(ended)
         self._passes = ended
@@ -108,14 +106,15 @@ class StreamData(Trackable):
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
         elif self._shuffles and self._resume == "state":
             if ended and self._first is None:
-                self._first = _state(iter(self._dataset))
+                self._first = _state(iter(self._source.dataset(0)))
             self._disturbed = self._first is not None
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
+            self._source.forget()
             return [
                 f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
                 "dataset reads has changed, or it draws random numbers that are not seeded by the epoch"
             ]
-        return []
+        return wrong
 
     def _repeat_passes(self, count: int) -> None:
         """Brings a dataset that shuffles to where it was after that many passes."""
@@ -125,15 +124,13 @@ class StreamData(Trackable):
                 f"was after {count}, which resume='replay' cannot do. Build the dataset and the loop anew."
             )
         for _ in range(count - self._passes):
-            iterator = iter(self._dataset)
+            iterator = iter(self._source.dataset(0))
             if self._shuffles > 1:  # what comes before the last shuffle is set going by the elements
                 collections.deque(iterator, maxlen=0)
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
-        dataset = self._make(epoch) if self._make else self._dataset
-        if self._make and self._steps:
-            dataset = dataset.take(self._steps)
-        self.source = self._recounted() if self._shuffles and self._disturbed else iter(dataset)
+        dataset, self._epoch = self._source.dataset(epoch), epoch
+        self.source = self._recounted(dataset) if self._shuffles and self._disturbed else iter(dataset)
         if self.seen and not (self._endless and self._passes):
             self.seen.reset()
         if self.seen and skip and not read_again(self.source, skip, self.seen):
@@ -147,29 +144,20 @@ class StreamData(Trackable):
                 after = f" after {skip} skipped batches, where the run was" if skip else ""
                 raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
 
-    def _recounted(self) -> tf.data.Iterator:
+    def _recounted(self, dataset: tf.data.Dataset) -> tf.data.Iterator:
         """Returns the iterator of the next pass of a dataset that shuffles, which a restored iterator has disturbed.
 
         Counted from the first pass on: to keep the state of each at its beginning would take as long as to save it.
         """
-        iterator = iter(self._dataset)
+        iterator = iter(dataset)
         iterator._restore_from_tensors({"_STATE": self._first})
         for _ in range(self._passes):
-            iterator = iter(self._dataset)
+            iterator = iter(dataset)
         self._disturbed = False
         return iterator
 
     def findings(self, owner: str) -> list[Finding]:
-        saved = self._resume == "state"
-        first = self._make(0) if self._make else self._dataset
-        found = in_pipeline(first, owner, saved=saved)
-        found += of_function(first, self._make(0), owner) if self._make else []
-        found += of_shuffles(self._shuffles, owner) if saved else []
-        return found or of_reading(first, owner)
-
-    @functools.cached_property
-    def _stages(self) -> list[str]:
-        return described(self._make(0) if self._make else self._dataset)
+        return self._source.findings(owner, saved=self._resume == "state")
 
     def describe(self) -> dict[str, object]:
         return {
@@ -178,7 +166,7 @@ class StreamData(Trackable):
             "cardinality": self._cardinality,
             "steps_per_epoch": self._steps,
             "element_spec": str(self.element_spec),
-            "stages": self._stages,
+            **self._source.describe(),
         }
 
     def feed_spec(self) -> tuple[Nest, Nest]:

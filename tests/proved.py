@@ -21,7 +21,7 @@ from hooks import Checkpoint, TensorBoard
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, StreamData
 
 WRONG = ("tf.random", "unsaved variable", "unsaved optimizer", "unsaved seeds", "unsaved metric", "python callback") + (
-    "global counter", "attribute", "no seed", "time", "generator", "refused", "no checkpoint", "fails",
+    "global counter", "attribute", "no seed", "time", "generator", "refused", "fails", "slow evaluation",
 )  # fmt: skip
 ROWS = 30  # in batches of 8: four steps an epoch, of which the last one has six rows
 count = 0
@@ -91,14 +91,17 @@ def make_loop(wrong: str = "") -> Loop:
         return {"loss": loss}
 
     def eval_step(batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {"loss": measure(batch[1], model(batch[0]))}
+        loss = measure(batch[1], model(batch[0]))
+        if wrong == "slow evaluation":
+            large = tf.fill([1500, 1500], loss)
+            loss += 1e-12 * tf.reduce_mean(large @ large)
+        return {"loss": loss}
 
     state = {"model": model} if wrong == "unsaved optimizer" else {"model": model, "optimizer": optimizer}
     data = ArrayData(arrays(), batch_size=8, seed=3)
     directory = f"{tempfile.gettempdir()}/exactloop-not-made"  # below another one, when it is proved
-    hooks = [TensorBoard(f"{directory}/tensorboard", Every(steps=2))]
-    if wrong != "no checkpoint":
-        hooks.append(Checkpoint(f"{directory}/checkpoints", Every(steps=3), resume_changed="warn"))
+    checkpoint = Checkpoint(f"{directory}/checkpoints", Every(steps=3), resume_changed="warn")
+    hooks = [TensorBoard(f"{directory}/tensorboard", Every(steps=2)), checkpoint]
     if wrong == "attribute":
         hooks.append(Warmer(optimizer))
     loop = Loop(
@@ -107,7 +110,7 @@ def make_loop(wrong: str = "") -> Loop:
         state=state,
         evaluate=Evaluation(eval_step, ArrayData(arrays(), batch_size=ROWS)),
         hooks=hooks,
-        exact=wrong in ("", "refused"),
+        exact=wrong in ("", "refused", "slow evaluation"),
     )
     if wrong == "global counter":
 
@@ -126,6 +129,10 @@ def _counted() -> int:
 
 def good_loop() -> Loop:
     return make_loop()
+
+
+def slow_loop() -> Loop:
+    return make_loop("slow evaluation")
 
 
 def forgetful_loop() -> Loop:

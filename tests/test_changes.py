@@ -1,16 +1,11 @@
 """What has changed between two starts is refused, or a warning, and named."""
 
-import json
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import keras
-import models
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -203,42 +198,3 @@ def test_what_may_change_bits_is_named() -> None:
     for key in now:
         assert changes({**now, key: "other"}, now) == [f"{key} was other and is {now[key]}"]
     assert changes(now, now) == []
-
-
-def test_the_same_program_has_the_same_fingerprint_in_every_process() -> None:
-    command = [sys.executable, __file__]
-    started = [
-        subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE) for seed in "012"
-    ]
-    found = [json.loads(process.communicate()[0]) for process in started]
-    for name in found[0]:
-        assert found[0][name] == found[1][name] == found[2][name], name
-    steps = [json.dumps(description["steps"]) for description in found[0].values()]
-    assert len({*steps}) == len(steps) == len(FINGERPRINTED) + 1
-
-
-FINGERPRINTED = (
-    "accumulation",
-    "ema that overwrites",
-    "cosine with warmup",
-    "lstm",
-    "augmentation",
-    "attention",
-    "lists and dicts",
-)
-
-
-def fingerprints() -> dict[str, object]:
-    """Returns what tells the steps of several models, and a pipeline, from others."""
-    loops = {name: lambda name=name: models.make_loop(models.MODELS[name]) for name in FINGERPRINTED}
-    loops["pipeline"] = lambda: make_loop(Path(), data=stream)
-    found = {}
-    for name, make in loops.items():
-        loop = make()
-        loop.audit()
-        found[name] = loop.state.describe()
-    return found
-
-
-if __name__ == "__main__":
-    print(json.dumps(fingerprints()))

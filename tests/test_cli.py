@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
 from hooks import Checkpoint, cli
+from hooks.checkpoint_report import Difference, differences
 from loop import ArrayData, Evaluation, Every, Loop, supervised
 
 ENDINGS = (".data-00000-of-00001", ".index", ".json")
@@ -91,7 +94,7 @@ def test_verify_finds_what_ls_does_not_look_for(saved: Path, capsys: pytest.Capt
 
 
 def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 19, "differences": []})
+    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 18, "differences": []})
     status, said = as_json(capsys, "diff", saved / "ckpt-4", saved)
     assert status == 1
     found = {row["name"]: (row["what"], row["count"], row["largest"]) for row in said["differences"]}
@@ -103,7 +106,7 @@ def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFi
     assert cli.main(["exactloop", "diff", str(saved / "ckpt-4"), str(saved)]) == 1
     printed = capsys.readouterr().out
     assert re.search(r"position/step +values +1 +2 +$", printed, re.M)
-    assert printed.endswith(f"{len(found)} of 19 values differ.\n")
+    assert printed.endswith(f"{len(found)} of 18 values differ.\n")
 
 
 def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +124,8 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
         (["ls", "nowhere"], "exactloop ls: [Errno 2] No such file or directory"),
         (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, "),
         (["diff", "saved"], "The command `exactloop`: looks at checkpoints, and"),
+        (["verify", "."], "exactloop verify: There is no checkpoint in '.'."),
+        (["prove", __file__, "--at=0"], "exactloop prove: Steps count from 1. Received a kill after: [0]."),
         (["list", "saved"], "The command `exactloop`: looks at checkpoints, and"),
         ([], "The command `exactloop`: looks at checkpoints, and"),
     ],
@@ -133,8 +138,63 @@ def test_what_cannot_be_done_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(saved.parent)
-    assert cli.main(["exactloop", *arguments]) == 2
+    at = [argument.removeprefix("--at=") for argument in arguments if argument.startswith("--at=")]
+    with flagsaver.flagsaver(at=at):
+        assert cli.main(["exactloop", *(a for a in arguments if not a.startswith("--"))]) == 2
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["prove", "train.py", "--epochs=3"], 2, "after --, as in: exactloop prove train.py -- --epochs=3"),
+        (["prove", "train.py", "--kills=few"], 2, "flag --kills=few: invalid literal"),
+        (["ls", "--bogus"], 2, "exactloop: Unknown command line flag 'bogus'."),
+        (["--help"], 0, "exactloop prove SCRIPT.py"),
+        (["ls", "nowhere"], 2, "No such file or directory"),
+    ],
+)
+def test_the_exit_status_tells_what_cannot_be_done_from_what_differs(
+    arguments: list[str],
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["exactloop", *arguments])
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as end:
+        cli.run()
+    assert end.value.code == status
+    printed = capsys.readouterr()
+    assert said in (printed.err if status else printed.out)
+
+
+def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(directory: str) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "ls", (interrupted, range(1, 2)))
+    assert cli.main(["exactloop", "ls", "here"]) == 130
+    assert capsys.readouterr().err == "exactloop ls: interrupted\n"
+
+
+def test_two_runs_do_not_differ_by_the_time_they_took(tmp_path: Path) -> None:
+    loop = Loop(lambda batch: {"x": tf.reduce_sum(batch)}, ArrayData(np.ones([4, 1]), batch_size=2, seed=1), state={})
+    loop.hooks.add(Checkpoint(tmp_path / "a"))
+    loop.run(epochs=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    loop.run(epochs=2)
+    names = {difference.name for difference in differences(str(tmp_path / "a"), str(tmp_path / "b"))[1]}
+    assert "position/step" in names
+    assert "clock/seconds" not in names
+
+
+def test_json_has_no_nan(saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "differences", lambda first, second: (1, [Difference("name", "values", 1)]))
+    with flagsaver.flagsaver(json=True):
+        assert cli.main(["exactloop", "diff", str(saved), str(saved)]) == 1
+    assert '"largest": null' in capsys.readouterr().out
 
 
 def test_the_command_is_installed_and_changes_nothing(saved: Path) -> None:

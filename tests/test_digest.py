@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from loop import digest
-from loop.digest import SAMPLE, Seen
+from loop.digest import SAMPLE, Seen, _spread
 
 NUMBERS = [
     "bfloat16",
@@ -202,9 +202,9 @@ def test_a_new_pass_begins_with_nothing() -> None:
 def test_of_a_large_batch_a_sample_and_the_shape_are_looked_at() -> None:
     large = np.arange(3 * SAMPLE + 5, dtype=np.float32)
     assert pairwise_different([large, large[:-1], large[::-1].copy(), np.roll(large, 1), large.reshape([1, -1])])
-    last = large.copy()
-    last[0] = -1
-    assert seen(last) != seen(large)
+    other = large.copy()
+    other[:20] = -1
+    assert seen(other) != seen(large)
 
 
 def test_a_dataset_in_a_batch_is_not_looked_into() -> None:
@@ -218,3 +218,29 @@ def test_the_digest_of_a_value_depends_on_its_shape(make: Callable[[], np.ndarra
     assert digest(tf.constant(array)) == digest(tf.constant(array.copy()))
     assert digest(tf.constant(array)) != digest(tf.constant(array[None]))
     assert digest(tf.constant(array)) != digest(tf.constant(array[:1] if len(array) else np.zeros([0, 3])))
+
+
+@pytest.mark.parametrize("shape", [[12, 32, 32, 3], [16, 30, 30, 3], [12, 224, 224, 3], [64, 28, 28, 1]])
+def test_no_colour_and_no_column_of_images_is_left_out(shape: list[int]) -> None:
+    images, noise = np.zeros(shape, np.float32), np.random.default_rng(1).random(shape, np.float32)
+    others = []
+    for axis in (1, 2, 3):
+        for i in range(shape[axis] if shape[axis] < 33 else 3):
+            other = images.copy()
+            index = (slice(None),) * axis + (i,)
+            other[index] = noise[index]
+            others.append(other)
+    assert pairwise_different([images, *others[: None if shape[3] > 1 else -1]])
+
+
+def test_each_number_of_a_large_batch_is_looked_at_in_some_batch() -> None:
+    last, size = 0, 3 * SAMPLE + 5
+    places: set[int] = set()
+    for salt in range(40):
+        found = _spread(tf.constant(size, tf.int64), tf.constant(salt * 7919, tf.int64)).numpy()
+        assert len({*found.tolist()}) == SAMPLE
+        last = max(last, int(found[-1]))
+        places.update(found.tolist())
+    assert (last, len(places)) == (size - 1, size)
+    for small in (0, 1, 2, 100, SAMPLE):
+        assert _spread(tf.constant(small, tf.int64), tf.constant(5, tf.int64)).numpy().tolist() == list(range(small))

@@ -1,0 +1,31 @@
+"""What a life does to the disk, heard by an audit hook: when it is inside a save, and what it removes."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+
+COMMITTED = re.compile(r"ckpt-([0-9]+)\.json")
+REMOVING = ("shutil.rmtree", "os.remove", "os.rmdir", "os.rename")
+
+
+def listen(committing: Callable[[int, str], None], removing: Callable[[str], None]) -> None:
+    """Listens until the process ends.
+
+    Args:
+        committing: Is called with step and directory when all files of a checkpoint are written, and its manifest is
+            about to get its name.
+        removing: Is called with what is about to be removed or renamed by its path, as programs do; this package does
+            it relative to a directory that is open.
+    """
+
+    def heard(event: str, given: tuple) -> None:
+        if event not in REMOVING:
+            return
+        relative = isinstance(given[-1], int) and given[-1] >= 0
+        if event == "os.rename" and relative and (match := COMMITTED.fullmatch(os.fsdecode(given[1]))):
+            committing(int(match[1]), os.readlink(f"/proc/self/fd/{given[-1]}"))
+        elif not relative and not isinstance(given[0], int) and os.path.lexists(given[0]):
+            removing(os.path.abspath(os.fsdecode(given[0])))
+
+    sys.addaudithook(heard)

@@ -1,0 +1,58 @@
+"""What a life of a program that is proved is told: where to write, and where to die."""
+
+import dataclasses
+import json
+
+VARIABLE = "EXACTLOOP_LIFE"  # of the environment: orders, as JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class Death:
+    """Where a life is to end by SIGKILL.
+
+    Attributes:
+        event: The name of the event at which it dies, when all other hooks are done with it, and, but for "settled",
+            what they were saving is saved; or "evaluation", to die in the middle of one; or "save", to die when all
+            files of a checkpoint are written and only its manifest is not committed.
+        loop: Of which loop of the program: 0 is the first that is made.
+        step: At which step; for "save": in the first save of this step or a later one.
+        seconds: For "evaluation": how long after its beginning.
+    """
+
+    event: str
+    loop: int
+    step: int
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Orders:
+    """What a life has to do.
+
+    Attributes:
+        record: The file to write to.
+        parent: The process with which it dies.
+        stepwise: Whether the compiled loop is to stop after each step, or only where the program's own hooks want it.
+        death: Where to die; None: nowhere.
+        module: The module of `function`; empty if that is in the program itself.
+        function: Makes the loop, if the program is no script; empty if it is one.
+        totals: `epochs` and `steps` for that loop's `run`.
+        path: Where to import from; empty for a script, which has its own directory.
+    """
+
+    record: str
+    parent: int
+    stepwise: bool = True
+    death: Death | None = None
+    module: str = ""
+    function: str = ""
+    totals: dict[str, int] = dataclasses.field(default_factory=dict)
+    path: list[str] = dataclasses.field(default_factory=list)
+
+    def encode(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> "Orders":
+        said = json.loads(text)
+        return cls(**said | {"death": Death(**said["death"]) if said["death"] else None})

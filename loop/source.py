@@ -1,0 +1,149 @@
+"""The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import keras
+import tensorflow as tf
+
+from loop.audit import Finding
+from loop.passes import Passes
+from loop.pipeline import may_differ, reshuffling
+from loop.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
+from loop.pipeline_hash import described, short, values_read
+from loop.replay import read_beginning, read_twice
+
+AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
+PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
+
+
+class Source:
+    """One dataset for all epochs, or a function that makes that of each.
+
+    Attributes:
+        element_spec: What it yields.
+        cardinality: How many batches that of the first epoch has, as TensorFlow knows.
+        varies: Whether a function makes it.
+        endless: Whether one pass goes on through all epochs.
+        shuffles: How many stages, of one dataset, have another order in each pass.
+
+    Args:
+        given: The dataset or the function.
+        steps: Steps in an epoch; None: as many as there are.
+    """
+
+    def __init__(self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None) -> None:
+        first = given(0) if callable(given) else given
+        if not isinstance(first, tf.data.Dataset):
+            source = "a function returning a " if callable(given) else "a "
+            raise TypeError(
+                f"StreamData needs a tf.data.Dataset, or a function epoch -> tf.data.Dataset. Received: {source}"
+                f"{type(first).__name__}. Arrays go into ArrayData; a generator into tf.data.Dataset.from_generator."
+            )
+        self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
+        self.varies, self._given, self._steps = callable(given), given, steps
+        self.endless = not self.varies and steps is not None
+        self._one = None if self.varies else first.repeat() if self.endless else first  # for all epochs
+        self.shuffles = 0 if self._one is None else reshuffling(self._one, once=self.endless)
+        self._first = [first] if self.varies else []  # until it is audited: its tensors may be large
+        self._passes = Passes()
+        self._now: tf.data.Dataset | None = None  # what is iterated
+        self._next: dict[int, tf.data.Dataset] = {}  # what was made early, to be described
+        self._found: list[Finding] | None = None
+        self._described: dict[int, list[str]] = {}
+        self._read = ""
+
+    def dataset(self, epoch: int) -> tf.data.Dataset:
+        """Returns the dataset of an epoch, to be iterated once; it is kept until `ended`."""
+        early = self._next.pop(epoch, None)
+        self._now = self._made(epoch) if early is None else early
+        return self._now
+
+    def _made(self, epoch: int) -> tf.data.Dataset:
+        return self._cut(self._given(epoch)) if self._one is None else self._one
+
+    def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
+        return made if self._steps is None else made.take(self._steps)
+
+    def ended(self, digest: int | None) -> None:
+        """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
+        self._now = None
+        if digest is not None and not self.varies and not self.shuffles:
+            self._passes.ended(digest)
+        elif digest is not None and self._passes.beginning is not None:
+            self._passes.begins_with(read_beginning(self._made(0)))
+
+    def findings(self, owner: str, *, saved: bool) -> list[Finding]:
+        """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
+
+        Args:
+            owner: What to call the data.
+            saved: Whether iterators are saved, or else the data read again.
+        """
+        if self._found is None:
+            self._found = self._look(owner, saved=saved)
+        return self._found + self._passes.findings(owner)
+
+    def _look(self, owner: str, *, saved: bool) -> list[Finding]:
+        made = list(self._sample())
+        each = dict(sorted(dict(reversed(made)).items()))  # the first one of each epoch
+        self._described = {epoch: described(dataset) for epoch, dataset in each.items()}
+        self._read = "".join(map(values_read, each.values()))
+        found = [finding for dataset in each.values() for finding in in_pipeline(dataset, owner, saved=saved)]
+        found += of_function(made, owner) if self.varies else []
+        found += of_shuffles(self.shuffles, owner) if saved else []
+        if all(isinstance(finding, Read) for finding in found):
+            readings = [read_twice(dataset) for dataset in each.values() if may_differ(dataset)]
+            found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
+            self._passes.beginning = readings[0].beginning if readings else None
+        return list(dict.fromkeys(found))
+
+    def _sample(self) -> Iterator[tuple[int, tf.data.Dataset]]:
+        """Yields datasets with their epochs, of a function several, some of them twice."""
+        yield 0, self._cut(self._first.pop()) if self.varies and self._first else self._made(0)
+        for epoch in AGAIN if self.varies else ():
+            try:
+                yield epoch, self._made(epoch)
+            except Exception:  # there may be no such epoch; a run that gets there is told so then
+                continue
+
+    def describe(self) -> dict[str, object]:
+        """Returns what has to be the same in another process, in JSON values."""
+        if self._found is None:
+            self.findings("The data", saved=True)
+        of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
+        return {"stages": self._described[0], **of_epochs, **({"read": self._read} if self._read else {})}
+
+    def notes(self, epoch: int) -> dict[str, int]:
+        """Returns what tells the data from others, at an epoch: that of the open pass, or the one that comes next."""
+        stages = self._stages(epoch)
+        of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
+        return {"epoch": epoch, **of_stages, **self._passes.notes()}
+
+    def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
+        """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
+        self._now, self._next = None, {}
+        stages = self._stages(epoch)
+        if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
+            self._passes.forget()
+            return []
+        if stages != notes["stages"]:
+            self._passes.forget()
+            what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
+            return [what] if self.varies else []  # of one dataset, `describe` has it
+        line = self._passes.go_on(notes)
+        return [line] if line else []
+
+    def forget(self) -> None:
+        """Compares no pass with those before this one: the data are known to be others."""
+        self._passes.forget()
+
+    def _stages(self, epoch: int) -> int | None:
+        """Returns a hash of the dataset of an epoch; None if there is no such epoch."""
+        dataset = self._now
+        if dataset is None:
+            try:
+                dataset = self._next[epoch] if epoch in self._next else self._made(epoch)
+            except Exception:  # at the end of a run, most likely
+                return None
+            self._next = {epoch: dataset} if self.varies else {}  # so that it is not made twice
+        return int(short(described(dataset)), 16)
