@@ -9,8 +9,8 @@ DATA = "The data do not come again as they were. See StreamData(resume=...), or 
 AUDIT = "Loop.audit() names what no checkpoint can hold:"
 PYTHON = "Python's own values are in no checkpoint; a tf.Variable that is set on a hook in __init__ is. Suspects:"
 CHUNKS = (
-    "In this life the loop stopped only where hooks want it, in the others after each step: does a hook count its calls "
-    "of on_steps or on_settled?"
+    "In this life the loop stopped only where hooks want it, in the others after each step: does a hook count its "
+    "calls of on_steps or on_settled?"
 )
 UNKNOWN = "Something decides this that is in no checkpoint: a value of Python, a file, the time."
 SAID = 600  # characters of what a life said, where that is all there is to go by

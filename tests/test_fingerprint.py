@@ -230,7 +230,6 @@ def with_layers(*layers: Callable[[], keras.Layer], shape: tuple[int, ...] = (4,
 
 FEW: dict[str, Callable[[], dict[str, object]]] = {
     "lstm": with_layers(lambda: Layers.LSTM(3, dropout=0.1, recurrent_dropout=0.1)),
-    "gru": with_layers(lambda: Layers.GRU(3, return_sequences=True), lambda: Layers.GRU(2)),
     "ctc": lambda: of_network(Network(lambda: [Layers.Dense(5)], (6, 4), loss=keras.losses.CTC)),
     "assert, print, summary": with_layers(Checked, lambda: Layers.Dense(2)),
     "muon": with_optimizer(KINDS.Muon),
@@ -248,9 +247,10 @@ FEW: dict[str, Callable[[], dict[str, object]]] = {
     "table": over(of_table),
     "second order of a loop": lambda: trained(scanned, second=True),
     "pipeline": of_pipeline,
-    "lists and dicts": lambda: of_model(models.MODELS["lists and dicts"]),
+    "exponential decay": lambda: of_model(models.MODELS["exponential decay"]),
 }
 MANY: dict[str, Callable[[], dict[str, object]]] = FEW | {
+    "gru": with_layers(lambda: Layers.GRU(3, return_sequences=True), lambda: Layers.GRU(2)),
     "rnn": with_layers(lambda: Layers.SimpleRNN(3), lambda: Layers.Dense(2)),
     "masked": with_layers(Layers.Masking, lambda: Layers.Bidirectional(Layers.LSTM(3))),
     "unrolled": with_layers(lambda: Layers.LSTM(3, unroll=True)),
