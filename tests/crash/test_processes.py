@@ -22,10 +22,11 @@ def run(script: str, *arguments: object) -> str:
     return done.stdout
 
 
-def test_50_random_kills_change_nothing() -> None:
-    printed = run("kills.py", 50)
+@pytest.mark.parametrize("kills", [16, pytest.param(50, marks=pytest.mark.long)])
+def test_random_kills_change_nothing(kills: int) -> None:
+    printed = run("kills.py", kills)
     assert "Other than without kills: 0" in printed
-    assert int(re.search(r"^together +(\d+) +(\d+)$", printed, re.M)[1]) >= 25
+    assert int(re.search(r"^together +(\d+) +(\d+)$", printed, re.M)[1]) >= kills // 2
 
 
 def test_of_two_trainers_started_together_one_trains() -> None:
