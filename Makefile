@@ -27,10 +27,14 @@ format: .venv/linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# LARGE=1 also saves 1000 MB, which takes some minutes more.
-bench: .venv/installed
-	$(BIN)/python benchmarks/bench.py
+# QUICK=1 takes two minutes. LARGE=1 also saves 1000 MB.
+bench: .venv/bench
+	$(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
+ifndef QUICK
+	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/sigterm.py
 	$(BIN)/python benchmarks/save_stall.py 20 200 $(if $(LARGE),1000)
+endif
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
@@ -43,4 +47,10 @@ clean:
 
 .venv/linters: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+# Orbit is in tf-models-official, most of whose dependencies it does not need.
+.venv/bench: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps tf-models-official
 	touch $@
