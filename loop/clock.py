@@ -1,8 +1,9 @@
 """Training time, and the alarm that makes the compiled loop halt when a time has come."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -52,3 +53,21 @@ class Clock(tf.Module):
         self.set_alarm(None)
         self.mark()
         self._started = None
+
+
+class Spent:
+    """Adds up what time goes into.
+
+    Attributes:
+        seconds: Seconds by what they went into.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def on(self, what: str) -> Iterator[None]:
+        """Takes the time of what is done within."""
+        began = time.monotonic()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Event(enum.StrEnum):
@@ -62,6 +62,8 @@ class RunResult:
         reason: Why it ended: what was asked for is done, or the reason somebody gave for stopping.
         logs: Means of the epoch that ended last, or of the one in progress, and the latest evaluation.
         seconds: Training time, summed over all the runs that the training was cut into.
+        spent: The seconds of this run by what they went into: `steps`, with waiting for data; `evaluation`; and each
+            hook by its name. What is missing to the whole is the loop's own.
     """
 
     step: int
@@ -69,3 +71,4 @@ class RunResult:
     reason: str
     logs: Mapping[str, float]
     seconds: float
+    spent: Mapping[str, float] = field(default_factory=dict, compare=False)

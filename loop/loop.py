@@ -11,7 +11,7 @@ import tensorflow as tf
 from loop.arguments import as_evaluations, check_eval_every, check_state, check_totals
 from loop.audit import Constants, Finding, report
 from loop.chunk import LONGEST
-from loop.clock import Clock
+from loop.clock import Clock, Spent
 from loop.compiled import Compiled
 from loop.data import ArrayData, Data
 from loop.digest import Seen
@@ -199,6 +199,7 @@ class Loop:
         try:
             self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
+            self._spent = Spent()
             if self._compiled is not None:
                 self.state.take_back()
             self._build()  # takes its time; a stop that comes meanwhile counts
@@ -252,10 +253,11 @@ class Loop:
         longest = step + (LONGEST if self._reason is None else 1)
         stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
-        ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
-        if ran.halted:  # sync: waits for the chunk
+        with self._spent.on("steps"):
+            ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
+            count = int(ran.steps)  # sync: waits for the chunk
+        if ran.halted:
             self._halt.assign(False)  # whoever raised it has said why before
-        count = int(ran.steps)
         if count == 0:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
@@ -281,7 +283,9 @@ class Loop:
         held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
         self._emit(Event.EVAL_BEGIN)
         for evaluation in self._evaluations:
-            if not evaluation.run(self._abandons):
+            with self._spent.on("evaluation"):
+                complete = evaluation.run(self._abandons)
+            if not complete:
                 self.state.put_back(held)
                 return
         write(self._position.evaluation_due, False)
@@ -332,7 +336,8 @@ class Loop:
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else reason)
         if raised:
             raise raised[0]
-        return RunResult(step, epoch, reason, self._built.trained() | self._built.evaluated(), seconds)
+        logs, spent = self._built.trained() | self._built.evaluated(), self.hooks.seconds | self._spent.seconds
+        return RunResult(step, epoch, reason, logs, seconds, spent)
 
     def _emit(
         self,

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -431,3 +432,15 @@ def test_plain_lists_and_dicts_of_a_hook_are_its_own_affair_and_variables_in_the
     noting = Noting()
     make_loop([noting, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=5)
     assert (int(noting.counts["steps"]), type(noting.notes)) == (5, list)
+
+
+def test_the_time_of_a_run_is_told_by_what_it_went_into() -> None:
+    """The parts are of the order of the whole, which they cannot exceed: each is within the run."""
+    loop = make_loop([Recorder()])
+    began = time.monotonic()
+    spent = loop.run(epochs=2).spent
+    took = time.monotonic() - began
+    assert sorted(spent) == ["evaluation", "recorder", "steps"]
+    assert all(seconds > 0 for seconds in spent.values())
+    assert sum(spent.values()) <= took
+    assert loop.run(epochs=2).spent.keys() == {"recorder"}  # of this run alone, in which nothing was left to do
