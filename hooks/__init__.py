@@ -5,6 +5,7 @@ from hooks.checkpoint_manifest import CorruptCheckpoint
 from hooks.checkpoint_restore import restore
 from hooks.early_stopping import EarlyStopping
 from hooks.preemption import Preemption
+from hooks.profile import Profile
 from hooks.progress import Progress
 from hooks.prove import Proof, prove
 from hooks.tensorboard import TensorBoard
@@ -14,6 +15,7 @@ __all__ = [
     "CorruptCheckpoint",
     "EarlyStopping",
     "Preemption",
+    "Profile",
     "Progress",
     "Proof",
     "TensorBoard",

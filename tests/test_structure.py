@@ -126,6 +126,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "CorruptCheckpoint",
         "EarlyStopping",
         "Preemption",
+        "Profile",
         "Progress",
         "Proof",
         "TensorBoard",

@@ -1,0 +1,60 @@
+"""A trace of some steps for TensorBoard's profiler."""
+
+import operator
+import os
+
+import tensorflow as tf
+
+from hooks.places import place
+from loop import At, Hook, Moment
+
+
+class Profile(Hook):
+    """Traces some steps with TensorFlow's profiler, from the end of the step before them to the end of the last.
+
+    The trace goes to `<directory>/plugins/profile`. Its tab in TensorBoard comes with `pip install
+    tensorboard-plugin-profile`; `*.xplane.pb` can also be read by Perfetto and XProf. Nothing in the training changes.
+    A run that ends earlier, or resumes behind the first of these steps, traces less, or nothing.
+
+    Args:
+        directory: Where TensorBoard looks.
+        first: The first step to trace, counted from 1; not 1 itself if the time of starting is not what you look for.
+        steps: How many.
+        name: The name of the hook.
+
+    Raises:
+        ValueError: If `first` or `steps` is not positive.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], *, first: int = 101, steps: int = 10, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        first, steps = operator.index(first), operator.index(steps)
+        if first < 1 or steps < 1:
+            raise ValueError(f"Profile needs first >= 1 and steps >= 1. Received: first={first}, steps={steps}.")
+        self._directory = place(directory)
+        self._begin, self._end = first - 1, first - 1 + steps
+        self.every = At(*(step for step in (self._begin, self._end) if step))
+        self._tracing = False
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._look(moment)
+
+    def on_step_end(self, moment: Moment) -> None:
+        self._look(moment)
+
+    def on_run_end(self, moment: Moment) -> None:
+        self._stop()
+
+    def _look(self, moment: Moment) -> None:
+        if moment.step == self._begin:
+            tf.profiler.experimental.start(self._directory)
+            self._tracing = True
+        elif moment.step == self._end:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._tracing:
+            self._tracing = False
+            tf.profiler.experimental.stop()
