@@ -44,13 +44,13 @@ class Source:
         self.endless = not self.varies and steps is not None
         self._one = None if self.varies else first.repeat() if self.endless else first  # for all epochs
         self.shuffles = 0 if self._one is None else reshuffling(self._one, once=self.endless)
-        self._first = [first] if self.varies else []  # until it is audited: its tensors may be large
         self._passes = Passes()
         self._now: tf.data.Dataset | None = None  # what is iterated
         self._next: dict[int, tf.data.Dataset] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
         self._described: dict[int, list[str]] = {}
         self._read = ""
+        self._hashes: dict[int, int] = {}
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated once; it is kept until `ended`."""
@@ -99,7 +99,8 @@ class Source:
 
     def _sample(self) -> Iterator[tuple[int, tf.data.Dataset]]:
         """Yields datasets with their epochs, of a function several, some of them twice."""
-        yield 0, self._cut(self._first.pop()) if self.varies and self._first else self._made(0)
+        # Not the one that it made first: a seed may have been set for the process since then.
+        yield 0, self._made(0)
         for epoch in AGAIN if self.varies else ():
             try:
                 yield epoch, self._made(epoch)
@@ -121,7 +122,7 @@ class Source:
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
-        self._now, self._next = None, {}
+        self._now, self._next, self._hashes = None, {}, {}
         stages = self._stages(epoch)
         if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
             self._passes.forget()
@@ -138,12 +139,15 @@ class Source:
         self._passes.forget()
 
     def _stages(self, epoch: int) -> int | None:
-        """Returns a hash of the dataset of an epoch; None if there is no such epoch."""
-        dataset = self._now
-        if dataset is None:
-            try:
-                dataset = self._next[epoch] if epoch in self._next else self._made(epoch)
-            except Exception:  # at the end of a run, most likely
-                return None
-            self._next = {epoch: dataset} if self.varies else {}  # so that it is not made twice
-        return int(short(described(dataset)), 16)
+        """Returns a hash of the dataset of an epoch, made once, as it may hold much; None if there is no such epoch."""
+        epoch = epoch if self.varies else 0
+        if epoch not in self._hashes:
+            dataset = self._now
+            if dataset is None:
+                try:
+                    dataset = self._next[epoch] if epoch in self._next else self._made(epoch)
+                except Exception:  # at the end of a run, most likely
+                    return None
+                self._next = {epoch: dataset} if self.varies else {}  # so that it is not made twice
+            self._hashes = {epoch: int(short(described(dataset)), 16)}
+        return self._hashes[epoch]

@@ -252,7 +252,8 @@ def test_a_function_is_called_once_for_each_epoch_of_a_run_however_often_it_is_s
         return Dataset.range(8).shuffle(8, seed=epoch).batch(2)
 
     make_loop(tmp_path, StreamData(of_epoch)).run(epochs=3)
-    assert calls == [0, 1, 2, 1, 0] + [0, 1, 2] + [3]  # the last one because it might go on
+    # By the constructor, by the audit, for the epochs, and the last one because the run might go on.
+    assert calls == [0] + [0, 1, 2, 1, 0] + [0, 1, 2] + [3]
 
 
 def test_a_function_that_has_datasets_for_some_epochs_only_is_taken(tmp_path: Path) -> None:
@@ -424,3 +425,10 @@ def test_what_is_read_for_the_audit_fills_no_cache(tmp_path: Path) -> None:
     for loop in loops:
         loop.run(epochs=2)
     assert total(loops[0]) == total(loops[1])
+
+
+def test_a_function_may_be_called_before_the_process_is_seeded() -> None:
+    tf.random.set_seed(5)
+    data = StreamData(lambda epoch: tf.data.Dataset.range(20).shuffle(20, seed=100 + epoch).batch(4))
+    tf.random.set_seed(6)
+    assert data.findings("The data") == []

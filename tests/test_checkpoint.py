@@ -313,9 +313,8 @@ def test_an_exception_in_a_step_saves_nothing(whole: dict[int, dict[str, bytes]]
     with pytest.raises(tf.errors.InvalidArgumentError):
         make_loop(Checkpoint(tmp_path, EVERY_2), fail_at=5).run(steps=10)
     assert set(files(tmp_path)) == names(2, 4)
-    loop = make_loop(Checkpoint(tmp_path, EVERY_2, resume_changed="warn"))
-    with pytest.warns(UserWarning, match=OTHER_STEP):
-        loop.run(steps=6)
+    loop = make_loop(Checkpoint(tmp_path, EVERY_2))  # without the failure: an assertion changes no number
+    loop.run(steps=6)
     assert bits(loop) == whole[6]
 
 
