@@ -1,12 +1,14 @@
 """What would keep a resumed run from ending with the same bits, found before the first step."""
 
+import functools
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from loop.digest import digest
+from loop.fingerprint import contents
 from loop.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
 from loop.types import FuncGraph
 
@@ -75,6 +77,7 @@ class Audited:
     def __init__(self, graph: FuncGraph, owner: str) -> None:
         self._owner, self._found, self._uses = owner, in_function(graph, owner), uses(graph)
         self._variables = {id(variable.handle): variable for variable in graph.variables}
+        self._captured = {id(outer): outer for outer, _ in graph.captures}
 
     def findings(self, covered: Collection[int]) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly.
@@ -92,6 +95,13 @@ class Audited:
         """Returns the variables that the function does not change and no checkpoint holds."""
         read = [handle for handle, op in self._changing(covered).items() if op is None]
         return [self._variables[handle] for handle in read if handle in self._variables]
+
+    def tables(self, covered: Collection[int]) -> list[Callable[[], str]]:
+        """Returns for each lookup table that the function does not change what digests its contents."""
+        read = [
+            handle for handle, op in self._changing(covered).items() if op is None and handle not in self._variables
+        ]
+        return [functools.partial(contents, self._captured[handle], self._uses[handle]) for handle in read]
 
     def _changing(self, covered: Collection[int]) -> dict[int, tf.Operation | None]:
         """Returns for each handle that no checkpoint holds the first operation that changes it; None if none does."""
@@ -121,20 +131,27 @@ def listed(findings: Iterable[Finding]) -> str:
 
 
 class Constants:
-    """Variables of which nobody but a hook could know that they change.
+    """Variables and lookup tables of which nobody but a hook could know that they change.
 
     Args:
         variables: What the steps only read, and no checkpoint holds.
+        tables: Of lookup tables like that, what digests their contents.
     """
 
-    def __init__(self, variables: Sequence[tf.Variable]) -> None:
-        self._then = [(variable, digest(variable.read_value())) for variable in variables]
+    def __init__(self, variables: Sequence[tf.Variable], tables: Sequence[Callable[[], str]]) -> None:
+        now: list[tuple[str, Callable[[], str]]] = [(v.name, functools.partial(_value, v)) for v in variables]
+        now += [("a lookup table", table) for table in tables]
+        self._then = [(name, read, read()) for name, read in now]
 
     def findings(self) -> list[Finding]:
         """Returns those that have another value than at first."""
-        changed = [variable.name for variable, then in self._then if digest(variable.read_value()) != then]
+        changed = [name for name, read, then in self._then if read() != then]
         what = "A hook, or another thread, has changed what no checkpoint holds"
         return [Finding(f"{what}: {name}", "", STATE) for name in changed]
+
+
+def _value(variable: tf.Variable) -> str:
+    return digest(variable.read_value())
 
 
 class InexactRun(ValueError):

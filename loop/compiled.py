@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.audit import Audited, Finding
+from loop.audit import Audited, Constants, Finding
 from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
@@ -79,18 +79,24 @@ class Compiled:
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
         return state
 
-    def audit(self, state: TrainingState) -> tuple[list[Finding], list[tf.Variable]]:
-        """Looks for what would keep a run from being resumed exactly.
-
-        Returns:
-            What is found, and the variables that are only read and that `state` does not hold.
-        """
+    def audit(self, state: TrainingState) -> list[Finding]:
+        """Looks for what would keep a run from being resumed exactly."""
         covered = self._covered(state)
         found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
-        found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        return found + [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+
+    def only_read(self, state: TrainingState) -> list[tf.Variable]:
+        """Returns the variables that nothing changes here and that `state` does not hold."""
+        covered = self._covered(state)
         read = [variable for audited in self._audited.values() for variable in audited.only_read(covered)]
         read += [each.variable for each in self._in_data if isinstance(each, Read)]
-        return found, list({id(variable): variable for variable in read}.values())
+        return list({id(variable): variable for variable in read}.values())
+
+    def constants(self, state: TrainingState) -> Constants:
+        """Returns what has to stay what it is now."""
+        covered = self._covered(state)
+        tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
+        return Constants(self.only_read(state), tables)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:

@@ -72,18 +72,19 @@ def _outside(
             return Outside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
         if tensor.dtype not in (tf.resource, tf.variant):
             return Outside(tensor.dtype.name, digest(tensor))
-        return Outside(tensor.dtype.name, _contents(tensor, used.get(id(tensor), ())))
+        return Outside(tensor.dtype.name, contents(tensor, used.get(id(tensor), ())))
 
     return [told(tensor) for tensor in captured]
 
 
-def _contents(handle: tf.Tensor, done: Sequence[tf.Operation]) -> str:
+def contents(handle: tf.Tensor, done: Sequence[tf.Operation]) -> str:
     """Returns a digest of a lookup table, given all that is done with it; empty if it is changed, or no table."""
     finds = [op for op in done if op.type.startswith("LookupTableFind")]
     if not finds or any(map(changes, done)):
         return ""
     kinds = {"Tkeys": finds[0].get_attr("Tin"), "Tvalues": finds[0].get_attr("Tout")}
     keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handle, **kinds)
-    rows = keys.numpy().reshape(len(keys), -1).tolist()
-    order = sorted(range(len(rows)), key=rows.__getitem__)  # they come in another order in each process
+    rows = tf.reshape(keys, [len(keys), keys.shape[1:].num_elements()]).numpy().tolist()
+    # They come in another order in each process.
+    order = tf.constant(sorted(range(len(rows)), key=rows.__getitem__), tf.int32)
     return digest(tf.gather(keys, order)) + digest(tf.gather(values, order))

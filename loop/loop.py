@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import tensorflow as tf
 
 from loop.arguments import as_evaluations, check_eval_every, check_state, check_totals
-from loop.audit import Constants, Finding, report
+from loop.audit import Finding, report
 from loop.chunk import LONGEST
 from loop.clock import Clock, Spent
 from loop.compiled import Compiled
@@ -152,7 +152,7 @@ class Loop:
         """
         if self._compiled is None:
             self._build()
-        return self._built.audit(self.state)[0]
+        return self._built.audit(self.state)
 
     def digest_batches(self) -> None:
         """Makes a digest of the batches of the current pass a part of the state, `position/seen/digest`.
@@ -177,7 +177,7 @@ class Loop:
                 self.hooks.begin(self, self._moment(Event.SETUP))
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
-                self._constants = Constants(self._only_read)
+                self._constants = self._built.constants(self.state)
                 self._over = self._reason is not None or (self._reached() and not self._position.is_pending())
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
@@ -217,12 +217,10 @@ class Loop:
         self.state = self._built.state(self._given, self._clock, self.hooks)
 
     def _audit(self) -> None:
-        found, only_read = self._built.audit(self.state)
-        report(found, exact=self._exact)
-        if only_read:
+        report(self._built.audit(self.state), exact=self._exact)
+        if only_read := self._built.only_read(self.state):
             names = ", ".join(variable.name for variable in only_read)
             log.info("Only read by the steps, and in no checkpoint: %s.", names)
-        self._only_read = only_read
 
     def _check_state(self) -> None:
         if self._position.torn:

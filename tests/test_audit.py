@@ -138,6 +138,26 @@ def test_a_run_is_refused_with_all_findings_and_each_remedy_once_or_logged(caplo
     assert "This run could not be resumed exactly" in caplog.text
 
 
+@pytest.mark.parametrize("covered", [False, True])
+def test_a_table_that_is_only_read_and_that_a_hook_fills_has_to_be_in_the_state(covered: bool) -> None:
+    table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+    loop = Loop(
+        lambda batch: {"x": kept.assign_add(table.lookup(tf.constant(1, tf.int64)))},
+        ArrayData(tf.range(6.0), batch_size=2, seed=1),
+        state={"kept": kept, **({"table": table} if covered else {})},
+    )
+
+    @loop.on(Event.EPOCH_END)
+    def fill(moment: Moment) -> None:
+        table.insert(tf.constant(1, tf.int64), 2.0)
+
+    if covered:
+        assert loop.run(epochs=2).epoch == 2
+    else:
+        with pytest.raises(InexactRun, match="has changed what no checkpoint holds: a lookup table"):
+            loop.run(epochs=2)
+
+
 @pytest.mark.parametrize("event", [Event.SETUP, Event.RUN_BEGIN])
 def test_what_is_only_read_may_be_loaded_before_the_first_step(event: Event) -> None:
     teacher = tf.Variable(0.1, name="teacher")
