@@ -57,6 +57,9 @@ def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
             found.append(Finding(what, line(op), "Give it one, as in shuffle(1000, seed=1)."))
         elif is_callback(op):
             found.append(Finding(f"{owner} calls Python: {op.type}", line(op), f"Use {CALLBACKS}."))
+        elif op.type.startswith(KEEPING):
+            what = f"{owner} keeps values in something that it makes itself and that outlives it: {op.type}"
+            found.append(Finding(what, line(op), f"Make it outside of the step. {STATE}"))
         elif op.type == "Timestamp":
             found.append(Finding(f"{owner} reads the clock", line(op), "Measure time in a hook."))
     for ops in uses(graph, tf.variant).values():
@@ -86,7 +89,11 @@ class Audited:
             covered: The ids of the handles of the variables, tables and iterators that a checkpoint holds.
         """
         return self._found + [
-            Finding(f"{self._owner} changes what no checkpoint would hold: {self._name(handle, op)}", line(op), STATE)
+            Finding(
+                f"{self._owner} changes what no checkpoint would hold: {self._name(handle, op)}",
+                line(op),
+                QUEUE if op.type.startswith("Queue") else STATE,
+            )
             for handle, op in self._changing(covered).items()
             if op is not None
         ]
@@ -115,7 +122,13 @@ class Audited:
         return f"{variable.name}  shape {variable.shape}, {variable.dtype.name}"
 
 
-KINDS = {"Iterator": "an iterator", "LookupTa": "a lookup table"}  # by the first letters of what is done with it
+# By the first letters of what is done with it.
+KINDS = {"Iterator": "an iterator", "LookupTa": "a lookup table", "QueueEnq": "a queue", "QueueDeq": "a queue"}
+# Resources that are found again by their names; those without one begin with "Anonymous".
+KEEPING = ("MutableHashTable", "MutableDenseHashTable", "VarHandleOp", "VariableV2", "Stage", "MapStage") + (
+    *("OrderedMapStage", "FIFOQueue", "PaddingFIFOQueue", "PriorityQueue", "RandomShuffleQueue", "Barrier"),
+)
+QUEUE = "A queue cannot be saved. Keep what is in it in a tf.Variable, and put that into state."
 STATE = (
     "Add what it belongs to: Loop(..., state={'model': ..., 'optimizer': ..., ...}); itself, if it is a tf.Variable or "
     "SeedGenerator that Keras does not find there; metrics that the step updates: Step(function, metrics={...})."

@@ -138,6 +138,28 @@ def test_a_run_is_refused_with_all_findings_and_each_remedy_once_or_logged(caplo
     assert "This run could not be resumed exactly" in caplog.text
 
 
+def test_what_the_step_makes_and_finds_again_by_its_name_is_named() -> None:
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.raw_ops.Stage(values=[batch[0]], shared_name="stage")
+        return {"x": kept.assign_add(tf.raw_ops.Unstage(dtypes=[tf.float32], shared_name="stage")[0])}
+
+    (finding,) = over(step).audit()
+    assert finding.what.endswith("keeps values in something that it makes itself and that outlives it: Stage")
+    assert "tf.raw_ops.Stage(values" in finding.where
+
+
+def test_a_queue_is_not_to_be_put_into_the_state() -> None:
+    queue = tf.queue.FIFOQueue(10, tf.float32, [[]])
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        queue.enqueue(batch[0])
+        return {"x": kept.assign_add(queue.dequeue())}
+
+    assert {(finding.what.rpartition(": ")[2], finding.instead) for finding in over(step).audit()} == {
+        ("a queue", "A queue cannot be saved. Keep what is in it in a tf.Variable, and put that into state.")
+    }
+
+
 @pytest.mark.parametrize("covered", [False, True])
 def test_a_table_that_is_only_read_and_that_a_hook_fills_has_to_be_in_the_state(covered: bool) -> None:
     table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
