@@ -3,19 +3,18 @@
 import dataclasses
 import hashlib
 import os
-import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from hooks.prove_disk import COMMITTED
 from hooks.prove_orders import Death
 from loop import NEVER, Every, Hook, Loop, Moment, RunResult, digest
 
 HASHED = 2**24  # bytes of state that are hashed after each step; of a larger one, after every n-th step
 SHORT = 8  # hex digits of the hash of a variable
-SAVED = re.compile(r"ckpt-([0-9]+)\.json")
 
 
 class Saver(Protocol):
@@ -142,7 +141,7 @@ class Witness(Hook):
         """Returns the steps of the checkpoints that are committed by now."""
         there = [saver.directory for saver in self._savers if os.path.isdir(saver.directory)]
         names = [name for directory in there for name in os.listdir(directory)]
-        return sorted({int(match[1]) for name in names if (match := SAVED.fullmatch(name))})
+        return sorted({int(match[1]) for name in names if (match := COMMITTED.fullmatch(name))})
 
     def _is_here(self, event: str, moment: Moment) -> bool:
         return self._death is not None and (event, moment.step) == (self._death.event, self._death.step)

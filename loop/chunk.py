@@ -99,7 +99,7 @@ class Chunk:
         self._counters = counters
 
         def run(source: Nest, ahead: Nest, count: tf.Tensor) -> Ran:
-            first, done, going = tf.cast(counters[0], tf.int32), tf.constant(0), tf.constant(True)
+            first, done, going = tf.cast(counters[0], tf.int32), tf.constant(0), data.more(ahead)
             rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(names) + 1])
             # One condition for all of them, and not `and`, which would be a branch in the graph for each.
             while tf.logical_and(done < count, going):

@@ -10,7 +10,6 @@ from loop.chunk import Chunk, Means
 from loop.clock import Clock
 from loop.data import Data
 from loop.evaluation import Evaluation
-from loop.graph import changes, uses
 from loop.hook import Hook
 from loop.pipeline_audit import Read
 from loop.position import Position
@@ -112,14 +111,13 @@ class Compiled:
 
     def _is_constant(self, variable: tf.Variable) -> bool:
         """Returns whether no step changes a variable. If a hook does, that is seen at the end of the epoch."""
-        graphs = [self.chunk.graph, *(evaluation.graph for evaluation in self._evaluations.values())]
-        return not any(changes(op) for graph in graphs for op in uses(graph).get(id(variable.handle), ()))
+        return not any(audited.may_change(id(variable.handle)) for audited in self._audited.values())
 
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
         reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
-        return state.handles() | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
+        return state.handles | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
 
     def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the handles of."""

@@ -5,29 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from loop.audit import Finding
 from loop.graph import changes, is_random, is_unseeded, line, uses
 from loop.pipeline import (
-    INFINITE,
     PYTHON,
     SHUFFLES,
     captured_in,
-    definition,
     graph_of,
     hidden_in,
     is_random_node,
     is_unknown,
-    kind_of,
     nodes_of,
-    operations_in,
     operations_of,
     reshuffled,
     stages,
 )  # fmt: skip
 from loop.pipeline_hash import described
+from loop.stage_audit import REPLAY, in_any_order, in_stage, is_loose, unseeded
 
 ONCE_IN_FUNCTIONS = {"DummySeedGenerator": "shuffle", "DummyMemoryCache": "cache"}
 USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
@@ -35,7 +30,6 @@ INSTEAD = (
     "Use it in the step. Or use, in its place, random numbers that depend on the element, tf.random.stateless_uniform("
     "shape, seed=[1, i]) with .enumerate(); or what depends on the epoch alone, StreamData(lambda epoch: ...)."
 )
-REPLAY = "StreamData(..., resume='replay')"
 READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
 READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
 
@@ -61,8 +55,8 @@ def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Fi
     """
     ops, hidden = list(operations_of(dataset)), list(hidden_in(dataset))
     outside = [node for captured in captured_in(dataset) for node in nodes_of(graph_of(captured))]
-    found = [finding for stage in stages(dataset) for finding in _in_stage(stage, owner, saved=saved)]
-    loose = any(_in_any_order(stage) for stage in stages(dataset)) or any(map(_is_loose, hidden))
+    found = [finding for stage in stages(dataset) for finding in in_stage(stage, owner, saved=saved)]
+    loose = any(in_any_order(stage) for stage in stages(dataset)) or any(map(is_loose, hidden))
     if loose or dataset.options().deterministic is False:
         found.append(Finding(f"{owner} yield their elements in any order (deterministic=False)", "", "Leave that out."))
     if any(node.op.startswith(SHUFFLES) for node in outside):
@@ -73,7 +67,7 @@ def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Fi
                 f"Shuffle within the function, and use {REPLAY}.",
             )
         )
-    if any(_unseeded(stage) for stage in stages(dataset)) or any(map(is_unseeded, ops)):
+    if any(unseeded(stage) for stage in stages(dataset)) or any(map(is_unseeded, ops)):
         found.append(
             Finding(
                 f"{owner} shuffle, or draw, without a seed, so in another process their order is another one",
@@ -190,73 +184,3 @@ def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:
     except tf.errors.InvalidArgumentError:
         pass  # a DenseHashTable hands its values out in another shape than it takes them in
     return True
-
-
-def _in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
-    """Returns what one stage leaves behind, or does not save."""
-    kind, found = kind_of(stage), []
-    if kind == "Cache" and (file := stage._filename.numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
-        found.append(
-            Finding(
-                f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
-                "",
-                "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load().",
-            )
-        )
-    with_header = kind == "Csv" and bool(stage._header)
-    if saved and (with_header or any(map(_reads_header, operations_in(stage)))):  # TensorFlow skips to the end of it
-        what = f"{owner} read a CsvDataset with header=True, which, restored, leaves out the rest of the file"
-        instead = "Leave out the first line, TextLineDataset(file).skip(1), and map it with tf.io.decode_csv"
-        found.append(Finding(what, "", f"{instead}; or use {REPLAY}."))
-    if kind == "Snapshot":
-        what = f"{owner} write a snapshot, which a killed run leaves half written"
-        found.append(Finding(what, "", "Write it before, with save(), and load() it."))
-    if saved and kind == "DirectedInterleave" and not stage._stop_on_empty_dataset:
-        selector, *sources = (source.cardinality() for source in stage._inputs())
-        if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
-            found.append(
-                Finding(
-                    f"{owner} sample from datasets until all are over; restored near the end, they never would be",
-                    "",
-                    f"Give them stop_on_empty_dataset=True, or repeat() each and take(n) of all; or use {REPLAY}.",
-                )
-            )
-    return found
-
-
-def _in_any_order(stage: tf.data.Dataset) -> bool:
-    if vars(stage).get("_deterministic") == "false":
-        return True
-    if kind_of(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
-        return any(map(_is_loose, graph_of(stage).node))
-    return any(_is_loose(op.node_def) for op in operations_in(stage))
-
-
-def _reads_header(op: tf.Operation) -> bool:
-    if not op.type.startswith("CSVDataset"):
-        return False
-    names = [argument.name for argument in op.op_def.input_arg]
-    header = tf.get_static_value(op.inputs[names.index("header")])
-    return header is None or bool(header)
-
-
-def _is_loose(node: NodeDef) -> bool:
-    return node.attr["deterministic"].s == b"false"
-
-
-def _unseeded(stage: tf.data.Dataset) -> bool:
-    if kind_of(stage) == "Variant":
-        return _unseeded_in(graph_of(stage))
-    seeds = [vars(stage).get(name) for name in ("_seed", "_seed2")]
-    return all(seed is not None and int(seed) == 0 for seed in seeds)
-
-
-def _unseeded_in(graph: GraphDef) -> bool:
-    constants = {node.name: node.attr["value"].tensor for node in graph.node if node.op == "Const"}
-    for node in graph.node:
-        names = [argument.name for argument in definition(node).input_arg]
-        if node.op.startswith(SHUFFLES) and "seed2" in names:
-            seeds = [constants.get(node.input[names.index(name)]) for name in ("seed", "seed2")]
-            if all(seed is not None and not tf.make_ndarray(seed) for seed in seeds):
-                return True
-    return False

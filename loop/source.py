@@ -29,9 +29,12 @@ class Source:
     Args:
         given: The dataset or the function.
         steps: Steps in an epoch; None: as many as there are.
+        saved: Whether iterators are saved, or else the data read again.
     """
 
-    def __init__(self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None) -> None:
+    def __init__(
+        self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None, *, saved: bool
+    ) -> None:
         first = given(0) if callable(given) else given
         if not isinstance(first, tf.data.Dataset):
             source = "a function returning a " if callable(given) else "a "
@@ -40,7 +43,7 @@ class Source:
                 f"{type(first).__name__}. Arrays go into ArrayData; a generator into tf.data.Dataset.from_generator."
             )
         self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
-        self.varies, self._given, self._steps = callable(given), given, steps
+        self.varies, self._given, self._steps, self._saved = callable(given), given, steps, saved
         self.endless = not self.varies and steps is not None
         self._one = None if self.varies else first.repeat() if self.endless else first  # for all epochs
         self.shuffles = 0 if self._one is None else reshuffling(self._one, once=self.endless)
@@ -72,25 +75,24 @@ class Source:
         elif digest is not None and self._passes.beginning is not None:
             self._passes.begins_with(read_beginning(self._made(0)))
 
-    def findings(self, owner: str, *, saved: bool) -> list[Finding]:
+    def findings(self, owner: str) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
 
         Args:
             owner: What to call the data.
-            saved: Whether iterators are saved, or else the data read again.
         """
         if self._found is None:
-            self._found = self._look(owner, saved=saved)
+            self._found = self._look(owner)
         return self._found + self._passes.findings(owner)
 
-    def _look(self, owner: str, *, saved: bool) -> list[Finding]:
+    def _look(self, owner: str) -> list[Finding]:
         made = list(self._sample())
         each = dict(sorted(dict(reversed(made)).items()))  # the first one of each epoch
         self._described = {epoch: described(dataset) for epoch, dataset in each.items()}
         self._read = "".join(map(values_read, each.values()))
-        found = [finding for dataset in each.values() for finding in in_pipeline(dataset, owner, saved=saved)]
+        found = [finding for dataset in each.values() for finding in in_pipeline(dataset, owner, saved=self._saved)]
         found += of_function(made, owner) if self.varies else []
-        found += of_shuffles(self.shuffles, owner) if saved else []
+        found += of_shuffles(self.shuffles, owner) if self._saved else []
         if all(isinstance(finding, Read) for finding in found):
             readings = [read_twice(dataset) for dataset in each.values() if may_differ(dataset)]
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
@@ -110,7 +112,7 @@ class Source:
     def describe(self) -> dict[str, object]:
         """Returns what has to be the same in another process, in JSON values."""
         if self._found is None:
-            self.findings("The data", saved=True)
+            self.findings("The data")
         of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
         return {"stages": self._described[0], **of_epochs, **({"read": self._read} if self._read else {})}
 

@@ -1,5 +1,6 @@
 """Everything a resumed run needs, under one root that TensorFlow can save."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -135,8 +136,9 @@ class TrainingState:
         """Returns how a saved `describe` differs from the present one."""
         return differences(saved, self.describe())
 
+    @functools.cached_property
     def handles(self) -> set[int]:
-        """Returns the ids of the handles of all variables, tables and iterators that a checkpoint holds."""
+        """The ids of the handles of all variables, tables and iterators that a checkpoint holds."""
         found = {id(variable.handle) for variable in self.variables.values()}
         view = tf.train.TrackableView(self.root)
         for node in view.descendants():

@@ -9,10 +9,10 @@ import tensorflow as tf
 from loop.audit import Finding
 from loop.digest import Seen
 from loop.pipeline import INFINITE
-from loop.pipeline_audit import REPLAY
 from loop.position import Place
 from loop.replay import read_again
 from loop.source import Source
+from loop.stage_audit import REPLAY
 from loop.types import Nest, Trackable
 
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
@@ -54,7 +54,7 @@ class StreamData(Trackable):
         steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
-        self._source = Source(dataset, steps_per_epoch)
+        self._source = Source(dataset, steps_per_epoch, saved=resume == "state")
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
         if self._cardinality == 0:
             raise ValueError("StreamData needs data. Received: a dataset without elements.")
@@ -157,7 +157,7 @@ class StreamData(Trackable):
         return iterator
 
     def findings(self, owner: str) -> list[Finding]:
-        return self._source.findings(owner, saved=self._resume == "state")
+        return self._source.findings(owner)
 
     def describe(self) -> dict[str, object]:
         return {
@@ -197,9 +197,9 @@ class StreamData(Trackable):
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
-        self._disturbed = True
         if self.source is None:
             return []
+        self._disturbed = True
         if self.steps_per_epoch is None:
             ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
