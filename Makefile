@@ -11,7 +11,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest --numprocesses=2
 
 test-long: .venv/installed
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest --numprocesses=2 -m long
 
 # 1,000 kills take half an hour on two cores. With SEED=, the same phases are aimed at again.
 crash: .venv/installed

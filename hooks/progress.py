@@ -9,6 +9,8 @@ from loop import Every, Hook, Loop, Moment, Trigger
 class Progress(Hook):
     """Shows a bar with rate, time left and the latest values on a terminal, and plain lines elsewhere.
 
+    The last line says what the time of the run went into; see `RunResult.spent`.
+
     Args:
         every: When to bring it up to date: by default each half second on a terminal, each half minute elsewhere.
         console: Where to write; standard error by default.
@@ -61,6 +63,7 @@ class Progress(Hook):
             self._show(moment)
             self._bar.stop()
             self._bar.remove_task(self._task)
+            self._console.out(self._spent(), highlight=False)
 
     def _show(self, moment: Moment) -> None:
         if self._task is not None:
@@ -75,6 +78,12 @@ class Progress(Hook):
     def _rate(self, moment: Moment) -> str:
         seconds = self._bar.get_time() - self._began
         return f"{(moment.step - self._first) / seconds:.1f} steps/s" if seconds > 0 else ""
+
+    def _spent(self) -> str:
+        seconds = self._bar.get_time() - self._began
+        shares = {what: spent / seconds for what, spent in self._loop.spent.items()} if seconds > 0 else {}
+        of = sorted(((share, what) for what, share in shares.items() if share >= 0.005), reverse=True)
+        return f"{seconds:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in of)
 
     def _line(self, where: str, moment: Moment) -> None:
         of = f" of {self._total}" if self._total else ""

@@ -6,10 +6,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from hooks.places import is_remote, place
 from loop import Every, Hook, Loop, Moment, Trigger
+from loop.triggers import of_steps_only
+
+LATEST = 10.0  # seconds after which a value is in the file
 
 
 class TensorBoard(Hook):
@@ -20,9 +24,12 @@ class TensorBoard(Hook):
     (`loss`), so that the curves come to lie in one chart. All have the true number of train steps. What was written is
     in the file before the state of that step can be saved; points after a restored step are cut out of the files.
 
+    Values that steps return are written some at a time, at the latest after ten seconds, and no step has to wait for
+    that. For the running results of train metrics, and other triggers than steps, the compiled loop halts each time.
+
     Args:
         directory: Point TensorBoard here: `tensorboard --logdir <directory>`.
-        every: The steps after which train values are written.
+        every: The steps of which train values are written.
         name: The name of the hook.
     """
 
@@ -30,7 +37,7 @@ class TensorBoard(Hook):
         self, directory: str | os.PathLike[str], every: Trigger = Every(steps=100), *, name: str | None = None
     ) -> None:
         super().__init__(name=name)
-        self.every = every
+        self.every = self._wanted = every
         if is_remote(where := place(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         self._directory = Path(where)
@@ -42,13 +49,24 @@ class TensorBoard(Hook):
                 "Call it otherwise: Evaluation(..., name='train_set')."
             )
         self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
+        self._some_at_a_time = of_steps_only(self._wanted) and not loop.metric_names
+        self.every = Every(seconds=LATEST) if self._some_at_a_time else self._wanted
         self._runs: dict[str, EventFile] = {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
 
+    def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        if self._some_at_a_time:
+            step, end = self._wanted.next_after(first_step - 1), first_step + len(next(iter(values.values())))
+            while step is not None and step < end:
+                of_step = {name: float(column[step - first_step]) for name, column in values.items()}
+                self._runs["train"].write(step, of_step)
+                step = self._wanted.next_after(step)
+
     def on_step_end(self, moment: Moment) -> None:
-        self._runs["train"].write(moment.step, moment.logs)
+        if not self._some_at_a_time:
+            self._runs["train"].write(moment.step, moment.logs)
 
     def on_eval_end(self, moment: Moment) -> None:
         for run, names in self._evaluations.items():

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.data import Data
 from loop.steps import Step, Trace
-from loop.types import Nest, read, write
+from loop.types import Nest, read
 
 LONGEST = 10_000  # steps in one call, which bounds the memory of what is recorded; the call costs nothing against them
 
@@ -21,12 +21,10 @@ class Means(tf.Module):
         self.sums = tf.Variable(tf.zeros([len(names)], tf.float64), trainable=False, name="sums")
         self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
 
-    def reset(self) -> None:
-        write(self.sums, [0.0] * len(self.names))
-        write(self.weight, 0.0)
-
-    def add(self, values: tf.Tensor, weights: tf.Tensor) -> None:
+    def add(self, values: tf.Tensor, weights: tf.Tensor, *, afresh: tf.Tensor) -> None:
         """Adds steps: float32 `[steps, names]` and `[steps, 1]`. Traced into the compiled loop, where it ends.
+
+        With `afresh`, bool `[]`, they are the first ones of a pass, and what was added before is forgotten.
 
         `tf.cumsum` adds one row after the other, and so the sums do not depend on where the compiled loop halted; a
         `reduce_sum` would add them in another order.
@@ -35,6 +33,7 @@ class Means(tf.Module):
             weights = tf.cast(weights, tf.float64)
             weighted = tf.concat([tf.cast(values, tf.float64) * weights, weights], axis=1)
             before = tf.concat([self.sums, [self.weight]], axis=0)
+            before = tf.where(afresh, tf.zeros_like(before), before)
             sums = tf.cumsum(tf.concat([before[tf.newaxis], weighted], axis=0))[-1]
         self.sums.assign(sums[:-1])
         self.weight.assign(sums[-1])
@@ -100,31 +99,32 @@ class Chunk:
 
         def run(source: Nest, ahead: Nest, count: tf.Tensor) -> Ran:
             first, done, going = tf.cast(counters[0], tf.int32), tf.constant(0), data.more(ahead)
+            index = first
             rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(names) + 1])
             # One condition for all of them, and not `and`, which would be a branch in the graph for each.
             while tf.logical_and(done < count, going):
-                batch = data.batch(source, ahead, first + done)
+                batch = data.batch(source, ahead)
                 if data.seen is not None:
                     data.seen.update(batch)
                 graph = tf.compat.v1.get_default_graph()
                 before = len(graph.get_operations())
                 values = step(batch)
-                effects = [op for op in graph.get_operations()[before:] if op.op_def.is_stateful]
+                effects = [op for op in graph.get_operations()[before:] if _has_effect(op)]
                 # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
                 # Reads need not wait: with all of the step in a tf.control_dependencies it would take 7 % longer.
                 for op in effects:
-                    if op.type != "ReadVariableOp":
-                        op._add_control_inputs([t.op for t in tf.nest.flatten(batch, expand_composites=True)])
+                    op._add_control_inputs([t.op for t in tf.nest.flatten(batch, expand_composites=True)])
                 row = tf.stack([*(tf.cast(values[name], tf.float32) for name in names), examples(batch)])
                 with tf.control_dependencies([row, *effects]):
                     counted = [counter.assign_add(1) for counter in counters]
+                index += 1
                 with tf.control_dependencies(counted):
-                    ahead = data.advance(source, ahead)
+                    ahead = data.advance(source, ahead, index)
                     going = tf.logical_and(tf.logical_not(halt), data.more(ahead))
                 rows = rows.write(done, row)
                 done += 1
             values, weights = tf.split(rows.stack()[:done], [len(names), 1], axis=1)
-            means.add(values, weights)
+            means.add(values, weights, afresh=tf.equal(first, 0))
             results = {name: tf.cast(metric.result(), tf.float32) for name, metric in step.metrics.items()}
             return Ran(done, data.more(ahead), tf.logical_not(going), ahead, values, results)
 
@@ -142,6 +142,10 @@ class Chunk:
             raise
         data.ahead = ran.ahead
         return ran
+
+
+def _has_effect(operation: tf.Operation) -> bool:
+    return operation.op_def.is_stateful and operation.type != "ReadVariableOp"
 
 
 def examples(batch: Nest) -> tf.Tensor:

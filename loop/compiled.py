@@ -133,8 +133,7 @@ class Compiled:
         return found
 
     def reset(self) -> None:
-        """Forgets the epoch's means and metrics."""
-        self._means.reset()
+        """Forgets the epoch's metrics; the means begin afresh with its first step."""
         for metric in self._step.metrics.values():
             metric.reset_state()
 

@@ -5,6 +5,7 @@ import hashlib
 import operator
 import random
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import tensorflow as tf
@@ -68,12 +69,12 @@ class Data(Protocol):
         """Returns whether there is another batch: bool, shape `[]`."""
         ...
 
-    def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
-        """Returns the batch of step `index` of the epoch, from 0: int32, shape `[]`."""
+    def batch(self, source: Nest, ahead: Nest) -> Nest:
+        """Returns the next batch."""
         ...
 
-    def advance(self, source: Nest, ahead: Nest) -> Nest:
-        """Returns the next `ahead`."""
+    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        """Returns what comes before batch `index` of the pass, from 0: int32, shape `[]`."""
         ...
 
 
@@ -129,30 +130,39 @@ class ArrayData(Trackable):
         self.seen: Seen | None = None
         self.source: Nest = ()
         self.ahead: Nest = ()
+        self._orders: dict[int, Future[tuple[tf.Tensor, Nest]]] = {}
+        self._worker = ThreadPoolExecutor(max_workers=1)
 
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
-        self.source = self._order(tf.constant([self._seed, epoch], tf.int64))
+        # The next epoch's order is made while this one runs: of 10^7 rows it takes a second.
+        wanted = (epoch, epoch + 1) if self._shuffle else (0,)
+        self._orders = {e: self._orders.get(e) or self._worker.submit(self._order, self._seed, e) for e in wanted}
+        self.source, self.ahead = self._orders[wanted[0]].result()
 
     def close(self) -> None:
         pass  # The next `open` replaces the permutation.
 
-    @functools.cached_property
-    def _order(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """From seed and epoch, int64 [2], to the rows of each batch, int32 [steps, batch]; compiled, for short epochs.
+    def _order(self, seed: int, epoch: int) -> tuple[tf.Tensor, Nest]:
+        """Returns the rows of each batch, int32 [steps + 1, batch], and the first batch.
 
-        One row is one gather; the last row is filled up, and cut to size when it is read.
+        One row is one gather; the last ones are filled up, and cut to size when read. The one behind the last batch is
+        there to be fetched, early, as each other is.
         """
+        return self._compiled_order(tf.constant([seed, epoch], tf.int64))
 
-        def rows(seed: tf.Tensor) -> tf.Tensor:
+    @functools.cached_property
+    def _compiled_order(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, Nest]]:
+        def rows(seed: tf.Tensor) -> tuple[tf.Tensor, Nest]:
             order = tf.range(self._rows)
             if self._shuffle:
                 # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
                 order = tf.random.experimental.stateless_shuffle(order, seed=seed, alg="philox")
             total = self.steps_per_epoch * self._batch_size
-            padded = tf.pad(order[:total], [[0, max(0, total - self._rows)]])
-            return tf.reshape(padded, [self.steps_per_epoch, self._batch_size])
+            padded = tf.pad(order[:total], [[0, max(0, total - self._rows) + self._batch_size]])
+            source = tf.reshape(padded, [self.steps_per_epoch + 1, self._batch_size])
+            return source, self._fetch(source, tf.constant(0))
 
         return tf.function(rows).get_concrete_function(tf.TensorSpec([2], tf.int64))
 
@@ -160,8 +170,9 @@ class ArrayData(Trackable):
         return {"seed": self._seed}
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        self._seed = notes["seed"] if self._given_seed is None else self._given_seed
+        self._seed, self._orders = notes["seed"] if self._given_seed is None else self._given_seed, {}
         self.open(place.epoch)
+        self.ahead = self._fetch(self.source, tf.constant(place.step_in_epoch))
         return []
 
     def findings(self, owner: str) -> list[Finding]:
@@ -185,17 +196,21 @@ class ArrayData(Trackable):
         }
 
     def feed_spec(self) -> tuple[Nest, Nest]:
-        return tf.TensorSpec([self.steps_per_epoch, self._batch_size], tf.int32), ()
+        return tf.TensorSpec([self.steps_per_epoch + 1, self._batch_size], tf.int32), self.element_spec
 
     def more(self, ahead: Nest) -> tf.Tensor:
         return tf.constant(True)
 
-    def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+    def batch(self, source: Nest, ahead: Nest) -> Nest:
+        return ahead
+
+    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        with tf.control_dependencies(None):  # fetched while the step runs, which a tenth of a small one would wait for
+            return self._fetch(source, index)
+
+    def _fetch(self, source: tf.Tensor, index: tf.Tensor) -> Nest:
         rows = tf.gather(source, index)
         if not self._even:
             left = self._rows - index * self._batch_size
             rows = rows[: tf.minimum(left, self._batch_size)]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
-
-    def advance(self, source: Nest, ahead: Nest) -> Nest:
-        return ahead

@@ -68,7 +68,6 @@ class Evaluation(tf.Module):
         """Evaluates once. Returns False, with nothing to show for it, if `abandon` said so after some call."""
         self.data.open(0)
         self.index.assign(0)
-        self.means.reset()
         for metric in self.step.metrics.values():
             metric.reset_state()
         limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]

@@ -1,7 +1,8 @@
 """A hash of what a traced function does, the same in every process that traces it."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -45,9 +46,20 @@ def fingerprint(
         `operations`: how many there are of each kind. `structure`: a hash of what they are and how they hang together.
         `constants`: a hash of that together with the numbers in them.
     """
-    bodies = program(graph)
     arguments = [Outside(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
     arguments += _outside(graph, captured, held or {}, constants)
+    key = (arguments, returned)
+    if graph not in _KNOWN or _KNOWN[graph][0] != key:
+        _KNOWN[graph] = key, _hashed(graph, *key)
+    return _KNOWN[graph][1]
+
+
+# The latest of each graph: a loop is run again more often than anything in it has changed.
+_KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.WeakKeyDictionary()
+
+
+def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[str]) -> dict[str, object]:
+    bodies = program(graph)
     structure = Labels(bodies, valued=False).of("", [label_of(each.what) for each in arguments])
     constants_too = Labels(bodies, valued=True).of("", [label_of(*each) for each in arguments])
     kinds = collections.Counter(node.kind for body in bodies.values() for node in body.nodes)

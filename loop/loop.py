@@ -113,9 +113,19 @@ class Loop:
         return self._built.trace.logged
 
     @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Those of `train_names` that are results of metrics, and so in no `on_steps`; from `SETUP` on."""
+        return tuple(sorted(self._step.metrics))
+
+    @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
         """The names that each evaluation will log, by its own name; from `SETUP` on."""
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """The seconds of the latest run, so far, by what they went into; see `RunResult`. From `SETUP` on."""
+        return self.hooks.seconds | self._spent.seconds
 
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
@@ -296,7 +306,7 @@ class Loop:
 
     def _end_epoch_if_over(self) -> None:
         if read(self._position.epoch_over) and not read(self._position.evaluation_due):
-            self._place = self._position.next_epoch()
+            self._place = self._position.next_epoch(self._place)
             logs = self._built.trained() | self._built.evaluated()
             self._round = self._round | logs
             self._emit(Event.EPOCH_END, logs)
@@ -334,8 +344,8 @@ class Loop:
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else reason)
         if raised:
             raise raised[0]
-        logs, spent = self._built.trained() | self._built.evaluated(), self.hooks.seconds | self._spent.seconds
-        return RunResult(step, epoch, reason, logs, seconds, spent)
+        logs = self._built.trained() | self._built.evaluated()
+        return RunResult(step, epoch, reason, logs, seconds, self.spent)
 
     def _emit(
         self,

@@ -44,9 +44,9 @@ class Position(tf.Module):
         """Returns whether an evaluation or the end of an epoch is still to be done here."""
         return bool(read(self.evaluation_due)) or bool(read(self.epoch_over))
 
-    def next_epoch(self) -> Place:
-        """Moves on to the beginning of the next epoch, and returns that place."""
-        write(self.epoch, int(read(self.epoch)) + 1)
+    def next_epoch(self, place: Place) -> Place:
+        """Moves on from the end of an epoch to the beginning of the next one, and returns that place."""
+        write(self.epoch, place.epoch + 1)
         write(self.step_in_epoch, 0)
         write(self.epoch_over, False)
-        return self.place()
+        return Place(place.step, place.epoch + 1, 0)

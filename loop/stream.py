@@ -176,10 +176,10 @@ class StreamData(Trackable):
     def more(self, ahead: Nest) -> tf.Tensor:
         return ahead.has_value() if self.steps_per_epoch is None else tf.constant(True)
 
-    def batch(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+    def batch(self, source: Nest, ahead: Nest) -> Nest:
         return ahead.get_value() if self.steps_per_epoch is None else next(source)
 
-    def advance(self, source: Nest, ahead: Nest) -> Nest:
+    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
         return source.get_next_as_optional() if self.steps_per_epoch is None else ahead
 
     # TensorFlow's protocol for objects that a checkpoint saves; the iterator is there in mid-epoch only.

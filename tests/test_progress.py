@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ from loop import At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BAR_OR_TIME = re.compile(r"[━╸╺]+|[-\d]:[-\d]{2}:[-\d]{2}")
 RATE = re.compile(r"\d+\.\d steps/s")
+SPENT = re.compile(r"(\d+\.\d) s: (.*)\n\Z")
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +28,9 @@ def console(*, terminal: bool) -> rich.console.Console:
 
 
 def written(console: rich.console.Console) -> str:
-    """Returns all that was written, with `?` for the rates."""
+    """Returns all that was written, with `?` for the rates, and without what the time went into."""
     assert isinstance(console.file, io.StringIO)
-    return RATE.sub("?", console.file.getvalue())
+    return re.sub(r"\d+\.\d s: .*\n", "", RATE.sub("?", console.file.getvalue()))
 
 
 def last_frame(console: rich.console.Console) -> list[str]:
@@ -171,6 +173,24 @@ def test_a_bar_that_an_error_ends_gives_the_cursor_back() -> None:
     assert last_frame(screen) == ["epoch", "1", "5/7", "?", "loss", "3"]
     hidden, shown = (written(screen).rfind(f"\x1b[?25{letter}") for letter in "lh")
     assert -1 < hidden < shown
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_last_line_says_what_the_time_went_into(terminal: bool) -> None:
+    class Slow(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            time.sleep(0.3)
+
+    shown = console(terminal=terminal)
+    result = counting_loop(Progress(console=shown), Slow()).run(epochs=2)
+    assert isinstance(shown.file, io.StringIO)
+    total, said = SPENT.search(shown.file.getvalue()).groups()
+    shares = {what: int(share) / 100 for what, share in re.findall(r"(\w+) (\d+)%", said)}
+    assert {"slow", "steps"} <= {*shares} <= {*result.spent}
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert sum(shares.values()) <= 1.02
+    rounded = 0.05 + 0.005 * (float(total) + 0.05)
+    assert abs(shares["slow"] * float(total) - result.spent["slow"]) <= rounded
 
 
 @pytest.mark.parametrize(("terminal", "seconds"), [(True, 0.5), (False, 30.0)])

@@ -20,13 +20,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import make_loop
 
 from hooks import Checkpoint, TensorBoard
-from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]
 
@@ -259,6 +260,31 @@ def test_points_after_the_restored_step_disappear_from_the_file(tmp_path: Path) 
     line_loop(tmp_path).run(steps=9)
     assert [event.step for event in events(file)] == [0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 8]
     assert steps(tmp_path / "tensorboard") == [*range(1, 10)]
+
+
+def test_values_of_steps_are_written_without_a_halt_and_running_results_with_one(tmp_path: Path) -> None:
+    class Pieces(Hook):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lengths: list[int] = []
+            self.loss: list[float] = []
+
+        def on_steps(self, first_step: int, values: dict[str, np.ndarray]) -> None:
+            self.lengths.append(len(values["loss"]))
+            self.loss += values["loss"].tolist()
+
+    for running, lengths in ((False, [7, 7]), (True, [2, 1, 1, 3, 1, 4, 2])):
+        weight, pieces, metric = tf.Variable(1.0), Pieces(), keras.metrics.Mean()
+
+        def train_step(x: tf.Tensor, weight: tf.Variable = weight) -> dict[str, tf.Tensor]:
+            return {"loss": weight.assign_add(tf.reduce_mean(x))}
+
+        step = Step(train_step, metrics={"mean": metric}) if running else train_step
+        data = ArrayData(np.arange(14, dtype=np.float32), batch_size=2, seed=1)
+        board = TensorBoard(tmp_path / str(running), At(2, 3) | Every(steps=4))
+        Loop(step, data, state={"weight": weight}, hooks=[board, pieces]).run(steps=14)
+        assert pieces.lengths == lengths
+        assert curve(tmp_path / str(running), "train", "loss") == [(at, pieces.loss[at - 1]) for at in (2, 3, 4, 8, 12)]
 
 
 @pytest.mark.parametrize("missing", [1, 7, 30])
