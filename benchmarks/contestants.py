@@ -160,17 +160,18 @@ PEERS = (FIT, FIT_64, FIT_DATASET, FIT_DATASET_64, ORBIT, ORBIT_1)
 
 def contestants(task: Workload, directory: Path) -> dict[str, Round]:
     """Returns all of them by name, ready to train: Orbit only if it is installed."""
+    # Those that are compared with each other come one after the other, because the machine's speed changes.
     found: dict[str, Round] = {
         LIMIT: limit(task),
-        BY_HAND: by_hand(task),
-        EACH_STEP: by_hand_each_step(task),
         ARRAYS: exactloop(task),
-        STREAM: exactloop(task, stream=True),
         FULL: exactloop(task, hooks=full_set(directory)),
         IDLE: exactloop(task, hooks=[Idle(name=f"idle_{i}") for i in range(100)]),
+        STREAM: exactloop(task, stream=True),
+        BY_HAND: by_hand(task),
+        EACH_STEP: by_hand_each_step(task),
         ONE: exactloop(task, hooks=[EachStep()]),
-        FIT: keras_fit(task, arrays=True),
         CALLBACK: keras_fit(task, arrays=True, callbacks=1),
+        FIT: keras_fit(task, arrays=True),
         FIT_64: keras_fit(task, arrays=True, steps_per_execution=64),
         FIT_DATASET: keras_fit(task, arrays=False),
         FIT_DATASET_64: keras_fit(task, arrays=False, steps_per_execution=64),

@@ -110,8 +110,8 @@ def workloads() -> dict[str, Workload]:
         return _mlp(16, 64, 64)
 
     return {
-        "tiny-long": Workload("tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 1),
-        "tiny-short": Workload("tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 16),
+        "tiny-long": Workload("tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 2),
+        "tiny-short": Workload("tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 32),
         "digits": Workload("digits CNN, batch 64", _digits(200, 64), _cnn, classes, 64, 1),
         "lstm": Workload("LSTM over 16 steps, batch 32", _sequences(6_400), _lstm, squared, 32, 1),
         "compute": Workload(

@@ -195,7 +195,7 @@ class Checkpoint(Hook):
             best = {"name": self._monitor.name, "mode": self._monitor.mode, "value": self._value}
         step, epoch, step_in_epoch = self._state.position.place()
         seconds = float(self._state.variables["clock/seconds"])
-        return Record(step, self._state.position.is_pending(), epoch, step_in_epoch, seconds, best)
+        return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
 
     def _parts(self, moment: Moment) -> dict[str, Mapping]:
         """Returns what a manifest says besides."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.lib.io._pywrap_record_io import RecordIterator  # a hundred times as fast as tf.data
 
 from hooks.places import is_remote, place
 from loop import Every, Hook, Loop, Moment, Trigger
@@ -128,7 +129,7 @@ def _cut(path: Path, step: int) -> set[str]:
     """
     kept, whole, there = [], True, set[str]()
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in RecordIterator(str(path), ""):
             event = tf.compat.v1.Event.FromString(record)
             if event.step <= step or event.HasField("session_log"):
                 kept.append(record)

@@ -129,14 +129,15 @@ class Chunk:
             return Ran(done, data.more(ahead), tf.logical_not(going), ahead, values, results)
 
         spec = (*data.feed_spec(), tf.TensorSpec([], tf.int32))
-        # Called as it is: to find it again for the arguments, as tf.function does, would take as long as two steps.
         self._run = tf.function(run).get_concrete_function(*spec)
         self.graph = self._run.graph
 
     def __call__(self, data: Data, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
         try:
-            ran = self._run(data.source, data.ahead, tf.constant(min(count, LONGEST), tf.int32))
+            given = (data.source, data.ahead, tf.constant(min(count, LONGEST), tf.int32))
+            # To fit the arguments to the signature again, as a call does, would take as long as two small steps.
+            ran = self._run._call_flat(tf.nest.flatten(given, expand_composites=True), self._run.captured_inputs)
         except tf.errors.OpError as error:
             error.add_note(f"Raised by the step, or its batch, after step {int(self._counters[-1])}.")
             raise

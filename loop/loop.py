@@ -23,7 +23,7 @@ from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger
-from loop.types import Nest, read, write
+from loop.types import Nest
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -188,10 +188,10 @@ class Loop:
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
                 self._constants = self._built.constants(self.state)
-                self._over = self._reason is not None or (self._reached() and not self._position.is_pending())
+                self._over = self._reason is not None or (self._reached() and not self._position.is_pending)
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
-                    if not self._position.is_pending():  # or an earlier run was stopped in mid-round
+                    if not self._position.is_pending:  # or an earlier run was stopped in mid-round
                         self._begin_epoch()
                         self._train()
                     self._evaluate_if_due()
@@ -214,7 +214,7 @@ class Loop:
                 self.state.take_back()
             self._build()  # takes its time; a stop that comes meanwhile counts
             self._audit()
-            self._place = self._position.place()
+            self._place = self._position.load()
             yield
         finally:
             self._running.release()
@@ -242,7 +242,7 @@ class Loop:
             raise RuntimeError(
                 f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
             )
-        self._place = self._position.place()
+        self._place = self._position.load()
         self._resumed = self._place.step > 0
         self._clock.start()
         self._since = self._clock.now()
@@ -274,19 +274,19 @@ class Loop:
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
-            write(self._position.epoch_over, True)
+            self._position.set_over(True)
         now = self._clock.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         self._since = now
         if self._evaluations and self._eval_every.due(halt):
-            write(self._position.evaluation_due, True)
+            self._position.set_due(True)
         names = self._built.trace.names
         self._round = ran.logs(names)
         self.hooks.emit_steps(step + 1, lambda: ran.columns(names))
         self._emit(Event.STEP_END, self._round, halt=halt)
 
     def _evaluate_if_due(self) -> None:
-        if self._at_once or not read(self._position.evaluation_due):
+        if self._at_once or not self._position.is_due:
             return
         held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
         self._emit(Event.EVAL_BEGIN)
@@ -296,7 +296,7 @@ class Loop:
             if not complete:
                 self.state.put_back(held)
                 return
-        write(self._position.evaluation_due, False)
+        self._position.set_due(False)
         self._round = self._round | self._built.evaluated()
         self._emit(Event.EVAL_END, self._built.evaluated())
 
@@ -305,7 +305,7 @@ class Loop:
         return self._at_once
 
     def _end_epoch_if_over(self) -> None:
-        if read(self._position.epoch_over) and not read(self._position.evaluation_due):
+        if self._position.is_over and not self._position.is_due:
             self._place = self._position.next_epoch(self._place)
             logs = self._built.trained() | self._built.evaluated()
             self._round = self._round | logs
@@ -313,7 +313,6 @@ class Loop:
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
-        self._clock.mark()
         if self._place.step_in_epoch == 0 or self._reached():
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
@@ -325,7 +324,12 @@ class Loop:
     def _save(self) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""
         moment = self._moment(Event.SETTLED, self._round)
-        self.hooks.emit(Event.SETTLED, lambda: moment, saves=True)
+
+        def told() -> Moment:
+            self._clock.mark()
+            return moment
+
+        self.hooks.emit(Event.SETTLED, told, saves=True)
         return moment.last
 
     def _end(self, error: BaseException | None) -> RunResult:
@@ -367,7 +371,7 @@ class Loop:
         """Whether what was asked for is done when this round is."""
         if self._steps is not None and self._place.step >= self._steps:
             return True
-        return self._epochs is not None and self._place.epoch + bool(read(self._position.epoch_over)) >= self._epochs
+        return self._epochs is not None and self._place.epoch + self._position.is_over >= self._epochs
 
     def _stop_after_round(self, reason: str) -> None:
         self._reason = reason if self._reason is None else self._reason
