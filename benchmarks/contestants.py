@@ -1,9 +1,11 @@
-"""The same training by different loops. Each contestant is a function that trains for one more round."""
+"""The same training by different loops."""
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import rich.console
@@ -14,6 +16,14 @@ from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
 from loop import ArrayData, Every, Hook, Loop, Moment, StreamData
 
 Round = Callable[[], object]
+
+
+class Contestant(NamedTuple):
+    """A loop: a function that trains for one more round, and the steps of that."""
+
+    train: Round
+    steps: int
+
 
 try:
     import orbit
@@ -158,24 +168,31 @@ ORBIT, ORBIT_1 = "Orbit, 100 steps a loop", "Orbit, 1 step a loop"
 PEERS = (FIT, FIT_64, FIT_DATASET, FIT_DATASET_64, ORBIT, ORBIT_1)
 
 
-def contestants(task: Workload, directory: Path) -> dict[str, Round]:
-    """Returns all of them by name, ready to train: Orbit only if it is installed."""
-    # Those that are compared with each other come one after the other, because the machine's speed changes.
-    found: dict[str, Round] = {
+def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
+    """Returns all of them by name, ready to train: Orbit only if it is installed.
+
+    Those that are compared with each other come one after the other, because the machine's speed changes. The slow ones
+    train for fewer epochs in a round.
+    """
+    short = dataclasses.replace(task, epochs=max(1, task.epochs // 4))
+    fast: dict[str, Round] = {
         LIMIT: limit(task),
         ARRAYS: exactloop(task),
         FULL: exactloop(task, hooks=full_set(directory)),
         IDLE: exactloop(task, hooks=[Idle(name=f"idle_{i}") for i in range(100)]),
         STREAM: exactloop(task, stream=True),
         BY_HAND: by_hand(task),
-        EACH_STEP: by_hand_each_step(task),
-        ONE: exactloop(task, hooks=[EachStep()]),
-        CALLBACK: keras_fit(task, arrays=True, callbacks=1),
-        FIT: keras_fit(task, arrays=True),
-        FIT_64: keras_fit(task, arrays=True, steps_per_execution=64),
-        FIT_DATASET: keras_fit(task, arrays=False),
-        FIT_DATASET_64: keras_fit(task, arrays=False, steps_per_execution=64),
+    }
+    slow: dict[str, Round] = {
+        EACH_STEP: by_hand_each_step(short),
+        ONE: exactloop(short, hooks=[EachStep()]),
+        CALLBACK: keras_fit(short, arrays=True, callbacks=1),
+        FIT: keras_fit(short, arrays=True),
+        FIT_64: keras_fit(short, arrays=True, steps_per_execution=64),
+        FIT_DATASET: keras_fit(short, arrays=False),
+        FIT_DATASET_64: keras_fit(short, arrays=False, steps_per_execution=64),
     }
     if orbit is not None:
-        found |= {ORBIT: orbit_loop(task, 100), ORBIT_1: orbit_loop(task, 1)}
-    return found
+        slow |= {ORBIT: orbit_loop(short, 100), ORBIT_1: orbit_loop(short, 1)}
+    of_fast = {name: Contestant(train, task.steps) for name, train in fast.items()}
+    return of_fast | {name: Contestant(train, short.steps) for name, train in slow.items()}
