@@ -80,10 +80,10 @@ class Progress(Hook):
         return f"{(moment.step - self._first) / seconds:.1f} steps/s" if seconds > 0 else ""
 
     def _spent(self) -> str:
-        seconds = self._bar.get_time() - self._began
-        shares = {what: spent / seconds for what, spent in self._loop.spent.items()} if seconds > 0 else {}
-        of = sorted(((share, what) for what, share in shares.items() if share >= 0.005), reverse=True)
-        return f"{seconds:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in of)
+        spent = self._loop.spent
+        whole = sum(spent.values()) or 1.0
+        shares = sorted(((seconds / whole, what) for what, seconds in spent.items()), reverse=True)
+        return f"{whole:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in shares if share >= 0.005)
 
     def _line(self, where: str, moment: Moment) -> None:
         of = f" of {self._total}" if self._total else ""

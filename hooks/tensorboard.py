@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,35 @@ import tensorflow as tf
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator  # a hundred times as fast as tf.data
 
 from hooks.places import is_remote, place
-from loop import Every, Hook, Loop, Moment, Trigger
-from loop.triggers import of_steps_only
+from loop import Every, Halt, Hook, Loop, Moment, Trigger
 
-LATEST = 10.0  # seconds after which a value is in the file
+SECOND = Every(seconds=1.0)
+
+
+@dataclass(frozen=True, repr=False)
+class InTime:
+    """Fires each second, so that the values of some steps, which are handed out without a halt, come soon enough.
+
+    Attributes:
+        steps: Which steps they are.
+    """
+
+    steps: Trigger
+
+    def next_after(self, step: int) -> int | None:
+        return None
+
+    def next_time(self, seconds: float) -> float | None:
+        return SECOND.next_time(seconds)
+
+    def due(self, halt: Halt) -> bool:
+        return SECOND.due(halt)
+
+    def __or__(self, other: Trigger) -> Trigger:
+        return self.steps | other
+
+    def __repr__(self) -> str:
+        return repr(self.steps)
 
 
 class TensorBoard(Hook):
@@ -25,8 +51,9 @@ class TensorBoard(Hook):
     (`loss`), so that the curves come to lie in one chart. All have the true number of train steps. What was written is
     in the file before the state of that step can be saved; points after a restored step are cut out of the files.
 
-    Values that steps return are written some at a time, at the latest after ten seconds, and no step has to wait for
-    that. For the running results of train metrics, and other triggers than steps, the compiled loop halts each time.
+    Values that steps return are written some at a time, at the latest after a second, and no step has to wait for that;
+    of a run that an exception ends, those of the last second may be missing. For the running results of train metrics,
+    and for other triggers than steps, the compiled loop halts each time.
 
     Args:
         directory: Point TensorBoard here: `tensorboard --logdir <directory>`.
@@ -38,7 +65,7 @@ class TensorBoard(Hook):
         self, directory: str | os.PathLike[str], every: Trigger = Every(steps=100), *, name: str | None = None
     ) -> None:
         super().__init__(name=name)
-        self.every = self._wanted = every
+        self.every = every
         if is_remote(where := place(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         self._directory = Path(where)
@@ -50,23 +77,24 @@ class TensorBoard(Hook):
                 "Call it otherwise: Evaluation(..., name='train_set')."
             )
         self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
-        self._some_at_a_time = of_steps_only(self._wanted) and not loop.metric_names
-        self.every = Every(seconds=LATEST) if self._some_at_a_time else self._wanted
+        wanted = self.every.steps if isinstance(self.every, InTime) else self.every
+        self.every = wanted if loop.needs_halt(wanted) else InTime(wanted)
         self._runs: dict[str, EventFile] = {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
-        if self._some_at_a_time:
-            step, end = self._wanted.next_after(first_step - 1), first_step + len(next(iter(values.values())))
+        if isinstance(self.every, InTime):
+            wanted, end = self.every.steps, first_step + len(next(iter(values.values())))
+            step = wanted.next_after(first_step - 1)
             while step is not None and step < end:
                 of_step = {name: float(column[step - first_step]) for name, column in values.items()}
                 self._runs["train"].write(step, of_step)
-                step = self._wanted.next_after(step)
+                step = wanted.next_after(step)
 
     def on_step_end(self, moment: Moment) -> None:
-        if not self._some_at_a_time:
+        if not isinstance(self.every, InTime):
             self._runs["train"].write(moment.step, moment.logs)
 
     def on_eval_end(self, moment: Moment) -> None:

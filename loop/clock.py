@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
@@ -64,10 +64,18 @@ class Spent:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._began = time.monotonic()
+
+    def with_rest(self, others: Mapping[str, float]) -> dict[str, float]:
+        """Returns this and what others have added up, and what is missing to the time since this was made: `loop`."""
+        known = {**others, **self.seconds}
+        return {**known, "loop": max(0.0, time.monotonic() - self._began - sum(known.values()))}
 
     @contextlib.contextmanager
     def on(self, what: str) -> Iterator[None]:
         """Takes the time of what is done within."""
         began = time.monotonic()
-        yield
-        self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began

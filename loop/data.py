@@ -5,13 +5,13 @@ import hashlib
 import operator
 import random
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import tensorflow as tf
 
 from loop.audit import Finding
 from loop.digest import Seen, digest
+from loop.early import Early
 from loop.position import Place
 from loop.types import Nest, Trackable
 
@@ -130,16 +130,17 @@ class ArrayData(Trackable):
         self.seen: Seen | None = None
         self.source: Nest = ()
         self.ahead: Nest = ()
-        self._orders: dict[int, Future[tuple[tf.Tensor, Nest]]] = {}
-        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
 
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
-        # The next epoch's order is made while this one runs: of 10^7 rows it takes a second.
-        wanted = (epoch, epoch + 1) if self._shuffle else (0,)
-        self._orders = {e: self._orders.get(e) or self._worker.submit(self._order, self._seed, e) for e in wanted}
-        self.source, self.ahead = self._orders[wanted[0]].result()
+        key = (self._seed, epoch if self._shuffle else 0)
+        self.source, self.ahead = self._early[key].get() if key in self._early else self._order(*key)
+        # The next order is made while this one is used: of 10^7 rows it takes a second. Not from the first epoch on,
+        # which an evaluation reads again and again.
+        following = (self._seed, epoch + 1)
+        self._early = {following: Early(functools.partial(self._order, *following))} if self._shuffle and epoch else {}
 
     def close(self) -> None:
         pass  # The next `open` replaces the permutation.
@@ -170,7 +171,7 @@ class ArrayData(Trackable):
         return {"seed": self._seed}
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        self._seed, self._orders = notes["seed"] if self._given_seed is None else self._given_seed, {}
+        self._seed = notes["seed"] if self._given_seed is None else self._given_seed
         self.open(place.epoch)
         self.ahead = self._fetch(self.source, tf.constant(place.step_in_epoch))
         return []

@@ -62,8 +62,8 @@ class RunResult:
         reason: Why it ended: what was asked for is done, or the reason somebody gave for stopping.
         logs: Means of the epoch that ended last, or of the one in progress, and the latest evaluation.
         seconds: Training time, summed over all the runs that the training was cut into.
-        spent: The seconds of this run by what they went into: `steps`, with waiting for data; `evaluation`; and each
-            hook by its name. What is missing to the whole is the loop's own.
+        spent: The seconds of this run by what they went into: `tracing`; `steps`, with waiting for data; `evaluation`;
+            each hook by its name; and `loop` for the rest.
     """
 
     step: int

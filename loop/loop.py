@@ -22,7 +22,7 @@ from loop.position import Place, Position
 from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
-from loop.triggers import NEVER, Every, Halt, Trigger
+from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 from loop.types import Nest
 
 log = logging.getLogger("exactloop")
@@ -112,10 +112,12 @@ class Loop:
         """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
         return self._built.trace.logged
 
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """Those of `train_names` that are results of metrics, and so in no `on_steps`; from `SETUP` on."""
-        return tuple(sorted(self._step.metrics))
+    def needs_halt(self, trigger: Trigger) -> bool:
+        """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
+
+        That is: running results of metrics, and steps that `next_after` alone does not tell.
+        """
+        return bool(self._step.metrics) or not of_steps_only(trigger)
 
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
@@ -125,7 +127,7 @@ class Loop:
     @property
     def spent(self) -> dict[str, float]:
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. From `SETUP` on."""
-        return self.hooks.seconds | self._spent.seconds
+        return self._spent.with_rest(self.hooks.seconds)
 
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
@@ -212,8 +214,9 @@ class Loop:
             self._spent = Spent()
             if self._compiled is not None:
                 self.state.take_back()
-            self._build()  # takes its time; a stop that comes meanwhile counts
-            self._audit()
+            with self._spent.on("tracing"):
+                self._build()  # takes its time; a stop that comes meanwhile counts
+                self._audit()
             self._place = self._position.load()
             yield
         finally:

@@ -152,9 +152,9 @@ NEVER = At()
 
 def of_steps_only(trigger: Trigger) -> bool:
     """Returns whether `next_after` alone says all that a trigger wants; of one that is not from here, nobody knows."""
-    if isinstance(trigger, Either):
+    if type(trigger) is Either:
         return of_steps_only(trigger.first) and of_steps_only(trigger.second)
-    return isinstance(trigger, At) or (isinstance(trigger, Every) and trigger.unit == "steps")
+    return type(trigger) is At or (type(trigger) is Every and trigger.unit == "steps")
 
 
 def _earliest(first: Number | None, second: Number | None) -> Number | None:

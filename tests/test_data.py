@@ -1,7 +1,9 @@
 """Where batches come from, and that each row comes once an epoch."""
 
+import copy
 import random
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from loop import ArrayData, Evaluation, Event, Loop, Moment, StreamData
+from loop.early import Early
 from loop.position import Place
 
 
@@ -64,6 +67,28 @@ def test_positions_are_uniform() -> None:
 def test_array_data_without_shuffling_or_without_the_remainder() -> None:
     assert rows_seen(ArrayData(np.arange(10), batch_size=4, shuffle=False), 2) == [list(range(10))] * 2
     assert rows_seen(ArrayData(np.arange(10), batch_size=4, shuffle=False, drop_remainder=True), 1) == [list(range(8))]
+
+
+def test_an_order_that_could_not_be_made_beforehand_is_made_when_it_is_wanted() -> None:
+    calls: list[str] = []
+
+    def make() -> int:
+        calls.append(threading.current_thread().name)
+        if len(calls) == 1:
+            raise MemoryError
+        return 5
+
+    assert Early(make).get() == 5
+    assert calls == ["early", threading.current_thread().name]
+
+
+def test_array_data_can_be_copied() -> None:
+    data = ArrayData(tf.range(10), batch_size=2, seed=1)
+    copied = copy.deepcopy(data)
+    for epoch in range(4):
+        data.open(epoch)
+        copied.open(epoch)
+        assert data.source.numpy().tolist() == copied.source.numpy().tolist()
 
 
 def test_array_data_takes_nests() -> None:

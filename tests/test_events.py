@@ -11,7 +11,7 @@ import tensorflow as tf
 from tiny import DATA, array_data, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping
-from loop import NEVER, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
+from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
 
 Row = tuple[str, int, int, int, bool]
 
@@ -435,12 +435,23 @@ def test_plain_lists_and_dicts_of_a_hook_are_its_own_affair_and_variables_in_the
 
 
 def test_the_time_of_a_run_is_told_by_what_it_went_into() -> None:
-    """The parts are of the order of the whole, which they cannot exceed: each is within the run."""
     loop = make_loop([Recorder()])
     began = time.monotonic()
     spent = loop.run(epochs=2).spent
     took = time.monotonic() - began
-    assert sorted(spent) == ["evaluation", "recorder", "steps"]
+    assert sorted(spent) == ["evaluation", "loop", "recorder", "steps", "tracing"]
     assert all(seconds > 0 for seconds in spent.values())
     assert sum(spent.values()) <= took
-    assert loop.run(epochs=2).spent.keys() == {"recorder"}  # of this run alone, in which nothing was left to do
+    again = loop.run(epochs=2).spent
+    assert again.keys() == {"loop", "recorder", "tracing"}  # of this run alone, in which nothing was left to do
+
+
+def test_the_time_of_a_step_that_fails_is_told_too() -> None:
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.debugging.assert_less(x[0], 3)
+        return {"x": x[0]}
+
+    loop = Loop(train_step, ArrayData(tf.range(5), batch_size=1, shuffle=False), state={})
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loop.run(epochs=1)
+    assert loop.spent["steps"] > 0

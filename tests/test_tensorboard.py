@@ -27,7 +27,7 @@ import tensorflow as tf
 from tiny import make_loop
 
 from hooks import Checkpoint, TensorBoard
-from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Step, Trigger
+from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]
 
@@ -285,6 +285,29 @@ def test_values_of_steps_are_written_without_a_halt_and_running_results_with_one
         Loop(step, data, state={"weight": weight}, hooks=[board, pieces]).run(steps=14)
         assert pieces.lengths == lengths
         assert curve(tmp_path / str(running), "train", "loss") == [(at, pieces.loss[at - 1]) for at in (2, 3, 4, 8, 12)]
+
+
+class AlsoAtTheEnd(Every):
+    """Fires at the end of an epoch besides."""
+
+    def due(self, halt: Halt) -> bool:
+        return super().due(halt) or halt.epoch is not None
+
+
+def test_the_steps_that_are_drawn_can_be_changed_between_runs_and_come_from_any_trigger(tmp_path: Path) -> None:
+    weight, board = tf.Variable(1.0), TensorBoard(tmp_path, Every(steps=3))
+    data = ArrayData(np.arange(10, dtype=np.float32), batch_size=2, seed=1)
+    loop = Loop(lambda x: {"loss": weight.assign_add(x[0])}, data, state={"weight": weight}, hooks=[board])
+    loop.run(steps=4)
+    assert repr(board.every) == "Every(steps=3)"
+    loop.run(steps=7)
+    board.every = At(8, 9)
+    loop.run(steps=10)
+    board.every |= At(11)
+    loop.run(steps=12)
+    board.every = AlsoAtTheEnd(steps=4)
+    loop.run(steps=17)
+    assert steps(tmp_path) == [3, 6, 8, 9, 11, 15, 16]
 
 
 @pytest.mark.parametrize("missing", [1, 7, 30])
