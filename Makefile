@@ -27,7 +27,7 @@ format: .venv/linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# QUICK=1 takes two minutes. LARGE=1 also saves 1000 MB.
+# QUICK=1 takes a minute and a half. LARGE=1 also saves 1000 MB.
 bench: .venv/bench
 	$(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
 ifndef QUICK
