@@ -112,13 +112,6 @@ class Loop:
         """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
         return self._built.trace.logged
 
-    def needs_halt(self, trigger: Trigger) -> bool:
-        """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
-
-        That is: running results of metrics, and steps that `next_after` alone does not tell.
-        """
-        return bool(self._step.metrics) or not of_steps_only(trigger)
-
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
         """The names that each evaluation will log, by its own name; from `SETUP` on."""
@@ -128,6 +121,13 @@ class Loop:
     def spent(self) -> dict[str, float]:
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. From `SETUP` on."""
         return self._spent.with_rest(self.hooks.seconds)
+
+    def needs_halt(self, trigger: Trigger) -> bool:
+        """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
+
+        That is: running results of metrics, and steps that `next_after` alone does not tell.
+        """
+        return bool(self._step.metrics) or not of_steps_only(trigger)
 
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""

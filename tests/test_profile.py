@@ -12,7 +12,7 @@ def traces(directory: Path) -> list[bytes]:
     return [path.read_bytes() for path in directory.glob("plugins/profile/*/*.xplane.pb")]
 
 
-@pytest.mark.parametrize(("first", "until"), [(1, 9), (6, 7)])
+@pytest.mark.parametrize(("first", "until"), [(1, 9), (6, 7), pytest.param(3, 9, marks=pytest.mark.long)])
 def test_some_steps_are_traced_and_nothing_else_changes(tmp_path: Path, first: int, until: int) -> None:
     plain = make_loop()
     plain.run(steps=until)
