@@ -1,11 +1,14 @@
 """Writes snapshots in a thread of its own, one at a time."""
 
+import contextlib
 import errno
+import functools
 import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_manifest import Manifest, Record
@@ -46,15 +49,6 @@ class Saver:
         self._store, self._kept, self._finite, self._failed = store, kept, finite, failed
         self._snapshot = Snapshot(state)
         self._trained = frozenset(state.given())
-        self._managers = {
-            pending: tf.train.CheckpointManager(
-                self._snapshot.root,
-                store.files.prefix,
-                max_to_keep=None,  # old ones may go only when the new one is committed
-                checkpoint_name="pending" if pending else "ckpt",
-            )
-            for pending in (False, True)
-        }
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._record: Record | None = None
@@ -109,7 +103,6 @@ class Saver:
             self._failed()
 
     def _write(self, record: Record, parts: Mapping[str, Mapping]) -> None:
-        manager = self._managers[record.pending]
         try:
             if self._finite and (wrong := self._not_finite()):
                 raise FloatingPointError(
@@ -119,7 +112,7 @@ class Saver:
             digests = tuple(map(digest, self._snapshot.values.values()))
             self._store.commit(
                 record,
-                lambda prefix: manager.save(checkpoint_number=record.step),
+                lambda prefix: self._manager(record).save(checkpoint_number=record.step),
                 lambda files: Manifest(record, files, digests=digests, **parts),
             )
             records = self._store.records()
@@ -132,14 +125,29 @@ class Saver:
         finally:
             self._snapshot.drop()
 
+    def _manager(self, record: Record) -> tf.train.CheckpointManager:
+        """Returns one for one save. One for all would list all that there have ever been, in 40 us each."""
+        manager = functools.partial(
+            tf.train.CheckpointManager,
+            self._snapshot.root,
+            self._store.files.prefix,
+            max_to_keep=None,  # old ones may go only when the new one is committed
+            checkpoint_name="pending" if record.pending else "ckpt",
+        )
+        with contextlib.suppress(ValueError):  # of a list that somebody has damaged
+            return manager()
+        self._store.tell_tensorflow()
+        return manager()
+
     def _not_finite(self) -> str:
         """Returns the paths of what was given that has values that are not finite, each with their number."""
         wrong = {}
         for path, value in self._snapshot.values.items():
             if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
-                narrow = value.dtype.size < 2  # TensorFlow does not ask such numbers
-                size = tf.abs(value) if value.dtype.is_complex else tf.cast(value, tf.float32) if narrow else value
-                wrong[path] = int(tf.math.count_nonzero(~tf.math.is_finite(size)))
+                array = value.numpy()
+                with np.errstate(all="ignore"):
+                    if not np.isfinite(array.sum()):  # which may be too large, too, but is had in a moment
+                        wrong[path] = np.count_nonzero(~np.isfinite(array))
         return ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)
 
     def _explained(self, record: Record, error: Exception) -> OSError:

@@ -86,7 +86,7 @@ class Store:
                 self._records[stem], self.size = manifest.record, sum(size for size, _ in manifest.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
-        self._tell_tensorflow()
+        self.tell_tensorflow()
         return damaged
 
     def read(self, stem: str) -> Manifest:
@@ -209,7 +209,7 @@ class Store:
             self.files.sync()
         for stem in stems:
             self.files.remove(f"{stem}{MARK}")
-        self._tell_tensorflow()
+        self.tell_tensorflow()
 
     def set_aside(self, stems: Iterable[str]) -> None:
         """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`."""
@@ -225,7 +225,7 @@ class Store:
             self._records.pop(stem, None)
         self.files.sync(aside)
         self.files.sync()
-        self._tell_tensorflow()
+        self.tell_tensorflow()
         log.warning("Set aside in %s: %s.", self._path(aside), ", ".join(stems))
 
     def _sweep(self) -> None:
@@ -237,7 +237,7 @@ class Store:
             self.files.remove(name)
         self._erase(marked - committed)
 
-    def _tell_tensorflow(self) -> None:
+    def tell_tensorflow(self) -> None:
         """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail."""
         names = self.files.names()
         stems = [stem for stem in self.stems() if f"{stem}.json" in names]

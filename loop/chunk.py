@@ -5,43 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from loop.bound import Bound
 from loop.data import Data
+from loop.means import Means, examples, examples_in
+from loop.record import LONGEST, Record
 from loop.steps import Step, Trace
-from loop.types import Nest, read
-
-LONGEST = 10_000  # steps in one call, which bounds the memory of what is recorded; the call costs nothing against them
-
-
-class Means(tf.Module):
-    """Means of values, weighted by the number of examples in each batch, and summed step by step in float64."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        super().__init__(name="means")
-        self.names = names
-        self.sums = tf.Variable(tf.zeros([len(names)], tf.float64), trainable=False, name="sums")
-        self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
-
-    def add(self, values: tf.Tensor, weights: tf.Tensor, *, afresh: tf.Tensor) -> None:
-        """Adds steps: float32 `[steps, names]` and `[steps, 1]`. Traced into the compiled loop, where it ends.
-
-        With `afresh`, bool `[]`, they are the first ones of a pass, and what was added before is forgotten.
-
-        `tf.cumsum` adds one row after the other, and so the sums do not depend on where the compiled loop halted; a
-        `reduce_sum` would add them in another order.
-        """
-        with tf.device("CPU"):
-            weights = tf.cast(weights, tf.float64)
-            weighted = tf.concat([tf.cast(values, tf.float64) * weights, weights], axis=1)
-            before = tf.concat([self.sums, [self.weight]], axis=0)
-            before = tf.where(afresh, tf.zeros_like(before), before)
-            sums = tf.cumsum(tf.concat([before[tf.newaxis], weighted], axis=0))[-1]
-        self.sums.assign(sums[:-1])
-        self.weight.assign(sums[-1])
-
-    def result(self) -> dict[str, float]:
-        """Returns the means so far; nothing before the first step."""
-        weight = float(read(self.weight))
-        return dict(zip(self.names, (read(self.sums).numpy() / weight).tolist(), strict=True)) if weight else {}
+from loop.types import Nest
 
 
 class Ran(NamedTuple):
@@ -50,7 +19,6 @@ class Ran(NamedTuple):
     Attributes:
         steps: How many steps were run: int32 `[]`.
         more: Whether the data, as far as it knows, goes on: bool `[]`.
-        halted: Whether `halt` was raised, or the data at its end, after the last step: bool `[]`.
         ahead: What the data hands on to the next call.
         values: float32 `[steps, names]`, a row for each step, a column for each name, sorted.
         results: The results of the metrics after the last step: float32 `[]` by name.
@@ -58,7 +26,6 @@ class Ran(NamedTuple):
 
     steps: tf.Tensor
     more: tf.Tensor
-    halted: tf.Tensor
     ahead: Nest
     values: tf.Tensor
     results: dict[str, tf.Tensor]
@@ -76,10 +43,12 @@ class Ran(NamedTuple):
 class Chunk:
     """Runs up to a given number of steps in one call of one `tf.function`.
 
-    It returns early when the data ends or `halt` is raised, but not before the first step, so that it always gets on.
+    It returns early when the data ends or its bound is pulled in, but not before the first step, so that it always gets
+    on.
 
     Attributes:
         graph: What was traced.
+        own: The variables that it works with, of which nothing is needed after a call.
 
     Args:
         step: The step to run.
@@ -88,21 +57,22 @@ class Chunk:
         counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
             index of the batch in the pass.
         means: Collects the means of the values.
-        halt: A bool variable that any thread may raise.
+        bound: Up to where it runs.
     """
 
     def __init__(
-        self, step: Step, trace: Trace, data: Data, counters: list[tf.Variable], means: Means, halt: tf.Variable
+        self, step: Step, trace: Trace, data: Data, counters: list[tf.Variable], means: Means, bound: Bound
     ) -> None:
-        names = trace.names
-        self._counters = counters
+        names, size = trace.names, examples_in(data.element_spec)
+        record = Record(len(names) + (size is None))
+        self._counters, self._bound, self.own = counters, bound, [bound.variable, record.rows, *data.variables]
 
-        def run(source: Nest, ahead: Nest, count: tf.Tensor) -> Ran:
-            first, done, going = tf.cast(counters[0], tf.int32), tf.constant(0), data.more(ahead)
-            index = first
-            rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(names) + 1])
-            # One condition for all of them, and not `and`, which would be a branch in the graph for each.
-            while tf.logical_and(done < count, going):
+        def run(source: Nest, ahead: Nest) -> Ran:
+            first = index = tf.cast(counters[0], tf.int32)
+            # One condition for both, and not `and`, which would be a branch in the graph. What is carried from step to
+            # step costs four operations in each, so only these two are; TensorFlow lets no step begin before all
+            # effects of the one before it are there.
+            while tf.logical_and(index < bound.variable, data.more(ahead)):
                 batch = data.batch(source, ahead)
                 if data.seen is not None:
                     data.seen.update(batch)
@@ -114,30 +84,30 @@ class Chunk:
                 # Reads need not wait: with all of the step in a tf.control_dependencies it would take 7 % longer.
                 for op in effects:
                     op._add_control_inputs([t.op for t in tf.nest.flatten(batch, expand_composites=True)])
-                row = tf.stack([*(tf.cast(values[name], tf.float32) for name in names), examples(batch)])
-                with tf.control_dependencies([row, *effects]):
+                row = [tf.cast(values[name], tf.float32) for name in names]
+                row += [examples(batch)] if size is None else []
+                with tf.control_dependencies([*row, *effects]):
                     counted = [counter.assign_add(1) for counter in counters]
+                record.write(index, row)
                 index += 1
                 with tf.control_dependencies(counted):
                     ahead = data.advance(source, ahead, index)
-                    going = tf.logical_and(tf.logical_not(halt), data.more(ahead))
-                rows = rows.write(done, row)
-                done += 1
-            values, weights = tf.split(rows.stack()[:done], [len(names), 1], axis=1)
-            means.add(values, weights, afresh=tf.equal(first, 0))
+            rows, done = record.read(first, index), index - first
+            sizes = rows[:, len(names) :] if size is None else tf.fill([done, 1], float(size))
+            means.add(rows[:, : len(names)], sizes, afresh=tf.equal(first, 0))
             results = {name: tf.cast(metric.result(), tf.float32) for name, metric in step.metrics.items()}
-            return Ran(done, data.more(ahead), tf.logical_not(going), ahead, values, results)
+            return Ran(done, data.more(ahead), ahead, rows[:, : len(names)], results)
 
-        spec = (*data.feed_spec(), tf.TensorSpec([], tf.int32))
-        self._run = tf.function(run).get_concrete_function(*spec)
+        self._run = tf.function(run).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
 
-    def __call__(self, data: Data, count: int) -> Ran:
-        """Runs at most `count` steps, at least one if there is data."""
+    def __call__(self, data: Data, first: int, count: int) -> Ran:
+        """Runs at most `count` steps from batch `first` on, at least one if there is data."""
+        self._bound.set(first, first + min(count, LONGEST))
         try:
-            given = (data.source, data.ahead, tf.constant(min(count, LONGEST), tf.int32))
+            given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
             # To fit the arguments to the signature again, as a call does, would take as long as two small steps.
-            ran = self._run._call_flat(tf.nest.flatten(given, expand_composites=True), self._run.captured_inputs)
+            ran = self._run._call_flat(given, self._run.captured_inputs)
         except tf.errors.OpError as error:
             error.add_note(f"Raised by the step, or its batch, after step {int(self._counters[-1])}.")
             raise
@@ -147,15 +117,3 @@ class Chunk:
 
 def _has_effect(operation: tf.Operation) -> bool:
     return operation.op_def.is_stateful and operation.type != "ReadVariableOp"
-
-
-def examples(batch: Nest) -> tf.Tensor:
-    """Returns the leading dimension of a batch's first tensor, float32 `[]`; 1 if that is a scalar."""
-    first = tf.nest.flatten(batch)[0]
-    if first.shape.rank == 0:
-        return tf.constant(1.0)
-    if first.shape.rank is not None and first.shape[0] is not None:
-        return tf.constant(float(first.shape[0]))
-    if isinstance(first, tf.RaggedTensor):
-        return tf.cast(first.nrows(), tf.float32)
-    return tf.cast(first.dense_shape[0] if isinstance(first, tf.SparseTensor) else tf.shape(first)[0], tf.float32)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.audit import Audited, Constants, Finding
-from loop.chunk import Chunk, Means
+from loop.bound import Bound
+from loop.chunk import Chunk
 from loop.clock import Clock
 from loop.data import Data
 from loop.evaluation import Evaluation
 from loop.hook import Hook
+from loop.means import Means
 from loop.pipeline_audit import Read
 from loop.position import Position
 from loop.randomness import random_streams
@@ -33,32 +35,31 @@ class Compiled:
         data: The train data.
         evaluations: The evaluations.
         position: Counts the steps.
-        halt: A bool variable that makes the compiled functions return early.
+        bound: Makes the compiled functions return early.
     """
 
     def __init__(
-        self, step: Step, data: Data, evaluations: Sequence[Evaluation], position: Position, halt: tf.Variable
+        self, step: Step, data: Data, evaluations: Sequence[Evaluation], position: Position, bound: Bound
     ) -> None:
         self._step, self._data, self._position = step, data, position
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self.trace = Trace(step, data.element_spec)
         self._means = Means(self.trace.names)
         counters = [position.step_in_epoch, position.step]
-        self.chunk = Chunk(step, self.trace, data, counters, self._means, halt)
+        self.chunk = Chunk(step, self.trace, data, counters, self._means, bound)
         # Compiled, because an eager result may have other bits.
         results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
         self._results = results.get_concrete_function() if step.metrics else dict
-        self._traces = {"train": self.trace, **{evaluation.name: evaluation.build(halt) for evaluation in evaluations}}
+        self._traces = {"train": self.trace, **{evaluation.name: evaluation.build(bound) for evaluation in evaluations}}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
                 raise ValueError(
                     f"Two values would be logged as {name!r}. Give one of them, or an evaluation, another name."
                 )
-        graphs = {f"Evaluation {evaluation.name!r}": evaluation.graph for evaluation in evaluations}
+        graphs = {f"Evaluation {evaluation.name!r}": evaluation.chunk.graph for evaluation in evaluations}
         audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
         self._audited = dict(zip(self._traces, audited, strict=True))
-        self._halt = halt
         position.seen = data.seen
 
     def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
@@ -116,8 +117,10 @@ class Compiled:
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
-        reset_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
-        return state.handles | {id(variable.handle) for variable in (self._halt, *reset_before_use)}
+        set_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
+        for chunk in (self.chunk, *(evaluation.chunk for evaluation in self._evaluations.values())):
+            set_before_use += chunk.own
+        return state.handles | {id(variable.handle) for variable in set_before_use}
 
     def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the handles of."""

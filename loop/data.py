@@ -4,7 +4,7 @@ import functools
 import hashlib
 import operator
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import tensorflow as tf
@@ -30,6 +30,7 @@ class Data(Protocol):
     seen: Seen | None  # digests the batches of the pass; None if nobody wants to know
     source: Nest
     ahead: Nest
+    variables: Sequence[tf.Variable]  # what it keeps its data in; not for checkpoints
 
     def open(self, epoch: int) -> None:
         """Begins the pass over `epoch`, from 0. Raises `ValueError` if it has no batch."""
@@ -105,7 +106,7 @@ class ArrayData(Trackable):
         shuffle: bool = True,
         drop_remainder: bool = False,
     ) -> None:
-        self._arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
+        self._arrays = tf.nest.map_structure(_placed, arrays)
         batch_size = operator.index(batch_size)
         shapes = [tuple(array.shape) for array in tf.nest.flatten(self._arrays)]
         rows = {shape[0] if shape else -1 for shape in shapes}
@@ -128,6 +129,11 @@ class ArrayData(Trackable):
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
         self.repeats_itself, self.taken = True, False
         self.seen: Seen | None = None
+        with tf.device("CPU"):
+            shape = [self.steps_per_epoch + 1, batch_size]
+            self._order = tf.Variable(tf.zeros(shape, tf.int32), trainable=False, name="order")
+        arrays = tf.nest.flatten(self._arrays)
+        self.variables = [self._order, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
         self.ahead: Nest = ()
         self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
@@ -136,16 +142,17 @@ class ArrayData(Trackable):
         if self.seen:
             self.seen.reset()
         key = (self._seed, epoch if self._shuffle else 0)
-        self.source, self.ahead = self._early[key].get() if key in self._early else self._order(*key)
+        order, self.ahead = self._early[key].get() if key in self._early else self._made(*key)
+        tf.raw_ops.AssignVariableOp(resource=self._order.handle, value=order)
         # The next order is made while this one is used: of 10^7 rows it takes 250 ms. Not from the first epoch on,
         # which an evaluation reads again and again.
         following = (self._seed, epoch + 1)
-        self._early = {following: Early(functools.partial(self._order, *following))} if self._shuffle and epoch else {}
+        self._early = {following: Early(functools.partial(self._made, *following))} if self._shuffle and epoch else {}
 
     def close(self) -> None:
         pass  # The next `open` replaces the permutation.
 
-    def _order(self, seed: int, epoch: int) -> tuple[tf.Tensor, Nest]:
+    def _made(self, seed: int, epoch: int) -> tuple[tf.Tensor, Nest]:
         """Returns the rows of each batch, int32 [steps + 1, batch], and the first batch.
 
         One row is one gather; the last ones are filled up, and cut to size when read. The one behind the last batch is
@@ -162,8 +169,8 @@ class ArrayData(Trackable):
                 order = tf.random.experimental.stateless_shuffle(order, seed=seed, alg="philox")
             total = self.steps_per_epoch * self._batch_size
             padded = tf.pad(order[:total], [[0, max(0, total - self._rows) + self._batch_size]])
-            source = tf.reshape(padded, [self.steps_per_epoch + 1, self._batch_size])
-            return source, self._fetch(source, tf.constant(0))
+            order = tf.reshape(padded, [self.steps_per_epoch + 1, self._batch_size])
+            return order, self._fetch(order, tf.constant(0))
 
         return tf.function(rows).get_concrete_function(tf.TensorSpec([2], tf.int64))
 
@@ -173,7 +180,7 @@ class ArrayData(Trackable):
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self._seed = notes["seed"] if self._given_seed is None else self._given_seed
         self.open(place.epoch)
-        self.ahead = self._fetch(self.source, tf.constant(place.step_in_epoch))
+        self.ahead = self._fetch(self._order, tf.constant(place.step_in_epoch))
         return []
 
     def findings(self, owner: str) -> list[Finding]:
@@ -197,7 +204,7 @@ class ArrayData(Trackable):
         }
 
     def feed_spec(self) -> tuple[Nest, Nest]:
-        return tf.TensorSpec([self.steps_per_epoch + 1, self._batch_size], tf.int32), self.element_spec
+        return (), self.element_spec
 
     def more(self, ahead: Nest) -> tf.Tensor:
         return tf.constant(True)
@@ -207,11 +214,23 @@ class ArrayData(Trackable):
 
     def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
         with tf.control_dependencies(None):  # fetched while the step runs, which a tenth of a small one would wait for
-            return self._fetch(source, index)
+            return self._fetch(self._order, index)
 
-    def _fetch(self, source: tf.Tensor, index: tf.Tensor) -> Nest:
-        rows = tf.gather(source, index)
+    def _fetch(self, order: tf.Tensor | tf.Variable, index: tf.Tensor) -> Nest:
+        rows = tf.gather(order, index)
         if not self._even:
             left = self._rows - index * self._batch_size
             rows = rows[: tf.minimum(left, self._batch_size)]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
+
+
+def _placed(array: Nest) -> tf.Tensor | tf.Variable:
+    """Returns an array in memory as a variable: a tensor would be handed from step to step in the compiled loop.
+
+    Elsewhere it stays a tensor, because a GPU can gather from variables of a few dtypes only.
+    """
+    tensor = tf.convert_to_tensor(array)
+    if "CPU" not in tensor.device:
+        return tensor
+    with tf.device(tensor.device):
+        return tf.Variable(tensor, trainable=False, name="array")

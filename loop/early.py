@@ -1,36 +1,29 @@
 """Something that is made before it is needed."""
 
 import contextlib
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Made = TypeVar("Made")
+MAKERS = ThreadPoolExecutor(1, thread_name_prefix="early")  # to start a thread each time would take 1 ms
 
 
 class Early(Generic[Made]):
-    """Calls a function in a thread of its own. Where that cannot be, or fails, it is called when its value is wanted.
+    """Calls a function in another thread. Where that cannot be, or fails, it is called when its value is wanted.
 
     Args:
         make: The function; its value must be the same whenever it is called.
     """
 
     def __init__(self, make: Callable[[], Made]) -> None:
-        self._make, self._made = make, list[Made]()
-        # Not of a pool: those take no work any more when the main thread has ended, and training may go on in another.
-        self._thread = threading.Thread(target=self._run, name="early")
-        try:
-            self._thread.start()
-            self._started = True
-        except RuntimeError:  # the interpreter ends
-            self._started = False
+        self._make = make
+        self._future: Future[Made] | None = None
+        with contextlib.suppress(RuntimeError):  # the main thread has ended; training may go on in another
+            self._future = MAKERS.submit(make)
 
     def get(self) -> Made:
         """Returns the value, as soon as it is there."""
-        if self._started:
-            self._thread.join()
-        return self._made[0] if self._made else self._make()
-
-    def _run(self) -> None:
-        with contextlib.suppress(Exception):  # `get` raises it
-            self._made.append(self._make())
+        if self._future is None or self._future.exception() is not None:
+            return self._make()
+        return self._future.result()

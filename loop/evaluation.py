@@ -5,8 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from loop.chunk import LONGEST, Chunk, Means
+from loop.bound import Bound
+from loop.chunk import Chunk
 from loop.data import ArrayData, Data
+from loop.means import Means
+from loop.record import LONGEST
 from loop.steps import Step, Trace, Values, as_step
 from loop.stream import StreamData
 from loop.types import Nest
@@ -54,14 +57,13 @@ class Evaluation(tf.Module):
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
         self.times = tf.Variable(0, dtype=tf.int64, trainable=False, name="times")
 
-    def build(self, halt: tf.Variable) -> Trace:
+    def build(self, bound: Bound) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
         trace = Trace(self.step, self.data.element_spec)
         self.names = tuple(f"{self.name}_{name}" for name in trace.logged)
         self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
         self.means = Means(trace.names)
-        self._chunk = Chunk(self.step, trace, self.data, [self.index], self.means, halt)
-        self.graph = self._chunk.graph
+        self.chunk = Chunk(self.step, trace, self.data, [self.index], self.means, bound)
         return trace
 
     def run(self, abandon: Callable[[], bool]) -> bool:
@@ -71,14 +73,14 @@ class Evaluation(tf.Module):
         for metric in self.step.metrics.values():
             metric.reset_state()
         limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
-        left, more = min(limits, default=LONGEST), True
+        done, left, more = 0, min(limits, default=LONGEST), True
         while more and left:
-            ran = self._chunk(self.data, left)
+            ran = self.chunk(self.data, done, left)
             if abandon():
                 self.data.close()
                 return False
-            more = bool(ran.more)  # sync: waits for the chunk
-            left = min(limits) - int(self.index) if limits else LONGEST
+            more, done = bool(ran.more), done + int(ran.steps)  # sync: waits for the chunk
+            left = min(limits) - done if limits else LONGEST
         self.data.close()
         results = self.means.result() | {name: float(result) for name, result in ran.results.items()}
         self.latest.assign(np.array([results[name] for name in sorted(results)]))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from loop.arguments import as_evaluations, check_eval_every, check_state, check_totals
 from loop.audit import Finding, report
-from loop.chunk import LONGEST
+from loop.bound import Bound
 from loop.clock import Clock, Spent
 from loop.compiled import Compiled
 from loop.data import ArrayData, Data
@@ -19,6 +19,7 @@ from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
 from loop.position import Place, Position
+from loop.record import LONGEST
 from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
@@ -74,9 +75,8 @@ class Loop:
         self._eval_every = check_eval_every(eval_every)
         self.hooks = HookRegistry(hooks)
         self._position = Position()
-        with tf.device("CPU"):
-            self._halt = tf.Variable(False, trainable=False, name="halt")
-        self._clock = Clock(self._interrupt)
+        self._bound = Bound()
+        self._clock = Clock(self._bound.pull_in)
         self._compiled: Compiled | None = None
         self._running = threading.Lock()
         self._reason: str | None = None
@@ -140,7 +140,7 @@ class Loop:
         """
         self._at_once = True
         self._stop_after_round(reason)
-        self._interrupt()
+        self._bound.pull_in()
 
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state."""
@@ -225,7 +225,7 @@ class Loop:
     def _build(self) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         if self._compiled is None:
-            self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._halt)
+            self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._bound)
         self._built = self._compiled
         self.state = self._built.state(self._given, self._clock, self.hooks)
 
@@ -265,10 +265,9 @@ class Loop:
         stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
-            ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
+            ran = self._built.chunk(self._data, step_in_epoch, min(stop for stop in stops if stop is not None) - step)
             count = int(ran.steps)  # sync: waits for the chunk
-        if ran.halted:
-            self._halt.assign(False)  # whoever raised it has said why before
+        self._bound.let_go()  # whoever pulled it in has said why before
         if count == 0:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
@@ -304,7 +303,7 @@ class Loop:
         self._emit(Event.EVAL_END, self._built.evaluated())
 
     def _abandons(self) -> bool:
-        self._halt.assign(False)
+        self._bound.let_go()
         return self._at_once
 
     def _end_epoch_if_over(self) -> None:
@@ -338,7 +337,7 @@ class Loop:
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
         self._clock.stop()
-        self._halt.assign(False)
+        self._bound.let_go()
         self._place = self._position.place()  # a failed call of the compiled loop has gone on, too
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
@@ -378,7 +377,3 @@ class Loop:
 
     def _stop_after_round(self, reason: str) -> None:
         self._reason = reason if self._reason is None else self._reason
-
-    def _interrupt(self) -> None:
-        """Makes the compiled loop return after the step in progress; may be called from any thread."""
-        self._halt.assign(True)

@@ -69,6 +69,7 @@ class StreamData(Trackable):
         self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
+        self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
         self.seen: Seen | None = Seen() if resume == "replay" else None

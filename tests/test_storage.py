@@ -928,6 +928,38 @@ def test_only_in_the_foreground_a_save_is_complete_before_training_goes_on(
     assert seen == [[] if background else [2], [2, 3]]
 
 
+# TensorFlow's list of checkpoints.
+
+
+def test_it_does_not_grow_with_the_number_of_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, listed = tf.train.CheckpointManager.save, list[list[str]]()
+
+    def spied(manager: tf.train.CheckpointManager, checkpoint_number: int) -> str:
+        saved = save(manager, checkpoint_number)
+        listed.append([Path(path).name for path in manager.checkpoints])
+        return saved
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", spied)
+    counting_loop(Checkpoint(tmp_path, EVERY_1, keep=1)).run(steps=4)
+    assert listed == [["ckpt-1"], ["ckpt-2"], ["ckpt-3"], ["ckpt-4"]]  # the store adds what else is there
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b'model_checkpoint_path: "nowhere"'])
+def test_a_save_is_not_kept_from_by_a_list_that_somebody_has_damaged(content: bytes, tmp_path: Path) -> None:
+    loop = counting_loop(Checkpoint(tmp_path, EVERY_1, keep=2))
+
+    @loop.on(Event.STEP_END, every=EVERY_1)
+    def damage(moment: Moment) -> None:
+        (tmp_path / "checkpoint").write_bytes(content)
+
+    loop.run(steps=3)
+    assert steps_in(tmp_path) == [2, 3]
+    assert tf.train.get_checkpoint_state(tmp_path).all_model_checkpoint_paths == [
+        f"{tmp_path}/ckpt-2",
+        f"{tmp_path}/ckpt-3",
+    ]
+
+
 # Values that are not finite.
 
 
