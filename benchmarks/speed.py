@@ -38,21 +38,20 @@ from contestants import (
 from workloads import Workload, workloads
 
 RUNS = Path(__file__).parent.parent / "runs" / "bench"
-ROUNDS, QUICK = 9, ("tiny-long",)
+# The same loop, traced anew, differs by 5 % from itself and more: so each is made several times.
+TIMES, ROUNDS, QUICK = 3, 3, ("tiny-long",)
 Times = dict[str, list[float]]
 
 
-def measure(loops: dict[str, Contestant], count: int) -> Times:
-    """Returns the seconds of a step in each round of each contestant; the first round, not counted, only warms up."""
-    times: Times = {name: [] for name in loops}
+def measure(loops: dict[str, Contestant], count: int, times: Times) -> None:
+    """Adds the seconds of a step in each round of each contestant; the first round, not counted, only warms up."""
     for number in range(count + 1):
         turn = number % len(loops)
         for name in [*loops][turn:] + [*loops][:turn]:
             began = time.perf_counter()
             loops[name].train()
             if number:
-                times[name].append((time.perf_counter() - began) / loops[name].steps)
-    return times
+                times.setdefault(name, []).append((time.perf_counter() - began) / loops[name].steps)
 
 
 def ratio(times: Times, name: str, to: str) -> float:
@@ -107,10 +106,11 @@ def main() -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     results = []
     for key in keys:
-        with tempfile.TemporaryDirectory(dir=RUNS) as directory:
-            task = dataclasses.replace(tasks[key], epochs=1) if quick else tasks[key]
-            times = measure(contestants(task, Path(directory)), 2 if quick else ROUNDS)
-            results.append(show(key, task, times))
+        task, times = dataclasses.replace(tasks[key], epochs=1) if quick else tasks[key], Times()
+        for _ in range(1 if quick else TIMES):
+            with tempfile.TemporaryDirectory(dir=RUNS) as directory:
+                measure(contestants(task, Path(directory)), 2 if quick else ROUNDS, times)
+        results.append(show(key, task, times))
     (RUNS / "speed.json").write_text(json.dumps(results, indent=1))
     if not quick and not names:
         (Path(__file__).parent / "speed.svg").write_text(chart(results))

@@ -136,21 +136,33 @@ class ArrayData(Trackable):
         self.variables = [self._order, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
         self.ahead: Nest = ()
+        self._now: tuple[int, int] | None = None  # the seed and epoch of the order
+        self._first: Nest = ()  # the first batch in it
         self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
 
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
-        key = (self._seed, epoch if self._shuffle else 0)
-        order, self.ahead = self._early[key].get() if key in self._early else self._made(*key)
-        tf.raw_ops.AssignVariableOp(resource=self._order.handle, value=order)
-        # The next order is made while this one is used: of 10^7 rows it takes 250 ms. Not from the first epoch on,
-        # which an evaluation reads again and again.
-        following = (self._seed, epoch + 1)
-        self._early = {following: Early(functools.partial(self._made, *following))} if self._shuffle and epoch else {}
+        seed_and_epoch = (self._seed, epoch if self._shuffle else 0)
+        if self._now != seed_and_epoch:
+            self._begin_order(*seed_and_epoch)
+        self.ahead = self._first
 
     def close(self) -> None:
-        pass  # The next `open` replaces the permutation.
+        pass  # The next `open` replaces the order.
+
+    def _begin_order(self, seed: int, epoch: int) -> None:
+        early = self._early.pop((seed, epoch), None)
+        order, self._first = self._made(seed, epoch) if early is None else early.get()
+        tf.raw_ops.AssignVariableOp(resource=self._order.handle, value=order)
+        self._now = seed, epoch
+        # The next orders are made while this one is used: of 10^7 rows one takes 250 ms. Not from the first epoch on,
+        # because an evaluation reads no other. Of few rows several are made, because to have another thread begin
+        # something takes 1 ms.
+        if early is None or not self._early:
+            at_once = max(1, min(16, 2**17 // self._rows))
+            following = [(seed, epoch + n) for n in range(1, at_once + 1)] if epoch else []
+            self._early = {key: Early(functools.partial(self._made, *key)) for key in following}
 
     def _made(self, seed: int, epoch: int) -> tuple[tf.Tensor, Nest]:
         """Returns the rows of each batch, int32 [steps + 1, batch], and the first batch.

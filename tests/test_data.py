@@ -87,6 +87,16 @@ def test_an_order_that_could_not_be_made_beforehand_is_made_when_it_is_wanted() 
     assert calls == ["early_0", threading.current_thread().name]
 
 
+def test_orders_made_beforehand_are_those_made_when_they_are_wanted() -> None:
+    data = ArrayData(np.arange(100), batch_size=10, seed=1)
+    for epoch in [*range(40), *range(3, 6), 39, *range(20, 30)]:
+        data.open(epoch)
+        fresh = ArrayData(np.arange(100), batch_size=10, seed=1)
+        fresh.open(epoch)
+        assert np.array_equal(order(data), order(fresh))
+        assert np.array_equal(data.ahead, fresh.ahead)
+
+
 def test_array_data_can_be_copied() -> None:
     data = ArrayData(tf.range(10), batch_size=2, seed=1)
     copied = copy.deepcopy(data)
@@ -99,6 +109,30 @@ def test_array_data_can_be_copied() -> None:
 def test_array_data_takes_nests() -> None:
     data = ArrayData({"x": np.zeros([5, 2], np.float32), "y": (np.zeros(5, np.int32),)}, batch_size=2)
     assert data.element_spec == {"x": tf.TensorSpec([None, 2]), "y": (tf.TensorSpec([None], tf.int32),)}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_arrays_of_any_dtype_come_through(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they stay tensors, as they do on a GPU."""
+    if not held:
+        monkeypatch.setattr("loop.data._placed", tf.convert_to_tensor)
+    kinds = ("uint8", "int8", "uint16", "int32", "uint64", "int64", "float16", "bfloat16", "float64", "complex64")
+    arrays = {kind: tf.cast(tf.range(1.0, 6.0), kind) for kind in (*kinds, "bool")}
+    arrays["string"] = tf.strings.as_string(tf.range(1, 6))
+    data = ArrayData(arrays, batch_size=2, shuffle=False)
+    seen = {kind: tf.Variable(array[:2], shape=[None], trainable=False) for kind, array in arrays.items()}
+
+    def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for kind, rows in batch.items():
+            seen[kind].assign(rows)
+        return {"rows": tf.size(batch["bool"])}
+
+    loop = Loop(step, data, state={"seen": seen})
+    for first in (0, 2, 4):
+        loop.run(steps=loop.step + 1)
+        for kind, array in arrays.items():
+            assert seen[kind].numpy().tolist() == array[first : first + 2].numpy().tolist(), kind
+    assert len(data.variables) == 1 + held * len(arrays)
 
 
 @pytest.mark.parametrize("seed", [0, 2**62, -1, 2**63, 2**64 + 1])

@@ -4,14 +4,17 @@ import dataclasses
 import itertools
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import DATA, array_data, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
+from loop.record import LONGEST
 
 Row = tuple[str, int, int, int, bool]
 
@@ -130,6 +133,32 @@ def test_values_of_all_steps_come_in_order_and_once_whatever_the_cuts() -> None:
     assert [step for step, _ in uncut] == list(range(1, 22))
     assert values(Every(steps=1)) == uncut
     assert values(Every(steps=4)) == uncut
+
+
+def test_values_of_more_steps_than_are_kept_come_in_order_and_once() -> None:
+    """Within one epoch, in calls of the compiled loop that begin anywhere in the ring."""
+    count, seen = tf.Variable(0.0), list[float]()
+
+    class All(Hook):
+        every = Every(steps=5_000)
+
+        def on_step_end(self, moment: Moment) -> None:
+            assert moment.logs == {"count": moment.step, "twice": 2 * moment.step}
+
+        def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+            assert first_step == len(seen) + 1
+            assert (values["twice"] == 2 * values["count"]).all()
+            seen.extend(values["count"].tolist())
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        value = count.assign_add(1.0)
+        return {"count": value, "twice": 2 * value}
+
+    steps = 2 * LONGEST + 4_000
+    loop = Loop(step, ArrayData(tf.range(steps), batch_size=1), state={"count": count}, hooks=[All()])
+    loop.run(steps=3)
+    loop.run(epochs=1)
+    assert seen == [*range(1, steps + 1)]
 
 
 def test_step_values_are_those_of_exactly_that_step() -> None:

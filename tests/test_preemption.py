@@ -24,7 +24,7 @@ from tiny import bits
 
 from hooks import Checkpoint, Preemption
 from loop import ArrayData, At, Evaluation, Event, Hook, Loop, Moment, RunResult
-from loop.chunk import LONGEST
+from loop.record import LONGEST
 
 TESTS = Path(__file__).parent
 WITHOUT_END = 10**9

@@ -1,0 +1,64 @@
+"""How far a compiled loop goes, whoever pulls its bound in, and when."""
+
+import threading
+
+import pytest
+
+from loop import bound
+from loop.bound import Bound
+
+
+@pytest.fixture
+def limit() -> Bound:
+    return Bound()
+
+
+def at(limit: Bound) -> int:
+    return int(limit.variable)
+
+
+def test_a_bound_that_is_pulled_in_leaves_one_step(limit: Bound) -> None:
+    limit.set(5, 100)
+    assert at(limit) == 100
+    limit.pull_in()
+    assert at(limit) == 6
+
+
+def test_one_that_was_pulled_in_before_leaves_one_step_until_it_is_let_go(limit: Bound) -> None:
+    limit.pull_in()
+    for first in (0, 7):
+        limit.set(first, 100)
+        assert at(limit) == first + 1
+    limit.let_go()
+    limit.set(8, 100)
+    assert at(limit) == 100
+
+
+@pytest.mark.parametrize("write", [0, 1])
+def test_one_that_is_pulled_in_while_it_is_set_leaves_one_step(
+    write: int, limit: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a signal handler, which runs within `set`: before, or after, the end is written."""
+    written, really = list[int](), bound.write
+
+    def interrupted(variable: object, value: int) -> None:
+        written.append(value)
+        if len(written) == 1 and write == 0:
+            limit.pull_in()
+        really(variable, value)
+        if len(written) == 1 and write == 1:
+            limit.pull_in()
+
+    monkeypatch.setattr(bound, "write", interrupted)
+    limit.set(5, 100)
+    assert at(limit) == 6
+
+
+def test_another_thread_that_pulls_while_it_is_set_comes_before_or_after(limit: Bound) -> None:
+    for first in range(300):
+        thread = threading.Thread(target=limit.pull_in)
+        thread.start()
+        limit.set(first, 10_000)
+        thread.join()
+        assert at(limit) == first + 1
+        limit.let_go()
