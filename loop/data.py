@@ -157,10 +157,12 @@ class ArrayData(Trackable):
         tf.raw_ops.AssignVariableOp(resource=self._order.handle, value=order)
         self._now = seed, epoch
         # The next orders are made while this one is used: of 10^7 rows one takes 250 ms. Not from the first epoch on,
-        # because an evaluation reads no other. Of few rows several are made, because to have another thread begin
-        # something takes 1 ms.
+        # because an evaluation reads no other. Of small ones several are made, up to 1 MB with their first batches,
+        # because to have another thread begin something takes 1 ms.
         if early is None or not self._early:
-            at_once = max(1, min(16, 2**17 // self._rows))
+            kept = [order, *tf.nest.flatten(self._first)]
+            size = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in kept)
+            at_once = max(1, min(16, 2**20 // size))
             following = [(seed, epoch + n) for n in range(1, at_once + 1)] if epoch else []
             self._early = {key: Early(functools.partial(self._made, *key)) for key in following}
 
