@@ -111,7 +111,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(dir=RUNS) as directory:
                 measure(contestants(task, Path(directory)), 2 if quick else ROUNDS, times)
         results.append(show(key, task, times))
-    (RUNS / "speed.json").write_text(json.dumps(results, indent=1))
+        (RUNS / "speed.json").write_text(json.dumps(results, indent=1))
     if not quick and not names:
         (Path(__file__).parent / "speed.svg").write_text(chart(results))
 

@@ -146,7 +146,7 @@ class Saver:
             if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
                 array = value.numpy()
                 with np.errstate(all="ignore"):
-                    if not np.isfinite(array.sum()):  # which may be too large, too, but is had in a moment
+                    if not np.isfinite(array.sum()):  # or has grown too large; looked at first because it takes no time
                         wrong[path] = np.count_nonzero(~np.isfinite(array))
         return ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)
 

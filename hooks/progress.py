@@ -35,9 +35,6 @@ class Progress(Hook):
             disable=not self._console.is_terminal,
         )
 
-        self._lines: list[str] = []  # not written yet
-        self._wrote = 0.0
-
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
         self._task: rich.progress.TaskID | None = None
@@ -58,9 +55,6 @@ class Progress(Hook):
         else:
             self._line(f"step {moment.step}", moment)
 
-    def on_eval_begin(self, moment: Moment) -> None:
-        self._write()  # it may take long
-
     def on_epoch_end(self, moment: Moment) -> None:
         self._line(f"epoch {moment.epoch}, step {moment.step}", moment)
 
@@ -73,7 +67,6 @@ class Progress(Hook):
 
     def _show(self, moment: Moment) -> None:
         if self._task is not None:
-            self._write()
             values = self._values(moment)
             epoch = max(1, moment.epoch + (moment.step_in_epoch > 0))  # the one of the latest step
             fields = {"epoch": str(epoch), "rate": self._rate(moment)} | ({"values": values} if values else {})
@@ -94,12 +87,5 @@ class Progress(Hook):
 
     def _line(self, where: str, moment: Moment) -> None:
         of = f" of {self._total}" if self._total else ""
-        self._lines.append(f"{where}{of}  {self._values(moment)}  ({self._rate(moment)})")
-        # Each time something is written, the bar below it is drawn anew, which takes as long as ten small steps.
-        if not self._console.is_terminal or self._bar.get_time() - self._wrote >= 0.1:
-            self._write()
-
-    def _write(self) -> None:
-        if self._lines:
-            self._console.out("\n".join(self._lines), highlight=False)  # as it is: names may have brackets in them
-            self._lines, self._wrote = [], self._bar.get_time()
+        line = f"{where}{of}  {self._values(moment)}  ({self._rate(moment)})"
+        self._console.out(line, highlight=False)  # as it is: names may have brackets in them

@@ -10,6 +10,8 @@ from loop.types import write
 class Bound:
     """The batch of the pass before which a compiled loop stops; any thread may pull it in while the loop runs.
 
+    The train loop and its evaluations have one in common, because only one of them runs at a time.
+
     Attributes:
         variable: Its index, int32 `[]`, which the loop reads before each step: one comparison says whether to go on.
     """
@@ -21,7 +23,7 @@ class Bound:
         self._least, self._pulled = 0, False
 
     def set(self, first: int, end: int) -> None:
-        """Bounds the call that begins with batch `first`: by `end`, or by the one step that is run in any case."""
+        """Bounds the call that begins with batch `first` by `end`, or, if it was pulled in before, by one step."""
         with self._lock:
             self._least = first + 1
             write(self.variable, end)
@@ -35,5 +37,5 @@ class Bound:
             write(self.variable, self._least)
 
     def let_go(self) -> None:
-        """Forgets that it was pulled in."""
+        """Forgets that it was pulled in. To be called before looking at what it was pulled in for, or one is missed."""
         self._pulled = False

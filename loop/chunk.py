@@ -48,7 +48,7 @@ class Chunk:
 
     Attributes:
         graph: What was traced.
-        own: The variables that it works with, of which nothing is needed after a call.
+        own: The variables that it works with besides those of the step; not for checkpoints.
 
     Args:
         step: The step to run.

@@ -115,12 +115,12 @@ class Compiled:
         return not any(audited.may_change(id(variable.handle)) for audited in self._audited.values())
 
     def _covered(self, state: TrainingState) -> set[int]:
-        """Returns the ids of the handles that a checkpoint holds, or that are set before they are used."""
+        """Returns the ids of the handles that a checkpoint holds, or that need not be in one."""
         metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
-        set_before_use = [raw(variable) for metric in metrics for variable in metric.variables]
+        own = [raw(variable) for metric in metrics for variable in metric.variables]
         for chunk in (self.chunk, *(evaluation.chunk for evaluation in self._evaluations.values())):
-            set_before_use += chunk.own
-        return state.handles | {id(variable.handle) for variable in set_before_use}
+            own += chunk.own
+        return state.handles | {id(variable.handle) for variable in own}
 
     def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the handles of."""

@@ -1,5 +1,6 @@
 """Where batches come from: what the loop asks of any source, and arrays that live in the graph."""
 
+import copy
 import functools
 import hashlib
 import operator
@@ -89,7 +90,7 @@ class ArrayData(Trackable):
         arrays: A nest of arrays or tensors of equal first dimension n. They are put on the default device once.
         batch_size: Rows in a batch.
         seed: Any integer; its lowest 64 bits count. If None, one is drawn from Python's `random`, and saved with each
-            checkpoint.
+            checkpoint; an evaluation takes 0.
         shuffle: Whether to permute the rows in each epoch.
         drop_remainder: Whether to leave out the last batch of an epoch if it is smaller.
 
@@ -140,6 +141,13 @@ class ArrayData(Trackable):
         self._first: Nest = ()  # the first batch in it
         self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
 
+    def __copy__(self) -> "ArrayData":
+        return copy.deepcopy(self)  # two of them cannot have one order
+
+    def settle(self) -> None:
+        """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
+        self._seed = self._given_seed or 0
+
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
@@ -156,8 +164,8 @@ class ArrayData(Trackable):
         order, self._first = self._made(seed, epoch) if early is None else early.get()
         tf.raw_ops.AssignVariableOp(resource=self._order.handle, value=order)
         self._now = seed, epoch
-        # The next orders are made while this one is used: of 10^7 rows one takes 250 ms. Not from the first epoch on,
-        # because an evaluation reads no other. Of small ones several are made, up to 1 MB with their first batches,
+        # The next orders are made while this one is used: of 10^7 rows one takes 250 ms. Not while the first one is,
+        # which is the only one of an evaluation. Of small ones several are made, up to 1 MB with their first batches,
         # because to have another thread begin something takes 1 ms.
         if early is None or not self._early:
             kept = [order, *tf.nest.flatten(self._first)]

@@ -47,6 +47,8 @@ class Evaluation(tf.Module):
         self.step = as_step(eval_step)
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
+        if isinstance(data, ArrayData):
+            data.settle()
         if not self.data.repeats_itself:
             raise ValueError(
                 f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "

@@ -78,7 +78,7 @@ class Loop:
         self._bound = Bound()
         self._clock = Clock(self._bound.pull_in)
         self._compiled: Compiled | None = None
-        self._running = threading.Lock()
+        self._running, self._runner = threading.Lock(), 0
         self._reason: str | None = None
         self._at_once = False
         self._round: dict[str, float] = {}
@@ -143,7 +143,13 @@ class Loop:
         self._bound.pull_in()
 
     def evaluate(self) -> dict[str, float]:
-        """Evaluates now and returns the results: no events, and no effect on any state."""
+        """Evaluates now and returns the results: no events, and no effect on any state.
+
+        Raises:
+            RuntimeError: If there is no evaluation, or the loop is running in another thread.
+        """
+        if self._running.locked() and self._runner != threading.get_ident():
+            raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")
         if not self._evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
         if self._compiled is None:
@@ -209,6 +215,7 @@ class Loop:
         if not self._running.acquire(blocking=False):
             raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
         try:
+            self._runner = threading.get_ident()
             self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
             self._spent = Spent()
@@ -267,7 +274,7 @@ class Loop:
         with self._spent.on("steps"):
             ran = self._built.chunk(self._data, step_in_epoch, min(stop for stop in stops if stop is not None) - step)
             count = int(ran.steps)  # sync: waits for the chunk
-        self._bound.let_go()  # whoever pulled it in has said why before
+        self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         if count == 0:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."

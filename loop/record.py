@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-LONGEST = 2**13  # steps in one call, which bounds the memory of what is recorded; the call costs nothing against them
+# Steps in one call, which bounds the memory of what is recorded; the call costs nothing against them. A power of two,
+# because what is left of an index modulo that are its lowest bits.
+LONGEST = 2**13
 
 
 class Record:

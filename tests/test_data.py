@@ -4,6 +4,7 @@ import copy
 import random
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop import ArrayData, Evaluation, Event, Loop, Moment, StreamData
+from loop import ArrayData, Evaluation, Event, Loop, Moment, Step, StreamData
 from loop.early import Early
 from loop.position import Place
 
@@ -83,8 +84,25 @@ def test_an_order_that_could_not_be_made_beforehand_is_made_when_it_is_wanted() 
             raise MemoryError
         return 5
 
-    assert Early(make).get() == 5
+    early = Early(make)
+    while not calls:
+        time.sleep(0.001)
+    assert early.get() == 5
     assert calls == ["early_0", threading.current_thread().name]
+
+
+def test_what_waits_behind_something_slow_is_made_when_it_is_wanted() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def slow() -> bool:
+        begun.set()
+        return over.wait(60)
+
+    first, second = Early(slow), Early(lambda: threading.current_thread().name)
+    begun.wait(60)
+    assert second.get() == threading.current_thread().name
+    over.set()
+    assert first.get()
 
 
 def test_orders_made_beforehand_are_those_made_when_they_are_wanted() -> None:
@@ -97,9 +115,10 @@ def test_orders_made_beforehand_are_those_made_when_they_are_wanted() -> None:
         assert np.array_equal(data.ahead, fresh.ahead)
 
 
-def test_array_data_can_be_copied() -> None:
+@pytest.mark.parametrize("made", [copy.copy, copy.deepcopy])
+def test_array_data_can_be_copied(made: Callable[[ArrayData], ArrayData]) -> None:
     data = ArrayData(tf.range(10), batch_size=2, seed=1)
-    copied = copy.deepcopy(data)
+    copied = made(data)
     for epoch in range(4):
         data.open(epoch)
         copied.open(epoch)
@@ -133,6 +152,56 @@ def test_arrays_of_any_dtype_come_through(held: bool, monkeypatch: pytest.Monkey
         for kind, array in arrays.items():
             assert seen[kind].numpy().tolist() == array[first : first + 2].numpy().tolist(), kind
     assert len(data.variables) == 1 + held * len(arrays)
+
+
+def test_early_orders_are_few_where_batches_are_large() -> None:
+    """Of 2 KB orders with first batches of 1 MB only one is made beforehand, and of 4 KB of all some more."""
+    for width, early in ((2**12, 1), (1, 16)):
+        data = ArrayData(np.zeros([256, width], np.float32), batch_size=64, seed=1)
+        for epoch in range(3):
+            data.open(epoch)
+        assert len(data._early) in (early, early - 1)
+
+
+def test_an_evaluation_without_a_seed_reads_the_same_in_every_process() -> None:
+    def evaluated(seed: int) -> dict[str, float]:
+        random.seed(seed)
+        rows, weight = ArrayData(np.arange(100, dtype=np.float32), batch_size=10), tf.Variable(0.0)
+        evaluate = Evaluation(lambda batch: {"mean": tf.reduce_mean(batch)}, rows, steps=2)
+        data = ArrayData(tf.range(4), batch_size=2)
+        step = Step(lambda batch: {"loss": weight.assign_add(1.0)})
+        return Loop(step, data, state={"weight": weight}, evaluate=evaluate).evaluate()
+
+    assert evaluated(1) == evaluated(2)
+
+
+def test_nobody_evaluates_in_another_thread_than_that_in_which_the_loop_runs() -> None:
+    weight, raised = tf.Variable(0.0), list[str]()
+    evaluate = Evaluation(lambda batch: {"weight": weight.read_value()}, ArrayData(tf.range(4), batch_size=2))
+    loop = Loop(
+        lambda batch: {"loss": weight.assign_add(1.0)},
+        ArrayData(tf.range(4), batch_size=2),
+        state={"weight": weight},
+        evaluate=evaluate,
+    )
+
+    def there() -> None:
+        try:
+            loop.evaluate()
+        except RuntimeError as error:
+            raised.append(str(error))
+
+    @loop.on(Event.EPOCH_BEGIN)
+    def elsewhere(moment: Moment) -> None:
+        assert loop.evaluate() == {"val_weight": 0.0}
+        thread = threading.Thread(target=there)
+        thread.start()
+        thread.join()
+
+    loop.run(epochs=1)
+    assert raised == ["This loop is running in another thread. Evaluate in a hook, or when it has ended."]
+    there()
+    assert len(raised) == 1
 
 
 @pytest.mark.parametrize("seed", [0, 2**62, -1, 2**63, 2**64 + 1])

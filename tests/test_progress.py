@@ -10,7 +10,7 @@ import rich.console
 import tensorflow as tf
 
 from hooks import Progress
-from loop import At, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, Trigger
+from loop import At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BAR_OR_TIME = re.compile(r"[━╸╺]+|[-\d]:[-\d]{2}:[-\d]{2}")
@@ -126,24 +126,6 @@ def test_a_bar_ends_at_the_total() -> None:
         "epoch 1, step 7 of 14  loss 4  val_count 7  (?)",
         "epoch 2, step 14 of 14  loss 11  val_count 14  (?)",
     ]
-
-
-@pytest.mark.parametrize(("seconds", "lines"), [(0.2, [0, 1, 2, 3]), (0.0, [0, 1, 1, 1])])
-def test_lines_above_a_bar_are_written_together_if_they_come_fast(seconds: float, lines: list[int]) -> None:
-    file, now, seen = io.StringIO(), [1.0], list[int]()
-    screen = rich.console.Console(file=file, force_terminal=True, width=100, get_time=lambda: now[0])
-    count = tf.Variable(0.0)
-    step = Step(lambda batch: {"loss": count.assign_add(1.0)})
-    loop = Loop(step, batches(), state={"count": count}, hooks=[Progress(At(99), console=screen)])
-
-    @loop.on(Event.EPOCH_BEGIN)
-    def look(moment: Moment) -> None:
-        now[0] += seconds
-        seen.append(len(re.findall(r"epoch \d, step", file.getvalue())))
-
-    loop.run(epochs=4)
-    assert seen == lines
-    assert re.findall(r"epoch (\d), step (\d+)", file.getvalue()) == [("1", "7"), ("2", "14"), ("3", "21"), ("4", "28")]
 
 
 def test_a_bar_of_a_run_that_goes_on_begins_where_it_is() -> None:
