@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from hooks.checkpoint_environment import environment
-from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
+from hooks.checkpoint_manifest import FORMAT, LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint_restore import go_on, open_files, resume
 from hooks.checkpoint_retention import Retention
 from hooks.checkpoint_saver import Saver
@@ -206,7 +206,8 @@ class Checkpoint(Hook):
         """Raises now what encoding a manifest would raise at the first save."""
         variables = len(self._state.variables)
         digests = ("0" * 16,) * variables
-        size = len(canonical(content(Manifest(self._record(), {}, digests=digests, **self._parts(moment)))))
+        manifest = Manifest(self._record(), {}, digests=digests, format=FORMAT, **self._parts(moment))
+        size = len(canonical(content(manifest)))
         if size > LIMIT * 0.9:  # logs and names of files come to it
             raise ValueError(
                 f"A checkpoint can describe a state in about {LIMIT:,} bytes. Received: {variables:,} variables, "

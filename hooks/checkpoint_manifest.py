@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
-FORMAT = 1
+FORMAT = 2  # what is written; all that came before is read
 LIMIT = 2**20  # bytes; nothing larger is read, so a planted file costs neither time nor memory
 
 
@@ -71,6 +71,7 @@ class Manifest:
         digests: The first 16 hex digits of the SHA-256 of each variable's value, in the order of the description.
         logs: The values logged in the event round of this step.
         made: Seconds since 1970, versions and thread counts: for people, and for later comparison.
+        format: In which format it was written.
     """
 
     record: Record
@@ -80,6 +81,14 @@ class Manifest:
     digests: tuple[str, ...]
     logs: Mapping[str, float]
     made: Mapping[str, object]
+    format: int = FORMAT
+
+
+class Since(NamedTuple):
+    """The shape of what a manifest has from a format on, and never before: on reading, nothing is known of it then."""
+
+    format: int
+    shape: Any
 
 
 NUMBER = (int, float)
@@ -95,6 +104,8 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
         "data": {str: (str, int, bool, type(None), list)},
         "steps": {str: {"operations": {str: int}, "structure": str, "constants": str}},
         "seed": {str: (int, type(None))},
+        "settings": Since(2, {str: (int, float, str)}),
+        "trainable": Since(2, {str: str}),
     },
     "digests": list,
     "logs": {str: NUMBER},
@@ -117,7 +128,7 @@ def encode(manifest: Manifest) -> bytes:
 def content(manifest: Manifest) -> dict[str, object]:
     """Returns what a manifest says, in JSON values."""
     parts = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "record"}
-    return {"format": FORMAT, **asdict(manifest.record), **parts}
+    return {"format": parts.pop("format"), **asdict(manifest.record), **parts}
 
 
 def decode(raw: bytes) -> Manifest:
@@ -135,11 +146,11 @@ def decode(raw: bytes) -> Manifest:
         raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
     if not same:
         raise ValueError("its SHA-256 is not the one in it")
-    if content.get("format") != FORMAT:
-        raise RuntimeError(f"a later version wrote it, in format {content.get('format')!r:.20}")
-    if not _fits(content, SHAPE) or not _agrees(content):
+    written = content.get("format")
+    if written not in range(1, FORMAT + 1):
+        raise RuntimeError(f"a later version wrote it, in format {written!r:.20}")
+    if not _fits(content, _of_format(SHAPE, written)) or not _agrees(content):
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
-    del content["format"]
     record = Record(**{each.name: content.pop(each.name) for each in fields(Record)})
     files = {name: (size, digest) for name, (size, digest) in content.pop("files").items()}
     return Manifest(record, files, digests=tuple(content.pop("digests")), **content)
@@ -162,6 +173,16 @@ def _agrees(content: Mapping[str, Any]) -> bool:
         and all(isinstance(digest, str) for digest in digests)
         and (best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER}))
     )
+
+
+def _of_format(shape: Any, written: int) -> Any:
+    """Returns the shape that something has in a format."""
+    if isinstance(shape, Since):
+        return _of_format(shape.shape, written)
+    if not isinstance(shape, dict):
+        return shape
+    there = {key: each for key, each in shape.items() if not isinstance(each, Since) or each.format <= written}
+    return {key: _of_format(each, written) for key, each in there.items()}
 
 
 def _fits(value: object, shape: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint_manifest import Manifest, Record
+from hooks.checkpoint_manifest import FORMAT, Manifest, Record
 from hooks.checkpoint_store import Store
 from hooks.snapshot import Snapshot
 from loop import TrainingState, digest
@@ -113,7 +113,7 @@ class Saver:
             self._store.commit(
                 record,
                 lambda prefix: self._manager(record).save(checkpoint_number=record.step),
-                lambda files: Manifest(record, files, digests=digests, **parts),
+                lambda files: Manifest(record, files, digests=digests, format=FORMAT, **parts),
             )
             records = self._store.records()
             self._store.remove({each.stem for each in records} - self._kept(records))

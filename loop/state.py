@@ -130,6 +130,8 @@ class TrainingState:
             "data": (self._data.describe() if self._data else {}) | of_evaluations,
             "steps": self.steps,
             "seed": {"tf.random.set_seed": global_seed()},
+            "settings": {},
+            "trainable": {},
         }
 
     def differences(self, saved: Mapping[str, Mapping[str, object]]) -> Differences:

@@ -43,7 +43,8 @@ def commit(
 
     def manifest(files: Mapping[str, tuple[int, str]]) -> object:
         place = {"step": step, "epoch": 0, "step_in_epoch": step}
-        description: dict[str, dict] = {"state": {}, "variables": {}, "data": {}, "steps": {}, "seed": {}}
+        parts_of_state = ("state", "variables", "data", "steps", "seed", "settings", "trainable")
+        description: dict[str, dict] = {part: {} for part in parts_of_state}
         parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {}}
         return hooks.checkpoint_manifest.Manifest(new, files, description=description, digests=(), **parts)
 
