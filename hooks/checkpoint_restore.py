@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint_environment import BUILDERS, changes, environment
 from hooks.checkpoint_files import Files
+from hooks.checkpoint_fit import OR_WARN, REMEDY, agree, digests, refuse
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
@@ -21,8 +21,6 @@ from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
-REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
-OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
 
@@ -49,7 +47,7 @@ def resume(
 
     Args:
         store: The checkpoints; loaded.
-        state: What to assign. Nothing is, if anything is raised before TensorFlow begins to.
+        state: What to assign. If anything is raised before all of it is, it is left as it was.
         damaged: What `load` found.
         changed: "refuse" or "warn" where the run would go on with other numbers.
 
@@ -59,7 +57,8 @@ def resume(
     Raises:
         CorruptCheckpoint: If there are checkpoints and none is whole. If one is, the others are warnings.
         ValueError: If it belongs to another model, optimizer or data, or, with changed="refuse", to other steps, other
-            contents of the data or another seed; with all differences.
+            contents of the data, another seed or other settings; with all differences. Those that only reading the
+            data again would show are looked for if there are no others.
         RuntimeError: If the values after restoring are not those that were saved.
     """
     records = {record.stem for record in store.records()}
@@ -70,22 +69,18 @@ def resume(
     with contextlib.closing(pin):
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
-        structure, numbers, traced = state.differences(manifest.description)
-        surroundings = changes(manifest.made, environment())
-        numbers += [] if structure else state.seek(manifest.notes)
-        for line in surroundings:
-            warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=2)
-        by_version = any(line.startswith(BUILDERS) for line in surroundings)
-        accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
-        refused = [line for line in (*numbers, *traced) if line not in accepted]
-        _refuse(store, manifest, structure + refused, REMEDY + (OR_WARN if refused else ""))
-        for line in accepted:
-            warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
-        later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
-        store.set_aside(later)
-        state.restore(pin.prefix)
+        accepted, settings = agree(store, state, pin, changed=changed)
+        with state.unless_raised():
+            moved = state.seek(manifest.notes)
+            refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)
+            for line in [*accepted, *moved]:
+                warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+            later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
+            state.restore(pin.prefix)
         state.position.torn = True  # until seen to be otherwise
         _compare(manifest, state.variables)
+        store.set_aside(later)
+        state.set_again(settings)
         state.position.torn = False
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     return manifest
@@ -135,8 +130,8 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:
                 try:
-                    _refuse(store, pin.manifest, _differences(own, tuple(state), pin), "Build it as it was then")
-                    own.root.restore(pin.prefix).expect_partial()
+                    refuse(store, pin.manifest, _differences(own, tuple(state), pin), "Build it as it was then")
+                    own.take_over(pin.prefix)
                 except tf.errors.OpError:
                     if pin.manifest.record.stem in store.stems():
                         raise
@@ -221,18 +216,9 @@ def _warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
-def _refuse(store: Store, manifest: Manifest, differences: Sequence[str], remedy: str) -> None:
-    if differences:
-        raise ValueError(
-            f"The checkpoint {manifest.record.stem} in {store.files.where!r} does not fit. Nothing was restored:\n  "
-            + "\n  ".join(differences)
-            + f"\n{remedy}."
-        )
-
-
 def _compare(manifest: Manifest, variables: Mapping[str, tf.Variable]) -> None:
     """Raises if a variable has not the value that was saved. It would be a defect of TensorFlow, or of this package."""
-    saved = dict(zip(manifest.description["variables"], manifest.digests, strict=True))
+    saved = digests(manifest)
     wrong = [path for path, variable in variables.items() if digest(variable.read_value()) != saved.get(path, "new")]
     if wrong := [path for path in wrong if path in saved]:
         raise RuntimeError(

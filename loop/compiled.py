@@ -10,13 +10,16 @@ from loop.bound import Bound
 from loop.chunk import Chunk
 from loop.clock import Clock
 from loop.data import Data
+from loop.derived import Derived
 from loop.evaluation import Evaluation
 from loop.hook import Hook
 from loop.means import Means
+from loop.parts import raw
 from loop.pipeline_audit import Read
 from loop.position import Position
 from loop.randomness import random_streams
-from loop.state import TrainingState, raw
+from loop.settings import Setting, settings
+from loop.state import TrainingState
 from loop.steps import Step, Trace
 
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
@@ -61,9 +64,16 @@ class Compiled:
         audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
         self._audited = dict(zip(self._traces, audited, strict=True))
         position.seen = data.seen
+        self._derived: Derived | None = None
 
     def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
-        """Gathers everything that a resumed run needs."""
+        """Gathers everything that a resumed run needs.
+
+        Raises:
+            RuntimeError: If a layer has derived other values from its variables since the steps were traced.
+        """
+        self._derived = self._derived or Derived(given)
+        self._derived.check()
         own = {
             "clock": clock,
             "means": self._means,
@@ -73,11 +83,18 @@ class Compiled:
             "hooks": {hook.name: hook for hook in hooks},
         }
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
-        state = TrainingState(given, own, position=self._position, data=self._data, evaluated=evaluated)
+        state = TrainingState(
+            given, own, position=self._position, data=self._data, evaluated=evaluated, derived=self._derived
+        )
         covered, held = self._covered(state), self._held(state, given)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
         return state
+
+    def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
+        """Returns what the program has set, if nothing was trained or restored yet."""
+        derived = {id(variable) for variable in state.derived.variables()}
+        return settings(given, state.given(), is_constant=self._is_constant, derived=derived)
 
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""

@@ -53,6 +53,10 @@ class Data(Protocol):
         """
         ...
 
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes the data back to where they are now, whatever is sought meanwhile."""
+        ...
+
     def findings(self, owner: str) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly; `owner` is what to call the data in it."""
         ...
@@ -204,6 +208,14 @@ class ArrayData(Trackable):
         self.open(place.epoch)
         self.ahead = self._fetch(self._order, tf.constant(place.step_in_epoch))
         return []
+
+    def mark(self) -> Callable[[], None]:
+        seed, place = self._seed, self.ahead
+
+        def go_back() -> None:
+            self._seed, self.ahead = seed, place  # the order comes with the next pass
+
+        return go_back
 
     def findings(self, owner: str) -> list[Finding]:
         return []

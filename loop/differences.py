@@ -18,19 +18,43 @@ class Differences(NamedTuple):
         structure: What makes it impossible to restore.
         numbers: What makes the run go on with other numbers.
         traced: What does so in functions; another version of TensorFlow or Keras may have traced the same program.
+        settings: What the program sets otherwise, by the path of the variable: with a warning, its value is used.
+        trainable: What is said about weights that are trainable, or are not any more; empty if all is equal.
     """
 
     structure: list[str]
     numbers: list[str]
     traced: list[str]
+    settings: Mapping[str, str]
+    trainable: str = ""
+
+    def summed_up(self, line: str, of_optimizers: tuple[str, ...]) -> "Differences":
+        """Returns these with one line about what is trainable, in the place of those that follow from it.
+
+        Args:
+            line: That one.
+            of_optimizers: What the paths of variables of optimizers begin with.
+        """
+        start = tuple(f"variables: {prefix}" for prefix in of_optimizers)
+        follow = [each for each in self.structure if start and each.startswith(start)]
+        structure = [each for each in self.structure if each not in follow]
+        if follow:
+            slots = f"; so the optimizer has other variables: {len(follow)} differ"
+            return self._replace(structure=[line + slots, *structure], trainable=line)
+        return self._replace(numbers=[line, *self.numbers], trainable=line)
 
 
-def differences(then: Description, now: Description) -> Differences:
+def differences(then: Description, now: Description, *, settings: Mapping[str, str] | None = None) -> Differences:
     """Compares what `TrainingState.describe` returns.
 
     Hooks and evaluations may be added and taken away: one that is new begins, one that is gone is forgotten.
+
+    Args:
+        then: What it returned when a checkpoint was made.
+        now: What it returns now.
+        settings: The lines about what the program sets.
     """
-    found = Differences([], [], [])
+    found = Differences([], [], [], settings or {})
     for part in ("state", "variables", "data", "seed"):
         for key in sorted({*now[part], *then[part]}):
             if now[part].get(key) != then[part].get(key) and not _comes_or_goes(part, key, then[part], now[part]):

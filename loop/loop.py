@@ -21,6 +21,7 @@ from loop.hook import Hook
 from loop.position import Place, Position
 from loop.record import LONGEST
 from loop.registry import HookRegistry
+from loop.settings import Setting
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
@@ -79,6 +80,8 @@ class Loop:
         self._clock = Clock(self._bound.pull_in)
         self._compiled: Compiled | None = None
         self._running, self._runner = threading.Lock(), 0
+        self._settings: Mapping[str, Setting] = {}
+        self._begun = False
         self._reason: str | None = None
         self._at_once = False
         self._round: dict[str, float] = {}
@@ -154,6 +157,7 @@ class Loop:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
         if self._compiled is None:
             self._build()
+        self.state.derived.check()
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
@@ -224,6 +228,9 @@ class Loop:
             with self._spent.on("tracing"):
                 self._build()  # takes its time; a stop that comes meanwhile counts
                 self._audit()
+            if not self._begun and self.step == 0:  # what is there later was trained, or restored
+                self._settings = self._built.settings(self.state, self._given)
+            self.state.settings = self._settings
             self._place = self._position.load()
             yield
         finally:
@@ -254,6 +261,7 @@ class Loop:
             )
         self._place = self._position.load()
         self._resumed = self._place.step > 0
+        self._begun = True
         self._clock.start()
         self._since = self._clock.now()
 

@@ -1,5 +1,6 @@
 """Whether each pass over data that are read again is what the first one was."""
 
+import copy
 from collections.abc import Mapping
 
 from loop.audit import Finding
@@ -18,6 +19,10 @@ class Passes:
         self.whole: int | None = None
         self.beginning: int | None = None
         self._differ = self._mixed = False
+
+    def copy(self) -> "Passes":
+        """Returns another one that knows the same."""
+        return copy.copy(self)
 
     def ended(self, whole: int) -> None:
         """Takes in the digest of a pass that is over, of data that do not shuffle."""

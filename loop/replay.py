@@ -9,7 +9,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 
 from loop.digest import Seen
-from loop.pipeline import graph_of, kind_of, nodes_of, reshuffling, stages
+from loop.pipeline import definition, graph_of, kind_of, nodes_of, reshuffling, stages
 from loop.pipeline_hash import short
 from loop.randomness import HostRandomness
 from loop.types import Nest
@@ -17,6 +17,7 @@ from loop.types import Nest
 TRIED = 8  # elements that are read twice in any case to see whether they come again
 LONGEST, SECONDS = 10_000, 1.0  # at most so many are, in that time: all, if there are not more
 END = 0
+FRESH = "uniterated"
 ANOTHER = "yield something else when they are read a second time"
 
 
@@ -120,6 +121,23 @@ def _without_shuffles(graph: GraphDef, element_spec: Nest) -> tf.data.Dataset:
                 name = inputs[name]
             node.input[i] = name
     return _VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString()), element_spec)
+
+
+def uniterated(dataset: tf.data.Dataset) -> tf.data.Dataset | None:
+    """Returns a copy of a dataset that shuffles as if it had never been iterated; None if TensorFlow cannot make one.
+
+    What a shuffle counts its passes with is a resource, which an ordinary copy would share.
+    """
+    graph = graph_of(dataset)
+    if not graph.node:
+        return None
+    graph.node.add(op="DummySeedGenerator", name=FRESH)
+    for node in graph.node:
+        node.device = ""
+        names = [argument.name for argument in definition(node).input_arg]
+        if "seed_generator" in names:
+            node.input[names.index("seed_generator")] = FRESH
+    return _VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString()), dataset.element_spec)
 
 
 def _digests(dataset: tf.data.Dataset, count: int, seconds: float | None = None) -> list[int]:

@@ -10,7 +10,7 @@ from loop.passes import Passes
 from loop.pipeline import may_differ, reshuffling
 from loop.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
 from loop.pipeline_hash import described, short, values_read
-from loop.replay import read_beginning, read_twice
+from loop.replay import read_beginning, read_twice, uniterated
 
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
@@ -135,6 +135,22 @@ class Source:
             return [what] if self.varies else []  # of one dataset, `describe` has it
         line = self._passes.go_on(notes)
         return [line] if line else []
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
+        held, passes = dict(vars(self)), self._passes.copy()
+
+        def go_back() -> None:
+            vars(self).update(held)
+            self._passes = passes
+
+        return go_back
+
+    def begin_anew(self) -> bool:
+        """Makes a dataset that shuffles forget how often it was iterated. Returns whether that can be done."""
+        copy = None if self._one is None else uniterated(self._one)
+        self._one = self._one if copy is None else copy
+        return copy is not None
 
     def forget(self) -> None:
         """Compares no pass with those before this one: the data are known to be others."""

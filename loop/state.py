@@ -1,7 +1,8 @@
 """Everything a resumed run needs, under one root that TensorFlow can save."""
 
+import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import keras
@@ -9,9 +10,13 @@ import tensorflow as tf
 from tensorflow.python.trackable.resource import CapturableResource  # the base class of lookup tables
 
 from loop.data import Data
+from loop.derived import Derived
 from loop.differences import Differences, differences
+from loop.parts import flat, keras_variables, layers, raw
 from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
+from loop.settings import Setting, replaced, settings_changed
+from loop.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.types import Trackable, read
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
@@ -37,6 +42,8 @@ class TrainingState:
         variables: Every variable of it by path, each once.
         position: Where the run stands.
         steps: What tells each step function from another one, by name.
+        settings: What the program has set, by the path of the variable that holds it.
+        derived: What layers derive from their variables.
 
     Args:
         given: The user's `state=`.
@@ -44,6 +51,7 @@ class TrainingState:
         position: Where the run stands; None if there is no run, for scripts that only want weights.
         data: The train data; None if there is no run.
         evaluated: The data of evaluations, by their names.
+        derived: Of what was given; None if nothing was traced yet.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
@@ -58,6 +66,7 @@ class TrainingState:
         position: Position | None = None,
         data: Data | None = None,
         evaluated: Mapping[str, Data] | None = None,
+        derived: Derived | None = None,
     ) -> None:
         for key in given:
             if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
@@ -65,18 +74,21 @@ class TrainingState:
         self._given, self.position = dict(given), position or Position()
         self._data, self._evaluated, self._host = data, evaluated or {}, HostRandomness()
         self.steps: dict[str, object] = {}
+        self.settings: Mapping[str, Setting] = {}
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
         reached = {id(variable) for variable in _walk(self.root).values()}
         # Keras' seed states, and layers that a model holds in lists, are not in TensorFlow's object graph.
         self.root.extra = {
-            key: {str(i): v for i, v in enumerate(_keras_variables(value)) if id(raw(v)) not in reached}
+            key: {str(i): v for i, v in enumerate(keras_variables(value)) if id(raw(v)) not in reached}
             for key, value in given.items()
         }
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = _walk(self.root)
+        self.derived = derived or Derived(given)
+        self._derived_aside = self.derived.hold()
 
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
@@ -85,12 +97,12 @@ class TrainingState:
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
-        given = list(_flat(self._given))
+        given = list(flat(self._given))
         others = [value for value in given if isinstance(value, STATE_OF_TRAINING)]
-        layers = [layer for value in given for layer in _layers(value)]
-        not_weights = {id(raw(v)) for value in others for v in _keras_variables(value)}
-        not_weights |= {id(raw(v)) for layer in layers for v in layer.variables}
-        not_weights -= {id(raw(v)) for layer in layers for v in layer.weights}
+        found = [layer for value in given for layer in layers(value)]
+        not_weights = {id(raw(v)) for value in others for v in keras_variables(value)}
+        not_weights |= {id(raw(v)) for layer in found for v in layer.variables}
+        not_weights -= {id(raw(v)) for layer in found for v in layer.weights}
         return {path: v for path, v in self.given().items() if id(v) not in not_weights}
 
     def hold(self) -> Held:
@@ -105,14 +117,19 @@ class TrainingState:
 
     def show(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
+        if not self._aside:
+            self._derived_aside = self.derived.hold()
         self._aside |= {path: self.variables[path].read_value() for path in values if path not in self._aside}
         for path, value in values.items():
             self.variables[path].assign(value)
+        self.derived.again()
 
     def take_back(self) -> None:
         """Ends what `show` began."""
         for path, value in self._aside.items():
             self.variables[path].assign(value)
+        if self._aside:
+            self.derived.put_back(self._derived_aside)
         self._aside = {}
 
     def notes(self) -> dict[str, dict[str, int]]:
@@ -130,13 +147,22 @@ class TrainingState:
             "data": (self._data.describe() if self._data else {}) | of_evaluations,
             "steps": self.steps,
             "seed": {"tf.random.set_seed": global_seed()},
-            "settings": {},
-            "trainable": {},
+            "settings": {path: setting.said for path, setting in self.settings.items()},
+            "trainable": trainable_flags(self._given, self.variables),
         }
 
     def differences(self, saved: Mapping[str, Mapping[str, object]]) -> Differences:
         """Returns how a saved `describe` differs from the present one."""
-        return differences(saved, self.describe())
+        now = self.describe()
+        found = differences(saved, now, settings=settings_changed(self.settings, saved.get("settings", {})))
+        if said := trainable_changed(self._given, self.variables, saved, now):
+            return found.summed_up(f"trainable: {said}", paths_of_optimizers(self._given, self.variables))
+        return found
+
+    def set_again(self, paths: Iterable[str]) -> None:
+        """Assigns what the program has set to these variables, in the place of what was restored."""
+        for path in paths:
+            self.variables[path].assign(self.settings[path].value)
 
     @functools.cached_property
     def handles(self) -> set[int]:
@@ -154,6 +180,19 @@ class TrainingState:
         """Returns the paths of variables that were made after this state was gathered."""
         return [path for path in _walk(self.root) if path not in self.variables]
 
+    @contextlib.contextmanager
+    def unless_raised(self) -> Iterator[None]:
+        """If anything is raised within, puts variables, data and random states back to what they are now."""
+        held, go_back, torn = self.hold(), self._data.mark() if self._data else None, self.position.torn
+        try:
+            yield
+        except BaseException:
+            if go_back:
+                go_back()
+            self.put_back(held)
+            self.position.torn = torn
+            raise
+
     def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
         """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.
 
@@ -162,6 +201,24 @@ class TrainingState:
         """
         self.position.torn = True
         return self._data.seek(Place(**notes["place"]), notes["data"]) if self._data else []
+
+    def take_over(self, path: str) -> None:
+        """Restores what was given, for scripts, whose programs have not set what they read here."""
+        before = {path: variable.read_value() for path, variable in self.given().items() if variable.shape.rank < 2}
+        self.root.restore(path).expect_partial()
+        self.derived.again()
+        for name, value in before.items():
+            replaced(self.variables[name], value)
+
+    def keys_of_weights(self) -> list[str]:
+        """Returns the names under which layers and modules were given."""
+        kinds = keras.Layer | tf.Module
+        others = (tf.Variable, *STATE_OF_TRAINING)
+        return [
+            key
+            for key, value in self._given.items()
+            if any(isinstance(part, kinds) and not isinstance(part, others) for part in flat(value))
+        ]
 
     def restore(self, path: str) -> None:
         """Takes over a checkpoint of an equal state. Compare with `differences`, and `seek`, before: this one assigns.
@@ -178,11 +235,6 @@ class TrainingState:
                 f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
             ) from error
         self.position.torn = False
-
-
-def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """Returns TensorFlow's variable behind a Keras one."""
-    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def _walk(root: Trackable) -> dict[str, tf.Variable]:
@@ -221,27 +273,3 @@ def _trackable(value: object, key: str) -> object:
         "metric or SeedGenerator, a tf.Module, tf.Variable or tf.random.Generator, or lists and dicts of them. "
         "Put a number that changes into a tf.Variable."
     )
-
-
-def _flat(value: object) -> Iterator[object]:
-    """Yields what is in lists and dicts, at any depth."""
-    if isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _flat(item)
-    else:
-        yield value
-
-
-def _layers(value: object) -> list[keras.Layer]:
-    """Returns the Keras layers in a value as far as TensorFlow finds them: itself, those of a `tf.Module`."""
-    nodes = tf.train.TrackableView(value).descendants() if isinstance(value, Trackable) else []
-    return [node for node in nodes if isinstance(node, keras.Layer)]
-
-
-def _keras_variables(given: object) -> list[keras.Variable]:
-    """Returns what Keras itself knows of the variables of a value, each once."""
-    found: dict[int, keras.Variable] = {}
-    for value in _flat(given):
-        parts = [value] if isinstance(value, keras.optimizers.Optimizer | keras.Metric) else _layers(value)
-        found |= {id(variable): variable for part in parts for variable in part.variables}
-    return list(found.values())

@@ -16,6 +16,10 @@ from loop.stage_audit import REPLAY
 from loop.types import Nest, Trackable
 
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
+ITERATED = (
+    "The dataset was iterated {} times in this process, and is to be taken back to where it was after {}, which "
+    "resume='replay' cannot do. Build the dataset and the loop anew."
+)
 
 
 class StreamData(Trackable):
@@ -75,8 +79,11 @@ class StreamData(Trackable):
         self.seen: Seen | None = Seen() if resume == "replay" else None
         self._first: tf.Tensor | None = None  # the state of the first pass at its beginning
         self._disturbed = False  # whether the dataset may have lost count of its passes
+        self._lost = False  # whether it was iterated in vain, and nothing can undo that
 
     def open(self, epoch: int) -> None:
+        if self._lost:
+            raise RuntimeError(ITERATED.format(self._passes, 0))
         if self.source is None or not self._endless:
             self._iterate(epoch)
 
@@ -96,7 +103,7 @@ class StreamData(Trackable):
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         ended = notes["passes"] - notes["open"]
-        self.source, self._disturbed = None, False
+        self.source, self._disturbed, self._lost = None, False, False
         self._epoch = notes.get("epoch", place.epoch)
         wrong = self._source.go_on(self._epoch, notes)
         if self._shuffles and self._resume == "replay":
@@ -117,13 +124,24 @@ class StreamData(Trackable):
             ]
         return wrong
 
+    def mark(self) -> Callable[[], None]:
+        held, source = dict(vars(self)), self._source.mark()
+
+        def go_back() -> None:
+            first, passes = self._first, self._passes
+            self.__dict__.update(held)
+            source()
+            if self._shuffles and self._resume == "state":
+                self._first, self._disturbed = first, first is not None
+            elif self._shuffles and passes > self._passes and not self._source.begin_anew():
+                self._passes, self._lost = passes, True
+
+        return go_back
+
     def _repeat_passes(self, count: int) -> None:
         """Brings a dataset that shuffles to where it was after that many passes."""
         if self._passes > count:
-            raise RuntimeError(
-                f"The dataset was iterated {self._passes} times in this process, and is to be taken back to where it "
-                f"was after {count}, which resume='replay' cannot do. Build the dataset and the loop anew."
-            )
+            raise RuntimeError(ITERATED.format(self._passes, count))
         for _ in range(count - self._passes):
             iterator = iter(self._source.dataset(0))
             if self._shuffles > 1:  # what comes before the last shuffle is set going by the elements
@@ -132,13 +150,13 @@ class StreamData(Trackable):
     def _iterate(self, epoch: int, skip: int = 0) -> None:
         dataset, self._epoch = self._source.dataset(epoch), epoch
         self.source = self._recounted(dataset) if self._shuffles and self._disturbed else iter(dataset)
-        if self.seen and not (self._endless and self._passes):
+        begun, self._passes = self._passes, self._passes + 1
+        if self.seen and not (self._endless and begun):
             self.seen.reset()
         if self.seen and skip and not read_again(self.source, skip, self.seen):
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
         if self._resume == "state" and self._first is None:
             self._first = _state(self.source)  # in any case: better refused now than at the first save
-        self._passes += 1
         if self.steps_per_epoch is None:
             self.ahead = self.source.get_next_as_optional()
             if not self.ahead.has_value():  # sync: waits for the first batch

@@ -1,0 +1,92 @@
+"""Whether a run can go on from a checkpoint: what has changed, what follows from it, and what to do."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hooks.checkpoint_environment import BUILDERS, changes, environment
+from hooks.checkpoint_graph import CheckpointNames
+from hooks.checkpoint_manifest import Manifest
+from hooks.checkpoint_store import Pin, Store
+from loop import TrainingState, digest
+
+REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
+OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
+OR_WEIGHTS = "; or begin another run with these weights: in another directory, and with {} before the loop is made"
+ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
+
+
+class Agreed(NamedTuple):
+    """What is to be done about the changes with which a run may go on.
+
+    Attributes:
+        lines: What to warn of.
+        settings: The paths of variables that get what the program sets them to.
+    """
+
+    lines: list[str]
+    settings: list[str]
+
+
+def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agreed:
+    """Compares a checkpoint with the program. Nothing is assigned, and no data are read.
+
+    Args:
+        store: Where it is.
+        state: The state of the run that is to go on from it.
+        pin: The checkpoint.
+        changed: "refuse" or "warn" where the run would go on with other numbers.
+
+    Raises:
+        ValueError: If it does not fit, with all differences and what to do.
+    """
+    manifest = pin.manifest
+    found, saved = state.differences(manifest.description), digests(manifest)
+    # Not one that has come to what the program sets now, by a hook or by hand.
+    settings = {p: line for p, line in found.settings.items() if digest(state.settings[p].value) != saved.get(p)}
+    derived = [] if found.structure else _derived(state, pin, saved)
+    numbers, traced = [*found.numbers, *settings.values()], [] if derived else found.traced  # which would follow
+    surroundings = changes(manifest.made, environment())
+    for line in surroundings:
+        warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=3)
+    by_version = any(line.startswith(BUILDERS) for line in surroundings)
+    accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
+    refused = [line for line in (*numbers, *traced) if line not in accepted]
+    keys = ", ".join(f"{key!r}: {key}" for key in state.keys_of_weights())
+    weights = f"restore({store.files.where!r}, {{{keys}}})"
+    remedy = ADAPT.format(weights) if derived else REMEDY if found.structure else REMEDY + OR_WARN
+    remedy += OR_WEIGHTS.format(weights) if found.trainable and not derived else ""
+    refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
+    return Agreed(accepted, list(settings))
+
+
+def refuse(store: Store, manifest: Manifest, differences: Sequence[str], remedy: str) -> None:
+    """Raises `ValueError` if there are differences."""
+    if differences:
+        raise ValueError(
+            f"The checkpoint {manifest.record.stem} in {store.files.where!r} does not fit. Nothing was restored:\n  "
+            + "\n  ".join(differences)
+            + f"\n{remedy}."
+        )
+
+
+def digests(manifest: Manifest) -> dict[str, str]:
+    """Returns the digest of each variable by its path."""
+    return dict(zip(manifest.description["variables"], manifest.digests, strict=True))
+
+
+def _derived(state: TrainingState, pin: Pin, saved: Mapping[str, str]) -> list[str]:
+    """Returns a line for each layer whose derived values, which are traced, are others with what was saved."""
+    paths = {id(variable): path for path, variable in state.variables.items()}
+    deriving = {id(variable): variable for variable in state.derived.variables() if id(variable) in paths}
+    if all(digest(variable.read_value()) == saved[paths[key]] for key, variable in deriving.items()):
+        return []
+    names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths[key] for key in deriving)
+    reader = tf.train.load_checkpoint(pin.prefix)
+    values = {key: tf.constant(reader.get_tensor(names[paths[key]])) for key in deriving}
+    return [
+        f"layer {name!r} computes with values that it derives from its variables, which in the checkpoint are others"
+        for name in state.derived.other_with(values)
+    ]
