@@ -40,8 +40,9 @@ class Checkpoint(Hook):
         resume: "auto" goes on from the newest whole checkpoint if there is one, "must" fails if there is none, "never"
             starts afresh and sets what is there aside.
         resume_changed: What to do if the run would go on with other numbers, because the steps, the contents of the
-            data or the seed are not what they were: "refuse", or "warn" and go on. Other versions, threads or
-            processors, which may change bits, are warnings in either case.
+            data, the seed or settings such as the learning rate are not what they were: "refuse", or "warn" and go on,
+            with what the program sets now. Other versions, threads or processors, which may change bits, are warnings
+            in either case.
         background: Whether training goes on while a checkpoint is written. The memory of the state is then needed
             twice for that long. At most one is being written; the next save waits for it.
         on_error: What to do when a checkpoint cannot be saved: "raise" ends the run after the step in progress, "warn"

@@ -28,20 +28,22 @@ class Differences(NamedTuple):
     settings: Mapping[str, str]
     trainable: str = ""
 
-    def summed_up(self, line: str, of_optimizers: tuple[str, ...]) -> "Differences":
+    def summed_up(self, line: str, of_optimizers: tuple[str, ...], *, numbers: bool) -> "Differences":
         """Returns these with one line about what is trainable, in the place of those that follow from it.
 
         Args:
             line: That one.
             of_optimizers: What the paths of variables of optimizers begin with.
+            numbers: Whether the state can be restored nevertheless.
         """
         start = tuple(f"variables: {prefix}" for prefix in of_optimizers)
         follow = [each for each in self.structure if start and each.startswith(start)]
         structure = [each for each in self.structure if each not in follow]
-        if follow:
-            slots = f"; so the optimizer has other variables: {len(follow)} differ"
-            return self._replace(structure=[line + slots, *structure], trainable=line)
-        return self._replace(numbers=[line, *self.numbers], trainable=line)
+        if numbers and not follow:
+            return self._replace(numbers=[line, *self.numbers], trainable=line)
+        slots = f", of which {len(follow)} differ" if follow else ""
+        whole = f"{line}; so the optimizer has other variables{slots}"
+        return self._replace(structure=[whole, *structure], traced=[], trainable=line)
 
 
 def differences(then: Description, now: Description, *, settings: Mapping[str, str] | None = None) -> Differences:

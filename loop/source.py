@@ -25,6 +25,7 @@ class Source:
         varies: Whether a function makes it.
         endless: Whether one pass goes on through all epochs.
         shuffles: How many stages, of one dataset, have another order in each pass.
+        remembers: Whether the order of one dataset depends on how often it was iterated, be it once for all epochs.
 
     Args:
         given: The dataset or the function.
@@ -47,6 +48,7 @@ class Source:
         self.endless = not self.varies and steps is not None
         self._one = None if self.varies else first.repeat() if self.endless else first  # for all epochs
         self.shuffles = 0 if self._one is None else reshuffling(self._one, once=self.endless)
+        self.remembers = self._one is not None and reshuffling(self._one, once=False) > 0
         self._passes = Passes()
         self._now: tf.data.Dataset | None = None  # what is iterated
         self._next: dict[int, tf.data.Dataset] = {}  # what was made early, to be described

@@ -155,8 +155,10 @@ class TrainingState:
         """Returns how a saved `describe` differs from the present one."""
         now = self.describe()
         found = differences(saved, now, settings=settings_changed(self.settings, saved.get("settings", {})))
-        if said := trainable_changed(self._given, self.variables, saved, now):
-            return found.summed_up(f"trainable: {said}", paths_of_optimizers(self._given, self.variables))
+        said, others = trainable_changed(self._given, self.variables, saved, now)
+        if said:
+            prefixes = paths_of_optimizers(self._given, self.variables)
+            return found.summed_up(f"trainable: {said}", prefixes, numbers=not others)
         return found
 
     def set_again(self, paths: Iterable[str]) -> None:

@@ -131,9 +131,9 @@ class StreamData(Trackable):
             first, passes = self._first, self._passes
             self.__dict__.update(held)
             source()
-            if self._shuffles and self._resume == "state":
+            if self._source.remembers and self._resume == "state":
                 self._first, self._disturbed = first, first is not None
-            elif self._shuffles and passes > self._passes and not self._source.begin_anew():
+            elif self._source.remembers and passes > self._passes and not self._source.begin_anew():
                 self._passes, self._lost = passes, True
 
         return go_back
@@ -149,7 +149,7 @@ class StreamData(Trackable):
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
         dataset, self._epoch = self._source.dataset(epoch), epoch
-        self.source = self._recounted(dataset) if self._shuffles and self._disturbed else iter(dataset)
+        self.source = self._recounted(dataset) if self._source.remembers and self._disturbed else iter(dataset)
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
             self.seen.reset()

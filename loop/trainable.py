@@ -1,6 +1,6 @@
 """Which weights are trainable, in a program now and in the one that a checkpoint is of."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import keras
@@ -27,8 +27,10 @@ def trainable_changed(
     variables: Mapping[str, tf.Variable],
     then: Mapping[str, Mapping[str, Any]],
     now: Mapping[str, Mapping[str, Any]],
-) -> str:
+) -> tuple[str, bool]:
     """Returns which layers are trainable now and were not, or were and are not, in words; empty if all is equal.
+
+    And whether an optimizer has other weights to train for that, which TensorFlow cannot restore.
 
     Args:
         given: What was given as `state=`.
@@ -39,17 +41,17 @@ def trainable_changed(
     before, after = (
         dict(zip(said["variables"], said.get("trainable", {}).get("weights", ""), strict=False)) for said in (then, now)
     )
-    lines = []
+    listed = {id(raw(v)) for optimizer in optimizers(given) for v in optimizer._trainable_variables}
+    lines, others = [], False
     for word, had, has in (("more", before, after), ("fewer", after, before)):
-        paths = [path for path in has if has[path] == "1" and had.get(path) == "0"]
-        other = {id(variables[path]) for path in paths}
-        every = {id(variables[path]) for path in has if has[path] == "1" and path in variables}
-        names = list(dict.fromkeys(name for layer in _tops(given) for name in _names(layer, other, every)))
+        other = {id(variables[path]) for path in has if has[path] == "1" and had.get(path) == "0"}
+        names = list(dict.fromkeys(name for layer in _tops(given) for name in _names(layer, other)))
+        others = others or bool(other & listed if word == "more" else other - listed)
         if names:
             more = f" and {len(names) - MOST} others" if len(names) > MOST else ""
             of = "1 layer" if len(names) == 1 else f"{len(names)} layers"
             lines.append(f"{of} {word}: {', '.join(names[:MOST])}{more}")
-    return "; ".join(lines)
+    return "; ".join(lines), others
 
 
 def paths_of_optimizers(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> tuple[str, ...]:
@@ -64,18 +66,15 @@ def _tops(given: Mapping[str, object]) -> list[keras.Layer]:
     return list({id(layer): layer for layer in found}.values())
 
 
-def _names(layer: keras.Layer, other: Collection[int], every: Collection[int]) -> list[str]:
-    """Returns the names of the layers in which the trainable variables are other ones: the largest that are so wholly.
+def _names(layer: keras.Layer, other: Set[int]) -> list[str]:
+    """Returns the names of the layers that are trainable on one side only: the largest that are so wholly.
 
     Args:
         layer: Where to look.
         other: The ids of the variables that are trainable on one side only.
-        every: The ids of all that are trainable on that side.
     """
-    mine = {id(raw(variable)) for variable in layer.weights}
-    if not mine & {*other}:
+    mine = {id(raw(variable)) for each in layer._flatten_layers() for variable in each._trainable_variables}
+    if not mine & other:
         return []
-    if mine & {*every} <= {*other}:
-        return [layer.name]
-    below = layer._flatten_layers(include_self=False, recursive=False)
-    return [name for each in below for name in _names(each, other, every)] or [layer.name]
+    below = [] if mine <= other else layer._flatten_layers(include_self=False, recursive=False)
+    return [name for each in below for name in _names(each, other)] or [layer.name]
