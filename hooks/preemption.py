@@ -106,6 +106,8 @@ def _signals(given: Iterable[int]) -> list[signal.Signals]:
     if (not listed and not isinstance(given, Sequence)) or not all(isinstance(number, int) for number in listed):
         one = given.name if isinstance(given, signal.Signals) else "SIGTERM"
         raise TypeError(
-            f"Preemption(signals=...) needs a list of signals, as in signals=[signal.{one}]. Received: {given!r:.80}."
+            f"Preemption(signals=...) needs a list of signals, as in signals=[signal.{one}]. Received: {given!s:.80}."
         )
+    if unknown := [number for number in listed if number not in {*signal.Signals}]:
+        raise ValueError(f"Preemption(signals=...) needs signals of this system. Received: {unknown!r:.80}.")
     return [signal.Signals(number) for number in listed]

@@ -44,7 +44,7 @@ def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool)
         except TypeError as error:
             own = "self" in signature.parameters
             said = _refused(name, signature, args[own:], named, instead) or [f"{name}(...): {error}"]
-            raise TypeError("\n".join(f"{line}." for line in said)) from None
+            raise TypeError("\n".join(f"{line.removesuffix('.')}." for line in said)) from None
         check_kinds(name, annotations, bound.arguments, instead)
         return function(*args, **named)
 
@@ -72,7 +72,7 @@ def _refused(
     if len(args) > len(free):
         others = ", ".join(f"{name}=..." for name in parameters if name not in free)
         what = instead.get(BY_POSITION, f"write {others}" if others else f"there are {', '.join(free) or 'none'}")
-        takes = f"{call}(...) takes {len(free) or 'no'} arguments without a name"
+        takes = f"{call}(...) takes {len(free) or 'no'} argument{'s' * (len(free) != 1)} without a name"
         return [f"{takes}. Received: {shown(args[len(free)])}; {what}"]
     needed = [p for p in parameters.values() if p.default is p.empty]
     missing = [p.name for p in needed if p.name not in {*free[: len(args)], *named}]
@@ -86,4 +86,4 @@ def _other(name: str, names: Collection[str], instead: Mapping[str, str]) -> str
         return f": {instead[name]}"
     close = [known for known in names if known.replace("_", "") == name.replace("_", "").lower()]
     close = close or difflib.get_close_matches(name, names, n=1)
-    return f": write {close[0]}=..." if close else f"; it has {', '.join(names)}"
+    return f": write {close[0]}=" if close else f"; it has {', '.join(names)}"

@@ -292,9 +292,8 @@ def _placed(array: Nest) -> tf.Tensor | tf.Variable:
         tensor = tf.convert_to_tensor(array)
     except (TypeError, ValueError):
         kind = f"{array.dtype} array" if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(
-            f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead_of_data(array)}"
-        ) from None
+        instead = "Leave it out." if array is None else instead_of_data(array)
+        raise TypeError(f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead}") from None
     if "CPU" not in tensor.device:
         return tensor
     with tf.device(tensor.device):

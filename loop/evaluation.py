@@ -17,7 +17,7 @@ from loop.steps import Step, Trace, Values, as_step
 from loop.stream import StreamData
 from loop.types import Nest
 
-TRACED = "What an evaluation reports is there from SETUP on: in on_setup, or after run(), audit() or evaluate()."
+TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
 
 
 @explained(

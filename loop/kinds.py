@@ -7,11 +7,11 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-SIMPLE = type(None) | bool | float | complex | bytes | np.generic | PurePath
+SIMPLE: Final = (type(None), bool, float, complex, bytes, np.generic, PurePath)
 
 
 class _Short(reprlib.Repr):
@@ -102,7 +102,7 @@ def check_kinds(
     """
     for name, value in given.items():
         if want := wanted(annotations.get(name), value):
-            of = f" ({type(value).__name__})" if value is not None and isinstance(value, SIMPLE | str | int) else ""
+            of = f" ({type(value).__name__})" if value is not None and isinstance(value, (*SIMPLE, str, int)) else ""
             do = f"; write {value.__name__}(...)" if isinstance(value, type) else ""
             do = do or (f"; {instead[name]}" if name in instead else "")
             raise TypeError(f"{owner}({name}=...) needs {want}. Received: {shown(value)}{of}{do}.")

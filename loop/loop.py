@@ -126,7 +126,7 @@ class Loop:
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
         """The names that each evaluation will log, by its own name; from `SETUP` on."""
-        return {evaluation.name: evaluation.names for evaluation in self._evaluations if self._built}
+        return {evaluation.name: evaluation.names for evaluation in self._evaluations}
 
     @property
     def spent(self) -> dict[str, float]:

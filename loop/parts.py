@@ -1,5 +1,6 @@
 """The parts of supervised learning: objects of Keras, and what to write where a name or a class is given instead."""
 
+import inspect
 from collections.abc import Callable
 
 import keras
@@ -21,20 +22,24 @@ def check_parts(model: object, optimizer: object, loss: object) -> None:
         raise TypeError(
             f"supervised(loss=...) needs a keras.losses.Loss or a function. {_received(loss)}{_loss_named(loss)}"
         )
-    if not isinstance(loss, keras.losses.Loss) and refuses_arguments(loss, 3):
-        name = getattr(loss, "__name__", type(loss).__name__)
+    name = getattr(loss, "__name__", type(loss).__name__)
+    of_keras = _loss_named(name) if inspect.isfunction(loss) and loss.__module__.startswith("keras.") else ""
+    if of_keras or refuses_arguments(loss, 3):  # the third argument of Keras' functions is another one
+        instead = of_keras or " Write lambda y, prediction, weight: tf.reduce_mean(loss(y, prediction))."
         raise TypeError(
-            f"supervised(loss=...) is called as loss(y, prediction, sample_weight). Received: {name}, which cannot be."
-            + (_loss_named(name) or f" Write lambda y, prediction, weight: tf.reduce_mean({name}(y, prediction)).")
+            f"supervised(loss=...) is called as loss(y, prediction, sample_weight). Received: {name}, which cannot "
+            f"be.{instead}"
         )
 
 
-def check_batch(batch: Nest) -> None:
+def check_batch(batch: Nest, loss: object) -> None:
     """Raises `ValueError` if this is no batch `(x, y)` or `(x, y, sample_weight)`; when a step is traced."""
-    if is_unbatched(keras.utils.unpack_x_y_sample_weight(batch)[:2]):
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    if is_unbatched((x, y)) or (y is None and isinstance(loss, keras.losses.Loss)):
+        instead = "Write dataset.batch(32)" if y is not None else "Write dataset.map(lambda x: (x, x)), or of what is y"
         raise ValueError(
-            f"supervised(...) needs batches (x, y), each with the examples in the first dimension. Received: "
-            f"{specs(batch)}. Write dataset.batch(32)."
+            "supervised(...) needs batches (x, y) or (x, y, sample_weight), with the examples in the first dimension. "
+            f"Received: {specs(batch)}. {instead}."
         )
 
 

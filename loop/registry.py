@@ -23,8 +23,8 @@ def _several(hooks: Iterable[Hook] | None) -> Iterable[Hook]:
     if hooks is None:
         return ()
     if isinstance(hooks, Hook) or not isinstance(hooks, Iterable) or isinstance(hooks, str | Mapping):
-        instead = "" if isinstance(hooks, Hook) else f", of hooks. {instead_of_hook(hooks)}"
-        raise TypeError(f"hooks=... needs a list, as in hooks=[hook]. Received: {shown(hooks)}{instead or '.'}")
+        instead = "" if isinstance(hooks, Hook | Mapping) else f" {instead_of_hook(hooks)}"
+        raise TypeError(f"hooks=... needs a list of hooks, as in hooks=[hook]. Received: {shown(hooks)}.{instead}")
     return hooks
 
 

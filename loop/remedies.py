@@ -29,8 +29,6 @@ CALLBACKS = {
 def instead_of_data(given: object) -> str:
     """Returns what to write for something that is given as data and is none."""
     package = type(given).__module__.split(".")[0]  # for those that need not be installed
-    if given is None:
-        return "Leave it out."
     if isinstance(given, np.ndarray) and given.dtype == object:
         return "Write x.astype('float32'); of columns of several kinds, one array each: {'age': age, 'name': name}."
     if isinstance(given, tf.data.Iterator):
@@ -62,7 +60,7 @@ def instead_of_evaluation(given: object) -> str:
         return "That is the class: write evaluate=Evaluation(eval_step, data)."
     if isinstance(given, Mapping):
         return "Write evaluate=[...]; an evaluation has its name by itself: Evaluation(eval_step, data, name='test')."
-    if isinstance(given, tuple | list):
+    if isinstance(given, tuple | list) and any(isinstance(each, np.ndarray | tf.Tensor | list) for each in given):
         data = f"ArrayData({'(x, y)' if len(given) == 2 else 'arrays'}, batch_size=32)"
         return f"Write evaluate=Evaluation(eval_step, {data})."
     if callable(given):
@@ -76,8 +74,12 @@ def instead_of_step(given: object) -> str:
         return f"Received: {shown(given)}. Write an instance of it, or a function."
     if isinstance(given, keras.Model) and given.compiled:
         return f"Received: {shown(given)}, a compiled model. {SUPERVISED}"
+    if isinstance(given, tf.data.Dataset):
+        return (
+            f"Received: {shown(given)}. The step comes first, then the data: Loop(train_step, dataset, state={{...}})."
+        )
     if not callable(given):
-        return f"Received: {shown(given)}."
+        return f"Received: {shown(given)}. {SUPERVISED}"
     if refuses_arguments(given, 1):
         name = getattr(given, "__name__", type(given).__name__)
         return f"Received: {name}, which cannot be called with a batch alone. Write def {name}(batch): x, y = batch"

@@ -1,5 +1,6 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 
 import keras
@@ -38,9 +39,10 @@ class Source:
         self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None, *, saved: bool
     ) -> None:
         if isinstance(given, type) or (callable(given) and refuses_arguments(given, 1)):
+            own = isinstance(given, type) or inspect.isgeneratorfunction(given)
             raise TypeError(
                 "StreamData needs a tf.data.Dataset, or a function that is called with the epoch, from 0, and returns "
-                f"one. Received: {shown(given)}. {instead_of_data(given)}"
+                f"one. Received: {shown(given)}. {instead_of_data(given) if own else 'Write lambda epoch: dataset.'}"
             )
         first = given(0) if callable(given) else given
         if not isinstance(first, tf.data.Dataset):

@@ -60,12 +60,12 @@ class Trace:
 
         try:
             function = tf.function(traced).get_concrete_function(element_spec)
+            values, results = function.structured_outputs
+            _check_mapping(step, values)
         except Exception as error:
             for note in of_tracing(step.function, element_spec):
                 error.add_note(note)
             raise
-        values, results = function.structured_outputs
-        _check_mapping(step, values)
         for name, value in {**values, **results}.items():
             _check_scalar(step, name, value)
         self.names: tuple[str, ...] = tuple(sorted(values))
@@ -166,7 +166,7 @@ def supervised(
         optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
 
     def forward(batch: Nest, training: bool, measured: Mapping[str, keras.Metric]) -> tf.Tensor:
-        check_batch(batch)
+        check_batch(batch, loss)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         prediction = model(x, training=training)
         value = loss(y, prediction, sample_weight)

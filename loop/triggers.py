@@ -134,6 +134,7 @@ class Every:
         return f"Every({self.unit}={self.count!r})"
 
 
+@explained(dict.fromkeys(("step", "steps"), "write At(3, 33)"))
 class At:
     """Fires at the given steps of the run: `At(3, 33)`. `At()` fires never.
 
