@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from hooks.checkpoint_environment import environment
 from hooks.checkpoint_manifest import FORMAT, LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
@@ -14,12 +15,31 @@ from hooks.checkpoint_saver import Saver
 from hooks.checkpoint_store import Store
 from hooks.monitor import Monitor
 from hooks.places import place
-from loop import NEVER, Every, Hook, Loop, Moment, Trigger
+from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")
 
 
-class Checkpoint(Hook):
+BEST = "write best='val_loss', mode='min'"
+INSTEAD = {
+    "best": BEST,
+    "directory": "write Checkpoint(directory)",
+    **dict.fromkeys(("filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
+    **dict.fromkeys(("monitor", "save_best_only", "metric"), BEST),
+    "save_weights_only": "leave it out: restore(directory, {'model': model}) reads the weights alone",
+    "save_freq": "write every=Every(steps=100) or every=Every(epochs=1)",
+    **dict.fromkeys(("period", "every_n_epochs"), "write every=Every(epochs=1)"),
+    **dict.fromkeys(("every_n_train_steps", "steps"), "write every=Every(steps=100)"),
+    **dict.fromkeys(("max_to_keep", "keep_last"), "write keep=3"),
+    "keep_checkpoint_every_n_hours": "write keep_every=Every(seconds=3600)",
+    "save_top_k": f"{BEST}, keep_best=3",
+    "save_last": "leave it out: the latest are kept, as many as keep=... says",
+    "delete_checkpoint": "leave it out: a finished run can be gone on with",
+    "verbose": "leave it out: what is saved and restored is logged by logging.getLogger('exactloop')",
+}
+
+
+class Checkpoint(Hook, instead=INSTEAD):
     """Saves everything a resumed run needs, and restores it when a run begins.
 
     Saves after the steps of `every`, whenever the metric `best` gets better, and when a run ends other than by an
@@ -64,6 +84,11 @@ class Checkpoint(Hook):
 
     saves = True
 
+    _state: TrainingState = Hook.later()
+    _description: dict[str, dict[str, object]] = Hook.later()
+    _saver: Saver = Hook.later()
+    _opened: contextlib.ExitStack = Hook.later()
+
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -74,27 +99,29 @@ class Checkpoint(Hook):
         mode: str | None = None,
         keep_best: int = 1,
         keep_every: Trigger = NEVER,
-        resume: str = "auto",
-        resume_changed: str = "refuse",
+        resume: Literal["auto", "must", "never"] = "auto",
+        resume_changed: Literal["refuse", "warn"] = "refuse",
         background: bool = True,
-        on_error: str = "raise",
+        on_error: Literal["raise", "warn"] = "raise",
         save_nonfinite: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        choices = {"resume": (resume, "auto", "must", "never"), "on_error": (on_error, "raise", "warn")}
+        choices: dict[str, tuple[object, ...]] = {
+            "resume": (resume, "auto", "must", "never"),
+            "on_error": (on_error, "raise", "warn"),
+        }
         choices["resume_changed"] = (resume_changed, "refuse", "warn")
         for argument, (given, *known) in choices.items():
             if given not in known:
                 wanted = " or ".join([", ".join(map(repr, known[:-1])), repr(known[-1])])
-                raise ValueError(f"Checkpoint({argument}=...) must be {wanted}. Received: {given!r}.")
+                raise ValueError(f"Checkpoint({argument}=...) must be {wanted}. Received: {given!r:.80}.")
         for argument, count in {"keep": keep, "keep_best": keep_best}.items():
             if count < 1:
                 raise ValueError(f"Checkpoint({argument}=...) must be at least 1. Received: {count!r}.")
-        if not isinstance(keep_every, Trigger):
-            raise TypeError(
-                f"Checkpoint(keep_every=...) needs a trigger, as in Every(steps=5000). Received: {keep_every!r}."
-            )
+        if best is None and (mode is not None or keep_best != 1):
+            given = f"mode={mode!r}" if mode is not None else f"keep_best={keep_best!r}"
+            raise ValueError(f"Checkpoint({given}) needs best=..., the metric that it is about, as in best='val_loss'.")
         self.every = every
         self._directory, self._resume, self._changed = place(directory), resume, resume_changed
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
@@ -102,6 +129,7 @@ class Checkpoint(Hook):
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = False
         self._value: float | None = None
+        self._begun = False  # whether there is a saver
 
     @property
     def directory(self) -> str:
@@ -109,8 +137,13 @@ class Checkpoint(Hook):
         return self._directory
 
     def wait(self) -> None:
-        """Waits until what is being saved is complete. Raises `OSError` or `FloatingPointError` if it cannot be."""
-        self._saver.wait()
+        """Waits until what is being saved is complete; before a run, that is nothing.
+
+        Raises:
+            OSError, FloatingPointError: If it cannot be saved.
+        """
+        if self._begun:
+            self._saver.wait()
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
@@ -129,7 +162,7 @@ class Checkpoint(Hook):
             self._saver = Saver(
                 store, self._state, kept=self._retention.kept, finite=self._finite, failed=lambda: self._stop(loop)
             )
-            self._opened = opened.pop_all()
+            self._opened, self._begun = opened.pop_all(), True
 
     def on_step_end(self, moment: Moment) -> None:
         self._due = True

@@ -122,7 +122,7 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
             listed, and nothing is assigned.
     """
     wanted = which if which in ("latest", "best") else _step(which)
-    if not state:
+    if isinstance(state, Mapping) and not state:
         raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
     own = TrainingState(state)
     with contextlib.closing(open_files(place_to_read(directory), make=False)) as files:

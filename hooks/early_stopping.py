@@ -1,14 +1,25 @@
 """Ends a run whose metric gets no better."""
 
 import math
+from typing import Literal
 
 import tensorflow as tf
 
 from hooks.monitor import Monitor
-from loop import Hook, Loop, Moment
+from loop import Hook, Loop, Moment, TrainingState
+
+INSTEAD = {
+    "monitor": "write EarlyStopping('val_loss', mode='min')",
+    "restore_best_weights": "write restore_best='weights'",
+    **dict.fromkeys(("metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
+    **dict.fromkeys(("stopping_threshold", "stop_value"), "write target=..."),
+    "divergence_threshold": "write divergence=...",
+    "check_finite": "write divergence=float('inf') with mode='min', or -float('inf') with mode='max'",
+    "verbose": "leave it out: why a run has ended is in RunResult.reason",
+}
 
 
-class EarlyStopping(Hook):
+class EarlyStopping(Hook, instead=INSTEAD):
     """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
 
     A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step. The rules
@@ -35,6 +46,9 @@ class EarlyStopping(Hook):
         ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric.
     """
 
+    _state: TrainingState = Hook.later()
+    _kept: dict[str, tf.Variable] = Hook.later()
+
     def __init__(
         self,
         monitor: str,
@@ -47,7 +61,7 @@ class EarlyStopping(Hook):
         start_from_epoch: int = 0,
         target: float | None = None,
         divergence: float | None = None,
-        restore_best: str | None = None,
+        restore_best: Literal["weights", "state"] | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -57,7 +71,7 @@ class EarlyStopping(Hook):
                 raise ValueError(f"EarlyStopping({argument}=...) must be zero or positive. Received: {count!r}.")
         if restore_best not in (None, "weights", "state"):
             raise ValueError(
-                f"EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: {restore_best!r}."
+                f"EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: {restore_best!r:.80}."
             )
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best

@@ -25,10 +25,12 @@ class Monitor:
     def __init__(
         self, owner: str, name: str, mode: str | None, *, min_delta: float = 0.0, relative: bool = False
     ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{owner} needs the name of a metric, as in 'val_loss'. Received: {type(name).__name__}.")
         if mode not in ("min", "max"):
             raise ValueError(
                 f"{owner} needs mode='min' if a smaller {name!r} is better, mode='max' if a larger one is. "
-                f"Received: mode={mode!r}."
+                f"Received: mode={mode!r:.80}."
             )
         if not 0 <= min_delta < math.inf:
             raise ValueError(f"{owner}(min_delta=...) must be zero or positive. Received: {min_delta!r}.")

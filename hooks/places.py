@@ -27,7 +27,11 @@ def place_to_read(directory: str | os.PathLike[str]) -> str:
 
 def real_place(directory: str | os.PathLike[str]) -> str:
     """Returns what a directory is called when nothing is proved."""
+    if not isinstance(directory, str | bytes | os.PathLike):
+        raise TypeError(f"A directory is a str or a path. Received: {type(directory).__name__}.")
     path = os.fsdecode(directory)
+    if not path:
+        raise ValueError("A directory needs a name. Received: an empty one. The present one is '.'.")
     if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):
         raise ValueError(
             f"An address has to be a str: a pathlib.Path loses one of its slashes. Received: {directory!r}."

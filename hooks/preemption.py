@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 
 from loop import Hook, Loop, Moment
@@ -12,7 +12,7 @@ from loop import Hook, Loop, Moment
 log = logging.getLogger("exactloop")
 
 
-class Preemption(Hook):
+class Preemption(Hook, instead={"signal": "write signals=[signal.SIGTERM]", "exit_code": "write exit=True or False"}):
     """On SIGTERM or SIGINT, stops after the step in progress; Checkpoint then saves, and the process exits.
 
     Python calls signal handlers only between its own instructions, so not while a compiled chunk runs. A thread that
@@ -32,6 +32,10 @@ class Preemption(Hook):
         ValueError: If no process can hear one of the signals.
     """
 
+    _loop: Loop = Hook.later()
+    _heard: list[int] = Hook.later()
+    _handled: list[int] = Hook.later()
+
     def __init__(
         self,
         signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
@@ -40,6 +44,7 @@ class Preemption(Hook):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        signals = _signals(signals)
         for unheard in {signal.SIGKILL, signal.SIGSTOP} & set(signals):
             raise ValueError(
                 f"Preemption cannot hear {unheard.name}: the system gives it to no process. "
@@ -93,3 +98,16 @@ class Preemption(Hook):
         # During a chunk, two signals are one call of this handler; between chunks, the listener may be a moment behind.
         if max(self._heard.count(signal.SIGINT), self._handled.count(signal.SIGINT)) > 1:
             raise KeyboardInterrupt
+
+
+def _signals(given: Iterable[int]) -> list[signal.Signals]:
+    """Returns the signals. Raises `TypeError` if it is one and no list, or a name."""
+    listed = list(given) if isinstance(given, Iterable) else []
+    if (not listed and not isinstance(given, Sequence)) or not all(isinstance(number, int) for number in listed):
+        one = given.name if isinstance(given, signal.Signals) else "SIGTERM"
+        raise TypeError(
+            f"Preemption(signals=...) needs a list of signals, as in signals=[signal.{one}]. Received: {given!s:.80}."
+        )
+    if unknown := [number for number in listed if number not in {*signal.Signals}]:
+        raise ValueError(f"Preemption(signals=...) needs signals of this system. Received: {unknown!r:.80}.")
+    return [signal.Signals(number) for number in listed]

@@ -8,8 +8,14 @@ import tensorflow as tf
 from hooks.places import place
 from loop import At, Hook, Moment
 
+INSTEAD = {
+    **dict.fromkeys(("log_dir", "logdir", "dirpath"), "write Profile(directory)"),
+    "profile_batch": "write first=10, steps=11 for profile_batch=(10, 20)",
+    **dict.fromkeys(("last", "stop", "end"), "write steps=..., which is how many"),
+}
 
-class Profile(Hook):
+
+class Profile(Hook, instead=INSTEAD):
     """Traces some steps with TensorFlow's profiler, from the end of the step before them to the end of the last.
 
     The trace goes to `<directory>/plugins/profile`. Its tab in TensorBoard comes with `pip install

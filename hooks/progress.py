@@ -6,7 +6,7 @@ import rich.progress
 from loop import Every, Hook, Loop, Moment, Trigger
 
 
-class Progress(Hook):
+class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write every=Every(steps=10)"}):
     """Shows a bar with rate, time left and the latest values on a terminal, and plain lines elsewhere.
 
     The last line says what the time of the run went into; see `RunResult.spent`.
@@ -17,10 +17,19 @@ class Progress(Hook):
         name: The name of the hook.
     """
 
+    _loop: Loop = Hook.later()
+    _task: rich.progress.TaskID | None = Hook.later()
+    _total: int | None = Hook.later()
+    _began: float = Hook.later()
+    _first: int = Hook.later()
+
     def __init__(
         self, every: Trigger | None = None, *, console: rich.console.Console | None = None, name: str | None = None
     ) -> None:
         super().__init__(name=name)
+        if console is not None and not isinstance(console, rich.console.Console):
+            wanted = "a rich.console.Console, as in rich.console.Console(file=sys.stdout)"
+            raise TypeError(f"Progress(console=...) needs {wanted}. Received: {type(console).__name__}.")
         self._console = console or rich.console.Console(stderr=True)
         self.every = every or Every(seconds=0.5 if self._console.is_terminal else 30.0)
         self._bar = rich.progress.Progress(
@@ -37,7 +46,7 @@ class Progress(Hook):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
-        self._task: rich.progress.TaskID | None = None
+        self._task = None
 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps

@@ -44,7 +44,7 @@ def prove(
         twice: Kills nothing, but runs twice: whether the program itself does the same each time.
 
     Raises:
-        ValueError: If an argument cannot be used, or what `make_loop` makes has no `Checkpoint`.
+        TypeError, ValueError: If an argument cannot be used, or what `make_loop` makes has no `Checkpoint`.
         RuntimeError: If the program fails without being killed, with what it said.
     """
     name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))
@@ -52,7 +52,7 @@ def prove(
     if module is None or path is None or vars(module).get(name) is not make_loop:
         raise ValueError(
             "prove(make_loop) calls it in other processes, so it has to be a function at the top level of a module. "
-            f"Received: {make_loop!r}."
+            f"Received: {getattr(make_loop, '__qualname__', type(make_loop).__name__)}."
         )
     # The module that was started has its own name only if it was started by it, as in python -m tests.proof.
     spec = module.__spec__ if module.__name__ == "__main__" else None

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hooks.prove_cause import cause
@@ -47,6 +47,10 @@ class Proof:
 
 def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
     """Returns the proof. See `prove`."""
+    numbers: dict[object, object] = {"kills": kills, **dict(enumerate(at if isinstance(at, Iterable) else [None]))}
+    if wrong_kinds := [key for key, n in numbers.items() if isinstance(n, bool) or not isinstance(n, int)]:
+        what = "kills=5" if "kills" in wrong_kinds else "at=[7, 130]"
+        raise TypeError(f"A proof takes whole numbers, as in {what}. Received: kills={kills!r:.40}, at={at!r:.40}.")
     if kills < 1:
         raise ValueError(f"A proof needs at least one kill. Received: kills={kills}.")
     if wrong := [step for step in at if step < 1]:

@@ -43,7 +43,19 @@ class InTime:
         return repr(self.steps)
 
 
-class TensorBoard(Hook):
+INSTEAD = {
+    "directory": "write TensorBoard(directory)",
+    **dict.fromkeys(("log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
+    **dict.fromkeys(("update_freq", "log_every_n_steps", "steps"), "write every=Every(steps=100)"),
+    "profile_batch": "write Profile(directory, first=10, steps=11) for profile_batch=(10, 20)",
+    **dict.fromkeys(
+        ("histogram_freq", "write_graph", "write_images", "embeddings_freq", "log_graph"),
+        "leave it out: scalars are written; for others, use tf.summary in a hook of your own",
+    ),
+}
+
+
+class TensorBoard(Hook, instead=INSTEAD):
     """Writes the values of train steps, epoch means and evaluations to event files.
 
     Under `directory` there is a run `train` with the values after the steps of `every` (`loss`) and the epoch means
@@ -61,6 +73,10 @@ class TensorBoard(Hook):
         name: The name of the hook.
     """
 
+    _train_names: tuple[str, ...] = Hook.later()
+    _evaluations: dict[str, tuple[str, ...]] = Hook.later()
+    _runs: "dict[str, EventFile]" = Hook.later()
+
     def __init__(
         self, directory: str | os.PathLike[str], every: Trigger = Every(steps=100), *, name: str | None = None
     ) -> None:
@@ -76,10 +92,12 @@ class TensorBoard(Hook):
                 "TensorBoard writes train values to a run named 'train'. Received: an evaluation of that name. "
                 "Call it otherwise: Evaluation(..., name='train_set')."
             )
+        if self._directory.is_file():
+            raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")
         self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
         wanted = self.every.steps if isinstance(self.every, InTime) else self.every
         self.every = wanted if loop.needs_halt(wanted) else InTime(wanted)
-        self._runs: dict[str, EventFile] = {}
+        self._runs = {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}

@@ -1,18 +1,56 @@
 """What can be given to a loop, and what is said of anything else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
+import tensorflow as tf
 
+from loop.calls import BY_POSITION
 from loop.evaluation import Evaluation
+from loop.kinds import is_whole, shown
+from loop.remedies import instead_of_evaluation
+from loop.state import check_given
 from loop.steps import Step
 from loop.triggers import Trigger
 
+# What `Loop` and `run` do not have, but others do: `fit` and `compile` of Keras, Lightning's Trainer, Orbit.
+BATCHES = "ArrayData((x, y), batch_size=32), or dataset.batch(32)"
+STEPS = "write train_step, eval_step = supervised(model, optimizer, loss, metrics={...}), and Loop(train_step, ...)"
+ELSEWHERE = {
+    **dict.fromkeys(("model", "optimizer", "loss", "metrics"), STEPS),
+    **dict.fromkeys(("x", "y", "train_data"), f"write Loop(train_step, data), where data is {BATCHES}"),
+    "batch_size": f"it belongs to the data: {BATCHES}",
+    "shuffle": "it belongs to the data: ArrayData(..., shuffle=True), or dataset.shuffle(1000, seed=1)",
+    "sample_weight": "it belongs to the data: ArrayData((x, y, sample_weight), batch_size=32)",
+    **dict.fromkeys(("class_weight", "validation_split"), "make it a part of the data"),
+    **dict.fromkeys(("verbose", "enable_progress_bar"), "write Loop(..., hooks=[Progress()]), or nothing"),
+    **dict.fromkeys(("initial_epoch", "ckpt_path"), "leave it out: Checkpoint(directory) goes on where a run was"),
+    **dict.fromkeys(("steps_per_execution", "steps_per_loop"), "leave it out: many steps run in one call anyway"),
+    **dict.fromkeys(("validation_data", "val_data"), "write Loop(..., evaluate=Evaluation(eval_step, data))"),
+    **dict.fromkeys(("callbacks", "hook", "actions"), "write Loop(..., hooks=[...]), of the package hooks"),
+    **dict.fromkeys(("validation_freq", "check_val_every_n_epoch"), "write Loop(..., eval_every=Every(epochs=1))"),
+    **dict.fromkeys(("val_check_interval", "eval_interval"), "write Loop(..., eval_every=Every(steps=100))"),
+    **dict.fromkeys(("validation_steps", "limit_val_batches"), "write Evaluation(eval_step, data, steps=10)"),
+    **dict.fromkeys(("epochs", "max_epochs"), "write loop.run(epochs=10)"),
+    **dict.fromkeys(("steps", "max_steps"), "write loop.run(steps=1000)"),
+    "checkpoint_manager": "write Loop(..., hooks=[Checkpoint(directory)])",
+    "logger": "write Loop(..., hooks=[TensorBoard(directory)])",
+    "gradient_clip_val": "write supervised(..., clip_norm=1.0)",
+    "accumulate_grad_batches": "give the optimizer gradient_accumulation_steps=...",
+}
+OF_LOOP = ELSEWHERE | {
+    BY_POSITION: "write Loop(train_step, data, state={'model': model, 'optimizer': optimizer})",
+    "state": "write state={'model': model, 'optimizer': optimizer}, of what the step changes",
+    "data": f"write Loop(train_step, data, state={{...}}), where data is {BATCHES}",
+}
+OF_RUN = ELSEWHERE | {
+    BY_POSITION: "write run(epochs=10) or run(steps=1000)",
+    "steps_per_epoch": "write Loop(..., steps_per_epoch=100)",
+}
+
 
 def check_state(state: Mapping[str, object]) -> Mapping[str, object]:
-    """Returns `state`. Raises `TypeError` if it is no mapping; `TrainingState` looks into it."""
-    if not isinstance(state, Mapping):
-        raise TypeError(f"Loop(state=...) needs a dict, as in {{'model': model}}. Received: {type(state).__name__}.")
+    """Returns `state`. Raises `TypeError` if it is no mapping, or `ValueError` for a name that cannot be used."""
+    check_given("Loop(state=...)", state)
     return state
 
 
@@ -27,10 +65,12 @@ def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Ste
         TypeError: If one is something else.
         ValueError: If two have one name, or one updates a metric of the train step.
     """
-    evaluations = (evaluate,) if isinstance(evaluate, Evaluation) else tuple(evaluate or ())
-    for evaluation in evaluations:
+    evaluations: tuple[Evaluation, ...] = ()
+    for evaluation in _each(evaluate):  # one by one: what is no sequence may have no end
         if not isinstance(evaluation, Evaluation):
-            raise TypeError(f"Loop(evaluate=...) needs an Evaluation or several. Received: {evaluation!r}.")
+            received = f"Received: {shown(evaluate)}. {instead_of_evaluation(evaluate)}"
+            raise TypeError(f"Loop(evaluate=...) needs an Evaluation or several. {received}")
+        evaluations += (evaluation,)
     names = [evaluation.name for evaluation in evaluations]
     if len(set(names)) != len(names):
         raise ValueError(f"Two evaluations cannot have one name. Received: {names}. Give one of them name='...'.")
@@ -41,10 +81,15 @@ def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Ste
     return evaluations
 
 
+def _each(evaluate: object) -> Iterable[object]:
+    if evaluate is None or evaluate is False:
+        return ()
+    several = isinstance(evaluate, Iterable) and not isinstance(evaluate, tf.data.Dataset | tf.Tensor | Mapping | str)
+    return evaluate if isinstance(evaluate, Iterable) and several else (evaluate,)
+
+
 def check_eval_every(eval_every: Trigger) -> Trigger:
-    """Returns `eval_every`. Raises `TypeError` if it is no trigger, `ValueError` if it depends on time."""
-    if not isinstance(eval_every, Trigger):
-        raise TypeError(f"Loop(eval_every=...) needs a trigger, as in Every(steps=5). Received: {eval_every!r}.")
+    """Returns `eval_every`. Raises `ValueError` if it depends on time."""
     if eval_every.next_time(0.0) is not None:
         raise ValueError(f"eval_every must be in steps or epochs, equal in every run. Received: {eval_every!r}.")
     return eval_every
@@ -53,8 +98,8 @@ def check_eval_every(eval_every: Trigger) -> Trigger:
 def check_totals(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:
     """Returns the totals of `run()`. Raises `ValueError` if neither is given or one is not a positive whole number."""
     given = {"epochs": epochs, "steps": steps}
-    whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) for n in given.values() if n is not None]
-    wrong = not all(whole) or any(count is not None and count < 1 for count in given.values())
-    if wrong or given == {"epochs": None, "steps": None}:
-        raise ValueError(f"run() needs epochs=..., steps=... or both, positive whole numbers. Received: {given}.")
+    counts = [count for count in given.values() if count is not None]
+    if not counts or not all(is_whole(count) and count > 0 for count in counts):
+        wanted = "run() needs epochs=..., steps=... or both, positive whole numbers, as in run(epochs=10)"
+        raise ValueError(f"{wanted}. Received: {shown(given)}.")
     return None if epochs is None else int(epochs), None if steps is None else int(steps)

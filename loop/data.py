@@ -8,13 +8,27 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from loop.audit import Finding
+from loop.calls import BY_POSITION, explained
 from loop.digest import Seen, digest
 from loop.early import Early
+from loop.kinds import shown
 from loop.position import Place
+from loop.remedies import instead_of_data
 from loop.types import Nest, Trackable
+
+SCALAR = (bool, int, float, complex, str, bytes, np.generic)
+LISTS = "A list is a nest: of examples, make one array, as in np.array(examples)."
+BATCHING = {
+    BY_POSITION: "write ArrayData((x, y), batch_size=32)",
+    "batch_size": "write ArrayData((x, y), batch_size=32)",
+    "batch": "write batch_size=...",
+    "drop_last": "write drop_remainder=...",
+    "reshuffle_each_iteration": "leave it out: with shuffle=True, each epoch has an order of its own",
+}
 
 
 class Data(Protocol):
@@ -84,6 +98,7 @@ class Data(Protocol):
         ...
 
 
+@explained(BATCHING)
 class ArrayData(Trackable):
     """Arrays that live in the graph: a batch is a gather, so there is no input pipeline to wait for, or to save.
 
@@ -99,6 +114,7 @@ class ArrayData(Trackable):
         drop_remainder: Whether to leave out the last batch of an epoch if it is smaller.
 
     Raises:
+        TypeError: If it is nothing that a tensor can be made of.
         ValueError: If there are no rows, or the arrays differ in how many they have, or no batch can be made.
     """
 
@@ -111,19 +127,25 @@ class ArrayData(Trackable):
         shuffle: bool = True,
         drop_remainder: bool = False,
     ) -> None:
-        self._arrays = tf.nest.map_structure(_placed, arrays)
+        _check_leaves(arrays)
+        # Not tf.nest.map_structure, the frames of which would come between a mistake and the line that makes it.
+        self._arrays = tf.nest.pack_sequence_as(arrays, [_placed(array) for array in tf.nest.flatten(arrays)])
         batch_size = operator.index(batch_size)
         shapes = [tuple(array.shape) for array in tf.nest.flatten(self._arrays)]
         rows = {shape[0] if shape else -1 for shape in shapes}
         if len(rows) != 1 or -1 in rows:
-            raise ValueError(f"ArrayData needs arrays of equal first dimension. Received shapes: {shapes}.")
+            raise ValueError(
+                f"ArrayData needs arrays of equal first dimension. Received shapes: {_listed(shapes)}."
+                + (f" {LISTS}" if isinstance(arrays, list) else "")
+            )
         self._rows: int = rows.pop()
         if self._rows == 0:
-            raise ValueError(f"ArrayData needs at least one row. Received empty arrays of shapes: {shapes}.")
+            raise ValueError(f"ArrayData needs at least one row. Received empty arrays of shapes: {_listed(shapes)}.")
         if batch_size < 1 or (drop_remainder and batch_size > self._rows):
             raise ValueError(
                 f"ArrayData needs 1 <= batch_size, and at most the {self._rows} rows there are with "
-                f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}."
+                f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}. "
+                f"Write batch_size={self._rows}, or leave out drop_remainder."
             )
         self._batch_size, self._shuffle = batch_size, shuffle
         self._given_seed = None if seed is None else (operator.index(seed) + 2**63) % 2**64 - 2**63  # as an int64
@@ -258,12 +280,32 @@ class ArrayData(Trackable):
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
 
 
+def _check_leaves(arrays: Nest) -> None:
+    """Raises if there is nothing, or numbers: each would become an array, and of lists there may be millions."""
+    leaves = tf.nest.flatten(arrays)
+    alone = next((leaf for leaf in leaves if isinstance(leaf, SCALAR)), None)
+    if alone is not None:
+        where = f", in a {type(arrays).__name__}. {LISTS}" if tf.nest.is_nested(arrays) else "."
+        raise ValueError(f"ArrayData needs arrays of equal first dimension. Received: {shown(alone)}{where}")
+    if not leaves:
+        raise ValueError(f"ArrayData needs arrays. Received: {shown(arrays)}.")
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join([*map(str, shapes[:4]), *(["..."] if len(shapes) > 4 else [])])
+
+
 def _placed(array: Nest) -> tf.Tensor | tf.Variable:
     """Returns an array in memory as a variable: a tensor would be handed from step to step in the compiled loop.
 
     Elsewhere it stays a tensor, because a GPU can gather from variables of a few dtypes only.
     """
-    tensor = tf.convert_to_tensor(array)
+    try:
+        tensor = tf.convert_to_tensor(array)
+    except (TypeError, ValueError):
+        kind = f"{array.dtype} array" if isinstance(array, np.ndarray) else type(array).__name__
+        instead = "Leave it out." if array is None else instead_of_data(array)
+        raise TypeError(f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead}") from None
     if "CPU" not in tensor.device:
         return tensor
     with tf.device(tensor.device):

@@ -12,7 +12,8 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 
 
 def digest(value: tf.Tensor) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of a tensor: its dtype, shape and bits."""
+    """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
+    value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
     array = np.asarray(value.numpy())
     found = hashlib.sha256(f"{value.dtype.name} {value.shape}".encode())
     if array.dtype.kind in "OSU":

@@ -6,15 +6,28 @@ import numpy as np
 import tensorflow as tf
 
 from loop.bound import Bound
+from loop.calls import BY_POSITION, explained
 from loop.chunk import Chunk
 from loop.data import ArrayData, Data
+from loop.later import later
 from loop.means import Means
 from loop.record import LONGEST
+from loop.remedies import instead_of_data
 from loop.steps import Step, Trace, Values, as_step
 from loop.stream import StreamData
 from loop.types import Nest
 
+TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
 
+
+@explained(
+    {
+        BY_POSITION: "write Evaluation(eval_step, data)",
+        "data": "write Evaluation(eval_step, data): a step, and the data that it is called with",
+        "batch_size": "it belongs to the data: ArrayData((x, y), batch_size=32), or dataset.batch(32)",
+        "validation_steps": "write steps=...",
+    }
+)
 class Evaluation(tf.Module):
     """What to evaluate, and on which data. Results are logged as `<name>_<value>`, such as `val_loss`.
 
@@ -30,6 +43,11 @@ class Evaluation(tf.Module):
         ValueError: If `steps` is not positive, or the data differ from one evaluation to the next.
     """
 
+    names: tuple[str, ...] = later(TRACED)
+    latest: tf.Variable = later(TRACED)
+    means: Means = later(TRACED)
+    chunk: Chunk = later(TRACED)
+
     def __init__(
         self,
         eval_step: Step | Callable[[Nest], Values],
@@ -39,12 +57,12 @@ class Evaluation(tf.Module):
         steps: int | None = None,
     ) -> None:
         super().__init__(name=name)
+        self.step = as_step(eval_step)
         if steps is not None and steps < 1:
             raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
         if isinstance(data, tf.data.Dataset):
             # Nobody saves it in the middle of an evaluation, so it need not be of a kind that can be saved.
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
-        self.step = as_step(eval_step)
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
         if isinstance(data, ArrayData):
@@ -116,8 +134,5 @@ def as_data(data: tf.data.Dataset | ArrayData | StreamData, steps_per_epoch: int
         return data
     if isinstance(data, tf.data.Dataset):
         return StreamData(data, steps_per_epoch=steps_per_epoch)
-    raise TypeError(
-        f"Data must be a tf.data.Dataset, ArrayData or StreamData. Received: {type(data).__name__}. Arrays go into "
-        "ArrayData((x, y), batch_size=...), a function epoch -> dataset into StreamData(function), "
-        "a generator into tf.data.Dataset.from_generator."
-    )
+    received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
+    raise TypeError(f"Data must be a tf.data.Dataset, ArrayData or StreamData. {received}. {instead_of_data(data)}")

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from loop.calls import explained
 from loop.events import Event, Moment
+from loop.later import later
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ class Hook(tf.Module):
         every: The steps after which `on_step_end` is called. It filters that method only.
         saves: Whether `on_settled` saves the state; those that do come after all others.
 
+    A class may be made with `instead={...}`: what to do, by names of arguments that it does not have. It is said when
+    one of these is given to it. The arguments of such a class are also checked by their annotations.
+
     Raises:
         TypeError: When a class defines an `on_...` method that no event calls.
     """
@@ -33,8 +38,10 @@ class Hook(tf.Module):
 
     saves: bool = False
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, instead: Mapping[str, str] | None = None) -> None:
         super().__init_subclass__()
+        if "__init__" in vars(cls):
+            explained(instead or {}, kinds=instead is not None)(cls)
         for method, value in vars(cls).items():
             if method.startswith("on_") and callable(value) and method not in METHODS:
                 close = difflib.get_close_matches(method, METHODS, n=1)
@@ -50,6 +57,11 @@ class Hook(tf.Module):
         # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow.
         plain = isinstance(value, list | dict) and not _holds_state(value)
         object.__setattr__(self, name, value) if plain else super().__setattr__(name, value)
+
+    @staticmethod
+    def later() -> Any:
+        """Declares, in the body of a class, an attribute that `on_setup` sets; read before that, it says so."""
+        return later("A hook is set up when a loop with it runs; no loop has called its on_setup yet.")
 
     def handlers(self) -> dict[Event, Callable[..., object]]:
         """Returns the methods that this hook overrides, by the event that calls them."""

@@ -8,9 +8,10 @@ from typing import ClassVar, TypeVar
 
 import tensorflow as tf
 
-from loop.arguments import as_evaluations, check_eval_every, check_state, check_totals
+from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
 from loop.audit import Finding, report
 from loop.bound import Bound
+from loop.calls import explained
 from loop.clock import Clock, Spent
 from loop.compiled import Compiled
 from loop.data import ArrayData, Data
@@ -18,19 +19,24 @@ from loop.digest import Seen
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
 from loop.hook import Hook
+from loop.kinds import shown
+from loop.later import later
 from loop.position import Place, Position
 from loop.record import LONGEST
 from loop.registry import HookRegistry
 from loop.settings import Setting
+from loop.state import TrainingState
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 from loop.types import Nest
 
 log = logging.getLogger("exactloop")
+FROM_SETUP = "from SETUP on: in a hook's on_setup, or after run(), audit() or evaluate()."
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
+@explained(OF_LOOP)
 class Loop:
     """A training loop that runs as one compiled function from one wanted step to the next.
 
@@ -55,6 +61,8 @@ class Loop:
         TypeError, ValueError: If an argument cannot be used; the message says what would do.
     """
 
+    state: TrainingState = later(f"loop.state is there {FROM_SETUP}")
+    _built: Compiled = later(f"The names of what a loop logs are there {FROM_SETUP}")
     witnesses: ClassVar[list[Callable[["Loop"], None]]] = []
 
     def __init__(
@@ -85,6 +93,9 @@ class Loop:
         self._reason: str | None = None
         self._at_once = False
         self._round: dict[str, float] = {}
+        self._epochs: int | None = None
+        self._steps: int | None = None
+        self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
         for witness in self.witnesses:
             witness(self)
 
@@ -105,7 +116,7 @@ class Loop:
 
     @property
     def total_steps(self) -> int | None:
-        """The step at which the run will end if nobody stops it, from `SETUP` on; None if nobody knows."""
+        """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
         length = self._data.steps_per_epoch
         of_epochs = length * self._epochs if length is not None and self._epochs is not None else None
         return min((n for n in (self._steps, of_epochs) if n is not None), default=None)
@@ -122,8 +133,8 @@ class Loop:
 
     @property
     def spent(self) -> dict[str, float]:
-        """The seconds of the latest run, so far, by what they went into; see `RunResult`. From `SETUP` on."""
-        return self._spent.with_rest(self.hooks.seconds)
+        """The seconds of the latest run, so far, by what they went into; see `RunResult`. Empty before the first."""
+        return self._spent.with_rest(self.hooks.seconds) if self._runner else {}
 
     def needs_halt(self, trigger: Trigger) -> bool:
         """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
@@ -141,8 +152,8 @@ class Loop:
 
         An evaluation is abandoned, or not begun, and made up for when the run is resumed.
         """
-        self._at_once = True
         self._stop_after_round(reason)
+        self._at_once = True
         self._bound.pull_in()
 
     def evaluate(self) -> dict[str, float]:
@@ -183,6 +194,7 @@ class Loop:
         """
         self._data.seen = self._data.seen or Seen()
 
+    @explained(OF_RUN, kinds=False)
     def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
         """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
 
@@ -391,4 +403,6 @@ class Loop:
         return self._epochs is not None and self._place.epoch + self._position.is_over >= self._epochs
 
     def _stop_after_round(self, reason: str) -> None:
+        if not isinstance(reason, str):
+            raise TypeError(f"stop(reason) needs a str, which RunResult.reason will be. Received: {shown(reason)}.")
         self._reason = reason if self._reason is None else self._reason

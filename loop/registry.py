@@ -1,19 +1,31 @@
 """The hooks of a loop: in order, by name, and called for what they listen to."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from loop.events import Event, Moment
 from loop.hook import Hook
+from loop.kinds import shown, wanted
+from loop.remedies import instead_of_hook
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
     from loop.loop import Loop
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _several(hooks: Iterable[Hook] | None) -> Iterable[Hook]:
+    """Returns the hooks. Raises `TypeError` if it is one and no list of them."""
+    if hooks is None:
+        return ()
+    if isinstance(hooks, Hook) or not isinstance(hooks, Iterable) or isinstance(hooks, str | Mapping):
+        instead = "" if isinstance(hooks, Hook | Mapping) else f" {instead_of_hook(hooks)}"
+        raise TypeError(f"hooks=... needs a list of hooks, as in hooks=[hook]. Received: {shown(hooks)}.{instead}")
+    return hooks
 
 
 class FunctionHook(Hook):
@@ -46,7 +58,7 @@ class HookRegistry:
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._begun: list[str] = []
         self.seconds: dict[str, float] = {}
-        for hook in hooks:
+        for hook in _several(hooks):
             self.add(hook)
 
     def __iter__(self) -> Iterator[Hook]:
@@ -56,6 +68,8 @@ class HookRegistry:
         return len(self._hooks)
 
     def __getitem__(self, name: str) -> Hook:
+        if not isinstance(name, str) or name not in self._hooks:
+            raise KeyError(f"No hook is named {shown(name)}. There are: {', '.join(self._hooks) or 'none'}.")
         return self._hooks[name]
 
     def add(self, hook: Hook) -> Hook:
@@ -67,9 +81,11 @@ class HookRegistry:
         """
         if not isinstance(hook, Hook):
             kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
-            raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind} ({hook!r}).")
+            raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
         if "_name" not in vars(hook):
             raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
+        if self._hooks.get(hook.name) is hook:
+            raise ValueError(f"Hook {hook.name!r} is there already. Give it once.")
         if hook.name in self._hooks:
             raise ValueError(
                 f"There is already a hook named {hook.name!r} ({type(self._hooks[hook.name]).__name__}); a name is the "
@@ -77,9 +93,9 @@ class HookRegistry:
                 "the function."
             )
         handlers = hook.handlers()
-        if not isinstance(hook.every, Trigger):
+        if wanted(Trigger, hook.every):
             raise TypeError(
-                f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={hook.every!r}."
+                f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={shown(hook.every)}."
             )
         if Event.STEP_END in handlers and hook.every is Hook.every:
             raise ValueError(
@@ -100,9 +116,7 @@ class HookRegistry:
             KeyError: If there is none; the message lists those there are.
             RuntimeError: If it saves the state, and a run is under way: what it is saving would be lost.
         """
-        if name not in self._hooks:
-            raise KeyError(f"No hook is named {name!r}. There are: {', '.join(self._hooks) or 'none'}.")
-        if self._hooks[name].saves and name in self._begun:
+        if self[name].saves and name in self._begun:
             raise RuntimeError(
                 f"Hook {name!r} saves the state of the run that is under way. Remove it when that has ended."
             )
@@ -121,14 +135,19 @@ class HookRegistry:
         Raises:
             ValueError: If `every` is missing for `STEP_END`, or given for another event.
         """
+        if event not in tuple(Event):
+            known = ", ".join(f"Event.{each.name}" for each in Event)
+            raise ValueError(f"on(event) needs one of {known}. Received: {shown(event)}.")
         event = Event(event)
         if (event is Event.STEP_END) == (every is NEVER):
             need = (
                 "needs every=..., as in every=Every(steps=100)" if every is NEVER else "comes unfiltered: omit every="
             )
-            raise ValueError(f"on({event}) {need}. Received: every={every!r}.")
+            raise ValueError(f"on({event}) {need}. Received: every={shown(every)}.")
 
         def register(function: Function) -> Function:
+            if not callable(function):
+                raise TypeError(f"on({event}) decorates a function. Received: {shown(function)}.")
             self.add(FunctionHook(function, event, every))
             return function
 

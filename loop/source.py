@@ -1,15 +1,18 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import tensorflow as tf
 
 from loop.audit import Finding
+from loop.kinds import shown
 from loop.passes import Passes
 from loop.pipeline import may_differ, reshuffling
 from loop.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
 from loop.pipeline_hash import described, short, values_read
+from loop.remedies import instead_of_data, refuses_arguments
 from loop.replay import read_beginning, read_twice, uniterated
 
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
@@ -36,12 +39,18 @@ class Source:
     def __init__(
         self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None, *, saved: bool
     ) -> None:
+        if isinstance(given, type) or (callable(given) and refuses_arguments(given, 1)):
+            own = isinstance(given, type) or inspect.isgeneratorfunction(given)
+            raise TypeError(
+                "StreamData needs a tf.data.Dataset, or a function that is called with the epoch, from 0, and returns "
+                f"one. Received: {shown(given)}. {instead_of_data(given) if own else 'Write lambda epoch: dataset.'}"
+            )
         first = given(0) if callable(given) else given
         if not isinstance(first, tf.data.Dataset):
             source = "a function returning a " if callable(given) else "a "
             raise TypeError(
                 f"StreamData needs a tf.data.Dataset, or a function epoch -> tf.data.Dataset. Received: {source}"
-                f"{type(first).__name__}. Arrays go into ArrayData; a generator into tf.data.Dataset.from_generator."
+                f"{type(first).__name__}. {instead_of_data(first)}"
             )
         self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
         self.varies, self._given, self._steps, self._saved = callable(given), given, steps, saved

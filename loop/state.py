@@ -12,6 +12,7 @@ from tensorflow.python.trackable.resource import CapturableResource  # the base 
 from loop.data import Data
 from loop.derived import Derived
 from loop.differences import Differences, differences
+from loop.kinds import shown
 from loop.parts import flat, keras_variables, layers, raw
 from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
@@ -68,9 +69,7 @@ class TrainingState:
         evaluated: Mapping[str, Data] | None = None,
         derived: Derived | None = None,
     ) -> None:
-        for key in given:
-            if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
-                raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
+        check_given("state", given)
         self._given, self.position = dict(given), position or Position()
         self._data, self._evaluated, self._host = data, evaluated or {}, HostRandomness()
         self.steps: dict[str, object] = {}
@@ -239,6 +238,25 @@ class TrainingState:
         self.position.torn = False
 
 
+def check_given(owner: str, given: Mapping[str, object]) -> None:
+    """Raises `TypeError` if this is no mapping, or holds what cannot be saved; `ValueError` for a key.
+
+    Args:
+        owner: What to call it.
+        given: What is to be a part of the state.
+    """
+    if not isinstance(given, Mapping):
+        as_in = "{'model': model, 'optimizer': optimizer}"
+        raise TypeError(f"{owner} needs a dict, as in {as_in}. Received: {type(given).__name__}.")
+    for key in given:
+        if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
+            also = "Metrics that a step updates go into Step(function, metrics={...}). " if key == "metrics" else ""
+            raise ValueError(
+                f"state={{...}} cannot use the key {shown(key)}. {also}Give it another name, such as 'model'."
+            )
+        _trackable(given[key], key)
+
+
 def _walk(root: Trackable) -> dict[str, tf.Variable]:
     """Returns the variables below a root by path, each once: by its shortest path below the first child that has it."""
     view = tf.train.TrackableView(root)
@@ -270,8 +288,9 @@ def _trackable(value: object, key: str) -> object:
         return [_trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
     if isinstance(value, Trackable):
         return value
+    received = shown(value) if isinstance(value, type) else type(value).__name__
     raise TypeError(
-        f"state[{key!r}] cannot be saved. Received: {type(value).__name__}. Expected: a Keras model, layer, optimizer, "
+        f"state[{key!r}] cannot be saved. Received: {received}. Expected: a Keras model, layer, optimizer, "
         "metric or SeedGenerator, a tf.Module, tf.Variable or tf.random.Generator, or lists and dicts of them. "
         "Put a number that changes into a tf.Variable."
     )

@@ -6,12 +6,17 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
+from loop.calls import BY_POSITION, explained
 from loop.fingerprint import fingerprint
+from loop.keras_arguments import check_batch, check_parts
+from loop.kinds import shown
+from loop.remedies import instead_of_step, of_tracing
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
 
 
+@explained({"loss": "write it in the function, which returns its value"})
 class Step:
     """A step function together with the Keras metrics that it updates.
 
@@ -26,8 +31,8 @@ class Step:
     def __init__(
         self, function: Callable[[Nest], Values], *, metrics: Mapping[str, keras.Metric] | None = None
     ) -> None:
-        if not callable(function):
-            raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. Received: {function!r}.")
+        if instead := instead_of_step(function):
+            raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. {instead}")
         self.function, self.metrics = function, _metrics("Step", metrics)
 
     def __call__(self, batch: Nest) -> Values:
@@ -53,9 +58,14 @@ class Trace:
         def traced(batch: Nest) -> tuple[Values, Values]:
             return step(batch), {name: metric.result() for name, metric in step.metrics.items()}
 
-        function = tf.function(traced).get_concrete_function(element_spec)
-        values, results = function.structured_outputs
-        _check_mapping(step, values)
+        try:
+            function = tf.function(traced).get_concrete_function(element_spec)
+            values, results = function.structured_outputs
+            _check_mapping(step, values)
+        except Exception as error:
+            for note in of_tracing(step.function, element_spec):
+                error.add_note(note)
+            raise
         for name, value in {**values, **results}.items():
             _check_scalar(step, name, value)
         self.names: tuple[str, ...] = tuple(sorted(values))
@@ -78,10 +88,10 @@ class Trace:
 
 def _metrics(owner: str, metrics: Mapping[str, keras.Metric] | None) -> dict[str, keras.Metric]:
     if metrics is not None and not isinstance(metrics, Mapping):
-        raise TypeError(f"{owner}(metrics=...) needs a dict, as in {{'accuracy': metric}}. Received: {metrics!r}.")
+        raise TypeError(f"{owner}(metrics=...) needs a dict, as in {{'accuracy': metric}}. Received: {shown(metrics)}.")
     wrong = {name: metric for name, metric in (metrics or {}).items() if not isinstance(metric, keras.Metric)}
     if wrong:
-        raise TypeError(f"{owner}(metrics=...) takes keras.metrics.Metric objects by name. Received: {wrong!r}.")
+        raise TypeError(f"{owner}(metrics=...) takes keras.metrics.Metric objects by name. Received: {shown(wrong)}.")
     return dict(metrics or {})
 
 
@@ -89,7 +99,7 @@ def _check_mapping(step: Step, values: Values) -> None:
     if not isinstance(values, Mapping) or not values or not all(isinstance(name, str) for name in values):
         raise TypeError(
             f"Step {step.__name__!r} must return a dict of named scalars, such as {{'loss': loss}}. "
-            f"Received: {'nothing (is a return missing?)' if values is None else repr(values)}."
+            f"Received: {'nothing (is a return missing?)' if values is None else shown(values)}."
         )
 
 
@@ -110,6 +120,14 @@ def as_step(step: Step | Callable[[Nest], Values]) -> Step:
     return step if isinstance(step, Step) else Step(step)
 
 
+@explained(
+    {
+        BY_POSITION: "write metrics={'accuracy': keras.metrics.SparseCategoricalAccuracy()}",
+        "loss_fn": "write loss=...",
+        **dict.fromkeys(("clipnorm", "max_norm", "gradient_clip_val"), "write clip_norm=..."),
+        **dict.fromkeys(("jit_compile", "run_eagerly"), "leave it out: the loop compiles the steps"),
+    }
+)
 def supervised(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
@@ -134,8 +152,7 @@ def supervised(
     Raises:
         ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients.
     """
-    if not callable(loss):
-        raise TypeError(f"supervised(loss=...) needs a keras.losses.Loss or a function. Received: {loss!r}.")
+    check_parts(model, optimizer, loss)
     metrics = _metrics("supervised", metrics)
     own = {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}
     if clip_norm is not None and not clip_norm > 0:
@@ -149,6 +166,7 @@ def supervised(
         optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
 
     def forward(batch: Nest, training: bool, measured: Mapping[str, keras.Metric]) -> tf.Tensor:
+        check_batch(batch, loss)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         prediction = model(x, training=training)
         value = loss(y, prediction, sample_weight)

@@ -3,11 +3,14 @@
 import collections
 import operator
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import tensorflow as tf
 
 from loop.audit import Finding
+from loop.calls import BY_POSITION, explained
 from loop.digest import Seen
+from loop.kinds import shown
 from loop.pipeline import INFINITE
 from loop.position import Place
 from loop.replay import read_again
@@ -15,6 +18,11 @@ from loop.source import Source
 from loop.stage_audit import REPLAY
 from loop.types import Nest, Trackable
 
+PIPELINES = {
+    BY_POSITION: "write StreamData(dataset)",
+    **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
+    "batch_size": "write dataset.batch(32)",
+}
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
 ITERATED = (
     "The dataset was iterated {} times in this process, and is to be taken back to where it was after {}, which "
@@ -22,6 +30,7 @@ ITERATED = (
 )
 
 
+@explained(PIPELINES)
 class StreamData(Trackable):
     """A `tf.data.Dataset`, read anew in each epoch, or one made for each epoch by a function of its number.
 
@@ -50,18 +59,21 @@ class StreamData(Trackable):
         self,
         dataset: tf.data.Dataset | Callable[[int], tf.data.Dataset],
         *,
-        resume: str = "state",
+        resume: Literal["state", "replay"] = "state",
         steps_per_epoch: int | None = None,
     ) -> None:
         if resume not in ("state", "replay"):
-            raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {resume!r}.")
+            raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {shown(resume)}.")
         steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         self._source = Source(dataset, steps_per_epoch, saved=resume == "state")
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
         if self._cardinality == 0:
-            raise ValueError("StreamData needs data. Received: a dataset without elements.")
+            raise ValueError(
+                "StreamData needs data. Received: a dataset without elements. If that is because of "
+                "batch(n, drop_remainder=True) and fewer than n examples, leave out drop_remainder."
+            )
         if self._cardinality == INFINITE and steps_per_epoch is None:
             raise ValueError(
                 "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "

@@ -5,12 +5,20 @@ loop has halted, whether this halt is one it waited for. The clock is a paramete
 """
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-import numpy as np
+from loop.calls import BY_POSITION, explained
+from loop.kinds import KINDS, Kind, is_whole, shown
 
 Number = TypeVar("Number", int, float)
+UNITS = {
+    BY_POSITION: "write Every(steps=10), Every(epochs=1) or Every(seconds=60)",
+    **dict.fromkeys(("step", "batch", "batches"), "write steps=..."),
+    "minutes": "write seconds=60 * minutes",
+    "hours": "write seconds=3600 * hours",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,15 @@ class Trigger(Protocol):
     def __or__(self, other: "Trigger") -> "Trigger": ...
 
 
+def _example(given: object) -> str:
+    if isinstance(given, str) and given.startswith("epoch"):
+        return "a trigger, as in Every(epochs=1)"
+    return f"a trigger, as in Every(steps={given if is_whole(given) else 5000})"
+
+
+KINDS[Trigger] = Kind(_example, lambda value: isinstance(value, Trigger) and not isinstance(value, type))
+
+
 @dataclass(frozen=True)
 class Either:
     """Fires when the first, the second or both do; written `first | second`."""
@@ -69,6 +86,7 @@ class Either:
         return Either(self, other)
 
 
+@explained(UNITS)
 class Every:
     """Fires on an absolute grid: `Every(steps=10)` at steps 10, 20, 30 ... of the run, resumed or not.
 
@@ -92,9 +110,7 @@ class Every:
                 "Join two with |, as in Every(steps=100) | Every(epochs=1)."
             )
         ((self.unit, self.count),) = given.items()
-        self.count = self.count.item() if isinstance(self.count, np.generic) else self.count
-        if isinstance(self.count, bool) or not isinstance(self.count, int | float if self.unit == "seconds" else int):
-            raise TypeError(f"Every({self.unit}=...) needs a number. Received: {self.count!r}.")
+        self.count = int(self.count) if is_whole(self.count) else float(self.count)
         if not 0 < self.count < math.inf:
             raise ValueError(f"Every({self.unit}=...) needs a positive number. Received: {self.count!r}.")
 
@@ -118,6 +134,7 @@ class Every:
         return f"Every({self.unit}={self.count!r})"
 
 
+@explained(dict.fromkeys(("step", "steps"), "write At(3, 33)"))
 class At:
     """Fires at the given steps of the run: `At(3, 33)`. `At()` fires never.
 
@@ -126,10 +143,12 @@ class At:
     """
 
     def __init__(self, *steps: int) -> None:
-        wrong = [step for step in steps if isinstance(step, bool) or not isinstance(step, int) or step < 1]
+        wrong = [step for step in steps if not is_whole(step) or step < 1]
         if wrong:
-            raise ValueError(f"At needs whole numbers from 1, the first step. Received: {', '.join(map(repr, wrong))}.")
-        self.steps = tuple(sorted(set(steps)))
+            several = " Write At(*steps)." if isinstance(wrong[0], list | tuple | range) else ""
+            received = ", ".join(map(shown, wrong[:3]))
+            raise ValueError(f"At needs whole numbers from 1, the first step. Received: {received}.{several}")
+        self.steps = tuple(sorted({operator.index(step) for step in steps}))
 
     def next_after(self, step: int) -> int | None:
         return next((wanted for wanted in self.steps if wanted > step), None)
