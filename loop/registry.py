@@ -33,9 +33,6 @@ class HookRegistry:
 
     An event without a listener costs nothing.
 
-    Attributes:
-        seconds: The time spent in each hook since `begin`, by its name.
-
     Args:
         hooks: The first hooks, as if given to `add` one by one.
     """
@@ -45,7 +42,7 @@ class HookRegistry:
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._begun: list[str] = []
-        self.seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
         for hook in hooks:
             self.add(hook)
 
@@ -57,6 +54,11 @@ class HookRegistry:
 
     def __getitem__(self, name: str) -> Hook:
         return self._hooks[name]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The time spent in each hook since `begin`, by its name."""
+        return dict(self._seconds)
 
     def add(self, hook: Hook) -> Hook:
         """Adds a hook behind the others and returns it.
@@ -136,7 +138,7 @@ class HookRegistry:
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
-        self._begun, self.seconds = [], {}
+        self._begun, self._seconds = [], {}
         for name in tuple(self._hooks):
             if name in self._handlers[Event.SETUP]:  # not if one before it has removed it
                 self._call(name, "on_setup", self._handlers[Event.SETUP][name], loop, moment)
@@ -200,4 +202,4 @@ class HookRegistry:
             error.add_note(f"Raised by hook {name!r} in {method}.")
             raise
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began

@@ -12,6 +12,7 @@ from loop.data import Data
 from loop.differences import Differences, differences
 from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
+from loop.readonly import ReadOnly
 from loop.types import Trackable, read
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
@@ -34,7 +35,7 @@ class TrainingState:
 
     Attributes:
         root: A `tf.train.Checkpoint` of all of it.
-        variables: Every variable of it by path, each once.
+        variables: Every variable of it by path, each once; read-only.
         position: Where the run stands.
         steps: What tells each step function from another one, by name.
 
@@ -76,7 +77,7 @@ class TrainingState:
         }
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
-        self.variables: dict[str, tf.Variable] = _walk(self.root)
+        self.variables: dict[str, tf.Variable] = ReadOnly(_walk(self.root))
 
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
