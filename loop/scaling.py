@@ -13,6 +13,8 @@ log = logging.getLogger("exactloop")
 WRAP = "optimizer = keras.optimizers.LossScaleOptimizer(optimizer)"
 VANISH = "in float16, in which those below 6e-8 are zero"
 SCALE = "in the tape, scaled = optimizer.scale_loss(loss), and take the gradient of scaled"
+DYNAMIC = "/dynamic_scale:0"  # the name of the variable by which a LossScaleOptimizer scales
+KEEPING = ("AssignVariableOp", "Pack", "ResourceScatterUpdate")  # as a new scale, or as a value that is logged
 BACKWARD = ("gradient_tape/", "gradients/")  # where TensorFlow puts what it adds for gradients
 
 
@@ -30,9 +32,9 @@ def check_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise ValueError(
-            f"supervised(optimizer=...) has to scale the loss, or small gradients are lost: {type(found[0]).__name__} "
-            f"{found[0].name!r}{more} has gradients {VANISH}. Received: {type(optimizer).__name__}. Write {WRAP} "
-            "before supervised(...), so that state= gets this one, too."
+            f"supervised(optimizer=...) has to scale the loss, or small gradients are lost: those of "
+            f"{type(found[0]).__name__} {found[0].name!r}{more} are {VANISH}. Received: {type(optimizer).__name__}. "
+            f"Write {WRAP} before supervised(...), so that state= gets this one, too."
         )
 
 
@@ -53,16 +55,15 @@ def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:
         ValueError: If a `LossScaleOptimizer` divides by what nothing was multiplied with.
     """
     nodes = [node for value in tf.nest.flatten([*given.values()]) for node in _below(value)]
-    optimizers = [node for node in nodes if isinstance(node, keras.optimizers.Optimizer)]
-    dynamic = [each for each in optimizers if isinstance(each, keras.optimizers.LossScaleOptimizer) and each.built]
-    scaled = any(bool(each.loss_scale_factor) for each in optimizers)
-    reads = uses(graph) if dynamic else {}
-    for optimizer in dynamic:
-        dividing, scaling = _what_is_done(reads[id(optimizer.dynamic_scale.value.handle)])
+    scaled = any(bool(node.loss_scale_factor) for node in nodes if isinstance(node, keras.optimizers.Optimizer))
+    dynamic = [variable for variable in graph.variables if variable.name.endswith(DYNAMIC)]
+    done = uses(graph) if dynamic else {}
+    for variable in dynamic:
+        dividing, scaling = _what_is_done(done[id(variable.handle)])
         if dividing and not scaling:
             raise ValueError(
-                f"The train step applies gradients of a loss that is not scaled: {optimizer.name!r} divides them by "
-                f"its scale, {optimizer.initial_scale:g} at first. Write, {SCALE}.{_at(dividing[0])}"
+                "The train step applies gradients of a loss that is not scaled: a LossScaleOptimizer divides them by "
+                f"{variable.name!r}. Write, {SCALE}.{_at(dividing[0])}"
             )
         scaled |= bool(scaling)
     backward = None if scaled else next(_in_float16(graph), None)
@@ -86,25 +87,36 @@ def _below(value: object) -> list[object]:
 
 
 def _what_is_done(ops: Iterable[tf.Operation]) -> tuple[list[tf.Operation], list[tf.Operation]]:
-    """Returns what divides by a variable, and what else is done with its value but to assign a multiple of it."""
+    """Returns what divides by a variable, and what else is done with its value but to keep it, or a multiple of it."""
     dividing, other = [], []
     for read in ops:
-        for use in [use for output in read.outputs for use in output.consumers()]:
-            if use.type == "RealDiv" and use.inputs[1] is read.outputs[0]:
+        for use in _consumers(read):
+            if use.type == "RealDiv" and use.inputs[1].op.type in ("ReadVariableOp", "Identity"):
                 dividing.append(use)
-            elif not any(then.type == "AssignVariableOp" for output in use.outputs for then in output.consumers()):
+            elif use.type not in KEEPING and not any(then.type in KEEPING for then in _consumers(use)):
                 other.append(use)
     return dividing, other
+
+
+def _consumers(op: tf.Operation) -> list[tf.Operation]:
+    found = [use for output in op.outputs for use in output.consumers()]
+    return [each for use in found for each in (_consumers(use) if use.type == "Identity" else [use])]
 
 
 def _in_float16(graph: FuncGraph) -> Iterator[tf.Operation]:
     """Yields what computes gradients in float16, unless nothing comes of them, as of those of frozen layers."""
     for function in functions(graph):
-        wanted = [op for op in function.get_operations() if op.op_def.is_stateful and op.type != "ReadVariableOp"]
-        for op in _behind([*wanted, *(output.op for output in function.outputs)]):
-            halves = any(output.dtype == tf.float16 for output in op.outputs)
-            if halves and op.type != "Placeholder" and any(scope in op.name for scope in BACKWARD):
-                yield op
+        found = {op.name for op in function.get_operations() if _is_backward_in_float16(op)}
+        if found:
+            ends = [op for op in function.get_operations() if op.op_def.is_stateful and op.type != "ReadVariableOp"]
+            ends += [output.op for output in function.outputs]
+            yield from (op for op in _behind(ends) if op.name in found)
+
+
+def _is_backward_in_float16(op: tf.Operation) -> bool:
+    if op.type == "Placeholder" or not any(scope in op.name for scope in BACKWARD):
+        return False
+    return any(output.dtype == tf.float16 for output in op.outputs)
 
 
 def _behind(wanted: Iterable[tf.Operation]) -> Iterator[tf.Operation]:
