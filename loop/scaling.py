@@ -54,10 +54,8 @@ def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:
     Raises:
         ValueError: If a `LossScaleOptimizer` divides by what nothing was multiplied with.
     """
-    nodes = [node for value in tf.nest.flatten([*given.values()]) for node in _below(value)]
-    scaled = any(bool(node.loss_scale_factor) for node in nodes if isinstance(node, keras.optimizers.Optimizer))
     dynamic = [variable for variable in graph.variables if variable.name.endswith(DYNAMIC)]
-    done = uses(graph) if dynamic else {}
+    done, scaled = uses(graph) if dynamic else {}, False
     for variable in dynamic:
         dividing, scaling = _what_is_done(done[id(variable.handle)])
         if dividing and not scaling:
@@ -67,7 +65,7 @@ def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:
             )
         scaled |= bool(scaling)
     backward = None if scaled else next(_in_float16(graph), None)
-    if backward is not None:
+    if backward is not None and not any(bool(each.loss_scale_factor) for each in _optimizers(given)):
         log.warning(
             "The train step computes gradients %s, and no LossScaleOptimizer scales its loss. Unless the step does it "
             "by itself, write %s, give this one to state=, and write, %s.%s",
@@ -82,8 +80,14 @@ def _at(op: tf.Operation) -> str:
     return f"\n    at {where}" if (where := line(op)) else ""
 
 
-def _below(value: object) -> list[object]:
-    return tf.train.TrackableView(value).descendants() if isinstance(value, Trackable) else []
+def _optimizers(value: object) -> Iterator[keras.optimizers.Optimizer]:
+    """Yields the optimizers in a value of `state=`, or below it."""
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _optimizers(item)
+    elif isinstance(value, Trackable):
+        nodes = tf.train.TrackableView(value).descendants()
+        yield from (node for node in nodes if isinstance(node, keras.optimizers.Optimizer))
 
 
 def _what_is_done(ops: Iterable[tf.Operation]) -> tuple[list[tf.Operation], list[tf.Operation]]:
