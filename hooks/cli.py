@@ -5,7 +5,8 @@
     exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
     exactloop show CHECKPOINT           the manifest
     exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
-                                        kills the script N times and compares; exit status 1 if anything differs
+                                        kills the script N times and compares; exit status 1 if anything differs,
+                                        3 if nothing was proved
 
 A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
 stands for NaN. The training time, clock/seconds, is no difference. Exit status 2: what was asked for cannot be done.
@@ -34,6 +35,7 @@ from hooks.checkpoint_manifest import content
 from hooks.checkpoint_report import Entry, differences, entries, pinned
 from hooks.prove import prove_script
 
+UNPROVED = 3  # the exit status if nothing was proved, neither that it is exact nor that it is not
 NUMBERS = ("step", "epoch", "bytes", "count", "largest")
 JSON = flags.DEFINE_bool("json", False, "Print JSON, for machines.")
 KILLS = flags.DEFINE_integer("kills", 5, "How many times to kill the script that is proved.", lower_bound=1)
@@ -83,7 +85,7 @@ def prove(script: str, *arguments: str) -> int:
     at = [int(step) for step in AT.value]
     proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, say=say)
     print(_json(dataclasses.asdict(proof)) if JSON.value else proof)
-    return int(not proof.exact)
+    return UNPROVED if proof.unproved else int(not proof.exact)
 
 
 def _list(found: Sequence[Entry], whole: str) -> int:

@@ -44,7 +44,7 @@ def prove(
         twice: Kills nothing, but runs twice: whether the program itself does the same each time.
 
     Raises:
-        TypeError, ValueError: If an argument cannot be used, or what `make_loop` makes has no `Checkpoint`.
+        TypeError, ValueError: If an argument cannot be used.
         RuntimeError: If the program fails without being killed, with what it said.
     """
     name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))

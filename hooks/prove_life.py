@@ -70,6 +70,7 @@ def _watch(orders: Orders, program: str, write: Write) -> None:
             functools.partial(_savers, loop),
             stepwise=orders.stepwise,
             death=orders.death,
+            in_vain=orders.in_vain,
             sources=functools.partial(_sources, program),
         )
         witnesses.append(witness)

@@ -34,6 +34,7 @@ class Orders:
         parent: The process with which it dies.
         stepwise: Whether the compiled loop is to stop after each step, or only where the program's own hooks want it.
         death: Where to die; None: nowhere.
+        in_vain: Whether to go on where a loop begins that nobody saves, of which nothing can be proved by killing.
         module: The module of `function`; empty if that is in the program itself.
         function: Makes the loop, if the program is no script; empty if it is one.
         totals: `epochs` and `steps` for that loop's `run`.
@@ -44,6 +45,7 @@ class Orders:
     parent: int
     stepwise: bool = True
     death: Death | None = None
+    in_vain: bool = True
     module: str = ""
     function: str = ""
     totals: dict[str, int] = dataclasses.field(default_factory=dict)

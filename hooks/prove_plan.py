@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hooks.prove_orders import Death
 from hooks.prove_process import Life
+from hooks.prove_provable import first_saved
 from hooks.prove_record import Line, Record
 
 
@@ -63,12 +64,14 @@ def _at(event: str, line: Line) -> Death:
 
 
 def _inside_epochs(whole: Record) -> list[Death]:
-    """Returns deaths inside epochs; those after something was saved, if there are any."""
+    """Returns deaths inside epochs; those after something was saved, if there are any, or else others like that."""
     steps, ends = whole.of("step_end"), {(line["loop"], line["step"]) for line in whole.of("epoch_end")}
     inside = [line for line in steps if (line["loop"], line["step"]) not in ends] or steps
-    first = {death.loop: death.step for death in reversed(_saved(whole))}
-    late = [line for line in inside if line["step"] > first.get(line["loop"], line["step"])]
-    return [_at("step_end", line) for line in late or inside]
+    first = first_saved(whole)
+    late = [
+        [line for line in lines if line["step"] > first.get(line["loop"], line["step"])] for lines in (inside, steps)
+    ]
+    return [_at("step_end", line) for line in late[0] or late[1] or inside]
 
 
 def _saved(whole: Record) -> list[Death]:

@@ -68,7 +68,9 @@ class Program:
         self._module, self._function = module, function
         self._count = 0
 
-    def live(self, root: Path, where: str, death: Death | None = None, *, stepwise: bool = True) -> Life:
+    def live(
+        self, root: Path, where: str, death: Death | None = None, *, stepwise: bool = True, in_vain: bool = True
+    ) -> Life:
         """Lives once.
 
         Args:
@@ -76,6 +78,7 @@ class Program:
             where: The name of the run, to which this is the first or the next life.
             death: Where to die.
             stepwise: Whether the compiled loop is to stop after each step.
+            in_vain: Whether to go on where a loop begins that nobody saves.
         """
         self._count += 1
         record, output = (root / f"{self._count}-{where}.{ending}" for ending in ("jsonl", "txt"))
@@ -85,6 +88,7 @@ class Program:
             os.getpid(),
             stepwise=stepwise,
             death=death,
+            in_vain=in_vain,
             module=self._module,
             function=self._function,
             totals=self._totals,

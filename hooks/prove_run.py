@@ -11,26 +11,23 @@ from pathlib import Path
 from hooks.prove_cause import cause
 from hooks.prove_plan import plan
 from hooks.prove_process import Life, Program
+from hooks.prove_provable import NOT_RESUMED, unsaved, why_not
 from hooks.prove_record import Record, place
 from hooks.prove_reference import Reference
 from hooks.prove_trial import Trial
 
-NOTHING_SAVED = (
-    "nothing was proved: no loop that was killed went on from a checkpoint, each began from nothing. Save more often, "
-    "Checkpoint(directory, Every(steps=...)), in the same directory each time, or kill later, with at=[...] or --at."
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """What came of it.
+    """What came of it: it is exact, or it is not, or nothing was proved.
 
     Attributes:
-        exact: Whether nothing differed.
+        exact: Whether it is proved that nothing differs.
         kills: What each kill cut short, such as "after step 40; this life had begun at step 20".
         steps: How many train steps the uninterrupted run has, in all its loops.
         difference: What differed first, and what is likely to be the cause; empty if nothing did.
         notes: What else is worth knowing, such as kills that could not be done.
+        unproved: Why nothing was proved, and what to do about it; empty if something was.
     """
 
     exact: bool
@@ -38,10 +35,12 @@ class Proof:
     steps: int
     difference: str = ""
     notes: tuple[str, ...] = ()
+    unproved: str = ""
 
     def __str__(self) -> str:
         done = f"{len(self.kills)} kills, {self.steps} steps"
         said = f"exact: {done}, 0 differences" if self.exact else f"NOT exact: {self.difference}"
+        said = f"not proved: {self.unproved}" if self.unproved else said
         return "\n".join([said, *(f"Note: {note}" for note in self.notes)])
 
 
@@ -60,7 +59,7 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
     try:
         proof = _in(root, program, kills, at, twice, say)
     finally:
-        keep = proof is not None and not proof.exact and proof.steps > 0
+        keep = proof is not None and bool(proof.difference) and proof.steps > 0
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
     if keep:
@@ -70,12 +69,15 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
 
 def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
     say("Running without interruption.")
-    life = program.live(root, "uninterrupted")
+    life = program.live(root, "uninterrupted", in_vain=twice)
     whole, steps = life.record, len(life.record.of("step_end"))
     if whole.failure and whole.failure["error"]["kind"] == "InexactRun":
         where = f"at {place(whole.of('step_end')[-1])}" if steps else "before its first step"
         return Proof(False, (), steps, f"the run was refused {where}.\n{whole.failure['error']['message']}")
-    _must_succeed(life)
+    if twice or not life.killed or not unsaved(whole):  # or else it has not even tried to get to an end
+        _must_succeed(life)
+    if unproved := why_not(whole, life.said, killing=not twice):
+        return Proof(False, (), steps, unproved=unproved)
     say(f"  {steps} steps, {len(whole.of('epoch_end'))} epochs.")
     directories = _directories(whole, root / "uninterrupted")
     trial = Trial(program, root, [] if twice else plan(whole, kills, at, random.Random()))
@@ -93,32 +95,25 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
             program=program.path,
         )
         return Proof(False, happened, steps, f"{trial.difference}\n{likely}", notes)
-    if trial.failure or not (trial.resumed or twice):
-        return Proof(False, happened, steps, trial.failure or NOTHING_SAVED, notes)
+    if trial.failure:
+        return Proof(False, happened, steps, trial.failure, notes)
+    if not (trial.resumed or twice):
+        return Proof(False, happened, steps, notes=notes, unproved=NOT_RESUMED)
     asked = 0 if twice else kills + len({*at})
     fewer = (f"{asked} kills were asked for, {len(happened)} done.",) if len(happened) < asked else ()
     return Proof(True, happened, steps, notes=(*fewer, *notes))
 
 
 def _must_succeed(life: Life) -> None:
-    """Raises unless the uninterrupted run came to an end, and there is something to compare."""
+    """Raises unless the uninterrupted run came to an end."""
     if life.record.failure or life.status != 0:
         why = f": {life.record.failure['error']['message']}" if life.record.failure else ""
         raise RuntimeError(f"The program failed without being killed, with status {life.status}{why}\n{life.said}")
-    if not life.record.of("step_end"):
-        raise ValueError(f"The program ran no step of a Loop. It said:\n{life.said}")
 
 
 def _directories(whole: Record, below: Path) -> list[str]:
     """Returns where checkpoints go when nothing is proved."""
-    begins = whole.of("begin")
-    if without := sorted({line["loop"] for line in begins} - {line["loop"] for line in begins if line["directories"]}):
-        which = "The loop" if len(whole.loops()) == 1 else f"Loop {without[0]}, counted from 0,"
-        raise ValueError(
-            f"{which} has no Checkpoint hook, so when it is killed it begins again from nothing. "
-            "Add one: hooks=[Checkpoint(directory, Every(steps=20))]."
-        )
-    found = {directory for line in begins for directory in line["directories"]}
+    found = {directory for line in whole.of("begin") for directory in line["directories"]}
     return sorted(f"/{os.path.relpath(directory, below)}" for directory in found)
 
 

@@ -44,6 +44,7 @@ class Trial:
             say: Is told of each kill.
         """
         loops, died_in, twice = len(whole.record.loops()), -1, not self._deaths
+        saved = False  # whether the life before this one left a checkpoint of the loop in which it died
         while True:
             death = self._deaths.pop(0) if self._deaths else None
             # The last life is stopped only where the program's own hooks want it, as it is when nothing is proved.
@@ -59,9 +60,12 @@ class Trial:
             self.difference = whole.compare(life.record, stepwise=self.stepwise, last=last)
             if death is None or not killed or self.difference or self.failure:
                 return
+            if saved and begun and not self.resumed:
+                return  # nor will it when it is killed again
             self.kills.append(described(death, life, loops))
             say(f"  killed {self.kills[-1]}.")
             died_in = death.loop
+            saved = any(line.get("saved") for line in life.record.of("settled") if line["loop"] == died_in)
 
 
 def _why(life: Life) -> str:

@@ -36,6 +36,7 @@ class Witness(Hook):
         savers: Finds the hooks that save, when a run begins.
         stepwise: Whether to hear of each step, for which the compiled loop has to stop after each.
         death: Where to die.
+        in_vain: Whether to go on where nobody saves.
         sources: Returns the files of the program that have been imported by then.
     """
 
@@ -50,11 +51,13 @@ class Witness(Hook):
         *,
         stepwise: bool = True,
         death: Death | None = None,
+        in_vain: bool = True,
         sources: Callable[[], list[str]] = list,
     ) -> None:
         super().__init__(name="exactloop_witness")  # which no hook of a user has
         self.every = Every(steps=1) if stepwise else NEVER
         self._loop, self._number, self._put, self._find, self._sources = loop, number, write, savers, sources
+        self._in_vain = in_vain
         self._death = death if death is not None and death.loop == number else None
         self._savers: Sequence[Saver] = ()
 
@@ -91,7 +94,10 @@ class Witness(Hook):
         findings = [dataclasses.asdict(finding) for finding in self._loop.audit()]
         directories = [saver.directory for saver in self._savers]
         parts = {"variables": self._paths, "directories": directories, "sources": self._sources()}
-        self._write("begin", moment, pending=pending, findings=findings, **parts)
+        total = self._loop.total_steps
+        self._write("begin", moment, pending=pending, findings=findings, total=total, **parts)
+        if not self._savers and not self._in_vain:
+            die()  # before it trains, perhaps for long
 
     def on_step_end(self, moment: Moment) -> None:
         self._write("step_end", moment, batches=int(self._loop.state.variables["position/seen/digest"]))

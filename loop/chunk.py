@@ -8,6 +8,7 @@ import tensorflow as tf
 from loop.bound import Bound
 from loop.data import Data
 from loop.means import Means, examples, examples_in
+from loop.readonly import ReadOnly
 from loop.record import LONGEST, Record
 from loop.steps import Step, Trace
 from loop.types import Nest
@@ -31,8 +32,10 @@ class Ran(NamedTuple):
     results: dict[str, tf.Tensor]
 
     def columns(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Returns the values by name: float32 `[steps]`."""
-        return dict(zip(names, self.values.numpy().T, strict=True))
+        """Returns the values by name, for reading only: float32 `[steps]`."""
+        values = self.values.numpy().T
+        values.flags.writeable = False
+        return ReadOnly(zip(names, values, strict=True))
 
     def logs(self, names: tuple[str, ...]) -> dict[str, float]:
         """Returns the values of the last step, and the running results of the metrics."""

@@ -33,7 +33,8 @@ class Moment:
         step_in_epoch: Train steps completed in the current epoch; 0 at `EPOCH_END`, when the next one is up.
         logs: Name to value. `STEP_END`: the values at this step, and the running results of the train metrics.
             `EVAL_END`: the results of that evaluation. `EPOCH_END`: epoch means and the latest evaluation.
-            `SETTLED`: all of these that belong to this step. Empty for the others.
+            `SETTLED`: all of these that belong to this step. Empty for the others. Read-only: whoever writes to it
+            gets a `TypeError`.
         resumed: Whether this run went on from a restored state.
         last: Whether the run ends after this event round, for whatever reason. Certain at `SETTLED`; a hook may
             still ask for the end after an earlier event of the round.

@@ -85,7 +85,8 @@ class Hook(tf.Module):
 
         Args:
             first_step: The number of the first of these k steps, from 1.
-            values: Name to float32 `[k]`, one value a step. How many steps come at a time means nothing.
+            values: Name to float32 `[k]`, one value a step, for reading only. How many steps come at a time means
+                nothing.
         """
 
     def on_eval_begin(self, moment: Moment) -> None:

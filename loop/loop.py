@@ -22,8 +22,10 @@ from loop.hook import Hook
 from loop.kinds import shown
 from loop.later import later
 from loop.position import Place, Position
+from loop.readonly import ReadOnly
 from loop.record import LONGEST
 from loop.registry import HookRegistry
+from loop.scaling import check_step
 from loop.settings import Setting
 from loop.state import TrainingState
 from loop.steps import Step, Values, as_step
@@ -251,7 +253,9 @@ class Loop:
     def _build(self) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         if self._compiled is None:
-            self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._bound)
+            compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._bound)
+            check_step(compiled.chunk.graph, self._given)
+            self._compiled = compiled
         self._built = self._compiled
         self.state = self._built.state(self._given, self._clock, self.hooks)
 
@@ -394,7 +398,7 @@ class Loop:
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
         last = self._reason is not None or self._reached()
-        return Moment(event, *self._place, logs or {}, self._resumed, last, error, self._stop_after_round)
+        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, self._stop_after_round)
 
     def _reached(self) -> bool:
         """Whether what was asked for is done when this round is."""

@@ -45,9 +45,6 @@ class HookRegistry:
 
     An event without a listener costs nothing.
 
-    Attributes:
-        seconds: The time spent in each hook since `begin`, by its name.
-
     Args:
         hooks: The first hooks, as if given to `add` one by one.
     """
@@ -57,7 +54,7 @@ class HookRegistry:
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._begun: list[str] = []
-        self.seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
         for hook in _several(hooks):
             self.add(hook)
 
@@ -71,6 +68,11 @@ class HookRegistry:
         if not isinstance(name, str) or name not in self._hooks:
             raise KeyError(f"No hook is named {shown(name)}. There are: {', '.join(self._hooks) or 'none'}.")
         return self._hooks[name]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The time spent in each hook since `begin`, by its name."""
+        return dict(self._seconds)
 
     def add(self, hook: Hook) -> Hook:
         """Adds a hook behind the others and returns it.
@@ -155,7 +157,7 @@ class HookRegistry:
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
-        self._begun, self.seconds = [], {}
+        self._begun, self._seconds = [], {}
         for name in tuple(self._hooks):
             if name in self._handlers[Event.SETUP]:  # not if one before it has removed it
                 self._call(name, "on_setup", self._handlers[Event.SETUP][name], loop, moment)
@@ -219,4 +221,4 @@ class HookRegistry:
             error.add_note(f"Raised by hook {name!r} in {method}.")
             raise
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began

@@ -16,6 +16,7 @@ from loop.kinds import shown
 from loop.parts import flat, keras_variables, layers, raw
 from loop.position import Place, Position
 from loop.randomness import HostRandomness, global_seed
+from loop.readonly import ReadOnly
 from loop.settings import Setting, replaced, settings_changed
 from loop.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.types import Trackable, read
@@ -40,7 +41,7 @@ class TrainingState:
 
     Attributes:
         root: A `tf.train.Checkpoint` of all of it.
-        variables: Every variable of it by path, each once.
+        variables: Every variable of it by path, each once; read-only.
         position: Where the run stands.
         steps: What tells each step function from another one, by name.
         settings: What the program has set, by the path of the variable that holds it.
@@ -85,7 +86,7 @@ class TrainingState:
         }
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
-        self.variables: dict[str, tf.Variable] = _walk(self.root)
+        self.variables: dict[str, tf.Variable] = ReadOnly(_walk(self.root))
         self.derived = derived or Derived(given)
         self._derived_aside = self.derived.hold()
 

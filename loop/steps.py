@@ -10,7 +10,9 @@ from loop.calls import BY_POSITION, explained
 from loop.fingerprint import fingerprint
 from loop.keras_arguments import check_batch, check_parts
 from loop.kinds import shown
+from loop.readonly import ReadOnly
 from loop.remedies import instead_of_step, of_tracing
+from loop.scaling import check_optimizer, scales
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -33,7 +35,7 @@ class Step:
     ) -> None:
         if instead := instead_of_step(function):
             raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. {instead}")
-        self.function, self.metrics = function, _metrics("Step", metrics)
+        self.function, self.metrics = function, ReadOnly(_metrics("Step", metrics))
 
     def __call__(self, batch: Nest) -> Values:
         return self.function(batch)
@@ -86,13 +88,33 @@ class Trace:
         )
 
 
-def _metrics(owner: str, metrics: Mapping[str, keras.Metric] | None) -> dict[str, keras.Metric]:
+def _metrics(
+    owner: str, metrics: Mapping[str, keras.Metric] | None, argument: str = "metrics"
+) -> dict[str, keras.Metric]:
     if metrics is not None and not isinstance(metrics, Mapping):
-        raise TypeError(f"{owner}(metrics=...) needs a dict, as in {{'accuracy': metric}}. Received: {shown(metrics)}.")
+        raise TypeError(
+            f"{owner}({argument}=...) needs a dict, as in {{'accuracy': metric}}. Received: {shown(metrics)}."
+        )
     wrong = {name: metric for name, metric in (metrics or {}).items() if not isinstance(metric, keras.Metric)}
     if wrong:
-        raise TypeError(f"{owner}(metrics=...) takes keras.metrics.Metric objects by name. Received: {shown(wrong)}.")
+        raise TypeError(
+            f"{owner}({argument}=...) takes keras.metrics.Metric objects by name. Received: {shown(wrong)}."
+        )
     return dict(metrics or {})
+
+
+def _check_apart(metrics: Mapping[str, keras.Metric], weighted: Mapping[str, keras.Metric], own: list[str]) -> None:
+    """Raises `ValueError` if a metric of supervised learning would hide another value, or be updated twice."""
+    for name in sorted({*own, *weighted} & {*metrics} | {*own} & {*weighted}):
+        raise ValueError(
+            f"supervised(...) would log two values as {name!r}"
+            f"{', which is one of its own' if name in own else ' (metrics=... and weighted_metrics=...)'}. "
+            f"Give the metric another name, such as {f'weighted_{name}'!r}."
+        )
+    named = [*metrics.items(), *weighted.items()]
+    twice = [name for i, (name, metric) in enumerate(named) if any(metric is other for _, other in named[:i])]
+    if twice:
+        raise ValueError(f"A metric would be updated twice in each step. Give {twice} objects of their own.")
 
 
 def _check_mapping(step: Step, values: Values) -> None:
@@ -134,6 +156,7 @@ def supervised(
     loss: keras.losses.Loss,
     *,
     metrics: Mapping[str, keras.Metric] | None = None,
+    weighted_metrics: Mapping[str, keras.Metric] | None = None,
     clip_norm: float | None = None,
 ) -> tuple[Step, Step]:
     """Returns the train step and the evaluation step of supervised learning.
@@ -143,43 +166,56 @@ def supervised(
 
     Args:
         model: Called as `model(x, training=...)`.
-        optimizer: Its `scale_loss` is used, so a `LossScaleOptimizer` works.
+        optimizer: Its `scale_loss` is used, so a `LossScaleOptimizer` works; layers that compute in float16 need one.
         loss: Called as `loss(y, prediction, sample_weight)`; its result is reduced over the batch.
-        metrics: Metrics by name for the train step; the evaluation step gets copies of its own.
+        metrics: Metrics by name for the train step, updated without sample weights; the evaluation step gets copies of
+            its own.
+        weighted_metrics: More of them, updated with the sample weights, if the batch has some.
         clip_norm: The largest global norm of the gradients, a positive number. For another kind of clipping, or with
             loss scaling, give it to the optimizer (`global_clipnorm`, `clipnorm`, `clipvalue`).
 
     Raises:
-        ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients.
+        ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients; if layers
+            compute in float16 and the optimizer does not scale the loss; if two values would have one name.
     """
     check_parts(model, optimizer, loss)
     metrics = _metrics("supervised", metrics)
-    own = {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}
+    weighted_metrics = _metrics("supervised", weighted_metrics, "weighted_metrics")
+    _check_apart(metrics, weighted_metrics, ["loss"] if clip_norm is None else ["loss", "grad_norm"])
+    own, own_weighted = _copies(metrics), _copies(weighted_metrics)
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")
-    if clip_norm is not None and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if clip_norm is not None and scales(optimizer):
         raise ValueError(
-            "supervised(clip_norm=...) would clip scaled gradients. Give the inner optimizer global_clipnorm=..."
+            "supervised(clip_norm=...) would clip scaled gradients. Leave it out, and give the inner optimizer, where "
+            f"there is one, global_clipnorm={clip_norm:g}."
         )
+    check_optimizer(model, optimizer)
 
     if model.built and not optimizer.built:
         optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
 
-    def forward(batch: Nest, training: bool, measured: Mapping[str, keras.Metric]) -> tf.Tensor:
+    def forward(
+        batch: Nest, training: bool, measured: Mapping[str, keras.Metric], weighted: Mapping[str, keras.Metric]
+    ) -> tf.Tensor:
         check_batch(batch, loss)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         prediction = model(x, training=training)
         value = loss(y, prediction, sample_weight)
         if model.losses:
-            value += tf.add_n(model.losses)
+            sums = [each if each.shape.rank == 0 else tf.reduce_sum(each) for each in model.losses]
+            value += tf.add_n([tf.cast(each, value.dtype) for each in sums])
         for metric in measured.values():
+            metric.update_state(y, prediction)
+        for metric in weighted.values():
             metric.update_state(y, prediction, sample_weight)
         return value
 
     def train_step(batch: Nest) -> Values:
         with tf.GradientTape() as tape:
-            value = forward(batch, True, metrics)
+            value = forward(batch, True, metrics, weighted_metrics)
             scaled = optimizer.scale_loss(value)
+        check_optimizer(model, optimizer)  # again: layers may have been made by the call
         variables = model.trainable_variables
         gradients = tape.gradient(scaled, variables)
         values = {"loss": value}
@@ -189,6 +225,10 @@ def supervised(
         return values
 
     def eval_step(batch: Nest) -> Values:
-        return {"loss": forward(batch, False, own)}
+        return {"loss": forward(batch, False, own, own_weighted)}
 
-    return Step(train_step, metrics=metrics), Step(eval_step, metrics=own)
+    return Step(train_step, metrics=metrics | weighted_metrics), Step(eval_step, metrics=own | own_weighted)
+
+
+def _copies(metrics: Mapping[str, keras.Metric]) -> dict[str, keras.Metric]:
+    return {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}

@@ -19,9 +19,10 @@ from hooks.prove import prove_script
 from hooks.prove_orders import Death, Orders
 from hooks.prove_plan import plan
 from hooks.prove_process import Life
+from hooks.prove_provable import NOT_RESUMED
 from hooks.prove_record import Record
 from hooks.prove_reference import Reference
-from hooks.prove_run import NOTHING_SAVED, Proof, compared
+from hooks.prove_run import Proof, compared
 from hooks.prove_suspects import suspects
 from hooks.prove_trial import Trial
 from hooks.prove_witness import Witness
@@ -314,7 +315,7 @@ class Told:
     def __init__(self, tmp_path: Path, *lives: list[dict], said: str = "", status: int = 0) -> None:
         self._path, self._lives, self._said, self._status = tmp_path, list(lives), said, status
 
-    def live(self, root: Path, where: str, death: Death | None = None, *, stepwise: bool = True) -> Life:
+    def live(self, root: Path, where: str, death: Death | None = None, **how: bool) -> Life:
         life = [
             line | ({"directories": [f"{root}/{where}/runs/a"]} if line.get("directories") else {})
             for line in self._lives.pop(0)
@@ -332,7 +333,7 @@ def test_a_second_call_of_run_is_not_a_resume(record: Path, tmp_path: Path) -> N
     first = at(record, "settled", 4)
     twice = [*every[: first + 1], changed(end, step=4, epoch=1), begin, *every[first + 1 :]]
     proof = Told(tmp_path, twice, twice[:-4], twice).proof()
-    assert (proof.exact, proof.difference.split("\n")[0]) == (False, NOTHING_SAVED)
+    assert (proof.exact, proof.difference, proof.unproved) == (False, "", NOT_RESUMED)
     assert Told(tmp_path, twice, twice[:-4], resumed(record, 6)).proof().exact
 
 
@@ -350,9 +351,57 @@ def test_only_the_loop_that_was_killed_counts_as_resumed(record: Path, tmp_path:
 
 
 def test_each_loop_needs_a_checkpoint(record: Path, tmp_path: Path) -> None:
-    whole = [*lines(record), *(changed(line, loop=1) | {"directories": []} for line in lines(record))]
-    with pytest.raises(ValueError, match="Loop 1, counted from 0, has no Checkpoint hook"):
-        Told(tmp_path, whole).proof()
+    second = [changed(line, loop=1) | {"directories": []} for line in lines(record)]
+    proof = Told(tmp_path, [*lines(record), second[0]], status=-9).proof()  # it dies by itself, before it trains
+    assert (proof.exact, proof.steps, proof.difference) == (False, 8, "")
+    assert str(proof) == (
+        "not proved: whenever it is killed, it begins again from nothing, because loop 1, counted from 0, has no "
+        "Checkpoint hook. Add one: hooks=[Checkpoint(directory, Every(steps=4))]."
+    )
+
+
+def test_a_run_that_saves_only_its_end_is_not_killed_for_nothing(record: Path, tmp_path: Path) -> None:
+    late = [
+        line | ({"saved": [8] if line["event"] == "end" else []} if "saved" in line else {}) for line in lines(record)
+    ]
+    said = []
+    proof = compared(Told(tmp_path, late), 5, [], False, said.append)
+    assert said == ["Running without interruption."]
+    assert "because it saves nothing before its last step, which is step 8" in proof.unproved
+    assert proof.unproved.endswith("Save earlier: Checkpoint(directory, Every(steps=4)).")
+    one = [line for line in late if line["step"] <= 1 and line["event"] != "end"]
+    assert (
+        Told(tmp_path, [*one, changed(late[-1], step=1, saved=[1])]).proof().unproved.endswith("Train for more steps.")
+    )
+
+
+def test_a_program_that_runs_no_step_says_why(record: Path, tmp_path: Path) -> None:
+    begin, end = resumed(record, 8)[0], lines(record)[-1]
+    for life, why in [([], "it never called Loop.run()"), ([begin, end], "it was complete when it began, at step 8")]:
+        for twice in (False, True):
+            proof = compared(Told(tmp_path, life, said="Usage: ..."), 1, [], twice, lambda line: None)
+            assert proof.unproved.startswith(f"the program ran no step, because {why}.")
+            assert proof.unproved.endswith("It said:\nUsage: ...")
+
+
+def test_what_is_only_run_twice_needs_no_checkpoint(record: Path, tmp_path: Path) -> None:
+    begin, *rest = lines(record)
+    life = [begin | {"directories": []}, *(line | ({"saved": []} if "saved" in line else {}) for line in rest)]
+    assert compared(Told(tmp_path, life, life), 5, [], True, lambda line: None).exact
+
+
+def test_a_program_that_takes_nothing_up_is_killed_once(record: Path, tmp_path: Path) -> None:
+    life = lines(record)
+    said = []
+    proof = compared(Told(tmp_path, life, life[:-4], life[:-4], []), 5, [], False, said.append)
+    assert (proof.unproved, len(proof.kills)) == (NOT_RESUMED, 1)
+    assert str(proof).startswith("not proved: whenever it is killed")
+
+
+def test_a_kill_comes_after_a_save_wherever_there_is_one(record: Path, tmp_path: Path) -> None:
+    late = [line | ({"saved": [7] if line["step"] > 6 else []} if "saved" in line else {}) for line in lines(record)]
+    whole = written(tmp_path / "0", late)
+    assert {death.step for seed in range(9) for death in plan(whole, 1, [], random.Random(seed))} == {8}
 
 
 def test_a_failure_that_the_script_swallows_is_one(record: Path, tmp_path: Path) -> None:

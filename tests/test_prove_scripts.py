@@ -1,5 +1,6 @@
 """Scripts as people write them, proved by the command: those that are exact, and those in which a proof was blind."""
 
+import json
 import os
 import re
 import signal
@@ -108,6 +109,28 @@ def test_a_function_in_a_package_is_proved_though_it_is_wrapped(prove: Prove, tm
     assert done.stdout == "exact: 1 kills, 8 steps, 0 differences\n", done
 
 
+UNPROVED = """
+import proved, sys
+loop = proved.make_loop()
+loop.hooks.remove("checkpoint")
+if sys.argv[1:]:
+    loop.hooks.add(proved.Checkpoint("mine", proved.Every(steps=int(sys.argv[1]))))
+loop.run(steps=int(sys.argv[2]) if sys.argv[1:] else 10**9)
+"""
+
+
+def test_what_cannot_be_proved_is_said_before_it_trains_and_each_remedy_works(prove: Prove) -> None:
+    done = prove(UNPROVED)  # or else it would train for months
+    assert done.returncode == 3, done
+    assert "not proved: whenever it is killed, it begins again from nothing, because the loop has no" in done.stdout
+    assert "hooks=[Checkpoint(directory, Every(steps=20))]" in done.stdout
+    done = prove(UNPROVED, "--json", "--kills=1", "--", "20", "4")
+    assert (done.returncode, json.loads(done.stdout)["exact"], json.loads(done.stdout)["kills"]) == (3, False, []), done
+    assert "Checkpoint(directory, Every(steps=2))" in json.loads(done.stdout)["unproved"]
+    done = prove(UNPROVED, "--kills=1", "--", "2", "4")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "exact: 1 kills, 4 steps, 0 differences"), done
+
+
 WRONG = {
     "best weights put back at the end": (
         """
@@ -158,9 +181,8 @@ loop.hooks.remove("checkpoint")
 loop.hooks.add(proved.Checkpoint(tempfile.mkdtemp(), proved.Every(steps=3)))
 loop.run(steps=5)
 """,
-        r"nothing was proved: no loop that was killed went on from a checkpoint",
+        r"not proved: whenever it is killed, .* because it does not take up what it had saved\. Give",
     ),
-    "no checkpoint": ('loop.hooks.remove("checkpoint")', "The loop has no Checkpoint hook"),
     "an earlier run removed": (
         """
 import pathlib, shutil

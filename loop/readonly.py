@@ -1,0 +1,26 @@
+"""A dictionary that many are given and nobody changes."""
+
+from typing import NoReturn, TypeVar
+
+Value = TypeVar("Value")
+
+
+class ReadOnly(dict[str, Value]):
+    """A dictionary of which every way to write raises. It is a `dict`, so what prints or encodes those takes it.
+
+    Copies of any kind, `|` and pickles are plain dictionaries, which belong to whoever made them.
+
+    Raises:
+        TypeError: By whatever would change it.
+    """
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "This dictionary is read-only: the loop and all hooks are given the same values. Change a copy of it, as "
+            "in logs = dict(moment.logs)."
+        )
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[dict], tuple[dict[str, Value]]]:
+        return dict, (dict(self),)
