@@ -19,8 +19,8 @@ class SignalListener:
     number of each signal to `signal.set_wakeup_fd` at once, and a thread can read that.
 
     A child that is forked from this process (a data loader, `multiprocessing`, `os.fork`) has the handlers that were
-    there before. Otherwise it would write what it was sent itself into the pipe that it has in common with this process,
-    and stay alive. Signals wait while a process is being forked, so that none is heard by the wrong one.
+    there before. Otherwise it would stay alive, and write what it was sent into the pipe that it has in common with
+    this process. Signals wait while a process is being forked, so that none is heard by the wrong one.
 
     Args:
         numbers: The signals. One that is ignored stays so.

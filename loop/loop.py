@@ -101,6 +101,11 @@ class Loop:
         return self._position.place().step_in_epoch
 
     @property
+    def running(self) -> bool:
+        """Whether `run` is under way, in whatever thread."""
+        return self._running.locked()
+
+    @property
     def total_steps(self) -> int | None:
         """The step at which the run will end if nobody stops it, from `SETUP` on; None if nobody knows."""
         length = self._data.steps_per_epoch
