@@ -18,6 +18,7 @@ from hooks.places import place
 from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")
+HELD: dict[str, "Checkpoint"] = {}  # who writes to a directory in this process, or was interrupted in letting go of it
 
 
 BEST = "write best='val_loss', mode='min'"
@@ -130,6 +131,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due = False
         self._value: float | None = None
         self._begun = False  # whether there is a saver
+        self._loop: Loop | None = None
 
     @property
     def directory(self) -> str:
@@ -152,6 +154,10 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._monitor.attach(loop)
         self._description = self._state.describe()  # nothing in it changes in the course of a run
         self._refuse_what_no_manifest_holds(moment)
+        earlier = HELD.get(self._directory)
+        if earlier is not None and (earlier is self or not earlier._is_running()):
+            self._logged(earlier._let_go)
+        self._loop = loop
         with contextlib.ExitStack() as opened:
             files = open_files(self._directory)
             opened.callback(files.close)
@@ -163,6 +169,7 @@ class Checkpoint(Hook, instead=INSTEAD):
                 store, self._state, kept=self._retention.kept, finite=self._finite, failed=lambda: self._stop(loop)
             )
             self._opened, self._begun = opened.pop_all(), True
+            HELD[self._directory] = self
 
     def on_step_end(self, moment: Moment) -> None:
         self._due = True
@@ -186,20 +193,30 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due, self._value = False, None
 
     def on_run_end(self, moment: Moment) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Waits for the save under way, and lets others write to the directory."""
         try:
             self._saver.wait()
         finally:
-            if (
-                not self._saver.is_writing()
-            ):  # else an impatient Ctrl-C has cut the waiting short: the thread needs them
-                self._opened.close()
+            self._saver.leave(self._close)  # not yet if an impatient Ctrl-C has cut the waiting short
+
+    def _is_running(self) -> bool:
+        return self._loop is not None and self._loop.running
+
+    def _close(self) -> None:
+        self._opened.close()
+        if HELD.get(self._directory) is self:
+            del HELD[self._directory]
 
     def _tolerate(self, call: Callable[[], None]) -> None:
+        call() if self._on_error == "raise" else self._logged(call)
+
+    def _logged(self, call: Callable[[], None]) -> None:
         try:
             call()
         except (OSError, FloatingPointError) as error:
-            if self._on_error == "raise":
-                raise
             log.warning("%s", error)
 
     def _look(self, moment: Moment) -> None:

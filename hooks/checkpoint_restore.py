@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,7 @@ from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
+TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
 
@@ -163,9 +165,14 @@ def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[st
 
 
 def _pinned(store: Store, which: str | int) -> Pin:
-    """Returns the first that is whole of those that are wanted; warns of those that come before it."""
+    """Returns the first that is whole of those that are wanted; warns of those that come before it.
+
+    A trainer may remove what has just been listed, and a listing may miss what it renames meanwhile. So what is gone
+    is no reason to take an older one, but to list again; and "latest" is no older than what was there at first.
+    """
+    then = max(map(order, [*_listed(store), *store.stems()]), default=None)
     for _ in range(TRIES):
-        stems, damaged = store.stems(), list[CorruptCheckpoint]()
+        stems, damaged = _listed(store), dict[str, CorruptCheckpoint]()
         wanted = _best(store, stems, damaged) if which == "best" else list(reversed(stems))
         if isinstance(which, int):
             wanted = [stem for stem in wanted if stem in (f"ckpt-{which}", f"pending-{which}")]
@@ -173,33 +180,46 @@ def _pinned(store: Store, which: str | int) -> Pin:
             try:
                 pin = store.pin(stem)
             except CorruptCheckpoint as error:
-                damaged.append(error)
-                continue
-            _warn(pin.manifest, [each for each in damaged if _is_there(store, each)])
+                damaged[stem] = error
+                if stem in store.stems():
+                    continue
+                break  # it was removed just now
+            now = store.stems()
+            missed = any(order(later) > order(stem) and later not in damaged for later in now)
+            if which == "latest" and missed and then is not None and order(stem) < then:
+                pin.close()
+                break
+            _warn(pin.manifest, [error for each, error in damaged.items() if each in now])
             return pin
-        still = [each for each in damaged if _is_there(store, each)]  # others were removed just now
-        if isinstance(which, int) and still:
-            raise still[0]
-        _raise_if_any(store, still)
-        if not damaged:
-            there = ", ".join(stems) or "none"
-            raise FileNotFoundError(f"No checkpoint {which!r} is in {store.files.where!r}. There are: {there}.")
+        else:
+            now = store.stems()
+            still = [error for each, error in damaged.items() if each in now]
+            if isinstance(which, int) and still:
+                raise still[0]
+            _raise_if_any(store, still)
+            if not damaged:
+                there = ", ".join(stems) or "none"
+                raise FileNotFoundError(f"No checkpoint {which!r} is in {store.files.where!r}. There are: {there}.")
     raise FileNotFoundError(f"Checkpoints in {store.files.where!r} are removed faster than they can be read.")
 
 
-def _is_there(store: Store, damaged: CorruptCheckpoint) -> bool:
-    """Returns whether the checkpoint to which a file belongs is still there."""
-    return os.path.basename(damaged.file).split(".")[0] in store.stems()
+def _listed(store: Store) -> list[str]:
+    """Returns the stems there are. A listing that has none is made again: it may have missed a rename."""
+    for _ in range(TRIES_OF_NONE):
+        if stems := store.stems():
+            return stems
+        time.sleep(0.005)
+    return []
 
 
-def _best(store: Store, stems: Sequence[str], damaged: list[CorruptCheckpoint]) -> list[str]:
+def _best(store: Store, stems: Sequence[str], damaged: dict[str, CorruptCheckpoint]) -> list[str]:
     """Returns the stems of those that have a value of the metric that was watched, the best first."""
     records = []
     for stem in stems:
         try:
             records.append(store.read(stem).record)
         except CorruptCheckpoint as error:
-            damaged.append(error)
+            damaged[stem] = error
     named = next((record.best for record in reversed(records) if record.best), None)
     return [record.stem for record in ranked(records, str(named["name"]), str(named["mode"]))] if named else []
 

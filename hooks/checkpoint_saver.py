@@ -26,6 +26,57 @@ ERRNO = {  # what TensorFlow's errors are to the operating system
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Writing:
+    """One save that is under way, in a thread, and how to wait for it in another that may be interrupted anywhere.
+
+    Only operations of C are used, which an interrupt finds done or not done: one within `Condition.__enter__`, on which
+    events and futures stand, leaves a lock behind, and `Thread.join` takes a living thread for an ended one.
+
+    Attributes:
+        record: What it is a checkpoint of.
+        over: Whether it is over, with all that had to be done then.
+        error: What it raised.
+
+    Args:
+        record: As above.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.over = record, False
+        self.error: BaseException | None = None
+        self._begun, self._gate = threading.Lock(), threading.Lock()
+        self._gate.acquire()
+        self._written, self._last = False, list[Callable[[], None]]()
+
+    def claim(self) -> bool:
+        """Returns whether nobody else has done so: the thread, to write, or whoever starts it, to take it back."""
+        return self._begun.acquire(blocking=False)
+
+    def wait(self) -> None:
+        while not self.over:
+            self._gate.acquire(timeout=1.0)  # nobody else may get it: all look at `over`, in time
+
+    def finally_(self, call: Callable[[], None]) -> None:
+        """Has something done once all is written: in the thread, or here if it is."""
+        self._last.append(call)
+        if self._written:
+            self._do_last()
+
+    def end(self, error: BaseException | None) -> None:
+        """Says, in the thread, that all is written, or what was raised."""
+        self.error, self._written = error, True
+        try:
+            self._do_last()
+        finally:
+            self.over = True
+            self._gate.release()
+
+    def _do_last(self) -> None:
+        with contextlib.suppress(IndexError):  # one of two threads has it
+            while True:
+                self._last.pop()()
+
+
 class Saver:
     """Saves the training state as it is when it is asked to, while training goes on.
 
@@ -49,14 +100,12 @@ class Saver:
         self._store, self._kept, self._finite, self._failed = store, kept, finite, failed
         self._snapshot = Snapshot(state)
         self._trained = frozenset(state.given())
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._record: Record | None = None
+        self._writing: Writing | None = None
 
     def records(self) -> list[Record]:
         """Returns those of the committed checkpoints, and of the one that is being written, the oldest first."""
-        records, written = self._store.records(), self._record
-        return records if written is None or written in records else [*records, written]
+        records, writing = self._store.records(), self._writing
+        return records if writing is None or writing.record in records else [*records, writing.record]
 
     def save(self, record: Record, **parts: Mapping) -> None:
         """Begins to save the present state; waits first for the save that is under way.
@@ -69,10 +118,17 @@ class Saver:
             return
         self.wait()
         self._snapshot.take()
-        self._record = record
+        writing = Writing(record)
         # Not of a pool: those take no work any more when the main thread has ended, and training may go on in another.
-        self._thread = threading.Thread(target=self._run, args=(record, parts), name="checkpoint")
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(writing, parts), name="checkpoint")
+        try:
+            self._writing = writing
+            thread.start()
+        except BaseException:  # no thread can be made; or an interrupt, and it is there nevertheless or it is not
+            if writing.claim():
+                self._writing = None
+                self._snapshot.drop()
+            raise
 
     def collect(self) -> None:
         """Raises what the latest save raised, if it is over; once."""
@@ -81,26 +137,40 @@ class Saver:
 
     def is_writing(self) -> bool:
         """Returns whether a save is under way."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._writing is not None and not self._writing.over
 
     def wait(self) -> None:
         """Waits for the save that is under way, and raises what it raised."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = self._record = None
-        error, self._error = self._error, None
-        try:
-            if error is not None:
-                raise error
-        finally:
-            del error  # or this frame and its own exception would keep each other, and the values of the state, alive
+        if self._writing is not None:
+            self._writing.wait()
+            error, self._writing = self._writing.error, None
+            try:
+                if error is not None:
+                    raise error
+            finally:
+                del error  # or this frame and its own exception would keep each other, and the state's values, alive
 
-    def _run(self, record: Record, parts: Mapping[str, Mapping]) -> None:
+    def leave(self, close: Callable[[], None]) -> None:
+        """Ends the work for a run: calls `close` at once, or, if a save is under way, when that is over.
+
+        Nobody is told any more if that one fails.
+        """
+        self._failed = lambda: None
+        if self._writing is None:
+            close()
+        else:
+            self._writing.finally_(close)
+
+    def _run(self, writing: Writing, parts: Mapping[str, Mapping]) -> None:
+        if not writing.claim():
+            return
         try:
-            self._write(record, parts)
+            self._write(writing.record, parts)
         except BaseException as error:
-            self._error = error
             self._failed()
+            writing.end(error)
+        else:
+            writing.end(None)
 
     def _write(self, record: Record, parts: Mapping[str, Mapping]) -> None:
         try:

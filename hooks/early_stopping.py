@@ -1,12 +1,16 @@
 """Ends a run whose metric gets no better."""
 
+import logging
 import math
 from typing import Literal
 
 import tensorflow as tf
 
 from hooks.monitor import Monitor
+from hooks.texts import as_texts, from_texts
 from loop import Hook, Loop, Moment, TrainingState
+
+log = logging.getLogger("exactloop")
 
 INSTEAD = {
     "monitor": "write EarlyStopping('val_loss', mode='min')",
@@ -80,7 +84,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
         self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
-        # Serialised, because nobody knows the shapes before the model is built, and state has to be there by then.
+        # As texts, because nobody knows the shapes before the model is built, and state has to be there by then.
         self.copies = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="copies")
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
@@ -98,10 +102,14 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._check(moment, moment.epoch - 1)
 
     def on_run_end(self, moment: Moment) -> None:
-        copies = self.copies.numpy()
-        if moment.error is None and self._kept and len(copies) == len(self._kept):
-            pairs = zip(self._kept.items(), copies, strict=True)
-            self._state.show({path: tf.io.parse_tensor(copy, variable.dtype) for (path, variable), copy in pairs})
+        if moment.error is None and self._kept and self.best_step > 0:
+            try:
+                self._state.show(from_texts(self.copies.numpy(), self._kept))
+            except ValueError:
+                log.warning(
+                    "%s keeps nothing that could be put back: restore_best was another one when %s was best, at step "
+                    "%d. The weights are those of the last step.", self.name, self._monitor.name, self.best_step
+                )  # fmt: skip
 
     def _check(self, moment: Moment, epoch: int) -> None:
         value = self._monitor.value(moment)
@@ -115,7 +123,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
             self.best.assign(value)
             self.best_step.assign(moment.step)
             if self._restore_best:
-                self.copies.assign([tf.io.serialize_tensor(variable) for variable in self._kept.values()])
+                self.copies.assign(as_texts(self._kept.values()))
             if self._baseline is None or self._monitor.better(value, self._baseline):
                 self.wait.assign(0)
         self._stop_if_over(moment)

@@ -1,12 +1,12 @@
 """Ends a run in good order when the process is asked to go."""
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterable, Sequence
 from types import FrameType
 
+from hooks.signals import SignalListener
 from loop import Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")
@@ -51,7 +51,7 @@ class Preemption(Hook, instead={"signal": "write signals=[signal.SIGTERM]", "exi
                 "Take SIGTERM, SIGINT, or what your scheduler sends before it kills, such as SIGUSR1."
             )
         self._signals, self._exit = tuple(signals), exit
-        self._installed = False
+        self._listener: SignalListener | None = None
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
@@ -60,38 +60,23 @@ class Preemption(Hook, instead={"signal": "write signals=[signal.SIGTERM]", "exi
         if threading.current_thread() is not threading.main_thread():
             log.warning("Preemption hears no signals: this run is not in the main thread.")
             return
-        self._read, write = os.pipe()
-        os.set_blocking(write, False)
-        self._previous_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        self._write = write
-        heeded = [number for number in self._signals if signal.getsignal(number) is not signal.SIG_IGN]
-        self._previous: dict[int, signal._HANDLER] = {n: signal.signal(n, self._handle) for n in heeded}
-        self._listener = threading.Thread(target=self._listen, daemon=True, name="preemption")
-        self._listener.start()
-        self._installed = True
+        self._listener = SignalListener(self._signals, self._hear, self._handle)
 
     def on_run_end(self, moment: Moment) -> None:
-        if self._installed:
-            for number, handler in self._previous.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(self._previous_fd)
-            os.close(self._write)  # ends the listener
-            self._listener.join()
-            os.close(self._read)
-            self._installed = False
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
             for number in dict.fromkeys(self._heard):
-                previous = self._previous[number]
+                previous = listener.previous[number]
                 if callable(previous) and previous is not signal.default_int_handler:
                     previous(number, None)
         if self._heard and self._exit and moment.error is None:
             raise SystemExit(128 + self._heard[0])
 
-    def _listen(self) -> None:
-        while numbers := os.read(self._read, 64):
-            for number in numbers:
-                if number in self._signals:
-                    self._heard.append(number)
-                    self._loop.stop(signal.Signals(number).name)
+    def _hear(self, number: int) -> None:
+        if number in self._signals:
+            self._heard.append(number)
+            self._loop.stop(signal.Signals(number).name)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._handled.append(number)

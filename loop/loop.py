@@ -117,6 +117,11 @@ class Loop:
         return self._position.place().step_in_epoch
 
     @property
+    def running(self) -> bool:
+        """Whether `run` is under way, in whatever thread."""
+        return self._running.locked()
+
+    @property
     def total_steps(self) -> int | None:
         """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
         length = self._data.steps_per_epoch

@@ -2,17 +2,21 @@
 
     python tests/test_preemption.py DIRECTORY LIFE
 
-is one life of a run without end (`endless`, or `held`, where each save waits for a line on standard input) or of one
-with a long evaluation (`evaluating`). It says on standard output what it is doing.
+is one life of a run without end (`endless`, or `held`, where each save waits for a line on standard input, or with
+children that were forked from it in one of the ways of FORKS) or of one with a long evaluation (`evaluating`). It says
+on standard output what it is doing.
 """
 
+import concurrent.futures
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -54,6 +58,61 @@ class Diary(Hook):
 
     def on_run_end(self, moment: Moment) -> None:
         print(f"ended at {moment.step}", flush=True)
+
+
+def by_multiprocessing() -> int:
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    process.start()
+    assert process.pid is not None
+    return process.pid
+
+
+def by_fork() -> int:
+    if child := os.fork():
+        return child
+    time.sleep(600)
+    os._exit(0)
+
+
+def in_a_thread() -> int:
+    """A child of another thread than the main one, as some data loaders make theirs."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(by_multiprocessing).result()
+
+
+def before_exec() -> int:
+    """A child that is held up before it becomes another program."""
+
+    def wait() -> None:
+        os.write(write, b"there")
+        time.sleep(600)
+
+    read, write = os.pipe()
+    threading.Thread(target=lambda: subprocess.Popen(["sleep", "600"], preexec_fn=wait), daemon=True).start()
+    os.read(read, 1)
+    return children()[-1]
+
+
+FORKS: dict[str, Callable[[], int]] = {
+    function.__name__: function for function in (by_multiprocessing, by_fork, in_a_thread, before_exec)
+}
+
+
+def children() -> list[int]:
+    """Returns the pids of the children of this process, the oldest first."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return sorted(int(pid) for task in tasks for pid in task.read_text().split())
+
+
+class Forks(Hook):
+    """Has two children when the run begins, says their pids, and what becomes of them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._fork = FORKS[kind]
+
+    def on_run_begin(self, moment: Moment) -> None:
+        print("children", *[self._fork() for _ in range(2)], flush=True)
 
 
 class Pause(Hook):
@@ -172,6 +231,46 @@ def test_a_storm_of_signals_saves_once(tmp_path: Path) -> None:
     assert process.returncode == 143, errors
     (step,) = saved(tmp_path)
     assert said == f"waiting at {step}\nended at {step}\n"
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.mark.parametrize("kind", FORKS)
+def test_children_that_were_forked_hear_their_own_signals_and_only_those(tmp_path: Path, kind: str) -> None:
+    with life(tmp_path, kind) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()[1:]]
+        assert len(pids) == 2
+        wait_for("training", process)
+        # Bit n - 1 is for signal n. Python itself catches SIGINT.
+        assert [pid for pid in pids if int(status(pid)["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1] == []
+        os.kill(pids[0], signal.SIGTERM)
+        while Path(f"/proc/{pids[0]}").exists() and status(pids[0])["State"][0] != "Z":
+            time.sleep(0.01)  # ends, or the test does not
+        assert process.poll() is None  # and nobody else has heard of it
+        for pid in (pids[1], process.pid):  # as Ctrl-C does for all that are in the foreground
+            os.kill(pid, signal.SIGINT)
+        said, errors = process.communicate()
+        assert process.returncode == 130, errors
+    (step,) = saved(tmp_path)
+    assert said.splitlines()[-1] == f"ended at {step}"
+
+
+def test_a_child_that_outlives_the_run_does_not_hold_it_up(tmp_path: Path) -> None:
+    pids = list[int]()
+    loop = summing_loop(tmp_path)
+
+    @loop.on(Event.RUN_BEGIN)
+    def fork(moment: Moment) -> None:
+        pids.append(by_fork())
+
+    loop.run(steps=3)
+    os.kill(pids[0], signal.SIGKILL)
+    os.waitpid(pids[0], 0)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "signals"] == []
 
 
 def test_an_evaluation_that_a_signal_cut_short_is_redone(tmp_path: Path) -> None:
@@ -336,8 +435,8 @@ def main(directory: Path, kind: str) -> None:
     if kind == "evaluating":
         summing_loop(directory, Diary(), evaluate=True).run(steps=10)
     else:
-        pause = [Pause()] if kind == "held" else []
-        summing_loop(directory, Diary(), *pause).run(steps=WITHOUT_END)
+        more: dict[str, Hook] = {"held": Pause()} | {each: Forks(each) for each in FORKS if each == kind}
+        summing_loop(directory, Diary(), *([more[kind]] if kind in more else [])).run(steps=WITHOUT_END)
 
 
 if __name__ == "__main__":

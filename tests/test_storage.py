@@ -37,6 +37,7 @@ from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_remote import RemoteFiles
 from hooks.checkpoint_restore import open_files
 from hooks.checkpoint_saver import Saver
+from hooks.checkpoint_store import Pin, Store
 from loop import NEVER, ArrayData, At, Event, Every, Hook, Loop, Moment, StreamData, Trigger
 
 EVERY_1, EVERY_2 = Every(steps=1), Every(steps=2)
@@ -1407,6 +1408,47 @@ def test_if_all_are_damaged_nothing_is_restored(saved: Path) -> None:
     with pytest.raises(CorruptCheckpoint, match=r"(?s)no checkpoint is whole.*ckpt-6.*ckpt-4.*ckpt-2"):
         restore(saved, {"model": model})
     assert weights(model) == before
+
+
+def counted(directory: Path) -> tuple[int, float]:
+    """Returns the step that a reader restores as the latest, and the count that is in it."""
+    left, right = (tf.Variable(tf.zeros([2**12]), name=name) for name in ("left", "right"))
+    step = restore(directory, {"left": left, "right": right})
+    return step, float(right[0])
+
+
+def test_a_reader_from_whom_the_latest_is_removed_takes_a_newer_one_and_no_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, pin = counting_loop(Checkpoint(tmp_path, EVERY_1, keep=1, keep_every=At(1))), Store.pin
+    loop.run(steps=3)
+    asked: list[str] = []
+
+    def after_a_step(self: Store, stem: str) -> Pin:
+        asked.append(stem)
+        if len(asked) == 1:
+            loop.run(steps=4)  # removes the one that the reader has just chosen
+        return pin(self, stem)
+
+    monkeypatch.setattr(Store, "pin", after_a_step)
+    assert (counted(tmp_path), asked) == ((4, 4.0), ["ckpt-3", "ckpt-4"])
+
+
+@pytest.mark.parametrize("missing", ["ckpt-", "ckpt-3"], ids=["all", "the latest"])
+@pytest.mark.parametrize("listing", range(4))
+def test_a_listing_that_misses_what_is_there_is_not_believed(
+    missing: str, listing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting_loop(Checkpoint(tmp_path, EVERY_1, keep=1, keep_every=At(1))).run(steps=3)
+    names, listed = LocalFiles.names, list[list[str]]()
+
+    def some(self: LocalFiles) -> list[str]:
+        listed.append(names(self))
+        return [name for name in listed[-1] if len(listed) != listing + 1 or not name.startswith(missing)]
+
+    monkeypatch.setattr(LocalFiles, "names", some)
+    assert counted(tmp_path) == (3, 3.0)
+    assert len(listed) > listing or listing == 3  # else nothing was kept from it
 
 
 def test_a_reader_that_restores_all_the_time_never_sees_half_a_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""Values of variables of any shape, dtype and size as texts, which one variable of unknown length can hold."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+LONGEST = 2**28  # bytes of a text; what goes through protocol buffers, such as tf.io.serialize_tensor, dies at 2^31
+
+
+def as_texts(values: Iterable[tf.Variable]) -> list[bytes]:
+    """Returns for each value its shape, and then its bits, one after the other."""
+    return [text for value in values for text in _texts(value)]
+
+
+def from_texts(texts: Iterable[bytes], like: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
+    """Returns the values of which `as_texts` made these, by the names of variables that can hold them.
+
+    Raises:
+        ValueError: If they are too few, too many, or not values of these variables.
+    """
+    left = iter(texts)
+    found = {name: _value(variable, left) for name, variable in like.items()}
+    if next(left, None) is not None:
+        raise ValueError("There are more texts than the values have.")
+    return found
+
+
+def _texts(value: tf.Variable) -> list[bytes]:
+    if value.dtype == tf.string:
+        array = np.asarray(value.numpy(), object)
+        return [json.dumps(array.shape).encode(), *array.reshape(-1).tolist()]
+    array = np.ascontiguousarray(value.numpy())
+    data = array.reshape(-1).view(np.uint8)
+    parts = (data[first : first + LONGEST].tobytes() for first in range(0, data.size, LONGEST))
+    return [json.dumps(value.read_value().shape.as_list()).encode(), *parts]
+
+
+def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
+    shape, dtype = json.loads(next(left, b"null")), variable.dtype
+    if shape is None or not variable.shape.is_compatible_with(shape):
+        raise ValueError(f"The texts are no value of {variable.name}, of shape {variable.shape}.")
+    count = math.prod(shape)
+    if dtype == tf.string:
+        return tf.constant([next(left) for _ in range(count)], tf.string, shape=shape)
+    data = np.empty(count * dtype.size, np.uint8)
+    for first in range(0, data.size, LONGEST):
+        data[first : first + LONGEST] = np.frombuffer(next(left), np.uint8)
+    return tf.constant(data.view(dtype.as_numpy_dtype).reshape(shape))

@@ -1,0 +1,130 @@
+"""An interrupt at any instruction of saving and of waiting for it: nothing is torn, and the next run is not stopped."""
+
+import contextlib
+import dis
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import pytest
+import tensorflow as tf
+
+from hooks import Checkpoint, checkpoint, checkpoint_saver
+from hooks.checkpoint_store import Store
+from loop import ArrayData, At, Loop
+
+# Where Python looks for signals: behind a call, at the beginning of a function, at the end of a turn of a loop.
+LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
+METHODS = {"on_run_end", "on_settled", "_let_go", "_close"}  # of the hook; of the saver, all
+
+
+def counting_loop(directory: Path) -> Loop:
+    """Returns a loop after whose n-th step there is n, saved in the background after the second step and at the end."""
+    count = tf.Variable(0.0, name="count")
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": count.assign_add(1.0)}
+
+    data = ArrayData(tf.range(8), batch_size=1, seed=1)
+    return Loop(train_step, data, state={"count": count}, hooks=[Checkpoint(directory, At(2))])
+
+
+class Interrupt:
+    """Raises a `KeyboardInterrupt` in the main thread where Python looks for signals in the saver, at the n-th place.
+
+    Attributes:
+        left: How many places it has not come to.
+        raised: Whether it has raised.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.left, self.raised = at, False
+        self._before: dict[FrameType, int] = {}  # the latest instruction
+
+    def __enter__(self) -> "Interrupt":
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, frames: TracebackType | None) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> object:
+        file, method = frame.f_code.co_filename, frame.f_code.co_name
+        if file == checkpoint_saver.__file__ or (file == checkpoint.__file__ and method in METHODS):
+            frame.f_trace_opcodes = True
+            return self._instruction
+        return None
+
+    def _instruction(self, frame: FrameType, event: str, argument: object) -> object:
+        if event == "opcode" and not self.raised:
+            looks = self._before.get(frame) in LOOKS
+            self._before[frame] = frame.f_code.co_code[frame.f_lasti]
+            self.left -= looks
+            if looks and self.left < 0:
+                self.raised = True
+                raise KeyboardInterrupt
+        return self._instruction
+
+
+@contextlib.contextmanager
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds every save until the event that it yields is set."""
+    event, commit = threading.Event(), Store.commit
+
+    def held(self: Store, *args: object) -> None:
+        event.wait(60)
+        commit(self, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "commit", held)
+        yield event
+        event.set()
+
+
+def interrupted(at: int, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Runs a loop that is interrupted at an instruction. Returns whether it came to that."""
+    with slow_disk(monkeypatch) as written:
+        threading.Timer(0.05, written.set).start()  # an interrupt before or after it: both have to be right
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
+            loop.run(steps=4)
+    return interrupt.raised
+
+
+def check(at: int, directory: Path, monkeypatch: pytest.MonkeyPatch, *, anew: bool) -> bool:
+    loop = counting_loop(directory)
+    loop.run(steps=1)  # so that there is something to go on from
+    raised = interrupted(at, loop, monkeypatch)
+    again = counting_loop(directory) if anew else loop
+    result = again.run(steps=6)
+    assert (result.step, result.reason, float(again.state.variables["count"])) == (6, "6 steps are complete", 6.0), at
+    assert [thread.name for thread in threading.enumerate() if thread.name == "checkpoint"] == [], at
+    assert sorted(path.name for path in directory.glob("ckpt-*.json"))[-1] == "ckpt-6.json", at
+    assert checkpoint.HELD == {}, at
+    return raised
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["the same loop", "another loop of this process"])
+def test_an_interrupt_while_a_save_is_waited_for_stops_no_later_run(
+    anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at in range(0, 60, 5):
+        check(at, tmp_path / str(at), monkeypatch, anew=anew)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("anew", [False, True])
+def test_an_interrupt_at_each_instruction_stops_no_later_run(
+    anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = 0
+    while check(at, tmp_path / str(at), monkeypatch, anew=anew):
+        at += 1
+    assert at > 30  # else this has tried nothing
+
+
+def test_the_instructions_are_those_of_waiting(tmp_path: Path) -> None:
+    with Interrupt(10**9) as interrupt:
+        counting_loop(tmp_path).run(steps=4)
+    assert 10**9 - interrupt.left > 30
