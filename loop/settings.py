@@ -48,10 +48,10 @@ def settings(
     """
     paths = {id(variable): path for path, variable in variables.items()}
     of_optimizers = {
-        id(raw(v)): f"{paths[id(raw(o.iterations))].rpartition('/')[0]}.{attribute.lstrip('_')}"
-        for o in optimizers(given)
-        for attribute, v in tf.train.TrackableView(o).children(o).items()
-        if isinstance(v, keras.Variable) and v is not o.iterations
+        id(raw(variable)): f"{paths[id(raw(own['_iterations']))].rpartition('/')[0]}.{attribute.lstrip('_')}"
+        for own in (tf.train.TrackableView(optimizer).children(optimizer) for optimizer in optimizers(given))
+        for attribute, variable in own.items()  # not `iterations`, which may be computed
+        if isinstance(variable, keras.Variable) and attribute != "_iterations"
     }
     others = [part for part in flat(given) if isinstance(part, keras.optimizers.Optimizer | keras.Metric)]
     trained = [v for layer in all_layers(given) for v in layer._trainable_variables]

@@ -31,7 +31,8 @@ def make_loop(
     def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(layer(x) - x))
-        optimizer.apply(tape.gradient(loss, layer.trainable_variables), layer.trainable_variables)
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, layer.trainable_variables), layer.trainable_variables)
         return {"loss": loss, "rate": tf.identity(optimizer.learning_rate)}
 
     state = {"layer": layer, "optimizer": optimizer}
