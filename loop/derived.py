@@ -43,9 +43,7 @@ class Derived:
         before = self._bits()
         for layer in self._layers:
             _derive(layer)
-        if self._bits() != before:
-            for model in self._models:
-                model.predict_function = model.test_function = model.train_function = None
+        self._forget(before)
 
     def other_with(self, values: Mapping[int, tf.Tensor]) -> list[str]:
         """Returns the names of the layers that would compute with other values than now, and changes nothing.
@@ -80,9 +78,17 @@ class Derived:
 
     def put_back(self, attributes: Attributes) -> None:
         """Gives the layers what `hold` returned."""
+        before = self._bits()
         for layer, held in zip(self._layers, attributes, strict=True):
             vars(layer).clear()
             vars(layer).update(held)
+        self._forget(before)
+
+    def _forget(self, before: list[dict[str, object]]) -> None:
+        """Lets models trace their functions anew, if values are not what they were."""
+        if self._other(before):
+            for model in self._models:
+                model.predict_function = model.test_function = model.train_function = None
 
     def _bits(self) -> list[dict[str, object]]:
         return [{name: _plain(value) for name, value in vars(layer).items()} for layer in self._layers]

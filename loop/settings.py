@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from loop.digest import digest
 from loop.parts import all_layers, flat, keras_variables, nodes, optimizers, raw
 
 Said = int | float | str
+DRAWN = 100_000  # seeds below it were given: drawn ones are of up to 10^9, and no two starts draw two such small ones
 
 
 class Setting(NamedTuple):
@@ -38,7 +40,7 @@ def settings(
 
     That is: the scalars of optimizers; other scalars that no step changes or that are not trainable; seeds that were
     given, as in `SeedGenerator(1)`. Not: weights that can be trained, which begin with random numbers; seeds that were
-    drawn.
+    drawn, as far as can be told.
 
     Args:
         given: What was given as `state=`.
@@ -79,18 +81,19 @@ def settings_changed(now: Mapping[str, Setting], then: Mapping[str, object]) -> 
 def _seeds(given: Mapping[str, object]) -> dict[int, Setting]:
     """Returns the seeds that were given, by the id of the variable that has the state of their stream."""
     found = {}
-    streams = {f"{key}": part for key, value in given.items() for part in flat(value)}
-    generators = [(name, part) for name, part in streams.items() if isinstance(part, keras.random.SeedGenerator)]
+    parts = [(key, part) for key, value in given.items() for part in flat(value)]
+    generators = [(key, part) for key, part in parts if isinstance(part, keras.random.SeedGenerator)]
     generators += [(layer.name, each) for layer in all_layers(given) for each in layer._seed_generators]
     for name, generator in generators:
-        if isinstance(seed := generator.get_config()["seed"], int):
+        seed = generator.get_config()["seed"]
+        if isinstance(seed, int) and abs(seed) < DRAWN:  # some layers draw one, and give that
             found[id(raw(generator.state))] = Setting(f"the seed of {name!r}", seed, _before(raw(generator.state)))
-    for value in flat(given):
+    for key, value in parts:
         for node in nodes(value):
             if isinstance(node, tf.random.Generator):
                 seed, *rest = (state := _before(node.state)).numpy().tolist()
-                if not any(rest):  # else it was drawn
-                    found[id(node.state)] = Setting(f"the seed of {type(node).__name__}", seed, state)
+                if abs(seed) < DRAWN and not any(rest):
+                    found[id(node.state)] = Setting(f"the seed of {key!r}", seed, state)
     return found
 
 
@@ -124,5 +127,4 @@ def _before(variable: tf.Variable, now: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the value of a variable, or that before it was restored, if nobody has assigned another one since."""
     value = variable.read_value() if now is None else now
     known, before, after = _REPLACED.get(id(variable), (lambda: None, value, value))
-    same = known() is variable and value.numpy().tobytes() == after.numpy().tobytes()
-    return before if same else value
+    return before if known() is variable and digest(value) == digest(after) else value

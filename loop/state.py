@@ -206,11 +206,12 @@ class TrainingState:
 
     def take_over(self, path: str) -> None:
         """Restores what was given, for scripts, whose programs have not set what they read here."""
-        before = {path: variable.read_value() for path, variable in self.given().items() if variable.shape.rank < 2}
+        small = {path: variable for path, variable in self.given().items() if variable.shape.rank in (0, 1)}
+        before = {path: variable.read_value() for path, variable in small.items()}
         self.root.restore(path).expect_partial()
         self.derived.again()
         for name, value in before.items():
-            replaced(self.variables[name], value)
+            replaced(small[name], value)
 
     def keys_of_weights(self) -> list[str]:
         """Returns the names under which layers and modules were given."""

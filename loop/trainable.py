@@ -57,7 +57,7 @@ def trainable_changed(
 def paths_of_optimizers(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> tuple[str, ...]:
     """Returns what the paths of variables of optimizers begin with."""
     paths = {id(variable): path for path, variable in variables.items()}
-    return tuple(f"{paths[id(raw(each.iterations))].rpartition('/')[0]}/" for each in optimizers(given))
+    return tuple(f"{paths[id(raw(each._iterations))].rpartition('/')[0]}/" for each in optimizers(given))
 
 
 def _tops(given: Mapping[str, object]) -> list[keras.Layer]:
