@@ -33,7 +33,11 @@ def allowed(file: str, module: str, name: str) -> bool:
     if package == "loop":
         return file.startswith("loop/") or (module == "loop" and name in loop.__all__)
     if package == "hooks":
-        if file == "hooks/__init__.py" or module in ("hooks.figures", "hooks.monitor", "hooks.places"):  # every hook may use them
+        if file == "hooks/__init__.py" or module in (
+            "hooks.figures",
+            "hooks.monitor",
+            "hooks.places",
+        ):  # every hook may use them
             return file.startswith("hooks/")
         if module.startswith("hooks.prove") or (file == "hooks/prove_life.py" and module == "hooks.checkpoint"):
             return file.startswith(("hooks/prove", "hooks/cli"))
