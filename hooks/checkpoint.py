@@ -43,9 +43,9 @@ INSTEAD = {
 class Checkpoint(Hook, instead=INSTEAD):
     """Saves everything a resumed run needs, and restores it when a run begins.
 
-    Saves after the steps of `every`, whenever the metric `best` gets better, and when a run ends other than by an
-    exception. A save is complete when its manifest is there; it then survives SIGKILL and power failure. Checkpoints
-    are TensorFlow's own, written through `tf.train.CheckpointManager`, so
+    Saves after the steps of `every`, whenever the metric `best` is among the `keep_best` best so far, and when a run
+    ends other than by an exception. A save is complete when its manifest is there; it then survives SIGKILL and power
+    failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
     `tf.train.Checkpoint(model=model).restore(path)` reads them too.
 
     Args:
@@ -129,7 +129,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = False
-        self._value: float | None = None
+        self._measured: tuple[int, float] | None = None  # at which step, and what
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
 
@@ -149,7 +149,7 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
-        self._due, self._value = False, None  # also where an exception cut a round short
+        self._due, self._measured = False, None  # also where an exception cut a round short
         if self._monitor:
             self._monitor.attach(loop)
         self._description = self._state.describe()  # nothing in it changes in the course of a run
@@ -182,15 +182,16 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def on_settled(self, moment: Moment) -> None:
         self._tolerate(self._saver.collect)
-        improves = self._value is not None and self._retention.improves(self._value, self._saver.records())
-        if self._due or moment.last or improves:
+        value = self._value(moment.step)
+        ranks = value is not None and self._retention.ranks(value, self._saver.records())
+        if self._due or moment.last or ranks:
             self._tolerate(self._saver.wait)
             self._saver.save(self._record(), **self._parts(moment))
             if moment.last:
                 self._saver.wait()
             elif not self._background:
                 self._tolerate(self._saver.wait)
-        self._due, self._value = False, None
+        self._due = False
 
     def on_run_end(self, moment: Moment) -> None:
         self._let_go()
@@ -221,7 +222,11 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _look(self, moment: Moment) -> None:
         value = self._monitor.value(moment) if self._monitor else None
-        self._value = self._value if value is None else value
+        self._measured = self._measured if value is None else (moment.step, value)
+
+    def _value(self, step: int) -> float | None:
+        """Returns what the metric was at this very step; a stop may have a step settled twice."""
+        return self._measured[1] if self._measured and self._measured[0] == step else None
 
     def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
         step = self._state.position.place().step  # not moment.step: another Checkpoint may have restored it by now
@@ -241,10 +246,10 @@ class Checkpoint(Hook, instead=INSTEAD):
             loop.stop("a checkpoint could not be saved")  # so that what was raised is raised soon
 
     def _record(self) -> Record:
-        best: dict[str, str | float] = {}
-        if self._monitor and self._value is not None:
-            best = {"name": self._monitor.name, "mode": self._monitor.mode, "value": self._value}
         step, epoch, step_in_epoch = self._state.position.place()
+        best: dict[str, str | float] = {}
+        if self._monitor and (value := self._value(step)) is not None:
+            best = {"name": self._monitor.name, "mode": self._monitor.mode, "value": value}
         seconds = float(self._state.variables["clock/seconds"])
         return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
 

@@ -69,7 +69,7 @@ class Manifest:
         notes: What `TrainingState.restore` wants to know.
         description: What `TrainingState.describe` said: among others, shape and dtype of every variable.
         digests: The first 16 hex digits of the SHA-256 of each variable's value, in the order of the description.
-        logs: The values logged in the event round of this step.
+        logs: The values logged in the event round of this step, all measured at it.
         made: Seconds since 1970, versions and thread counts: for people, and for later comparison.
         format: In which format it was written.
     """

@@ -144,7 +144,7 @@ def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference
     count = int(np.count_nonzero((bits[0] != bits[1]).any(axis=1)))
     if not count:
         return []
-    wide = np.complex128 if np.iscomplexobj(left) else np.float64
+    wide = np.complex128 if np.iscomplexobj(left) else np.longdouble if left.dtype.kind in "iu" else np.float64
     with np.errstate(invalid="ignore"):
         largest = float(np.max(np.abs(left.astype(wide) - right.astype(wide))))
     return [Difference(name, "values", count, largest)]

@@ -26,10 +26,11 @@ class Retention:
     keep_best: int
     keep_every: Trigger
 
-    def improves(self, value: float, records: Sequence[Record]) -> bool:
-        """Returns whether a value is better than those of all records."""
-        best = self._ranked(records)
-        return self.monitor is not None and self.monitor.better(value, float(best[0].best["value"]) if best else None)
+    def ranks(self, value: float, records: Sequence[Record]) -> bool:
+        """Returns whether a value is among the best, if all records stay: of equals, the earlier one is better."""
+        best = self._ranked(records)[: self.keep_best]
+        last = float(best[-1].best["value"]) if len(best) == self.keep_best else None
+        return self.monitor is not None and self.monitor.better(value, last)
 
     def kept(self, records: Sequence[Record]) -> set[str]:
         """Returns the stems of those that stay.

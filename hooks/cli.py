@@ -33,6 +33,7 @@ from absl import flags
 
 from hooks.checkpoint_manifest import content
 from hooks.checkpoint_report import Entry, differences, entries, pinned
+from hooks.figures import figure
 from hooks.prove import prove_script
 
 UNPROVED = 3  # the exit status if nothing was proved, neither that it is exact nor that it is not
@@ -138,9 +139,9 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "best" if value else ""
     if isinstance(value, dict):
-        return "  ".join(f"{key} {number:.4g}" for key, number in value.items())
+        return "  ".join(f"{key} {figure(number)}" for key, number in value.items())
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4g}"
+        return "" if math.isnan(value) else figure(value)
     return f"{value:,}" if isinstance(value, int) and name == "bytes" else rich.markup.escape(str(value))
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from hooks.figures import figure
 from hooks.monitor import Monitor
 from hooks.texts import as_texts, from_texts
 from loop import Hook, Loop, Moment, TrainingState
@@ -134,11 +135,11 @@ class EarlyStopping(Hook, instead=INSTEAD):
         if not int(self.checks):
             return
         if self._target is not None and self._at_least(last, self._target):
-            moment.stop(f"{name} = {last:.6g} has reached the target of {self._target:.6g}")
+            moment.stop(f"{name} = {figure(last, 6)} has reached the target of {figure(self._target, 6)}")
         elif self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
-            moment.stop(f"{name} = {last:.6g} has diverged beyond {self._divergence:.6g}")
+            moment.stop(f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}")
         elif wait >= self._patience:
-            best = f"{float(self.best):.6g} at step {int(self.best_step)}"
+            best = f"{figure(float(self.best), 6)} at step {int(self.best_step)}"
             moment.stop(f"{name} has not improved on {best} in {wait} checks")
 
     def _at_least(self, value: float, as_good_as: float) -> bool:

@@ -1,14 +1,18 @@
 """How far a run is, on a terminal or in a log."""
 
+from collections.abc import Mapping
+
 import rich.console
 import rich.progress
 
+from hooks.figures import figure
 from loop import Every, Hook, Loop, Moment, Trigger
 
 
 class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write every=Every(steps=10)"}):
     """Shows a bar with rate, time left and the latest values on a terminal, and plain lines elsewhere.
 
+    What an evaluation found stands in a line of the step at which it was, which is that of an epoch's end if it is one.
     The last line says what the time of the run went into; see `RunResult.spent`.
 
     Args:
@@ -47,6 +51,7 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
         self._task = None
+        self._found: Mapping[str, float] = {}  # by the evaluation of this round, as long as no line has it
 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps
@@ -62,10 +67,22 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         if self._console.is_terminal:
             self._show(moment)
         else:
-            self._line(f"step {moment.step}", moment)
+            self._line(f"step {moment.step}", moment, moment.logs)
+
+    def on_eval_end(self, moment: Moment) -> None:
+        self._found = moment.logs
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._line(f"epoch {moment.epoch}, step {moment.step}", moment)
+        evaluated = {name for names in self._loop.evaluation_names.values() for name in names}
+        older = evaluated - {*self._found}
+        logs = {name: value for name, value in moment.logs.items() if name not in older}
+        self._line(f"epoch {moment.epoch}, step {moment.step}", moment, logs)
+        self._found = {}
+
+    def on_settled(self, moment: Moment) -> None:
+        if self._found:
+            self._line(f"step {moment.step}", moment, self._found)
+            self._found = {}
 
     def on_run_end(self, moment: Moment) -> None:
         if self._task is not None:
@@ -76,13 +93,13 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
 
     def _show(self, moment: Moment) -> None:
         if self._task is not None:
-            values = self._values(moment)
+            values = self._values(moment.logs)
             epoch = max(1, moment.epoch + (moment.step_in_epoch > 0))  # the one of the latest step
             fields = {"epoch": str(epoch), "rate": self._rate(moment)} | ({"values": values} if values else {})
             self._bar.update(self._task, completed=moment.step, refresh=True, **fields)  # type: ignore[arg-type]
 
-    def _values(self, moment: Moment) -> str:
-        return "  ".join(f"{name} {value:.4g}" for name, value in moment.logs.items())
+    def _values(self, logs: Mapping[str, float]) -> str:
+        return "  ".join(f"{name} {figure(value)}" for name, value in logs.items())
 
     def _rate(self, moment: Moment) -> str:
         seconds = self._bar.get_time() - self._began
@@ -94,7 +111,7 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         shares = sorted(((seconds / whole, what) for what, seconds in spent.items()), reverse=True)
         return f"{whole:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in shares if share >= 0.005)
 
-    def _line(self, where: str, moment: Moment) -> None:
+    def _line(self, where: str, moment: Moment, logs: Mapping[str, float]) -> None:
         of = f" of {self._total}" if self._total else ""
-        line = f"{where}{of}  {self._values(moment)}  ({self._rate(moment)})"
+        line = f"{where}{of}  {self._values(logs)}  ({self._rate(moment)})"
         self._console.out(line, highlight=False)  # as it is: names may have brackets in them

@@ -140,4 +140,4 @@ def _hashes(line: Line) -> dict[str, str]:
 
 
 def _number(text: str | None) -> str:
-    return "absent" if text is None else f"{float.fromhex(text):.9g}"
+    return "absent" if text is None else repr(float.fromhex(text)).removesuffix(".0")

@@ -67,6 +67,9 @@ class TensorBoard(Hook, instead=INSTEAD):
     of a run that an exception ends, those of the last second may be missing. For the running results of train metrics,
     and for other triggers than steps, the compiled loop halts each time.
 
+    The format of these files has float32 values: 124,505,365 is drawn as 124,505,368. What is wider is as it is in
+    `moment.logs` and in checkpoints.
+
     Args:
         directory: Point TensorBoard here: `tensorboard --logdir <directory>`.
         every: The steps of which train values are written.

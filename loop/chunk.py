@@ -21,26 +21,28 @@ class Ran(NamedTuple):
         steps: How many steps were run: int32 `[]`.
         more: Whether the data, as far as it knows, goes on: bool `[]`.
         ahead: What the data hands on to the next call.
-        values: float32 `[steps, names]`, a row for each step, a column for each name, sorted.
-        results: The results of the metrics after the last step: float32 `[]` by name.
+        rows: What was recorded of each step; see `Record`.
+        results: The results of the metrics after the last step: `[]` by name.
     """
 
     steps: tf.Tensor
     more: tf.Tensor
     ahead: Nest
-    values: tf.Tensor
+    rows: tf.Tensor
     results: dict[str, tf.Tensor]
 
-    def columns(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Returns the values by name, for reading only: float32 `[steps]`."""
-        values = self.values.numpy().T
-        values.flags.writeable = False
-        return ReadOnly(zip(names, values, strict=True))
+    def columns(self, record: Record) -> dict[str, np.ndarray]:
+        """Returns the values by name, `[steps]`, for reading only."""
+        columns = record.columns(self.rows.numpy())
+        for column in columns.values():
+            column.flags.writeable = False
+        return ReadOnly(columns)
 
-    def logs(self, names: tuple[str, ...]) -> dict[str, float]:
+    def logs(self, record: Record) -> dict[str, float]:
         """Returns the values of the last step, and the running results of the metrics."""
-        last = dict(zip(names, self.values.numpy()[-1].tolist(), strict=True))  # sync: waits for the chunk
-        return last | {name: float(result) for name, result in self.results.items()}
+        last = record.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
+        logs = {name: column.item() for name, column in last.items()}
+        return logs | {name: float(result) for name, result in self.results.items()}
 
 
 class Chunk:
@@ -51,6 +53,7 @@ class Chunk:
 
     Attributes:
         graph: What was traced.
+        record: What is noted of the steps.
         own: The variables that it works with besides those of the step; not for checkpoints.
 
     Args:
@@ -66,9 +69,10 @@ class Chunk:
     def __init__(
         self, step: Step, trace: Trace, data: Data, counters: list[tf.Variable], means: Means, bound: Bound
     ) -> None:
-        names, size = trace.names, examples_in(data.element_spec)
-        record = Record(len(names) + (size is None))
-        self._counters, self._bound, self.own = counters, bound, [bound.variable, record.rows, *data.variables]
+        size = examples_in(data.element_spec)
+        self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
+        self._counters, self._bound = counters, bound
+        self.own = [bound.variable, *record.variables, *data.variables]
 
         def run(source: Nest, ahead: Nest) -> Ran:
             first = index = tf.cast(counters[0], tf.int32)
@@ -81,14 +85,13 @@ class Chunk:
                     data.seen.update(batch)
                 graph = tf.compat.v1.get_default_graph()
                 before = len(graph.get_operations())
-                values = step(batch)
+                values = step(batch) or {}
                 effects = [op for op in graph.get_operations()[before:] if _has_effect(op)]
                 # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
                 # Reads need not wait: with all of the step in a tf.control_dependencies it would take 7 % longer.
                 for op in effects:
                     op._add_control_inputs([t.op for t in tf.nest.flatten(batch, expand_composites=True)])
-                row = [tf.cast(values[name], tf.float32) for name in names]
-                row += [examples(batch)] if size is None else []
+                row = record.row(values, examples(batch) if size is None else None)
                 with tf.control_dependencies([*row, *effects]):
                     counted = [counter.assign_add(1) for counter in counters]
                 record.write(index, row)
@@ -96,10 +99,10 @@ class Chunk:
                 with tf.control_dependencies(counted):
                     ahead = data.advance(source, ahead, index)
             rows, done = record.read(first, index), index - first
-            sizes = rows[:, len(names) :] if size is None else tf.fill([done, 1], float(size))
-            means.add(rows[:, : len(names)], sizes, afresh=tf.equal(first, 0))
-            results = {name: tf.cast(metric.result(), tf.float32) for name, metric in step.metrics.items()}
-            return Ran(done, data.more(ahead), ahead, rows[:, : len(names)], results)
+            sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
+            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
+            results = {name: metric.result() for name, metric in step.metrics.items()}
+            return Ran(done, data.more(ahead), ahead, rows, results)
 
         self._run = tf.function(run).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph

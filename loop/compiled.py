@@ -47,7 +47,7 @@ class Compiled:
         self._step, self._data, self._position = step, data, position
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self.trace = Trace(step, data.element_spec)
-        self._means = Means(self.trace.names)
+        self._means = Means(self.trace.narrow, self.trace.wide)
         counters = [position.step_in_epoch, position.step]
         self.chunk = Chunk(step, self.trace, data, counters, self._means, bound)
         # Compiled, because an eager result may have other bits.
@@ -160,7 +160,7 @@ class Compiled:
     def trained(self) -> dict[str, float]:
         """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step."""
         means = self._means.result()
-        return means | {name: float(result) for name, result in self._results().items()} if means else {}
+        return {} if means is None else means | {name: float(result) for name, result in self._results().items()}
 
     def evaluated(self) -> dict[str, float]:
         """Returns the results of the latest evaluation; empty before the first."""

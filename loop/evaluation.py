@@ -82,7 +82,7 @@ class Evaluation(tf.Module):
         trace = Trace(self.step, self.data.element_spec)
         self.names = tuple(f"{self.name}_{name}" for name in trace.logged)
         self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
-        self.means = Means(trace.names)
+        self.means = Means(trace.narrow, trace.wide)
         self.chunk = Chunk(self.step, trace, self.data, [self.index], self.means, bound)
         return trace
 
@@ -102,7 +102,7 @@ class Evaluation(tf.Module):
             more, done = bool(ran.more), done + int(ran.steps)  # sync: waits for the chunk
             left = min(limits) - done if limits else LONGEST
         self.data.close()
-        results = self.means.result() | {name: float(result) for name, result in ran.results.items()}
+        results = (self.means.result() or {}) | {name: float(result) for name, result in ran.results.items()}
         self.latest.assign(np.array([results[name] for name in sorted(results)]))
         self.times.assign_add(1)
         return True

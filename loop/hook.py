@@ -85,8 +85,9 @@ class Hook(tf.Module):
 
         Args:
             first_step: The number of the first of these k steps, from 1.
-            values: Name to float32 `[k]`, one value a step, for reading only. How many steps come at a time means
-                nothing.
+            values: Name to `[k]`, one value a step, for reading only: float64 of integers of 32 bits and more, which it
+                holds up to 2^53, and of float64; float32 of all else. How many steps come at a time means nothing.
+                Running results of metrics are not in it, and where steps return nothing else it is not called.
         """
 
     def on_eval_begin(self, moment: Moment) -> None:

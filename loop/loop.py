@@ -318,9 +318,9 @@ class Loop:
         self._since = now
         if self._evaluations and self._eval_every.due(halt):
             self._position.set_due(True)
-        names = self._built.trace.names
-        self._round = ran.logs(names)
-        self.hooks.emit_steps(step + 1, lambda: ran.columns(names))
+        record = self._built.chunk.record
+        self._round = ran.logs(record)
+        self.hooks.emit_steps(step + 1, lambda: ran.columns(record))
         self._emit(Event.STEP_END, self._round, halt=halt)
 
     def _evaluate_if_due(self) -> None:
@@ -345,9 +345,9 @@ class Loop:
     def _end_epoch_if_over(self) -> None:
         if self._position.is_over and not self._position.is_due:
             self._place = self._position.next_epoch(self._place)
-            logs = self._built.trained() | self._built.evaluated()
-            self._round = self._round | logs
-            self._emit(Event.EPOCH_END, logs)
+            trained = self._built.trained()
+            self._round = self._round | trained  # what an evaluation of an earlier step found is no value of this one
+            self._emit(Event.EPOCH_END, trained | self._built.evaluated())
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""

@@ -182,9 +182,8 @@ class HookRegistry:
                 self._call(name, f"on_{event}", handler, told)
 
     def emit_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        """Calls every `on_steps`. The values are made only if somebody listens."""
-        if self._of_steps:
-            of_steps = values()
+        """Calls every `on_steps`, if there are values. They are made only if somebody listens."""
+        if self._of_steps and (of_steps := values()):
             for name, hook in tuple(self._of_steps.items()):
                 self._call(name, "on_steps", hook.on_steps, first_step, of_steps)
 

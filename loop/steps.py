@@ -16,6 +16,8 @@ from loop.scaling import check_optimizer, scales
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
+WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
+OF_ALL = {"average": "macro", "class_aggregation": "uniform_average"}  # arguments of Keras' metrics of several classes
 
 
 @explained({"loss": "write it in the function, which returns its value"})
@@ -23,8 +25,10 @@ class Step:
     """A step function together with the Keras metrics that it updates.
 
     Args:
-        function: From a batch to `{name: value}`, scalars of shape `[]`. It is traced into the compiled loop, so its
-            Python code runs when it is traced, not at each step. The gradient tape is its own affair.
+        function: From a batch to `{name: value}`, scalars of shape `[]`, real, integer or bool. Those that float32 does
+            not hold are logged as float64, which holds integers up to 2^53. It is traced into the compiled loop, so its
+            Python code runs when it is traced, not at each step. The gradient tape is its own affair. With metrics it
+            may return nothing.
         metrics: The metrics that the function updates, by the name under which their results are logged. A metric
             takes the place of the mean of a value of the same name. They are reset at the beginning of each epoch
             or evaluation, and saved in mid-epoch.
@@ -51,9 +55,14 @@ class Trace:
     Tracing also builds what is built late: layers, optimizer slots. So the compiled loop is traced only once, and a
     checkpoint finds every variable in its place.
 
+    Attributes:
+        narrow: The names of the values that float32 holds, sorted.
+        wide: Those of the others, sorted.
+        logged: The names of all values and metrics, sorted.
+
     Raises:
-        TypeError: If the step does not return a non-empty mapping from names to numeric scalars, or a metric's result
-            is not a scalar.
+        TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
+            metrics, or a metric's result is not a scalar.
     """
 
     def __init__(self, step: Step, element_spec: Nest) -> None:
@@ -63,15 +72,19 @@ class Trace:
         try:
             function = tf.function(traced).get_concrete_function(element_spec)
             values, results = function.structured_outputs
+            values = {} if values is None and step.metrics else values
             _check_mapping(step, values)
         except Exception as error:
             for note in of_tracing(step.function, element_spec):
                 error.add_note(note)
             raise
-        for name, value in {**values, **results}.items():
-            _check_scalar(step, name, value)
-        self.names: tuple[str, ...] = tuple(sorted(values))
-        self._returned = (*self.names, *sorted(results))
+        for name, value in values.items():
+            _check_scalar(step, name, value, "Reduce it in the step, for instance with tf.reduce_mean.")
+        for name, value in results.items():
+            _check_scalar(step, name, value, _remedy(step.metrics[name]))
+        self.narrow: tuple[str, ...] = tuple(sorted(name for name in values if values[name].dtype not in WIDE))
+        self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
+        self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
         self._function = function
 
@@ -118,22 +131,34 @@ def _check_apart(metrics: Mapping[str, keras.Metric], weighted: Mapping[str, ker
 
 
 def _check_mapping(step: Step, values: Values) -> None:
-    if not isinstance(values, Mapping) or not values or not all(isinstance(name, str) for name in values):
+    some = isinstance(values, Mapping) and (values or step.metrics)
+    if not some or not all(isinstance(name, str) for name in values):
         raise TypeError(
             f"Step {step.__name__!r} must return a dict of named scalars, such as {{'loss': loss}}. "
             f"Received: {'nothing (is a return missing?)' if values is None else shown(values)}."
         )
 
 
-def _check_scalar(step: Step, name: str, value: tf.Tensor) -> None:
+def _check_scalar(step: Step, name: str, value: tf.Tensor, remedy: str) -> None:
     if isinstance(value, tf.Tensor):
         numeric = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
         if value.shape.rank == 0 and numeric:
             return
         value = f"shape {value.shape}, dtype {value.dtype.name}"
     raise TypeError(
-        f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {value}. "
-        "Reduce it in the step, for instance with tf.reduce_mean."
+        f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {value}. {remedy}"
+    )
+
+
+def _remedy(metric: keras.Metric) -> str:
+    """Returns what makes a scalar of a metric that has a result for each class, or several of another kind."""
+    kind = type(metric).__name__
+    for argument, of_all in OF_ALL.items():
+        if vars(metric).get(argument, of_all) is None:
+            return f"Give the metric {argument}={of_all!r}, as in {kind}({argument}={of_all!r})."
+    return (
+        f"Make a metric of it whose result is a scalar: a subclass of {kind} with def result(self): "
+        "return keras.ops.mean(super().result()), say, or one for each component, with super().result()[0]."
     )
 
 

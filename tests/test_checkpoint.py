@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import os
+import random
 import re
 import shutil
 import socket
@@ -16,10 +18,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping
+from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
 from hooks.checkpoint_restore import open_files
 from hooks.checkpoint_store import Store
-from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
+from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
 
 NAN = float("nan")
 EVERY_2 = Every(steps=2)
@@ -33,6 +35,7 @@ def make_loop(
     batch_size: int = 1,
     seed: int = 1,
     evaluate: bool = False,
+    eval_every: Trigger = Every(epochs=1),
     losses: Sequence[float] = (),
     fail_at: int = 0,
 ) -> Loop:
@@ -62,6 +65,7 @@ def make_loop(
         ArrayData(x, batch_size=batch_size, seed=3),
         state={"model": model, "optimizer": adapt},
         evaluate=Evaluation(eval_step, ArrayData(x, batch_size=4)) if evaluate else None,
+        eval_every=eval_every,
         hooks=hooks,
     )
 
@@ -211,6 +215,82 @@ def test_improvements_are_saved_off_the_grid_and_the_smallest_kept(tmp_path: Pat
 def test_improvements_are_saved_off_the_grid_and_the_largest_kept(tmp_path: Path) -> None:
     losses = [5.0, 3.0, 6.0, 7.0, 2.0, 1.0]
     assert best_of(losses, tmp_path, NEVER, mode="max", keep=1, keep_best=2) == names(3, 4, 6)
+
+
+def telling(losses: Sequence[float], *hooks: Hook) -> Loop:
+    """Returns a loop of one variable and one step an epoch, with these losses."""
+    count, told = tf.Variable(0), tf.constant(losses)
+    data = ArrayData(np.zeros(1), batch_size=1)
+    return Loop(lambda batch: {"loss": told[count.assign_add(1) - 1]}, data, state={"count": count}, hooks=hooks)
+
+
+def test_what_is_among_the_best_is_saved_though_it_is_not_the_best(tmp_path: Path) -> None:
+    losses = [1.0, 5.0, 2.0, 6.0, 2.0, 1.5, 9.0, 8.0]
+    for i, (mode, keep_best, epochs, left) in enumerate(
+        [
+            ("min", 2, 8, (1, 6, 8)),
+            ("min", 3, 8, (1, 3, 6, 8)),
+            ("min", 3, 5, (1, 3, 5)),
+            ("max", 3, 5, (2, 3, 4, 5)),
+        ]
+    ):
+        hook = Checkpoint(tmp_path / str(i), NEVER, best="loss", mode=mode, keep=1, keep_best=keep_best)
+        telling(losses, hook).run(epochs=epochs)
+        assert set(files(tmp_path / str(i))) == names(*left)
+
+
+def ranked(losses: Sequence[float], mode: str, count: int) -> list[int]:
+    """Returns the steps of the best: of equals the earlier one, and NaN never."""
+    valued = [(loss if mode == "min" else -loss, step) for step, loss in enumerate(losses, 1) if not math.isnan(loss)]
+    return [step for _, step in sorted(valued)[:count]]
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_true_best_are_left_of_any_run_in_any_lives(mode: str, tmp_path: Path) -> None:
+    draw = random.Random(mode)
+    for count in (1, 2, 3):
+        losses = [draw.choice([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, math.inf, NAN]) for _ in range(12)]
+        for epochs in (draw.randint(1, 5), draw.randint(6, 11), 12):
+            every = draw.choice([NEVER, Every(steps=5)])
+            hook = Checkpoint(tmp_path / str(count), every, best="loss", mode=mode, keep=1, keep_best=count)
+            other = Checkpoint(tmp_path / f"other {count}", NEVER, keep=1, name="other")
+            telling(losses, hook, other).run(epochs=epochs)
+            best = ranked(losses[:epochs], mode, count)
+            assert set(files(tmp_path / str(count))) == names(*{*best, epochs}), (losses, epochs)
+        restored = tf.Variable(0)
+        assert restore(tmp_path / str(count), {"count": restored}, which="best") == int(restored) == best[0]
+
+
+def test_a_value_stands_at_the_step_at_which_it_was_measured(tmp_path: Path) -> None:
+    hook = Checkpoint(tmp_path, Every(steps=1), best="val_loss", mode="min", keep=9)
+    seen: dict[int, dict[str, float]] = {}
+    loop = make_loop(hook, evaluate=True, eval_every=Every(steps=3))
+    loop.on(Event.EVAL_END)(lambda moment: seen.update({moment.step: dict(moment.logs)}))
+    ends: list[dict[str, float]] = []
+    loop.on(Event.EPOCH_END)(lambda moment: ends.append(dict(moment.logs)))
+    loop.run(steps=8)
+    told = {step: json.loads((tmp_path / f"ckpt-{step}.json").read_bytes()) for step in range(1, 9)}
+    values = {step: manifest["logs"]["val_loss"] for step, manifest in told.items() if "val_loss" in manifest["logs"]}
+    assert values == {step: logs["val_loss"] for step, logs in seen.items()}
+    assert [step for step, manifest in told.items() if manifest["best"]] == [3, 6]
+    assert [end["val_loss"] for end in ends] == [seen[3]["val_loss"], seen[6]["val_loss"]]  # the latest
+    assert all("loss" in manifest["logs"] for manifest in told.values())
+
+
+def test_a_value_is_saved_with_its_step_where_a_stop_comes_while_it_settles(tmp_path: Path) -> None:
+    loop = telling([1.0, 2.0, 3.0], Checkpoint(tmp_path, NEVER, best="loss", mode="min"))
+
+    class Late(Hook):
+        saves = True
+
+        def on_settled(self, moment: Moment) -> None:
+            if moment.step == 2:  # whose value is not the best, so nothing has been saved by now
+                loop.stop("now")
+
+    loop.hooks.add(Late())
+    loop.run(epochs=3)
+    saved = {step: json.loads((tmp_path / f"ckpt-{step}.json").read_bytes())["best"]["value"] for step in (1, 2)}
+    assert saved == {1: 1.0, 2: 2.0}
 
 
 def test_of_equals_the_first_is_the_best(tmp_path: Path) -> None:

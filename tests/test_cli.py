@@ -93,6 +93,15 @@ def test_verify_finds_what_ls_does_not_look_for(saved: Path, capsys: pytest.Capt
     assert "3 checkpoints, 2 damaged." in capsys.readouterr().out
 
 
+def test_diff_tells_large_integers_apart(tmp_path: Path) -> None:
+    large = tf.Variable(2**60, dtype=tf.int64)
+    data = ArrayData(np.zeros(2), batch_size=1)
+    step = lambda batch: {"odd": tf.cast(large.assign_add(1) % 2, tf.float32)}  # noqa: E731
+    Loop(step, data, state={"large": large}, hooks=[Checkpoint(tmp_path, Every(steps=1))]).run(steps=2)
+    _, found = differences(str(tmp_path / "ckpt-1"), str(tmp_path / "ckpt-2"))
+    assert Difference("large", "values", 1, 1.0) in found
+
+
 def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 18, "differences": []})
     status, said = as_json(capsys, "diff", saved / "ckpt-4", saved)

@@ -35,10 +35,72 @@ def test_a_step_must_return_named_scalars(step: Callable[[tf.Tensor], object], m
         over(step).run(epochs=1)
 
 
-def test_a_metric_must_be_a_scalar() -> None:
-    step = Step(lambda batch: {"x": batch}, metrics={"f1": keras.metrics.F1Score()})
-    step.metrics["f1"].update_state(np.eye(2), np.eye(2))
-    with pytest.raises(TypeError, match=r"'f1' must be a numeric scalar of shape \[\]. Received: shape \(2,\)"):
+class PerClass(keras.Metric):
+    """Counts the classes."""
+
+    def __init__(self, **arguments: object) -> None:
+        super().__init__(**arguments)
+        self.counts = self.add_weight(shape=[2], initializer="zeros")
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
+        self.counts.assign_add(tf.reduce_sum(y_true, axis=0))
+
+    def result(self) -> tf.Tensor:
+        return self.counts / tf.reduce_sum(self.counts)
+
+
+class MeanOfPerClass(PerClass):
+    def result(self) -> tf.Tensor:
+        return keras.ops.mean(super().result())
+
+
+class FirstOfPerClass(PerClass):
+    def result(self) -> tf.Tensor:
+        return super().result()[0]
+
+
+PER_CLASS = {  # a metric with several results, what is to be done, and what comes of doing just that
+    "f1": (keras.metrics.F1Score, "Give the metric average='macro', as in F1Score(average='macro').", "macro"),
+    "f2": (keras.metrics.FBetaScore, "Give the metric average='macro', as in FBetaScore(average='macro').", "macro"),
+    "r2": (
+        lambda **given: keras.metrics.R2Score(**({"class_aggregation": None} | given)),
+        "Give the metric class_aggregation='uniform_average', as in R2Score(class_aggregation='uniform_average').",
+        "uniform_average",
+    ),
+    "own": (
+        PerClass,
+        "Make a metric of it whose result is a scalar: a subclass of PerClass with def result(self): return "
+        "keras.ops.mean(super().result()), say, or one for each component, with super().result()[0].",
+        (MeanOfPerClass, FirstOfPerClass),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PER_CLASS)
+def test_a_metric_must_be_a_scalar_and_the_remedy_makes_one_of_it(name: str) -> None:
+    make, remedy, cured = PER_CLASS[name]
+
+    def measured(metric: keras.Metric) -> Loop:
+        def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+            metric.update_state(tf.eye(2), tf.eye(2))
+            return {}
+
+        return over(Step(step, metrics={name: metric}))
+
+    message = f"{name!r} must be a numeric scalar of shape []. Received: shape (2,), dtype float32. {remedy}"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        measured(make()).run(epochs=1)
+    if isinstance(cured, tuple):
+        metrics = [kind() for kind in cured]
+    else:
+        (argument,) = re.findall(r"metric (\w+)=", remedy)
+        metrics = [make(**{argument: of_all}) for of_all in {cured, cured.replace("macro", "weighted")}]
+    assert [[*measured(metric).run(epochs=1).logs] for metric in metrics] == [[name] for _ in metrics]
+
+
+def test_a_vector_is_seen_behind_a_metric_of_the_same_name() -> None:
+    step = Step(lambda batch: {"x": tf.zeros([2])}, metrics={"x": keras.metrics.Mean()})
+    with pytest.raises(TypeError, match=r"Received: shape \(2,\), dtype float32. Reduce it in the step, for instance"):
         over(step).run(epochs=1)
 
 

@@ -44,7 +44,12 @@ def batches() -> tf.data.Dataset:
     return tf.data.Dataset.range(7).batch(1)
 
 
-def counting_loop(*hooks: Hook, data: tf.data.Dataset | StreamData | None = None, name: str = "loss") -> Loop:
+def counting_loop(
+    *hooks: Hook,
+    data: tf.data.Dataset | StreamData | None = None,
+    name: str = "loss",
+    eval_every: Trigger = Every(epochs=1),
+) -> Loop:
     """Returns a loop of 7 steps an epoch whose loss is the number of steps, and whose evaluation gives that too."""
     count = tf.Variable(0.0)
 
@@ -55,7 +60,9 @@ def counting_loop(*hooks: Hook, data: tf.data.Dataset | StreamData | None = None
         return {"count": count.read_value()}
 
     evaluate = Evaluation(eval_step, batches())
-    return Loop(train_step, data or batches(), state={"count": count}, evaluate=evaluate, hooks=hooks)
+    return Loop(
+        train_step, data or batches(), state={"count": count}, evaluate=evaluate, eval_every=eval_every, hooks=hooks
+    )
 
 
 class Accident(Hook):
@@ -83,6 +90,22 @@ def test_a_log_gets_a_line_for_each_step_wanted_and_each_epoch() -> None:
         "step 9 of 14  loss 9  (?)\n"
         "step 12 of 14  loss 12  (?)\n"
         "epoch 2, step 14 of 14  loss 11  val_count 14  (?)\n"
+    )
+
+
+def test_an_evaluation_stands_in_a_line_of_its_own_step() -> None:
+    log = console(terminal=False)
+    loop = counting_loop(Progress(At(5), console=log), eval_every=Every(steps=5))
+    loop.run(steps=6)
+    loop.run(steps=15)
+    assert written(log) == (
+        "step 5 of 6  loss 5  (?)\n"
+        "step 5 of 6  val_count 5  (?)\n"
+        "Going on from step 6, epoch 1.\n"
+        "epoch 1, step 7 of 15  loss 4  (?)\n"
+        "step 10 of 15  val_count 10  (?)\n"
+        "epoch 2, step 14 of 15  loss 11  (?)\n"
+        "step 15 of 15  val_count 15  (?)\n"
     )
 
 

@@ -35,6 +35,7 @@ def allowed(file: str, module: str, name: str) -> bool:
         return file.startswith("loop/") or (module == "loop" and name in loop.__all__)
     if package == "hooks":
         if file == "hooks/__init__.py" or module in (
+            "hooks.figures",
             "hooks.monitor",
             "hooks.places",
             "hooks.texts",
