@@ -1,7 +1,8 @@
 """What is traced for a loop, once, before its state is restored."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -15,10 +16,12 @@ from loop.hook import Hook
 from loop.means import Means
 from loop.pipeline_audit import Read
 from loop.position import Position
-from loop.randomness import random_streams
+from loop.purity import KEEP, Purity
+from loop.randomness import random_streams, untouched
 from loop.state import TrainingState, raw
 from loop.steps import Step, Trace
 
+log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
@@ -60,6 +63,7 @@ class Compiled:
         graphs = {f"Evaluation {evaluation.name!r}": evaluation.chunk.graph for evaluation in evaluations}
         audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
         self._audited = dict(zip(self._traces, audited, strict=True))
+        self._purity: dict[str, Purity] = {}
         position.seen = data.seen
 
     def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
@@ -77,13 +81,35 @@ class Compiled:
         covered, held = self._covered(state), self._held(state, given)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
+        self._purity = {name: self._pure(name, state, told=name in self._purity) for name in self._evaluations}
         return state
+
+    def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
+        owner, own = f"Evaluation {name!r}", {id(variable.handle) for variable in self._own(self._evaluations[name])}
+        purity = Purity(self._audited[name], owner, state, own)
+        if purity.losses and not told:
+            log.warning(
+                "%s writes to the state of training, which is put back after each pass: %s. %s",
+                owner,
+                "; ".join(purity.losses),
+                KEEP,
+            )
+        return purity
+
+    def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
+        """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
+        back = self._purity[evaluation.name].hold()
+        try:
+            return evaluation.run(abandon)
+        finally:
+            back()
 
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""
         covered = self._covered(state)
         found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
-        return found + [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        return found + [finding for purity in self._purity.values() for finding in purity.findings]
 
     def only_read(self, state: TrainingState) -> list[tf.Variable]:
         """Returns the variables that nothing changes here and that `state` does not hold."""
@@ -102,8 +128,9 @@ class Compiled:
     def _in_data(self) -> list[Finding]:
         """What is found in the data; once, because some have to be read for that."""
         found = self._data.findings("The training data")
-        for name, evaluation in self._evaluations.items():
-            found += evaluation.data.findings(f"The data of evaluation {name!r}")
+        with untouched():
+            for name, evaluation in self._evaluations.items():
+                found += evaluation.data.findings(f"The data of evaluation {name!r}")
         return found
 
     def found_since(self) -> list[Finding]:
@@ -116,11 +143,13 @@ class Compiled:
 
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that need not be in one."""
-        metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
-        own = [raw(variable) for metric in metrics for variable in metric.variables]
-        for chunk in (self.chunk, *(evaluation.chunk for evaluation in self._evaluations.values())):
-            own += chunk.own
-        return state.handles | {id(variable.handle) for variable in own}
+        own = [variable for evaluation in self._evaluations.values() for variable in self._own(evaluation)]
+        return state.handles | {id(variable.handle) for variable in [*own, *self.chunk.own]}
+
+    def _own(self, evaluation: Evaluation) -> list[tf.Variable]:
+        """Returns what an evaluation works with besides what is in its step."""
+        metrics = [raw(variable) for metric in evaluation.step.metrics.values() for variable in metric.variables]
+        return [*metrics, *evaluation.chunk.own]
 
     def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the handles of."""

@@ -157,7 +157,7 @@ class Loop:
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
-                evaluation.run(abandon=lambda: False)
+                self._built.evaluate(evaluation, abandon=lambda: False)
             return self._built.evaluated()
         finally:
             self.state.put_back(held)
@@ -301,7 +301,7 @@ class Loop:
         self._emit(Event.EVAL_BEGIN)
         for evaluation in self._evaluations:
             with self._spent.on("evaluation"):
-                complete = evaluation.run(self._abandons)
+                complete = self._built.evaluate(evaluation, self._abandons)
             if not complete:
                 self.state.put_back(held)
                 return

@@ -11,8 +11,9 @@ from tensorflow.python.trackable.resource import CapturableResource  # the base 
 from loop.data import Data
 from loop.differences import Differences, differences
 from loop.position import Place, Position
-from loop.randomness import HostRandomness, global_seed
-from loop.types import Trackable, read
+from loop.randomness import Host, global_seed, host
+from loop.randomness import put_back as put_host_back
+from loop.types import Trackable, put, read
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
@@ -23,7 +24,7 @@ class Held(NamedTuple):
     """Values of variables by path, and the random states of Python and NumPy."""
 
     values: Mapping[str, tf.Tensor]
-    host: str
+    host: Host
 
 
 class TrainingState:
@@ -63,7 +64,7 @@ class TrainingState:
             if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
                 raise ValueError(f"state={{...}} cannot use the key {key!r}. Give it another name, such as 'model'.")
         self._given, self.position = dict(given), position or Position()
-        self._data, self._evaluated, self._host = data, evaluated or {}, HostRandomness()
+        self._data, self._evaluated = data, evaluated or {}
         self.steps: dict[str, object] = {}
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
@@ -95,13 +96,13 @@ class TrainingState:
 
     def hold(self) -> Held:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        return Held({path: read(variable) for path, variable in self.variables.items()}, self._host.serialize())
+        return Held({path: read(variable) for path, variable in self.variables.items()}, host())
 
     def put_back(self, held: Held) -> None:
         """Assigns what `hold` returned."""
         for path, value in held.values.items():
-            self.variables[path].assign(value)
-        self._host.deserialize(held.host)
+            put(self.variables[path], value)
+        put_host_back(held.host)
 
     def show(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
@@ -139,14 +140,22 @@ class TrainingState:
     @functools.cached_property
     def handles(self) -> set[int]:
         """The ids of the handles of all variables, tables and iterators that a checkpoint holds."""
-        found = {id(variable.handle) for variable in self.variables.values()}
-        view = tf.train.TrackableView(self.root)
-        for node in view.descendants():
-            if isinstance(node, CapturableResource):
-                found.add(id(node.resource_handle))
-            elif isinstance(node, tf.data.Iterator):
-                found.add(id(node._iterator_resource))
+        return {id(variable.handle) for variable in self.variables.values()} | _resources(self.root).keys()
+
+    def resources(self) -> dict[int, CapturableResource | tf.data.Iterator]:
+        """Returns the tables and iterators of everything that was given, by the ids of their handles."""
+        found: dict[int, CapturableResource | tf.data.Iterator] = {}
+        for key in self._given:
+            found |= _resources(getattr(self.root, key))
         return found
+
+    def streams(self) -> list[tf.Variable]:
+        """Returns the states of random streams that Python may draw from as well as a step."""
+        given = [
+            value for value in _flat(self._given) if isinstance(value, keras.random.SeedGenerator | tf.random.Generator)
+        ]
+        mine = [variable for path, variable in self.variables.items() if path.startswith("random/")]
+        return [*mine, *(raw(value.state) for value in given)]
 
     def late(self) -> list[str]:
         """Returns the paths of variables that were made after this state was gathered."""
@@ -200,6 +209,17 @@ def _walk(root: Trackable) -> dict[str, tf.Variable]:
                 found.setdefault(id(raw(node)), (path, raw(node)))
             queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
     return dict(found.values())
+
+
+def _resources(root: Trackable) -> dict[int, CapturableResource | tf.data.Iterator]:
+    """Returns the tables and iterators below a root by the ids of their handles."""
+    found: dict[int, CapturableResource | tf.data.Iterator] = {}
+    for node in tf.train.TrackableView(root).descendants():
+        if isinstance(node, CapturableResource):
+            found[id(node.resource_handle)] = node
+        elif isinstance(node, tf.data.Iterator):
+            found[id(node._iterator_resource)] = node
+    return found
 
 
 def _trackable(value: object, key: str) -> object:
