@@ -18,8 +18,10 @@ from loop.pipeline_audit import Read
 from loop.position import Position
 from loop.purity import KEEP, Purity
 from loop.randomness import random_streams, untouched
+from loop.reach import traced_anew
 from loop.state import TrainingState, raw
 from loop.steps import Step, Trace
+from loop.traced import Traced
 
 log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
@@ -37,15 +39,24 @@ class Compiled:
         step: The train step.
         data: The train data.
         evaluations: The evaluations.
+        given: The user's `state=`.
         position: Counts the steps.
         bound: Makes the compiled functions return early.
     """
 
     def __init__(
-        self, step: Step, data: Data, evaluations: Sequence[Evaluation], position: Position, bound: Bound
+        self,
+        step: Step,
+        data: Data,
+        evaluations: Sequence[Evaluation],
+        given: Mapping[str, object],
+        position: Position,
+        bound: Bound,
     ) -> None:
-        self._step, self._data, self._position = step, data, position
+        self._step, self._data, self._given, self._position = step, data, given, position
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
+        self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
+        self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
         self.trace = Trace(step, data.element_spec)
         self._means = Means(self.trace.names)
         counters = [position.step_in_epoch, position.step]
@@ -60,13 +71,14 @@ class Compiled:
                 raise ValueError(
                     f"Two values would be logged as {name!r}. Give one of them, or an evaluation, another name."
                 )
-        graphs = {f"Evaluation {evaluation.name!r}": evaluation.chunk.graph for evaluation in evaluations}
-        audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
-        self._audited = dict(zip(self._traces, audited, strict=True))
+        graphs = {"train": self.chunk.graph} | {e.name: e.chunk.graph for e in evaluations}
+        self._owners = {"train": "The train step"} | {name: f"Evaluation {name!r}" for name in self._evaluations}
+        self._audited = {name: Audited(graph, self._owners[name]) for name, graph in graphs.items()}
         self._purity: dict[str, Purity] = {}
+        self._traced = Traced([given, *((step.function, step.metrics) for step, _ in self._steps.values())])
         position.seen = data.seen
 
-    def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
+    def state(self, clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
         """Gathers everything that a resumed run needs."""
         own = {
             "clock": clock,
@@ -77,15 +89,15 @@ class Compiled:
             "hooks": {hook.name: hook for hook in hooks},
         }
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
-        state = TrainingState(given, own, position=self._position, data=self._data, evaluated=evaluated)
-        covered, held = self._covered(state), self._held(state, given)
+        state = TrainingState(self._given, own, position=self._position, data=self._data, evaluated=evaluated)
+        covered, held = self._covered(state), self._held(state)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
         self._purity = {name: self._pure(name, state, told=name in self._purity) for name in self._evaluations}
         return state
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
-        owner, own = f"Evaluation {name!r}", {id(variable.handle) for variable in self._own(self._evaluations[name])}
+        owner, own = self._owners[name], {id(variable.handle) for variable in self._own(self._evaluations[name])}
         purity = Purity(self._audited[name], owner, state, own)
         if purity.losses and not told:
             log.warning(
@@ -95,6 +107,33 @@ class Compiled:
                 KEEP,
             )
         return purity
+
+    def check(self, state: TrainingState, *, evaluating: bool = False, at_length: bool = False) -> None:
+        """Raises `RuntimeError` if Python has changed so that other steps would be traced now. See `Traced`.
+
+        Args:
+            state: The training state.
+            evaluating: Whether only evaluations count.
+            at_length: Whether to look for what takes milliseconds to see, too.
+        """
+
+        def otherwise() -> list[str]:
+            names = self._evaluations if evaluating else self._traces
+            return [self._owners[name] for name in names if self._is_traced_otherwise(name, state)]
+
+        self._traced.check(otherwise, at_length=at_length, renew=not evaluating)
+
+    def _is_traced_otherwise(self, name: str, state: TrainingState) -> bool:
+        """Returns whether a step that is traced now is another one than was traced, or cannot be traced."""
+        step, data = self._steps[name]
+        try:
+            covered, held = self._covered(state), self._held(state)
+            with untouched(), traced_anew(self._traced.compiled):
+                trace = Trace(step, data.element_spec)
+            then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
+            return trace.fingerprint(held, Audited(trace.graph, name).only_read(covered)) != then
+        except Exception:  # such as that of an optimizer which does not know a variable
+            return True
 
     def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
@@ -151,13 +190,13 @@ class Compiled:
         metrics = [raw(variable) for metric in evaluation.step.metrics.values() for variable in metric.variables]
         return [*metrics, *evaluation.chunk.own]
 
-    def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
+    def _held(self, state: TrainingState) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the handles of."""
         found = {id(variable.handle): path for path, variable in state.variables.items()}
         for name, evaluation in self._evaluations.items():
             metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
             found |= {id(raw(variable).handle): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
-        for key in given:
+        for key in self._given:
             nodes = tf.train.TrackableView(getattr(state.root, key)).descendants()
             tables = [node.resource_handle for node in nodes if isinstance(node, RESTORED)]
             iterators = [node._iterator_resource for node in nodes if isinstance(node, tf.data.Iterator)]

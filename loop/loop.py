@@ -154,6 +154,7 @@ class Loop:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
         if self._compiled is None:
             self._build()
+        self._built.check(self.state, evaluating=True, at_length=True)
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
@@ -187,7 +188,8 @@ class Loop:
         Raises:
             ValueError: If neither is given or one is not positive.
             InexactRun: With `exact`, if `audit` finds anything.
-            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state.
+            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state; or if layers
+                were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
         with self._started(epochs, steps):
             error = None
@@ -220,6 +222,7 @@ class Loop:
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
             self._spent = Spent()
             if self._compiled is not None:
+                self._compiled.check(self.state, at_length=True)
                 self.state.take_back()
             with self._spent.on("tracing"):
                 self._build()  # takes its time; a stop that comes meanwhile counts
@@ -232,9 +235,11 @@ class Loop:
     def _build(self) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         if self._compiled is None:
-            self._compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._bound)
+            self._compiled = Compiled(
+                self._step, self._data, self._evaluations, self._given, self._position, self._bound
+            )
         self._built = self._compiled
-        self.state = self._built.state(self._given, self._clock, self.hooks)
+        self.state = self._built.state(self._clock, self.hooks)
 
     def _audit(self) -> None:
         report(self._built.audit(self.state), exact=self._exact)
@@ -265,6 +270,7 @@ class Loop:
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
+        self._built.check(self.state)
         step, epoch, step_in_epoch = self._place
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
@@ -325,6 +331,7 @@ class Loop:
         if self._place.step_in_epoch == 0 or self._reached():
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
+        self._built.check(self.state)  # before anybody saves, or who starts again would go on without the change
         self._over = self._save()
         if self._reason is not None and not self._over:
             self._over = self._save()

@@ -24,7 +24,8 @@ class Host(NamedTuple):
 def host() -> Host:
     """Returns the present states. Takes 50 us."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return Host(random.getstate(), (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), cached))
+    of_numpy = (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), float(cached))
+    return Host(random.getstate(), of_numpy)
 
 
 def put_back(then: Host) -> None:

@@ -44,6 +44,11 @@ class Trace:
     Tracing also builds what is built late: layers, optimizer slots. So the compiled loop is traced only once, and a
     checkpoint finds every variable in its place.
 
+    Attributes:
+        names: The names of the values that the step returns, sorted.
+        logged: These, and those of metrics, sorted.
+        graph: What was traced.
+
     Raises:
         TypeError: If the step does not return a non-empty mapping from names to numeric scalars, or a metric's result
             is not a scalar.
@@ -61,7 +66,7 @@ class Trace:
         self.names: tuple[str, ...] = tuple(sorted(values))
         self._returned = (*self.names, *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
-        self._function = function
+        self._function, self.graph = function, function.graph
 
     def fingerprint(self, held: Mapping[int, str], constants: Iterable[tf.Variable]) -> dict[str, object]:
         """Returns what tells the step from another one, in JSON values.
