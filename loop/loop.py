@@ -44,7 +44,7 @@ class Loop:
         state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s;
             `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
-        eval_every: When to evaluate; not by seconds, because an evaluation leaves traces in the state.
+        eval_every: When to evaluate; not by seconds, because its results, and what hooks make of them, are state.
         hooks: The hooks, in the order in which they are called.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
@@ -146,7 +146,8 @@ class Loop:
         """Evaluates now and returns the results: no events, and no effect on any state.
 
         Raises:
-            RuntimeError: If there is no evaluation, or the loop is running in another thread.
+            RuntimeError: If there is no evaluation, or the loop is running in another thread; or if something was
+                changed in Python that is compiled into an evaluation.
         """
         if self._running.locked() and self._runner != threading.get_ident():
             raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")

@@ -46,21 +46,19 @@ class Purity:
         streams = {id(variable.handle): variable for variable in state.streams()}
         trained = {id(v.handle): v for path, v in state.variables.items() if not path.startswith(OF_ITS_OWN)}
         resources = {handle: node for handle, node in state.resources().items() if handle in changed}
-        self._variables = list(
-            (streams | {handle: trained[handle] for handle in trained if handle in changed}).values()
-        )
+        written = {handle: variable for handle, variable in trained.items() if handle in changed}
+        self._variables = list((streams | written).values())
         self._tables = [node for node in resources.values() if isinstance(node, Table)]
+        what = f"{owner} reads on in what is given as state"
         self.findings = [
-            Finding(
-                f"{owner} reads on in what is given as state: {type(node).__name__}", line(changed[handle]), ITERATOR
-            )
+            Finding(f"{what}: {type(node).__name__}", line(changed[handle]), ITERATOR)
             for handle, node in resources.items()
             if not isinstance(node, Table)
         ]
-        names = {handle: variable.name for handle, variable in trained.items() if handle not in streams}
+        names = {handle: variable.name for handle, variable in written.items() if handle not in streams}
         names |= {handle: "a lookup table" for handle, node in resources.items() if isinstance(node, Table)}
-        written = {handle: op for handle, op in changed.items() if handle in names and not is_of_keras(op)}
-        self.losses = [f"{names[handle]}, at {line(op)}" for handle, op in written.items()]
+        by = {handle: changed[handle] for handle in names if not is_of_keras(changed[handle])}
+        self.losses = [f"{names[handle]}, at {line(op)}" for handle, op in by.items()]
 
     def hold(self) -> Callable[[], None]:
         """Holds the present values, at no cost of memory, and returns what puts them back."""

@@ -53,17 +53,11 @@ class Reach:
         self.parents: dict[int, int] = {}
         self.read, self.written = set(ENTRIES), set[str]()
         self._named: list[type | types.ModuleType] = []  # of which only what is named counts
-        self._seen: dict[int, object] = {}  # kept, so that no id is used twice
+        self._seen: dict[int, object] = {}  # by ids; kept until the end, so that none is used twice
         self._queue = collections.deque((root, 0) for root in roots)
         while (self._queue or self._enter()) and len(self._seen) < MOST:
             self._visit(*self._queue.popleft())
-
-    def is_within(self, thing: object, others: Collection[int]) -> bool:
-        """Returns whether one of these was met, by its id, on the way to a thing."""
-        above = self.parents.get(id(thing), 0)
-        while above and above not in others:
-            above = self.parents.get(above, 0)
-        return above in others
+        self._seen.clear()  # or what the program lets go of would stay
 
     def _enter(self) -> bool:
         """Goes on with what is named by now of classes and modules. Returns whether there is more."""
@@ -123,6 +117,14 @@ class Reach:
             yield from (function.__globals__[name] for name in global_names(function))
 
 
+def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]) -> bool:
+    """Returns whether one of some others, given by their ids, was met on the way to a thing."""
+    above = parents.get(id(thing), 0)
+    while above and above not in others:
+        above = parents.get(above, 0)
+    return above in others
+
+
 def attributes(value: object) -> Mapping[str, object]:
     """Returns the attributes that an object has of its own; none, if it has no place for any."""
     return getattr(value, "__dict__", {})
@@ -151,9 +153,10 @@ def is_of_program(thing: type | types.FunctionType) -> bool:
 def _is_of_program(module: str | None) -> bool:
     if module is None or module == builtins.__name__ or module in sys.builtin_module_names:
         return False
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if module == "__main__" or file is None:
-        return module == "__main__"
+    found = sys.modules.get(module) or sys.modules.get(module.partition(".")[0])
+    file = getattr(found, "__file__", None)
+    if module == "__main__" or file is None:  # a script, a notebook, what was made by exec
+        return True
     return not file.startswith((*LIBRARIES, PYTHON)) and "-packages" not in file
 
 

@@ -3,8 +3,8 @@
 import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from loop.reach import Reach
-from loop.watched import Pair, Watched, flags, of_attributes, of_containers, of_names, of_structure, shown, trained
+from loop.reach import Reach, is_within
+from loop.watched import Pair, Watched, flags, of_attributes, of_containers, of_names, of_structure, told, trained
 
 CHANGED = "would be compiled otherwise now, because Python has changed since; what is compiled does not follow"
 REMEDY = (
@@ -38,7 +38,7 @@ class Traced:
     def note(self) -> None:
         """Takes what there is now for what the traces depended on. Takes milliseconds."""
         reach = Reach(self._roots)
-        self.compiled, self._reach = reach.compiled, reach
+        self.compiled, self._parents = reach.compiled, reach.parents
         self._always = [*of_attributes(reach), *of_names(reach), *of_containers(reach)]
         self._at_length = [*of_structure(reach)]
         self._reads, self._then = [(each.read, each.of) for each in self._always], [each.then for each in self._always]
@@ -77,7 +77,10 @@ class Traced:
         if not at_length and self._is_as_it_was():
             return {}
         looked_at = [*self._always, *self._at_length] if at_length else self._always
-        return dict(self._told([(each, changes) for each in looked_at if (changes := each.changes())]))
+        found = [(each, changes) for each in looked_at if (changes := each.changes())]
+        if not found:  # equal arrays, say, in the place of others
+            self._then = [read(of) for read, of in self._reads]
+        return dict(self._told(found))
 
     def _is_as_it_was(self) -> bool:
         """Returns whether all is; if not, it may still be equal."""
@@ -92,7 +95,7 @@ class Traced:
         for each, changes in found:
             for name, (then, now) in changes.items():
                 inner = each.read in (flags, trained)
-                inner |= name == "trainable" and self._reach.is_within(each.thing, set_for)
+                inner |= name == "trainable" and is_within(each.thing, set_for, self._parents)
                 if not (set_for and inner):
                     key = f"{each.owner}: {name}" if each.owner else name
-                    yield key, f"{key} was {shown(then)}, is {shown(now)} now"
+                    yield key, f"{key} {told(then, now)}"

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loop.reach import OF_KERAS, Reach, attributes, global_names, is_of_program
+from loop.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
 
 Pair: TypeAlias = tuple[object, object]  # then and now
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
@@ -30,6 +30,13 @@ class Several(tuple):
 
     def __repr__(self) -> str:
         return f"{len(self)} in number"
+
+
+class Contents(int):
+    """A hash of what is in an array."""
+
+    def __repr__(self) -> str:
+        return f"an array with hash {self & 0xFFFF:04x}"
 
 
 class Watched(NamedTuple):
@@ -82,13 +89,12 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
         own, of_class = attributes(each), each if isinstance(each, type) else type(each)
         names, inherited = set[str](), set[str]()
         if isinstance(each, OF_KERAS):
-            names = {
-                n for n, value in own.items() if (n in arguments(of_class) or _is_array(value)) and _is_plain(value)
-            }
+            known = arguments(of_class)
+            names = {name for name, value in own.items() if _is_array(value) or (name in known and _is_plain(value))}
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
             names |= {name for name in read if _is_plain(own.get(name, GONE))}
             bases = [vars(base) for base in of_class.__mro__ if is_of_program(base)]
-            inherited = {name for name in read - names for base in bases if _is_plain(base.get(name, GONE))}
+            inherited = {name for name in read - names for base in bases if isinstance(base.get(name, GONE), SIMPLE)}
         if isinstance(each, keras.Layer):
             variables |= {id(variable): variable for variable in each.variables}
         called = _called(each)
@@ -117,11 +123,8 @@ def of_containers(reach: Reach) -> Iterator[Watched]:
     """Yields small lists and dicts of plain values, layers and the like."""
     for each in reach.containers:
         values = list(each.values() if isinstance(each, Mapping) else each)
-        if (
-            not isinstance(each, tuple)
-            and len(values) <= ITEMS
-            and all(isinstance(v, (*SIMPLE, *THINGS)) for v in values)
-        ):
+        plain = len(values) <= ITEMS and all(isinstance(value, (*SIMPLE, *THINGS)) for value in values)
+        if plain and not isinstance(each, tuple):
             keys = {f"item {key!r}": key for key in (each if isinstance(each, Mapping) else range(len(each)))}
             get = functools.partial(lambda keys, of, name: of[keys[name]] if name in keys else len(of), keys)
             yield from watched(f"a {type(each).__name__}", each, ["length", *keys], _contained, get)
@@ -134,7 +137,7 @@ def of_structure(reach: Reach) -> Iterator[Watched]:
         called, of_keras = _called(each), isinstance(each, OF_KERAS)
         if isinstance(each, keras.Model):
             yield from watched(called, each, ["layers"], _layers, lambda of, name: _layers(of)[0])
-        if isinstance(each, keras.Layer) and not reach.is_within(each, layers):
+        if isinstance(each, keras.Layer) and not is_within(each, layers, reach.parents):
             yield from watched(called, each, ["trainable variables"], trained, lambda of, name: trained(of)[0])
         for name, value in attributes(each).items():
             if of_keras or name in reach.read:
@@ -184,11 +187,11 @@ def _items(names: Sequence[str]) -> Callable[[Mapping], tuple[object, ...]]:
 def _of_array(owner: str, name: str, value: object, sizes: range) -> Iterator[Watched]:
     """Yields the contents of an array, which can be written to in place, if it has so many bytes."""
     if isinstance(value, np.ndarray) and value.nbytes in sizes:
-        yield from watched(owner, value, [name], _bytes, lambda of, name: of.tobytes())
+        yield from watched(owner, value, [name], _hash, lambda of, name: _hash(of)[0])
 
 
-def _bytes(array: np.ndarray) -> tuple[object, ...]:
-    return (array.tobytes(),)
+def _hash(array: np.ndarray) -> tuple[object, ...]:
+    return (Contents(hash(array.tobytes())),)
 
 
 def _is_plain(value: object) -> bool:
@@ -209,7 +212,8 @@ def _same(then: object, now: object) -> bool:
         return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
     if isinstance(then, (tuple, *SIMPLE)) and isinstance(now, (tuple, *SIMPLE)):
         return bool(then == now) or (then != then and now != now)  # NaN is not equal to itself
-    return isinstance(then, POLICIES) and isinstance(now, POLICIES) and bool(then == now)
+    kinds = (*POLICIES, types.MethodType)  # of which equal ones are made again and again
+    return isinstance(then, kinds) and isinstance(now, kinds) and bool(then == now)
 
 
 def _called(thing: object) -> str:
@@ -224,12 +228,18 @@ def _called(thing: object) -> str:
     return f"{of}{name!r} ({kind})" if isinstance(name, str) else f"{of}{kind}"
 
 
-def shown(value: object) -> str:
-    """Returns a value for a message."""
+def told(then: object, now: object) -> str:
+    """Returns a change for a message."""
+    if isinstance(then, (*THINGS, *ARRAYS)) and type(then) is type(now):
+        return f"is another {type(now).__name__} now"
+    return f"was {_shown(then)}, is {_shown(now)} now"
+
+
+def _shown(value: object) -> str:
     if value is GONE:
         return "not there"
-    if isinstance(value, Several):
+    if isinstance(value, Several | Contents):
         return repr(value)
     if isinstance(value, POLICIES):
         return value.name
-    return f"another {type(value).__name__}" if isinstance(value, (*THINGS, *ARRAYS, bytes)) else reprlib.repr(value)
+    return f"a {type(value).__name__}" if isinstance(value, (*THINGS, *ARRAYS)) else reprlib.repr(value)
