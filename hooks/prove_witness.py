@@ -141,7 +141,7 @@ class Witness(Hook):
     def _hashes(self) -> dict[str, str]:
         held = self._loop.state.hold()
         hashes = "".join(digest(held.values[path])[:SHORT] for path in self._paths)
-        return {"state": hashes, "host": hashlib.sha256(held.host.encode()).hexdigest()[:SHORT]}
+        return {"state": hashes, "host": hashlib.sha256(repr(held.host).encode()).hexdigest()[:SHORT]}
 
     def _saved(self) -> list[int]:
         """Returns the steps of the checkpoints that are committed by now."""

@@ -107,6 +107,10 @@ class Audited:
         """Returns whether the function does anything but read what has this id of its handle."""
         return any(map(changes, self._uses.get(handle, ())))
 
+    def changed(self) -> dict[int, tf.Operation]:
+        """Returns the first operation that changes something, by the id of the handle of what it changes."""
+        return {handle: op for handle, op in self._changing(()).items() if op is not None}
+
     def tables(self, covered: Collection[int]) -> list[Callable[[], str]]:
         """Returns for each lookup table that the function does not change what digests its contents."""
         read = [

@@ -1,7 +1,8 @@
 """What is traced for a loop, once, before its state is restored."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -17,11 +18,15 @@ from loop.means import Means
 from loop.parts import raw
 from loop.pipeline_audit import Read
 from loop.position import Position
-from loop.randomness import random_streams
+from loop.purity import KEEP, Purity
+from loop.randomness import random_streams, untouched
+from loop.reach import traced_anew
 from loop.settings import Setting, settings
 from loop.state import TrainingState
 from loop.steps import Step, Trace
+from loop.traced import Traced
 
+log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
@@ -37,15 +42,24 @@ class Compiled:
         step: The train step.
         data: The train data.
         evaluations: The evaluations.
+        given: The user's `state=`.
         position: Counts the steps.
         bound: Makes the compiled functions return early.
     """
 
     def __init__(
-        self, step: Step, data: Data, evaluations: Sequence[Evaluation], position: Position, bound: Bound
+        self,
+        step: Step,
+        data: Data,
+        evaluations: Sequence[Evaluation],
+        given: Mapping[str, object],
+        position: Position,
+        bound: Bound,
     ) -> None:
-        self._step, self._data, self._position = step, data, position
+        self._step, self._data, self._given, self._position = step, data, given, position
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
+        self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
+        self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
         self.trace = Trace(step, data.element_spec)
         self._means = Means(self.trace.narrow, self.trace.wide)
         counters = [position.step_in_epoch, position.step]
@@ -60,19 +74,21 @@ class Compiled:
                 raise ValueError(
                     f"Two values would be logged as {name!r}. Give one of them, or an evaluation, another name."
                 )
-        graphs = {f"Evaluation {evaluation.name!r}": evaluation.chunk.graph for evaluation in evaluations}
-        audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
-        self._audited = dict(zip(self._traces, audited, strict=True))
+        graphs = {"train": self.chunk.graph} | {e.name: e.chunk.graph for e in evaluations}
+        self._owners = {"train": "The train step"} | {name: f"Evaluation {name!r}" for name in self._evaluations}
+        self._audited = {name: Audited(graph, self._owners[name]) for name, graph in graphs.items()}
+        self._purity: dict[str, Purity] = {}
+        self._traced = Traced([given, *((step.function, step.metrics) for step, _ in self._steps.values())])
         position.seen = data.seen
         self._derived: Derived | None = None
 
-    def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
+    def state(self, clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
         """Gathers everything that a resumed run needs.
 
         Raises:
             RuntimeError: If a layer has derived other values from its variables since the steps were traced.
         """
-        self._derived = self._derived or Derived(given)
+        self._derived = self._derived or Derived(self._given)
         self._derived.check()
         own = {
             "clock": clock,
@@ -84,11 +100,12 @@ class Compiled:
         }
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
         state = TrainingState(
-            given, own, position=self._position, data=self._data, evaluated=evaluated, derived=self._derived
+            self._given, own, position=self._position, data=self._data, evaluated=evaluated, derived=self._derived
         )
-        covered, held = self._covered(state), self._held(state, given)
+        covered, held = self._covered(state), self._held(state)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
+        self._purity = {name: self._pure(name, state, told=name in self._purity) for name in self._evaluations}
         return state
 
     def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
@@ -96,11 +113,59 @@ class Compiled:
         derived = {id(variable) for variable in state.derived.variables()}
         return settings(given, state.given(), is_constant=self._is_constant, derived=derived)
 
+    def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
+        owner, own = self._owners[name], {id(variable.handle) for variable in self._own(self._evaluations[name])}
+        purity = Purity(self._audited[name], owner, state, own)
+        if purity.losses and not told:
+            log.warning(
+                "%s writes to the state of training, which is put back after each pass: %s. %s",
+                owner,
+                "; ".join(purity.losses),
+                KEEP,
+            )
+        return purity
+
+    def check(self, state: TrainingState, *, evaluating: bool = False, at_length: bool = False) -> None:
+        """Raises `RuntimeError` if Python has changed so that other steps would be traced now. See `Traced`.
+
+        Args:
+            state: The training state.
+            evaluating: Whether only evaluations count.
+            at_length: Whether to look for what takes milliseconds to see, too.
+        """
+
+        def otherwise() -> list[str]:
+            names = self._evaluations if evaluating else self._traces
+            return [self._owners[name] for name in names if self._is_traced_otherwise(name, state)]
+
+        self._traced.check(otherwise, at_length=at_length, renew=not evaluating)
+
+    def _is_traced_otherwise(self, name: str, state: TrainingState) -> bool:
+        """Returns whether a step that is traced now is another one than was traced, or cannot be traced."""
+        step, data = self._steps[name]
+        try:
+            covered, held = self._covered(state), self._held(state)
+            with untouched(), traced_anew(self._traced.compiled):
+                trace = Trace(step, data.element_spec)
+            then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
+            return trace.fingerprint(held, Audited(trace.graph, name).only_read(covered)) != then
+        except Exception:  # such as that of an optimizer which does not know a variable
+            return True
+
+    def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
+        """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
+        back = self._purity[evaluation.name].hold()
+        try:
+            return evaluation.run(abandon)
+        finally:
+            back()
+
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""
         covered = self._covered(state)
         found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
-        return found + [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        return found + [finding for purity in self._purity.values() for finding in purity.findings]
 
     def only_read(self, state: TrainingState) -> list[tf.Variable]:
         """Returns the variables that nothing changes here and that `state` does not hold."""
@@ -119,8 +184,9 @@ class Compiled:
     def _in_data(self) -> list[Finding]:
         """What is found in the data; once, because some have to be read for that."""
         found = self._data.findings("The training data")
-        for name, evaluation in self._evaluations.items():
-            found += evaluation.data.findings(f"The data of evaluation {name!r}")
+        with untouched():
+            for name, evaluation in self._evaluations.items():
+                found += evaluation.data.findings(f"The data of evaluation {name!r}")
         return found
 
     def found_since(self) -> list[Finding]:
@@ -133,19 +199,21 @@ class Compiled:
 
     def _covered(self, state: TrainingState) -> set[int]:
         """Returns the ids of the handles that a checkpoint holds, or that need not be in one."""
-        metrics = [metric for evaluation in self._evaluations.values() for metric in evaluation.step.metrics.values()]
-        own = [raw(variable) for metric in metrics for variable in metric.variables]
-        for chunk in (self.chunk, *(evaluation.chunk for evaluation in self._evaluations.values())):
-            own += chunk.own
-        return state.handles | {id(variable.handle) for variable in own}
+        own = [variable for evaluation in self._evaluations.values() for variable in self._own(evaluation)]
+        return state.handles | {id(variable.handle) for variable in [*own, *self.chunk.own]}
 
-    def _held(self, state: TrainingState, given: Iterable[str]) -> dict[int, str]:
+    def _own(self, evaluation: Evaluation) -> list[tf.Variable]:
+        """Returns what an evaluation works with besides what is in its step."""
+        metrics = [raw(variable) for metric in evaluation.step.metrics.values() for variable in metric.variables]
+        return [*metrics, *evaluation.chunk.own]
+
+    def _held(self, state: TrainingState) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the handles of."""
         found = {id(variable.handle): path for path, variable in state.variables.items()}
         for name, evaluation in self._evaluations.items():
             metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
             found |= {id(raw(variable).handle): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
-        for key in given:
+        for key in self._given:
             nodes = tf.train.TrackableView(getattr(state.root, key)).descendants()
             tables = [node.resource_handle for node in nodes if isinstance(node, RESTORED)]
             iterators = [node._iterator_resource for node in nodes if isinstance(node, tf.data.Iterator)]

@@ -31,10 +31,11 @@ TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setu
 class Evaluation(tf.Module):
     """What to evaluate, and on which data. Results are logged as `<name>_<value>`, such as `val_loss`.
 
-    Each evaluation reads the data from the beginning.
+    Each evaluation reads the data from the beginning, and begins with the state of training. What it writes of that,
+    and every random stream, is put back when it ends; variables of hooks, and the step's own metrics, are left alone.
 
     Args:
-        eval_step: A `Step` or a function from a batch to `{name: scalar}`. Must not update what is trained.
+        eval_step: A `Step` or a function from a batch to `{name: scalar}`.
         data: A `tf.data.Dataset`, `ArrayData` or `StreamData`.
         name: The prefix of the results.
         steps: The largest number of batches to read; None: all.

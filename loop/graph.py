@@ -18,6 +18,8 @@ READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedO
 SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
 POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
 LOOP, PYTHON = (os.path.join(os.path.dirname(file), "") for file in (__file__, os.__file__))
+KERAS = os.path.join(os.path.dirname(keras.__file__), "src", "")
+OF_KERAS = (f"{KERAS}layers", f"{KERAS}random")
 LIBRARIES = (*(os.path.join(os.path.dirname(file), "") for file in (tf.__file__, keras.__file__)), LOOP, "<")
 
 
@@ -140,3 +142,10 @@ def line(op: tf.Operation) -> str:
             text = linecache.getline(frame.filename, frame.lineno).strip()
             return f"{file}:{frame.lineno}: {text}"
     return ""
+
+
+def is_of_keras(op: tf.Operation) -> bool:
+    """Returns whether one of Keras' own layers, or random streams, has made an operation."""
+    frames = [frame.filename for frame in op.traceback or () if not frame.filename.startswith(LIBRARIES[0])]
+    beyond = (name for name in reversed(frames) if not name.startswith((f"{KERAS}backend", f"{KERAS}utils")))
+    return next(beyond, "").startswith(OF_KERAS)

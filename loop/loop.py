@@ -53,7 +53,7 @@ class Loop:
         state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s;
             `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
-        eval_every: When to evaluate; not by seconds, because an evaluation leaves traces in the state.
+        eval_every: When to evaluate; not by seconds, because its results, and what hooks make of them, are state.
         hooks: The hooks, in the order in which they are called.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
@@ -167,7 +167,8 @@ class Loop:
         """Evaluates now and returns the results: no events, and no effect on any state.
 
         Raises:
-            RuntimeError: If there is no evaluation, or the loop is running in another thread.
+            RuntimeError: If there is no evaluation, or the loop is running in another thread; or if something was
+                changed in Python that is compiled into an evaluation.
         """
         if self._running.locked() and self._runner != threading.get_ident():
             raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")
@@ -176,10 +177,11 @@ class Loop:
         if self._compiled is None:
             self._build()
         self.state.derived.check()
+        self._built.check(self.state, evaluating=True, at_length=True)
         held = self.state.hold()
         try:
             for evaluation in self._evaluations:
-                evaluation.run(abandon=lambda: False)
+                self._built.evaluate(evaluation, abandon=lambda: False)
             return self._built.evaluated()
         finally:
             self.state.put_back(held)
@@ -210,7 +212,8 @@ class Loop:
         Raises:
             ValueError: If neither is given or one is not positive.
             InexactRun: With `exact`, if `audit` finds anything.
-            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state.
+            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state; or if layers
+                were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
         with self._started(epochs, steps):
             error = None
@@ -243,6 +246,7 @@ class Loop:
             self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
             self._spent = Spent()
             if self._compiled is not None:
+                self._compiled.check(self.state, at_length=True)
                 self.state.take_back()
             with self._spent.on("tracing"):
                 self._build()  # takes its time; a stop that comes meanwhile counts
@@ -258,11 +262,11 @@ class Loop:
     def _build(self) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         if self._compiled is None:
-            compiled = Compiled(self._step, self._data, self._evaluations, self._position, self._bound)
+            compiled = Compiled(self._step, self._data, self._evaluations, self._given, self._position, self._bound)
             check_step(compiled.chunk.graph, self._given)
             self._compiled = compiled
         self._built = self._compiled
-        self.state = self._built.state(self._given, self._clock, self.hooks)
+        self.state = self._built.state(self._clock, self.hooks)
 
     def _audit(self) -> None:
         report(self._built.audit(self.state), exact=self._exact)
@@ -294,6 +298,7 @@ class Loop:
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
+        self._built.check(self.state)
         step, epoch, step_in_epoch = self._place
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
@@ -330,7 +335,7 @@ class Loop:
         self._emit(Event.EVAL_BEGIN)
         for evaluation in self._evaluations:
             with self._spent.on("evaluation"):
-                complete = evaluation.run(self._abandons)
+                complete = self._built.evaluate(evaluation, self._abandons)
             if not complete:
                 self.state.put_back(held)
                 return
@@ -354,6 +359,7 @@ class Loop:
         if self._place.step_in_epoch == 0 or self._reached():
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
+        self._built.check(self.state)  # before anybody saves, or who starts again would go on without the change
         self._over = self._save()
         if self._reason is not None and not self._over:
             self._over = self._save()

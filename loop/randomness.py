@@ -1,7 +1,10 @@
 """The random streams that belong to the process and not to a model."""
 
+import contextlib
 import json
 import random
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,21 +14,49 @@ from keras.src.random.seed_generator import global_seed_generator
 from tensorflow.python.ops import stateful_random_ops
 
 
+class Host(NamedTuple):
+    """The states of Python's `random` and of NumPy's global generator, to be compared and put back."""
+
+    python: tuple[int, tuple[int, ...], float | None]
+    numpy: tuple[str, bytes, int, int, float]
+
+
+def host() -> Host:
+    """Returns the present states. Takes 50 us."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    of_numpy = (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), float(cached))
+    return Host(random.getstate(), of_numpy)
+
+
+def put_back(then: Host) -> None:
+    """Takes the streams back to where they were."""
+    random.setstate(then.python)
+    kind, keys, position, has_gauss, cached = then.numpy
+    np.random.set_state((kind, np.frombuffer(keys, np.uint32), position, has_gauss, cached))
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """Takes these streams back, when it ends, to where they were when it began."""
+    before = host()
+    try:
+        yield
+    finally:
+        put_back(before)
+
+
 class HostRandomness(tf.train.experimental.PythonState):
     """The states of Python's `random` and of NumPy's global generator, saved as numbers."""
 
     def serialize(self) -> str:
-        version, words, gauss = random.getstate()
-        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-        numpy_state = [kind, np.asarray(keys).tolist(), position, has_gauss, cached]
-        return json.dumps({"python": [version, words, gauss], "numpy": numpy_state})
+        python, (kind, keys, *rest) = host()
+        return json.dumps({"python": python, "numpy": [kind, np.frombuffer(keys, np.uint32).tolist(), *rest]})
 
     def deserialize(self, string_value: str | bytes) -> None:
         state = json.loads(string_value)
         version, words, gauss = state["python"]
-        random.setstate((version, tuple(words), gauss))
-        kind, keys, position, has_gauss, cached = state["numpy"]
-        np.random.set_state((kind, np.array(keys, np.uint32), position, has_gauss, cached))
+        kind, keys, *rest = state["numpy"]
+        put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
 
 
 def random_streams() -> dict[str, object]:

@@ -11,7 +11,7 @@ from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 from loop.digest import Seen
 from loop.pipeline import definition, graph_of, kind_of, nodes_of, reshuffling, stages
 from loop.pipeline_hash import short
-from loop.randomness import HostRandomness
+from loop.randomness import host, untouched
 from loop.types import Nest
 
 TRIED = 8  # elements that are read twice in any case to see whether they come again
@@ -50,30 +50,23 @@ def read_again(iterator: tf.data.Iterator, count: int, seen: Seen) -> bool:
 
 def read_twice(dataset: tf.data.Dataset) -> Reading:
     """Reads a dataset twice: to its end, if that comes soon, because a generator may change when it is there."""
-    host = HostRandomness()
-    before = host.serialize()
-    try:
+    with untouched():
+        before = host()
         passes = [_digests(part, LONGEST, SECONDS) for part in _still(dataset)]
         again = [_digests(part, len(read)) for part, read in zip(_still(dataset), passes, strict=True)]
         wrong = "" if passes == again else ANOTHER
-        if not wrong and host.serialize() != before:
+        if not wrong and host() != before:
             wrong = (
                 "draw from the process's own random numbers, or seed them: what is saved of these depends on how far "
                 "they have read ahead"
             )
         return Reading(wrong, _combined(passes))
-    finally:
-        host.deserialize(before)
 
 
 def read_beginning(dataset: tf.data.Dataset) -> int:
     """Returns the digest of the first `TRIED` elements of a dataset."""
-    host = HostRandomness()
-    before = host.serialize()
-    try:
+    with untouched():
         return _combined([_digests(part, TRIED) for part in _still(dataset)])
-    finally:
-        host.deserialize(before)
 
 
 def _combined(passes: list[list[int]]) -> int:

@@ -15,11 +15,12 @@ from loop.differences import Differences, differences
 from loop.kinds import shown
 from loop.parts import flat, keras_variables, layers, raw
 from loop.position import Place, Position
-from loop.randomness import HostRandomness, global_seed
+from loop.randomness import Host, global_seed, host
+from loop.randomness import put_back as put_host_back
 from loop.readonly import ReadOnly
 from loop.settings import Setting, replaced, settings_changed
 from loop.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.types import Trackable, read
+from loop.types import Trackable, put, read
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
@@ -30,7 +31,7 @@ class Held(NamedTuple):
     """Values of variables by path, and the random states of Python and NumPy."""
 
     values: Mapping[str, tf.Tensor]
-    host: str
+    host: Host
 
 
 class TrainingState:
@@ -72,7 +73,7 @@ class TrainingState:
     ) -> None:
         check_given("state", given)
         self._given, self.position = dict(given), position or Position()
-        self._data, self._evaluated, self._host = data, evaluated or {}, HostRandomness()
+        self._data, self._evaluated = data, evaluated or {}
         self.steps: dict[str, object] = {}
         self.settings: Mapping[str, Setting] = {}
         self._aside: dict[str, tf.Tensor] = {}
@@ -107,13 +108,13 @@ class TrainingState:
 
     def hold(self) -> Held:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        return Held({path: read(variable) for path, variable in self.variables.items()}, self._host.serialize())
+        return Held({path: read(variable) for path, variable in self.variables.items()}, host())
 
     def put_back(self, held: Held) -> None:
         """Assigns what `hold` returned."""
         for path, value in held.values.items():
-            self.variables[path].assign(value)
-        self._host.deserialize(held.host)
+            put(self.variables[path], value)
+        put_host_back(held.host)
 
     def show(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
@@ -169,14 +170,22 @@ class TrainingState:
     @functools.cached_property
     def handles(self) -> set[int]:
         """The ids of the handles of all variables, tables and iterators that a checkpoint holds."""
-        found = {id(variable.handle) for variable in self.variables.values()}
-        view = tf.train.TrackableView(self.root)
-        for node in view.descendants():
-            if isinstance(node, CapturableResource):
-                found.add(id(node.resource_handle))
-            elif isinstance(node, tf.data.Iterator):
-                found.add(id(node._iterator_resource))
+        return {id(variable.handle) for variable in self.variables.values()} | _resources(self.root).keys()
+
+    def resources(self) -> dict[int, CapturableResource | tf.data.Iterator]:
+        """Returns the tables and iterators of everything that was given, by the ids of their handles."""
+        found: dict[int, CapturableResource | tf.data.Iterator] = {}
+        for key in self._given:
+            found |= _resources(getattr(self.root, key))
         return found
+
+    def streams(self) -> list[tf.Variable]:
+        """Returns the states of random streams that Python may draw from as well as a step."""
+        given = [
+            value for value in flat(self._given) if isinstance(value, keras.random.SeedGenerator | tf.random.Generator)
+        ]
+        mine = [variable for path, variable in self.variables.items() if path.startswith("random/")]
+        return [*mine, *(raw(value.state) for value in given)]
 
     def late(self) -> list[str]:
         """Returns the paths of variables that were made after this state was gathered."""
@@ -276,6 +285,17 @@ def _walk(root: Trackable) -> dict[str, tf.Variable]:
                 found.setdefault(id(raw(node)), (path, raw(node)))
             queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
     return dict(found.values())
+
+
+def _resources(root: Trackable) -> dict[int, CapturableResource | tf.data.Iterator]:
+    """Returns the tables and iterators below a root by the ids of their handles."""
+    found: dict[int, CapturableResource | tf.data.Iterator] = {}
+    for node in tf.train.TrackableView(root).descendants():
+        if isinstance(node, CapturableResource):
+            found[id(node.resource_handle)] = node
+        elif isinstance(node, tf.data.Iterator):
+            found[id(node._iterator_resource)] = node
+    return found
 
 
 def _trackable(value: object, key: str) -> object:

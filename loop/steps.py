@@ -59,6 +59,7 @@ class Trace:
         narrow: The names of the values that float32 holds, sorted.
         wide: Those of the others, sorted.
         logged: The names of all values and metrics, sorted.
+        graph: What was traced.
 
     Raises:
         TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
@@ -86,7 +87,7 @@ class Trace:
         self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
-        self._function = function
+        self._function, self.graph = function, function.graph
 
     def fingerprint(self, held: Mapping[int, str], constants: Iterable[tf.Variable]) -> dict[str, object]:
         """Returns what tells the step from another one, in JSON values.

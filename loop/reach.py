@@ -1,0 +1,181 @@
+"""What a step can reach in Python while it is traced: functions, the names in them, and the objects behind these."""
+
+import argparse
+import builtins
+import collections
+import contextlib
+import dis
+import functools
+import sys
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import keras
+import tensorflow as tf
+
+from loop.graph import LIBRARIES, PYTHON
+
+OF_KERAS = (
+    *(keras.Layer, keras.Optimizer, keras.Loss, keras.Metric, keras.regularizers.Regularizer),
+    *(keras.constraints.Constraint, keras.optimizers.schedules.LearningRateSchedule),
+)
+NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+LONGEST, MOST = 1_000, 50_000  # items of a list or dict, of which larger ones are data; objects
+ENTRIES = {"call", "__call__"}  # what Keras, or a call of the object itself, enters a class by
+OPTIONS = ("_variable_creation_config", "_no_variable_creation_config")  # of a tf.function that was called
+TRACED = ("function_cache", "function_captures")  # in these
+STORES = {"STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF"}
+
+
+class Reach:
+    """Follows functions into what they hold and name, and objects of the program into their attributes.
+
+    It goes through Keras' objects too, but not into the code of libraries.
+
+    Attributes:
+        objects: Keras' objects, and those of the program: instances, classes and modules.
+        containers: Lists, tuples and dicts of the program.
+        functions: The functions of the program, and those of libraries that hold something.
+        compiled: Those that are a `tf.function` by themselves, and so keep what they once traced.
+        parents: In which object each was found, by their ids.
+        read: The names of globals and attributes in these functions.
+        written: Of these, and of variables of enclosing functions, the names that they assign to.
+
+    Args:
+        roots: Where to begin.
+    """
+
+    def __init__(self, roots: Iterable[object]) -> None:
+        self.objects: list[object] = []
+        self.containers: list[list | tuple | Mapping] = []
+        self.functions: list[types.FunctionType] = []
+        self.compiled: list[tf.types.experimental.PolymorphicFunction] = []
+        self.parents: dict[int, int] = {}
+        self.read, self.written = set(ENTRIES), set[str]()
+        self._named: list[type | types.ModuleType] = []  # of which only what is named counts
+        self._seen: dict[int, object] = {}  # by ids; kept until the end, so that none is used twice
+        self._queue = collections.deque((root, 0) for root in roots)
+        while (self._queue or self._enter()) and len(self._seen) < MOST:
+            self._visit(*self._queue.popleft())
+        self._seen.clear()  # or what the program lets go of would stay
+
+    def _enter(self) -> bool:
+        """Goes on with what is named by now of classes and modules. Returns whether there is more."""
+        for named in self._named:
+            for name in self.read & vars(named).keys():
+                self._add(_function_of(vars(named)[name]), 0)
+        return bool(self._queue)
+
+    def _add(self, value: object, parent: int) -> None:
+        if value is not None and id(value) not in self._seen and not isinstance(value, str | int | float | bytes):
+            self._seen[id(value)] = value
+            self._queue.append((value, parent))
+
+    def _visit(self, value: object, parent: int) -> None:
+        self._seen[id(value)] = value
+        self.parents[id(value)] = parent
+        for found in self._within(value):
+            self._add(found, id(value))
+
+    def _within(self, value: object) -> Iterator[object]:
+        if isinstance(value, types.FunctionType):
+            yield from self._in_function(value)
+        elif isinstance(value, types.MethodType):
+            yield from (value.__self__, value.__func__)
+        elif isinstance(value, functools.partial):
+            yield from (value.func, value.args, value.keywords)
+        elif isinstance(value, tf.types.experimental.PolymorphicFunction):
+            self.compiled.append(value)
+            yield from (value.python_function, *value._descriptor_cache.values())  # of methods, one for each instance
+        elif isinstance(value, list | tuple | Mapping):
+            if len(value) <= LONGEST:
+                owner = self._seen.get(self.parents[id(value)])
+                if not isinstance(owner, OF_KERAS) or is_of_program(type(owner)):
+                    self.containers.append(value)
+                yield from value.values() if isinstance(value, Mapping) else value
+        elif isinstance(value, (type, *NAMESPACES)) or is_of_program(type(value)):
+            of_class = value if isinstance(value, type) else type(value)
+            if is_of_program(of_class) or isinstance(value, NAMESPACES):
+                self.objects.append(value)
+                self._named += [c for c in of_class.__mro__ if is_of_program(c) and c not in self._named]
+                yield from attributes(value).values()
+        elif isinstance(value, OF_KERAS):
+            self.objects.append(value)
+            yield from attributes(value).values()
+        elif isinstance(value, types.ModuleType) and _is_of_program(value.__name__):
+            self.objects.append(value)
+            self._named.append(value)
+
+    def _in_function(self, function: types.FunctionType) -> Iterator[object]:
+        self.functions.append(function)
+        yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
+        yield from (function.__defaults__, function.__kwdefaults__)
+        if is_of_program(function):
+            for code in codes(function.__code__):
+                self.read.update(code.co_names)
+                self.written.update(i.argval for i in dis.get_instructions(code) if i.opname in STORES)
+            yield from (function.__globals__[name] for name in global_names(function))
+
+
+def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]) -> bool:
+    """Returns whether one of some others, given by their ids, was met on the way to a thing."""
+    above = parents.get(id(thing), 0)
+    while above and above not in others:
+        above = parents.get(above, 0)
+    return above in others
+
+
+def attributes(value: object) -> Mapping[str, object]:
+    """Returns the attributes that an object has of its own; none, if it has no place for any."""
+    return getattr(value, "__dict__", {})
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yields the code of a function and of those that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
+
+
+def global_names(function: types.FunctionType) -> list[str]:
+    """Returns the names of the globals, as far as they are there, that a function reads."""
+    names = {name for code in codes(function.__code__) for name in code.co_names}
+    return sorted(name for name in names if name in function.__globals__)
+
+
+def is_of_program(thing: type | types.FunctionType) -> bool:
+    """Returns whether a class or function is the program's own, and not one of a library."""
+    return _is_of_program(thing.__module__)
+
+
+@functools.cache
+def _is_of_program(module: str | None) -> bool:
+    if module is None or module == builtins.__name__ or module in sys.builtin_module_names:
+        return False
+    found = sys.modules.get(module) or sys.modules.get(module.partition(".")[0])
+    file = getattr(found, "__file__", None)
+    if module == "__main__" or file is None:  # a script, a notebook, what was made by exec
+        return True
+    return not file.startswith((*LIBRARIES, PYTHON)) and "-packages" not in file
+
+
+def _function_of(attribute: object) -> object:
+    """Returns the function behind an attribute of a class, if it is one."""
+    if isinstance(attribute, property):
+        return attribute.fget
+    return attribute.__func__ if isinstance(attribute, staticmethod | classmethod) else attribute
+
+
+@contextlib.contextmanager
+def traced_anew(functions: Iterable[tf.types.experimental.PolymorphicFunction]) -> Iterator[None]:
+    """Within it, what is a `tf.function` by itself is traced again instead of used as it was traced before."""
+    options = [getattr(function, name) for function in functions for name in OPTIONS]
+    kept = [(each, name, getattr(each, name)) for each in options if each is not None for name in TRACED]
+    try:
+        for each, name, value in kept:
+            setattr(each, name, type(value)())
+        yield
+    finally:
+        for each, name, value in kept:
+            setattr(each, name, value)
