@@ -14,6 +14,7 @@ from loop.audit import Finding
 from loop.digest import Seen, digest
 from loop.early import Early
 from loop.position import Place
+from loop.tracebacks import in_user_lines
 from loop.types import Nest, Trackable
 
 
@@ -98,6 +99,7 @@ class ArrayData(Trackable):
         ValueError: If there are no rows, or the arrays differ in how many they have, or no batch can be made.
     """
 
+    @in_user_lines
     def __init__(
         self,
         arrays: Nest,

@@ -12,6 +12,7 @@ from loop.means import Means
 from loop.record import LONGEST
 from loop.steps import Step, Trace, Values, as_step
 from loop.stream import StreamData
+from loop.tracebacks import in_user_lines
 from loop.types import Nest
 
 
@@ -30,6 +31,7 @@ class Evaluation(tf.Module):
         ValueError: If `steps` is not positive, or the data differ from one evaluation to the next.
     """
 
+    @in_user_lines
     def __init__(
         self,
         eval_step: Step | Callable[[Nest], Values],

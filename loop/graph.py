@@ -5,11 +5,11 @@ import linecache
 import os
 from collections.abc import Iterator, Mapping
 
-import keras
 import tensorflow as tf
 from tensorflow.python.framework.function import _DefinedFunction as Defun  # in older parts, such as tf.nn.ctc_loss
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from loop.theirs import LOOP, of_user
 from loop.types import FuncGraph
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
@@ -17,8 +17,6 @@ READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedO
 )  # fmt: skip
 SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
 POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
-LOOP, PYTHON = (os.path.join(os.path.dirname(file), "") for file in (__file__, os.__file__))
-LIBRARIES = (*(os.path.join(os.path.dirname(file), "") for file in (tf.__file__, keras.__file__)), LOOP, "<")
 
 
 def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
@@ -133,10 +131,9 @@ def line(op: tf.Operation) -> str:
     """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
     frames = list(op.traceback or ())  # none, if it was read from a definition
     entered = next((i for i, frame in enumerate(frames) if frame.filename.startswith(LOOP)), 0)
-    for frame in reversed(frames[entered:]):  # what called the loop has not made it
-        standard = frame.filename.startswith(PYTHON) and "-packages" not in frame.filename  # such as contextlib
-        if not standard and not frame.filename.startswith(LIBRARIES):
-            file = os.path.relpath(frame.filename) if frame.filename.startswith(os.getcwd()) else frame.filename
-            text = linecache.getline(frame.filename, frame.lineno).strip()
-            return f"{file}:{frame.lineno}: {text}"
+    inner = frames[entered:]  # what called the loop has not made it
+    theirs = of_user([frame.filename for frame in inner])
+    for frame in [frame for frame, so in zip(inner, theirs, strict=True) if so][-1:]:
+        file = os.path.relpath(frame.filename) if frame.filename.startswith(os.getcwd()) else frame.filename
+        return f"{file}:{frame.lineno}: {linecache.getline(frame.filename, frame.lineno).strip()}"
     return ""

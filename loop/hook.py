@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.events import Event, Moment
+from loop.tracebacks import in_user_lines
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ class Hook(tf.Module):
 
     saves: bool = False
 
+    @in_user_lines
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.__init__ = in_user_lines(cls.__init__)  # type: ignore[method-assign]
         for method, value in vars(cls).items():
             if method.startswith("on_") and callable(value) and method not in METHODS:
                 close = difflib.get_close_matches(method, METHODS, n=1)

@@ -23,6 +23,7 @@ from loop.record import LONGEST
 from loop.registry import HookRegistry
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
+from loop.tracebacks import in_user_lines
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 from loop.types import Nest
 
@@ -56,6 +57,7 @@ class Loop:
 
     witnesses: ClassVar[list[Callable[["Loop"], None]]] = []
 
+    @in_user_lines
     def __init__(
         self,
         train_step: Step | Callable[[Nest], Values],
@@ -129,6 +131,7 @@ class Loop:
         """
         return bool(self._step.metrics) or not of_steps_only(trigger)
 
+    @in_user_lines
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
         return self.hooks.on(event, every)
@@ -142,6 +145,7 @@ class Loop:
         self._stop_after_round(reason)
         self._bound.pull_in()
 
+    @in_user_lines
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
 
@@ -162,6 +166,7 @@ class Loop:
         finally:
             self.state.put_back(held)
 
+    @in_user_lines
     def audit(self) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly, as far as it can be seen in what was traced.
 
@@ -179,6 +184,7 @@ class Loop:
         """
         self._data.seen = self._data.seen or Seen()
 
+    @in_user_lines
     def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
         """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
 

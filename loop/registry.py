@@ -8,6 +8,7 @@ import numpy as np
 
 from loop.events import Event, Moment
 from loop.hook import Hook
+from loop.tracebacks import in_user_lines
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class HookRegistry:
         hooks: The first hooks, as if given to `add` one by one.
     """
 
+    @in_user_lines
     def __init__(self, hooks: Sequence[Hook] = ()) -> None:
         self._hooks: dict[str, Hook] = {}
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
@@ -58,6 +60,7 @@ class HookRegistry:
     def __getitem__(self, name: str) -> Hook:
         return self._hooks[name]
 
+    @in_user_lines
     def add(self, hook: Hook) -> Hook:
         """Adds a hook behind the others and returns it.
 
@@ -93,6 +96,7 @@ class HookRegistry:
             self._of_steps[hook.name] = hook
         return hook
 
+    @in_user_lines
     def remove(self, name: str) -> Hook:
         """Takes out the hook of that name and returns it; it hears nothing more, not even `RUN_END`.
 
@@ -111,6 +115,7 @@ class HookRegistry:
         self._of_steps.pop(name, None)
         return self._hooks.pop(name)
 
+    @in_user_lines
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called with the `Moment` of each such event, and returns it unchanged.
 
@@ -128,6 +133,7 @@ class HookRegistry:
             )
             raise ValueError(f"on({event}) {need}. Received: every={every!r}.")
 
+        @in_user_lines
         def register(function: Function) -> Function:
             self.add(FunctionHook(function, event, every))
             return function

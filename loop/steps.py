@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.fingerprint import fingerprint
+from loop.tracebacks import in_user_lines
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -23,6 +24,7 @@ class Step:
             or evaluation, and saved in mid-epoch.
     """
 
+    @in_user_lines
     def __init__(
         self, function: Callable[[Nest], Values], *, metrics: Mapping[str, keras.Metric] | None = None
     ) -> None:
@@ -110,6 +112,7 @@ def as_step(step: Step | Callable[[Nest], Values]) -> Step:
     return step if isinstance(step, Step) else Step(step)
 
 
+@in_user_lines
 def supervised(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,

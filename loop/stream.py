@@ -13,6 +13,7 @@ from loop.position import Place
 from loop.replay import read_again
 from loop.source import Source
 from loop.stage_audit import REPLAY
+from loop.tracebacks import in_user_lines
 from loop.types import Nest, Trackable
 
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
@@ -42,6 +43,7 @@ class StreamData(Trackable):
             exactly; when the first epoch begins, if its iterator cannot be saved.
     """
 
+    @in_user_lines
     def __init__(
         self,
         dataset: tf.data.Dataset | Callable[[int], tf.data.Dataset],

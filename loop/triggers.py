@@ -10,6 +10,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from loop.tracebacks import in_user_lines
+
 Number = TypeVar("Number", int, float)
 
 
@@ -83,6 +85,7 @@ class Every:
         TypeError: If `steps` or `epochs` is not a whole number.
     """
 
+    @in_user_lines
     def __init__(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> None:
         counts = {"steps": steps, "epochs": epochs, "seconds": seconds}
         given = {unit: count for unit, count in counts.items() if count is not None}
@@ -125,6 +128,7 @@ class At:
         ValueError: If a step is smaller than 1; the first step is 1.
     """
 
+    @in_user_lines
     def __init__(self, *steps: int) -> None:
         wrong = [step for step in steps if isinstance(step, bool) or not isinstance(step, int) or step < 1]
         if wrong:
