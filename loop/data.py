@@ -62,6 +62,10 @@ class Data(Protocol):
         """Returns what has to be the same when a run is resumed, in JSON values."""
         ...
 
+    def dataset(self) -> tf.data.Dataset | None:
+        """Returns what the open pass reads; None if that is no pipeline."""
+        ...
+
     def feed_spec(self) -> tuple[Nest, Nest]:
         """Returns the type specs of `(source, ahead)`."""
         ...
@@ -226,6 +230,9 @@ class ArrayData(Trackable):
             "element_spec": str(self.element_spec),
             "content": self._content,
         }
+
+    def dataset(self) -> None:
+        return None
 
     def feed_spec(self) -> tuple[Nest, Nest]:
         return (), self.element_spec

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function import _DefinedFunction as Defun  # in older parts, such as tf.nn.ctc_loss
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from loop.theirs import LOOP, of_user
+from loop.theirs import Line, since_called
 from loop.types import FuncGraph
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
@@ -129,11 +129,13 @@ def is_callback(op: tf.Operation) -> bool:
 
 def line(op: tf.Operation) -> str:
     """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
-    frames = list(op.traceback or ())  # none, if it was read from a definition
-    entered = next((i for i, frame in enumerate(frames) if frame.filename.startswith(LOOP)), 0)
-    inner = frames[entered:]  # what called the loop has not made it
-    theirs = of_user([frame.filename for frame in inner])
-    for frame in [frame for frame, so in zip(inner, theirs, strict=True) if so][-1:]:
-        file = os.path.relpath(frame.filename) if frame.filename.startswith(os.getcwd()) else frame.filename
-        return f"{file}:{frame.lineno}: {linecache.getline(frame.filename, frame.lineno).strip()}"
+    for last in lines(op)[-1:]:
+        file = os.path.relpath(last.file) if last.file.startswith(os.getcwd()) else last.file
+        return f"{file}:{last.number}: {linecache.getline(last.file, last.number).strip()}"
     return ""
+
+
+def lines(op: tf.Operation) -> list[Line]:
+    """Returns the lines of the user's program that made an operation, without those that called what was traced."""
+    frames = op.traceback or ()  # none, if it was read from a definition
+    return since_called([Line(frame.filename, frame.lineno, frame.name or "<lambda>") for frame in frames])

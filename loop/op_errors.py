@@ -1,25 +1,14 @@
 """What TensorFlow's message about a failed operation says, without the tracebacks that are written into it."""
 
 import re
-from typing import NamedTuple
 
-from loop.theirs import LOOP, of_user
-
-
-class Line(NamedTuple):
-    """A line of a program."""
-
-    file: str
-    number: int
-    function: str
-
+from loop.theirs import Line, since_called
 
 FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<number>\d+), in (?P<function>.*)')
 MADE, RAN = "Detected at node ", "Traceback (most recent call last):"  # begin the lines of an operation, of Python
 OTHER = re.compile(r"Graph execution error:|<stack traces unavailable>|")
-INSIDE = re.compile(r"^\{\{function_node .*?\}\} | \[Op:\w+\]( name: ?\S*)?$")
+INSIDE = re.compile(r"\{\{function_node .*?\}\} ?| \[Op:\w+\]( name: ?\S*)?$")
 NODE = re.compile(r"\{\{node (?P<name>[^}]*)\}\}")
-STEP = (f"{LOOP}steps.py", "__call__")  # what calls the user's step
 
 
 def explained(message: str) -> tuple[str, list[Line]]:
@@ -38,7 +27,9 @@ def explained(message: str) -> tuple[str, list[Line]]:
             in_stack = False
     made = [stack for kind, stack in stacks if kind == MADE]
     ran = [stack for kind, stack in stacks if kind != MADE]
-    lines = [line for stack in made[:1] + ran for line in _theirs(stack)]  # the others are of what called the first one
+    lines = [
+        line for stack in made[:1] + ran for line in since_called(stack)
+    ]  # the others are of what called the first one
     return "\n".join(dict.fromkeys(kept)), lines
 
 
@@ -46,11 +37,3 @@ def failed(message: str) -> str:
     """Returns the name of the operation that failed; empty if the message has none."""
     found = NODE.search(message)
     return found["name"] if found else ""
-
-
-def _theirs(stack: list[Line]) -> list[Line]:
-    """Returns the user's lines of a stack, without what has called the loop."""
-    ours = [i for i, line in enumerate(stack) if line.file.startswith(LOOP)]
-    steps = [i for i in ours if (stack[i].file, stack[i].function) == STEP]
-    inner = stack[(steps or ours or [0])[-1] :]
-    return [line for line, so in zip(inner, of_user([line.file for line in inner]), strict=True) if so]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 
+from loop.data_errors import InLinesOf
 from loop.digest import Seen
 from loop.pipeline import graph_of, kind_of, nodes_of, reshuffling, stages
 from loop.pipeline_hash import short
@@ -52,8 +53,9 @@ def read_twice(dataset: tf.data.Dataset) -> Reading:
     host = HostRandomness()
     before = host.serialize()
     try:
-        passes = [_digests(part, LONGEST, SECONDS) for part in _still(dataset)]
-        again = [_digests(part, len(read)) for part, read in zip(_still(dataset), passes, strict=True)]
+        with InLinesOf(dataset):
+            passes = [_digests(part, LONGEST, SECONDS) for part in _still(dataset)]
+            again = [_digests(part, len(read)) for part, read in zip(_still(dataset), passes, strict=True)]
         wrong = "" if passes == again else ANOTHER
         if not wrong and host.serialize() != before:
             wrong = (

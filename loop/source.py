@@ -61,6 +61,11 @@ class Source:
         self._now = self._made(epoch) if early is None else early
         return self._now
 
+    @property
+    def iterated(self) -> tf.data.Dataset | None:
+        """The dataset that is iterated; None between passes."""
+        return self._now
+
     def _made(self, epoch: int) -> tf.data.Dataset:
         return self._cut(self._given(epoch)) if self._one is None else self._one
 

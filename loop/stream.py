@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from loop.audit import Finding
+from loop.data_errors import InLinesOf
 from loop.digest import Seen
 from loop.pipeline import INFINITE
 from loop.position import Place
@@ -133,6 +134,10 @@ class StreamData(Trackable):
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
         dataset, self._epoch = self._source.dataset(epoch), epoch
+        with InLinesOf(dataset):
+            self._begin(dataset, epoch, skip)
+
+    def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
         self.source = self._recounted(dataset) if self._shuffles and self._disturbed else iter(dataset)
         if self.seen and not (self._endless and self._passes):
             self.seen.reset()
@@ -171,6 +176,9 @@ class StreamData(Trackable):
             "element_spec": str(self.element_spec),
             **self._source.describe(),
         }
+
+    def dataset(self) -> tf.data.Dataset | None:
+        return self._source.iterated
 
     def feed_spec(self) -> tuple[Nest, Nest]:
         ahead = tf.OptionalSpec(self.element_spec) if self.steps_per_epoch is None else ()

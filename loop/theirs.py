@@ -2,10 +2,19 @@
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+class Line(NamedTuple):
+    """A line of a program."""
+
+    file: str
+    number: int
+    function: str
 
 
 def _directory(file: str | None) -> str:
@@ -23,6 +32,9 @@ LIBRARIES = (
     *OURS,
 )
 TYPED = ("<cell", "<console", "<doctest", "<input", "<ipython", "<python-input", "<stdin", "<string")  # by a user
+
+STEP = (f"{LOOP}steps.py", "__call__")  # calls the step
+STAGE = os.path.join("data", "ops", "structured_function.py")  # calls a function of a pipeline
 
 
 def of_user(files: Sequence[str]) -> list[bool]:
@@ -47,6 +59,20 @@ def of_user(files: Sequence[str]) -> list[bool]:
             found.append(not package or package in packages)
             by_library = False
     return found
+
+
+def since_called(stack: Sequence[Line]) -> list[Line]:
+    """Returns the user's lines of a stack, outermost first, without those that have called what was traced."""
+    step = max((i for i, line in enumerate(stack) if (line.file, line.function) == STEP), default=-1)
+    stage = max((i for i, line in enumerate(stack) if line.file.endswith(STAGE)), default=-1)
+    if stage > step:
+        return _users(stack[stage:]) or _users(stack[:stage])[-1:]  # a function of TensorFlow's has no line of theirs
+    begun = max((i for i, line in enumerate(stack) if line.file.startswith(LOOP)), default=0)
+    return _users(stack[begun if step < 0 else step :])
+
+
+def _users(stack: Sequence[Line]) -> list[Line]:
+    return [line for line, so in zip(stack, of_user([line.file for line in stack]), strict=True) if so]
 
 
 def _package(file: str) -> str:

@@ -4,18 +4,19 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType, FunctionType, TracebackType
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import keras
 import tensorflow as tf
 from tensorflow.python.autograph.impl.api import _TRANSPILER
 from tensorflow.python.autograph.pyct.origin_info import LineLocation, OriginInfo
 
-from loop.op_errors import Line, explained
-from loop.theirs import of_user
+from loop.op_errors import explained
+from loop.theirs import Line, of_user
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Maps: TypeAlias = Mapping[str, Mapping[LineLocation, OriginInfo]]
 GENERATED, MAIN = "__autograph_generated_file", "tf__"  # AutoGraph's files, and how it calls the functions in them
 IN_USER_CODE = "in user code:"  # begins the message of the copy that AutoGraph raises in the place of an error
 
@@ -131,12 +132,23 @@ def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
 
 def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
     """Returns the entries that are in the user's program, with those lines after them that are not there yet."""
-    if any(GENERATED in entry.frame.f_code.co_filename for entry in entries):
-        entries = list(_translated(entries))
+    files = [*(entry.frame.f_code.co_filename for entry in entries), *(line.file for line in lines)]
+    if any(GENERATED in file for file in files):
+        maps = _source_maps()
+        entries = list(_translated(entries, maps))
+        lines = [line for line in (_origin(line, maps) for line in lines) if line is not None]
     theirs = of_user([_file(entry.frame) for entry in entries])
     kept = [entry for entry, so in zip(entries, theirs, strict=True) if so]
     known = {(entry.frame.f_code.co_filename, entry.number) for entry in kept}
-    return kept + [_entry(line) for line in lines if (line.file, line.number) not in known]
+    kept += [_entry(line) for line in lines if (line.file, line.number) not in known]
+    return [
+        entry for before, entry in zip([None, *kept], kept, strict=False) if before is None or not _same(before, entry)
+    ]
+
+
+def _same(one: Entry, other: Entry) -> bool:
+    """Returns whether two entries are of one line that nothing was run for, as AutoGraph's are, nested, for a lambda."""
+    return one[1:] == other[1:] and one.frame.f_code == other.frame.f_code and one.instruction < 0
 
 
 def _file(frame: FrameType) -> str:
@@ -145,9 +157,8 @@ def _file(frame: FrameType) -> str:
     return "<generated>" if file == "<string>" and frame.f_globals.get("__name__") != "__main__" else file
 
 
-def _translated(entries: Iterable[Entry]) -> Iterator[Entry]:
+def _translated(entries: Iterable[Entry], maps: Maps) -> Iterator[Entry]:
     """Yields the lines that the user wrote in the place of those that AutoGraph has made of them."""
-    maps = _source_maps()
     before, waiting = "", None
     for entry in entries:
         file = entry.frame.f_code.co_filename
@@ -156,8 +167,8 @@ def _translated(entries: Iterable[Entry]) -> Iterator[Entry]:
             if waiting is not None and (file != before or entry.frame.f_code.co_name.startswith(MAIN)):
                 yield waiting
             before = file
-            if origin := maps.get(file, {}).get(LineLocation(file, entry.number)):
-                waiting = _entry(Line(origin.loc.filename, origin.loc.lineno, origin.function_name or "<lambda>"))
+            origin = _origin(Line(file, entry.number, ""), maps)
+            waiting = waiting if origin is None else _entry(origin)
             continue
         if waiting is not None and any(of_user([file])):
             yield waiting
@@ -167,7 +178,15 @@ def _translated(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield waiting
 
 
-def _source_maps() -> dict[str, Mapping[LineLocation, OriginInfo]]:
+def _origin(line: Line, maps: Maps) -> Line | None:
+    """Returns what a line was before AutoGraph; None if that is not known."""
+    if GENERATED not in line.file:
+        return line
+    origin = maps.get(line.file, {}).get(LineLocation(line.file, line.number))
+    return origin and Line(origin.loc.filename, origin.loc.lineno, origin.function_name or "<lambda>")
+
+
+def _source_maps() -> Maps:
     """Returns for each file that AutoGraph has written where its lines come from."""
     converted = [factory for of_code in list(_TRANSPILER._cache._cache.values()) for factory in list(of_code.values())]
     return {factory.module.__file__: factory.source_map for factory in converted}
