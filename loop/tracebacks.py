@@ -147,7 +147,7 @@ def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
 
 
 def _same(one: Entry, other: Entry) -> bool:
-    """Returns whether two entries are of one line that nothing was run for, as AutoGraph's are, nested, for a lambda."""
+    """Returns whether two entries made by `_entry` are of one line: AutoGraph makes several functions of a lambda."""
     return one[1:] == other[1:] and one.frame.f_code == other.frame.f_code and one.instruction < 0
 
 
