@@ -11,9 +11,9 @@ from loop.data_errors import InLinesOf
 from loop.digest import Seen
 from loop.pipeline import INFINITE
 from loop.position import Place
+from loop.remedies import RANDOM_IN_DATA, REPLAY
 from loop.replay import read_again
 from loop.source import Source
-from loop.stage_audit import REPLAY
 from loop.tracebacks import in_user_lines
 from loop.types import Nest, Trackable
 
@@ -225,6 +225,6 @@ def _state(iterator: tf.data.Iterator) -> tf.Tensor:
     except tf.errors.OpError as error:
         raise ValueError(
             f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "
-            f"Use {REPLAY} if the dataset yields the same again when it is read again, "
-            "random numbers that depend on the element alone (tf.random.stateless_uniform), or ArrayData."
+            f"Use {REPLAY} if the dataset yields the same again when it is read again, or ArrayData. If it is for "
+            f"random numbers: {RANDOM_IN_DATA}"
         ) from error

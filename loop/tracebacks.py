@@ -18,6 +18,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Maps: TypeAlias = Mapping[str, Mapping[LineLocation, OriginInfo]]
 GENERATED, MAIN = "__autograph_generated_file", "tf__"  # AutoGraph's files, and how it calls the functions in them
+MADE = {"sys": sys}  # the globals of frames that stand for a line
 IN_USER_CODE = "in user code:"  # begins the message of the copy that AutoGraph raises in the place of an error
 
 
@@ -148,7 +149,8 @@ def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
 
 def _same(one: Entry, other: Entry) -> bool:
     """Returns whether two entries made by `_entry` are of one line: AutoGraph makes several functions of a lambda."""
-    return one[1:] == other[1:] and one.frame.f_code == other.frame.f_code and one.instruction < 0
+    made = one.frame.f_globals is other.frame.f_globals is MADE
+    return made and one.number == other.number and one.frame.f_code.co_filename == other.frame.f_code.co_filename
 
 
 def _file(frame: FrameType) -> str:
@@ -194,10 +196,17 @@ def _source_maps() -> Maps:
 
 def _entry(line: Line) -> Entry:
     """Returns an entry for a line, as if it had been run."""
-    function = lambda: sys._getframe()  # noqa: E731
-    code = function.__code__.replace(co_filename=line.file, co_firstlineno=line.number)
-    code = code.replace(co_name=line.function, co_qualname=line.function)
-    return Entry(FunctionType(code, {"sys": sys})(), -1, line.number)
+    code = _here.__code__
+    units = len(code.co_code) // 2
+    # Says of all instructions that they are in the first line, and nothing of columns, which would be underlined.
+    table = b"".join(bytes([0x80 | 13 << 3 | min(8, units - at) - 1, 0]) for at in range(0, units, 8))
+    code = code.replace(co_filename=line.file, co_firstlineno=line.number, co_linetable=table)
+    frame = FunctionType(code.replace(co_name=line.function, co_qualname=line.function), MADE)()
+    return Entry(frame, frame.f_lasti, line.number)
+
+
+def _here() -> FrameType:
+    return sys._getframe()
 
 
 def _chain(entries: Sequence[Entry]) -> TracebackType | None:

@@ -1,0 +1,72 @@
+"""What to write instead of what could not be resumed exactly. Each is tried by a test, literally.
+
+None may change the statistics of training: what was another value for each epoch, element and draw still is.
+"""
+
+REPLAY = "StreamData(..., resume='replay')"
+RANDOM_IN_DATA = (
+    "Draw with a seed made of the epoch and of the number of the element: StreamData(lambda epoch: dataset.enumerate()"
+    ".map(lambda i, x: ...)) with tf.random.stateless_normal(shape, seed=[epoch, i]) in it, or its like, such as "
+    "tf.image.stateless_random_brightness. For more draws in one element: tf.random.split([epoch, i], 2)[0], and [1]."
+)
+NOT_IN_DATA = f"Use it in the step. Or, if it is for random numbers: {RANDOM_IN_DATA}"
+RANDOM_IN_STEP = (
+    "Use keras.random functions, as in keras.random.normal(shape, seed=seeds), with seeds = "
+    "keras.random.SeedGenerator(1) made outside of the step and put into state: Loop(..., state={'seeds': seeds}). "
+    "Or generator.normal(shape) with generator = tf.random.Generator.from_seed(1), likewise."
+)
+SEED = (
+    "Give it one, as in shuffle(1000, seed=1), or call keras.utils.set_random_seed(1) first. In a function of the "
+    "epoch, StreamData(lambda epoch: ...), seed=epoch, or each epoch would have the same order."
+)
+SEED_IN_FUNCTION = (
+    "Shuffle within the function, in another order for each epoch and element: StreamData(lambda epoch: "
+    "dataset.enumerate().flat_map(lambda i, x: ... .shuffle(1000, seed=tf.random.stateless_uniform([], [epoch, i], 0, "
+    "2**31 - 1, tf.int64))), resume='replay')."
+)
+SEED_IN_STEP = (
+    "Give it another one in each step: shuffle(1000, seed=keras.random.randint([], 0, 2**31 - 1, 'int64', seeds)), with "
+    "seeds = keras.random.SeedGenerator(1) made outside of the step and put into state."
+)
+PYTHON_IN_STEP = (
+    "Use TensorFlow operations, or a hook for what need not be in the step. Python's state is not saved; "
+    "tf.numpy_function(..., stateful=False) says that there is none."
+)
+PYTHON_IN_DATA = f"Use {REPLAY}, which reads the epoch again on resuming; or ArrayData, or TensorFlow operations."
+ITERATED_IN_STEP = (
+    "Use next(iterator) with iterator = iter(dataset) made outside of the step and put into state; or make the dataset "
+    "in the step, if it does not shuffle."
+)
+QUEUE = "A queue cannot be saved. Keep what is in it in a tf.Variable, and put that into state."
+STATE = (
+    "Add what it belongs to: Loop(..., state={'model': ..., 'optimizer': ..., ...}); itself, if it is a tf.Variable or "
+    "SeedGenerator that Keras does not find there; metrics that the step updates: Step(function, metrics={...})."
+)
+MADE_IN_STEP = f"Make it outside of the step. {STATE}"
+CLOCK = "Measure time in a hook."
+ANY_ORDER = "Leave that out."
+READ_IN_STEP = "Read it in the step."
+READ_OR_REPLAY = f"Read it in the step; or, if nobody changes it, use {REPLAY}."
+TABLE = "Use tf.lookup.StaticHashTable, or the step."
+OF_EPOCH = (
+    "Let what it makes depend on the epoch alone, and shuffle in it: shuffle(1000, seed=epoch), "
+    "numpy.random.default_rng(epoch)."
+)
+SHUFFLES = (
+    "Make the dataset of an epoch, without repeat(): StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); "
+    f"or use {REPLAY}."
+)
+GENERATOR = (
+    "Let the generator begin anew at each call. If it draws, make the dataset of each epoch, and let it draw from a "
+    "generator that it makes itself of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator("
+    "function, args=[epoch], ...), resume='replay'), where function(epoch) begins with rng = "
+    "numpy.random.default_rng(epoch)."
+)
+SHUFFLE_IN_FUNCTION = f"Use {REPLAY}."
+CACHE_IN_FUNCTION = f"Do it outside of the function, or use {REPLAY}."
+CACHE_FILE = "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load()."
+CSV_HEADER = (
+    f"Leave out the first line, TextLineDataset(file).skip(1), and map it with tf.io.decode_csv; or use {REPLAY}."
+)
+SNAPSHOT = "Write it before, with save(), and load() it."
+SAMPLED = f"Use {REPLAY}."
