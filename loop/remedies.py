@@ -25,8 +25,8 @@ SEED_IN_FUNCTION = (
     "2**31 - 1, tf.int64))), resume='replay')."
 )
 SEED_IN_STEP = (
-    "Give it another one in each step: shuffle(1000, seed=keras.random.randint([], 0, 2**31 - 1, 'int64', seeds)), with "
-    "seeds = keras.random.SeedGenerator(1) made outside of the step and put into state."
+    "Give it another one in each step: shuffle(1000, seed=keras.random.randint([], 0, 2**31 - 1, 'int64', seeds)), "
+    "with seeds = keras.random.SeedGenerator(1) made outside of the step and put into state."
 )
 PYTHON_IN_STEP = (
     "Use TensorFlow operations, or a hook for what need not be in the step. Python's state is not saved; "

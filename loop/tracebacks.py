@@ -87,8 +87,8 @@ def _shown(raised: BaseException) -> BaseException:
     if not _filters():
         return raised
     try:
-        error = _original(raised)
-        plan = list(_plan(error, raised.__traceback__, set()))
+        error, entries = _original(raised)
+        plan = list(_plan(error, entries, set()))
     except Exception:
         return raised
     for shown in plan:
@@ -107,22 +107,29 @@ def _shown(raised: BaseException) -> BaseException:
     return error
 
 
-def _original(error: BaseException) -> BaseException:
-    """Returns the error that AutoGraph has made a copy of, of another kind even, with a traceback in its message."""
+def _original(error: BaseException) -> tuple[BaseException, list[Entry]]:
+    """Returns the error that AutoGraph has made a copy of, of another kind even, with a traceback in its message.
+
+    And the entries of the whole traceback: that of the copy ends where that was made, if the kind is another one.
+    """
+    entries = list(_entries(error.__traceback__))
     while error.__context__ is not None and str(error).startswith(IN_USER_CODE):
         error = error.__context__
-    return error
+        inner = list(_entries(error.__traceback__))
+        if inner and entries and entries[-1].frame is not inner[-1].frame:
+            entries += inner
+    return error, entries
 
 
-def _plan(error: BaseException, traceback: TracebackType | None, seen: set[int]) -> Iterator[Shown]:
+def _plan(error: BaseException, entries: Sequence[Entry], seen: set[int]) -> Iterator[Shown]:
     seen.add(id(error))
     message, lines = explained(error.message) if isinstance(error, tf.errors.OpError) else (None, [])
-    entries = _users(list(_entries(traceback)), lines)
-    yield Shown(error, _chain(entries), traceback is not None and not entries, message)
+    kept = _users(entries, lines)
+    yield Shown(error, _chain(kept), bool(entries) and not kept, message)
     others = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     for other in (error.__cause__, error.__context__, *others):
         if other is not None and id(other) not in seen:
-            yield from _plan(other, other.__traceback__, seen)
+            yield from _plan(other, list(_entries(other.__traceback__)), seen)
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
