@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from loop.calls import BY_POSITION
 from loop.evaluation import Evaluation
+from loop.instead import instead_of_evaluation
 from loop.kinds import is_whole, shown
-from loop.remedies import instead_of_evaluation
 from loop.state import check_given
 from loop.steps import Step
 from loop.triggers import Trigger

@@ -10,20 +10,19 @@ import tensorflow as tf
 from loop.digest import digest
 from loop.fingerprint import contents
 from loop.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
+from loop.remedies import (
+    CLOCK,
+    ITERATED_IN_STEP,
+    MADE_IN_STEP,
+    PYTHON_IN_STEP,
+    QUEUE,
+    RANDOM_IN_STEP,
+    SEED_IN_STEP,
+    STATE,
+)
 from loop.types import FuncGraph
 
 log = logging.getLogger("exactloop")
-STREAMS = (
-    "keras.random functions with seed=keras.random.SeedGenerator(1), or a tf.random.Generator; put either into state. "
-    "Or tf.random.stateless_* functions with seed=[1, step]"
-)
-CALLBACKS = (
-    "TensorFlow operations, or a hook for what need not be in the step. Python's state is not saved; "
-    "tf.numpy_function(..., stateful=False) says that there is none"
-)
-
-
-ITERATORS = "next(iterator) where iterator = iter(dataset), put into state; or make the dataset in the step"
 
 
 @dataclass(frozen=True)
@@ -50,22 +49,22 @@ def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
     for op in operations(graph):
         if is_random(op):
             found.append(
-                Finding(f"{owner} draws from a stream that cannot be saved: {op.type}", line(op), f"Use {STREAMS}.")
+                Finding(f"{owner} draws from a stream that cannot be saved: {op.type}", line(op), RANDOM_IN_STEP)
             )
         elif is_unseeded(op):
             what = f"{owner} shuffles, or draws, in a dataset without a seed: {op.type}"
-            found.append(Finding(what, line(op), "Give it one, as in shuffle(1000, seed=1)."))
+            found.append(Finding(what, line(op), SEED_IN_STEP))
         elif is_callback(op):
-            found.append(Finding(f"{owner} calls Python: {op.type}", line(op), f"Use {CALLBACKS}."))
+            found.append(Finding(f"{owner} calls Python: {op.type}", line(op), PYTHON_IN_STEP))
         elif op.type.startswith(KEEPING):
             what = f"{owner} keeps values in something that it makes itself and that outlives it: {op.type}"
-            found.append(Finding(what, line(op), f"Make it outside of the step. {STATE}"))
+            found.append(Finding(what, line(op), MADE_IN_STEP))
         elif op.type == "Timestamp":
-            found.append(Finding(f"{owner} reads the clock", line(op), "Measure time in a hook."))
+            found.append(Finding(f"{owner} reads the clock", line(op), CLOCK))
     for ops in uses(graph, tf.variant).values():
         iterating = [op for op in ops if "Dataset" in op.type or op.type == "MakeIterator"]
         what = f"{owner} iterates a dataset made outside of it, which may have another order each time"
-        found += [Finding(what, line(op), f"Use {ITERATORS}.") for op in iterating[:1]]
+        found += [Finding(what, line(op), ITERATED_IN_STEP) for op in iterating[:1]]
     return found
 
 
@@ -135,11 +134,6 @@ KINDS = {"Iterator": "an iterator", "LookupTa": "a lookup table", "QueueEnq": "a
 # Resources that are found again by their names; those without one begin with "Anonymous".
 KEEPING = ("MutableHashTable", "MutableDenseHashTable", "VarHandleOp", "VariableV2", "Stage", "MapStage") + (
     *("OrderedMapStage", "FIFOQueue", "PaddingFIFOQueue", "PriorityQueue", "RandomShuffleQueue", "Barrier"),
-)
-QUEUE = "A queue cannot be saved. Keep what is in it in a tf.Variable, and put that into state."
-STATE = (
-    "Add what it belongs to: Loop(..., state={'model': ..., 'optimizer': ..., ...}); itself, if it is a tf.Variable or "
-    "SeedGenerator that Keras does not find there; metrics that the step updates: Step(function, metrics={...})."
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from loop.kinds import check_kinds, shown
+from loop.tracebacks import in_user_lines
 
 F = TypeVar("F", bound=Callable[..., object])
 BY_POSITION = ""  # the key of what to write for arguments that have to have names
@@ -48,7 +49,7 @@ def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool)
         check_kinds(name, annotations, bound.arguments, instead)
         return function(*args, **named)
 
-    return call  # type: ignore[return-value]
+    return in_user_lines(call)  # type: ignore[return-value]
 
 
 def _one_each(signature: inspect.Signature) -> list[inspect.Parameter]:

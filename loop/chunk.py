@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from loop.bound import Bound
 from loop.data import Data
+from loop.data_errors import tell
 from loop.means import Means, examples, examples_in
 from loop.readonly import ReadOnly
 from loop.record import LONGEST, Record
@@ -116,6 +117,7 @@ class Chunk:
             ran = self._run._call_flat(given, self._run.captured_inputs)
         except tf.errors.OpError as error:
             error.add_note(f"Raised by the step, or its batch, after step {int(self._counters[-1])}.")
+            tell(error, data.dataset())
             raise
         data.ahead = ran.ahead
         return ran

@@ -15,9 +15,9 @@ from loop.audit import Finding
 from loop.calls import BY_POSITION, explained
 from loop.digest import Seen, digest
 from loop.early import Early
+from loop.instead import instead_of_data
 from loop.kinds import shown
 from loop.position import Place
-from loop.remedies import instead_of_data
 from loop.types import Nest, Trackable
 
 SCALAR = (bool, int, float, complex, str, bytes, np.generic)
@@ -77,6 +77,10 @@ class Data(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Returns what has to be the same when a run is resumed, in JSON values."""
+        ...
+
+    def dataset(self) -> tf.data.Dataset | None:
+        """Returns what the open pass reads; None if that is no pipeline."""
         ...
 
     def feed_spec(self) -> tuple[Nest, Nest]:
@@ -258,6 +262,9 @@ class ArrayData(Trackable):
             "element_spec": str(self.element_spec),
             "content": self._content,
         }
+
+    def dataset(self) -> None:
+        return None
 
     def feed_spec(self) -> tuple[Nest, Nest]:
         return (), self.element_spec

@@ -9,10 +9,10 @@ from loop.bound import Bound
 from loop.calls import BY_POSITION, explained
 from loop.chunk import Chunk
 from loop.data import ArrayData, Data
+from loop.instead import instead_of_data
 from loop.later import later
 from loop.means import Means
 from loop.record import LONGEST
-from loop.remedies import instead_of_data
 from loop.steps import Step, Trace, Values, as_step
 from loop.stream import StreamData
 from loop.types import Nest

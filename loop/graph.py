@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function import _DefinedFunction as Defun  # in older parts, such as tf.nn.ctc_loss
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from loop.theirs import Line, since_called
 from loop.types import FuncGraph
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
@@ -17,10 +18,12 @@ READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedO
 )  # fmt: skip
 SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
 POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
-LOOP, PYTHON = (os.path.join(os.path.dirname(file), "") for file in (__file__, os.__file__))
+TENSORFLOW = os.path.join(os.path.dirname(tf.__file__), "")
 KERAS = os.path.join(os.path.dirname(keras.__file__), "src", "")
+    os.path.join(os.path.dirname(tf.__file__), ""),
+    os.path.join(os.path.dirname(keras.__file__), "src", ""),
+)
 OF_KERAS = (f"{KERAS}layers", f"{KERAS}random")
-LIBRARIES = (*(os.path.join(os.path.dirname(file), "") for file in (tf.__file__, keras.__file__)), LOOP, "<")
 
 
 def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
@@ -133,19 +136,20 @@ def is_callback(op: tf.Operation) -> bool:
 
 def line(op: tf.Operation) -> str:
     """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
-    frames = list(op.traceback or ())  # none, if it was read from a definition
-    entered = next((i for i, frame in enumerate(frames) if frame.filename.startswith(LOOP)), 0)
-    for frame in reversed(frames[entered:]):  # what called the loop has not made it
-        standard = frame.filename.startswith(PYTHON) and "-packages" not in frame.filename  # such as contextlib
-        if not standard and not frame.filename.startswith(LIBRARIES):
-            file = os.path.relpath(frame.filename) if frame.filename.startswith(os.getcwd()) else frame.filename
-            text = linecache.getline(frame.filename, frame.lineno).strip()
-            return f"{file}:{frame.lineno}: {text}"
+    for last in lines(op)[-1:]:
+        file = os.path.relpath(last.file) if last.file.startswith(os.getcwd()) else last.file
+        return f"{file}:{last.number}: {linecache.getline(last.file, last.number).strip()}"
     return ""
 
 
 def is_of_keras(op: tf.Operation) -> bool:
     """Returns whether one of Keras' own layers, or random streams, has made an operation."""
-    frames = [frame.filename for frame in op.traceback or () if not frame.filename.startswith(LIBRARIES[0])]
+    frames = [frame.filename for frame in op.traceback or () if not frame.filename.startswith(TENSORFLOW)]
     beyond = (name for name in reversed(frames) if not name.startswith((f"{KERAS}backend", f"{KERAS}utils")))
     return next(beyond, "").startswith(OF_KERAS)
+
+
+def lines(op: tf.Operation) -> list[Line]:
+    """Returns the lines of the user's program that made an operation, without those that called what was traced."""
+    frames = op.traceback or ()  # none, if it was read from a definition
+    return since_called([Line(frame.filename, frame.lineno, frame.name or "<lambda>") for frame in frames])

@@ -10,6 +10,7 @@ import tensorflow as tf
 from loop.calls import explained
 from loop.events import Event, Moment
 from loop.later import later
+from loop.tracebacks import in_user_lines
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Hook(tf.Module):
 
     saves: bool = False
 
+    @in_user_lines
     def __init_subclass__(cls, instead: Mapping[str, str] | None = None) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):

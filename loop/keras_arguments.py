@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import keras
 
+from loop.instead import is_unbatched, refuses_arguments, specs
 from loop.kinds import shown
-from loop.remedies import is_unbatched, refuses_arguments, specs
 from loop.types import Nest
 
 

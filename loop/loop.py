@@ -30,6 +30,7 @@ from loop.settings import Setting
 from loop.state import TrainingState
 from loop.steps import Step, Values, as_step
 from loop.stream import StreamData
+from loop.tracebacks import in_user_lines
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 from loop.types import Nest
 
@@ -150,6 +151,7 @@ class Loop:
         """
         return bool(self._step.metrics) or not of_steps_only(trigger)
 
+    @in_user_lines
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
         return self.hooks.on(event, every)
@@ -163,6 +165,7 @@ class Loop:
         self._at_once = True
         self._bound.pull_in()
 
+    @in_user_lines
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
 
@@ -186,6 +189,7 @@ class Loop:
         finally:
             self.state.put_back(held)
 
+    @in_user_lines
     def audit(self) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly, as far as it can be seen in what was traced.
 

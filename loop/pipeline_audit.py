@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
+from loop import remedies
 from loop.audit import Finding
 from loop.graph import changes, is_random, is_unseeded, line, uses
 from loop.pipeline import (
@@ -22,14 +23,13 @@ from loop.pipeline import (
     stages,
 )  # fmt: skip
 from loop.pipeline_hash import described
-from loop.stage_audit import REPLAY, in_any_order, in_stage, is_loose, unseeded
+from loop.stage_audit import in_any_order, in_stage, is_loose, unseeded
 
-ONCE_IN_FUNCTIONS = {"DummySeedGenerator": "shuffle", "DummyMemoryCache": "cache"}
+ONCE_IN_FUNCTIONS = {
+    "DummySeedGenerator": ("shuffle", remedies.SHUFFLE_IN_FUNCTION),
+    "DummyMemoryCache": ("cache", remedies.CACHE_IN_FUNCTION),
+}
 USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
-INSTEAD = (
-    "Use it in the step. Or use, in its place, random numbers that depend on the element, tf.random.stateless_uniform("
-    "shape, seed=[1, i]) with .enumerate(); or what depends on the epoch alone, StreamData(lambda epoch: ...)."
-)
 READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
 READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
 
@@ -58,23 +58,22 @@ def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Fi
     found = [finding for stage in stages(dataset) for finding in in_stage(stage, owner, saved=saved)]
     loose = any(in_any_order(stage) for stage in stages(dataset)) or any(map(is_loose, hidden))
     if loose or dataset.options().deterministic is False:
-        found.append(Finding(f"{owner} yield their elements in any order (deterministic=False)", "", "Leave that out."))
+        found.append(
+            Finding(f"{owner} yield their elements in any order (deterministic=False)", "", remedies.ANY_ORDER)
+        )
     if any(node.op.startswith(SHUFFLES) for node in outside):
         found.append(
             Finding(
                 f"{owner} use, in a function, a dataset from outside of it that shuffles, or draws",
                 "",
-                f"Shuffle within the function, and use {REPLAY}.",
+                remedies.SEED_IN_FUNCTION,
             )
         )
-    if any(unseeded(stage) for stage in stages(dataset)) or any(map(is_unseeded, ops)):
-        found.append(
-            Finding(
-                f"{owner} shuffle, or draw, without a seed, so in another process their order is another one",
-                "",
-                "Give it one, as in shuffle(1000, seed=1), or call keras.utils.set_random_seed(1) first.",
-            )
-        )
+    what = f"{owner} shuffle, or draw, without a seed, so in another process their order is another one"
+    if any(unseeded(stage) for stage in stages(dataset)):
+        found.append(Finding(what, "", remedies.SEED))
+    if any(map(is_unseeded, ops)):
+        found.append(Finding(what, "", remedies.SEED_IN_FUNCTION))
     for op in ops:
         if wrong := _wrong(op.type, saved=saved, drawn=is_random(op)):
             found.append(Finding(f"{owner} {wrong[0]}: {op.type}", line(op), wrong[1]))
@@ -95,19 +94,18 @@ def _in_resources(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Fi
             reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
             looking_up = [op for op in used if op.type.startswith("LookupTableFind")]
             if changing := [op for op in used if changes(op)]:
-                found.append(Finding(f"{owner} {USE}: {changing[0].type}", line(changing[0]), INSTEAD))
+                found.append(Finding(f"{owner} {USE}: {changing[0].type}", line(changing[0]), remedies.NOT_IN_DATA))
             elif reading and saved:
-                instead = f"Read it in the step; or, if nobody changes it, use {REPLAY}."
-                found.append(Finding(f"{owner} {READS_SAVED}: {reading[0].type}", line(reading[0]), instead))
+                what = f"{owner} {READS_SAVED}: {reading[0].type}"
+                found.append(Finding(what, line(reading[0]), remedies.READ_OR_REPLAY))
             elif reading and handle in variables:
-                what, instead = f"{owner} {READS}: {reading[0].type}", "Read it in the step."
-                found.append(Read(what, line(reading[0]), instead, variables[handle]))
+                what = f"{owner} {READS}: {reading[0].type}"
+                found.append(Read(what, line(reading[0]), remedies.READ_IN_STEP, variables[handle]))
             elif reading:
-                found.append(Finding(f"{owner} {USE}: {reading[0].type}", line(reading[0]), INSTEAD))
+                found.append(Finding(f"{owner} {USE}: {reading[0].type}", line(reading[0]), remedies.NOT_IN_DATA))
             elif looking_up and _can_change(handles[handle], looking_up[0]):
                 what = f"{owner} look something up in a table that can change, and then depend on how far they read"
-                instead = "Use tf.lookup.StaticHashTable, or the step."
-                found.append(Finding(f"{what} ahead", line(looking_up[0]), instead))
+                found.append(Finding(f"{what} ahead", line(looking_up[0]), remedies.TABLE))
     return found
 
 
@@ -129,27 +127,19 @@ def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list
             {*shuffled[i]} & {*shuffled[j]} for i, j in pairs
         ),
     }
-    remedy = "Shuffle in it, with a seed that depends on the epoch alone: shuffle(1000, seed=epoch)."
-    return [Finding(f"{owner} come from a function that {what}", "", remedy) for what, so in wrong.items() if so]
+    found = [f"{owner} come from a function that {what}" for what, so in wrong.items() if so]
+    return [Finding(what, "", remedies.OF_EPOCH) for what in found]
 
 
 def of_shuffles(count: int, owner: str) -> list[Finding]:
     """Returns what is wrong with so many stages that have another order in each pass, if the iterator is saved."""
     what = f"{owner} shuffle more than once in a pass, or repeat what they have shuffled, so that later epochs would"
-    remedy = (
-        "Make the dataset of an epoch, StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); or repeat, then shuffle, "
-        f".repeat().shuffle(n), with steps_per_epoch=...; or {REPLAY}."
-    )
-    return [Finding(f"{what} have another order", "", remedy)] if count > 1 else []
+    return [Finding(f"{what} have another order", "", remedies.SHUFFLES)] if count > 1 else []
 
 
 def of_reading(what: str, owner: str) -> list[Finding]:
     """Returns what came of reading data twice, or of their passes, if something is wrong with it."""
-    remedy = (
-        "Let the generator begin anew at each call, and draw from a generator that it makes itself: "
-        "numpy.random.default_rng(1). Or make the dataset of each epoch: StreamData(lambda epoch: ...)."
-    )
-    return [Finding(f"{owner} {what}", "", remedy)] if what else []
+    return [Finding(f"{owner} {what}", "", remedies.GENERATOR)] if what else []
 
 
 def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tuple[str, str] | None:
@@ -162,15 +152,14 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
         unknown: Whether it has another state, and nobody knows which.
     """
     if drawn and "Dataset" not in kind:
-        instead = "Use random numbers that depend on the element: tf.random.stateless_uniform(shape, seed=[1, i])"
-        return "draw from a stream that cannot be saved", f"{instead}, with .enumerate()."
+        return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
     if saved and kind in ONCE_IN_FUNCTIONS:
-        what = f"{ONCE_IN_FUNCTIONS[kind]} within a function, which cannot be saved"
-        return what, f"Do it outside of the function, or use {REPLAY}."
+        what, instead = ONCE_IN_FUNCTIONS[kind]
+        return f"{what} within a function, which cannot be saved", instead
     if kind in PYTHON:
-        instead = f"Use {REPLAY}, which reads the epoch again on resuming; or ArrayData, or TensorFlow operations."
-        return ("call Python, whose place cannot be saved", instead) if saved and kind != "PyFuncStateless" else None
-    return (USE, INSTEAD) if unknown else None
+        what, instead = "call Python, whose place cannot be saved", remedies.PYTHON_IN_DATA
+        return (what, instead) if saved and kind != "PyFuncStateless" else None
+    return (USE, remedies.NOT_IN_DATA) if unknown else None
 
 
 def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:

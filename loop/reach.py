@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from loop.graph import LIBRARIES, PYTHON
+from loop.theirs import of_user
 
 OF_KERAS = (
     *(keras.Layer, keras.Optimizer, keras.Loss, keras.Metric, keras.regularizers.Regularizer),
@@ -157,7 +157,7 @@ def _is_of_program(module: str | None) -> bool:
     file = getattr(found, "__file__", None)
     if module == "__main__" or file is None:  # a script, a notebook, what was made by exec
         return True
-    return not file.startswith((*LIBRARIES, PYTHON)) and "-packages" not in file
+    return of_user([file])[0] and "-packages" not in file
 
 
 def _function_of(attribute: object) -> object:

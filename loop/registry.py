@@ -8,8 +8,9 @@ import numpy as np
 
 from loop.events import Event, Moment
 from loop.hook import Hook
+from loop.instead import instead_of_hook
 from loop.kinds import shown, wanted
-from loop.remedies import instead_of_hook
+from loop.tracebacks import in_user_lines
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class HookRegistry:
         hooks: The first hooks, as if given to `add` one by one.
     """
 
+    @in_user_lines
     def __init__(self, hooks: Sequence[Hook] = ()) -> None:
         self._hooks: dict[str, Hook] = {}
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
@@ -74,6 +76,7 @@ class HookRegistry:
         """The time spent in each hook since `begin`, by its name."""
         return dict(self._seconds)
 
+    @in_user_lines
     def add(self, hook: Hook) -> Hook:
         """Adds a hook behind the others and returns it.
 
@@ -111,6 +114,7 @@ class HookRegistry:
             self._of_steps[hook.name] = hook
         return hook
 
+    @in_user_lines
     def remove(self, name: str) -> Hook:
         """Takes out the hook of that name and returns it; it hears nothing more, not even `RUN_END`.
 
@@ -127,6 +131,7 @@ class HookRegistry:
         self._of_steps.pop(name, None)
         return self._hooks.pop(name)
 
+    @in_user_lines
     def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
         """Decorates a function that is called with the `Moment` of each such event, and returns it unchanged.
 
@@ -147,6 +152,7 @@ class HookRegistry:
             )
             raise ValueError(f"on({event}) {need}. Received: every={shown(every)}.")
 
+        @in_user_lines
         def register(function: Function) -> Function:
             if not callable(function):
                 raise TypeError(f"on({event}) decorates a function. Received: {shown(function)}.")

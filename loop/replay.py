@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 
+from loop.data_errors import InLinesOf
 from loop.digest import Seen
 from loop.pipeline import definition, graph_of, kind_of, nodes_of, reshuffling, stages
 from loop.pipeline_hash import short
@@ -50,7 +51,7 @@ def read_again(iterator: tf.data.Iterator, count: int, seen: Seen) -> bool:
 
 def read_twice(dataset: tf.data.Dataset) -> Reading:
     """Reads a dataset twice: to its end, if that comes soon, because a generator may change when it is there."""
-    with untouched():
+    with untouched(), InLinesOf(dataset):
         before = host()
         passes = [_digests(part, LONGEST, SECONDS) for part in _still(dataset)]
         again = [_digests(part, len(read)) for part, read in zip(_still(dataset), passes, strict=True)]

@@ -7,12 +7,12 @@ import keras
 import tensorflow as tf
 
 from loop.audit import Finding
+from loop.instead import instead_of_data, refuses_arguments
 from loop.kinds import shown
 from loop.passes import Passes
 from loop.pipeline import may_differ, reshuffling
 from loop.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
 from loop.pipeline_hash import described, short, values_read
-from loop.remedies import instead_of_data, refuses_arguments
 from loop.replay import read_beginning, read_twice, uniterated
 
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
@@ -70,6 +70,11 @@ class Source:
         """Returns the dataset of an epoch, to be iterated once; it is kept until `ended`."""
         early = self._next.pop(epoch, None)
         self._now = self._made(epoch) if early is None else early
+        return self._now
+
+    @property
+    def iterated(self) -> tf.data.Dataset | None:
+        """The dataset that is iterated; None between passes."""
         return self._now
 
     def _made(self, epoch: int) -> tf.data.Dataset:

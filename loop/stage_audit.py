@@ -4,10 +4,9 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from loop import remedies
 from loop.audit import Finding
 from loop.pipeline import INFINITE, SHUFFLES, definition, graph_of, kind_of, operations_in
-
-REPLAY = "StreamData(..., resume='replay')"
 
 
 def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
@@ -18,17 +17,16 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
             Finding(
                 f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
                 "",
-                "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load().",
+                remedies.CACHE_FILE,
             )
         )
     with_header = kind == "Csv" and bool(stage._header)
     if saved and (with_header or any(map(_reads_header, operations_in(stage)))):  # TensorFlow skips to the end of it
         what = f"{owner} read a CsvDataset with header=True, which, restored, leaves out the rest of the file"
-        instead = "Leave out the first line, TextLineDataset(file).skip(1), and map it with tf.io.decode_csv"
-        found.append(Finding(what, "", f"{instead}; or use {REPLAY}."))
+        found.append(Finding(what, "", remedies.CSV_HEADER))
     if kind == "Snapshot":
         what = f"{owner} write a snapshot, which a killed run leaves half written"
-        found.append(Finding(what, "", "Write it before, with save(), and load() it."))
+        found.append(Finding(what, "", remedies.SNAPSHOT))
     if saved and kind == "DirectedInterleave" and not stage._stop_on_empty_dataset:
         selector, *sources = (source.cardinality() for source in stage._inputs())
         if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
@@ -36,7 +34,7 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
                 Finding(
                     f"{owner} sample from datasets until all are over; restored near the end, they never would be",
                     "",
-                    f"Give them stop_on_empty_dataset=True, or repeat() each and take(n) of all; or use {REPLAY}.",
+                    remedies.SAMPLED,
                 )
             )
     return found

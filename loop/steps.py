@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from loop.calls import BY_POSITION, explained
 from loop.fingerprint import fingerprint
+from loop.instead import instead_of_step, of_tracing
 from loop.keras_arguments import check_batch, check_parts
 from loop.kinds import shown
 from loop.readonly import ReadOnly
-from loop.remedies import instead_of_step, of_tracing
 from loop.scaling import check_optimizer, scales
 from loop.types import Nest
 

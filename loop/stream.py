@@ -9,13 +9,14 @@ import tensorflow as tf
 
 from loop.audit import Finding
 from loop.calls import BY_POSITION, explained
+from loop.data_errors import InLinesOf
 from loop.digest import Seen
 from loop.kinds import shown
 from loop.pipeline import INFINITE
 from loop.position import Place
+from loop.remedies import RANDOM_IN_DATA, REPLAY
 from loop.replay import read_again
 from loop.source import Source
-from loop.stage_audit import REPLAY
 from loop.types import Nest, Trackable
 
 PIPELINES = {
@@ -161,6 +162,10 @@ class StreamData(Trackable):
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
         dataset, self._epoch = self._source.dataset(epoch), epoch
+        with InLinesOf(dataset):
+            self._begin(dataset, epoch, skip)
+
+    def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
         self.source = self._recounted(dataset) if self._source.remembers and self._disturbed else iter(dataset)
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
@@ -199,6 +204,9 @@ class StreamData(Trackable):
             "element_spec": str(self.element_spec),
             **self._source.describe(),
         }
+
+    def dataset(self) -> tf.data.Dataset | None:
+        return self._source.iterated
 
     def feed_spec(self) -> tuple[Nest, Nest]:
         ahead = tf.OptionalSpec(self.element_spec) if self.steps_per_epoch is None else ()
@@ -245,6 +253,6 @@ def _state(iterator: tf.data.Iterator) -> tf.Tensor:
     except tf.errors.OpError as error:
         raise ValueError(
             f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "
-            f"Use {REPLAY} if the dataset yields the same again when it is read again, "
-            "random numbers that depend on the element alone (tf.random.stateless_uniform), or ArrayData."
+            f"Use {REPLAY} if the dataset yields the same again when it is read again, or ArrayData. If it is for "
+            f"random numbers: {RANDOM_IN_DATA}"
         ) from error

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from loop.calls import BY_POSITION, explained
 from loop.kinds import KINDS, Kind, is_whole, shown
+from loop.tracebacks import in_user_lines
 
 Number = TypeVar("Number", int, float)
 UNITS = {
@@ -101,6 +102,7 @@ class Every:
         TypeError: If `steps` or `epochs` is not a whole number.
     """
 
+    @in_user_lines
     def __init__(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> None:
         counts = {"steps": steps, "epochs": epochs, "seconds": seconds}
         given = {unit: count for unit, count in counts.items() if count is not None}
@@ -142,6 +144,7 @@ class At:
         ValueError: If a step is smaller than 1; the first step is 1.
     """
 
+    @in_user_lines
     def __init__(self, *steps: int) -> None:
         wrong = [step for step in steps if not is_whole(step) or step < 1]
         if wrong:

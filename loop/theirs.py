@@ -1,0 +1,80 @@
+"""Which lines of a traceback are the user's."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Line(NamedTuple):
+    """A line of a program."""
+
+    file: str
+    number: int
+    function: str
+
+
+def _directory(file: str | None) -> str:
+    return os.path.join(os.path.dirname(os.path.abspath(file or "")), "")
+
+
+OURS = (LOOP := _directory(__file__), os.path.join(os.path.dirname(os.path.dirname(LOOP)), "hooks", ""))
+PYTHON = _directory(os.__file__)
+PACKAGES = f"-packages{os.sep}"  # site-packages, dist-packages
+SITE = _directory(os.path.dirname(np.__file__))
+INSIDE = ("absl", "gast", "google", "h5py", "ml_dtypes", "optree", "wrapt")  # what TensorFlow and Keras call themselves
+LIBRARIES = (
+    *(_directory(module.__file__) for module in (tf, keras, np)),
+    *(os.path.join(SITE, name, "") for name in INSIDE),
+    *OURS,
+)
+TYPED = ("<cell", "<console", "<doctest", "<input", "<ipython", "<python-input", "<stdin", "<string")  # by a user
+
+STEP = (f"{LOOP}steps.py", "__call__")  # calls the step
+STAGE = os.path.join("data", "ops", "structured_function.py")  # calls a function of a pipeline
+
+
+def of_user(files: Sequence[str]) -> list[bool]:
+    """Returns which of the files of a traceback, outermost first, are the user's.
+
+    That is his program, what it imports, and what TensorFlow, Keras or we call, such as a layer or a hook, wherever
+    that is installed. It is not what these call in turn from other packages, such as pandas.
+    """
+    packages, found, by_library = set[str](), list[bool](), True
+    for file in files:
+        if file.startswith(LIBRARIES):
+            by_library = True
+            found.append(False)
+        elif file.startswith("<") and not file.startswith(TYPED):
+            found.append(False)  # such as <frozen importlib>
+        elif file.startswith(PYTHON) and PACKAGES not in file:
+            found.append(False)  # on the way to others, as contextlib is
+        else:
+            package = _package(file)
+            if by_library:
+                packages.add(package)
+            found.append(not package or package in packages)
+            by_library = False
+    return found
+
+
+def since_called(stack: Sequence[Line]) -> list[Line]:
+    """Returns the user's lines of a stack, outermost first, without those that have called what was traced."""
+    step = max((i for i, line in enumerate(stack) if (line.file, line.function) == STEP), default=-1)
+    stage = max((i for i, line in enumerate(stack) if line.file.endswith(STAGE)), default=-1)
+    if stage > step:
+        return _users(stack[stage:]) or _users(stack[:stage])[-1:]  # a function of TensorFlow's has no line of theirs
+    begun = max((i for i, line in enumerate(stack) if line.file.startswith(LOOP)), default=0)
+    return _users(stack[begun if step < 0 else step :])
+
+
+def _users(stack: Sequence[Line]) -> list[Line]:
+    return [line for line, so in zip(stack, of_user([line.file for line in stack]), strict=True) if so]
+
+
+def _package(file: str) -> str:
+    before, between, after = file.rpartition(PACKAGES)
+    return f"{before}{between}{after.split(os.sep)[0]}" if between else ""

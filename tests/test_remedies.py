@@ -1,0 +1,381 @@
+"""Each remedy that is printed is followed here literally: it is accepted, resumed exactly, and trains as before."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework.config import disable_op_determinism
+
+from hooks import Checkpoint
+from loop import Hook, InexactRun, Loop, StreamData, remedies
+
+ROWS, EPOCHS = 6, 3
+
+
+class Values(Hook):
+    """Collects the values of all steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def on_steps(self, first_step: int, values: dict[str, np.ndarray]) -> None:
+        self.seen += values["x"].tolist()
+
+
+class Program(NamedTuple):
+    """A program that is refused, and those that its remedy makes of it.
+
+    Attributes:
+        refused: Makes the loop.
+        mended: Make loops with what the remedy says.
+        varies: Whether each epoch has other values, or another order of them, and no two steps of one have equal ones.
+    """
+
+    refused: Callable[[], Loop]
+    mended: list[Callable[[], Loop]]
+    varies: bool = False
+
+
+def rows() -> tf.data.Dataset:
+    return tf.data.Dataset.range(ROWS).map(lambda x: tf.cast(x, tf.float32))
+
+
+def over(data: tf.data.Dataset | StreamData, **state: object) -> Loop:
+    """Returns a loop over scalars whose values are those of the data."""
+    w = tf.Variable(0.0, name="w")
+    return Loop(lambda x: {"x": w.assign(tf.reshape(tf.cast(x, tf.float32), []))}, data, state={"w": w, **state})
+
+
+def of_epoch(function: Callable[[int], tf.data.Dataset], **arguments: object) -> Loop:
+    return over(StreamData(function, **arguments))
+
+
+def stepping(draw: Callable[[tf.Tensor], tf.Tensor], **state: object) -> Loop:
+    """Returns a loop whose step logs what a function makes of each row."""
+    w = tf.Variable(0.0, name="w")
+    return Loop(lambda x: {"x": w.assign(tf.reshape(draw(x), []))}, rows(), state={"w": w, **state})
+
+
+def normal(epoch: int) -> tf.data.Dataset:
+    return rows().enumerate().map(lambda i, x: tf.random.stateless_normal([], seed=[epoch, i]))
+
+
+def twice(epoch: int) -> tf.data.Dataset:
+    def draw(i: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        seeds = tf.random.split([epoch, i], 2)
+        first, second = (tf.random.stateless_normal([], seed=seeds[n]) for n in range(2))
+        tf.debugging.assert_none_equal(first, second)
+        return first - second
+
+    return rows().enumerate().map(draw)
+
+
+def in_keras() -> Loop:
+    seeds = keras.random.SeedGenerator(1)
+    return stepping(lambda x: keras.random.normal([], seed=seeds), seeds=seeds)
+
+
+def in_generator() -> Loop:
+    generator = tf.random.Generator.from_seed(1)
+    return stepping(lambda x: generator.normal([]), generator=generator)
+
+
+def variable(function: Callable[[tf.Variable], Loop]) -> Callable[[], Loop]:
+    return lambda: function(tf.Variable(1.0, name="v"))
+
+
+def parts(x: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.Dataset.range(5).map(lambda y: tf.cast(y, tf.float32) + 10 * x)
+
+
+def shuffled_parts(epoch: int) -> tf.data.Dataset:
+    def seed(i: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform([], [epoch, i], 0, 2**31 - 1, tf.int64)
+
+    return rows().take(2).enumerate().flat_map(lambda i, x: parts(x).shuffle(1000, seed=seed(i)))
+
+
+def from_outside() -> Loop:
+    outside = parts(tf.constant(0.0)).shuffle(1000, seed=1)
+    return over(rows().take(2).flat_map(lambda x: outside.map(lambda y: y + 10 * x)))
+
+
+def first_shuffled(seeds: keras.random.SeedGenerator | None) -> tf.Tensor:
+    def row(x: tf.Tensor) -> tf.Tensor:
+        given = {} if seeds is None else {"seed": keras.random.randint([], 0, 2**31 - 1, "int64", seeds)}
+        orders = tf.data.Dataset.range(100).shuffle(1000, **given).batch(4, drop_remainder=True)
+        first = next(iter(orders))
+        return tf.reduce_sum(tf.cast(first, tf.float32) * [1.0, 100.0, 1e4, 1e6])
+
+    return row
+
+
+def shuffled_in_step() -> Loop:
+    seeds = keras.random.SeedGenerator(1)
+    return stepping(first_shuffled(seeds), seeds=seeds)
+
+
+def python(stateful: bool) -> Loop:
+    return stepping(lambda x: tf.numpy_function(lambda x: x + 1, [x], tf.float32, stateful=stateful))
+
+
+def generated(function: Callable[..., Iterator[float]], **arguments: object) -> tf.data.Dataset:
+    return tf.data.Dataset.from_generator(function, output_signature=tf.TensorSpec([], tf.float32), **arguments)
+
+
+def counting() -> Iterator[float]:
+    yield from (float(i) for i in range(ROWS))
+
+
+def drawing() -> Loop:
+    rng = np.random.default_rng(1)
+    return over(StreamData(generated(lambda: iter(rng.normal(size=ROWS))), resume="replay"))
+
+
+def begun_anew(epoch: int) -> Iterator[float]:
+    rng = np.random.default_rng(epoch)
+    yield from rng.normal(size=ROWS)
+
+
+def iterating(x: tf.Tensor, dataset: tf.data.Dataset) -> tf.Tensor:
+    total = x
+    for row in dataset:
+        total += row
+    return total
+
+
+def from_iterator() -> Loop:
+    iterator = iter(rows().shuffle(ROWS, seed=1).repeat())
+    return stepping(lambda x: next(iterator), iterator=iterator)
+
+
+def queued() -> Loop:
+    queue = tf.queue.FIFOQueue(10, tf.float32, [[]])
+
+    def draw(x: tf.Tensor) -> tf.Tensor:
+        queue.enqueue(x)
+        return queue.dequeue()
+
+    return stepping(draw)
+
+
+def table_in_step(made: tf.lookup.experimental.MutableHashTable | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    def draw(x: tf.Tensor) -> tf.Tensor:
+        table = made or tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+        key = tf.cast(x, tf.int64)
+        table.insert(key, table.lookup(key) + 1.0)
+        return table.lookup(key)
+
+    return draw
+
+
+def table_outside() -> Loop:
+    table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+    return stepping(table_in_step(table), table=table)
+
+
+def looked_up(table: tf.lookup.StaticHashTable | tf.lookup.experimental.MutableHashTable) -> Loop:
+    return over(rows().map(lambda x: table.lookup(tf.cast(x, tf.int64))))
+
+
+def mutable_table() -> Loop:
+    return looked_up(tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.5))
+
+
+def static_table() -> Loop:
+    keys = tf.lookup.KeyValueTensorInitializer(tf.range(3, dtype=tf.int64), [1.0, 2.0, 3.0])
+    return looked_up(tf.lookup.StaticHashTable(keys, 0.5))
+
+
+def reading_what_changes() -> Loop:
+    w = tf.Variable(1.0, name="w")
+    data = StreamData(rows().map(lambda x: x * w), resume="replay")
+    return Loop(lambda x: {"x": w.assign(x + 1)}, data, state={"w": w})
+
+
+def reading_in_step() -> Loop:
+    w = tf.Variable(1.0, name="w")
+    return Loop(lambda x: {"x": w.assign(x * w + 1)}, rows(), state={"w": w})
+
+
+def csv() -> str:
+    Path("rows.csv").write_text("x\n" + "\n".join(map(str, range(ROWS))), encoding="utf-8")
+    return "rows.csv"
+
+
+def filled() -> Loop:
+    for _ in rows().cache("filled"):
+        pass
+    return over(rows().cache("filled"))
+
+
+def written() -> Loop:
+    if not Path("written").exists():
+        rows().save("written")
+    return over(tf.data.Dataset.load("written", element_spec=tf.TensorSpec([], tf.float32)))
+
+
+def sampled(**arguments: object) -> Loop:
+    sources = [rows(), rows().map(lambda x: x + 10)]
+    return over(StreamData(tf.data.Dataset.sample_from_datasets(sources, seed=1, **arguments)))
+
+
+def replayed(dataset: tf.data.Dataset) -> Loop:
+    return over(StreamData(dataset, resume="replay"))
+
+
+PROGRAMS = {
+    "RANDOM_IN_DATA": Program(
+        lambda: over(rows().map(lambda x: tf.random.normal([]))),
+        [lambda: of_epoch(normal), lambda: of_epoch(twice)],
+        varies=True,
+    ),
+    "NOT_IN_DATA": Program(
+        lambda: (lambda g: over(rows().map(lambda x: g.normal([])), g=g))(tf.random.Generator.from_seed(1)),
+        [lambda: of_epoch(normal), in_generator],
+        varies=True,
+    ),
+    "RANDOM_IN_STEP": Program(lambda: stepping(lambda x: tf.random.normal([])), [in_keras, in_generator], varies=True),
+    "SEED": Program(
+        lambda: over(rows().shuffle(1000)),
+        [
+            lambda: over(rows().shuffle(1000, seed=1)),
+            lambda: (keras.utils.set_random_seed(1), over(rows().shuffle(1000)))[1],
+            lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=epoch)),
+        ],
+        varies=True,
+    ),
+    "SEED_IN_FUNCTION": Program(from_outside, [lambda: of_epoch(shuffled_parts, resume="replay")], varies=True),
+    "SEED_IN_STEP": Program(lambda: stepping(first_shuffled(None)), [shuffled_in_step], varies=True),
+    "PYTHON_IN_STEP": Program(lambda: python(True), [lambda: python(False), lambda: stepping(lambda x: x + 1)]),
+    "PYTHON_IN_DATA": Program(
+        lambda: over(generated(counting)), [lambda: replayed(generated(counting)), lambda: over(rows())]
+    ),
+    "ITERATED_IN_STEP": Program(
+        lambda: (lambda outside: stepping(lambda x: iterating(x, outside)))(rows()),
+        [from_iterator, lambda: stepping(lambda x: iterating(x, rows()))],
+    ),
+    "QUEUE": Program(queued, [variable(lambda v: stepping(lambda x: v.assign(x), v=v))]),
+    "STATE": Program(
+        variable(lambda v: stepping(lambda x: v.assign_add(x))),
+        [variable(lambda v: stepping(lambda x: v.assign_add(x), v=v))],
+    ),
+    "MADE_IN_STEP": Program(lambda: stepping(table_in_step(None)), [table_outside]),
+    "CLOCK": Program(
+        lambda: stepping(lambda x: x + 0 * tf.cast(tf.timestamp(), tf.float32)), [lambda: stepping(lambda x: x)]
+    ),
+    "ANY_ORDER": Program(
+        lambda: over(rows().map(lambda x: x + 1, num_parallel_calls=2, deterministic=False)),
+        [lambda: over(rows().map(lambda x: x + 1, num_parallel_calls=2))],
+    ),
+    "READ_IN_STEP": Program(reading_what_changes, [reading_in_step]),
+    "READ_OR_REPLAY": Program(
+        variable(lambda v: over(rows().map(lambda x: x * v))),
+        [
+            variable(lambda v: stepping(lambda x: x * v)),
+            variable(lambda v: replayed(rows().map(lambda x: x * v))),
+        ],
+    ),
+    "TABLE": Program(mutable_table, [static_table]),
+    "OF_EPOCH": Program(
+        lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=random.randrange(2**31))),
+        [
+            lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=epoch)),
+            lambda: of_epoch(
+                lambda epoch: tf.data.Dataset.from_tensor_slices(np.random.default_rng(epoch).normal(size=ROWS))
+            ),
+        ],
+        varies=True,
+    ),
+    "SHUFFLES": Program(
+        lambda: over(rows().shuffle(3, seed=1).shuffle(2, seed=2)),
+        [
+            lambda: of_epoch(lambda epoch: rows().shuffle(3, seed=epoch).shuffle(2, seed=epoch)),
+            lambda: replayed(rows().shuffle(3, seed=1).shuffle(2, seed=2)),
+        ],
+        varies=True,
+    ),
+    "GENERATOR": Program(
+        drawing, [lambda: of_epoch(lambda epoch: generated(begun_anew, args=[epoch]), resume="replay")], varies=True
+    ),
+    "SHUFFLE_IN_FUNCTION": Program(
+        lambda: over(rows().take(2).flat_map(lambda x: parts(x).shuffle(9, seed=1))),
+        [lambda: replayed(rows().take(2).flat_map(lambda x: parts(x).shuffle(9, seed=1)))],
+    ),
+    "CACHE_IN_FUNCTION": Program(
+        lambda: over(rows().take(2).flat_map(lambda x: parts(x).cache())),
+        [
+            lambda: over(rows().take(2).flat_map(parts).cache()),
+            lambda: replayed(rows().take(2).flat_map(lambda x: parts(x).cache())),
+        ],
+    ),
+    "CACHE_FILE": Program(
+        lambda: over(rows().cache("empty")),
+        [filled, lambda: over(rows().cache()), written],
+    ),
+    "CSV_HEADER": Program(
+        lambda: over(tf.data.experimental.CsvDataset(csv(), [tf.float32], header=True).map(lambda x: x)),
+        [
+            lambda: over(tf.data.TextLineDataset(csv()).skip(1).map(lambda row: tf.io.decode_csv(row, [[0.0]])[0])),
+            lambda: replayed(tf.data.experimental.CsvDataset(csv(), [tf.float32], header=True).map(lambda x: x)),
+        ],
+    ),
+    "SNAPSHOT": Program(lambda: over(rows().snapshot("snapshot")), [written]),
+    "SAMPLED": Program(
+        lambda: sampled(stop_on_empty_dataset=False),
+        [lambda: replayed(tf.data.Dataset.sample_from_datasets([rows(), rows()], seed=1, stop_on_empty_dataset=False))],
+    ),
+}
+MENDED = [
+    (f"{name}-{i}", mend, program.varies) for name, program in PROGRAMS.items() for i, mend in enumerate(program.mended)
+]
+
+
+def train(make: Callable[[], Loop], *, steps: int | None = None, saved: bool = False) -> list[float]:
+    loop, values = make(), Values()
+    loop.hooks.add(values)
+    if saved:
+        loop.hooks.add(Checkpoint("checkpoints", background=False))
+    loop.run(epochs=EPOCHS, steps=steps)
+    return values.seen
+
+
+@pytest.fixture(autouse=True)
+def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    tf.config.experimental.enable_op_determinism()
+
+
+def test_every_remedy_is_tried() -> None:
+    texts = {name for name, value in vars(remedies).items() if name.isupper() and isinstance(value, str)}
+    assert texts - {"REPLAY"} == PROGRAMS.keys()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_is_refused_is_given_its_remedy(name: str) -> None:
+    if name.startswith("SEED"):
+        disable_op_determinism()  # which refuses them itself
+        tf.random.set_seed(None)
+    with pytest.raises(InexactRun) as refused:
+        PROGRAMS[name].refused().run(epochs=1)
+    assert getattr(remedies, name) in [finding.instead for finding in refused.value.findings]
+
+
+@pytest.mark.parametrize(("mend", "varies"), [case[1:] for case in MENDED], ids=[case[0] for case in MENDED])
+def test_a_remedy_is_accepted_resumed_exactly_and_changes_no_statistics(mend: Callable[[], Loop], varies: bool) -> None:
+    whole = train(mend)
+    count = len(whole) // EPOCHS
+    epochs = [whole[i * count : (i + 1) * count] for i in range(EPOCHS)]
+    assert len(whole) == EPOCHS * count
+    if varies:
+        assert [len(set(epoch)) for epoch in epochs] == [count] * EPOCHS
+        assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    cut = count + 2  # in the second epoch
+    assert train(mend, steps=cut, saved=True) + train(mend, saved=True) == whole
