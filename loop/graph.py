@@ -20,9 +20,6 @@ SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
 POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
 TENSORFLOW = os.path.join(os.path.dirname(tf.__file__), "")
 KERAS = os.path.join(os.path.dirname(keras.__file__), "src", "")
-    os.path.join(os.path.dirname(tf.__file__), ""),
-    os.path.join(os.path.dirname(keras.__file__), "src", ""),
-)
 OF_KERAS = (f"{KERAS}layers", f"{KERAS}random")
 
 
