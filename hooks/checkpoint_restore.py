@@ -1,10 +1,11 @@
 """Takes over what is in a checkpoint: the whole state by a resumed run, or some of it by any script."""
 
 import contextlib
+import functools
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +42,12 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
 
 
 def resume(
-    store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoint], *, changed: str
+    store: Store,
+    state: TrainingState,
+    damaged: Sequence[CorruptCheckpoint],
+    *,
+    changed: str,
+    found: Callable[[Manifest], object] = lambda manifest: None,
 ) -> Manifest | None:
     """Restores the newest checkpoint that is whole and sets aside what is damaged, or came after it.
 
@@ -50,6 +56,7 @@ def resume(
         state: What to assign. If anything is raised before all of it is, it is left as it was.
         damaged: What `load` found.
         changed: "refuse" or "warn" where the run would go on with other numbers.
+        found: Called with its manifest before anything is compared.
 
     Returns:
         The manifest of what was restored; None if there is no checkpoint.
@@ -69,6 +76,7 @@ def resume(
     with contextlib.closing(pin):
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
+        found(manifest)
         accepted, settings = agree(store, state, pin, changed=changed)
         with state.unless_raised():
             moved = state.seek(manifest.notes)
@@ -82,8 +90,19 @@ def resume(
         store.set_aside(later)
         state.set_again(settings)
         state.position.torn = False
+    if not state.steps:
+        accepts = by_version or changed == "warn"
+        state.unchecked.append(functools.partial(_check_program, store, manifest, state, accepts))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     return manifest
+
+
+def _check_program(store: Store, manifest: Manifest, state: TrainingState, accepts: bool) -> None:
+    """Compares, when it is traced, the program that is to go on from what has been restored."""
+    structure, _, traced = state.differences(manifest.description)
+    _refuse(store, manifest, structure + ([] if accepts else traced), REMEDY + OR_WARN, "Nothing was trained")
+    for line in traced:
+        warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
 
 
 def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:

@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,14 +96,14 @@ class Saver:
         finally:
             del error  # or this frame and its own exception would keep each other, and the values of the state, alive
 
-    def _run(self, record: Record, parts: Mapping[str, Mapping]) -> None:
+    def _run(self, record: Record, parts: Mapping[str, Any]) -> None:
         try:
             self._write(record, parts)
         except BaseException as error:
             self._error = error
             self._failed()
 
-    def _write(self, record: Record, parts: Mapping[str, Mapping]) -> None:
+    def _write(self, record: Record, parts: Mapping[str, Any]) -> None:
         try:
             if self._finite and (wrong := self._not_finite()):
                 raise FloatingPointError(

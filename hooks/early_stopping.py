@@ -77,6 +77,20 @@ class EarlyStopping(Hook):
     def on_run_begin(self, moment: Moment) -> None:
         self._stop_if_over(moment)
 
+    def reason_to_end(self) -> str:
+        """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
+        name, last, wait = self._monitor.name, float(self.last), int(self.wait)
+        if not int(self.checks):
+            return ""
+        if self._target is not None and self._at_least(last, self._target):
+            return f"{name} = {last:.6g} has reached the target of {self._target:.6g}"
+        if self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
+            return f"{name} = {last:.6g} has diverged beyond {self._divergence:.6g}"
+        if wait >= self._patience:
+            best = f"{float(self.best):.6g} at step {int(self.best_step)}"
+            return f"{name} has not improved on {best} in {wait} checks"
+        return ""
+
     def on_eval_end(self, moment: Moment) -> None:
         self._check(moment, moment.epoch)
 
@@ -107,17 +121,8 @@ class EarlyStopping(Hook):
         self._stop_if_over(moment)
 
     def _stop_if_over(self, moment: Moment) -> None:
-        """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
-        name, last, wait = self._monitor.name, float(self.last), int(self.wait)
-        if not int(self.checks):
-            return
-        if self._target is not None and self._at_least(last, self._target):
-            moment.stop(f"{name} = {last:.6g} has reached the target of {self._target:.6g}")
-        elif self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
-            moment.stop(f"{name} = {last:.6g} has diverged beyond {self._divergence:.6g}")
-        elif wait >= self._patience:
-            best = f"{float(self.best):.6g} at step {int(self.best_step)}"
-            moment.stop(f"{name} has not improved on {best} in {wait} checks")
+        if reason := self.reason_to_end():
+            moment.stop(reason)
 
     def _at_least(self, value: float, as_good_as: float) -> bool:
         return value <= as_good_as if self._monitor.mode == "min" else value >= as_good_as

@@ -26,6 +26,32 @@ from loop.steps import Step, Trace
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
 
+def gather(
+    means: Means,
+    step: Step,
+    data: Data,
+    evaluations: Sequence[Evaluation],
+    position: Position,
+    given: Mapping[str, object],
+    clock: Clock,
+    hooks: Iterable[Hook],
+) -> TrainingState:
+    """Gathers everything that a resumed run needs."""
+    position.seen = data.seen
+    own = {
+        "clock": clock,
+        "means": means,
+        "metrics": {name: list(metric.variables) for name, metric in step.metrics.items()},
+        "evaluations": {evaluation.name: evaluation for evaluation in evaluations},
+        "random": random_streams(),
+        "hooks": {hook.name: hook for hook in hooks},
+    }
+    evaluated = {evaluation.name: evaluation.data for evaluation in evaluations}
+    state = TrainingState(given, own, position=position, data=data, evaluated=evaluated)
+    state.sketches = {"train": step.sketch, **{evaluation.name: evaluation.step.sketch for evaluation in evaluations}}
+    return state
+
+
 class Compiled:
     """The compiled train loop and evaluations. When it is made, every variable there will be has been built.
 
@@ -63,29 +89,21 @@ class Compiled:
         graphs = {f"Evaluation {evaluation.name!r}": evaluation.chunk.graph for evaluation in evaluations}
         audited = [Audited(graph, owner) for owner, graph in ({"The train step": self.chunk.graph} | graphs).items()]
         self._audited = dict(zip(self._traces, audited, strict=True))
-        position.seen = data.seen
         self._derived: Derived | None = None
 
     def state(self, given: Mapping[str, object], clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
-        """Gathers everything that a resumed run needs.
+        """Gathers everything that a resumed run needs, and what tells this program from another one.
 
         Raises:
             RuntimeError: If a layer has derived other values from its variables since the steps were traced.
         """
         self._derived = self._derived or Derived(given)
         self._derived.check()
-        own = {
-            "clock": clock,
-            "means": self._means,
-            "metrics": {name: list(metric.variables) for name, metric in self._step.metrics.items()},
-            "evaluations": self._evaluations,
-            "random": random_streams(),
-            "hooks": {hook.name: hook for hook in hooks},
-        }
-        evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
-        state = TrainingState(
-            given, own, position=self._position, data=self._data, evaluated=evaluated, derived=self._derived
-        )
+        evaluations = tuple(self._evaluations.values())
+        own = self._means, self._step, self._data, evaluations, self._position
+        state = gather(*own, given, clock, hooks, derived=self._derived)
+        state.names = {name: trace.names for name, trace in self._traces.items()}
+        state.logs = lambda: self.trained() | self.evaluated()
         covered, held = self._covered(state), self._held(state, given)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
