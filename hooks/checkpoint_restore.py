@@ -92,12 +92,12 @@ def resume(
         state.position.torn = False
     if not state.steps:
         accepts = by_version or changed == "warn"
-        state.unchecked.append(functools.partial(_check_program, store, manifest, state, accepts))
+        state.unchecked.append(functools.partial(_check_program, store, manifest, accepts))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     return manifest
 
 
-def _check_program(store: Store, manifest: Manifest, state: TrainingState, accepts: bool) -> None:
+def _check_program(store: Store, manifest: Manifest, accepts: bool, state: TrainingState) -> None:
     """Compares, when it is traced, the program that is to go on from what has been restored."""
     structure, _, traced = state.differences(manifest.description)
     _refuse(store, manifest, structure + ([] if accepts else traced), REMEDY + OR_WARN, "Nothing was trained")

@@ -276,7 +276,7 @@ class Loop:
             self._build()
             self._audit()
         for check in self.state.unchecked:
-            check()
+            check(self.state)
         self.state.unchecked, self._untraced = [], None
 
     def _build(self) -> None:

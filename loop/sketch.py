@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 LIBRARIES = ("keras", "numpy", "tensorflow")  # what is in these is known by its name and configuration
-LARGE = 2**20  # bytes of an array that is looked into
+LARGE, LONG = 2**20, 10_000  # bytes of an array, or items of a list, that are looked into
 PLAIN = bool | int | float | complex | str | bytes | None | types.EllipsisType | np.generic
 
 
@@ -33,21 +34,27 @@ def _told(value: object, seen: dict[int, object]) -> Iterator[object]:
     elif id(value) in seen:
         yield "again"
     else:
-        seen[id(value)] = value
+        if not isinstance(value, tuple | frozenset):  # of which equal ones may be one, or not
+            seen[id(value)] = value
         yield f"{type(value).__module__}.{type(value).__qualname__}"
         for part in _parts(value):
             yield from _told(part, seen)
 
 
 def _parts(value: object) -> list[object]:
+    if isinstance(value, Mapping | list | tuple | set | frozenset) and len(value) > LONG:
+        return [len(value)]
     if isinstance(value, Mapping):
         return [part for item in value.items() for part in item]
     if isinstance(value, list | tuple):
         return [*value]
     if isinstance(value, set | frozenset):
         return [*sorted(map(repr, value))]
-    if isinstance(value, np.ndarray):
-        return [value.shape, value.dtype.str, value.tobytes() if value.nbytes <= LARGE else ""]
+    if isinstance(value, np.ndarray | tf.Tensor):
+        size = np.dtype(value.dtype.name).itemsize * int(np.prod(value.shape))
+        return [*value.shape, value.dtype.name, np.asarray(value).tobytes() if size <= LARGE else ""]
+    if isinstance(value, tf.Variable | keras.Variable):
+        return [*value.shape, str(value.dtype)]
     if isinstance(value, types.ModuleType):
         return [value.__name__]
     if isinstance(value, types.CodeType):
@@ -60,8 +67,10 @@ def _parts(value: object) -> list[object]:
         return [value.__func__]
     if isinstance(value, property):
         return [value.fget]
-    if isinstance(value, types.FunctionType | type) and _is_of_library(value.__module__):
-        return [value.__qualname__]
+    if isinstance(value, types.BuiltinFunctionType) or (
+        isinstance(value, types.FunctionType | type) and _is_of_library(value.__module__)
+    ):
+        return [value.__module__, value.__qualname__]
     if isinstance(value, types.FunctionType):
         cells = [_content(cell) for cell in value.__closure__ or ()]
         used = {name: value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__}
@@ -79,10 +88,11 @@ def _parts_of_instance(value: object) -> list[object]:
     if (function := getattr(value, "python_function", None)) is not None:  # of a tf.function
         return [function]
     layers = [type(layer) for layer in value.layers] if isinstance(value, keras.Model) else []
-    if _is_of_library(type(value).__module__):
-        return [_configuration(value), layers]
-    inside = {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in ("name", "_name")}
-    return [type(value), inside, layers]
+    known = _is_of_library(type(value).__module__)
+    said = _configuration(value) if known else type(value)
+    if known and not isinstance(value, keras.Loss | keras.Metric):  # of some of which it lacks arguments
+        return [said, layers]
+    return [said, layers, {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in ("name", "_name")}]
 
 
 def _configuration(value: object) -> str:

@@ -45,7 +45,7 @@ class TrainingState:
         sketches: What is known of that before, by name; see `sketch`.
         names: The names of the values that each step returns, as soon as it is traced.
         logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
-        unchecked: What of a restored checkpoint could not be compared before the steps are traced: to be called then.
+        unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
 
@@ -82,7 +82,7 @@ class TrainingState:
         self.sketches: dict[str, str] = {}
         self.names: dict[str, tuple[str, ...]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
-        self.unchecked: list[Callable[[], None]] = []
+        self.unchecked: list[Callable[[TrainingState], None]] = []
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
