@@ -46,6 +46,7 @@ class TrainingState:
         names: The names of the values that each step returns, as soon as it is traced.
         logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
         unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
+        unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
 
