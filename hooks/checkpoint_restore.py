@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_files import Files
-from hooks.checkpoint_fit import OR_WARN, REMEDY, agree, digests, refuse
+from hooks.checkpoint_fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
@@ -91,18 +91,9 @@ def resume(
         state.set_again(settings)
         state.position.torn = False
     if not state.steps:
-        accepts = by_version or changed == "warn"
-        state.unchecked.append(functools.partial(_check_program, store, manifest, accepts))
+        state.unchecked.append(functools.partial(agree_later, store, manifest, changed=changed))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     return manifest
-
-
-def _check_program(store: Store, manifest: Manifest, accepts: bool, state: TrainingState) -> None:
-    """Compares, when it is traced, the program that is to go on from what has been restored."""
-    structure, _, traced = state.differences(manifest.description)
-    _refuse(store, manifest, structure + ([] if accepts else traced), REMEDY + OR_WARN, "Nothing was trained")
-    for line in traced:
-        warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
 
 
 def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:

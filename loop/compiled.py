@@ -1,7 +1,7 @@
 """What is traced for a loop, once, before its state is restored."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -35,6 +35,8 @@ def gather(
     given: Mapping[str, object],
     clock: Clock,
     hooks: Iterable[Hook],
+    *,
+    derived: Derived | None = None,
 ) -> TrainingState:
     """Gathers everything that a resumed run needs."""
     position.seen = data.seen
@@ -47,9 +49,17 @@ def gather(
         "hooks": {hook.name: hook for hook in hooks},
     }
     evaluated = {evaluation.name: evaluation.data for evaluation in evaluations}
-    state = TrainingState(given, own, position=position, data=data, evaluated=evaluated)
+    state = TrainingState(given, own, position=position, data=data, evaluated=evaluated, derived=derived)
     state.sketches = {"train": step.sketch, **{evaluation.name: evaluation.step.sketch for evaluation in evaluations}}
     return state
+
+
+def set_in(
+    state: TrainingState, given: Mapping[str, object], *, is_constant: Callable[[tf.Variable], bool]
+) -> dict[str, Setting]:
+    """Returns what the program has set, if nothing was trained or restored yet."""
+    derived = {id(variable) for variable in state.derived.variables()}
+    return settings(given, state.given(), is_constant=is_constant, derived=derived)
 
 
 class Compiled:
@@ -111,8 +121,7 @@ class Compiled:
 
     def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
-        derived = {id(variable) for variable in state.derived.variables()}
-        return settings(given, state.given(), is_constant=self._is_constant, derived=derived)
+        return set_in(state, given, is_constant=self._is_constant)
 
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""

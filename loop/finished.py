@@ -102,9 +102,9 @@ def untraced(
     if not complete and not (saved.last and deciding):  # a run that was killed goes on
         return None
     gathered = Untraced(saved, step, evaluations, gather)
-    structure, numbers, _ = gathered.state.differences(saved.description)
+    other = gathered.state.differences(saved.description)
     changed = [name for name, own in gathered.state.sketches.items() if not own or own != saved.sketches[name]]
-    if structure or numbers or changed:  # what that means is seen when it is traced
+    if any(other) or changed:  # what that means is seen when it is traced
         return None
     return gathered if complete or _will_end(deciding, saved, gathered.state) else None
 

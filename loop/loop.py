@@ -12,7 +12,7 @@ from loop.arguments import as_evaluations, check_eval_every, check_state, check_
 from loop.audit import Finding, report
 from loop.bound import Bound
 from loop.clock import Clock, Spent
-from loop.compiled import Compiled, gather
+from loop.compiled import Compiled, gather, set_in
 from loop.data import ArrayData, Data
 from loop.digest import Seen
 from loop.evaluation import Evaluation, as_data
@@ -268,13 +268,23 @@ class Loop:
 
     def _gather(self, means: Means) -> TrainingState:
         own = means, self._step, self._data, self._evaluations, self._position
-        return gather(*own, self._given, self._clock, self.hooks)
+        state = gather(*own, self._given, self._clock, self.hooks)
+        if not self._begun and self.step == 0:  # more than there are: which ones the steps change is not known
+            self._settings = set_in(state, self._given, is_constant=lambda variable: True)
+        state.settings = self._settings
+        return state
 
     def _trace(self) -> None:
         """Traces everything if that is yet to be done, and looks at what came of it, and has been restored before."""
         with self._spent.on("tracing"):
             self._build()
             self._audit()
+        now = self._built.settings(self.state, self._given)
+        if self._untraced is not None:
+            self._settings = {path: self._settings[path] for path in now if path in self._settings}
+        elif not self._begun and self.step == 0:  # what is there later was trained, or restored
+            self._settings = now
+        self.state.settings = self._settings
         for check in self.state.unchecked:
             check(self.state)
         self.state.unchecked, self._untraced = [], None

@@ -143,7 +143,8 @@ class TrainingState:
 
     def grow(self, traced: "TrainingState", held: Held) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
-        vars(self).update(vars(traced), _aside=self._aside, unchecked=self.unchecked)
+        kept = {"unchecked": self.unchecked, "settings": self.settings}
+        vars(self).update(vars(traced), _aside=self._aside, _derived_aside=self._derived_aside, **kept)
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.put_back(Held(values, held.host))
