@@ -324,6 +324,48 @@ def test_a_changed_program_is_refused_though_nothing_is_left_to_run(
         assert line_loop(tmp_path, changed="warn", **changed).run(steps=4).step == 4
 
 
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        (lambda: ArrayData(tf.range(8.0), batch_size=2, seed=1), lambda: ArrayData(tf.ones([8]), batch_size=2, seed=1)),
+        (lambda: tf.data.Dataset.range(8).batch(2), lambda: tf.data.Dataset.range(1, 9).batch(2)),
+    ],
+)
+def test_other_data_are_refused_though_nothing_is_left_to_run(
+    then: Callable[[], object], now: Callable[[], object], tmp_path: Path, traced: list[object]
+) -> None:
+    line_loop(tmp_path, data=then()).run(steps=4)
+    del traced[:]
+    assert line_loop(tmp_path, data=then()).run(steps=4).step == 4
+    assert [call for call in traced if isinstance(call, Step)] == []
+    loop = line_loop(tmp_path, data=now())
+    with pytest.raises(ValueError, match="Nothing was restored:\n  data"):
+        loop.run(steps=4)
+
+
+def test_another_learning_rate_is_refused_though_nothing_is_left_to_run(tmp_path: Path, traced: list[object]) -> None:
+    def loop(rate: float) -> Loop:
+        network, optimizer = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)]), keras.optimizers.SGD(rate)
+        step, _ = supervised(network, optimizer, keras.losses.MeanSquaredError())
+        data, state = (
+            ArrayData((tf.ones([8, 1]),) * 2, batch_size=2, seed=1),
+            {"model": network, "optimizer": optimizer},
+        )
+        return Loop(step, data, state=state, hooks=[Checkpoint(tmp_path)])
+
+    first = loop(0.1)
+    first.run(epochs=1)
+    optimizer = first._given["optimizer"]
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    optimizer.learning_rate = 0.05  # as a hook may do: no difference
+    first.run(epochs=2)
+    del traced[:]
+    assert loop(0.1).run(epochs=2).epoch == 2
+    assert traced == []
+    with pytest.raises(ValueError, match=r"learning_rate was 0.1 .* and is 0.2 in the program now"):
+        loop(0.2).run(epochs=2)
+
+
 def test_a_change_that_only_a_trace_shows_is_refused_when_the_run_is_to_go_on(tmp_path: Path) -> None:
     line_loop(tmp_path, Factor(1.0)).run(steps=4)
     loop = line_loop(tmp_path, Factor(0.5))
