@@ -1,16 +1,18 @@
 """Saves the whole training state, and takes a run up again where it was."""
 
 import contextlib
+import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from hooks.checkpoint_environment import environment
 from hooks.checkpoint_manifest import FORMAT, LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint_restore import go_on, open_files, resume
 from hooks.checkpoint_retention import Retention
+from hooks.checkpoint_saved import Newest, newest
 from hooks.checkpoint_saver import Saver
 from hooks.checkpoint_store import Store
 from hooks.monitor import Monitor
@@ -130,6 +132,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = False
         self._measured: tuple[int, float] | None = None  # at which step, and what
+        self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
 
@@ -146,6 +149,12 @@ class Checkpoint(Hook, instead=INSTEAD):
         """
         if self._begun:
             self._saver.wait()
+
+    def saved_place(self) -> Newest | None:
+        """Returns what would be restored now, as far as manifests say it; None with resume="never"."""
+        opened = functools.partial(open_files, self._directory, make=False)
+        self._newest = None if self._resume == "never" else newest(opened)
+        return self._newest
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
@@ -164,7 +173,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             files.lock()
             store = Store(files)
             damaged = store.load()
-            self._take_over(store, damaged)
+            self._take_over(store, damaged, loop)
             self._saver = Saver(
                 store, self._state, kept=self._retention.kept, finite=self._finite, failed=lambda: self._stop(loop)
             )
@@ -228,14 +237,18 @@ class Checkpoint(Hook, instead=INSTEAD):
         """Returns what the metric was at this very step; a stop may have a step settled twice."""
         return self._measured[1] if self._measured and self._measured[0] == step else None
 
-    def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
+    def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> None:
+        def found(manifest: Manifest) -> None:
+            if not self._state.steps and not (self._newest and manifest.record.stem == self._newest.stem):
+                loop.audit()  # not traced yet, because of another one, by which nothing was left to run
+
         step = self._state.position.place().step  # not moment.step: another Checkpoint may have restored it by now
         if self._resume == "never":
             store.set_aside(store.stems())
             self._resume = "auto"  # what comes from here on is this training's own
         elif step > 0 and not self._state.position.torn:
             go_on(store, step, damaged)
-        elif resume(store, self._state, damaged, changed=self._changed) is None and self._resume == "must":
+        elif resume(store, self._state, damaged, changed=self._changed, found=found) is None and self._resume == "must":
             raise FileNotFoundError(
                 f"resume='must', but there is no checkpoint in {self._directory!r}. "
                 "Give the directory of an earlier run, or resume='auto' to start where there is none."
@@ -253,10 +266,15 @@ class Checkpoint(Hook, instead=INSTEAD):
         seconds = float(self._state.variables["clock/seconds"])
         return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
 
-    def _parts(self, moment: Moment) -> dict[str, Mapping]:
+    def _parts(self, moment: Moment) -> dict[str, Any]:
         """Returns what a manifest says besides."""
+        if self._description["steps"] is not self._state.steps:  # traced since
+            self._description = self._state.describe()
         notes, made = self._state.notes(), {"time": time.time(), **environment()}
-        return {"notes": notes, "description": self._description, "logs": dict(moment.logs), "made": made}
+        of_steps = {"names": self._state.names, "sketches": self._state.sketches}
+        result = {**of_steps, "logs": self._state.logs(), "last": moment.last}
+        logs = dict(moment.logs)
+        return {"notes": notes, "description": self._description, "logs": logs, "made": made, "result": result}
 
     def _refuse_what_no_manifest_holds(self, moment: Moment) -> None:
         """Raises now what encoding a manifest would raise at the first save."""

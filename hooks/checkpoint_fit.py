@@ -62,11 +62,23 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     return Agreed(accepted, list(settings))
 
 
-def refuse(store: Store, manifest: Manifest, differences: Sequence[str], remedy: str) -> None:
+def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, changed: str) -> None:
+    """Compares what only a trace shows, when it is made after restoring. See `agree`."""
+    found = state.differences(manifest.description)
+    by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
+    refused = [] if by_version or changed == "warn" else found.traced
+    refuse(store, manifest, [*found.structure, *refused], REMEDY + OR_WARN, done="Nothing was trained")
+    for line in found.traced:
+        warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+
+
+def refuse(
+    store: Store, manifest: Manifest, differences: Sequence[str], remedy: str, *, done: str = "Nothing was restored"
+) -> None:
     """Raises `ValueError` if there are differences."""
     if differences:
         raise ValueError(
-            f"The checkpoint {manifest.record.stem} in {store.files.where!r} does not fit. Nothing was restored:\n  "
+            f"The checkpoint {manifest.record.stem} in {store.files.where!r} does not fit. {done}:\n  "
             + "\n  ".join(differences)
             + f"\n{remedy}."
         )

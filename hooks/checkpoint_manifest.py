@@ -72,6 +72,9 @@ class Manifest:
         logs: The values logged in the event round of this step, all measured at it.
         made: Seconds since 1970, versions and thread counts: for people, and for later comparison.
         format: In which format it was written.
+        result: What a run that has nothing left to do here needs: the `names` of the values that each step returns,
+            the `sketches` of the steps, the `logs` of its `RunResult`, and whether it was the `last` save of a run.
+            Empty if that is not known.
     """
 
     record: Record
@@ -82,6 +85,7 @@ class Manifest:
     logs: Mapping[str, float]
     made: Mapping[str, object]
     format: int = FORMAT
+    result: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Since(NamedTuple):
@@ -110,7 +114,9 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
     "digests": list,
     "logs": {str: NUMBER},
     "made": {str: (str, *NUMBER)},
+    "result": Since(2, {str: (dict, bool)}),  # left out if it is empty
 }
+RESULT: dict[str, Any] = {"names": {str: [list, list]}, "sketches": {str: str}, "logs": {str: NUMBER}, "last": bool}
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -128,6 +134,8 @@ def encode(manifest: Manifest) -> bytes:
 def content(manifest: Manifest) -> dict[str, object]:
     """Returns what a manifest says, in JSON values."""
     parts = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "record"}
+    if not manifest.result:
+        del parts["result"]
     return {"format": parts.pop("format"), **asdict(manifest.record), **parts}
 
 
@@ -149,6 +157,7 @@ def decode(raw: bytes) -> Manifest:
     written = content.get("format")
     if written not in range(1, FORMAT + 1):
         raise RuntimeError(f"a later version wrote it, in format {written!r:.20}")
+    content = {**({"result": {}} if written > 1 else {}), **content}
     if not _fits(content, _of_format(SHAPE, written)) or not _agrees(content):
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
     record = Record(**{each.name: content.pop(each.name) for each in fields(Record)})
@@ -166,11 +175,14 @@ def _agrees(content: Mapping[str, Any]) -> bool:
     """Returns whether what a manifest says of the right shape can be true."""
     numbers = [*content["notes"]["data"].values(), content["step"], content["epoch"], content["step_in_epoch"]]
     digests, best = content["digests"], content["best"]
+    result = content.get("result", {})
     return (
         all(-(2**63) <= number < 2**63 for number in numbers)
         and content["notes"]["place"] == {name: content[name] for name in ("step", "epoch", "step_in_epoch")}
         and len(digests) == len(content["description"]["variables"])
         and all(isinstance(digest, str) for digest in digests)
+        and (result == {} or (_fits(result, RESULT) and result["names"].keys() == result["sketches"].keys()))
+        and all(isinstance(name, str) for names in result.get("names", {}).values() for name in (*names[0], *names[1]))
         and (best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER}))
     )
 

@@ -1,17 +1,18 @@
 """Takes over what is in a checkpoint: the whole state by a resumed run, or some of it by any script."""
 
 import contextlib
+import functools
 import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_files import Files
-from hooks.checkpoint_fit import OR_WARN, REMEDY, agree, digests, refuse
+from hooks.checkpoint_fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
@@ -43,7 +44,12 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
 
 
 def resume(
-    store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoint], *, changed: str
+    store: Store,
+    state: TrainingState,
+    damaged: Sequence[CorruptCheckpoint],
+    *,
+    changed: str,
+    found: Callable[[Manifest], object] = lambda manifest: None,
 ) -> Manifest | None:
     """Restores the newest checkpoint that is whole and sets aside what is damaged, or came after it.
 
@@ -52,6 +58,7 @@ def resume(
         state: What to assign. If anything is raised before all of it is, it is left as it was.
         damaged: What `load` found.
         changed: "refuse" or "warn" where the run would go on with other numbers.
+        found: Called with its manifest before anything is compared.
 
     Returns:
         The manifest of what was restored; None if there is no checkpoint.
@@ -71,6 +78,7 @@ def resume(
     with contextlib.closing(pin):
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
+        found(manifest)
         accepted, settings = agree(store, state, pin, changed=changed)
         with state.unless_raised():
             moved = state.seek(manifest.notes)
@@ -84,6 +92,8 @@ def resume(
         store.set_aside(later)
         state.set_again(settings)
         state.position.torn = False
+    if not state.steps:
+        state.unchecked.append(functools.partial(agree_later, store, manifest, changed=changed))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     return manifest
 

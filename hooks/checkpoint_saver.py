@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -161,7 +162,7 @@ class Saver:
         else:
             self._writing.finally_(close)
 
-    def _run(self, writing: Writing, parts: Mapping[str, Mapping]) -> None:
+    def _run(self, writing: Writing, parts: Mapping[str, Any]) -> None:
         if not writing.claim():
             return
         try:
@@ -172,7 +173,7 @@ class Saver:
         else:
             writing.end(None)
 
-    def _write(self, record: Record, parts: Mapping[str, Mapping]) -> None:
+    def _write(self, record: Record, parts: Mapping[str, Any]) -> None:
         try:
             if self._finite and (wrong := self._not_finite()):
                 raise FloatingPointError(

@@ -96,6 +96,20 @@ class EarlyStopping(Hook, instead=INSTEAD):
     def on_run_begin(self, moment: Moment) -> None:
         self._stop_if_over(moment)
 
+    def reason_to_end(self) -> str:
+        """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
+        name, last, wait = self._monitor.name, float(self.last), int(self.wait)
+        if not int(self.checks):
+            return ""
+        if self._target is not None and self._at_least(last, self._target):
+            return f"{name} = {figure(last, 6)} has reached the target of {figure(self._target, 6)}"
+        if self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
+            return f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}"
+        if wait >= self._patience:
+            best = f"{figure(float(self.best), 6)} at step {int(self.best_step)}"
+            return f"{name} has not improved on {best} in {wait} checks"
+        return ""
+
     def on_eval_end(self, moment: Moment) -> None:
         self._check(moment, moment.epoch)
 
@@ -130,17 +144,8 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._stop_if_over(moment)
 
     def _stop_if_over(self, moment: Moment) -> None:
-        """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
-        name, last, wait = self._monitor.name, float(self.last), int(self.wait)
-        if not int(self.checks):
-            return
-        if self._target is not None and self._at_least(last, self._target):
-            moment.stop(f"{name} = {figure(last, 6)} has reached the target of {figure(self._target, 6)}")
-        elif self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
-            moment.stop(f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}")
-        elif wait >= self._patience:
-            best = f"{figure(float(self.best), 6)} at step {int(self.best_step)}"
-            moment.stop(f"{name} has not improved on {best} in {wait} checks")
+        if reason := self.reason_to_end():
+            moment.stop(reason)
 
     def _at_least(self, value: float, as_good_as: float) -> bool:
         return value <= as_good_as if self._monitor.mode == "min" else value >= as_good_as

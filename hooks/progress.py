@@ -56,7 +56,9 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps
         self._began, self._first = self._bar.get_time(), moment.step
-        if moment.resumed:
+        if self._loop.finished:
+            self._console.out(self._loop.finished, highlight=False)
+        elif moment.resumed:
             self._console.print(f"Going on from step {moment.step}, epoch {moment.epoch + 1}.", highlight=False)
         # Begun where the run is: what earlier runs did says nothing about the rate of this one.
         self._task = self._bar.add_task("", total=self._total, completed=moment.step, epoch="", rate="", values="")

@@ -31,6 +31,42 @@ log = logging.getLogger("exactloop")
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
 
+def gather(
+    means: Means,
+    step: Step,
+    data: Data,
+    evaluations: Sequence[Evaluation],
+    position: Position,
+    given: Mapping[str, object],
+    clock: Clock,
+    hooks: Iterable[Hook],
+    *,
+    derived: Derived | None = None,
+) -> TrainingState:
+    """Gathers everything that a resumed run needs."""
+    position.seen = data.seen
+    own = {
+        "clock": clock,
+        "means": means,
+        "metrics": {name: list(metric.variables) for name, metric in step.metrics.items()},
+        "evaluations": {evaluation.name: evaluation for evaluation in evaluations},
+        "random": random_streams(),
+        "hooks": {hook.name: hook for hook in hooks},
+    }
+    evaluated = {evaluation.name: evaluation.data for evaluation in evaluations}
+    state = TrainingState(given, own, position=position, data=data, evaluated=evaluated, derived=derived)
+    state.sketches = {"train": step.sketch, **{evaluation.name: evaluation.step.sketch for evaluation in evaluations}}
+    return state
+
+
+def set_in(
+    state: TrainingState, given: Mapping[str, object], *, is_constant: Callable[[tf.Variable], bool]
+) -> dict[str, Setting]:
+    """Returns what the program has set, if nothing was trained or restored yet."""
+    derived = {id(variable) for variable in state.derived.variables()}
+    return settings(given, state.given(), is_constant=is_constant, derived=derived)
+
+
 class Compiled:
     """The compiled train loop and evaluations. When it is made, every variable there will be has been built.
 
@@ -79,29 +115,21 @@ class Compiled:
         self._audited = {name: Audited(graph, self._owners[name]) for name, graph in graphs.items()}
         self._purity: dict[str, Purity] = {}
         self._traced = Traced([given, *((step.function, step.metrics) for step, _ in self._steps.values())])
-        position.seen = data.seen
         self._derived: Derived | None = None
 
     def state(self, clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
-        """Gathers everything that a resumed run needs.
+        """Gathers everything that a resumed run needs, and what tells this program from another one.
 
         Raises:
             RuntimeError: If a layer has derived other values from its variables since the steps were traced.
         """
         self._derived = self._derived or Derived(self._given)
         self._derived.check()
-        own = {
-            "clock": clock,
-            "means": self._means,
-            "metrics": {name: list(metric.variables) for name, metric in self._step.metrics.items()},
-            "evaluations": self._evaluations,
-            "random": random_streams(),
-            "hooks": {hook.name: hook for hook in hooks},
-        }
-        evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
-        state = TrainingState(
-            self._given, own, position=self._position, data=self._data, evaluated=evaluated, derived=self._derived
-        )
+        evaluations = tuple(self._evaluations.values())
+        own = self._means, self._step, self._data, evaluations, self._position
+        state = gather(*own, self._given, clock, hooks, derived=self._derived)
+        state.names = {name: (trace.narrow, trace.wide) for name, trace in self._traces.items()}
+        state.logs = lambda: self.trained() | self.evaluated()
         covered, held = self._covered(state), self._held(state)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
@@ -110,8 +138,7 @@ class Compiled:
 
     def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
-        derived = {id(variable) for variable in state.derived.variables()}
-        return settings(given, state.given(), is_constant=self._is_constant, derived=derived)
+        return set_in(state, given, is_constant=self._is_constant)
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
         owner, own = self._owners[name], {id(variable.handle) for variable in self._own(self._evaluations[name])}

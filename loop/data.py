@@ -166,7 +166,8 @@ class ArrayData(Trackable):
         arrays = tf.nest.flatten(self._arrays)
         self.variables = [self._order, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
-        self.ahead: Nest = ()
+        self._ahead: Nest = ()
+        self._sought: Place | None = None  # where to go on, if that is yet to be fetched: a finished run never does
         self._now: tuple[int, int] | None = None  # the seed and epoch of the order
         self._first: Nest = ()  # the first batch in it
         self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
@@ -181,13 +182,27 @@ class ArrayData(Trackable):
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
+        self._begin_pass(epoch)
+        self.ahead = self._first
+
+    def _begin_pass(self, epoch: int) -> None:
         seed_and_epoch = (self._seed, epoch if self._shuffle else 0)
         if self._now != seed_and_epoch:
             self._begin_order(*seed_and_epoch)
-        self.ahead = self._first
 
     def close(self) -> None:
         pass  # The next `open` replaces the order.
+
+    @property
+    def ahead(self) -> Nest:
+        if self._sought is not None:
+            self._begin_pass(self._sought.epoch)
+            self._ahead, self._sought = self._fetch(self._order, tf.constant(self._sought.step_in_epoch)), None
+        return self._ahead
+
+    @ahead.setter
+    def ahead(self, ahead: Nest) -> None:
+        self._ahead, self._sought = ahead, None
 
     def _begin_order(self, seed: int, epoch: int) -> None:
         early = self._early.pop((seed, epoch), None)
@@ -231,8 +246,7 @@ class ArrayData(Trackable):
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self._seed = notes["seed"] if self._given_seed is None else self._given_seed
-        self.open(place.epoch)
-        self.ahead = self._fetch(self._order, tf.constant(place.step_in_epoch))
+        self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
         return []
 
     def mark(self) -> Callable[[], None]:

@@ -81,11 +81,15 @@ class Evaluation(tf.Module):
     def build(self, bound: Bound) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
         trace = Trace(self.step, self.data.element_spec)
-        self.names = tuple(f"{self.name}_{name}" for name in trace.logged)
-        self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
-        self.means = Means(trace.narrow, trace.wide)
+        self.hold(trace.narrow, trace.wide)
         self.chunk = Chunk(self.step, trace, self.data, [self.index], self.means, bound)
         return trace
+
+    def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> None:
+        """Makes the variables for the results of a step that returns values of these names; see `Means`."""
+        self.names = tuple(f"{self.name}_{name}" for name in sorted({*narrow, *wide, *self.step.metrics}))
+        self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
+        self.means = Means(narrow, wide)
 
     def run(self, abandon: Callable[[], bool]) -> bool:
         """Evaluates once. Returns False, with nothing to show for it, if `abandon` said so after some call."""

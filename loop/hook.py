@@ -14,6 +14,7 @@ from loop.tracebacks import in_user_lines
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
+    from loop.finished import Saved
     from loop.loop import Loop
 
 
@@ -69,6 +70,21 @@ class Hook(tf.Module):
         """Returns the methods that this hook overrides, by the event that calls them."""
         mine = {event: f"on_{event}" for event in Event}
         return {e: getattr(self, m) for e, m in mine.items() if getattr(type(self), m) is not getattr(Hook, m)}
+
+    def saved_place(self) -> "Saved | None":
+        """Returns what `on_setup` would restore if it were called now; None if that is nothing, or nobody knows.
+
+        For hooks that save. By this a loop that has nothing left to run knows it before it is traced.
+        """
+        return None
+
+    def reason_to_end(self) -> str:
+        """Returns why the run is over, as far as the variables of this hook say so, and else nothing.
+
+        A hook that says something here has to ask for the end in `on_run_begin` as well. By this a loop whose run a
+        hook has ended knows that it will end again at once, before it is traced.
+        """
+        return ""
 
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here."""

@@ -13,14 +13,16 @@ from loop.audit import Finding, report
 from loop.bound import Bound
 from loop.calls import explained
 from loop.clock import Clock, Spent
-from loop.compiled import Compiled
+from loop.compiled import Compiled, gather, set_in
 from loop.data import ArrayData, Data
 from loop.digest import Seen
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
+from loop.finished import Untraced, nothing_to_do, untraced, why_over
 from loop.hook import Hook
 from loop.kinds import shown
 from loop.later import later
+from loop.means import Means
 from loop.position import Place, Position
 from loop.readonly import ReadOnly
 from loop.record import LONGEST
@@ -90,6 +92,8 @@ class Loop:
         self._bound = Bound()
         self._clock = Clock(self._bound.pull_in)
         self._compiled: Compiled | None = None
+        self._untraced: Untraced | None = None  # until a run goes on from it
+        self.state: TrainingState
         self._running, self._runner = threading.Lock(), 0
         self._settings: Mapping[str, Setting] = {}
         self._begun = False
@@ -132,12 +136,30 @@ class Loop:
     @property
     def train_names(self) -> tuple[str, ...]:
         """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
+        if self._compiled is None and self._untraced is not None:
+            return self._untraced.train_names
         return self._built.trace.logged
 
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
         """The names that each evaluation will log, by its own name; from `SETUP` on."""
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
+
+    @property
+    def finished(self) -> str:
+        """Why nothing is left to do of what `run()` was asked for, in a sentence; empty if something is.
+
+        From `RUN_BEGIN` on.
+        """
+        if self._position.is_pending:
+            return ""
+        step, epoch, _ = self._place
+        if self._epochs is not None and epoch >= self._epochs:
+            return nothing_to_do("epoch", self._epochs, epoch)
+        if self._steps is not None and step >= self._steps:
+            return nothing_to_do("step", self._steps, step)
+        reason = why_over(self.hooks)
+        return f"{reason}: nothing to do" if reason else ""
 
     @property
     def spent(self) -> dict[str, float]:
@@ -177,8 +199,7 @@ class Loop:
             raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")
         if not self._evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
-        if self._compiled is None:
-            self._build()
+        self._build_if_needed()
         self.state.derived.check()
         self._built.check(self.state, evaluating=True, at_length=True)
         held = self.state.hold()
@@ -196,8 +217,7 @@ class Loop:
         That is: what the steps change and no checkpoint would hold; random numbers from streams that cannot be saved;
         calls of Python; data that do not come again in the same order. What hooks keep in Python cannot be seen.
         """
-        if self._compiled is None:
-            self._build()
+        self._build_if_needed()
         return self._built.audit(self.state)
 
     def digest_batches(self) -> None:
@@ -225,8 +245,7 @@ class Loop:
                 self.hooks.begin(self, self._moment(Event.SETUP))
                 self._check_state()
                 self._emit(Event.RUN_BEGIN)
-                self._constants = self._built.constants(self.state)
-                self._over = self._reason is not None or (self._reached() and not self._position.is_pending)
+                self._begin()
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
                     if not self._position.is_pending:  # or an earlier run was stopped in mid-round
@@ -247,30 +266,73 @@ class Loop:
         try:
             self._runner = threading.get_ident()
             self._epochs, self._steps = totals
-            self._reason, self._at_once, self._round, self._resumed = None, False, {}, False
+            self._reason, self._at_once, self._round, self._resumed, self._idle = None, False, {}, False, False
             self._spent = Spent()
             if self._compiled is not None:
                 self._compiled.check(self.state, at_length=True)
+            if self._compiled or self._untraced:
                 self.state.take_back()
-            with self._spent.on("tracing"):
-                self._build()  # takes its time; a stop that comes meanwhile counts
-                self._audit()
-            if not self._begun and self.step == 0:  # what is there later was trained, or restored
-                self._settings = self._built.settings(self.state, self._given)
-            self.state.settings = self._settings
             self._place = self._position.load()
+            if not self._ends_untraced():
+                self._trace()  # takes its time; a stop that comes meanwhile counts
             yield
         finally:
             self._running.release()
 
+    def _ends_untraced(self) -> bool:
+        """Returns whether nothing is left to run, as is known without a trace; then the state is gathered without."""
+        if self._compiled is not None:
+            return False
+        if self._untraced is not None and self._place.step > 0 and not self._position.torn:  # restored before
+            self.state = self._untraced.begin_again()
+            return self.finished != ""
+        asked = {"epochs": self._epochs, "steps": self._steps}
+        self._untraced = untraced(self.hooks, self._step, self._evaluations, self._gather, **asked)
+        if self._untraced is None:
+            return False
+        self.state = self._untraced.state
+        return True
+
+    def _gather(self, means: Means) -> TrainingState:
+        own = means, self._step, self._data, self._evaluations, self._position
+        state = gather(*own, self._given, self._clock, self.hooks)
+        if not self._begun and self.step == 0:  # more than there are: which ones the steps change is not known
+            self._settings = set_in(state, self._given, is_constant=lambda variable: True)
+        state.settings = self._settings
+        return state
+
+    def _trace(self) -> None:
+        """Traces everything if that is yet to be done, and looks at what came of it, and has been restored before."""
+        with self._spent.on("tracing"):
+            self._build()
+            self._audit()
+        now = self._built.settings(self.state, self._given)
+        if self._untraced is not None:
+            self._settings = {path: self._settings[path] for path in now if path in self._settings}
+        elif not self._begun and self.step == 0:  # what is there later was trained, or restored
+            self._settings = now
+        self.state.settings = self._settings
+        for check in self.state.unchecked:
+            check(self.state)
+        self.state.unchecked, self._untraced = [], None
+
     def _build(self) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
+        held = self._untraced and self._untraced.state.hold()
         if self._compiled is None:
             compiled = Compiled(self._step, self._data, self._evaluations, self._given, self._position, self._bound)
             check_step(compiled.chunk.graph, self._given)
             self._compiled = compiled
         self._built = self._compiled
-        self.state = self._built.state(self._clock, self.hooks)
+        state = self._built.state(self._clock, self.hooks)
+        if self._untraced and held:  # hooks have it already, and it may be restored
+            self._untraced.state.grow(state, held)
+        else:
+            self.state = state
+
+    def _build_if_needed(self) -> None:
+        if self._compiled is None:
+            self._build()
 
     def _audit(self) -> None:
         report(self._built.audit(self.state), exact=self._exact)
@@ -291,8 +353,16 @@ class Loop:
         self._place = self._position.load()
         self._resumed = self._place.step > 0
         self._begun = True
-        self._clock.start()
-        self._since = self._clock.now()
+
+    def _begin(self) -> None:
+        """Begins to train, unless that is over already."""
+        self._idle = self._over = self._reason is not None or (self._reached() and not self._position.is_pending)
+        if not self._over:
+            if self._untraced is not None:  # something else has been restored than was to be expected
+                self._trace()
+            self._constants = self._built.constants(self.state)
+            self._clock.start()
+            self._since = self._clock.now()
 
     def _begin_epoch(self) -> None:
         if self._place.step_in_epoch == 0:
@@ -375,6 +445,8 @@ class Loop:
 
         def told() -> Moment:
             self._clock.mark()
+            if moment.last:
+                self._clock.stop()  # a run that is finished and started again took as long as is saved
             return moment
 
         self.hooks.emit(Event.SETTLED, told, saves=True)
@@ -385,18 +457,22 @@ class Loop:
         self._clock.stop()
         self._bound.let_go()
         self._place = self._position.place()  # a failed call of the compiled loop has gone on, too
+        logs = {} if error else self.state.logs()  # before hooks put the best values back
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         for also in raised[1:]:
             raised[0].add_note(f"Then {also!r}: {' '.join(also.__notes__)}")
         step, epoch, _ = self._place
         seconds = self._clock.now()
+        finished = self.finished if self._idle else ""
         complete = f"{epoch} epochs" if epoch == self._epochs else f"{step} steps"
         reason = f"{complete} are complete" if self._reason is None else self._reason
-        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, raised[0] if raised else reason)
+        if self._reason is None and finished and epoch != self._epochs and step != self._steps:
+            reason = finished
+        said = raised[0] if raised else finished or reason
+        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
             raise raised[0]
-        logs = self._built.trained() | self._built.evaluated()
         return RunResult(step, epoch, reason, logs, seconds, self.spent)
 
     def _emit(

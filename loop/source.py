@@ -1,7 +1,7 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -103,9 +103,7 @@ class Source:
 
     def _look(self, owner: str) -> list[Finding]:
         made = list(self._sample())
-        each = dict(sorted(dict(reversed(made)).items()))  # the first one of each epoch
-        self._described = {epoch: described(dataset) for epoch, dataset in each.items()}
-        self._read = "".join(map(values_read, each.values()))
+        each = self._describe(made)
         found = [finding for dataset in each.values() for finding in in_pipeline(dataset, owner, saved=self._saved)]
         found += of_function(made, owner) if self.varies else []
         found += of_shuffles(self.shuffles, owner) if self._saved else []
@@ -114,6 +112,14 @@ class Source:
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
             self._passes.beginning = readings[0].beginning if readings else None
         return list(dict.fromkeys(found))
+
+    def _describe(self, made: Sequence[tuple[int, tf.data.Dataset]]) -> dict[int, tf.data.Dataset]:
+        """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are."""
+        each = dict(sorted(dict(reversed(made)).items()))
+        if not self._described:
+            self._described = {epoch: described(dataset) for epoch, dataset in each.items()}
+            self._read = "".join(map(values_read, each.values()))
+        return each
 
     def _sample(self) -> Iterator[tuple[int, tf.data.Dataset]]:
         """Yields datasets with their epochs, of a function several, some of them twice."""
@@ -127,8 +133,8 @@ class Source:
 
     def describe(self) -> dict[str, object]:
         """Returns what has to be the same in another process, in JSON values."""
-        if self._found is None:
-            self.findings("The data")
+        if not self._described:
+            self._describe(list(self._sample()))  # nothing is read for that
         of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
         return {"stages": self._described[0], **of_epochs, **({"read": self._read} if self._read else {})}
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import keras
@@ -44,7 +44,12 @@ class TrainingState:
         root: A `tf.train.Checkpoint` of all of it.
         variables: Every variable of it by path, each once; read-only.
         position: Where the run stands.
-        steps: What tells each step function from another one, by name.
+        steps: What tells each step function from another one, by name; nothing before they are traced.
+        sketches: What is known of that before, by name; see `sketch`.
+        names: The names of the values that each step returns, those that float32 holds and the others, once traced.
+        logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
+        unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
+        unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
 
@@ -76,6 +81,10 @@ class TrainingState:
         self._data, self._evaluated = data, evaluated or {}
         self.steps: dict[str, object] = {}
         self.settings: Mapping[str, Setting] = {}
+        self.sketches: dict[str, str] = {}
+        self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self.logs: Callable[[], dict[str, float]] = dict
+        self.unchecked: list[Callable[[TrainingState], None]] = []
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
@@ -132,6 +141,14 @@ class TrainingState:
         if self._aside:
             self.derived.put_back(self._derived_aside)
         self._aside = {}
+
+    def grow(self, traced: "TrainingState", held: Held) -> None:
+        """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
+        kept = {"unchecked": self.unchecked, "settings": self.settings}
+        vars(self).update(vars(traced), _aside=self._aside, _derived_aside=self._derived_aside, **kept)
+        now = self.variables
+        values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
+        self.put_back(Held(values, held.host))
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""

@@ -1,5 +1,6 @@
 """What one step is: the user's function, what it returns, and the usual one for supervised learning."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from loop.keras_arguments import check_batch, check_parts
 from loop.kinds import shown
 from loop.readonly import ReadOnly
 from loop.scaling import check_optimizer, scales
+from loop.sketch import sketch
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -43,6 +45,11 @@ class Step:
 
     def __call__(self, batch: Nest) -> Values:
         return self.function(batch)
+
+    @functools.cached_property
+    def sketch(self) -> str:
+        """What tells its Python from that of another one; as it is when a loop is first run."""
+        return sketch((self.function, self.metrics))
 
     @property
     def __name__(self) -> str:

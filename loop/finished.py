@@ -1,0 +1,144 @@
+"""Whether anything is left to run, and the state where nothing is: both are known before anything is traced."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import tensorflow as tf
+
+from loop.differences import Description
+from loop.evaluation import Evaluation
+from loop.hook import Hook
+from loop.means import Means
+from loop.registry import HookRegistry
+from loop.state import TrainingState
+from loop.steps import Step
+from loop.types import read
+
+Names: TypeAlias = Sequence[Sequence[str]]  # of the values of a step: those that float32 holds, and the others
+
+
+class Saved(Protocol):
+    """What would be restored, as far as that is known before.
+
+    Attributes:
+        step: Train steps completed.
+        epoch: Epochs completed.
+        pending: Whether anything was still to be done there.
+        last: Whether a run ended there.
+        description: What `TrainingState.describe` said.
+        names: The names of the values that each step returned, as in `TrainingState.names`.
+        sketches: What told the steps from others, as in `TrainingState.sketches`.
+        logs: What `RunResult.logs` was, or would have been.
+    """
+
+    step: int
+    epoch: int
+    pending: bool
+    last: bool
+    description: Description
+    names: Mapping[str, Names]
+    sketches: Mapping[str, str]
+    logs: Mapping[str, float]
+
+    def values(self, variables: Mapping[str, tf.Variable]) -> Mapping[str, tf.Tensor]:
+        """Returns what was saved of some variables of the state, by path; nothing if it cannot be read."""
+        ...
+
+
+class Untraced:
+    """The state of a loop that has nothing left to run, gathered without a trace.
+
+    Attributes:
+        state: The state, to be restored in `SETUP`. If the loop is traced after all, it grows.
+        train_names: What `Loop.train_names` would be.
+
+    Args:
+        saved: What will be restored.
+        step: The train step.
+        evaluations: The evaluations. Their variables are made.
+        gather: Gathers the state with these means of the train step.
+    """
+
+    def __init__(
+        self, saved: Saved, step: Step, evaluations: Sequence[Evaluation], gather: Callable[[Means], TrainingState]
+    ) -> None:
+        self._gather, self._means = gather, Means(*map(tuple, saved.names["train"]))
+        for evaluation in evaluations:
+            evaluation.hold(*map(tuple, saved.names[evaluation.name]))
+        self.train_names: tuple[str, ...] = tuple(
+            sorted({name for names in saved.names["train"] for name in names} | {*step.metrics})
+        )
+        known = {*self.train_names, *(name for evaluation in evaluations for name in evaluation.names)}
+        self._logs = {name: value for name, value in saved.logs.items() if name in known}
+        self.state = self._gathered()
+
+    def begin_again(self) -> TrainingState:
+        """Gathers the state for another run, because hooks may have been added."""
+        unchecked = self.state.unchecked
+        self.state = self._gathered()
+        self.state.unchecked = unchecked
+        return self.state
+
+    def _gathered(self) -> TrainingState:
+        state = self._gather(self._means)
+        state.logs = lambda: self._logs
+        return state
+
+
+def untraced(
+    hooks: HookRegistry,
+    step: Step,
+    evaluations: Sequence[Evaluation],
+    gather: Callable[[Means], TrainingState],
+    *,
+    epochs: int | None,
+    steps: int | None,
+) -> Untraced | None:
+    """Returns the state of a loop that has nothing left to run when it is restored; None if something may be left.
+
+    Also None if it does not fit as far as that can be compared, or has variables that only a trace makes.
+    """
+    saved = next((found for hook in hooks if (found := hook.saved_place())), None)
+    if saved is None or saved.pending or not {"train", *(each.name for each in evaluations)} <= saved.names.keys():
+        return None  # or the names of what is logged come of a trace only
+    complete = any(n is not None and n <= there for n, there in ((epochs, saved.epoch), (steps, saved.step)))
+    deciding = [hook for hook in hooks if type(hook).reason_to_end is not Hook.reason_to_end]
+    if not complete and not (saved.last and deciding):  # a run that was killed goes on
+        return None
+    gathered = Untraced(saved, step, evaluations, gather)
+    other = gathered.state.differences(saved.description)
+    changed = [name for name, own in gathered.state.sketches.items() if not own or own != saved.sketches[name]]
+    if any(other) or changed:  # what that means is seen when it is traced
+        return None
+    return gathered if complete or _will_end(deciding, saved, gathered.state) else None
+
+
+def why_over(hooks: Iterable[Hook]) -> str:
+    """Returns why the run is over, if the state of one of the hooks says so; else nothing."""
+    return next((reason for hook in hooks if (reason := hook.reason_to_end())), "")
+
+
+def _will_end(deciding: Sequence[Hook], saved: Saved, state: TrainingState) -> bool:
+    """Returns whether one of the hooks will say, when its variables are restored, that the run is over."""
+    below = tuple(f"hooks/{hook.name}/" for hook in deciding)
+    variables = {path: variable for path, variable in state.variables.items() if path.startswith(below)}
+    before = {path: read(variable) for path, variable in variables.items()}
+    try:
+        for path, value in saved.values(variables).items():
+            variables[path].assign(value)
+        return why_over(deciding) != ""
+    finally:
+        for path, value in before.items():
+            variables[path].assign(value)
+
+
+def nothing_to_do(what: str, asked: int, complete: int) -> str:
+    """Says that a run has nothing left to do.
+
+    Args:
+        what: "epoch" or "step".
+        asked: How many were asked for.
+        complete: How many are complete.
+    """
+    were, are = ("was" if asked == 1 else "were"), ("is" if complete == 1 else "are")
+    return f"{asked} {what}{'' if asked == 1 else 's'} {were} asked for, {complete} {are} complete: nothing to do"

@@ -1,0 +1,141 @@
+"""What tells a step from another one by its Python alone, so that a changed program is known without a trace."""
+
+import functools
+import hashlib
+import json
+import types
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+LIBRARIES = ("keras", "numpy", "tensorflow")  # what is in these is known by its name and configuration
+LARGE, LONG = 2**20, 10_000  # bytes of an array, or items of a list, that are looked into
+PLAIN = bool | int | float | complex | str | bytes | None | types.EllipsisType | np.generic
+
+
+def sketch(function: object) -> str:
+    """Returns a hash of a function: its code, and all that this refers to, such as a loss with its arguments.
+
+    It is the same in each process for the same program. Another one need not mean another step; with the same one, a
+    step can differ only in what is not looked at: values of variables, and of objects of other libraries.
+    """
+    try:
+        return hashlib.sha256(repr(list(_told(function, {}))).encode()).hexdigest()[:16]
+    except Exception:  # of some object's own making: then nobody knows
+        return ""
+
+
+def _told(value: object, seen: dict[int, object]) -> Iterator[object]:
+    """Yields what a value and all that it refers to say. `seen` keeps these alive, or ids would come again."""
+    if isinstance(value, PLAIN):
+        yield repr(value)
+    elif id(value) in seen:
+        yield "again"
+    else:
+        if not isinstance(value, tuple | frozenset):  # of which equal ones may be one, or not
+            seen[id(value)] = value
+        yield f"{type(value).__module__}.{type(value).__qualname__}"
+        for part in _parts(value):
+            yield from _told(part, seen)
+
+
+def _parts(value: object) -> list[object]:
+    if isinstance(value, Mapping | list | tuple | set | frozenset) and len(value) > LONG:
+        return [len(value)]
+    if isinstance(value, Mapping):
+        return [part for item in value.items() for part in item]
+    if isinstance(value, list | tuple):
+        return [*value]
+    if isinstance(value, set | frozenset):
+        return [*sorted(map(repr, value))]
+    if isinstance(value, np.ndarray | tf.Tensor):
+        size = np.dtype(value.dtype.name).itemsize * int(np.prod(value.shape))
+        return [*value.shape, value.dtype.name, np.asarray(value).tobytes() if size <= LARGE else ""]
+    if isinstance(value, tf.Variable | keras.Variable):
+        return [*value.shape, str(value.dtype)]
+    if isinstance(value, types.ModuleType):
+        return [value.__name__]
+    if isinstance(value, types.CodeType):
+        return [value.co_code, value.co_names, value.co_varnames, value.co_consts]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, staticmethod | classmethod):
+        return [value.__func__]
+    if isinstance(value, property):
+        return [value.fget]
+    if isinstance(value, types.BuiltinFunctionType) or (
+        isinstance(value, types.FunctionType | type) and _is_of_library(value.__module__)
+    ):
+        return [value.__module__, value.__qualname__]
+    if isinstance(value, types.FunctionType):
+        cells = [_content(cell) for cell in value.__closure__ or ()]
+        used = {name: value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__}
+        return [value.__code__, value.__defaults__, value.__kwdefaults__, cells, used]
+    if isinstance(value, type):
+        return [
+            value.__qualname__,
+            *value.__bases__,
+            {k: v for k, v in vars(value).items() if k[:2] != "__" or callable(v)},
+        ]
+    return _parts_of_instance(value)
+
+
+def _parts_of_instance(value: object) -> list[object]:
+    if (function := getattr(value, "python_function", None)) is not None:  # of a tf.function
+        return [function]
+    layers = [type(layer) for layer in value.layers] if isinstance(value, keras.Model) else []
+    known = _is_of_library(type(value).__module__)
+    said = _configuration(value) if known else type(value)
+    if known and not isinstance(value, keras.Loss | keras.Metric):  # of some of which it lacks arguments
+        return [said, layers]
+    return [said, layers, {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in ("name", "_name")}]
+
+
+def _configuration(value: object) -> str:
+    """Returns the configuration of a Keras object as text, without names, which count up in a process."""
+    try:
+        config = keras.saving.serialize_keras_object(value)["config"]
+    except Exception:  # it has none
+        return ""
+    if isinstance(value, keras.optimizers.Optimizer) and isinstance(config.get("learning_rate"), float):
+        del config["learning_rate"]  # a variable, which a hook may have moved
+    numbers = {name: f"name {i}" for i, name in enumerate(dict.fromkeys(_names_in(config)))}
+    return json.dumps(_renamed(config, numbers), default=lambda other: type(other).__qualname__)
+
+
+def _names_in(config: object) -> Iterator[str]:
+    for item in config.values() if isinstance(config, dict) else config if isinstance(config, list | tuple) else ():
+        yield from _names_in(item)
+    if isinstance(config, dict) and isinstance(config.get("name"), str):
+        yield config["name"]
+
+
+def _renamed(config: object, numbers: Mapping[str, str]) -> object:
+    if isinstance(config, dict):
+        return {key: _renamed(item, numbers) for key, item in config.items()}
+    if isinstance(config, list | tuple):
+        return [_renamed(item, numbers) for item in config]
+    return numbers.get(config, config) if isinstance(config, str) else config
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yields the names that a function, and those within it, may look up in its module."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not there yet
+        return None
+
+
+def _is_of_library(module: str) -> bool:
+    return module.split(".")[0] in LIBRARIES
