@@ -68,7 +68,7 @@ SCHEDULE = keras.optimizers.schedules.ExponentialDecay
     [
         {"activation": "tanh"},
         {"loss": keras.losses.Huber(delta=0.6)},
-        {"loss": keras.losses.mean_squared_error},
+        {"loss": keras.losses.MeanSquaredError()},
         {"loss": lambda y, prediction, weight: tf.reduce_mean(prediction)},
         {"metric": keras.metrics.MeanAbsoluteError},
         {"rate": SCHEDULE(0.1, 10, 0.5)},
