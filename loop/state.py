@@ -177,6 +177,11 @@ class TrainingState:
         self.position.torn = False
 
 
+def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
+    """Returns TensorFlow's variable behind a Keras one."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
 def check_given(owner: str, given: Mapping[str, object]) -> None:
     """Raises `TypeError` if this is no mapping, or holds what cannot be saved; `ValueError` for a key.
 
@@ -194,11 +199,6 @@ def check_given(owner: str, given: Mapping[str, object]) -> None:
                 f"state={{...}} cannot use the key {shown(key)}. {also}Give it another name, such as 'model'."
             )
         _trackable(given[key], key)
-
-
-def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """Returns TensorFlow's variable behind a Keras one."""
-    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def _walk(root: Trackable) -> dict[str, tf.Variable]:
