@@ -94,7 +94,9 @@ class Compiled:
     def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
         derived = {id(variable) for variable in state.derived.variables()}
-        return settings(given, state.given(), is_constant=self._is_constant, derived=derived)
+        variables = state.given()
+        used = {id(v) for v in variables.values() if any(each.has(id(v.handle)) for each in self._audited.values())}
+        return settings(given, variables, is_constant=self._is_constant, used=used - derived)
 
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""
