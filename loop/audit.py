@@ -102,6 +102,10 @@ class Audited:
         read = [handle for handle, op in self._changing(covered).items() if op is None]
         return [self._variables[handle] for handle in read if handle in self._variables]
 
+    def has(self, handle: int) -> bool:
+        """Returns whether the function does anything with what has this id of its handle."""
+        return handle in self._uses
+
     def may_change(self, handle: int) -> bool:
         """Returns whether the function does anything but read what has this id of its handle."""
         return any(map(changes, self._uses.get(handle, ())))

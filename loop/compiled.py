@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import tensorflow as tf
 
@@ -60,11 +60,19 @@ def gather(
 
 
 def set_in(
-    state: TrainingState, given: Mapping[str, object], *, is_constant: Callable[[tf.Variable], bool]
+    state: TrainingState,
+    given: Mapping[str, object],
+    *,
+    is_constant: Callable[[tf.Variable], bool] = lambda variable: True,
+    used: Set[int] | None = None,
 ) -> dict[str, Setting]:
-    """Returns what the program has set, if nothing was trained or restored yet."""
+    """Returns what the program has set, if nothing was trained or restored yet; see `settings`.
+
+    Before it is known what the steps do, all variables count: more than there will be, and so more than is compared.
+    """
+    known = {id(variable) for variable in state.given().values()} if used is None else used
     derived = {id(variable) for variable in state.derived.variables()}
-    return settings(given, state.given(), is_constant=is_constant, derived=derived)
+    return settings(given, state.given(), is_constant=is_constant, used=known - derived)
 
 
 class Compiled:
@@ -138,7 +146,8 @@ class Compiled:
 
     def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
-        return set_in(state, given, is_constant=self._is_constant)
+        used = {id(v) for v in state.given().values() if any(a.has(id(v.handle)) for a in self._audited.values())}
+        return set_in(state, given, is_constant=self._is_constant, used=used)
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
         owner, own = self._owners[name], {id(variable.handle) for variable in self._own(self._evaluations[name])}

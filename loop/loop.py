@@ -297,7 +297,7 @@ class Loop:
         own = means, self._step, self._data, self._evaluations, self._position
         state = gather(*own, self._given, self._clock, self.hooks)
         if not self._begun and self.step == 0:  # more than there are: which ones the steps change is not known
-            self._settings = set_in(state, self._given, is_constant=lambda variable: True)
+            self._settings = set_in(state, self._given)
         state.settings = self._settings
         return state
 

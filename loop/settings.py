@@ -1,7 +1,7 @@
 """What a program sets in variables, such as a learning rate: their values before anything is trained or restored."""
 
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
 import keras
@@ -34,19 +34,19 @@ def settings(
     variables: Mapping[str, tf.Variable],
     *,
     is_constant: Callable[[tf.Variable], bool],
-    derived: Collection[int],
+    used: Set[int],
 ) -> dict[str, Setting]:
     """Returns what is set now, by the path of its variable.
 
-    That is: the scalars of optimizers; other scalars that no step changes or that are not trainable; seeds that were
-    given, as in `SeedGenerator(1)`. Not: weights that can be trained, which begin with random numbers; seeds that were
-    drawn, as far as can be told.
+    That is: the scalars of optimizers; other scalars that steps read and do not change, or that are not trainable;
+    seeds that were given, as in `SeedGenerator(1)`. Not: weights that can be trained, which begin with random numbers;
+    seeds that were drawn, as far as can be told.
 
     Args:
         given: What was given as `state=`.
         variables: Its variables by path.
         is_constant: Whether no step changes a variable.
-        derived: The ids of variables from which layers derive what they compute with: of these, more is asked.
+        used: The ids of the variables that the steps compute with, but for those from which layers derive values.
     """
     paths = {id(variable): path for path, variable in variables.items()}
     of_optimizers = {
@@ -57,10 +57,10 @@ def settings(
     }
     others = [part for part in flat(given) if isinstance(part, keras.optimizers.Optimizer | keras.Metric)]
     trained = [v for layer in all_layers(given) for v in layer._trainable_variables]
-    apart = {id(raw(v)) for v in (*keras_variables(others), *trained)} | {*derived}
+    apart = {id(raw(v)) for v in (*keras_variables(others), *trained)}
     found = {}
     for path, variable in variables.items():
-        free = id(variable) not in apart and (is_constant(variable) or not variable.trainable)
+        free = id(variable) in used - apart and (is_constant(variable) or not variable.trainable)
         if variable.shape == [] and (id(variable) in of_optimizers or free):
             value = _before(variable)
             if (said := _said(value)) is not None:

@@ -241,6 +241,15 @@ def test_a_new_seed_begins_a_new_stream(tmp_path: Path) -> None:
         assert life(8, 4, "warn") == [8, 1]
 
 
+def test_what_no_step_reads_is_no_setting(tmp_path: Path) -> None:
+    def life(started: float, steps: int) -> float:
+        variable = tf.Variable(started)
+        looped(tmp_path, {"started": variable}, lambda: 1.0).run(steps=steps)
+        return float(variable)
+
+    assert [life(1.0, 2), life(2.0, 3)] == [1.0, 1.0]
+
+
 def test_what_is_drawn_is_no_setting(tmp_path: Path) -> None:
     def life(steps: int) -> Loop:
         rng = np.random.default_rng()  # another one in each process
