@@ -10,9 +10,10 @@ from loop.audit import Audited, Constants, Finding
 from loop.bound import Bound
 from loop.chunk import Chunk
 from loop.clock import Clock
-from loop.data import Data
+from loop.data import ArrayData, Data
 from loop.derived import Derived
 from loop.evaluation import Evaluation
+from loop.graph import is_callback, operations
 from loop.hook import Hook
 from loop.means import Means
 from loop.parts import raw
@@ -151,7 +152,11 @@ class Compiled:
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
         owner, own = self._owners[name], {id(variable.handle) for variable in self._own(self._evaluations[name])}
-        purity = Purity(self._audited[name], owner, state, own)
+        evaluation = self._evaluations[name]
+        in_python = not isinstance(evaluation.data, ArrayData) or any(
+            map(is_callback, operations(evaluation.chunk.graph))
+        )
+        purity = Purity(self._audited[name], owner, state, own, in_python=in_python)
         if purity.losses and not told:
             log.warning(
                 "%s writes to the state of training, which is put back after each pass: %s. %s",

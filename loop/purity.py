@@ -27,8 +27,8 @@ class Purity:
     """Puts back, after a pass, what an evaluation writes of the training state, and every random stream.
 
     So training has the same bits with evaluations and without, and each evaluation begins with the state of training.
-    What is put back is what the traced pass may change, and streams that Python may draw from meanwhile: for most
-    evaluations only these, which takes 0.1 ms.
+    What is put back is what the traced pass may change, and, if Python makes its data, streams that this may draw from:
+    0.1 ms for these; for most evaluations of arrays there is nothing.
 
     Attributes:
         findings: What cannot be put back.
@@ -39,15 +39,18 @@ class Purity:
         owner: What to call it.
         state: The training state.
         own: The ids of the handles of what belongs to the evaluation itself.
+        in_python: Whether a pass may run Python.
     """
 
-    def __init__(self, audited: Audited, owner: str, state: TrainingState, own: Collection[int]) -> None:
+    def __init__(
+        self, audited: Audited, owner: str, state: TrainingState, own: Collection[int], *, in_python: bool
+    ) -> None:
         changed = {handle: op for handle, op in audited.changed().items() if handle not in own}
         streams = {id(variable.handle): variable for variable in state.streams()}
         trained = {id(v.handle): v for path, v in state.variables.items() if not path.startswith(OF_ITS_OWN)}
         resources = {handle: node for handle, node in state.resources().items() if handle in changed}
         written = {handle: variable for handle, variable in trained.items() if handle in changed}
-        self._variables = list((streams | written).values())
+        self._variables, self._in_python = list(((streams if in_python else {}) | written).values()), in_python
         self._tables = [node for node in resources.values() if isinstance(node, Table)]
         what = f"{owner} reads on in what is given as state"
         self.findings = [
@@ -65,14 +68,14 @@ class Purity:
         values = [(variable, read(variable)) for variable in self._variables]
         # A copy, because what a dense table exports is the memory that it goes on writing to.
         tables = [(table, [tf.raw_ops.DeepCopy(x=x) for x in table.export()]) for table in self._tables]
-        before = host()
+        before = host() if self._in_python else None
 
         def back() -> None:
             for variable, value in values:
                 put(variable, value)
             for table, (keys, found) in tables:
                 tf.raw_ops.LookupTableImportV2(table_handle=table.resource_handle, keys=keys, values=found)
-            if host() != before:
+            if before is not None and host() != before:
                 put_host_back(before)
 
         return back

@@ -19,6 +19,7 @@ OF_KERAS = (
     *(keras.Layer, keras.Optimizer, keras.Loss, keras.Metric, keras.regularizers.Regularizer),
     *(keras.constraints.Constraint, keras.optimizers.schedules.LearningRateSchedule),
 )
+FUNCTIONS = (types.FunctionType, types.MethodType, type, types.ModuleType)
 NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 LONGEST, MOST = 1_000, 50_000  # items of a list or dict, of which larger ones are data; objects
 ENTRIES = {"call", "__call__"}  # what Keras, or a call of the object itself, enters a class by
@@ -53,6 +54,7 @@ class Reach:
         self.parents: dict[int, int] = {}
         self.read, self.written = set(ENTRIES), set[str]()
         self._named: list[type | types.ModuleType] = []  # of which only what is named counts
+        self._kept = set[int]()  # ids of the containers
         self._seen: dict[int, object] = {}  # by ids; kept until the end, so that none is used twice
         self._queue = collections.deque((root, 0) for root in roots)
         while (self._queue or self._enter()) and len(self._seen) < MOST:
@@ -89,9 +91,9 @@ class Reach:
             yield from (value.python_function, *value._descriptor_cache.values())  # of methods, one for each instance
         elif isinstance(value, list | tuple | Mapping):
             if len(value) <= LONGEST:
-                owner = self._seen.get(self.parents[id(value)])
-                if not isinstance(owner, OF_KERAS) or is_of_program(type(owner)):
+                if self._is_of_program(self._seen.get(self.parents[id(value)])):
                     self.containers.append(value)
+                    self._kept.add(id(value))
                 yield from value.values() if isinstance(value, Mapping) else value
         elif isinstance(value, (type, *NAMESPACES)) or is_of_program(type(value)):
             of_class = value if isinstance(value, type) else type(value)
@@ -102,9 +104,16 @@ class Reach:
         elif isinstance(value, OF_KERAS):
             self.objects.append(value)
             yield from attributes(value).values()
-        elif isinstance(value, types.ModuleType) and _is_of_program(value.__name__):
+        elif isinstance(value, types.ModuleType) and is_of_program(value):
             self.objects.append(value)
             self._named.append(value)
+
+    def _is_of_program(self, owner: object) -> bool:
+        """Returns whether it is the program that keeps something in what has been met: not Keras, nor this package."""
+        if isinstance(owner, list | tuple | Mapping):
+            return id(owner) in self._kept
+        known = (functools.partial, *NAMESPACES)
+        return isinstance(owner, known) or is_of_program(owner if isinstance(owner, FUNCTIONS) else type(owner))
 
     def _in_function(self, function: types.FunctionType) -> Iterator[object]:
         self.functions.append(function)
@@ -144,9 +153,9 @@ def global_names(function: types.FunctionType) -> list[str]:
     return sorted(name for name in names if name in function.__globals__)
 
 
-def is_of_program(thing: type | types.FunctionType) -> bool:
-    """Returns whether a class or function is the program's own, and not one of a library."""
-    return _is_of_program(thing.__module__)
+def is_of_program(thing: object) -> bool:
+    """Returns whether a class, function or module is the program's own, and not one of a library."""
+    return _is_of_program(thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__)
 
 
 @functools.cache

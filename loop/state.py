@@ -266,11 +266,6 @@ class TrainingState:
         self.position.torn = False
 
 
-def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """Returns TensorFlow's variable behind a Keras one."""
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
 def check_given(owner: str, given: Mapping[str, object]) -> None:
     """Raises `TypeError` if this is no mapping, or holds what cannot be saved; `ValueError` for a key.
 

@@ -106,11 +106,7 @@ def changed_layer(name: str) -> Kind:
         "momentum": (batch_norm, lambda: setattr(batch_norm, "momentum", 0.1), "layer 'bn' (BatchNormalization): "
                      "momentum was 0.99, is 0.1 now"),
         "frozen batch norm": (batch_norm, lambda: setattr(batch_norm, "trainable", False), "trainable was True"),
-        "activation": (
-            dense,
-            lambda: setattr(dense, "activation", tf.nn.relu),
-            "(Dense): activation is another function now",
-        ),
+        "activation": (dense, lambda: setattr(dense, "activation", tf.nn.relu), "activation is another function now"),
         "statistics": (norm, lambda: norm.adapt(2 * X), "(Normalization): mean is another EagerTensor now"),
         "of its own": (scaled, lambda: scaled.set_scale(3.0), "(Scaled): scale was 2.0, is 3.0 now"),
         "an array of its own": (scaled, lambda: scaled.weights_of_classes.fill(7), "weights_of_classes was"),
