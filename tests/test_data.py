@@ -213,6 +213,7 @@ def test_a_drawn_seed_is_in_the_notes_and_comes_back_with_them() -> None:
     first, second = (ArrayData(np.arange(20), batch_size=5) for _ in range(2))
     first.open(3)
     second.seek(Place(step=14, epoch=3, step_in_epoch=2), first.notes())
+    assert np.array_equal(second.ahead, order(first)[2])  # fetched when it is asked for
     assert np.array_equal(order(first), order(second))
 
 

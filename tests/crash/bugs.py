@@ -100,9 +100,9 @@ BUGS = [
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.randomness", '"host": HostRandomness(), ', ""),
-    Bug("accumulated gradients are forgotten", "loop.state", "        self.position.torn = False\n\n\ndef _walk",
+    Bug("accumulated gradients are forgotten", "loop.state", "        self.position.torn = False\n\n\ndef check_given",
         '        gradients = self.variables["optimizer/_variables/2"]\n        gradients.assign(tf.zeros_like(gradients))\n'
-        "        self.position.torn = False\n\n\ndef _walk"),
+        "        self.position.torn = False\n\n\ndef check_given"),
 ]  # fmt: skip
 LATE = """
 

@@ -196,7 +196,7 @@ def live(directory: Path, data: str, phases: Phases) -> None:
         def on_setup(self, loop: Loop, moment: Moment) -> None:
             setting_up[0] = False
 
-    hooks.checkpoint.open_files = lambda path: Watched(open_files(path), watch)
+    hooks.checkpoint.open_files = lambda path, *, make=True: Watched(open_files(path, make=make), watch)
     log = Log(directory / "log.jsonl")
     loop = make_loop(
         DATA[data](),

@@ -114,7 +114,7 @@ class Trainer:
         uses = type(checkpoint).on_setup.__globals__  # of the class as it is now, with or without a planted bug
         open_files = uses["open_files"]
         if watch is not None:
-            uses["open_files"] = lambda path: Watched(open_files(path), watch)
+            uses["open_files"] = lambda path, *, make=True: Watched(open_files(path, make=make), watch)
         try:
             return self._live(*others, checkpoint, steps=steps)
         finally:
