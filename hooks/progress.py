@@ -23,6 +23,7 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
 
     _loop: Loop = Hook.later()
     _task: rich.progress.TaskID | None = Hook.later()
+    _found: Mapping[str, float] = Hook.later()  # by the evaluation of this round, as long as no line has it
     _total: int | None = Hook.later()
     _began: float = Hook.later()
     _first: int = Hook.later()
@@ -51,7 +52,7 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
         self._task = None
-        self._found: Mapping[str, float] = {}  # by the evaluation of this round, as long as no line has it
+        self._found = {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps

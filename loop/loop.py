@@ -268,10 +268,11 @@ class Loop:
             self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed, self._idle = None, False, {}, False, False
             self._spent = Spent()
-            if self._compiled is not None:
-                self._compiled.check(self.state, at_length=True)
             if self._compiled or self._untraced:
                 self.state.take_back()
+            if self._compiled is not None:
+                self.state.derived.check()  # first, because it names the cause
+                self._compiled.check(self.state, at_length=True)
             self._place = self._position.load()
             if not self._ends_untraced():
                 self._trace()  # takes its time; a stop that comes meanwhile counts
