@@ -151,7 +151,8 @@ def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]
 
 def attributes(value: object) -> Mapping[str, object]:
     """Returns the attributes that an object has of its own, as they are whenever they are read."""
-    own, slots = getattr(value, "__dict__", {}), _slots(type(value))
+    of_class: type = type(value)
+    own, slots = getattr(value, "__dict__", {}), _slots(of_class)
     return Slots(value, (*own, *slots)) if slots else own
 
 

@@ -4,13 +4,14 @@ import collections
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from loop import watched
 from loop.reach import Reach, is_within
 from loop.watched import Pair, Watched, of_attributes, of_containers, of_names, of_structure
 
 log = logging.getLogger("exactloop")
-Found = list[tuple[Watched, Mapping[str, Pair]]]
+Found: TypeAlias = Sequence[tuple[Watched, Mapping[str, Pair]]]
 OFTEN, TOO_OFTEN, KNOWN = 3, 16, 64  # new values, of which one is told and the others put off; states that are kept
 AGAIN = (
     "%s changes again and again. Each time the step is traced again to see whether that matters, which takes %.0f ms; "

@@ -100,17 +100,15 @@ OF_PYTHON = ["global", "attribute", "attribute of the class", "options", "item",
 
 
 def changed_layer(name: str) -> Kind:
-    dropout, scaled, norm = keras.layers.Dropout(0.5), Scaled(2.0), keras.layers.Normalization()
+    dropout, scaled = keras.layers.Dropout(0.5), Scaled(2.0)
     dense = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.1), name="dense")
     batch_norm = keras.layers.BatchNormalization(name="bn")
-    norm.adapt(X)
     kinds: dict[str, tuple[keras.layers.Layer, Change, str]] = {
         "rate": (dropout, lambda: setattr(dropout, "rate", 0.1), "rate was 0.5, is 0.1 now"),
         "momentum": (batch_norm, lambda: setattr(batch_norm, "momentum", 0.1), "layer 'bn' (BatchNormalization): "
                      "momentum was 0.99, is 0.1 now"),
         "frozen batch norm": (batch_norm, lambda: setattr(batch_norm, "trainable", False), "trainable was True"),
         "activation": (dense, lambda: setattr(dense, "activation", tf.nn.relu), "activation is another function now"),
-        "statistics": (norm, lambda: norm.adapt(2 * X), "(Normalization): mean is another EagerTensor now"),
         "of its own": (scaled, lambda: scaled.set_scale(3.0), "(Scaled): scale was 2.0, is 3.0 now"),
         "an array of its own": (scaled, lambda: scaled.weights_of_classes.fill(7), "weights_of_classes was"),
         "policy": (dense, lambda: setattr(dense, "dtype_policy", "mixed_bfloat16"), "dtype_policy was float32"),
@@ -119,7 +117,7 @@ def changed_layer(name: str) -> Kind:
     return trainer(layer)[1], change, told
 
 
-OF_LAYERS = ["rate", "momentum", "frozen batch norm", "activation", "statistics", "of its own", "an array of its own",
+OF_LAYERS = ["rate", "momentum", "frozen batch norm", "activation", "of its own", "an array of its own",
              "policy"]  # fmt: skip
 
 
@@ -452,11 +450,11 @@ def test_what_others_hold_is_named(name: str) -> None:
 class Shifted(keras.metrics.Metric):
     """A metric that reads Python in its own methods, which Keras enters by their names."""
 
-    def __init__(self) -> None:
-        super().__init__(name="shifted")
+    def __init__(self, name: str = "shifted", **arguments: object) -> None:
+        super().__init__(name=name, **arguments)
         self.total, self.by, self.of_result = self.add_weight(name="total", initializer="zeros"), 1.0, 1.0
 
-    def update_state(self, value: tf.Tensor, sample_weight: object = None) -> None:
+    def update_state(self, y: tf.Tensor, value: tf.Tensor, sample_weight: object = None) -> None:
         self.total.assign_add(tf.reduce_sum(value) * self.by * SCALE)
 
     def result(self) -> tf.Tensor:
@@ -464,18 +462,18 @@ class Shifted(keras.metrics.Metric):
 
 
 class Descent(keras.optimizers.SGD):
-    factor = 1.0
+    pace = 1.0
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
-        self.assign_sub(variable, gradient * learning_rate * self.factor * SCALE)
+        self.assign_sub(variable, gradient * learning_rate * self.pace)
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self) -> None:
-        self.factor = 1.0
+        self.heat = 1.0
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        return 0.1 * self.factor * tf.ones([])
+        return 0.1 * self.heat * tf.ones([])
 
 
 class Weighted(keras.losses.Loss):
@@ -487,31 +485,43 @@ class Weighted(keras.losses.Loss):
         return self.factor * (y_true - y_pred) ** 2
 
 
+class Inner(keras.Layer):
+    """A layer that Keras enters by `compute_output_spec`, `build` and, of a recurrent one, by `get_initial_state`."""
+
+    start = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state_size = 3
+
+    def call(self, x: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        return x + states[0], [x]
+
+    def get_initial_state(self, batch_size: object = None) -> list[tf.Tensor]:
+        return [self.start * tf.ones([4, 3])]
+
+
 def entered(name: str) -> Kind:
-    """Returns a change of what is read in a method that Keras calls."""
-    metric, loss, schedule, optimizer = Shifted(), Weighted(), Cooled(), Descent(0.1)
-    optimizer = Descent(schedule) if name == "schedule" else optimizer
-    variable = keras.Variable(tf.ones([3]))
-
-    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            value = loss(x, x * variable)
-        optimizer.apply(tape.gradient(value, [variable.value]), [variable])
-        metric.update_state(value)
-        return {"loss": value, "shifted": metric.result()}
-
+    """Returns a change of what is read in a method that only Keras, or `supervised`, calls."""
+    metric, loss, schedule, cell = Shifted(), Weighted(), Cooled(), Inner()
+    optimizer = Descent(schedule if name == "schedule" else 0.1)
+    layers = [keras.layers.Reshape([1, 3]), keras.layers.RNN(cell)] if name == "cell" else []
+    model = keras.Sequential([keras.Input([3], batch_size=4), *layers, keras.layers.Dense(1)])
+    train_step, _ = supervised(model, optimizer, loss, metrics={"shifted": metric})
+    loop = Loop(train_step, ArrayData((X, X[:, :1]), batch_size=4), state={"model": model, "optimizer": optimizer})
     kinds: dict[str, tuple[Change, str]] = {
         "metric": (lambda: setattr(metric, "by", 2.0), "by was 1.0, is 2.0 now"),
         "result": (lambda: setattr(metric, "of_result", 2.0), "of_result was 1.0, is 2.0 now"),
-        "optimizer": (lambda: setattr(optimizer, "factor", 2.0), "factor was 1.0, is 2.0 now"),
-        "schedule": (lambda: setattr(schedule, "factor", 2.0), "factor was 1.0, is 2.0 now"),
+        "optimizer": (lambda: setattr(optimizer, "pace", 2.0), "pace was 1.0, is 2.0 now"),
+        "schedule": (lambda: setattr(schedule, "heat", 2.0), "heat was 1.0, is 2.0 now"),
         "loss": (lambda: setattr(loss, "factor", 2.0), "factor was 1.0, is 2.0 now"),
+        "cell": (lambda: setattr(cell, "start", 2.0), "start was 1.0, is 2.0 now"),
         "global": (lambda: set_global(2.0), "global: SCALE was 1.0, is 2.0 now"),
     }
-    return (over(step, variable=variable.value, optimizer=optimizer, metric=metric), *kinds[name])
+    return (loop, *kinds[name])
 
 
-@pytest.mark.parametrize("name", ["metric", "result", "optimizer", "schedule", "loss", "global"])
+@pytest.mark.parametrize("name", ["metric", "result", "optimizer", "schedule", "loss", "cell", "global"])
 def test_what_is_read_in_methods_that_keras_enters_is_named(name: str) -> None:
     refused(entered(name))
 
