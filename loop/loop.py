@@ -84,6 +84,8 @@ class Loop:
     ) -> None:
         self._step, self._exact = as_step(train_step), exact
         self._data: Data = as_data(data, steps_per_epoch)
+        if isinstance(self._data, ArrayData):
+            self._data.draw()
         self._given = check_state(state)
         self._evaluations = as_evaluations(evaluate, self._step)
         self._eval_every = check_eval_every(eval_every)
