@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from loop.kinds import shown
+from loop.tracebacks import by_library
 from loop.types import Nest
 
+OF_SHAPES = (TypeError, ValueError, tf.errors.InvalidArgumentError)  # what a batch of a wrong shape raises
 ARRAYS = "Arrays go into ArrayData((x, y), batch_size=32)"
 GENERATOR = (
     "A generator goes into StreamData(tf.data.Dataset.from_generator(function, output_signature=...), "
@@ -86,11 +88,11 @@ def instead_of_step(given: object) -> str:
     return ""
 
 
-def of_tracing(function: object, element_spec: Nest) -> list[str]:
+def of_tracing(function: object, element_spec: Nest, error: Exception) -> list[str]:
     """Returns what may be the cause of an exception that came while a step was traced."""
     if isinstance(function, keras.Layer):
         return [f"The step is a {type(function).__name__}. {SUPERVISED}"]
-    if is_unbatched(element_spec):
+    if is_unbatched(element_spec) and isinstance(error, OF_SHAPES) and by_library(error):
         of = f"The step was called with {specs(element_spec)}"
         return [f"{of}. If that is one example, and not a batch of them, write dataset.batch(32)."]
     return []

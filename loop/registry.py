@@ -10,7 +10,7 @@ from loop.events import Event, Moment
 from loop.hook import Hook
 from loop.instead import instead_of_hook
 from loop.kinds import shown, wanted
-from loop.tracebacks import in_user_lines
+from loop.tracebacks import add_note, in_user_lines
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class HookRegistry:
         try:
             handler(*args)
         except BaseException as error:
-            error.add_note(f"Raised by hook {name!r} in {method}.")
+            add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began

@@ -307,6 +307,30 @@ def test_unbatched_data_of_a_step_of_ones_own_are_named_beside_what_tensorflow_s
     trained(batches(), train_step)  # as advised
 
 
+def test_an_exception_of_ones_own_is_not_said_to_be_of_unbatched_data() -> None:
+    error = ValueError("mine")
+
+    def raises(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        raise error
+
+    loop = Loop(raises, tf.data.Dataset.range(3), state={})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="mine") as raised:
+            loop.run(epochs=1)
+        assert getattr(raised.value, "__notes__", []) == []
+
+
+def test_an_error_in_an_evaluation_names_it_and_its_batch() -> None:
+    def right(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": tf.debugging.check_numerics(tf.math.log(2.0 - tf.cast(x, tf.float32)), "no number")}
+
+    test = Evaluation(right, tf.data.Dataset.range(3), name="test")
+    loop = Loop(lambda x: {"x": x}, tf.data.Dataset.range(6), state={}, evaluate=test)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no number") as raised:
+        loop.run(epochs=1)
+    assert raised.value.__notes__ == ["Raised in evaluation 'test', after its batch 2."]
+
+
 def test_a_model_that_is_given_as_step_is_told_beside_what_it_returns() -> None:
     with pytest.raises(TypeError, match="must return a dict") as raised:
         loop(train_step=dense(), data=tf.data.Dataset.from_tensors(X)).run(steps=1)
