@@ -439,7 +439,7 @@ def test_an_exception_of_the_users_stays_though_its_text_is_that_of_autograph() 
 
     loop = over(fine)
     loop.on(Event.EPOCH_END)(reworded)
-    with pytest.raises(RuntimeError, match="^in user code:") as caught:
+    with pytest.raises(RuntimeError, match=r"^in user code:") as caught:
         loop.run(epochs=1)
     assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "raise RuntimeError(str(error)) from error"
     assert isinstance(caught.value.__cause__, AttributeError)
