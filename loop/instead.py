@@ -1,7 +1,7 @@
 """What to write for a value of another kind than was expected, in a sentence or two."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -105,9 +105,21 @@ def instead_of_hook(given: object) -> str:
     if isinstance(given, keras.callbacks.Callback):
         known = next((CALLBACKS[base.__name__] for base in type(given).__mro__ if base.__name__ in CALLBACKS), "")
         return f"A Keras callback is none. Write {known or 'a hook of your own: class Mine(loop.Hook)'}."
+    if isinstance(given, Collection):
+        return "Hooks are added one by one: for hook in hooks: loop.hooks.add(hook)."
     if callable(given):
         return "A function is added by @loop.on(Event.EPOCH_END)."
     return "Write a class Mine(loop.Hook), and hooks=[Mine()]."
+
+
+def never_runs(function: Callable[..., object]) -> str:
+    """Returns why a call of a function runs none of it, and what to write; empty if it does run."""
+    for called in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(called):
+            return "nobody awaits it. Write def in the place of async def, and asyncio.run(...) for what it awaits."
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            return "a function with a yield in it only makes a generator. Write it without."
+    return ""
 
 
 def refuses_arguments(function: Callable[..., object], count: int) -> bool:
