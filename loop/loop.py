@@ -501,9 +501,9 @@ class Loop:
             return True
         return self._epochs is not None and self._place.epoch + self._position.is_over >= self._epochs
 
-    def _stop_after_round(self, reason: str) -> None:
+    def _stop_after_round(self, reason: str | None = None) -> None:
         if not isinstance(reason, str):
             raise TypeError(
-                f"stop(reason) needs a reason, a str, which RunResult.reason will be. Received: {shown(reason)}."
+                f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
         self._reason = reason if self._reason is None else self._reason
