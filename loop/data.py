@@ -145,9 +145,11 @@ class ArrayData(Trackable):
         self._rows: int = rows.pop()
         if self._rows == 0:
             raise ValueError(f"ArrayData needs at least one row. Received empty arrays of shapes: {_listed(shapes)}.")
-        if batch_size < 1 or (drop_remainder and batch_size > self._rows):
+        if batch_size < 1:
+            raise ValueError(f"ArrayData(batch_size=...) must be at least 1. Received: batch_size={batch_size}.")
+        if drop_remainder and batch_size > self._rows:
             raise ValueError(
-                f"ArrayData needs 1 <= batch_size, and at most the {self._rows} rows there are with "
+                f"ArrayData needs a batch_size of at most the {self._rows} rows there are with "
                 f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}. "
                 f"Write batch_size={self._rows}, or leave out drop_remainder."
             )

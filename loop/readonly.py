@@ -1,5 +1,6 @@
 """A dictionary that many are given and nobody changes."""
 
+from collections.abc import Mapping
 from typing import NoReturn, TypeVar
 
 Value = TypeVar("Value")
@@ -8,11 +9,15 @@ Value = TypeVar("Value")
 class ReadOnly(dict[str, Value]):
     """A dictionary of which every way to write raises. It is a `dict`, so what prints or encodes those takes it.
 
-    Copies of any kind, `|` and pickles are plain dictionaries, which belong to whoever made them.
+    Copies of any kind, `|` and pickles are plain dictionaries, which belong to whoever made them. So is what its class
+    makes of nothing: thus TensorFlow begins to make another of its kind, as in `tf.nest.map_structure(float, logs)`.
 
     Raises:
         TypeError: By whatever would change it.
     """
+
+    def __new__(cls, *values: Mapping[str, Value]) -> dict[str, Value]:  # type: ignore[misc]
+        return super().__new__(cls, *values) if values else {}
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError(

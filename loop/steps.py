@@ -15,6 +15,7 @@ from loop.kinds import shown
 from loop.readonly import ReadOnly
 from loop.scaling import check_optimizer, scales
 from loop.sketch import sketch
+from loop.tracebacks import add_note
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -83,8 +84,8 @@ class Trace:
             values = {} if values is None and step.metrics else values
             _check_mapping(step, values)
         except Exception as error:
-            for note in of_tracing(step.function, element_spec):
-                error.add_note(note)
+            for note in of_tracing(step.function, element_spec, error):
+                add_note(error, note)
             raise
         for name, value in values.items():
             _check_scalar(step, name, value, "Reduce it in the step, for instance with tf.reduce_mean.")
