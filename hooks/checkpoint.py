@@ -195,6 +195,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         ranks = value is not None and self._retention.ranks(value, self._saver.records())
         if self._due or moment.last or ranks:
             self._tolerate(self._saver.wait)
+            self._state.check()
             self._saver.save(self._record(), **self._parts(moment))
             if moment.last:
                 self._saver.wait()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from loop.audit import Audited, Constants, Finding
 from loop.bound import Bound
 from loop.chunk import Chunk
-from loop.clock import Clock
+from loop.clock import Clock, Spent
 from loop.data import ArrayData, Data
 from loop.derived import Derived
 from loop.evaluation import Evaluation
@@ -82,6 +82,7 @@ class Compiled:
     Attributes:
         chunk: Runs train steps.
         trace: What is known of the train step.
+        spent: Takes the time of tracing again.
 
     Args:
         step: The train step.
@@ -125,6 +126,7 @@ class Compiled:
         self._purity: dict[str, Purity] = {}
         self._traced = Traced([given, *((step.function, step.metrics) for step, _ in self._steps.values())])
         self._derived: Derived | None = None
+        self.spent = Spent()
 
     def state(self, clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
         """Gathers everything that a resumed run needs, and what tells this program from another one.
@@ -142,6 +144,7 @@ class Compiled:
         covered, held = self._covered(state), self._held(state)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))
+        state.check = functools.partial(self.check, state, at_length=True)
         self._purity = {name: self._pure(name, state, told=name in self._purity) for name in self._evaluations}
         return state
 
@@ -166,20 +169,24 @@ class Compiled:
             )
         return purity
 
-    def check(self, state: TrainingState, *, evaluating: bool = False, at_length: bool = False) -> None:
+    def check(
+        self, state: TrainingState, *, evaluating: bool = False, at_length: bool = False, put_off: bool = False
+    ) -> None:
         """Raises `RuntimeError` if Python has changed so that other steps would be traced now. See `Traced`.
 
         Args:
             state: The training state.
             evaluating: Whether only evaluations count.
             at_length: Whether to look for what takes milliseconds to see, too.
+            put_off: Whether what has taken many values may wait.
         """
 
         def otherwise() -> list[str]:
             names = self._evaluations if evaluating else self._traces
-            return [self._owners[name] for name in names if self._is_traced_otherwise(name, state)]
+            with self.spent.on("tracing"):
+                return [self._owners[name] for name in names if self._is_traced_otherwise(name, state)]
 
-        self._traced.check(otherwise, at_length=at_length, renew=not evaluating)
+        self._traced.check(otherwise, at_length=at_length, renew=not evaluating, put_off=put_off)
 
     def _is_traced_otherwise(self, name: str, state: TrainingState) -> bool:
         """Returns whether a step that is traced now is another one than was traced, or cannot be traced."""

@@ -274,6 +274,7 @@ class Loop:
                 self.state.take_back()
             if self._compiled is not None:
                 self.state.derived.check()  # first, because it names the cause
+                self._compiled.spent = self._spent
                 self._compiled.check(self.state, at_length=True)
             self._place = self._position.load()
             if not self._ends_untraced():
@@ -308,6 +309,7 @@ class Loop:
         """Traces everything if that is yet to be done, and looks at what came of it, and has been restored before."""
         with self._spent.on("tracing"):
             self._build()
+            self._built.spent = self._spent
             self._audit()
         now = self._built.settings(self.state, self._given)
         if self._untraced is not None:
@@ -375,8 +377,8 @@ class Loop:
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
-        self._built.check(self.state)
         step, epoch, step_in_epoch = self._place
+        self._built.check(self.state, put_off=step_in_epoch > 0)
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (LONGEST if self._reason is None else 1)
@@ -433,10 +435,12 @@ class Loop:
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
-        if self._place.step_in_epoch == 0 or self._reached():
+        over = self._place.step_in_epoch == 0 or self._reached()
+        if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
-        self._built.check(self.state)  # before anybody saves, or who starts again would go on without the change
+        # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
+        self._built.check(self.state, at_length=over, put_off=not over and self._reason is None)
         self._over = self._save()
         if self._reason is not None and not self._over:
             self._over = self._save()

@@ -4,7 +4,6 @@ import argparse
 import builtins
 import collections
 import contextlib
-import dis
 import functools
 import sys
 import types
@@ -22,10 +21,10 @@ OF_KERAS = (
 FUNCTIONS = (types.FunctionType, types.MethodType, type, types.ModuleType)
 NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 LONGEST, MOST = 1_000, 50_000  # items of a list or dict, of which larger ones are data; objects
-ENTRIES = {"call", "__call__"}  # what Keras, or a call of the object itself, enters a class by
+ENTRIES = {"call", "__call__"}  # what a call of the object itself enters a class by
+NOT_ENTERED = {"__init__", "get_config", "from_config"}  # by Keras, in a step; all else may be
 OPTIONS = ("_variable_creation_config", "_no_variable_creation_config")  # of a tf.function that was called
 TRACED = ("function_cache", "function_captures")  # in these
-STORES = {"STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF"}
 
 
 class Reach:
@@ -40,7 +39,6 @@ class Reach:
         compiled: Those that are a `tf.function` by themselves, and so keep what they once traced.
         parents: In which object each was found, by their ids.
         read: The names of globals and attributes in these functions.
-        written: Of these, and of variables of enclosing functions, the names that they assign to.
 
     Args:
         roots: Where to begin.
@@ -52,8 +50,10 @@ class Reach:
         self.functions: list[types.FunctionType] = []
         self.compiled: list[tf.types.experimental.PolymorphicFunction] = []
         self.parents: dict[int, int] = {}
-        self.read, self.written = set(ENTRIES), set[str]()
+        self.read = set(ENTRIES)
         self._named: list[type | types.ModuleType] = []  # of which only what is named counts
+        self._entered: list[type] = []  # by Keras, by whatever name
+        self._unread: list[tuple[str, object, int]] = []  # lists and dicts in attributes
         self._kept = set[int]()  # ids of the containers
         self._seen: dict[int, object] = {}  # by ids; kept until the end, so that none is used twice
         self._queue = collections.deque((root, 0) for root in roots)
@@ -62,10 +62,20 @@ class Reach:
         self._seen.clear()  # or what the program lets go of would stay
 
     def _enter(self) -> bool:
-        """Goes on with what is named by now of classes and modules. Returns whether there is more."""
+        """Goes on with what is named by now of classes, modules and objects. Returns whether there is more."""
         for named in self._named:
-            for name in self.read & vars(named).keys():
-                self._add(_function_of(vars(named)[name]), 0)
+            for name in vars(named).keys() & (
+                vars(named).keys() - NOT_ENTERED if named in self._entered else self.read
+            ):
+                if (function := _function_of(vars(named)[name])) is not None:
+                    self._add(function, 0)
+        for name, held, parent in self._unread:
+            if name in self.read:
+                self._add(held, parent)
+        if not self._queue:  # what only hooks write to, such as a history, is not looked at; what is in it may be
+            for _, held, _ in self._unread:
+                self._add(held, 0)
+            self._unread.clear()
         return bool(self._queue)
 
     def _add(self, value: object, parent: int) -> None:
@@ -99,8 +109,15 @@ class Reach:
             of_class = value if isinstance(value, type) else type(value)
             if is_of_program(of_class) or isinstance(value, NAMESPACES):
                 self.objects.append(value)
-                self._named += [c for c in of_class.__mro__ if is_of_program(c) and c not in self._named]
-                yield from attributes(value).values()
+                of_program = [each for each in of_class.__mro__ if is_of_program(each)]
+                self._named += [each for each in of_program if each not in self._named]
+                if issubclass(of_class, OF_KERAS):
+                    self._entered += [each for each in of_program if each not in self._entered]
+                for name, held in attributes(value).items():
+                    if isinstance(held, list | tuple | Mapping):
+                        self._unread.append((name, held, id(value)))
+                    else:
+                        yield held
         elif isinstance(value, OF_KERAS):
             self.objects.append(value)
             yield from attributes(value).values()
@@ -120,9 +137,7 @@ class Reach:
         yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
         yield from (function.__defaults__, function.__kwdefaults__)
         if is_of_program(function):
-            for code in codes(function.__code__):
-                self.read.update(code.co_names)
-                self.written.update(i.argval for i in dis.get_instructions(code) if i.opname in STORES)
+            self.read.update(*(code.co_names for code in codes(function.__code__)))
             yield from (function.__globals__[name] for name in global_names(function))
 
 
@@ -135,8 +150,38 @@ def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]
 
 
 def attributes(value: object) -> Mapping[str, object]:
-    """Returns the attributes that an object has of its own; none, if it has no place for any."""
-    return getattr(value, "__dict__", {})
+    """Returns the attributes that an object has of its own, as they are whenever they are read."""
+    own, slots = getattr(value, "__dict__", {}), _slots(type(value))
+    return Slots(value, (*own, *slots)) if slots else own
+
+
+class Slots(Mapping[str, object]):
+    """Attributes of an object that has no dict of them, or not of all."""
+
+    def __init__(self, thing: object, names: Collection[str]) -> None:
+        self._thing, self._names = thing, names
+
+    def __getitem__(self, name: str) -> object:
+        try:
+            return getattr(self._thing, name)
+        except AttributeError:  # nothing was set
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._names if name in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names and hasattr(self._thing, str(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@functools.cache
+def _slots(of_class: type) -> tuple[str, ...]:
+    of_program = [base for base in of_class.__mro__ if is_of_program(base)]
+    kind = types.MemberDescriptorType
+    return tuple(name for base in of_program for name, value in vars(base).items() if isinstance(value, kind))
 
 
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:

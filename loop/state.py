@@ -49,7 +49,7 @@ class TrainingState:
         names: The names of the values that each step returns, those that float32 holds and the others, once traced.
         logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
         unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
-        unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
+        check: Raises if Python has changed since all was traced, so that this must not be saved.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
 
@@ -85,6 +85,7 @@ class TrainingState:
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
         self.unchecked: list[Callable[[TrainingState], None]] = []
+        self.check: Callable[[], None] = lambda: None
         self._aside: dict[str, tf.Tensor] = {}
         children = {key: _trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)

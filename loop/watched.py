@@ -25,6 +25,14 @@ GONE, EMPTY = object(), types.CellType()
 TRAINABLE = operator.attrgetter("_trainable")  # in a third of the time that its property takes
 
 
+class Structure(int):
+    """What changes only with what there is to be watched."""
+
+
+class Which(Structure):
+    """The id of a thing of which counts which one it is; what is in it is watched by itself."""
+
+
 class Several(tuple):
     """Things of which a message says only how many there are."""
 
@@ -50,6 +58,7 @@ class Watched(NamedTuple):
         read: Returns them.
         get: Returns the one of a name.
         then: What they were.
+        kept: What must not vanish, or another thing may get its id.
     """
 
     owner: str
@@ -59,6 +68,7 @@ class Watched(NamedTuple):
     read: Callable[[Any], tuple[object, ...]]
     get: Callable[[Any, str], object]
     then: tuple[object, ...]
+    kept: tuple[object, ...] = ()
 
     def changes(self) -> dict[str, Pair]:
         """Returns then and now of what is another value, by name."""
@@ -81,24 +91,37 @@ def watched(
         yield Watched(owner, thing, of, tuple(names), read, get, tuple(read(of)))
 
 
+def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, str], object], of: Any) -> Iterator:
+    """Yields the names of which it counts which thing each one is."""
+    if names:
+        kept = tuple(get(of, name) for name in names)
+
+        def read(of: Any) -> tuple[object, ...]:
+            return tuple([Which(id(get(of, name))) for name in names])
+
+        yield Watched(owner, thing, of, tuple(names), read, lambda of, name: Which(id(get(of, name))), read(of), kept)
+
+
 def of_attributes(reach: Reach) -> Iterator[Watched]:
     """Yields what is known of Keras' objects by their constructors, and what the program reads of its own."""
-    read = reach.read - reach.written
     variables: dict[int, keras.Variable] = {}
     for each in reach.objects:
         own, of_class = attributes(each), each if isinstance(each, type) else type(each)
-        names, inherited = set[str](), set[str]()
+        names, others, inherited = set[str](), list[str](), set[str]()
         if isinstance(each, OF_KERAS):
             known = arguments(of_class)
             names = {name for name, value in own.items() if _is_array(value) or (name in known and _is_plain(value))}
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
-            names |= {name for name in read if _is_plain(own.get(name, GONE))}
+            there = reach.read & set(own)
+            names |= {name for name in there if _is_plain(own[name])}
+            others = sorted(name for name in there - names if not _is_code(own[name]))
             bases = [vars(base) for base in of_class.__mro__ if is_of_program(base)]
-            inherited = {name for name in read - names for base in bases if isinstance(base.get(name, GONE), SIMPLE)}
+            inherited = {n for n in reach.read - there for base in bases if isinstance(base.get(n, GONE), SIMPLE)}
         if isinstance(each, keras.Layer):
             variables |= {id(variable): variable for variable in each.variables}
         called = _called(each)
         yield from watched(called, each, sorted(names), _items(sorted(names)), operator.getitem, own)
+        yield from which(called, each, others, operator.getitem, own)
         yield from watched(called, each, sorted(inherited), _getter(sorted(inherited)), getattr)
         yield from (found for name in names for found in _of_array(called, name, own[name], SMALL))
     trainable = {f"{variable.path}: trainable": variable for variable in variables.values()}
@@ -109,25 +132,33 @@ def of_names(reach: Reach) -> Iterator[Watched]:
     """Yields the globals that functions of the program read, and what they share with the functions around them."""
     for function in filter(is_of_program, reach.functions):
         shared, cells = function.__globals__, function.__closure__ or ()
-        names = [name for name in global_names(function) if name not in reach.written and _is_plain(shared[name])]
+        read = [name for name in global_names(function) if not _is_code(shared[name])]
+        names = [name for name in read if _is_plain(shared[name])]
         yield from watched("global", shared, names, _items(names), operator.getitem)
+        yield from which("global", shared, [name for name in read if name not in names], operator.getitem, shared)
         around = {name: c for name, c in zip(function.__code__.co_freevars, cells, strict=True) if c != EMPTY}
-        plain = {n: c for n, c in around.items() if n not in reach.written and _is_plain(c.cell_contents)}
+        plain = {name: c for name, c in around.items() if _is_plain(c.cell_contents)}
+        others = {name: c for name, c in around.items() if name not in plain}
         where = f"in {function.__qualname__}"
-        yield from watched(where, plain, [*plain], _contents, lambda of, name: of[name].cell_contents)
+        yield from watched(where, plain, [*plain], _contents, _content)
+        yield from which(where, others, [*others], _content, others)
         yield from (found for name in names for found in _of_array("global", name, shared[name], SMALL))
         yield from (found for n, c in plain.items() for found in _of_array(where, n, c.cell_contents, SMALL))
 
 
 def of_containers(reach: Reach) -> Iterator[Watched]:
-    """Yields small lists and dicts of plain values, layers and the like."""
-    for each in reach.containers:
-        values = list(each.values() if isinstance(each, Mapping) else each)
-        plain = len(values) <= ITEMS and all(isinstance(value, (*SIMPLE, *THINGS)) for value in values)
-        if plain and not isinstance(each, tuple):
-            keys = {f"item {key!r}": key for key in (each if isinstance(each, Mapping) else range(len(each)))}
-            get = functools.partial(lambda keys, of, name: of[keys[name]] if name in keys else len(of), keys)
-            yield from watched(f"a {type(each).__name__}", each, ["length", *keys], _contained, get)
+    """Yields what is in small lists and dicts."""
+    for each in filter(_is_small, reach.containers):
+        called, items = f"a {type(each).__name__}", _named(each)
+        if not isinstance(each, tuple):  # which holds what it was made with
+            keys, size = {name: key for name, key, _ in items}, _size(each)[0]
+            get = functools.partial(
+                lambda keys, size, of, name: _size(of)[1] if name == size else _comparable(of[keys[name]]), keys, size
+            )
+            read = _contained if all(_is_plain(value) for _, _, value in items) else _mixed
+            kept = tuple(value for _, _, value in items)
+            yield Watched(called, each, each, (size, *keys), read, get, read(each), kept)
+        yield from (found for name, _, value in items for found in _of_array(called, name, value, SMALL))
 
 
 def of_structure(reach: Reach) -> Iterator[Watched]:
@@ -142,6 +173,9 @@ def of_structure(reach: Reach) -> Iterator[Watched]:
         for name, value in attributes(each).items():
             if of_keras or name in reach.read:
                 yield from _of_array(called, name, value, LARGE)
+    for held in filter(_is_small, reach.containers):
+        for name, _, value in _named(held):
+            yield from _of_array(f"a {type(held).__name__}", name, value, LARGE)
 
 
 @functools.cache
@@ -168,8 +202,36 @@ def _layers(model: keras.Model) -> tuple[object, ...]:
     return (Several(map(id, model.layers)),)
 
 
+def _is_small(container: Mapping | Sequence) -> bool:
+    return len(container) <= ITEMS
+
+
+def _named(container: Mapping | Sequence) -> list[tuple[str, object, object]]:
+    """Returns what to call each item, its key and its value."""
+    items = container.items() if isinstance(container, Mapping) else enumerate(container)
+    return [(f"item {key!r}", key, value) for key, value in items]
+
+
+def _size(of: Mapping | Sequence) -> tuple[str, object]:
+    """Returns what has changed if there are other items, by its name."""
+    return ("keys", tuple(of)) if isinstance(of, Mapping) else ("length", Structure(len(of)))
+
+
 def _contained(of: Mapping | Sequence) -> tuple[object, ...]:
-    return (len(of), *(of.values() if isinstance(of, Mapping) else of))
+    return (tuple(of), *of.values()) if isinstance(of, Mapping) else (len(of), *of)
+
+
+def _mixed(of: Mapping | Sequence) -> tuple[object, ...]:
+    size, *values = _contained(of)
+    return (size, *map(_comparable, values))
+
+
+def _comparable(value: object) -> object:
+    return value if _is_plain(value) else Which(id(value))
+
+
+def _content(cells: Mapping[str, types.CellType], name: str) -> object:
+    return cells[name].cell_contents
 
 
 def _contents(cells: Mapping[str, types.CellType]) -> tuple[object, ...]:
@@ -198,6 +260,16 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
         return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
     return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or _is_array(value)
+
+
+def _is_code(value: object) -> bool:
+    """Returns whether this is what nobody exchanges, and what is met everywhere."""
+    return isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, property, staticmethod, classmethod))
+
+
+def is_simple(value: object) -> bool:
+    """Returns whether there is nothing to be watched within this."""
+    return isinstance(value, SIMPLE) and not isinstance(value, Structure)
 
 
 def _is_array(value: object) -> bool:
@@ -230,6 +302,8 @@ def _called(thing: object) -> str:
 
 def told(then: object, now: object) -> str:
     """Returns a change for a message."""
+    if isinstance(then, Which) and isinstance(now, Which):
+        return "is another object now"
     if isinstance(then, (*THINGS, *ARRAYS)) and type(then) is type(now):
         return f"is another {type(now).__name__} now"
     return f"was {_shown(then)}, is {_shown(now)} now"

@@ -1,5 +1,8 @@
 """What a script changes in Python after the steps were compiled is never left out without a word."""
 
+import dataclasses
+import itertools
+import logging
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, At, Evaluation, Event, Every, Loop, supervised
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, supervised
 
 Change = Callable[[], object]
 X = np.random.default_rng(1).normal(size=[12, 3]).astype("float32")
@@ -317,3 +320,257 @@ def test_a_layer_that_is_exchanged_in_a_list_is_named() -> None:
     mine.layers.append(Scaled(3.0))
     with pytest.raises(RuntimeError, match=r"a list: length was 1, is 2 now"):
         loop.run(steps=2)
+
+
+@dataclasses.dataclass(slots=True)
+class Options:
+    """A configuration that has no dict."""
+
+    gamma: float = 1.0
+    other: object = None
+
+
+def of_options(options: object, *, read: Callable[[], float]) -> Loop:
+    """Returns a loop over a step that multiplies by what is read of some options; each epoch has three steps."""
+    weight = tf.Variable(tf.ones([3]))
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        weight.assign_add(tf.reduce_mean(x, axis=0) * read())
+        return {"loss": tf.reduce_sum(weight)}
+
+    return over(step, weight=weight)
+
+
+@pytest.mark.parametrize("last", [1, 4, 6, 20])
+def test_a_value_that_changes_at_each_epoch_is_refused_at_the_first_that_matters(tmp_path: Path, last: int) -> None:
+    config = types.SimpleNamespace(epoch=0)
+    loop = of_options(config, read=lambda: 1.0 if config.epoch < last else 0.1)
+    loop.hooks.add(Checkpoint(tmp_path, keep=99))
+    loop.on(Event.EPOCH_BEGIN)(lambda moment: setattr(config, "epoch", moment.epoch))
+    with pytest.raises(RuntimeError, match=f"SimpleNamespace: epoch was {last - 1}, is {last} now"):
+        loop.run(epochs=last + 3)
+    assert (loop.epoch, loop.step) == (last, 3 * last)
+
+
+def counted(limit: int, *hooks: Hook) -> tuple[Loop, list[int]]:
+    """Returns a loop whose step reads a counter of all steps, and when it was traced."""
+    config, traced = types.SimpleNamespace(step=0), list[int]()
+
+    def read() -> float:
+        traced.append(config.step)
+        return 1.0 if config.step < limit else 0.1
+
+    loop = of_options(config, read=read)
+    for hook in hooks:
+        loop.hooks.add(hook)
+    loop.on(Event.STEP_END, every=Every(steps=1))(lambda moment: setattr(config, "step", moment.step))
+    return loop, traced
+
+
+def test_a_value_that_changes_at_each_step_is_told_once_and_looked_at_less_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop, traced = counted(1000)
+    assert loop.run(epochs=12).step == 36
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [line.partition(" changes again and again")[0] for line in told] == ["SimpleNamespace: step"]
+    late = sorted({step for step in traced if step > 20})
+    assert late == [21, 24, 27, 30, 33, 36]
+    assert loop.spent["tracing"] > 0
+
+
+@pytest.mark.parametrize("limit", [2, 22, 29])
+def test_what_matters_in_mid_epoch_is_never_saved(tmp_path: Path, limit: int) -> None:
+    loop, _ = counted(limit, Checkpoint(tmp_path, Every(steps=1), keep=99))
+    with pytest.raises(RuntimeError, match=f"SimpleNamespace: step was {limit - 1}, is {limit} now"):
+        loop.run(epochs=12)
+    assert loop.step == limit
+    saved = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("ckpt-*.json"))
+    assert saved[-1] == limit - 1
+
+
+def test_values_that_were_seen_to_be_harmless_are_not_traced_again() -> None:
+    config, traced = types.SimpleNamespace(on=False), itertools.count()
+    loop = of_options(config, read=lambda: float(config.on is None) + 0.0 * next(traced))
+    loop.on(Event.EPOCH_END)(lambda moment: setattr(config, "on", not config.on))
+    loop.run(epochs=2)
+    before = next(traced)
+    assert loop.run(epochs=9).epoch == 9
+    assert next(traced) == before + 1
+
+
+def test_a_history_that_only_hooks_write_is_not_looked_at() -> None:
+    mine, loop = trainer(Scaled(2.0))
+    mine.history, mine.best = [], {"loss": 1.0}
+
+    @loop.on(Event.EPOCH_END)
+    def note(moment: object) -> None:
+        mine.history.append(moment.logs["loss"])
+        mine.best["loss"] = moment.logs["loss"]
+
+    loop.run(epochs=1)
+    calls = mine.layers[0].calls
+    assert loop.run(epochs=4).epoch == 4
+    assert mine.layers[0].calls == calls
+
+
+CONTAINERS: dict[str, dict] = {
+    "a list": {"h": [3, 3]}, "a dict": {"o": {"lr": 1}}, "a tuple": {"p": (1, (2,))}, "an array": {"w": np.ones(2)},
+    "an object": {"o": Options()}, "a set": {"s": {1}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", CONTAINERS)
+def test_an_item_is_watched_whatever_is_beside_it(beside: str) -> None:
+    config = {"c": 1.0, **CONTAINERS[beside]}
+    loop = of_options(config, read=lambda: config["c"])
+    refused((loop, lambda: config.update(c=3.0), "a dict: item 'c' was 1.0, is 3.0 now"))
+
+
+def held_in(name: str) -> Kind:
+    """Returns a change of what is held by something else: something is put in its place, or written to in place."""
+    array, options = np.ones([3], "float32"), Options(other=types.SimpleNamespace(gamma=1.0))
+    config: dict[str, object] = {"list": [1.0, [2.0]], "tuple": (array, 1), "array": array, "renamed": 1.0}
+    other = types.SimpleNamespace(gamma=3.0)
+    kinds: dict[str, tuple[Callable, Change, str]] = {
+        "nested": (lambda: config["list"][1][0], lambda: config["list"].__setitem__(1, [3.0]), "item 1 is another obj"),
+        "in place": (lambda: config["array"][0], lambda: array.fill(3), "item 'array' was an array with hash"),
+        "in a tuple": (lambda: config["tuple"][0][0], lambda: array.fill(3), "item 0 was an array with hash"),
+        "key": (lambda: 2.0 if "renamed" in config else 1.0, lambda: config.update(new=config.pop("renamed")), "keys"),
+        "object": (lambda: options.other.gamma, lambda: setattr(options, "other", other), "other is another object"),
+        "slot": (lambda: options.gamma, lambda: setattr(options, "gamma", 3.0), "Options: gamma was 1.0, is 3.0 now"),
+    }
+    read, change, told = kinds[name]
+    return of_options(config, read=read), change, told
+
+
+@pytest.mark.parametrize("name", ["nested", "in place", "in a tuple", "key", "object", "slot"])
+def test_what_others_hold_is_named(name: str) -> None:
+    refused(held_in(name))
+
+
+class Shifted(keras.metrics.Metric):
+    """A metric that reads Python in its own methods, which Keras enters by their names."""
+
+    def __init__(self) -> None:
+        super().__init__(name="shifted")
+        self.total, self.by, self.of_result = self.add_weight(name="total", initializer="zeros"), 1.0, 1.0
+
+    def update_state(self, value: tf.Tensor, sample_weight: object = None) -> None:
+        self.total.assign_add(tf.reduce_sum(value) * self.by * SCALE)
+
+    def result(self) -> tf.Tensor:
+        return self.total * self.of_result
+
+
+class Descent(keras.optimizers.SGD):
+    factor = 1.0
+
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        self.assign_sub(variable, gradient * learning_rate * self.factor * SCALE)
+
+
+class Cooled(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self) -> None:
+        self.factor = 1.0
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        return 0.1 * self.factor * tf.ones([])
+
+
+class Weighted(keras.losses.Loss):
+    def __init__(self) -> None:
+        super().__init__(name="weighted")
+        self.factor = 1.0
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return self.factor * (y_true - y_pred) ** 2
+
+
+def entered(name: str) -> Kind:
+    """Returns a change of what is read in a method that Keras calls."""
+    metric, loss, schedule, optimizer = Shifted(), Weighted(), Cooled(), Descent(0.1)
+    optimizer = Descent(schedule) if name == "schedule" else optimizer
+    variable = keras.Variable(tf.ones([3]))
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            value = loss(x, x * variable)
+        optimizer.apply(tape.gradient(value, [variable.value]), [variable])
+        metric.update_state(value)
+        return {"loss": value, "shifted": metric.result()}
+
+    kinds: dict[str, tuple[Change, str]] = {
+        "metric": (lambda: setattr(metric, "by", 2.0), "by was 1.0, is 2.0 now"),
+        "result": (lambda: setattr(metric, "of_result", 2.0), "of_result was 1.0, is 2.0 now"),
+        "optimizer": (lambda: setattr(optimizer, "factor", 2.0), "factor was 1.0, is 2.0 now"),
+        "schedule": (lambda: setattr(schedule, "factor", 2.0), "factor was 1.0, is 2.0 now"),
+        "loss": (lambda: setattr(loss, "factor", 2.0), "factor was 1.0, is 2.0 now"),
+        "global": (lambda: set_global(2.0), "global: SCALE was 1.0, is 2.0 now"),
+    }
+    return (over(step, variable=variable.value, optimizer=optimizer, metric=metric), *kinds[name])
+
+
+@pytest.mark.parametrize("name", ["metric", "result", "optimizer", "schedule", "loss", "global"])
+def test_what_is_read_in_methods_that_keras_enters_is_named(name: str) -> None:
+    refused(entered(name))
+
+
+def test_a_large_array_that_a_hook_writes_to_is_refused_at_the_end_of_the_epoch(tmp_path: Path) -> None:
+    config = types.SimpleNamespace(table=np.ones([2000], "float32"))
+    loop = of_options(config, read=lambda: config.table[0])
+    loop.hooks.add(Checkpoint(tmp_path))
+    loop.on(Event.STEP_END, every=At(5))(lambda moment: config.table.fill(2))
+    with pytest.raises(RuntimeError, match="SimpleNamespace: table was an array with hash"):
+        loop.run(epochs=4)
+    assert loop.step == 6
+    assert [path.stem for path in tmp_path.glob("ckpt-*.json")] == ["ckpt-3"]
+
+
+class Resettable(Trainer):
+    def reset(self) -> None:
+        self.beta = 1.0
+
+    def step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        if self.epochs > 100:
+            self.reset()
+        return super().step(x)
+
+
+def test_an_attribute_to_which_a_method_of_the_program_assigns_is_watched() -> None:
+    mine = Resettable([])
+    loop = over(mine.step, weight=mine.weight)
+    refused((loop, lambda: setattr(mine, "beta", 0.5), "beta was 1.0, is 0.5 now"))
+
+
+def test_a_change_between_runs_that_is_undone_leaves_no_trace() -> None:
+    def bits(*, changes: bool) -> bytes:
+        mine, loop = trainer()
+        loop.run(steps=4)
+        if changes:
+            mine.beta = 0.5
+            with pytest.raises(RuntimeError, match=r"Or undo the change; if a hook made it, take it out of the hook"):
+                loop.run(steps=9)
+            mine.beta = 1.0
+        loop.run(steps=9)
+        return bytes(mine.weight.numpy().tobytes())
+
+    assert bits(changes=True) == bits(changes=False)
+
+
+def test_a_change_by_a_hook_that_is_taken_out_of_it_is_gone_when_the_script_is_started_again(tmp_path: Path) -> None:
+    def script(directory: str, *, changes: bool) -> bytes:
+        mine, loop = trainer()
+        loop.hooks.add(Checkpoint(tmp_path / directory))
+
+        @loop.on(Event.EPOCH_END)
+        def change(moment: object) -> None:
+            if changes and moment.epoch == 2:
+                mine.beta = 0.5
+
+        loop.run(epochs=3)
+        return bytes(mine.weight.numpy().tobytes())
+
+    with pytest.raises(RuntimeError, match=OTHERWISE):
+        script("changed", changes=True)
+    assert script("changed", changes=False) == script("never", changes=False)
