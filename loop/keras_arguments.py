@@ -9,6 +9,8 @@ from loop.instead import is_unbatched, refuses_arguments, specs
 from loop.kinds import shown
 from loop.types import Nest
 
+WEIGHTS = ("w", "sw")  # what else a third argument is called that is one of weights
+
 
 def check_parts(model: object, optimizer: object, loss: object) -> None:
     """Raises `TypeError` if one of them is of another kind."""
@@ -24,12 +26,46 @@ def check_parts(model: object, optimizer: object, loss: object) -> None:
         )
     name = getattr(loss, "__name__", type(loss).__name__)
     of_keras = _loss_named(name) if inspect.isfunction(loss) and loss.__module__.startswith("keras.") else ""
-    if of_keras or refuses_arguments(loss, 3):  # the third argument of Keras' functions is another one
-        instead = of_keras or " Write lambda y, prediction, weight: tf.reduce_mean(loss(y, prediction))."
+    if of_keras or not takes_weights(loss):  # the third argument of Keras' functions is another one
         raise TypeError(
             f"supervised(loss=...) is called as loss(y, prediction, sample_weight). Received: {name}, which cannot "
-            f"be.{instead}"
+            f"be.{of_keras or _weighted(loss)}"
         )
+
+
+def takes_weights(loss: Callable[..., object]) -> bool:
+    """Returns whether a loss takes sample weights as its third argument, as far as can be seen.
+
+    One that may be left out, such as `gamma=2.0`, has to say that it is one of weights, or it would get them as gamma.
+    """
+    if refuses_arguments(loss, 3):
+        return False
+    third = [*_parameters(loss)][2:3]
+    if not third:  # of a decorated function, say, it is that of the function within
+        third = [*_parameters(loss, follow_wrapped=True)][2:3]
+    return all(each.default is each.empty or "weight" in each.name.lower() or each.name in WEIGHTS for each in third)
+
+
+def _parameters(function: Callable[..., object], *, follow_wrapped: bool = False) -> list[inspect.Parameter]:
+    """Returns the parameters that a function has by position."""
+    try:
+        parameters = inspect.signature(function, follow_wrapped=follow_wrapped).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+
+
+def _weighted(loss: Callable[..., object]) -> str:
+    """Returns what to write for a function that does not take the sample weights third."""
+    name = loss.__name__ if inspect.isfunction(loss) and loss.__name__.isidentifier() else "loss"
+    try:
+        named = [each for each in inspect.signature(loss).parameters if "weight" in each.lower()]
+    except (TypeError, ValueError):
+        named = []
+    if named:
+        return f" Write loss=lambda y, p, w: {name}(y, p, {named[0]}=w)."
+    of_keras = f'type("Mine", (keras.losses.Loss,), {{"call": lambda self, y, p: {name}(y, p)}})()'
+    return f" Write loss={of_keras}, which Keras weights as in fit."
 
 
 def check_batch(batch: Nest, loss: object) -> None:

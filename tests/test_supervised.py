@@ -1,8 +1,13 @@
 """Supervised learning as Keras has it: the same weights, losses and metrics as `fit`."""
 
+import functools
+import re
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from loop import ArrayData, Evaluation, Loop, supervised
 
@@ -88,3 +93,81 @@ def test_names_and_metrics_are_each_given_once() -> None:
     train_step, eval_step = steps(metrics={"grad_norm": accuracy}, weighted_metrics={"a": other})
     assert [*train_step.metrics] == [*eval_step.metrics] == ["grad_norm", "a"]
     assert train_step.metrics["a"] is other
+
+
+def given_to_fit(loss: object) -> float:
+    """Returns the loss of `fit` over the weighted rows, in one batch."""
+    keras.utils.set_random_seed(1)
+    model = one()
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    return model.fit(FEATURES, LABELS, sample_weight=WEIGHTS, batch_size=ROWS, verbose=0).history["loss"][0]
+
+
+def one() -> keras.Model:
+    return keras.Sequential([keras.Input([4]), keras.layers.Dense(1)])
+
+
+def of_supervised(loss: object) -> float:
+    keras.utils.set_random_seed(1)
+    model, optimizer = one(), keras.optimizers.SGD(0.0)
+    step, _ = supervised(model, optimizer, loss)
+    data = ArrayData((FEATURES, LABELS, WEIGHTS), batch_size=ROWS)
+    return Loop(step, data, state={"model": model, "optimizer": optimizer}).run(epochs=1).logs["loss"]
+
+
+def two(y: object, p: object) -> object:
+    return keras.ops.mean((y - p) ** 2, axis=-1)
+
+
+def focal(y: object, p: object, gamma: float = 2.0) -> object:
+    return keras.ops.mean(abs(y - p) ** gamma, axis=-1)
+
+
+def by_keyword(y: object, p: object, *, sample_weight: object = None) -> object:
+    return keras.losses.MeanSquaredError()(y, p, sample_weight)
+
+
+def late(y: object, p: object, gamma: float = 2.0, sample_weight: object = None) -> object:
+    return keras.losses.MeanSquaredError()(y, p, sample_weight)
+
+
+@functools.wraps(focal)
+def decorated(*args: object, **kwargs: object) -> object:
+    return focal(*args, **kwargs)
+
+
+class Called:
+    def __call__(self, y: object, p: object, alpha: float = 0.5) -> object:
+        return two(y, p)
+
+
+@pytest.mark.parametrize(
+    "loss", [two, focal, by_keyword, late, decorated, functools.partial(keras.losses.binary_crossentropy), Called()]
+)
+def test_a_loss_that_would_lose_the_weights_is_refused_with_what_works(loss: object) -> None:
+    with pytest.raises(TypeError, match=r"is called as loss\(y, prediction, sample_weight\)") as refused:
+        supervised(one(), keras.optimizers.SGD(), loss)
+    remedy = re.search(r"Write loss=(.*?)(, which weights.*)?\.$", str(refused.value))
+    assert remedy is not None
+    name = getattr(loss, "__name__", "loss")
+    written = eval(remedy[1], {**globals(), "loss": loss, name: loss})  # noqa: S307
+    expected = loss if "lambda self" in remedy[1] else keras.losses.MeanSquaredError()
+    assert of_supervised(written) == pytest.approx(given_to_fit(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y, p, w: by_keyword(y, p, sample_weight=w),
+        lambda y, p, w=None: by_keyword(y, p, sample_weight=w),
+        lambda y, p, weights=None: by_keyword(y, p, sample_weight=weights),
+        lambda *args: keras.losses.MeanSquaredError()(*args),
+        functools.partial(lambda scale, y, p, w: scale * by_keyword(y, p, sample_weight=w), 1.0),
+        functools.partial(keras.losses.MeanSquaredError()),
+        tf.function(lambda y, p, sample_weight=None: by_keyword(y, p, sample_weight=sample_weight)),
+    ],
+)
+def test_a_loss_that_takes_the_weights_third_gets_them(loss: Callable[..., object]) -> None:
+    supervised(one(), keras.optimizers.SGD(), loss)
+    y, p, w = LABELS, LABELS + 1 + FEATURES[:, :1], WEIGHTS
+    assert float(loss(y, p, w)) == pytest.approx(float(keras.losses.MeanSquaredError()(y, p, w)))
