@@ -12,6 +12,7 @@ from loop.fingerprint import fingerprint
 from loop.instead import instead_of_step, of_tracing
 from loop.keras_arguments import check_batch, check_parts
 from loop.kinds import shown
+from loop.metric_copies import copies
 from loop.readonly import ReadOnly
 from loop.scaling import check_optimizer, scales
 from loop.sketch import sketch
@@ -215,7 +216,7 @@ def supervised(
     metrics = _metrics("supervised", metrics)
     weighted_metrics = _metrics("supervised", weighted_metrics, "weighted_metrics")
     _check_apart(metrics, weighted_metrics, ["loss"] if clip_norm is None else ["loss", "grad_norm"])
-    own, own_weighted = _copies(metrics), _copies(weighted_metrics)
+    own, own_weighted = copies(metrics), copies(weighted_metrics)
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")
     if clip_norm is not None and scales(optimizer):
@@ -261,7 +262,3 @@ def supervised(
         return {"loss": forward(batch, False, own, own_weighted)}
 
     return Step(train_step, metrics=metrics | weighted_metrics), Step(eval_step, metrics=own | own_weighted)
-
-
-def _copies(metrics: Mapping[str, keras.Metric]) -> dict[str, keras.Metric]:
-    return {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}
