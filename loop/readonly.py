@@ -10,15 +10,17 @@ class ReadOnly(dict[str, Value]):
 
     Copies of any kind, `|` and pickles are plain dictionaries, which belong to whoever made them.
 
+    Attributes:
+        why: What its messages say; one for another use may be given its own.
+
     Raises:
         TypeError: By whatever would change it.
     """
 
+    why = "the loop and all hooks are given the same values. Change a copy of it, as in logs = dict(moment.logs)."
+
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(
-            "This dictionary is read-only: the loop and all hooks are given the same values. Change a copy of it, as "
-            "in logs = dict(moment.logs)."
-        )
+        raise TypeError(f"This dictionary is read-only: {self.why}")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
