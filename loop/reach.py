@@ -151,7 +151,7 @@ def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]
 
 def attributes(value: object) -> Mapping[str, object]:
     """Returns the attributes that an object has of its own, as they are whenever they are read."""
-    own, slots = getattr(value, "__dict__", {}), _slots(type(value))
+    own, slots = getattr(value, "__dict__", {}), _slots(type(value))  # type: ignore[arg-type]  # mypy takes a class for unhashable
     return Slots(value, (*own, *slots)) if slots else own
 
 

@@ -21,8 +21,8 @@ class ReadOnly(dict[str, Value]):
 
     why = "the loop and all hooks are given the same values. Change a copy of it, as in logs = dict(moment.logs)."
 
-    def __new__(cls, *values: Mapping[str, Value]) -> dict[str, Value]:  # type: ignore[misc]
-        return super().__new__(cls, *values) if values else {}
+    def __new__(cls, *values: Mapping[str, Value]) -> "ReadOnly[Value]":
+        return super().__new__(cls, *values) if values else {}  # type: ignore[return-value]
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError(f"This dictionary is read-only: {self.why}")
