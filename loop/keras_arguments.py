@@ -34,9 +34,10 @@ def check_parts(model: object, optimizer: object, loss: object) -> None:
     name = getattr(loss, "__name__", type(loss).__name__)
     of_keras = _loss_named(name) if inspect.isfunction(loss) and loss.__module__.startswith("keras.") else ""
     if of_keras or not takes_weights(loss):  # the third argument of Keras' functions is another one
+        why = "which cannot be" if refuses_arguments(loss, 3) else "whose third argument seems to be another one"
         raise TypeError(
-            f"supervised(loss=...) is called as loss(y, prediction, sample_weight). Received: {name}, which cannot "
-            f"be.{of_keras or _weighted(loss)}"
+            f"supervised(loss=...) is called as loss(y, prediction, sample_weight). Received: {name}, {why}."
+            f"{of_keras or _weighted(loss)}"
         )
 
 

@@ -226,6 +226,7 @@ def supervised(
     Raises:
         ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients; if layers
             compute in float16 and the optimizer does not scale the loss; if two values would have one name.
+        TypeError: If the loss does not take the sample weights third, or a metric cannot be copied with its arguments.
     """
     check_parts(model, optimizer, loss)
     metrics = _metrics("supervised", metrics)

@@ -173,7 +173,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "'mse'": (lambda: steps(loss="mse"), TypeError, r"'mse'. Write keras.losses.MeanSquaredError\(\)"),
     "class of a loss": (lambda: steps(loss=MSE), TypeError, r"the class MeanSquaredError. Write MeanSquaredError"),
     "loss of two": (lambda: steps(loss=keras.losses.binary_crossentropy), TypeError, r"losses.BinaryCrossentropy\(\)"),
-    "my loss of two": (lambda: steps(loss=lambda y, p: 0.0), TypeError, "Write lambda y, prediction, weight: "),
+    "my loss of two": (lambda: steps(loss=lambda y, p: 0.0), TypeError, r"Write loss=type\(.*which Keras weights"),
     "['accuracy']": (lambda: steps(metrics=["accuracy"]), TypeError, r"as in \{'accuracy': metric\}.*\['accuracy'\]"),
     "name of a metric": (lambda: steps(metrics={"a": "accuracy"}), TypeError, r"keras.metrics.Metric objects by name"),
     "class of a metric": (lambda: steps(metrics={"a": keras.metrics.Mean}), TypeError, "'a': the class Mean"),
