@@ -54,8 +54,7 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     by_version = any(line.startswith(BUILDERS) for line in surroundings)
     accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
     refused = [line for line in (*numbers, *traced) if line not in accepted]
-    keys = ", ".join(f"{key!r}: {key}" for key in state.keys_of_weights())
-    weights = f"restore({store.files.where!r}, {{{keys}}})"
+    weights = _restoring(store, state)
     remedy = ADAPT.format(weights) if derived else REMEDY if found.structure else REMEDY + OR_WARN
     remedy += OR_WEIGHTS.format(weights) if found.trainable and not derived else ""
     refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
@@ -66,10 +65,18 @@ def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, chang
     """Compares what only a trace shows, when it is made after restoring. See `agree`."""
     found = state.differences(manifest.description)
     by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
-    refused = [] if by_version or changed == "warn" else found.traced
-    refuse(store, manifest, [*found.structure, *refused], REMEDY + OR_WARN, done="Nothing was trained")
-    for line in found.traced:
+    lines = [*(line for line in found.numbers if line == found.trainable), *found.traced]
+    refused = [] if by_version or changed == "warn" else lines
+    remedy = REMEDY + OR_WARN + (OR_WEIGHTS.format(_restoring(store, state)) if found.trainable else "")
+    refuse(store, manifest, [*found.structure, *refused], remedy, done="Nothing was trained")
+    for line in lines:
         warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+
+
+def _restoring(store: Store, state: TrainingState) -> str:
+    """Returns what a script writes to take over the weights alone."""
+    keys = ", ".join(f"{key!r}: {key}" for key in state.keys_of_weights())
+    return f"restore({store.files.where!r}, {{{keys}}})"
 
 
 def refuse(

@@ -47,6 +47,11 @@ class Monitor:
         evaluated = [name for names in loop.evaluation_names.values() for name in names]
         known = sorted({*loop.train_names, *evaluated})
         if self.name not in known:
+            if self.name.startswith("val_") and not evaluated:
+                raise ValueError(
+                    f"{self._owner} watches {self.name!r}, but this loop evaluates nothing, and reports: "
+                    f"{', '.join(map(repr, known))}. Add evaluate=Evaluation(eval_step, data) to the Loop."
+                )
             close = difflib.get_close_matches(self.name, known, n=1)
             close = close or [name for name in known if name.endswith(self.name) or self.name.endswith(name)]
             raise ValueError(

@@ -1,5 +1,6 @@
 """Values of variables of any shape, dtype and size as texts, which one variable of unknown length can hold."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,13 +40,24 @@ def _texts(value: tf.Variable) -> list[bytes]:
 
 
 def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
-    shape, dtype = json.loads(next(left, b"null")), variable.dtype
-    if shape is None or not variable.shape.is_compatible_with(shape):
-        raise ValueError(f"The texts are no value of {variable.name}, of shape {variable.shape}.")
+    wrong, dtype = f"The texts are no value of {variable.name}, of shape {variable.shape}.", variable.dtype
+    try:
+        shape = json.loads(next(left, b"null"))
+        fits = variable.shape.is_compatible_with(shape) and all(type(length) is int and length >= 0 for length in shape)
+    except (TypeError, ValueError):  # of a text that is no JSON, or none of a shape
+        fits = False
+    if not fits:
+        raise ValueError(wrong)
     count = math.prod(shape)
     if dtype == tf.string:
-        return tf.constant([next(left) for _ in range(count)], tf.string, shape=shape)
+        words = list(itertools.islice(left, count))
+        if len(words) != count:
+            raise ValueError(wrong)
+        return tf.constant(words, tf.string, shape=shape)
     data = np.empty(count * dtype.size, np.uint8)
     for first in range(0, data.size, LONGEST):
-        data[first : first + LONGEST] = np.frombuffer(next(left), np.uint8)
+        part, text = data[first : first + LONGEST], next(left, b"")
+        if len(text) != part.size:  # one byte would be taken for all of them
+            raise ValueError(wrong)
+        part[:] = np.frombuffer(text, np.uint8)
     return tf.constant(data.view(dtype.as_numpy_dtype).reshape(shape))

@@ -36,15 +36,17 @@ def explained(instead: Mapping[str, str], *, kinds: bool = True) -> Callable[[F]
 
 def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool) -> F:
     signature = inspect.signature(function)
-    annotations = {p.name: p.annotation for p in _one_each(signature)} if kinds else {}
+    owner, between, _ = function.__qualname__.rpartition(".")
+    own = bool(between) and not owner.endswith("<locals>")  # of a method, the first argument is no one's to give
+    given = signature.replace(parameters=_given(signature, own), return_annotation=signature.empty)
+    annotations = {p.name: p.annotation for p in _one_each(given)} if kinds else {}
 
     @functools.wraps(function)
     def call(*args: object, **named: object) -> object:
         try:
             bound = signature.bind(*args, **named)
         except TypeError as error:
-            own = "self" in signature.parameters
-            said = _refused(name, signature, args[own:], named, instead) or [f"{name}(...): {error}"]
+            said = _refused(name, given, args[own:], named, instead) or [f"{name}(...): {error}"]
             raise TypeError("\n".join(f"{line.removesuffix('.')}." for line in said)) from None
         check_kinds(name, annotations, bound.arguments, instead)
         return function(*args, **named)
@@ -52,10 +54,20 @@ def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool)
     return in_user_lines(call)  # type: ignore[return-value]
 
 
+def _given(signature: inspect.Signature, own: bool) -> list[inspect.Parameter]:
+    """Returns the parameters without the first one of a method, whatever it is called, if it takes one argument."""
+    parameters = list(signature.parameters.values())
+    return (
+        parameters[1:]
+        if own and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
+        else parameters
+    )
+
+
 def _one_each(signature: inspect.Signature) -> list[inspect.Parameter]:
     """Returns the parameters that take one argument each."""
     parameters = signature.parameters.values()
-    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "self"]
+    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _refused(

@@ -12,6 +12,7 @@ from loop.means import Means, examples, examples_in
 from loop.readonly import ReadOnly
 from loop.record import LONGEST, Record
 from loop.steps import Step, Trace
+from loop.tracebacks import add_note
 from loop.types import Nest
 
 
@@ -65,14 +66,22 @@ class Chunk:
             index of the batch in the pass.
         means: Collects the means of the values.
         bound: Up to where it runs.
+        where: What an error was raised by, for a note that ends with the number of the last counter.
     """
 
     def __init__(
-        self, step: Step, trace: Trace, data: Data, counters: list[tf.Variable], means: Means, bound: Bound
+        self,
+        step: Step,
+        trace: Trace,
+        data: Data,
+        counters: list[tf.Variable],
+        means: Means,
+        bound: Bound,
+        where: str = "by the step, or its batch, after step",
     ) -> None:
         size = examples_in(data.element_spec)
         self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
-        self._counters, self._bound = counters, bound
+        self._counters, self._bound, self._where = counters, bound, where
         self.own = [bound.variable, *record.variables, *data.variables]
 
         def run(source: Nest, ahead: Nest) -> Ran:
@@ -116,7 +125,7 @@ class Chunk:
             # To fit the arguments to the signature again, as a call does, would take as long as two small steps.
             ran = self._run._call_flat(given, self._run.captured_inputs)
         except tf.errors.OpError as error:
-            error.add_note(f"Raised by the step, or its batch, after step {int(self._counters[-1])}.")
+            add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())
             raise
         data.ahead = ran.ahead

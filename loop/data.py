@@ -112,8 +112,8 @@ class ArrayData(Trackable):
     Args:
         arrays: A nest of arrays or tensors of equal first dimension n. They are put on the default device once.
         batch_size: Rows in a batch.
-        seed: Any integer; its lowest 64 bits count. If None, one is drawn from Python's `random`, and saved with each
-            checkpoint; an evaluation takes 0.
+        seed: Any integer; its lowest 64 bits count. If None, a loop draws one from Python's `random`, and saves it with
+            each checkpoint; an evaluation takes 0.
         shuffle: Whether to permute the rows in each epoch.
         drop_remainder: Whether to leave out the last batch of an epoch if it is smaller.
 
@@ -145,15 +145,17 @@ class ArrayData(Trackable):
         self._rows: int = rows.pop()
         if self._rows == 0:
             raise ValueError(f"ArrayData needs at least one row. Received empty arrays of shapes: {_listed(shapes)}.")
-        if batch_size < 1 or (drop_remainder and batch_size > self._rows):
+        if batch_size < 1:
+            raise ValueError(f"ArrayData(batch_size=...) must be at least 1. Received: batch_size={batch_size}.")
+        if drop_remainder and batch_size > self._rows:
             raise ValueError(
-                f"ArrayData needs 1 <= batch_size, and at most the {self._rows} rows there are with "
+                f"ArrayData needs a batch_size of at most the {self._rows} rows there are with "
                 f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}. "
                 f"Write batch_size={self._rows}, or leave out drop_remainder."
             )
         self._batch_size, self._shuffle = batch_size, shuffle
         self._given_seed = None if seed is None else (operator.index(seed) + 2**63) % 2**64 - 2**63  # as an int64
-        self._seed = random.getrandbits(63) if self._given_seed is None else self._given_seed
+        self._drawn_seed: int | None = None if shuffle else 0
         self._even = drop_remainder or self._rows % batch_size == 0
         self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
         size = batch_size if self._even else None
@@ -175,9 +177,24 @@ class ArrayData(Trackable):
     def __copy__(self) -> "ArrayData":
         return copy.deepcopy(self)  # two of them cannot have one order
 
+    @property
+    def _seed(self) -> int:
+        if self._given_seed is not None:
+            return self._given_seed
+        self.draw()
+        return self._drawn_seed or 0
+
+    def draw(self) -> None:
+        """Draws a seed that was not given, if there is none yet. A loop does so with its data when it is made.
+
+        Not these themselves: data that are made for an evaluation, or not made, leave Python's random numbers alone.
+        """
+        if self._given_seed is None and self._drawn_seed is None:
+            self._drawn_seed = random.getrandbits(63)
+
     def settle(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
-        self._seed = self._given_seed or 0
+        self._drawn_seed = 0
 
     def open(self, epoch: int) -> None:
         if self.seen:
@@ -245,15 +262,15 @@ class ArrayData(Trackable):
         return {"seed": self._seed}
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        self._seed = notes["seed"] if self._given_seed is None else self._given_seed
+        self._drawn_seed = notes["seed"]
         self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
         return []
 
     def mark(self) -> Callable[[], None]:
-        seed, place = self._seed, self.ahead
+        seed, place = self._drawn_seed, self.ahead
 
         def go_back() -> None:
-            self._seed, self.ahead = seed, place  # the order comes with the next pass
+            self._drawn_seed, self.ahead = seed, place  # the order comes with the next pass
 
         return go_back
 

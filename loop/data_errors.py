@@ -7,7 +7,7 @@ import tensorflow as tf
 from loop.graph import lines
 from loop.op_errors import failed
 from loop.pipeline import operations_of
-from loop.tracebacks import add_lines
+from loop.tracebacks import add_lines, add_note
 
 
 class InLinesOf(contextlib.AbstractContextManager[None]):  # a generator would have its old traceback put back
@@ -31,4 +31,4 @@ def tell(error: tf.errors.OpError, dataset: tf.data.Dataset | None) -> None:
             add_lines(error, stacks[0])
         elif stacks:
             places = ", ".join(f"{stack[-1].file}:{stack[-1].number}" for stack in stacks)
-            error.add_note(f"Raised by one of the operations named {name!r} in the data: {places}.")
+            add_note(error, f"Raised by one of the operations named {name!r} in the data: {places}.")

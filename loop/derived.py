@@ -16,6 +16,7 @@ DERIVE_NOTHING = {
     each.load_own_variables
     for each in (keras.Layer, keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding, keras.layers.Conv1D)
 }
+BOOKKEEPING = "_self_"  # what TensorFlow notes of an object that it has restored
 Attributes: TypeAlias = list[dict[str, Any]]
 
 
@@ -91,7 +92,10 @@ class Derived:
                 model.predict_function = model.test_function = model.train_function = None
 
     def _bits(self) -> list[dict[str, object]]:
-        return [{name: _plain(value) for name, value in vars(layer).items()} for layer in self._layers]
+        return [
+            {name: _plain(value) for name, value in vars(layer).items() if not name.startswith(BOOKKEEPING)}
+            for layer in self._layers
+        ]
 
     def _other(self, before: list[dict[str, object]]) -> list[str]:
         pairs = zip(self._layers, self._bits(), before, strict=True)

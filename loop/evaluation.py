@@ -82,7 +82,8 @@ class Evaluation(tf.Module):
         """Traces the step and the compiled pass; called before a state is restored."""
         trace = Trace(self.step, self.data.element_spec)
         self.hold(trace.narrow, trace.wide)
-        self.chunk = Chunk(self.step, trace, self.data, [self.index], self.means, bound)
+        where = f"in evaluation {self.name!r}, after its batch"
+        self.chunk = Chunk(self.step, trace, self.data, [self.index], self.means, bound, where)
         return trace
 
     def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from loop.calls import explained
 from loop.events import Event, Moment
+from loop.instead import never_runs
 from loop.later import later
 from loop.tracebacks import in_user_lines
 from loop.triggers import At, Trigger
@@ -33,7 +34,7 @@ class Hook(tf.Module):
     one of these is given to it. The arguments of such a class are also checked by their annotations.
 
     Raises:
-        TypeError: When a class defines an `on_...` method that no event calls.
+        TypeError: When a class defines an `on_...` method that no event calls, or one that is `async` or has a `yield`.
     """
 
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
@@ -46,6 +47,8 @@ class Hook(tf.Module):
         if "__init__" in vars(cls):
             explained(instead or {}, kinds=instead is not None)(cls)
         for method, value in vars(cls).items():
+            if method in METHODS and (why := never_runs(getattr(cls, method))):
+                raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
             if method.startswith("on_") and callable(value) and method not in METHODS:
                 close = difflib.get_close_matches(method, METHODS, n=1)
                 hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(METHODS)}."

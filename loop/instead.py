@@ -1,15 +1,17 @@
 """What to write for a value of another kind than was expected, in a sentence or two."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from loop.kinds import shown
+from loop.tracebacks import by_library
 from loop.types import Nest
 
+OF_SHAPES = (TypeError, ValueError, tf.errors.InvalidArgumentError)  # what a batch of a wrong shape raises
 ARRAYS = "Arrays go into ArrayData((x, y), batch_size=32)"
 GENERATOR = (
     "A generator goes into StreamData(tf.data.Dataset.from_generator(function, output_signature=...), "
@@ -86,11 +88,11 @@ def instead_of_step(given: object) -> str:
     return ""
 
 
-def of_tracing(function: object, element_spec: Nest) -> list[str]:
+def of_tracing(function: object, element_spec: Nest, error: Exception) -> list[str]:
     """Returns what may be the cause of an exception that came while a step was traced."""
     if isinstance(function, keras.Layer):
         return [f"The step is a {type(function).__name__}. {SUPERVISED}"]
-    if is_unbatched(element_spec):
+    if is_unbatched(element_spec) and isinstance(error, OF_SHAPES) and by_library(error):
         of = f"The step was called with {specs(element_spec)}"
         return [f"{of}. If that is one example, and not a batch of them, write dataset.batch(32)."]
     return []
@@ -103,9 +105,21 @@ def instead_of_hook(given: object) -> str:
     if isinstance(given, keras.callbacks.Callback):
         known = next((CALLBACKS[base.__name__] for base in type(given).__mro__ if base.__name__ in CALLBACKS), "")
         return f"A Keras callback is none. Write {known or 'a hook of your own: class Mine(loop.Hook)'}."
+    if isinstance(given, Collection):
+        return "Hooks are added one by one: for hook in hooks: loop.hooks.add(hook)."
     if callable(given):
         return "A function is added by @loop.on(Event.EPOCH_END)."
     return "Write a class Mine(loop.Hook), and hooks=[Mine()]."
+
+
+def never_runs(function: Callable[..., object]) -> str:
+    """Returns why a call of a function runs none of it, and what to write; empty if it does run."""
+    for called in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(called):
+            return "nobody awaits it. Write def in the place of async def, and asyncio.run(...) for what it awaits."
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            return "a function with a yield in it only makes a generator. Write it without."
+    return ""
 
 
 def refuses_arguments(function: Callable[..., object], count: int) -> bool:

@@ -84,6 +84,8 @@ class Loop:
     ) -> None:
         self._step, self._exact = as_step(train_step), exact
         self._data: Data = as_data(data, steps_per_epoch)
+        if isinstance(self._data, ArrayData):
+            self._data.draw()
         self._given = check_state(state)
         self._evaluations = as_evaluations(evaluate, self._step)
         self._eval_every = check_eval_every(eval_every)
@@ -466,7 +468,10 @@ class Loop:
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         for also in raised[1:]:
-            raised[0].add_note(f"Then {also!r}: {' '.join(also.__notes__)}")
+            with contextlib.suppress(
+                Exception
+            ):  # if it cannot be shown or takes no notes, the first comes out as it is
+                raised[0].add_note(f"Then {also!r}: {' '.join(getattr(also, '__notes__', ()))}")
         step, epoch, _ = self._place
         seconds = self._clock.now()
         finished = self.finished if self._idle else ""
@@ -502,7 +507,9 @@ class Loop:
             return True
         return self._epochs is not None and self._place.epoch + self._position.is_over >= self._epochs
 
-    def _stop_after_round(self, reason: str) -> None:
+    def _stop_after_round(self, reason: str | None = None) -> None:
         if not isinstance(reason, str):
-            raise TypeError(f"stop(reason) needs a str, which RunResult.reason will be. Received: {shown(reason)}.")
+            raise TypeError(
+                f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
+            )
         self._reason = reason if self._reason is None else self._reason

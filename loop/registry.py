@@ -8,9 +8,9 @@ import numpy as np
 
 from loop.events import Event, Moment
 from loop.hook import Hook
-from loop.instead import instead_of_hook
+from loop.instead import instead_of_hook, never_runs
 from loop.kinds import shown, wanted
-from loop.tracebacks import in_user_lines
+from loop.tracebacks import add_note, in_user_lines
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class HookRegistry:
         """Adds a hook behind the others and returns it.
 
         Raises:
-            TypeError: If it is not a `Hook`, or was made without `Hook.__init__`.
+            TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
             ValueError: If its name is taken, or it has an `on_step_end` that would never be called.
         """
         if not isinstance(hook, Hook):
@@ -98,6 +98,9 @@ class HookRegistry:
                 "the function."
             )
         handlers = hook.handlers()
+        for event, handler in handlers.items():
+            if why := never_runs(handler):
+                raise TypeError(f"What hook {hook.name!r} has for {event} would never run: {why}")
         if wanted(Trigger, hook.every):
             raise TypeError(
                 f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={shown(hook.every)}."
@@ -223,7 +226,7 @@ class HookRegistry:
         try:
             handler(*args)
         except BaseException as error:
-            error.add_note(f"Raised by hook {name!r} in {method}.")
+            add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began

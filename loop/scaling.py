@@ -27,8 +27,8 @@ def check_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
     """Raises `ValueError` if layers are trained in float16 by an optimizer that does not scale the loss."""
     if scales(optimizer):
         return
-    layers = [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
-    found = [each for each in layers if each.compute_dtype == "float16" and (each.trainable_weights or _unbuilt(each))]
+    layers = [layer for layer in model._flatten_layers() if layer.compute_dtype == "float16"]
+    found = [each for each in layers if _own(each)]
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise ValueError(
@@ -38,8 +38,14 @@ def check_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
         )
 
 
-def _unbuilt(layer: keras.Layer) -> bool:
-    return layer.trainable and not layer.built
+def _own(layer: keras.Layer) -> bool:
+    """Returns whether a layer trains weights; of a model, those that are not of its layers."""
+    if not isinstance(layer, keras.Model):
+        return bool(layer.trainable_weights)
+    inner = layer._flatten_layers(include_self=False)
+    return not {*map(id, layer.trainable_weights)} <= {
+        id(weight) for each in inner for weight in each.trainable_weights
+    }
 
 
 def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:

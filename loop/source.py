@@ -7,13 +7,14 @@ import keras
 import tensorflow as tf
 
 from loop.audit import Finding
-from loop.instead import instead_of_data, refuses_arguments
+from loop.instead import instead_of_data, refuses_arguments, specs
 from loop.kinds import shown
 from loop.passes import Passes
 from loop.pipeline import may_differ, reshuffling
 from loop.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
 from loop.pipeline_hash import described, short, values_read
 from loop.replay import read_beginning, read_twice, uniterated
+from loop.types import Nest
 
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
@@ -69,8 +70,16 @@ class Source:
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated once; it is kept until `ended`."""
         early = self._next.pop(epoch, None)
-        self._now = self._made(epoch) if early is None else early
-        return self._now
+        made = self._made(epoch) if early is None else early
+        if self.varies and not _alike(made.element_spec, self.element_spec):
+            first, now = self.element_spec, made.element_spec
+            of_each = (specs(first), specs(now)) if specs(first) != specs(now) else (first, now)
+            raise ValueError(
+                f"The dataset of epoch {epoch + 1} has {of_each[1]}, that of the first epoch had {of_each[0]}. All "
+                "that the function returns must have batches of the same kinds: cast and batch them alike."
+            )
+        self._now = made
+        return made
 
     @property
     def iterated(self) -> tf.data.Dataset | None:
@@ -191,3 +200,13 @@ class Source:
                 self._next = {epoch: dataset} if self.varies else {}  # so that it is not made twice
             self._hashes = {epoch: int(short(described(dataset)), 16)}
         return self._hashes[epoch]
+
+
+def _alike(spec: Nest, first: Nest) -> bool:
+    """Returns whether what has one spec can be what has the other: lengths may be unknown in either."""
+    try:
+        tf.nest.assert_same_structure(spec, first)
+    except (TypeError, ValueError):
+        return False
+    pairs = zip(tf.nest.flatten(spec), tf.nest.flatten(first), strict=True)
+    return all(of_first.is_compatible_with(of_this) for of_this, of_first in pairs)

@@ -10,11 +10,13 @@ import tensorflow as tf
 from loop.calls import BY_POSITION, explained
 from loop.fingerprint import fingerprint
 from loop.instead import instead_of_step, of_tracing
-from loop.keras_arguments import check_batch, check_parts
+from loop.keras_arguments import check_batch, check_ema, check_loss, check_parts, check_prediction
 from loop.kinds import shown
+from loop.metric_copies import copies
 from loop.readonly import ReadOnly
 from loop.scaling import check_optimizer, scales
 from loop.sketch import sketch
+from loop.tracebacks import add_note
 from loop.types import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -42,6 +44,9 @@ class Step:
         if instead := instead_of_step(function):
             raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. {instead}")
         self.function, self.metrics = function, ReadOnly(_metrics("Step", metrics))
+        self.metrics.why = (
+            "a loop knows a step's metrics from the start. Give all of them to Step(function, metrics={...})."
+        )
 
     def __call__(self, batch: Nest) -> Values:
         return self.function(batch)
@@ -75,7 +80,9 @@ class Trace:
 
     def __init__(self, step: Step, element_spec: Nest) -> None:
         def traced(batch: Nest) -> tuple[Values, Values]:
-            return step(batch), {name: metric.result() for name, metric in step.metrics.items()}
+            values = step(batch)
+            _check_no_metrics(step, values)
+            return values, {name: metric.result() for name, metric in step.metrics.items()}
 
         try:
             function = tf.function(traced).get_concrete_function(element_spec)
@@ -83,8 +90,8 @@ class Trace:
             values = {} if values is None and step.metrics else values
             _check_mapping(step, values)
         except Exception as error:
-            for note in of_tracing(step.function, element_spec):
-                error.add_note(note)
+            for note in of_tracing(step.function, element_spec, error):
+                add_note(error, note)
             raise
         for name, value in values.items():
             _check_scalar(step, name, value, "Reduce it in the step, for instance with tf.reduce_mean.")
@@ -145,6 +152,15 @@ def _check_mapping(step: Step, values: Values) -> None:
             f"Step {step.__name__!r} must return a dict of named scalars, such as {{'loss': loss}}. "
             f"Received: {'nothing (is a return missing?)' if values is None else shown(values)}."
         )
+
+
+def _check_no_metrics(step: Step, values: Values) -> None:
+    for name, value in values.items() if isinstance(values, Mapping) else ():
+        if isinstance(value, keras.Metric):
+            raise TypeError(
+                f"Step {step.__name__!r}: {name!r} is a metric. Write Step({step.__name__}, metrics={{{name!r}: "
+                "metric}), and leave it out of what the function returns."
+            )
 
 
 def _check_scalar(step: Step, name: str, value: tf.Tensor, remedy: str) -> None:
@@ -210,12 +226,13 @@ def supervised(
     Raises:
         ValueError: If `clip_norm` is not positive, or the optimizer scales the loss and so the gradients; if layers
             compute in float16 and the optimizer does not scale the loss; if two values would have one name.
+        TypeError: If the loss does not take the sample weights third, or a metric cannot be copied with its arguments.
     """
     check_parts(model, optimizer, loss)
     metrics = _metrics("supervised", metrics)
     weighted_metrics = _metrics("supervised", weighted_metrics, "weighted_metrics")
     _check_apart(metrics, weighted_metrics, ["loss"] if clip_norm is None else ["loss", "grad_norm"])
-    own, own_weighted = _copies(metrics), _copies(weighted_metrics)
+    own, own_weighted = copies(metrics), copies(weighted_metrics)
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")
     if clip_norm is not None and scales(optimizer):
@@ -224,6 +241,7 @@ def supervised(
             f"there is one, global_clipnorm={clip_norm:g}."
         )
     check_optimizer(model, optimizer)
+    check_ema(optimizer)
 
     if model.built and not optimizer.built:
         optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
@@ -234,7 +252,9 @@ def supervised(
         check_batch(batch, loss)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         prediction = model(x, training=training)
+        check_prediction(prediction, loss)
         value = loss(y, prediction, sample_weight)
+        check_loss(value)
         if model.losses:
             sums = [each if each.shape.rank == 0 else tf.reduce_sum(each) for each in model.losses]
             value += tf.add_n([tf.cast(each, value.dtype) for each in sums])
@@ -261,7 +281,3 @@ def supervised(
         return {"loss": forward(batch, False, own, own_weighted)}
 
     return Step(train_step, metrics=metrics | weighted_metrics), Step(eval_step, metrics=own | own_weighted)
-
-
-def _copies(metrics: Mapping[str, keras.Metric]) -> dict[str, keras.Metric]:
-    return {name: type(metric).from_config(metric.get_config()) for name, metric in metrics.items()}

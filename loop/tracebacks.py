@@ -1,6 +1,9 @@
 """Errors are shown with the lines of the user's program only; the last one is where it went wrong."""
 
+import contextlib
+import dis
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType, FunctionType, TracebackType
@@ -12,7 +15,7 @@ from tensorflow.python.autograph.impl.api import _TRANSPILER
 from tensorflow.python.autograph.pyct.origin_info import LineLocation, OriginInfo
 
 from loop.op_errors import shortened
-from loop.theirs import Line, of_user
+from loop.theirs import LIBRARIES, Line, of_user
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -20,6 +23,7 @@ Maps: TypeAlias = Mapping[str, Mapping[LineLocation, OriginInfo]]
 GENERATED, MAIN = "__autograph_generated_file", "tf__"  # AutoGraph's files, and how it calls the functions in them
 MADE = {"sys": sys}  # the globals of frames that stand for a line
 IN_USER_CODE = "in user code:"  # begins the message of the copy that AutoGraph raises in the place of an error
+TENSORFLOW = os.path.join(os.path.dirname(tf.__file__), "")
 
 
 class Entry(NamedTuple):
@@ -61,14 +65,31 @@ def in_user_lines(function: Callable[Arguments, Result]) -> Callable[Arguments, 
             error = _shown(raised)
             if error is raised:
                 raise  # which adds no frame, as `raise error` would
-            kept = error.__traceback__, error.__context__, error.__suppress_context__
+            kept = {name: getattr(error, name) for name in ("__traceback__", "__context__", "__suppress_context__")}
             try:
                 raise error
             except BaseException:
-                error.__traceback__, error.__context__, error.__suppress_context__ = kept
+                for name, value in kept.items():
+                    _set(error, name, value)
                 raise
 
     return call
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Adds a note to an exception, once; not to one that takes none, which is to come out as it is."""
+    with contextlib.suppress(Exception):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+
+
+def by_library(error: BaseException) -> bool:
+    """Returns whether an exception is of Python's, TensorFlow's, Keras' or ours, and of no `raise` of the user's."""
+    try:
+        _, entries = _original(error)
+    except Exception:
+        return False
+    return not entries or entries[-1].frame.f_code.co_filename.startswith(LIBRARIES) or not _raises(entries[-1])
 
 
 def add_lines(error: BaseException, lines: Iterable[Line]) -> None:
@@ -92,19 +113,23 @@ def _shown(raised: BaseException) -> BaseException:
     except Exception:
         return raised
     for shown in plan:
-        shown.error.__traceback__ = shown.traceback
+        _set(shown.error, "__traceback__", shown.traceback)
         if isinstance(shown.error, tf.errors.OpError) and shown.message is not None:
             shown.error._message = shown.message
     internal = {id(shown.error) for shown in plan[1:] if shown.internal}
     for shown in plan:
         if id(shown.error.__cause__) in internal:
-            shown.error.__cause__ = None  # which leaves it as the context, that is not shown
+            _set(shown.error, "__cause__", None)  # which leaves it as the context, that is not shown
         if id(shown.error.__context__) in internal:
-            shown.error.__suppress_context__ = True
+            _set(shown.error, "__suppress_context__", True)
     if error is not raised:
         for note in vars(raised).get("__notes__", ()):
-            error.add_note(note)
+            add_note(error, note)
     return error
+
+
+def _set(error: BaseException, name: str, value: object) -> None:
+    BaseException.__setattr__(error, name, value)  # whatever the class of the exception does about attributes
 
 
 def _original(error: BaseException) -> tuple[BaseException, list[Entry]]:
@@ -113,12 +138,26 @@ def _original(error: BaseException) -> tuple[BaseException, list[Entry]]:
     And the entries of the whole traceback: that of the copy ends where that was made, if the kind is another one.
     """
     entries = list(_entries(error.__traceback__))
-    while error.__context__ is not None and str(error).startswith(IN_USER_CODE):
+    while error.__context__ is not None and _is_copy(error):
         error = error.__context__
         inner = list(_entries(error.__traceback__))
         if inner and entries and entries[-1].frame is not inner[-1].frame:
             entries += inner
     return error, entries
+
+
+def _is_copy(error: BaseException) -> bool:
+    """Returns whether AutoGraph has raised it: an exception of the user's own may begin with the same text."""
+    if error.__cause__ is not None or error.__traceback__ is None or not str(error).startswith(IN_USER_CODE):
+        return False
+    *_, last = _entries(error.__traceback__)
+    return last.frame.f_code.co_filename.startswith(TENSORFLOW) or not _raises(last)
+
+
+def _raises(last: Entry) -> bool:
+    """Returns whether the last line of a traceback is a `raise`, and has not called what TensorFlow left out of it."""
+    code = last.frame.f_code.co_code
+    return last.frame.f_globals is MADE or code[last.instruction] == dis.opmap["RAISE_VARARGS"]
 
 
 def _plan(error: BaseException, entries: Sequence[Entry], seen: set[int]) -> Iterator[Shown]:

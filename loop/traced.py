@@ -108,7 +108,7 @@ class Traced:
         if known and not at_length:
             return []
         looked_at = [*([] if known else self._always), *(self._at_length if at_length else [])]
-        found = [(each, changes) for each in looked_at if (changes := each.changes())]
+        found: Found = [(each, changes) for each in looked_at if (changes := each.changes())]
         if not found and not known:  # equal arrays, say, in the place of others
             self._take(self._now())
         return found

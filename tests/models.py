@@ -182,17 +182,21 @@ def metrics() -> Parts:
 
 
 class Drawing(NamedTuple):
-    """A step that adds to the input what `draw` returns for its shape, and the state that `draw` has."""
+    """A step that adds to the input what `draw` returns for its shape, and the state that `draw` has.
+
+    So does its evaluation, unless it has to have something of its own for that.
+    """
 
     draw: Callable[[tf.Tensor], tf.Tensor]
     state: Mapping[str, object] = {}
+    evaluates: bool = True
 
 
 def drawing(make: Callable[[tf.Variable], Drawing]) -> Callable[[], Parts]:
     def parts() -> Parts:
         model, optimizer = sequential(Layers.Dense(4, activation="tanh")), keras.optimizers.SGD(0.1)
         loss, count = cross_entropy(), tf.Variable(0, dtype=tf.int64)
-        draw, state = make(count)
+        draw, state, evaluates = make(count)
 
         def step(batch: tuple) -> Values:
             x, y = batch
@@ -204,7 +208,8 @@ def drawing(make: Callable[[tf.Variable], Drawing]) -> Callable[[], Parts]:
             return {"loss": value, "drawn": tf.reduce_sum(drawn)}
 
         def eval_step(batch: tuple) -> Values:
-            return {"loss": loss(batch[1], model(batch[0] + 0.1 * draw(tf.shape(batch[0])), training=False))}
+            x = batch[0] + 0.1 * draw(tf.shape(batch[0])) if evaluates else batch[0]
+            return {"loss": loss(batch[1], model(x, training=False))}
 
         return Parts(step, eval_step, {"model": model, "optimizer": optimizer, "count": count, **state})
 
@@ -251,7 +256,7 @@ def table(count: tf.Variable) -> Drawing:
 def second_source(count: tf.Variable) -> Drawing:
     noises = tf.data.Dataset.range(30).shuffle(9, seed=5).map(lambda i: tf.cast(i, tf.float32) / 30).repeat()
     iterator = iter(noises)
-    return Drawing(lambda shape: tf.fill(shape, next(iterator)), {"noises": iterator})
+    return Drawing(lambda shape: tf.fill(shape, next(iterator)), {"noises": iterator}, evaluates=False)
 
 
 def module() -> Parts:

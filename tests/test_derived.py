@@ -266,3 +266,11 @@ def test_a_layer_that_cannot_load_what_it_saves_is_a_warning(tmp_path: Path) -> 
     state = TrainingState({"layer": Stubborn(4.0)})
     with pytest.warns(UserWarning, match="Layer 'loads' cannot load what it saves itself: NotImplementedError"):
         state.derived.again()
+
+
+def test_a_resumed_run_evaluates_and_goes_on(tmp_path: Path) -> None:
+    """TensorFlow notes on a layer that it has restored it, which is no other value."""
+    start(tmp_path, adapted=True).run(steps=2)
+    loop = start(tmp_path, adapted=True)
+    loop.run(steps=3)
+    assert loop.run(steps=4).step == 4

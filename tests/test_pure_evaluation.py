@@ -266,3 +266,12 @@ def test_what_a_program_writes_on_purpose_is_named_once_and_lasts_in_a_hook_or_a
     assert "Evaluation 'val' writes to the state of training" in record.message
     assert "lost:0, at tests/test_pure_evaluation.py:" in record.message
     assert "lost.assign_add(1). A metric belongs into Step" in record.message
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_data_that_are_made_for_an_evaluation_leave_random_numbers_alone(shuffle: bool) -> None:
+    random.seed(3)
+    before = random.getstate()
+    data = ArrayData(tf.range(4.0), batch_size=2, shuffle=shuffle)
+    Evaluation(lambda x: {"x": tf.reduce_mean(x)}, data)
+    assert random.getstate() == before

@@ -64,6 +64,26 @@ def test_logs_are_a_dict_to_whoever_reads_or_copies_them() -> None:
     assert seen == [{"loss": 0.5, "mine": 1.0}] + [{"loss": 0.5}] * 8
 
 
+def test_what_rebuilds_a_nest_makes_plain_dictionaries_of_logs() -> None:
+    made = []
+
+    def read(moment: Moment) -> None:
+        made.append(tf.nest.map_structure(lambda value: value + 1, moment.logs))
+        made.append(tf.function(lambda logs: tf.nest.map_structure(lambda value: value * 2, logs))(moment.logs))
+        with pytest.raises(TypeError, match="read-only"):
+            moment.logs["loss"] = 0.0
+
+    loop = make_loop()
+    loop.on(Event.STEP_END, every=Every(steps=1))(read)
+    empty = []
+    loop.on(Event.EPOCH_BEGIN)(lambda moment: empty.append(moment.logs))
+    loop.run(steps=1)
+    assert [{name: float(value) for name, value in each.items()} for each in made] == [{"loss": 1.5}, {"loss": 1.0}]
+    made[0]["mine"] = 1.0
+    with pytest.raises(TypeError, match="read-only"):
+        empty[0]["loss"] = 0.0
+
+
 def test_values_of_steps_are_read_only() -> None:
     class Writer(Hook):
         def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:

@@ -42,6 +42,43 @@ class Late(keras.Model):
         return self.layer(x)
 
 
+class Owner(keras.Model):
+    """Has weights of its own, besides those of a layer in float32."""
+
+    def __init__(self) -> None:
+        super().__init__(dtype=MIXED)
+        self.kernel, self.layer = self.add_weight(shape=[4, 1]), keras.layers.Dense(4, dtype="float32")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return keras.ops.matmul(keras.ops.cast(self.layer(x), "float16"), keras.ops.cast(self.kernel, "float16"))
+
+
+def owner_within() -> keras.Model:
+    return keras.Sequential([keras.Input([4]), Owner()])
+
+
+class Without(keras.Model):
+    """Computes nothing itself: its layer is in float32."""
+
+    def __init__(self, **given: object) -> None:
+        super().__init__(**given)
+        self.layer = keras.layers.Dense(1, dtype="float32")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("build", [Owner, owner_within])
+def test_weights_of_a_model_itself_are_looked_at(build: Callable[[], keras.Model]) -> None:
+    with pytest.raises(ValueError, match=r"those of Owner 'owner.* are in float16"):
+        trained(build(), SGD())
+    trained(Without(dtype=MIXED), SGD())
+    trained(keras.Sequential([keras.layers.Dense(1), keras.layers.Activation("relu", dtype="float16")]), SGD())
+    model = build()
+    model.trainable = False
+    trained(model, SGD())
+
+
 def nested() -> keras.Model:
     return keras.Sequential([keras.Input([4]), network(dtype=MIXED), keras.layers.Dense(1)])
 

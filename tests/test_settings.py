@@ -281,6 +281,7 @@ def test_of_a_manifest_of_format_1_no_setting_is_compared(tmp_path: Path) -> Non
     newest = tmp_path / "ckpt-2.json"
     said = content(decode(newest.read_bytes()))
     said["description"] = {k: v for k, v in said["description"].items() if k not in ("settings", "trainable")}
+    del said["result"]
     newest.write_bytes(canonical(said | {"format": 1}))
     loop, optimizer = make_loop(tmp_path, 0.5)
     assert loop.run(steps=3).step == 3
@@ -359,3 +360,12 @@ def test_where_no_optimizer_follows_the_run_can_go_on_with_other_layers_trainabl
     with pytest.warns(UserWarning, match="trainable: 1 layer more: head|the 'train' step has other operations"):
         loop(True, "warn").run(steps=3)
     assert loop(True).run(steps=4).step == 4
+
+
+def test_a_layer_that_is_frozen_after_a_finished_run_was_started_again_is_named(tmp_path: Path) -> None:
+    networks(tmp_path, ["lower", "upper", "head"])[0].run(steps=2)
+    loop, model = networks(tmp_path, ["lower", "upper", "head"])
+    loop.run(steps=2)  # nothing is left to do, and so nothing is traced
+    model.layers[-1].trainable = False
+    with pytest.raises(ValueError, match=r"Nothing was trained:\n  trainable: 1 layer fewer: head"):
+        loop.run(steps=3)

@@ -47,6 +47,17 @@ def test_texts_of_other_values_are_refused() -> None:
             from_texts(said, like)
 
 
+def test_damaged_or_missing_texts_are_refused() -> None:
+    numbers, words = {"a": tf.Variable([1.0, 2.0])}, {"a": tf.Variable(["b", "c"])}
+    shape, data = as_texts(numbers.values())
+    short = [[], [shape], [shape, data[:1]], [shape, data[:-1]], [shape, data + b"0"], [shape, b""]]
+    shapes = [[text, data] for text in (b"null", b"", b"\xff", b"{}", b"2", b'["a"]', b"[-2]", b"[2.5]", b"[null]")]
+    for said, like in [*((said, numbers) for said in short + shapes), (as_texts(words.values())[:-1], words)]:
+        with pytest.raises(ValueError, match="no value of"):
+            from_texts(said, like)
+    assert from_texts([shape, data], numbers)["a"].numpy().tolist() == [1.0, 2.0]
+
+
 def test_what_was_kept_under_another_argument_is_not_put_back_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -425,3 +425,62 @@ def test_a_script_ends_with_a_short_traceback(line: str, run: str, tmp_path: Pat
 def test_a_class_of_hooks_with_a_wrong_method_is_shown_where_it_is_defined() -> None:
     error = caught(lambda: type("Mine", (Hook,), {"on_lunch": print}))
     assert {entry.tb_frame.f_code.co_filename for entry in entries(error.__traceback__)} == {__file__}
+
+
+def test_an_exception_of_the_users_stays_though_its_text_is_that_of_autograph() -> None:
+    def helper(x: tf.Tensor) -> tf.Tensor:
+        return x.missing
+
+    def reworded(moment: Moment) -> None:
+        try:
+            tf.function(helper)(tf.constant(1.0))
+        except Exception as error:
+            raise RuntimeError(str(error)) from error
+
+    loop = over(fine)
+    loop.on(Event.EPOCH_END)(reworded)
+    with pytest.raises(RuntimeError, match=r"^in user code:") as caught:
+        loop.run(epochs=1)
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "raise RuntimeError(str(error)) from error"
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        try:
+            return {"x": tf.function(helper)(x)}
+        except AttributeError as error:
+            raise Mine(4, hint=f"{error}")  # noqa: B904
+
+    with pytest.raises(Mine) as of_step:
+        over(lambda x: step(x)).run(epochs=1)
+    assert of_step.value.code == 4
+    assert traceback.extract_tb(of_step.value.__traceback__)[-1].line.startswith("raise Mine(4")
+
+
+class NoNotes(Exception):
+    def add_note(self, note: str) -> None:
+        raise ZeroDivisionError
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("make", [NoNotes, Unsayable])
+def test_an_exception_that_takes_no_note_or_has_no_text_comes_out_as_it_is(make: Callable[[], Exception]) -> None:
+    loop, error = over(fine), make()
+
+    def raises(moment: Moment) -> None:
+        raise error
+
+    def fails_too(moment: Moment) -> None:
+        raise make()
+
+    loop.on(Event.EPOCH_END)(raises)
+    loop.on(Event.RUN_END)(fails_too)
+    with pytest.raises(type(error)) as caught:
+        loop.run(epochs=1)
+    assert caught.value is error
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "raise error"

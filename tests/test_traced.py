@@ -142,6 +142,16 @@ def test_what_is_changed_of_a_layer_is_named(name: str) -> None:
     refused(changed_layer(name))
 
 
+def test_a_layer_that_is_adapted_anew_is_named_with_the_cause() -> None:
+    norm = keras.layers.Normalization(name="norm")
+    norm.adapt(X)
+    loop = trainer(norm)[1]
+    loop.run(steps=1)
+    norm.adapt(2 * X)
+    with pytest.raises(RuntimeError, match="Layer 'norm' derives other values from variables than when this loop"):
+        loop.run(steps=2)
+
+
 def test_a_tf_function_of_the_program_does_not_hide_a_change() -> None:
     mine = Trainer([])
     loop = over(tf.function(mine.step), weight=mine.weight)

@@ -1,11 +1,13 @@
 """What people write by mistake, or know from elsewhere, gets a line that says what to write; and that line works."""
 
+import functools
 import inspect
+import itertools
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -22,6 +24,7 @@ from loop import (
     Every,
     Hook,
     Loop,
+    Moment,
     Step,
     StreamData,
     TrainingState,
@@ -170,7 +173,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "'mse'": (lambda: steps(loss="mse"), TypeError, r"'mse'. Write keras.losses.MeanSquaredError\(\)"),
     "class of a loss": (lambda: steps(loss=MSE), TypeError, r"the class MeanSquaredError. Write MeanSquaredError"),
     "loss of two": (lambda: steps(loss=keras.losses.binary_crossentropy), TypeError, r"losses.BinaryCrossentropy\(\)"),
-    "my loss of two": (lambda: steps(loss=lambda y, p: 0.0), TypeError, "Write lambda y, prediction, weight: "),
+    "my loss of two": (lambda: steps(loss=lambda y, p: 0.0), TypeError, r"Write loss=type\(.*which Keras weights"),
     "['accuracy']": (lambda: steps(metrics=["accuracy"]), TypeError, r"as in \{'accuracy': metric\}.*\['accuracy'\]"),
     "name of a metric": (lambda: steps(metrics={"a": "accuracy"}), TypeError, r"keras.metrics.Metric objects by name"),
     "class of a metric": (lambda: steps(metrics={"a": keras.metrics.Mean}), TypeError, "'a': the class Mean"),
@@ -305,6 +308,104 @@ def test_unbatched_data_of_a_step_of_ones_own_are_named_beside_what_tensorflow_s
     (note,) = [note for note in raised.value.__notes__ if "batch" in note]
     assert note.endswith("If that is one example, and not a batch of them, write dataset.batch(32).")
     trained(batches(), train_step)  # as advised
+
+
+async def awaited(moment: Moment) -> None: ...
+
+
+async def awaited_often(moment: Moment) -> AsyncIterator[None]:
+    yield
+
+
+def yields(moment: Moment) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("function", [awaited, awaited_often, yields, functools.partial(awaited)])
+def test_a_function_of_which_a_call_runs_nothing_is_refused(function: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match=r"would never run: .* Write"):
+        loop().on(Event.EPOCH_END)(function)
+    for method in ("on_epoch_end", "on_steps"):
+        with pytest.raises(TypeError, match=rf"Mine\.{method} would never run: .* Write"):
+            type("Mine", (Hook,), {method: function})
+    loop().on(Event.EPOCH_END)(lambda moment: (each for each in ()))  # runs, and makes what it likes
+
+
+def test_datasets_of_later_epochs_have_to_have_the_same_kinds_of_batches() -> None:
+    def trained_on(*made: tf.data.Dataset) -> Loop:
+        data = StreamData(lambda epoch: made[epoch])
+        trained = Loop(lambda x: {"x": tf.reduce_sum(tf.cast(x["x"], tf.float32))}, data, state={})
+        trained.run(epochs=2)
+        return trained
+
+    def of(values: object) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices({"x": values})
+
+    one = of(np.ones(4, np.float32))
+    with pytest.raises(ValueError, match=r"epoch 2 has int64 \(\), that of the first epoch had float32 \(\)"):
+        trained_on(one, of(np.ones(4, np.int64)))
+    with pytest.raises(ValueError, match=r"epoch 2 has .*'y'.*, that of the first epoch had .*'x'"):
+        trained_on(one, tf.data.Dataset.from_tensor_slices({"y": np.ones(4, np.float32)}))
+    for first, then in itertools.permutations([one.batch(2), one.batch(2, drop_remainder=True)]):
+        assert trained_on(first, then).step == 4
+
+
+def test_a_method_whose_first_parameter_is_not_called_self_is_counted_without_it() -> None:
+    class This(Hook):
+        def __init__(this, rate: float) -> None:  # noqa: N805
+            super().__init__()
+            this.rate = rate
+
+    with pytest.raises(TypeError, match=r"This\(\.\.\.\) takes 1 argument without a name"):
+        This(1.0, 2.0)
+    with pytest.raises(TypeError, match=r"This\(\.\.\.\) needs 'rate': write This\(rate\)"):
+        This()
+    assert This(1.0).rate == This(rate=1.0).rate == 1.0
+
+
+def test_small_remedies_are_those_of_what_was_written() -> None:
+    with pytest.raises(ValueError, match=r"must be at least 1. Received: batch_size=-1\.$"):
+        ArrayData(X, batch_size=-1)
+    with pytest.raises(ValueError, match=r"at most the 8 rows .* or leave out drop_remainder"):
+        ArrayData(X, batch_size=9, drop_remainder=True)
+    with pytest.raises(TypeError, match=r"Hooks are added one by one: for hook in hooks: loop.hooks.add\(hook\)"):
+        loop().hooks.add([Progress()])
+    stopped = loop()
+    stopped.on(Event.EPOCH_END)(lambda moment: moment.stop())
+    with pytest.raises(TypeError, match=r"stop\(reason\) needs a str, the reason.*Received: None"):
+        stopped.run(epochs=1)
+
+
+def test_a_metric_of_an_evaluation_without_one_is_not_taken_for_that_of_training() -> None:
+    hooks, data = [EarlyStopping("val_loss", mode="min", patience=1)], tf.data.Dataset.range(3)
+    with pytest.raises(ValueError, match=r"'val_loss', .*Add evaluate=Evaluation\(eval_step, data\) to the Loop\."):
+        Loop(lambda x: {"loss": x}, data, state={}, hooks=hooks).run(epochs=1)
+    evaluate = Evaluation(lambda x: {"loss": x}, data)
+    assert Loop(lambda x: {"loss": x}, data, state={}, hooks=hooks, evaluate=evaluate).run(epochs=1).epoch == 1
+
+
+def test_an_exception_of_ones_own_is_not_said_to_be_of_unbatched_data() -> None:
+    error = ValueError("mine")
+
+    def raises(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        raise error
+
+    loop = Loop(raises, tf.data.Dataset.range(3), state={})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="mine") as raised:
+            loop.run(epochs=1)
+        assert getattr(raised.value, "__notes__", []) == []
+
+
+def test_an_error_in_an_evaluation_names_it_and_its_batch() -> None:
+    def right(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": tf.debugging.check_numerics(tf.math.log(2.0 - tf.cast(x, tf.float32)), "no number")}
+
+    test = Evaluation(right, tf.data.Dataset.range(3), name="test")
+    loop = Loop(lambda x: {"x": x}, tf.data.Dataset.range(6), state={}, evaluate=test)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no number") as raised:
+        loop.run(epochs=1)
+    assert raised.value.__notes__ == ["Raised in evaluation 'test', after its batch 2."]
 
 
 def test_a_model_that_is_given_as_step_is_told_beside_what_it_returns() -> None:
