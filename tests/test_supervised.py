@@ -147,7 +147,7 @@ class Called:
 def test_a_loss_that_would_lose_the_weights_is_refused_with_what_works(loss: object) -> None:
     with pytest.raises(TypeError, match=r"is called as loss\(y, prediction, sample_weight\)") as refused:
         supervised(one(), keras.optimizers.SGD(), loss)
-    remedy = re.search(r"Write loss=(.*?)(, which weights.*)?\.$", str(refused.value))
+    remedy = re.search(r"Write loss=(.*?)(, which Keras weights.*)?\.$", str(refused.value))
     assert remedy is not None
     name = getattr(loss, "__name__", "loss")
     written = eval(remedy[1], {**globals(), "loss": loss, name: loss})  # noqa: S307
