@@ -268,9 +268,10 @@ def test_averages_that_nobody_uses_are_told_and_the_remedy_does_what_fit_does(
     keras.utils.set_random_seed(1)
     model, optimizer = one(), averaging()
     ran(model, MSE, ArrayData((FEATURES, LABELS), batch_size=8, shuffle=False), optimizer)
-    assert [record.getMessage()[:36] for record in caplog.records] == ["The optimizer averages the variables"]
+    said = [record.getMessage()[:36] for record in caplog.records if record.name == "exactloop"]
+    assert said == ["The optimizer averages the variables"]
     optimizer.finalize_variable_values(model.trainable_variables)  # as the message says
     assert [v.numpy().tobytes() for v in model.weights] == [v.numpy().tobytes() for v in theirs.weights]
     caplog.clear()
     supervised(one(), averaging(ema_overwrite_frequency=2), MSE)
-    assert caplog.records == []
+    assert [record for record in caplog.records if record.name == "exactloop"] == []
