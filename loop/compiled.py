@@ -169,16 +169,13 @@ class Compiled:
             )
         return purity
 
-    def check(
-        self, state: TrainingState, *, evaluating: bool = False, at_length: bool = False, put_off: bool = False
-    ) -> None:
+    def check(self, state: TrainingState, *, evaluating: bool = False, at_length: bool = False) -> None:
         """Raises `RuntimeError` if Python has changed so that other steps would be traced now. See `Traced`.
 
         Args:
             state: The training state.
             evaluating: Whether only evaluations count.
             at_length: Whether to look for what takes milliseconds to see, too.
-            put_off: Whether what has taken many values may wait.
         """
 
         def otherwise() -> list[str]:
@@ -186,7 +183,7 @@ class Compiled:
             with self.spent.on("tracing"):
                 return [self._owners[name] for name in names if self._is_traced_otherwise(name, state)]
 
-        self._traced.check(otherwise, at_length=at_length, renew=not evaluating, put_off=put_off)
+        self._traced.check(otherwise, at_length=at_length, renew=not evaluating)
 
     def _is_traced_otherwise(self, name: str, state: TrainingState) -> bool:
         """Returns whether a step that is traced now is another one than was traced, or cannot be traced."""

@@ -365,6 +365,7 @@ class Loop:
         if not self._over:
             if self._untraced is not None:  # something else has been restored than was to be expected
                 self._trace()
+            self._built.check(self.state)
             self._constants = self._built.constants(self.state)
             self._clock.start()
             self._since = self._clock.now()
@@ -374,11 +375,11 @@ class Loop:
             self._data.open(self._place.epoch)
             self._built.reset()
             self._emit(Event.EPOCH_BEGIN)
+            self._built.check(self.state)
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
         step, epoch, step_in_epoch = self._place
-        self._built.check(self.state, put_off=step_in_epoch > 0)
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (LONGEST if self._reason is None else 1)
@@ -440,7 +441,7 @@ class Loop:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         self._emit(Event.SETTLED, self._round, saves=False)
         # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
-        self._built.check(self.state, at_length=over, put_off=not over and self._reason is None)
+        self._built.check(self.state, at_length=over)
         self._over = self._save()
         if self._reason is not None and not self._over:
             self._over = self._save()

@@ -12,11 +12,10 @@ from loop.watched import Pair, Watched, of_attributes, of_containers, of_names, 
 
 log = logging.getLogger("exactloop")
 Found: TypeAlias = Sequence[tuple[Watched, Mapping[str, Pair]]]
-OFTEN, TOO_OFTEN, KNOWN = 3, 16, 64  # new values, of which one is told and the others put off; states that are kept
+OFTEN, KNOWN = 3, 64  # new values after which one is told; states that are kept
 AGAIN = (
-    "%s changes again and again. Each time the step is traced again to see whether that matters, which takes %.0f ms; "
-    f"from {TOO_OFTEN} times on only before saves and at the ends of epochs. Read it in a hook instead of the step, or "
-    "make it a tf.Variable in state=."
+    "%s changes again and again. Each time the step is traced again to see whether that matters, which takes %.0f ms. "
+    "Read it in a hook instead of the step, or make it a tf.Variable in state=."
 )
 CHANGED = "would be compiled otherwise now, because Python has changed since; what is compiled does not follow"
 REMEDY = (
@@ -57,14 +56,7 @@ class Traced:
         self._reads, self._then = [(each.read, each.of) for each in self._always], [each.then for each in self._always]
         self._known = collections.deque([self._then], maxlen=KNOWN)  # of the same things, and traced alike
 
-    def check(
-        self,
-        otherwise: Callable[[], Sequence[str]],
-        *,
-        at_length: bool = False,
-        renew: bool = True,
-        put_off: bool = False,
-    ) -> None:
+    def check(self, otherwise: Callable[[], Sequence[str]], *, at_length: bool = False, renew: bool = True) -> None:
         """Raises if something has changed that makes a difference.
 
         Args:
@@ -72,14 +64,13 @@ class Traced:
                 what it was not before.
             at_length: See `changes`.
             renew: Whether `otherwise` goes through all, so that what has made no difference can be remembered.
-            put_off: Whether what has taken many values without a difference is left for a later check.
 
         Raises:
             RuntimeError: With all changes, what they concern and what to do.
         """
         found = self._found(at_length=at_length)
         changes = dict(self._told(found))
-        if not changes or (put_off and all(self._harmless[key] >= TOO_OFTEN for key in changes)):
+        if not changes:
             return
         before = self._now() if renew and self._only_simple(found) else None
         began = time.perf_counter()
