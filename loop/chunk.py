@@ -11,7 +11,7 @@ from loop.data_errors import tell
 from loop.means import Means, examples, examples_in
 from loop.readonly import ReadOnly
 from loop.record import LONGEST, Record
-from loop.steps import Step, Trace
+from loop.steps import Trace
 from loop.tracebacks import add_note
 from loop.types import Nest
 
@@ -59,8 +59,7 @@ class Chunk:
         own: The variables that it works with besides those of the step; not for checkpoints.
 
     Args:
-        step: The step to run.
-        trace: Its trace.
+        trace: The step to run, traced.
         data: Where the batches come from.
         counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
             index of the batch in the pass.
@@ -71,7 +70,6 @@ class Chunk:
 
     def __init__(
         self,
-        step: Step,
         trace: Trace,
         data: Data,
         counters: list[tf.Variable],
@@ -84,18 +82,20 @@ class Chunk:
         self._counters, self._bound, self._where = counters, bound, where
         self.own = [bound.variable, *record.variables, *data.variables]
 
+        # The loop is written in operations: for AutoGraph to convert all that it calls would take half a second.
         def run(source: Nest, ahead: Nest) -> Ran:
-            first = index = tf.cast(counters[0], tf.int32)
-            # One condition for both, and not `and`, which would be a branch in the graph. What is carried from step to
-            # step costs four operations in each, so only these two are; TensorFlow lets no step begin before all
-            # effects of the one before it are there.
-            while tf.logical_and(index < bound.variable, data.more(ahead)):
+            # What is carried from step to step costs four operations in each, so only these two are; TensorFlow lets no
+            # step begin before all effects of the one before it are there. One condition for both, and no branch.
+            def goes_on(index: tf.Tensor, ahead: Nest) -> tf.Tensor:
+                return tf.logical_and(index < bound.variable, data.more(ahead))
+
+            def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
                 batch = data.batch(source, ahead)
                 if data.seen is not None:
                     data.seen.update(batch)
                 graph = tf.compat.v1.get_default_graph()
                 before = len(graph.get_operations())
-                values = step(batch) or {}
+                values = trace(batch)
                 effects = [op for op in graph.get_operations()[before:] if _has_effect(op)]
                 # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
                 # Reads need not wait: with all of the step in a tf.control_dependencies it would take 7 % longer.
@@ -107,14 +107,16 @@ class Chunk:
                 record.write(index, row)
                 index += 1
                 with tf.control_dependencies(counted):
-                    ahead = data.advance(source, ahead, index)
+                    return index, data.advance(source, ahead, index)
+
+            first = tf.cast(counters[0], tf.int32)
+            index, ahead = tf.while_loop(goes_on, one_step, (first, ahead))
             rows, done = record.read(first, index), index - first
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
             means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
-            results = {name: metric.result() for name, metric in step.metrics.items()}
-            return Ran(done, data.more(ahead), ahead, rows, results)
+            return Ran(done, data.more(ahead), ahead, rows, trace.results())
 
-        self._run = tf.function(run).get_concrete_function(*data.feed_spec())
+        self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
 
     def __call__(self, data: Data, first: int, count: int) -> Ran:

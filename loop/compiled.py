@@ -109,10 +109,7 @@ class Compiled:
         self.trace = Trace(step, data.element_spec)
         self._means = Means(self.trace.narrow, self.trace.wide)
         counters = [position.step_in_epoch, position.step]
-        self.chunk = Chunk(step, self.trace, data, counters, self._means, bound)
-        # Compiled, because an eager result may have other bits.
-        results = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
-        self._results = results.get_concrete_function() if step.metrics else dict
+        self.chunk = Chunk(self.trace, data, counters, self._means, bound)
         self._traces = {"train": self.trace, **{evaluation.name: evaluation.build(bound) for evaluation in evaluations}}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
@@ -273,7 +270,7 @@ class Compiled:
     def trained(self) -> dict[str, float]:
         """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step."""
         means = self._means.result()
-        return {} if means is None else means | {name: float(result) for name, result in self._results().items()}
+        return {} if means is None else means | {name: float(result) for name, result in self.trace.results().items()}
 
     def evaluated(self) -> dict[str, float]:
         """Returns the results of the latest evaluation; empty before the first."""

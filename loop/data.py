@@ -256,7 +256,7 @@ class ArrayData(Trackable):
             order = tf.reshape(padded, [self.steps_per_epoch + 1, self._batch_size])
             return order, self._fetch(order, tf.constant(0))
 
-        return tf.function(rows).get_concrete_function(tf.TensorSpec([2], tf.int64))
+        return tf.function(rows, autograph=False).get_concrete_function(tf.TensorSpec([2], tf.int64))
 
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}

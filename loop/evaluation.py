@@ -83,7 +83,7 @@ class Evaluation(tf.Module):
         trace = Trace(self.step, self.data.element_spec)
         self.hold(trace.narrow, trace.wide)
         where = f"in evaluation {self.name!r}, after its batch"
-        self.chunk = Chunk(self.step, trace, self.data, [self.index], self.means, bound, where)
+        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where)
         return trace
 
     def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from loop.instead import is_unbatched, refuses_arguments, specs
 from loop.kinds import shown
-from loop.types import Nest
+from loop.types import Nest, unconverted
 
 log = logging.getLogger("exactloop")
 SUM = "Write loss=lambda y, p, w: first(y[0], p[0], w) + second(y[1], p[1], w), with keys for a dict."
@@ -88,6 +88,7 @@ def _weighted(loss: Callable[..., object]) -> str:
     return f" Write loss={of_keras}, which Keras weights as in fit."
 
 
+@unconverted
 def check_batch(batch: Nest, loss: object) -> None:
     """Raises `ValueError` if this is no batch `(x, y)` or `(x, y, sample_weight)`; when a step is traced."""
     x, y, _ = (None,) * 3 if _too_many(batch) else keras.utils.unpack_x_y_sample_weight(batch)
@@ -107,6 +108,7 @@ def check_batch(batch: Nest, loss: object) -> None:
         )
 
 
+@unconverted
 def check_prediction(prediction: Nest, loss: object) -> None:
     """Raises `TypeError` if a model has several outputs, of which a loss of Keras knows nothing."""
     if isinstance(prediction, list | tuple | dict) and type(loss).__module__.startswith("keras."):
@@ -116,6 +118,7 @@ def check_prediction(prediction: Nest, loss: object) -> None:
         )
 
 
+@unconverted
 def check_loss(value: object) -> None:
     """Raises `TypeError` if a loss is not reduced over the batch."""
     if isinstance(value, tf.Tensor) and value.shape.rank not in (0, None):

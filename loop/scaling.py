@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.graph import functions, line, uses
-from loop.types import FuncGraph, Trackable
+from loop.types import FuncGraph, Trackable, unconverted
 
 log = logging.getLogger("exactloop")
 WRAP = "optimizer = keras.optimizers.LossScaleOptimizer(optimizer)"
@@ -23,6 +23,7 @@ def scales(optimizer: keras.optimizers.Optimizer) -> bool:
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or bool(optimizer.loss_scale_factor)
 
 
+@unconverted
 def check_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Raises `ValueError` if layers are trained in float16 by an optimizer that does not scale the loss."""
     if scales(optimizer):

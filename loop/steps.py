@@ -17,7 +17,7 @@ from loop.readonly import ReadOnly
 from loop.scaling import check_optimizer, scales
 from loop.sketch import sketch
 from loop.tracebacks import add_note
-from loop.types import Nest
+from loop.types import Nest, unconverted
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
@@ -72,6 +72,7 @@ class Trace:
         wide: Those of the others, sorted.
         logged: The names of all values and metrics, sorted.
         graph: What was traced.
+        results: Returns the results of the metrics, scalars by name.
 
     Raises:
         TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
@@ -80,7 +81,7 @@ class Trace:
 
     def __init__(self, step: Step, element_spec: Nest) -> None:
         def traced(batch: Nest) -> tuple[Values, Values]:
-            values = step(batch)
+            values = step.function(batch)
             _check_no_metrics(step, values)
             return values, {name: metric.result() for name, metric in step.metrics.items()}
 
@@ -102,6 +103,14 @@ class Trace:
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
         self._function, self.graph = function, function.graph
+        # Compiled, because an eager result may have other bits.
+        now = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
+        self.results: Callable[[], dict[str, tf.Tensor]] = now.get_concrete_function() if step.metrics else dict
+
+    def __call__(self, batch: Nest) -> Values:
+        """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""
+        values, _ = self._function(batch)
+        return values or {}
 
     def fingerprint(self, held: Mapping[int, str], constants: Iterable[tf.Variable]) -> dict[str, object]:
         """Returns what tells the step from another one, in JSON values.
@@ -154,6 +163,7 @@ def _check_mapping(step: Step, values: Values) -> None:
         )
 
 
+@unconverted
 def _check_no_metrics(step: Step, values: Values) -> None:
     for name, value in values.items() if isinstance(values, Mapping) else ():
         if isinstance(value, keras.Metric):

@@ -216,7 +216,7 @@ class StreamData(Trackable):
         return ahead.has_value() if self.steps_per_epoch is None else tf.constant(True)
 
     def batch(self, source: Nest, ahead: Nest) -> Nest:
-        return ahead.get_value() if self.steps_per_epoch is None else next(source)
+        return ahead.get_value() if self.steps_per_epoch is None else source.get_next()
 
     def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
         return source.get_next_as_optional() if self.steps_per_epoch is None else ahead
