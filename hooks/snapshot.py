@@ -74,7 +74,7 @@ class Snapshot:
     def take(self) -> None:
         """Holds all values as they are now. A hundred variables take a millisecond, whatever their size.
 
-        What is copied is what the iterator of a dataset has buffered.
+        What is copied is what the iterator of a dataset has buffered, and what is in tables.
         """
         self.values = self._state.hold().values
         for leaf in self._leaves:
@@ -99,7 +99,7 @@ class Snapshot:
                 raise RuntimeError(f"Variable {node.name!r} was made in on_setup, too late to be restored.")
             leaf = Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})
         elif type(node)._serialize_to_tensors is not Trackable._serialize_to_tensors:
-            leaf = Leaf(node._serialize_to_tensors)
+            leaf = Leaf(lambda: _own(node._serialize_to_tensors()))
         elif type(node)._gather_saveables_for_checkpoint is not Trackable._gather_saveables_for_checkpoint:
             raise TypeError(
                 f"{type(node).__name__} in the training state saves itself in an old way, which cannot be held. "
@@ -111,3 +111,8 @@ class Snapshot:
             setattr(leaf, LEGACY, legacy)
         self._leaves.append(leaf)
         return leaf
+
+
+def _own(tensors: Tensors) -> Tensors:
+    """Returns copies: what a dense table exports is the memory that it goes on writing to."""
+    return {name: x if x.dtype == tf.variant else tf.raw_ops.DeepCopy(x=x) for name, x in tensors.items()}

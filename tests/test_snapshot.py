@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint_saver import digest
+from hooks.snapshot import Snapshot
 from loop import ArrayData, At, Event, Every, Hook, Loop, Moment
 
 
@@ -100,6 +101,19 @@ def test_anything_that_tensorflow_can_save_is_restored(
     loop = make_loop(Checkpoint(tmp_path, resume="must"), given=again)
     loop.run(steps=5)
     assert value_again() == saved
+
+
+def test_a_dense_table_is_held_as_it_was() -> None:
+    """What it exports is the memory that it goes on writing to."""
+    table, value = dense_table()
+    loop = make_loop(given=table)
+    loop.audit()
+    snapshot = Snapshot(loop.state)
+    snapshot.take()
+    table.insert(tf.constant([5], tf.int64), tf.constant([7], tf.int64))
+    (held,) = [leaf.held for leaf in snapshot._leaves if "-keys" in leaf.held]
+    assert value() == 7
+    assert sorted(np.concatenate([tensor.numpy().ravel() for tensor in held.values()]))[-2:] == [5, 6]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ BUGS = [
     # Of what is saved, and when.
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
     Bug("values are read when they are written", "hooks.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
-    Bug("the iterator is read when it is written", "hooks.snapshot", "leaf = Leaf(node._serialize_to_tensors)", "leaf = Late(node)"),
+    Bug("the iterator is read when it is written", "hooks.snapshot", "leaf = Leaf(lambda: _own(node._serialize_to_tensors()))", "leaf = Late(node)"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.randomness", '"host": HostRandomness(), ', ""),
