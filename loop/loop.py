@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 import tensorflow as tf
 
+from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
 from loop.audit import Finding, report
 from loop.bound import Bound
@@ -267,6 +268,7 @@ class Loop:
             raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
         try:
             self._runner = threading.get_ident()
+            standard.occupy()
             self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed, self._idle = None, False, {}, False, False
             self._spent = Spent()
@@ -449,6 +451,7 @@ class Loop:
     def _save(self) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""
         moment = self._moment(Event.SETTLED, self._round)
+        standard.occupy()  # 1 us; a hook may have closed them
 
         def told() -> Moment:
             self._clock.mark()
