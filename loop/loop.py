@@ -272,18 +272,23 @@ class Loop:
             self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed, self._idle = None, False, {}, False, False
             self._spent = Spent()
-            if self._compiled or self._untraced:
-                self.state.take_back()
-            if self._compiled is not None:
-                self.state.derived.check()  # first, because it names the cause
-                self._compiled.spent = self._spent
-                self._compiled.check(self.state, at_length=True)
-            self._place = self._position.load()
-            if not self._ends_untraced():
-                self._trace()  # takes its time; a stop that comes meanwhile counts
-            yield
+            with self.hooks.around(self):
+                self._get_ready()
+                yield
         finally:
             self._running.release()
+
+    def _get_ready(self) -> None:
+        """Finds out where the run stands, and traces what is yet to be traced."""
+        if self._compiled or self._untraced:
+            self.state.take_back()
+        if self._compiled is not None:
+            self.state.derived.check()  # first, because it names the cause
+            self._compiled.spent = self._spent
+            self._compiled.check(self.state, at_length=True)
+        self._place = self._position.load()
+        if not self._ends_untraced():
+            self._trace()  # takes its time; a stop that comes meanwhile counts
 
     def _ends_untraced(self) -> bool:
         """Returns whether nothing is left to run, as is known without a trace; then the state is gathered without."""

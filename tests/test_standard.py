@@ -26,7 +26,10 @@ SUBSETS = [closed for count in range(4) for closed in itertools.combinations(ran
 def counting_loop(directory: Path, *, save: bool = True) -> Loop:
     """Returns a loop after whose n-th step there is n."""
     count = tf.Variable(0.0, name="count")
-    hooks = [TensorBoard(directory / "tensorboard", Every(steps=1)), Checkpoint(directory, Every(steps=2), keep=9)]
+    hooks = [
+        TensorBoard(directory / "tensorboard", Every(steps=1)),
+        Checkpoint(directory, Every(steps=2), keep=9, background=False),
+    ]
     data = ArrayData(tf.range(8), batch_size=1, seed=1)
     step = lambda x: {"loss": count.assign_add(1.0)}  # noqa: E731 (traced with its loop)
     return Loop(step, data, state={"count": count}, hooks=[*hooks, Preemption()] if save else [])
