@@ -5,7 +5,9 @@ import errno
 import functools
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import tensorflow as tf
 
@@ -15,11 +17,37 @@ from hooks.checkpoint_manifest import CorruptCheckpoint
 log = logging.getLogger("exactloop")
 
 
+TRIES = 3
+STEM = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index)")
+ENDINGS = (".json", ".json.tmp", ".index", ".data-00000-of-00001")
+LIST = "checkpoint"  # TensorFlow's list of checkpoints, which is kept up to date
+ERRNO = {
+    tf.errors.NotFoundError: errno.ENOENT,
+    tf.errors.PermissionDeniedError: errno.EACCES,
+    tf.errors.UnauthenticatedError: errno.EACCES,
+    tf.errors.ResourceExhaustedError: errno.EDQUOT,
+    tf.errors.DeadlineExceededError: errno.ETIMEDOUT,
+    tf.errors.UnavailableError: errno.EAGAIN,
+    tf.errors.AbortedError: errno.EAGAIN,
+    tf.errors.CancelledError: errno.EAGAIN,
+}
+AWAY = {errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN}  # of a service that cannot be asked now
+Result = TypeVar("Result")
+
+
 class RemoteFiles:
-    """A directory that `tf.io.gfile` reaches. Nothing can be flushed, locked or pinned there."""
+    """A directory that `tf.io.gfile` reaches. Nothing can be flushed, locked or pinned there.
+
+    A listing may be late: what has just been written is missing, what has just been removed is there. So it is compared
+    to TensorFlow's list of checkpoints, and where they disagree, the service is asked for each file by its name.
+    """
 
     def __init__(self, directory: str, *, make: bool) -> None:
         self.where = self.prefix = directory if directory.endswith("://") else directory.rstrip("/")
+        with _as_os_errors(self.where):
+            self._open(make)
+
+    def _open(self, make: bool) -> None:
         if make:
             try:
                 tf.io.gfile.makedirs(self.where)
@@ -42,10 +70,10 @@ class RemoteFiles:
         pass
 
     def ensure(self) -> bool:
-        if tf.io.gfile.isdir(self.where):
+        if tf.io.gfile.isdir(self.where) or self.names():  # the first is also False if the service is away
             return False
         log.warning("%r was removed while this run was under way. It is made again.", self.where)
-        with _as_os_errors():
+        with _as_os_errors(self.where):
             tf.io.gfile.makedirs(self.where)
         return True
 
@@ -53,37 +81,59 @@ class RemoteFiles:
         return None
 
     def names(self) -> list[str]:
-        with _as_os_errors():
-            return [name.rstrip("/") for name in tf.io.gfile.listdir(self.where)]
+        with _as_os_errors(self.where):
+            try:
+                listed = {name.rstrip("/") for name in tf.io.gfile.listdir(self.where)}
+            except tf.errors.NotFoundError:
+                return []
+            there = {match[1] for name in listed if (match := STEM.fullmatch(name))}
+            for stem in there ^ self._in_list():
+                for name in [f"{stem}{ending}" for ending in ENDINGS]:
+                    listed.discard(name)
+                    if self._is_file(name):
+                        listed.add(name)
+        return sorted(listed)
 
-    @contextlib.contextmanager
-    def _reading(self, name: str) -> Iterator[str]:
-        """Yields the path of a plain file."""
+    def _is_file(self, name: str) -> bool:
+        try:  # not `exists`, by which in memory ckpt-9.json is there as soon as ckpt-9.json.tmp is
+            return not tf.io.gfile.stat(self._path(name)).is_directory
+        except tf.errors.NotFoundError:
+            return False
+
+    def _in_list(self) -> set[str]:
         try:
-            if tf.io.gfile.isdir(self._path(name)):
-                raise CorruptCheckpoint(self._path(name), "is not a plain file")
-            yield self._path(name)
-        except tf.errors.OpError as error:
-            raise CorruptCheckpoint(
-                self._path(name), f"cannot be read: {error.message or type(error).__name__}"
-            ) from error
+            with tf.io.gfile.GFile(self._path(LIST), "rb") as file:
+                content = file.read(2**20).decode(errors="replace")
+        except tf.errors.OpError:  # it is but a hint
+            return set()
+        return set(re.findall(r'all_model_checkpoint_paths: "(?:[^"]*/)?((?:ckpt|pending)-[0-9]+)"', content))
+
+    def _reading(self, name: str, read: Callable[[str], Result]) -> Result:
+        """Returns what is read of the path of a plain file; what fails is tried again, unless that cannot help."""
+        path = self._path(name)
+        for left in reversed(range(TRIES)):
+            try:
+                if tf.io.gfile.isdir(path):
+                    raise CorruptCheckpoint(path, "is not a plain file")
+                return read(path)
+            except tf.errors.OpError as error:
+                number, said = ERRNO.get(type(error), errno.EIO), error.message or type(error).__name__
+                if number in AWAY and not left:
+                    raise OSError(number, f"{said}. It may be whole; try again later", path) from error
+                if number not in AWAY and (number != errno.EIO or not left):
+                    raise CorruptCheckpoint(path, f"cannot be read: {said}") from error
+        raise AssertionError("there is at least one try")
 
     def size(self, name: str) -> int:
-        with self._reading(name) as path:
-            return tf.io.gfile.stat(path).length
+        return self._reading(name, lambda path: tf.io.gfile.stat(path).length)
 
     def read(self, name: str, limit: int) -> bytes:
         if (size := self.size(name)) > limit:
             raise CorruptCheckpoint(self._path(name), f"has {size} bytes, more than {limit}")
-        with self._reading(name) as path, tf.io.gfile.GFile(path, "rb") as file:
-            return file.read()
+        return self._reading(name, _content)
 
     def _sha256(self, name: str) -> str:
-        digest = hashlib.sha256()
-        with self._reading(name) as path, tf.io.gfile.GFile(path, "rb") as file:
-            while block := file.read(2**24):
-                digest.update(block)
-        return digest.hexdigest()
+        return self._reading(name, _digest)
 
     def measure(self, name: str) -> Measure:
         return self.size(name), self._sha256(name)
@@ -95,31 +145,44 @@ class RemoteFiles:
         yield self.prefix
 
     def write(self, name: str, content: bytes) -> None:
-        with _as_os_errors(), tf.io.gfile.GFile(self._path(name), "wb") as file:
+        with _as_os_errors(self._path(name)), tf.io.gfile.GFile(self._path(name), "wb") as file:
             file.write(content)
 
     def sync(self, name: str = ".") -> None:
         pass
 
     def rename(self, name: str, to: str) -> None:
-        with _as_os_errors():
+        with _as_os_errors(self._path(name)):
             tf.io.gfile.rename(self._path(name), self._path(to), overwrite=True)
 
     def remove(self, name: str) -> None:
-        with _as_os_errors():
+        with contextlib.suppress(FileNotFoundError), _as_os_errors(self._path(name)):
             if tf.io.gfile.isdir(self._path(name)):
                 tf.io.gfile.rmtree(self._path(name))
             elif tf.io.gfile.exists(self._path(name)):
                 tf.io.gfile.remove(self._path(name))
 
     def make(self, name: str) -> None:
-        with _as_os_errors():
+        with _as_os_errors(self._path(name)):
             tf.io.gfile.mkdir(self._path(name))
 
 
+def _content(path: str) -> bytes:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while block := file.read(2**24):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextlib.contextmanager
-def _as_os_errors() -> Iterator[None]:
+def _as_os_errors(path: str) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        raise OSError(errno.EIO, error.message) from error
+        raise OSError(ERRNO.get(type(error), errno.EIO), error.message or type(error).__name__, path) from error

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -224,6 +225,8 @@ class Saver:
     def _explained(self, record: Record, error: Exception) -> OSError:
         if isinstance(error, OSError):
             number, reason = error.errno or errno.EIO, error.strerror or str(error)
+            if isinstance(error.filename, str):
+                reason += f" ({os.path.relpath(error.filename, self._store.files.where)})"
         else:
             reason = re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]", "", str(error) or repr(error))  # where in TensorFlow it was
             reason = reason.replace(self._store.files.prefix, self._store.files.where).strip()

@@ -156,7 +156,9 @@ class Store:
         """
         stem = record.stem
         if self.files.ensure():
-            self._records, self._replaced = {}, bool(self.stems())
+            there = self.stems()
+            if there != sorted(self._records, key=order):  # else it is the same again, or a copy
+                self._records, self._replaced = {}, bool(there)
         if self._replaced:
             raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
         if stem in self._records:

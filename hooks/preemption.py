@@ -1,46 +1,64 @@
 """Ends a run in good order when the process is asked to go."""
 
+import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 
+from hooks.grace import Grace
 from hooks.signals import SignalListener
 from loop import Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")
 
 
-class Preemption(Hook, instead={"signal": "write signals=[signal.SIGTERM]", "exit_code": "write exit=True or False"}):
+INSTEAD = {
+    "signal": "write signals=[signal.SIGTERM]",
+    "exit_code": "write exit=True or False",
+    **dict.fromkeys(("grace_period", "grace_seconds", "timeout", "deadline"), "write grace=30, in seconds"),
+}
+
+
+class Preemption(Hook, instead=INSTEAD):
     """On SIGTERM or SIGINT, stops after the step in progress; Checkpoint then saves, and the process exits.
 
     Python calls signal handlers only between its own instructions, so not while a compiled chunk runs. A thread that
-    reads `signal.set_wakeup_fd` hears of them at once and makes the chunk return after the step in progress. A second
-    SIGINT raises `KeyboardInterrupt`. When the run has ended, handlers set before are put back, and called for
-    what was heard: not earlier, because they may end the process. A signal that is ignored stays ignored.
+    reads `signal.set_wakeup_fd` hears of them at once and makes the chunk return after the step in progress; of an
+    evaluation, after the batch. A second SIGINT raises `KeyboardInterrupt`. While a loop is traced for the first time,
+    there is nothing to save, and it ends there, with `exit`; without, before its first step.
 
-    Outside the main thread, where Python allows no handlers, this hook does nothing.
+    Signals are heard from the beginning of `run()` to its end. Then handlers set before are put back, and called for
+    what was heard: not earlier, because they may end the process. So is what asyncio had asked for by
+    `add_signal_handler`. A signal that is ignored stays ignored.
+
+    Outside the main thread, where Python allows no handlers, this hook hears nothing. With `asyncio.to_thread(loop.run,
+    epochs=3)`, say `asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, loop.stop, "SIGTERM")`.
 
     Args:
-        signals: The signals to hear.
+        signals: The signals to hear, such as SIGUSR1, which SLURM sends with `--signal=USR1@60`.
         exit: Whether to end the process with status 128 + the signal's number (143, 130) once the run has ended, or to
             let `run()` return, with the signal's name as `RunResult.reason`.
+        grace: Seconds from the signal within which the last save has to begin: what the system grants before it
+            kills, less what a save takes. Only a settled step can be saved, so nothing can be cut shorter than the
+            step in progress, whatever this says. But if steps take longer than this, it is logged before any signal
+            comes; if the save does not begin in time, it is logged when the time is over; and when it begins, after how
+            many seconds that was. None: nothing is logged.
         name: The name of the hook.
 
     Raises:
-        ValueError: If no process can hear one of the signals.
+        ValueError: If no process can hear one of the signals, or `grace` is not positive.
     """
 
     _loop: Loop = Hook.later()
-    _heard: list[int] = Hook.later()
-    _handled: list[int] = Hook.later()
 
     def __init__(
         self,
         signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
         *,
         exit: bool = True,  # noqa: A002 (the word that says it)
+        grace: float | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -51,38 +69,70 @@ class Preemption(Hook, instead={"signal": "write signals=[signal.SIGTERM]", "exi
                 "Take SIGTERM, SIGINT, or what your scheduler sends before it kills, such as SIGUSR1."
             )
         self._signals, self._exit = tuple(signals), exit
+        self._grace = None if grace is None else Grace(grace)
         self._listener: SignalListener | None = None
+        self._forget()
 
-    def on_setup(self, loop: Loop, moment: Moment) -> None:
-        self._loop = loop
+    def _forget(self) -> None:
         self._heard: list[int] = []  # by the listener
         self._handled: list[int] = []  # by the handler
-        if threading.current_thread() is not threading.main_thread():
-            log.warning("Preemption hears no signals: this run is not in the main thread.")
-            return
-        self._listener = SignalListener(self._signals, self._hear, self._handle)
+        self._over = False
 
-    def on_run_end(self, moment: Moment) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
+    @contextlib.contextmanager
+    def around_run(self, loop: Loop) -> Iterator[None]:
+        self._forget()
+        self._loop = loop
+        if threading.current_thread() is not threading.main_thread():
+            log.warning(
+                "Preemption hears no signals: this run is not in the main thread. Have them heard there: with asyncio, "
+                "asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, loop.stop, 'SIGTERM')."
+            )
+            yield
+            return
+        if self._grace is not None:
+            self._grace.begin(loop)
+        listener = self._listener = SignalListener(self._signals, self._hear, self._handle)
+        try:
+            yield
+        finally:
+            self._over, self._listener = True, None
+            if self._grace is not None:
+                self._grace.end()
             listener.close()
             for number in dict.fromkeys(self._heard):
-                previous = listener.previous[number]
-                if callable(previous) and previous is not signal.default_int_handler:
-                    previous(number, None)
-        if self._heard and self._exit and moment.error is None:
+                listener.pass_on(number)
+        if self._heard and self._exit:
             raise SystemExit(128 + self._heard[0])
 
+    def on_settled(self, moment: Moment) -> None:
+        if self._listener is not None:
+            self._listener.listen()
+        if self._grace is not None:
+            self._grace.settled(moment)
+
     def _hear(self, number: int) -> None:
-        if number in self._signals:
-            self._heard.append(number)
-            self._loop.stop(signal.Signals(number).name)
+        self._heard.append(number)
+        self._loop.stop(signal.Signals(number).name)
+        if self._grace is not None and not self._over:
+            self._grace.asked(signal.Signals(number).name)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._handled.append(number)
+        if self._over:
+            return
+        at_once = self._exit and not self._has_state()
+        if at_once and number != signal.SIGINT:
+            raise SystemExit(128 + number)
         # During a chunk, two signals are one call of this handler; between chunks, the listener may be a moment behind.
-        if max(self._heard.count(signal.SIGINT), self._handled.count(signal.SIGINT)) > 1:
+        interrupts = max(self._heard.count(signal.SIGINT), self._handled.count(signal.SIGINT))
+        if interrupts > 1 or at_once:
             raise KeyboardInterrupt
+
+    def _has_state(self) -> bool:
+        try:
+            return self._loop.state is not None
+        except AttributeError:  # it is being traced
+            return False
 
 
 def _signals(given: Iterable[int]) -> list[signal.Signals]:

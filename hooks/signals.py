@@ -1,5 +1,6 @@
 """Signals that are heard while Python itself hears none, by the process that asked for them and no child of it."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -18,13 +19,17 @@ class SignalListener:
     Python calls its handlers between its own instructions, so not while a compiled function runs. But it writes the
     number of each signal to `signal.set_wakeup_fd` at once, and a thread can read that.
 
+    There is one such descriptor in a process, and asyncio, for one, uses it too. What arrives here and is none of these
+    signals is passed on at once to the one that was there before; `pass_on` does it for the others. Who takes the
+    descriptor while this listens, has it until `listen`.
+
     A child that is forked from this process (a data loader, `multiprocessing`, `os.fork`) has the handlers that were
     there before. Otherwise it would stay alive, and write what it was sent into the pipe that it has in common with
     this process. Signals wait while a process is being forked, so that none is heard by the wrong one.
 
     Args:
         numbers: The signals. One that is ignored stays so.
-        hear: Called in the thread with the number of each.
+        hear: Called with the number of each: in the thread, or in the main thread while this is being closed.
         handle: What Python calls in the main thread, as for `signal.signal`.
 
     Raises:
@@ -38,27 +43,47 @@ class SignalListener:
         handle: Callable[[int, FrameType | None], object],
     ) -> None:
         _leave_in_children()
-        self._hear = hear
+        self._hear, self._handle, self._closing = hear, handle, False
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._previous_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-        self.previous: dict[int, signal._HANDLER] = {number: signal.signal(number, handle) for number in heeded}
+        self.previous: dict[int, signal._HANDLER] = {}
+        for number in heeded:
+            self.previous[number] = signal.getsignal(number)  # first: it may come as soon as it is handled
+            signal.signal(number, self._handled)
         self._thread = threading.Thread(target=self._listen, daemon=True, name="signals")
         self._thread.start()
         OPEN.append(self)
+
+    def listen(self) -> bool:
+        """Takes back the descriptor if somebody else has taken it since, and returns whether that was so."""
+        taken_by = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        if taken_by == self._write:
+            return False
+        self._previous_fd = taken_by  # or none any more, as asyncio has it when its loop is closed
+        return True
 
     def close(self) -> None:
         """Puts back the handlers that were there before. What was sent until then has been heard when this returns."""
         if self not in OPEN:  # a child, which has left already
             return
         OPEN.remove(self)
-        self._put_back()
+        self._closing = True
+        self._put_back_descriptor()
         os.set_blocking(self._write, True)  # it may be full
         os.write(self._write, bytes([END]))  # not by closing it: a child that was made in another way may have it open
         self._thread.join()
         os.close(self._write)
         os.close(self._read)
+        self._put_back_handlers()
+
+    def pass_on(self, number: int) -> None:
+        """Does what would have been done about a signal that was heard. It may end the process."""
+        previous = self.previous[number]
+        self._forward(number)
+        if callable(previous) and previous is not signal.default_int_handler:
+            previous(number, None)
 
     def block(self) -> None:
         """Makes the signals wait for this thread, which is about to fork."""
@@ -66,21 +91,40 @@ class SignalListener:
 
     def leave(self) -> None:
         """Lets go of all that is the parent's. Called in a child, where the thread is not."""
-        self._put_back()
+        self._put_back_handlers()
+        self._put_back_descriptor()
         os.close(self._write)
         os.close(self._read)
 
-    def _put_back(self) -> None:
+    def _handled(self, number: int, frame: FrameType | None) -> None:
+        """What Python calls in the main thread."""
+        if self._closing:
+            self._hear(number)
+        elif self.listen():
+            with contextlib.suppress(BlockingIOError):  # it is full, of others
+                os.write(self._write, bytes([number]))
+        self._handle(number, frame)
+
+    def _put_back_descriptor(self) -> None:
+        if (now := signal.set_wakeup_fd(self._previous_fd)) != self._write:
+            signal.set_wakeup_fd(now)  # of somebody who came later, and is not done
+
+    def _put_back_handlers(self) -> None:
         for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._previous_fd)
+            if signal.getsignal(number) == self._handled:  # or somebody has set another since
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _forward(self, number: int) -> None:
+        if self._previous_fd >= 0:
+            with contextlib.suppress(OSError):  # it is full, or closed
+                os.write(self._previous_fd, bytes([number]))
 
     def _listen(self) -> None:
         while True:
             for number in os.read(self._read, 64):
                 if number == END:
                     return
-                self._hear(number)
+                self._hear(number) if number in self.previous else self._forward(number)
 
 
 @functools.cache

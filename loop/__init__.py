@@ -1,5 +1,6 @@
 """A compiled GradientTape training loop with lifecycle events and exact resume."""
 
+from loop import standard
 from loop.audit import Finding, InexactRun
 from loop.data import ArrayData
 from loop.digest import digest
@@ -35,3 +36,5 @@ __all__ = [
     "digest",
     "supervised",
 ]
+
+standard.occupy()  # also for what is done without a run

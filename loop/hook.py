@@ -1,5 +1,6 @@
 """The base class of all hooks."""
 
+import contextlib
 import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,13 @@ class Hook(tf.Module):
         """Returns the methods that this hook overrides, by the event that calls them."""
         mine = {event: f"on_{event}" for event in Event}
         return {e: getattr(self, m) for e, m in mine.items() if getattr(type(self), m) is not getattr(Hook, m)}
+
+    def around_run(self, loop: "Loop") -> contextlib.AbstractContextManager[object]:
+        """Returns what is entered before anything else in `run()`, such as tracing, and left after all else.
+
+        It is left with the exception that ends the run, if there is one.
+        """
+        return contextlib.nullcontext()
 
     def saved_place(self) -> "Saved | None":
         """Returns what `on_setup` would restore if it were called now; None if that is nothing, or nobody knows.

@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 import tensorflow as tf
 
+from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
 from loop.audit import Finding, report
 from loop.bound import Bound
@@ -267,21 +268,27 @@ class Loop:
             raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
         try:
             self._runner = threading.get_ident()
+            standard.occupy()
             self._epochs, self._steps = totals
             self._reason, self._at_once, self._round, self._resumed, self._idle = None, False, {}, False, False
             self._spent = Spent()
-            if self._compiled or self._untraced:
-                self.state.take_back()
-            if self._compiled is not None:
-                self.state.derived.check()  # first, because it names the cause
-                self._compiled.spent = self._spent
-                self._compiled.check(self.state, at_length=True)
-            self._place = self._position.load()
-            if not self._ends_untraced():
-                self._trace()  # takes its time; a stop that comes meanwhile counts
-            yield
+            with self.hooks.around(self):
+                self._get_ready()
+                yield
         finally:
             self._running.release()
+
+    def _get_ready(self) -> None:
+        """Finds out where the run stands, and traces what is yet to be traced."""
+        if self._compiled or self._untraced:
+            self.state.take_back()
+        if self._compiled is not None:
+            self.state.derived.check()  # first, because it names the cause
+            self._compiled.spent = self._spent
+            self._compiled.check(self.state, at_length=True)
+        self._place = self._position.load()
+        if not self._ends_untraced():
+            self._trace()  # takes its time; a stop that comes meanwhile counts
 
     def _ends_untraced(self) -> bool:
         """Returns whether nothing is left to run, as is known without a trace; then the state is gathered without."""
@@ -450,6 +457,7 @@ class Loop:
     def _save(self) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""
         moment = self._moment(Event.SETTLED, self._round)
+        standard.occupy()  # 1 us; a hook may have closed them
 
         def told() -> Moment:
             self._clock.mark()

@@ -1,5 +1,6 @@
 """The hooks of a loop: in order, by name, and called for what they listen to."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -163,6 +164,14 @@ class HookRegistry:
             return function
 
         return register
+
+    @contextlib.contextmanager
+    def around(self, loop: "Loop") -> Iterator[None]:
+        """Goes through `around_run` of the hooks there are."""
+        with contextlib.ExitStack() as entered:
+            for hook in self:
+                entered.enter_context(hook.around_run(loop))
+            yield
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""

@@ -182,7 +182,7 @@ def not_saved(directory: Path, step: int, reason: str, before: int | None = None
     space = r"It needs about [1-9][\d,]* bytes; [\d,]+ are free\. " if full else ""
     is_there = rf"The one of step {before} is as it was\." if before else r"There is none before it\."
     return (
-        rf"The checkpoint of step {step} was not saved in {re.escape(repr(str(directory)))}: {reason}\. "
+        rf"The checkpoint of step {step} was not saved in {re.escape(repr(str(directory)))}: {reason}( \([^ ]+\))?\. "
         rf"{space}{is_there} "
         r"With Checkpoint\(on_error='warn'\), training would go on(\n|$)"
     )

@@ -43,7 +43,7 @@ def allowed(file: str, module: str, name: str) -> bool:
             return file.startswith("hooks/")
         if module.startswith("hooks.prove") or (file == "hooks/prove_life.py" and module == "hooks.checkpoint"):
             return file.startswith(("hooks/prove", "hooks/cli"))
-        if module == "hooks.signals":
+        if module in ("hooks.signals", "hooks.grace"):
             return file == "hooks/preemption.py"
         return file.startswith(("hooks/checkpoint", "hooks/snapshot", "hooks/cli")) and module.startswith(PARTS)
     return package != ""  # nothing relative: it would not be seen here

@@ -2,10 +2,13 @@
 
 import contextlib
 import errno
+import functools
 import importlib
 import inspect
 import json
 import os
+import shutil
+import signal
 import sys
 import types
 import warnings
@@ -36,7 +39,8 @@ class Bug(NamedTuple):
 
 STORE, SAVER, LOCAL = "hooks.checkpoint_store", "hooks.checkpoint_saver", "hooks.checkpoint_local"
 RESTORE, MANIFEST = "hooks.checkpoint_restore", "hooks.checkpoint_manifest"
-OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n            descriptor"
+LOCK, SIGNALS = "hooks.checkpoint_lock", "hooks.signals"
+OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n        descriptor"
 BUGS = [
     # Of the order in which things get to the disk.
     Bug("data are not flushed", STORE, "                self.files.sync(name)\n", "                pass\n"),
@@ -51,8 +55,8 @@ BUGS = [
         "        if stems:\n            self.files.sync()\n        for stem", "        for stem"),
     Bug("names are not flushed before the commit", STORE, "self.files.sync()  # or their", "pass  # or their"),
     Bug("names are not flushed after the commit", STORE, '.json")\n            self.files.sync()\n', '.json")\n'),
-    Bug("a flush of a file does nothing", LOCAL, "_directory)\n        try:\n            os.fsync(descriptor)",
-        "_directory)\n        try:\n            pass"),
+    Bug("a flush of a file does nothing", LOCAL, "_directory)\n            try:\n                os.fsync(descriptor)",
+        "_directory)\n            try:\n                pass"),
     Bug("a new directory is not flushed", LOCAL, "os.open(above, os.O_RDONLY)\n        try:\n            os.fsync(descriptor)",
         "os.open(above, os.O_RDONLY)\n        try:\n            pass"),
     Bug("the manifest is written in place", STORE,
@@ -89,10 +93,17 @@ BUGS = [
     Bug("what a crash left stays", STORE, "        self._sweep()\n", ""),
     Bug("what is not ours goes", STORE, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)"', 'rf"{STEM}.*"'),
     Bug("what was abandoned is not set aside", RESTORE, "        store.set_aside(later)\n", ""),
-    Bug("nobody is locked out", LOCAL, "            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
+    Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
     Bug("it is tidied up before it is locked", "hooks.checkpoint",
         "            files.lock()\n            store = Store(files)\n            damaged = store.load()\n",
         "            store = Store(files)\n            damaged = store.load()\n            files.lock()\n"),
+    # Of storage that cannot do everything, or fails now and then, and of who else listens to signals.
+    Bug("a file in a copy is written to", LOCAL, "if os.fstat(descriptor).st_nlink <= 1:", "if True:"),
+    Bug("a lock is that of a copy, too", LOCK, "if self._of_a_copy():", "if False:"),
+    Bug("what cannot be read now is damage", "hooks.checkpoint_errors", "if error.errno in OF_THE_DISK:", "if True:"),
+    Bug("what fails once is damage", "hooks.checkpoint_errors", "            if left:\n", "            if False:\n"),
+    Bug("a signal is heard by whoever came last", SIGNALS, "        elif self.listen():\n", "        elif False:\n"),
+    Bug("signals of others are kept", SIGNALS, " if number in self.previous else self._forward(number)", ""),
     # Of what is saved, and when.
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
     Bug("values are read when they are written", "hooks.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
@@ -162,6 +173,8 @@ class Laboratory:
             "damage": lambda work: damage(self._saved(work / "original"), work),
             "errors": self._errors,
             "going back": self._going_back,
+            "storage": self._storage,
+            "signals": self._signals,
             "a disk in memory": lambda work: protocol(),
             "operations": self._operations,
         }
@@ -271,6 +284,78 @@ class Laboratory:
         except RuntimeError:
             pass  # as it should
         return wrong
+
+    def _storage(self, work: Path) -> list[str]:
+        """A copy by hard links has to stay what it is, and what cannot be opened now to be no reason to go back."""
+        wrong, opened = [], os.open
+        directory, copy = self._saved(work / "saved"), work / "copy"
+        (directory / "ckpt-8.json.tmp").write_bytes(b"")  # of a save that is under way while it is copied
+
+        def copied(operation: str, name: str, when: str) -> None:
+            if (operation, name, when) == ("write", "ckpt-7.json.tmp", "after") and not copy.exists():
+                shutil.copytree(directory, copy, copy_function=os.link)
+
+        self._arrays.live(directory, steps=7, watch=copied)
+        if (copy / "ckpt-7.json.tmp").read_bytes() != b"":
+            wrong.append("a copy by hard links is written to")
+        holder = hooks.checkpoint_restore.open_files(directory)
+        holder.lock()
+        shutil.rmtree(copy)
+        shutil.copytree(directory, copy, copy_function=os.link)
+        try:
+            self._arrays.live(copy, steps=8)
+        except RuntimeError:
+            wrong.append("a copy by hard links cannot be trained")
+        holder.close()
+        for number, times in ((errno.EIO, 1), (errno.EMFILE, 10**6)):
+            refused = list[int]()
+
+            def refuse(path: str, *args: int, **kwargs: int) -> int:
+                if path == "ckpt-7.index" and len(refused) < times:  # noqa: B023 (called in this turn only)
+                    refused.append(1)  # noqa: B023
+                    raise OSError(number, os.strerror(number))  # noqa: B023
+                return opened(path, *args, **kwargs)
+
+            os.open = refuse
+            try:
+                with warnings.catch_warnings(action="ignore", category=hooks.CorruptCheckpoint):
+                    self._arrays.live(directory, steps=7)
+            except OSError:
+                pass  # as it should, of the second
+            finally:
+                os.open = opened
+            if not (directory / "ckpt-7.index").exists():
+                wrong.append(f"{os.strerror(number)}: a checkpoint that is whole is set aside")
+        return wrong
+
+    def _signals(self, work: Path) -> list[str]:
+        """A signal has to end the run where somebody has taken the descriptor, and others' signals to reach them."""
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        heard, live = list[int](), functools.partial(self._arrays.live, steps=10)
+
+        class Thief(Hook):
+            every = At(3, 5)
+
+            def on_step_end(self, moment: Moment) -> None:
+                if moment.step == 3:
+                    os.kill(os.getpid(), signal.SIGUSR2)
+                else:
+                    signal.set_wakeup_fd(write)
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        own = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))
+        before = signal.set_wakeup_fd(write)
+        try:
+            live(work / "run", Thief(), hooks.Preemption(exit=False))
+        finally:
+            signal.set_wakeup_fd(before)
+            signal.signal(signal.SIGUSR2, own)
+        os.close(write)
+        told, ended = os.read(read, 64), self._arrays.loop.step
+        os.close(read)
+        wrong = [] if ended < 10 else ["a signal is not heard"]
+        return wrong + ([] if signal.SIGUSR2 in told else ["a signal of somebody else is kept"])
 
     def _operations(self, work: Path) -> Iterator[str]:
         for name, trainer in {"stream": self._stream, "arrays": self._arrays}.items():

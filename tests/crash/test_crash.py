@@ -30,7 +30,15 @@ STATES = {
     "set an old one aside": 80,
     "set aside": 150,
 }
-CHECKS = ("flushes", "locks", "damage", "errors", "going back")  # the others have tests of their own
+CHECKS = (
+    "flushes",
+    "locks",
+    "damage",
+    "errors",
+    "going back",
+    "storage",
+    "signals",
+)  # the others have tests of their own
 
 
 @pytest.fixture(scope="module")

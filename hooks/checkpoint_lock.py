@@ -1,0 +1,168 @@
+"""Who may write to a directory of this machine: one process at a time."""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+log = logging.getLogger("exactloop")
+NAME = ".lock"
+LOCKS: set[int] = set()  # descriptors by which this process holds a lock
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+class Lock:
+    """A `flock` on the file `.lock` of a directory, which ends with the process.
+
+    Where a file system has no locks, whoever comes writes its name into the file, and whoever finds another's name
+    there before it saves, saves nothing any more.
+
+    Args:
+        directory: A descriptor, which whoever made it closes.
+        where: What it is called.
+    """
+
+    def __init__(self, directory: int, where: str) -> None:
+        self._directory, self.where = directory, where
+        self._descriptor, self._me, self._locked = -1, b"", False
+
+    def take(self) -> None:
+        """Becomes the only writer.
+
+        Raises:
+            RuntimeError: If there is another, with its pid, host and start.
+            OSError: If that cannot be known.
+        """
+        _forget_in_children()
+        try:
+            while not self._taken():
+                self.release()
+            self._me = self._sign()
+        except BlockingIOError as error:
+            holder = self._holder()
+            self.release()
+            raise RuntimeError(
+                f"{self.where!r} is being written by another trainer ({holder}). "
+                "Wait for it to end, or give this one a directory of its own."
+            ) from error
+        except OSError:
+            self.release()
+            raise
+
+    def ensure(self) -> None:
+        """Takes it again if the file is gone, or another. Raises `OSError` if somebody else has it by now."""
+        if self._descriptor in LOCKS and self._is_there():
+            if self._locked or os.pread(self._descriptor, 200, 0) == self._me:
+                return
+            raise OSError(errno.EBUSY, f"{self.where!r} is being written by another trainer by now ({self._holder()})")
+        self.release()
+        try:
+            self.take()
+        except RuntimeError as error:
+            raise OSError(errno.EBUSY, str(error)) from error
+
+    def release(self) -> None:
+        """Lets others write."""
+        if self._descriptor in LOCKS:  # else this is a child, which has let go of it
+            LOCKS.discard(self._descriptor)
+            close(self._descriptor)
+        self._descriptor = -1
+
+    def _taken(self) -> bool:
+        """Returns whether it was; False: the file was another's by then, or belonged to two directories."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._descriptor = os.open(NAME, flags, 0o644, dir_fd=self._directory)
+        LOCKS.add(self._descriptor)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locked = True
+        except BlockingIOError:
+            if self._of_a_copy():  # whoever has it writes there, and not here
+                return self._part()
+            raise
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            self._locked = False
+            log.warning(
+                "%r is on a file system without locks (%s): nobody is kept from starting a second trainer there. One "
+                "that finds out ends with an error.",
+                self.where,
+                error.strerror,
+            )
+        if os.fstat(self._descriptor).st_nlink > 1:
+            return self._part()
+        return self._is_there()
+
+    def _is_there(self) -> bool:
+        try:
+            there = os.stat(NAME, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    def _sign(self) -> bytes:
+        """Writes into the file whose it is: a line for people, and one for `ensure`, which no other holder has."""
+        os.truncate(self._descriptor, 0)  # at once: an earlier holder's name must not be taken for this one's
+        me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
+        signed = f"{me}\n{self._place()} {os.urandom(8).hex()}\n".encode()
+        os.pwrite(self._descriptor, signed, 0)
+        return signed
+
+    def _place(self) -> str:
+        directory = os.fstat(self._directory)
+        return f"{directory.st_dev}:{directory.st_ino}"
+
+    def _holder(self) -> str:
+        """Returns what its holder wrote into the file, just after it got the lock: so this waits a little."""
+        for _ in range(5):
+            time.sleep(0.1)
+            if written := os.pread(self._descriptor, 200, 0):
+                return written.decode(errors="replace").split("\n")[0]
+        return "which does not say who it is"
+
+    def _of_a_copy(self) -> bool:
+        """Returns whether the holder is in another directory, of which this one is a copy by hard links (`cp -al`)."""
+        _, _, signed = os.pread(self._descriptor, 200, 0).partition(b"\n")
+        place = signed.decode(errors="replace").split(" ")[0]
+        return os.fstat(self._descriptor).st_nlink > 1 and place not in ("", self._place())
+
+    def _part(self) -> bool:
+        """Puts a file of its own in the place of one that is also in a copy. Of several who do that, one at a time."""
+        with self._alone(), contextlib.suppress(FileNotFoundError):
+            if os.stat(NAME, dir_fd=self._directory, follow_symlinks=False).st_nlink > 1:
+                os.unlink(NAME, dir_fd=self._directory)
+        return False
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):  # where there are no locks
+            fcntl.flock(self._directory, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._directory, fcntl.LOCK_UN)
+
+
+def close(descriptor: int) -> None:
+    """Closes what was not written to, or has been flushed: whatever the system says of it, it is closed then."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+@functools.cache
+def _forget_in_children() -> None:
+    """Lets go of the locks in processes that are forked from this one, or they would hold them when it is dead."""
+
+    def forget() -> None:
+        for descriptor in LOCKS:
+            os.close(descriptor)
+        LOCKS.clear()
+
+    os.register_at_fork(after_in_child=forget)
