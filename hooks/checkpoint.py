@@ -190,7 +190,18 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._look(moment)
 
     def on_settled(self, moment: Moment) -> None:
-        self._tolerate(self._saver.collect)
+        try:
+            self._tolerate(self._saver.collect)
+        except Exception as earlier:
+            if moment.last:  # what could not be saved before is no reason not to save this
+                try:
+                    self._save_if_due(moment)
+                except Exception as also:
+                    earlier.add_note(f"Then {also!r}")
+            raise
+        self._save_if_due(moment)
+
+    def _save_if_due(self, moment: Moment) -> None:
         value = self._value(moment.step)
         ranks = value is not None and self._retention.ranks(value, self._saver.records())
         if self._due or moment.last or ranks:

@@ -125,7 +125,16 @@ class Saver:
         try:
             self._writing = writing
             thread.start()
-        except BaseException:  # no thread can be made; or an interrupt, and it is there nevertheless or it is not
+        except RuntimeError as error:
+            log.warning("Training waits while the checkpoint of step %d is written: %s.", record.step, error)
+            self._writing = None
+            try:
+                self._write(record, parts)
+            except Exception as failure:
+                self._failed()
+                writing.end(failure)
+                self._writing = writing  # for whoever waits, as if it had been in the background
+        except BaseException:  # an interrupt, and the thread is there nevertheless or it is not
             if writing.claim():
                 self._writing = None
                 self._snapshot.drop()

@@ -1,12 +1,14 @@
 """Signals that are heard while Python itself hears none, by the process that asked for them and no child of it."""
 
 import functools
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+log = logging.getLogger("exactloop")
 END = 0  # no signal has this number
 OPEN: list["SignalListener"] = []  # those that listen in this process
 BEFORE_FORK = threading.local()  # the signals that the forking thread had blocked
@@ -42,10 +44,10 @@ class SignalListener:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._previous_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._thread = self._started()
+        handle = handle if self._thread is not None else self._hearing(handle)
         heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
         self.previous: dict[int, signal._HANDLER] = {number: signal.signal(number, handle) for number in heeded}
-        self._thread = threading.Thread(target=self._listen, daemon=True, name="signals")
-        self._thread.start()
         OPEN.append(self)
 
     def close(self) -> None:
@@ -56,7 +58,8 @@ class SignalListener:
         self._put_back()
         os.set_blocking(self._write, True)  # it may be full
         os.write(self._write, bytes([END]))  # not by closing it: a child that was made in another way may have it open
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         os.close(self._write)
         os.close(self._read)
 
@@ -69,6 +72,23 @@ class SignalListener:
         self._put_back()
         os.close(self._write)
         os.close(self._read)
+
+    def _started(self) -> threading.Thread | None:
+        """Returns the thread that listens; None if none can be made."""
+        thread = threading.Thread(target=self._listen, daemon=True, name="signals")
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("Signals are heard only between calls of the compiled loop, as Python hears them: %s.", error)
+            return None
+        return thread
+
+    def _hearing(self, handle: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], object]:
+        def both(number: int, frame: FrameType | None) -> None:
+            self._hear(number)
+            handle(number, frame)
+
+        return both
 
     def _put_back(self) -> None:
         for number, handler in self.previous.items():
