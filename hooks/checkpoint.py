@@ -196,6 +196,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             if moment.last:  # what could not be saved before is no reason not to save this
                 try:
                     self._save_if_due(moment)
+                    earlier.add_note(f"The state after step {moment.step}, with which the run ends, is saved.")
                 except Exception as also:
                     earlier.add_note(f"Then {also!r}")
             raise

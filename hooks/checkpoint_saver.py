@@ -126,7 +126,7 @@ class Saver:
             self._writing = writing
             thread.start()
         except RuntimeError as error:
-            log.warning("Training waits while the checkpoint of step %d is written: %s.", record.step, error)
+            _say_once(str(error))
             self._writing = None
             try:
                 self._write(record, parts)
@@ -254,3 +254,8 @@ class Saver:
     def _latest(self) -> str:
         records = self._store.records()
         return f"The one of step {records[-1].step} is as it was." if records else "There is none before it."
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    log.warning("Training waits while checkpoints are written: %s.", why)

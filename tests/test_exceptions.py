@@ -1,15 +1,17 @@
 """Exceptions out of everything that a run calls: who hears what, what is saved, and how the next run ends."""
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, Preemption, Progress, TensorBoard
+from hooks import Checkpoint, Progress
 from hooks.checkpoint_store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, Trigger
 
@@ -255,18 +257,26 @@ def test_a_save_that_failed_in_the_background_is_made_up_for_when_the_run_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, bytes]
 ) -> None:
     loop = training(tmp_path, [Recorder()])
-    commit, told = Store.commit, threading.Event()
+    commit, later = Store.commit, threading.Event()
 
-    def full_for_a_moment(store: Store, record: object, *args: object) -> None:
-        if not told.is_set():
-            told.set()
+    def full_at_first(store: Store, record: object, *args: object) -> None:
+        if not later.is_set():
+            later.wait(60)
             raise OSError(28, "No space left on device")
         commit(store, record, *args)
 
-    monkeypatch.setattr(Store, "commit", full_for_a_moment)
-    loop.on(Event.STEP_END, every=At(3))(lambda moment: loop.hooks["checkpoint"]._saver._writing.wait())
-    with pytest.raises(OSError, match="The checkpoint of step 2 was not saved"):
+    @loop.on(Event.STEP_END, every=At(3))
+    def wait(moment: Moment) -> None:
+        later.set()
+        checkpoint = loop.hooks["checkpoint"]
+        assert isinstance(checkpoint, Checkpoint)
+        with contextlib.suppress(OSError):
+            checkpoint._saver._writing.wait()
+
+    monkeypatch.setattr(Store, "commit", full_at_first)
+    with pytest.raises(OSError, match="The checkpoint of step 2 was not saved") as caught:
         loop.run(epochs=3)
+    assert caught.value.__notes__[0] == "The state after step 3, with which the run ends, is saved."
     assert saved(tmp_path) == [3]
     loop.run(epochs=3)
     assert bits(loop) == whole
@@ -357,3 +367,83 @@ def test_an_on_error_that_a_hook_cannot_have_is_refused() -> None:
         training(None, [type("Hook", (Saving,), {"on_error": "disable"})("hook")])
     assert [Hook("a").on_error, Hook(on_error="raise").on_error, Progress().on_error] == ["raise", "raise", "warn"]
     assert Progress(on_error="raise").on_error == "raise"
+
+
+# What is not of hooks.
+
+WHERE = ["step", "function of Python", "evaluation", "data", "replayed data"]
+CHEAPEST = [("function of Python", 7), ("evaluation", 10)]
+PLACES = [
+    pytest.param(where, at, marks=[] if (where, at) in CHEAPEST else pytest.mark.long)
+    for where in WHERE
+    for at in ((5, 10) if where == "evaluation" else (1, 7))
+]
+
+
+class Broken:
+    """Raises when it comes to one number, as long as a file is there."""
+
+    def __init__(self, where: str, at: int, file: Path) -> None:
+        self.where, self.at, self.file = where, at, file
+
+    def check(self, where: str, x: tf.Tensor) -> tf.Tensor:
+        if where != self.where:
+            return x
+        if where in ("step", "data"):  # nothing in Python
+            fine = tf.logical_or(x != self.at, tf.size(tf.io.matching_files(str(self.file))) == 0)
+            with tf.control_dependencies([tf.debugging.Assert(fine, ["broken"])]):
+                return tf.identity(x)
+        return tf.ensure_shape(tf.numpy_function(self.fetch, [x], tf.float32), [])
+
+    def fetch(self, x: np.ndarray) -> np.ndarray:
+        if float(x) == self.at and self.file.exists():
+            raise ConnectionError("broken")
+        return np.float32(x)
+
+
+def broken_training(directory: Path | None, broken: Broken) -> Loop:
+    """Returns a loop of five steps an epoch, the n-th of which gets the number n, and its evaluation the last one."""
+    keras.utils.set_random_seed(1)
+    value, latest = tf.Variable(1.0, name="value"), tf.Variable(0.0, name="latest")
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        x = broken.check("function of Python", broken.check("step", x[0]))
+        latest.assign(x)
+        return {"loss": value.assign(0.5 * value + x)}
+
+    def numbers(epoch: int) -> tf.data.Dataset:
+        of_epoch = tf.data.Dataset.range(5 * epoch + 1, 5 * epoch + 6).map(lambda n: tf.cast(n, tf.float32))
+        if "data" in broken.where:
+            of_epoch = of_epoch.map(lambda x: broken.check(broken.where, x))
+        return of_epoch.batch(1)
+
+    held = ArrayData(tf.range(2.0), batch_size=1, shuffle=False)
+    return Loop(
+        train_step,
+        StreamData(numbers, resume="state" if broken.where == "data" else "replay"),
+        state={"value": value, "latest": latest},
+        evaluate=Evaluation(lambda x: {"loss": x[0] + broken.check("evaluation", latest + 0.0)}, held),
+        hooks=[Recorder(), *([Checkpoint(directory, At(2, 6, 11))] if directory else [])],
+        exact=False,
+    )
+
+
+@pytest.mark.parametrize(("where", "at"), PLACES)
+def test_an_exception_out_of_what_is_compiled(tmp_path: Path, where: str, at: int) -> None:
+    broken, directory = Broken(where, at, tmp_path / "broken"), tmp_path / "checkpoints"
+    whole = broken_training(None, broken)
+    whole.run(epochs=3)
+    loop = broken_training(directory, broken)
+    recorder = loop.hooks["recorder"]
+    assert isinstance(recorder, Recorder)
+    loop.on(Event.RUN_BEGIN)(lambda moment: broken.file.touch())
+    with pytest.raises(Exception, match="broken"):
+        loop.run(epochs=3)
+    assert recorder.error is not None
+    assert recorder.rows[-1][0] == "run_end"
+    then = [step for step in (2, 6) if step < at - ("data" in where)]  # those are read one batch ahead
+    assert saved(directory) == then
+    broken.file.unlink()
+    again = broken_training(directory, broken)
+    assert again.run(epochs=3).step == 15
+    assert bits(again) == bits(whole)
