@@ -58,11 +58,11 @@ class Failures:
         return bool(self.raised)
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keeps what is raised within."""
+    def kept(self, *kinds: type[BaseException]) -> Iterator[None]:
+        """Keeps what is raised within, if it is of one of these kinds."""
         try:
             yield
-        except BaseException as error:
+        except kinds as error:
             self.raised.append(error)
 
     def come_out(self) -> None:

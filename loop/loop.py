@@ -438,15 +438,16 @@ class Loop:
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
 
-        An exception out of a hook is such a stop: the step is complete, and what comes out of this is raised after it.
+        An exception out of a hook is such a stop, because the step is complete, and is raised after it. But not a
+        `KeyboardInterrupt`: somebody is impatient.
         """
         over = self._place.step_in_epoch == 0 or self._reached()
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         failures = Failures()
-        with failures.kept(), self._settled(Event.SETTLED):
+        with failures.kept(Exception, SystemExit), self._settled(Event.SETTLED):
             self._emit(Event.SETTLED, self._round, saves=False)
-        with failures.kept():
+        with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
             ends = over or bool(failures)
             self._built.check(self.state, at_length=ends, put_off=not ends and self._reason is None)
