@@ -46,8 +46,8 @@ class Checkpoint(Hook, instead=INSTEAD):
     """Saves everything a resumed run needs, and restores it when a run begins.
 
     Saves after the steps of `every`, whenever the metric `best` is among the `keep_best` best so far, and when a run
-    ends other than by an exception within a round. A save is complete when its manifest is there; it then survives SIGKILL and power
-    failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
+    ends other than by an exception within a round. A save is complete when its manifest is there; it then survives
+    SIGKILL and power failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
     `tf.train.Checkpoint(model=model).restore(path)` reads them too.
 
     Args:
