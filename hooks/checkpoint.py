@@ -46,8 +46,8 @@ class Checkpoint(Hook, instead=INSTEAD):
     """Saves everything a resumed run needs, and restores it when a run begins.
 
     Saves after the steps of `every`, whenever the metric `best` is among the `keep_best` best so far, and when a run
-    ends other than by an exception. A save is complete when its manifest is there; it then survives SIGKILL and power
-    failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
+    ends other than by an exception within a round. A save is complete when its manifest is there; it then survives
+    SIGKILL and power failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
     `tf.train.Checkpoint(model=model).restore(path)` reads them too.
 
     Args:
@@ -130,7 +130,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
-        self._due = False
+        self._due = self._refused = False
         self._measured: tuple[int, float] | None = None  # at which step, and what
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
@@ -158,7 +158,7 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
-        self._due, self._measured = False, None  # also where an exception cut a round short
+        self._due, self._measured, self._refused = False, None, False  # also where an exception cut a round short
         if self._monitor:
             self._monitor.attach(loop)
         self._description = self._state.describe()  # nothing in it changes in the course of a run
@@ -190,7 +190,28 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._look(moment)
 
     def on_settled(self, moment: Moment) -> None:
-        self._tolerate(self._saver.collect)
+        if self._refused:
+            return
+        try:
+            self._save_in_turn(moment)
+        except FloatingPointError:
+            self._refused = True  # what comes of it, too, or the next run would go on as if nothing had been amiss
+            raise
+
+    def _save_in_turn(self, moment: Moment) -> None:
+        try:
+            self._tolerate(self._saver.collect)
+        except OSError as earlier:
+            if moment.last:  # what could not be saved before is no reason not to save this
+                try:
+                    self._save_if_due(moment)
+                    earlier.add_note(f"The state after step {moment.step}, with which the run ends, is saved.")
+                except Exception as also:
+                    earlier.add_note(f"Then {also!r}")
+            raise
+        self._save_if_due(moment)
+
+    def _save_if_due(self, moment: Moment) -> None:
         value = self._value(moment.step)
         ranks = value is not None and self._retention.ranks(value, self._saver.records())
         if self._due or moment.last or ranks:

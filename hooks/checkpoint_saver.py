@@ -126,7 +126,16 @@ class Saver:
         try:
             self._writing = writing
             thread.start()
-        except BaseException:  # no thread can be made; or an interrupt, and it is there nevertheless or it is not
+        except RuntimeError as error:
+            _say_once(str(error))
+            self._writing = None
+            try:
+                self._write(record, parts)
+            except Exception as failure:
+                self._failed()
+                writing.end(failure)
+                self._writing = writing  # for whoever waits, as if it had been in the background
+        except BaseException:  # an interrupt, and the thread is there nevertheless or it is not
             if writing.claim():
                 self._writing = None
                 self._snapshot.drop()
@@ -248,3 +257,8 @@ class Saver:
     def _latest(self) -> str:
         records = self._store.records()
         return f"The one of step {records[-1].step} is as it was." if records else "There is none before it."
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    log.warning("Training waits while checkpoints are written: %s.", why)

@@ -2,6 +2,7 @@
 
 import operator
 import os
+from typing import Literal
 
 import tensorflow as tf
 
@@ -27,15 +28,24 @@ class Profile(Hook, instead=INSTEAD):
         first: The first step to trace, counted from 1; not 1 itself if the time of starting is not what you look for.
         steps: How many.
         name: The name of the hook.
+        on_error: What becomes of the run if the profiler fails, for lack of space, say; see `Hook`.
 
     Raises:
         ValueError: If `first` or `steps` is not positive.
     """
 
+    on_error = "warn"
+
     def __init__(
-        self, directory: str | os.PathLike[str], *, first: int = 101, steps: int = 10, name: str | None = None
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        first: int = 101,
+        steps: int = 10,
+        name: str | None = None,
+        on_error: Literal["raise", "warn", "disable"] | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, on_error=on_error)
         first, steps = operator.index(first), operator.index(steps)
         if first < 1 or steps < 1:
             raise ValueError(f"Profile needs first >= 1 and steps >= 1. Received: first={first}, steps={steps}.")
@@ -55,7 +65,7 @@ class Profile(Hook, instead=INSTEAD):
 
     def _look(self, moment: Moment) -> None:
         if moment.step == self._begin:
-            tf.profiler.experimental.start(self._directory)
+            tf.profiler.experimental.start(os.fsencode(self._directory))  # which may be no UTF-8
             self._tracing = True
         elif moment.step == self._end:
             self._stop()

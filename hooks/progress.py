@@ -1,6 +1,9 @@
 """How far a run is, on a terminal or in a log."""
 
-from collections.abc import Mapping
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import rich.console
 import rich.progress
@@ -19,7 +22,11 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         every: When to bring it up to date: by default each half second on a terminal, each half minute elsewhere.
         console: Where to write; standard error by default.
         name: The name of the hook.
+        on_error: What becomes of the run if nothing can be written there; see `Hook`. A bar that could not be drawn is
+            gone for the rest of the run; lines are tried again.
     """
+
+    on_error = "warn"
 
     _loop: Loop = Hook.later()
     _task: rich.progress.TaskID | None = Hook.later()
@@ -29,13 +36,20 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     _first: int = Hook.later()
 
     def __init__(
-        self, every: Trigger | None = None, *, console: rich.console.Console | None = None, name: str | None = None
+        self,
+        every: Trigger | None = None,
+        *,
+        console: rich.console.Console | None = None,
+        name: str | None = None,
+        on_error: Literal["raise", "warn", "disable"] | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, on_error=on_error)
         if console is not None and not isinstance(console, rich.console.Console):
             wanted = "a rich.console.Console, as in rich.console.Console(file=sys.stdout)"
             raise TypeError(f"Progress(console=...) needs {wanted}. Received: {type(console).__name__}.")
         self._console = console or rich.console.Console(stderr=True)
+        if type(self._console).on_broken_pipe is rich.console.Console.on_broken_pipe:  # which ends the process
+            self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
         self.every = every or Every(seconds=0.5 if self._console.is_terminal else 30.0)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("epoch {task.fields[epoch]}"),
@@ -58,12 +72,12 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         self._total = self._loop.total_steps
         self._began, self._first = self._bar.get_time(), moment.step
         if self._loop.finished:
-            self._console.out(self._loop.finished, highlight=False)
+            self._out(self._loop.finished)
         elif moment.resumed:
-            self._console.print(f"Going on from step {moment.step}, epoch {moment.epoch + 1}.", highlight=False)
+            self._out(f"Going on from step {moment.step}, epoch {moment.epoch + 1}.")
         # Begun where the run is: what earlier runs did says nothing about the rate of this one.
         self._task = self._bar.add_task("", total=self._total, completed=moment.step, epoch="", rate="", values="")
-        self._bar.start()
+        self._draw(self._bar.start)
         self._show(moment)
 
     def on_step_end(self, moment: Moment) -> None:
@@ -89,17 +103,21 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
 
     def on_run_end(self, moment: Moment) -> None:
         if self._task is not None:
-            self._show(moment)
-            self._bar.stop()
-            self._bar.remove_task(self._task)
-            self._console.out(self._spent(), highlight=False)
+            try:
+                self._show(moment)
+                self._draw(self._bar.stop)
+            finally:
+                self._bar.remove_task(self._task)
+                self._task = None
+            self._out(self._spent())
 
     def _show(self, moment: Moment) -> None:
         if self._task is not None:
             values = self._values(moment.logs)
             epoch = max(1, moment.epoch + (moment.step_in_epoch > 0))  # the one of the latest step
             fields = {"epoch": str(epoch), "rate": self._rate(moment)} | ({"values": values} if values else {})
-            self._bar.update(self._task, completed=moment.step, refresh=True, **fields)  # type: ignore[arg-type]
+            self._bar.update(self._task, completed=moment.step, **fields)  # type: ignore[arg-type]
+            self._draw(self._bar.refresh)
 
     def _values(self, logs: Mapping[str, float]) -> str:
         return "  ".join(f"{name} {figure(value)}" for name, value in logs.items())
@@ -117,4 +135,24 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     def _line(self, where: str, moment: Moment, logs: Mapping[str, float]) -> None:
         of = f" of {self._total}" if self._total else ""
         line = f"{where}{of}  {self._values(logs)}  ({self._rate(moment)})"
-        self._console.out(line, highlight=False)  # as it is: names may have brackets in them
+        self._out(line)
+
+    def _out(self, line: str) -> None:
+        """Writes a line as it is: names may have brackets in them."""
+        self._draw(lambda: self._console.out(line, highlight=False))
+
+    def _draw(self, draw: Callable[[], object]) -> None:
+        """Has rich write something. If it cannot, it lets go of everything: prints of others go through a bar, too."""
+        try:
+            draw()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._bar.stop()
+            with contextlib.suppress(Exception):
+                self._console.begin_capture()
+                self._console.end_capture()  # of what was not written, which would be kept, and grow
+            raise
+
+
+def _raise_again() -> None:
+    raise sys.exception() or BrokenPipeError

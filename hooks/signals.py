@@ -2,12 +2,14 @@
 
 import contextlib
 import functools
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+log = logging.getLogger("exactloop")
 END = 0  # no signal has this number
 OPEN: list["SignalListener"] = []  # those that listen in this process
 BEFORE_FORK = threading.local()  # the signals that the forking thread had blocked
@@ -49,11 +51,10 @@ class SignalListener:
         self._previous_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
         self.previous: dict[int, signal._HANDLER] = {}
+        self._thread = self._started()
         for number in heeded:
             self.previous[number] = signal.getsignal(number)  # first: it may come as soon as it is handled
             signal.signal(number, self._handled)
-        self._thread = threading.Thread(target=self._listen, daemon=True, name="signals")
-        self._thread.start()
         OPEN.append(self)
 
     def listen(self) -> bool:
@@ -73,7 +74,8 @@ class SignalListener:
         self._put_back_descriptor()
         os.set_blocking(self._write, True)  # it may be full
         os.write(self._write, bytes([END]))  # not by closing it: a child that was made in another way may have it open
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         os.close(self._write)
         os.close(self._read)
         self._put_back_handlers()
@@ -96,9 +98,19 @@ class SignalListener:
         os.close(self._write)
         os.close(self._read)
 
+    def _started(self) -> threading.Thread | None:
+        """Returns the thread that listens; None if none can be made."""
+        thread = threading.Thread(target=self._listen, daemon=True, name="signals")
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("Signals are heard only between calls of the compiled loop, as Python hears them: %s.", error)
+            return None
+        return thread
+
     def _handled(self, number: int, frame: FrameType | None) -> None:
         """What Python calls in the main thread."""
-        if self._closing:
+        if self._closing or self._thread is None:
             self._hear(number)
         elif self.listen():
             with contextlib.suppress(BlockingIOError):  # it is full, of others

@@ -1,6 +1,7 @@
 """Training time, and the alarm that makes the compiled loop halt when a time has come."""
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from loop.types import write
+
+log = logging.getLogger("exactloop")
 
 
 class Clock(tf.Module):
@@ -24,6 +27,7 @@ class Clock(tf.Module):
         self._started: float | None = None
         self._alarm: threading.Timer | None = None
         self._alarm_at: float | None = None
+        self._said = False
 
     def start(self) -> None:
         """Goes on from what `seconds` says."""
@@ -44,9 +48,21 @@ class Clock(tf.Module):
                 self._alarm.cancel()
             self._alarm, self._alarm_at = None, at
             if at is not None:
-                self._alarm = threading.Timer(max(0.0, at - self.now()), self._ring)
-                self._alarm.daemon = True
-                self._alarm.start()
+                alarm = threading.Timer(max(0.0, at - self.now()), self._ring)
+                alarm.daemon = True
+                try:
+                    alarm.start()
+                except RuntimeError as error:
+                    self._ring_at_once(error)
+                else:
+                    self._alarm = alarm
+
+    def _ring_at_once(self, error: RuntimeError) -> None:
+        """Has the compiled loop halt after one step, so that the time is looked at, where no thread can be made."""
+        if not self._said:
+            log.warning("The compiled loop halts after each step, to look at the time: %s.", error)
+        self._said, self._alarm_at = True, None  # tried again before the next step
+        self._ring()
 
     def stop(self) -> None:
         """Stands still until the next `start`."""

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,12 @@ class Hook(tf.Module):
         name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
         every: The steps after which `on_step_end` is called. It filters that method only.
         saves: Whether `on_settled` saves the state; those that do come after all others.
+        on_error: What becomes of the run when a method of this hook raises an `Exception`: "raise" ends it; "warn" logs
+            it, once in a run, and goes on, and the hook is called again when something else happens; "disable" logs it
+            and calls only `on_run_end` in the rest of the run. What `on_setup` raises is always raised: nothing is
+            trained yet, and that is where hooks refuse what they were given. "raise" unless the class says otherwise,
+            as `Progress` and others that only show or log do, or `on_error=` is given to `__init__`; a hook that saves,
+            or has variables, cannot have another one. Those that have their own `on_error=` say what it means.
 
     A class may be made with `instead={...}`: what to do, by names of arguments that it does not have. It is said when
     one of these is given to it. The arguments of such a class are also checked by their annotations.
@@ -41,6 +47,12 @@ class Hook(tf.Module):
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
 
     saves: bool = False
+    on_error: Literal["raise", "warn", "disable"] = "raise"
+
+    def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
+        super().__init__(name=name)
+        if on_error is not None:
+            self.on_error = on_error
 
     @in_user_lines
     def __init_subclass__(cls, instead: Mapping[str, str] | None = None) -> None:

@@ -19,6 +19,7 @@ from loop.data import ArrayData, Data
 from loop.digest import Seen
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
+from loop.failures import Failures, with_notes
 from loop.finished import Untraced, nothing_to_do, untraced, why_over
 from loop.hook import Hook
 from loop.kinds import shown
@@ -247,7 +248,8 @@ class Loop:
             try:
                 self.hooks.begin(self, self._moment(Event.SETUP))
                 self._check_state()
-                self._emit(Event.RUN_BEGIN)
+                with self._settled(Event.RUN_BEGIN):
+                    self._emit(Event.RUN_BEGIN)
                 self._begin()
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
@@ -442,20 +444,44 @@ class Loop:
             self._emit(Event.EPOCH_END, trained | self._built.evaluated())
 
     def _settle(self) -> None:
-        """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more."""
+        """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
+
+        An exception out of a hook is such a stop, because the step is complete, and is raised after it. But not a
+        `KeyboardInterrupt`: somebody is impatient.
+        """
         over = self._place.step_in_epoch == 0 or self._reached()
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
-        self._emit(Event.SETTLED, self._round, saves=False)
-        # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
-        self._built.check(self.state, at_length=over)
-        self._over = self._save()
-        if self._reason is not None and not self._over:
-            self._over = self._save()
-        self._position.torn = False
+        failures = Failures()
+        with failures.kept(Exception, SystemExit), self._settled(Event.SETTLED):
+            self._emit(Event.SETTLED, self._round, saves=False)
+        with failures.kept(BaseException):
+            # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
+            ends = over or bool(failures)
+            self._built.check(self.state, at_length=ends)
+            self._over = self._save(failures)
+            if (self._reason is not None or failures) and not self._over:
+                self._over = self._save(failures)
+            self._position.torn = False
+        failures.come_out()
 
-    def _save(self) -> bool:
+    @contextlib.contextmanager
+    def _settled(self, event: Event) -> Iterator[None]:
+        """Puts the state back if a hook raises within: it was whole before. To hold it takes some 5 us a variable."""
+        held = self.state.hold() if self.hooks.may_raise(event) else None
+        try:
+            yield
+        except BaseException:
+            if held is not None:
+                self.state.put_back(held)
+            raise
+        finally:
+            held = None  # or this frame, which an exception has, would keep the values
+
+    def _save(self, failures: Failures) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""
+        if failures:
+            self._reason = self._reason or "an exception"
         moment = self._moment(Event.SETTLED, self._round)
         standard.occupy()  # 1 us; a hook may have closed them
 
@@ -465,7 +491,7 @@ class Loop:
                 self._clock.stop()  # a run that is finished and started again took as long as is saved
             return moment
 
-        self.hooks.emit(Event.SETTLED, told, saves=True)
+        failures.raised += self.hooks.save(told)
         return moment.last
 
     def _end(self, error: BaseException | None) -> RunResult:
@@ -476,11 +502,6 @@ class Loop:
         logs = {} if error else self.state.logs()  # before hooks put the best values back
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
-        for also in raised[1:]:
-            with contextlib.suppress(
-                Exception
-            ):  # if it cannot be shown or takes no notes, the first comes out as it is
-                raised[0].add_note(f"Then {also!r}: {' '.join(getattr(also, '__notes__', ()))}")
         step, epoch, _ = self._place
         seconds = self._clock.now()
         finished = self.finished if self._idle else ""
@@ -491,7 +512,7 @@ class Loop:
         said = raised[0] if raised else finished or reason
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
-            raise raised[0]
+            raise with_notes(raised)
         return RunResult(step, epoch, reason, logs, seconds, self.spent)
 
     def _emit(

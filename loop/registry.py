@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from loop.events import Event, Moment
+from loop.failures import RAISE, Tolerance, check_on_error
 from loop.hook import Hook
 from loop.instead import instead_of_hook, never_runs
 from loop.kinds import shown, wanted
@@ -57,6 +58,7 @@ class HookRegistry:
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._begun: list[str] = []
+        self._tolerance = Tolerance()
         self._seconds: dict[str, float] = {}
         for hook in _several(hooks):
             self.add(hook)
@@ -83,7 +85,8 @@ class HookRegistry:
 
         Raises:
             TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
-            ValueError: If its name is taken, or it has an `on_step_end` that would never be called.
+            ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` that
+                it cannot have.
         """
         if not isinstance(hook, Hook):
             kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
@@ -98,6 +101,7 @@ class HookRegistry:
                 f"key of a hook's saved state. Give this {type(hook).__name__} another one: name=..., or rename "
                 "the function."
             )
+        check_on_error(hook)
         handlers = hook.handlers()
         for event, handler in handlers.items():
             if why := never_runs(handler):
@@ -175,7 +179,7 @@ class HookRegistry:
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
-        self._begun, self._seconds = [], {}
+        self._begun, self._seconds, self._tolerance = [], {}, Tolerance()
         for name in tuple(self._hooks):
             if name in self._handlers[Event.SETUP]:  # not if one before it has removed it
                 self._call(name, "on_setup", self._handlers[Event.SETUP][name], loop, moment)
@@ -205,6 +209,27 @@ class HookRegistry:
             for name, hook in tuple(self._of_steps.items()):
                 self._call(name, "on_steps", hook.on_steps, first_step, of_steps)
 
+    def save(self, moment: Callable[[], Moment]) -> list[Exception]:
+        """Sends `SETTLED` to every hook that saves, whatever the others do; returns what they raised.
+
+        What is no `Exception` is raised at once: whoever interrupts a save does not want the next one.
+        """
+        raised: list[Exception] = []
+        told = None
+        for name, handler in tuple(self._handlers[Event.SETTLED].items()):
+            if name in self._hooks and self._hooks[name].saves:
+                told = told or moment()
+                try:
+                    self._call(name, "on_settled", handler, told)
+                except Exception as error:
+                    raised.append(error)
+        return raised
+
+    def may_raise(self, event: Event) -> bool:
+        """Returns whether an exception out of a hook that does not save can end the run at this event."""
+        listening = [self._hooks[name] for name in self._handlers[event]]
+        return any(hook.on_error == RAISE and not hook.saves for hook in listening)
+
     def finish(self, moment: Moment) -> list[BaseException]:
         """Sends `RUN_END` backwards to every hook that began, whatever the others do; returns what they raised."""
         raised: list[BaseException] = []
@@ -228,13 +253,17 @@ class HookRegistry:
         return min((at for at in wanted if at is not None), default=None)
 
     def _waiting(self) -> list[Hook]:
-        return [self._hooks[name] for name in self._handlers[Event.STEP_END]]
+        return [self._hooks[name] for name in self._handlers[Event.STEP_END] if not self._tolerance.is_off(name)]
 
     def _call(self, name: str, method: str, handler: Callable[..., object], *args: object) -> None:
+        if self._tolerance.is_off(name) and method != "on_run_end":
+            return
         began = time.perf_counter()
         try:
             handler(*args)
         except BaseException as error:
+            if name in self._hooks and self._tolerance.takes(self._hooks[name], method, error):
+                return
             add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
         finally:

@@ -1,9 +1,16 @@
 """What a run shows of itself, in a log and on a terminal."""
 
+import contextlib
+import errno
 import io
+import itertools
+import logging
+import os
 import re
+import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 import pytest
 import rich.console
@@ -219,3 +226,99 @@ def test_the_last_line_says_what_the_time_went_into(terminal: bool) -> None:
 @pytest.mark.parametrize(("terminal", "seconds"), [(True, 0.5), (False, 30.0)])
 def test_a_terminal_is_brought_up_to_date_more_often_than_a_log(terminal: bool, seconds: float) -> None:
     assert repr(Progress(console=console(terminal=terminal)).every) == f"Every(seconds={seconds})"
+
+
+def closed() -> io.TextIOWrapper:
+    file = open(os.devnull, "w")  # noqa: SIM115
+    file.close()
+    return file
+
+
+def without_a_reader() -> io.TextIOWrapper:
+    read, write = os.pipe()
+    os.close(read)
+    return open(write, "w", buffering=1)
+
+
+class Gone(io.StringIO):
+    """A terminal that is not there any more."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+UNWRITABLE: dict[str, Callable[[], TextIO]] = {
+    "closed": closed,
+    "full": lambda: open("/dev/full", "w", buffering=1),  # noqa: SIM115
+    "without a reader": without_a_reader,
+    "gone": Gone,
+}
+
+
+DEFAULT = [("standard error", "closed", False), ("standard error", "without a reader", True)]
+PLACES = [
+    pytest.param(*place, marks=[] if place in DEFAULT else pytest.mark.long)
+    for place in itertools.product(["mine", "standard error"], UNWRITABLE, [False, True])
+]
+
+
+@pytest.mark.parametrize(("whose", "kind", "terminal"), PLACES)
+def test_a_run_whose_progress_cannot_be_written_goes_on_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whose: str, kind: str, terminal: bool
+) -> None:
+    file, out = UNWRITABLE[kind](), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    if whose == "mine":
+        screen = rich.console.Console(file=file, force_terminal=terminal, width=100)
+    else:
+        monkeypatch.setattr(sys, "stderr", file)
+        screen = None
+        monkeypatch.setenv("FORCE_COLOR" if terminal else "UNUSED", "1")
+    progress = Progress(At(3, 5), console=screen)
+    loop = counting_loop(progress)
+    loop.on("epoch_end")(lambda moment: print("an epoch"))
+    assert loop.run(epochs=2).step == 14
+    (said,) = [record.message for record in caplog.records]
+    assert "Hook 'progress' failed in on_run_begin: " in said or (not terminal and "in on_step_end: " in said)
+    assert (sys.stdout, out.getvalue()) == (out, "an epoch\n" * 2)  # what the program prints does not go through a bar
+    assert progress._console._buffer == []  # and nothing grows
+    with contextlib.suppress(OSError, ValueError):
+        file.close()
+
+
+def test_a_log_that_can_be_written_again_is_written() -> None:
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(text)
+
+    file = Full()
+    loop = counting_loop(Progress(At(3, 5), console=rich.console.Console(file=file, width=100)))
+
+    @loop.on("step_end", every=At(4))
+    def empty(moment: Moment) -> None:
+        file.full = False
+
+    loop.run(epochs=1)
+    assert [line.split("  ")[0] for line in file.getvalue().splitlines()][:2] == ["step 5 of 7", "epoch 1, step 7 of 7"]
+
+
+def test_a_run_that_is_to_end_where_its_progress_cannot_be_written_does() -> None:
+    loop = counting_loop(Progress(At(3), console=rich.console.Console(file=closed()), on_error="raise"))
+    with pytest.raises(ValueError, match="closed file") as caught:
+        loop.run(epochs=1)
+    assert "Raised by hook 'progress' in on_step_end." in caught.value.__notes__
+
+
+def test_a_warning_that_cannot_be_written_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = logging.StreamHandler(closed())
+    logger = logging.getLogger("exactloop")
+    logger.addHandler(handler)
+    monkeypatch.setattr(sys, "stderr", closed())
+    try:
+        assert counting_loop(Progress(At(3))).run(epochs=1).step == 7
+    finally:
+        logger.removeHandler(handler)

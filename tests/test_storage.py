@@ -576,7 +576,7 @@ def test_a_save_that_fails_ends_the_run_after_the_step_in_progress(
     loop.stop = told
     with pytest.raises(OSError, match=r"The checkpoint of step 2 was not saved .* The one of step 1 is as it was"):
         loop.run(steps=10**6)
-    assert (loop.step, bits(loop), files(tmp_path).keys()) == (3, whole[3], names(1))
+    assert (loop.step, bits(loop), files(tmp_path).keys()) == (3, whole[3], names(1, 3))
 
 
 def test_a_script_whose_last_save_exceeds_the_limit_on_file_sizes_ends_with_an_error(

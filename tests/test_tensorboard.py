@@ -8,7 +8,9 @@ is one life of a run, killed by SIGKILL after that step.
 import contextlib
 import http.client
 import json
+import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -26,7 +28,8 @@ import pytest
 import tensorflow as tf
 from tiny import make_loop
 
-from hooks import Checkpoint, TensorBoard
+from hooks import Checkpoint, Profile, TensorBoard, tensorboard
+from hooks.tensorboard import EventFile
 from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]
@@ -374,11 +377,121 @@ def test_a_cut_that_fails_leaves_the_file_as_it_was_and_no_other(
 
     loop = line_loop(tmp_path)
     loop.hooks.remove("checkpoint")
+    loop.hooks["tensor_board"].on_error = "raise"
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="the disk is gone"):
         loop.run(steps=9)
     assert files(file.parent) == [file]  # and none that TensorBoard would take for an event file
     assert file.read_bytes() == before
+
+
+@contextlib.contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Lets no file of this process grow beyond so many bytes: what is too much is written up to there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class FullDisk(Hook):
+    """Makes the disk full after one step, with room for so many bytes more, and empties it after another one."""
+
+    every: Trigger = Every(steps=1)
+
+    def __init__(self, directory: Path, begin: int, end: int, room: int) -> None:
+        super().__init__()
+        self._directory, self._begin, self._end, self._room = directory, begin, end, room
+        self._full = contextlib.ExitStack()
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._look(moment)
+
+    def on_step_end(self, moment: Moment) -> None:
+        self._look(moment)
+
+    def on_run_end(self, moment: Moment) -> None:
+        self._full.close()
+
+    def _look(self, moment: Moment) -> None:
+        if moment.step == self._begin:
+            sizes = [path.stat().st_size for path in self._directory.rglob("*tfevents*")]
+            self._full.enter_context(full_disk(max(sizes, default=0) + self._room))
+        elif moment.step == self._end:
+            self._full.close()
+
+
+@pytest.mark.parametrize("begin", [0, 3, 6])
+def test_values_that_found_no_room_are_written_when_there_is_some(
+    tmp_path: Path, begin: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = FullDisk(tmp_path, begin, 12, 30)
+    loop, plain = line_loop(tmp_path, full), line_loop(tmp_path / "plain")
+    loop.hooks.remove("checkpoint")
+    if begin == 0:  # before its first file is made
+        drawing = loop.hooks.remove("tensor_board")
+        loop.hooks.add(drawing)
+    loop.run(steps=16)
+    plain.run(steps=16)
+    assert sorted(points(tmp_path / "tensorboard")) == sorted(points(tmp_path / "plain/tensorboard"))
+    (said,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert "Hook 'tensor_board' failed in on_" in said
+    # Those of a run that goes on from here are cut back and go on as ever.
+    line_loop(tmp_path).run(steps=5)
+    assert steps(tmp_path / "tensorboard") == [*range(1, 6)]
+
+
+@pytest.mark.parametrize("until_the_end", [False, True])
+def test_what_is_missing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, until_the_end: bool
+) -> None:
+    monkeypatch.setattr(tensorboard, "LIMIT", 4)
+    file = EventFile(tmp_path, 0)
+    file.write(1, {"loss": 1.0})
+    with full_disk(1), contextlib.suppress(tf.errors.OpError):
+        for step in range(2, 9):
+            with pytest.raises(tf.errors.OpError):
+                file.write(step, {"loss": 1.0})
+        if until_the_end:
+            file.close()
+    if not until_the_end:
+        file.close()
+    missing = "2 to 8" if until_the_end else "2 to 4"
+    assert [record.message for record in caplog.records] == [f"No values of steps {missing} in {tmp_path}."]
+    expected = [1] if until_the_end else [1, 5, 6, 7, 8]
+    EventFile(tmp_path, 9).flush()  # the next run, which mends what was cut off
+    assert [e.step for path in files(tmp_path) for e in events(path) if e.summary.value] == expected
+
+
+def test_each_point_is_there_once_wherever_a_write_breaks_off(tmp_path: Path) -> None:
+    file = EventFile(tmp_path, 0)
+    file.write(1, {"loss": 1.0})
+    failures = 0
+    for room in range(120):
+        size = files(tmp_path)[-1].stat().st_size
+        with full_disk(size + room):
+            try:
+                file.write(2 * room + 2, {"loss": 1.0})
+            except tf.errors.OpError:
+                failures += 1
+        file.write(2 * room + 3, {"loss": 1.0})
+    file.close()
+    assert 20 < failures < 100
+    assert [e.step for path in files(tmp_path) for e in events(path) if e.summary.value] == [*range(1, 242)]
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", "žluť".encode()])
+def test_a_directory_may_have_any_name(tmp_path: Path, name: bytes) -> None:
+    directory = os.path.join(os.fsencode(tmp_path), name)
+    loop = line_loop(Path(os.fsdecode(directory)), Profile(directory, first=2, steps=1, on_error="raise"))
+    loop.hooks["tensor_board"].on_error = "raise"
+    loop.run(steps=3)
+    line_loop(Path(os.fsdecode(directory))).run(steps=5)
+    os.rename(directory, tmp_path / "plain")  # for TensorFlow's reader
+    assert steps(tmp_path / "plain/tensorboard") == [1, 2, 3, 4, 5]
+    assert len([*(tmp_path / "plain").glob("plugins/profile/*/*.xplane.pb")]) == 1
 
 
 if __name__ == "__main__":

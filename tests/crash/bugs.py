@@ -106,6 +106,7 @@ BUGS = [
     Bug("signals of others are kept", SIGNALS, " if number in self.previous else self._forward(number)", ""),
     # Of what is saved, and when.
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
+    Bug("a save that failed keeps the last one from being made", "hooks.checkpoint", "            if moment.last:  # what could", "            if False:  # what could"),
     Bug("values are read when they are written", "hooks.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
     Bug("the iterator is read when it is written", "hooks.snapshot", "leaf = Leaf(lambda: _own(node._serialize_to_tensors()))", "leaf = Late(node)"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
@@ -232,7 +233,7 @@ class Laboratory:
         """What cannot be saved has to be raised: for lack of space, and for values that are not finite."""
 
         def full(operation: str, name: str, when: str) -> None:
-            if name == "ckpt-4.json.tmp" and operation == "write":
+            if name.endswith(".json.tmp") and not name.startswith("ckpt-2.") and operation == "write":
                 raise OSError(errno.ENOSPC, "No space left on device")
 
         class Spoiler(Hook):
@@ -252,6 +253,19 @@ class Laboratory:
                 pass  # as it should
             if found(work / expected.__name__)[0] != "ckpt-2":
                 wrong.append(f"after {expected.__name__}, something else than step 2 is there")
+        failures = [OSError(errno.ENOSPC, "No space left on device")]
+
+        def full_for_a_moment(operation: str, name: str, when: str) -> None:
+            if failures and name == "ckpt-4.json.tmp" and operation == "write":
+                raise failures.pop()
+
+        try:
+            self._arrays.live(work / "for a moment", steps=5, watch=full_for_a_moment)
+            wrong.append("a save that failed is not raised")
+        except OSError:
+            pass  # as it should
+        if found(work / "for a moment")[0] not in ("ckpt-4", "ckpt-5"):
+            wrong.append("where there is room again, the last state is not saved")
         return wrong
 
     def _going_back(self, work: Path) -> list[str]:

@@ -1,0 +1,193 @@
+"""Where no thread can be started, and where several train."""
+
+import concurrent.futures
+import io
+import itertools
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+import keras
+import pytest
+import rich.console
+import tensorflow as tf
+
+from hooks import Checkpoint, Preemption, Progress, TensorBoard, checkpoint_saver
+from hooks.checkpoint_store import Store
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, early
+
+NO_THREAD = "can't start new thread"
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread can be started, as where a container may have no more of them."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError(NO_THREAD)
+
+    maker = concurrent.futures.ThreadPoolExecutor(1)  # another one: that of the process may have its thread already
+    monkeypatch.setattr(early, "MAKER", maker)
+    early._say_once.cache_clear()
+    checkpoint_saver._say_once.cache_clear()
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def training(directory: Path | None, *hooks: Hook, seed: int = 1, steps: int = 4) -> Loop:
+    """Returns a loop whose state depends on the order of the data and on random numbers of its own."""
+    value, noise = tf.Variable(1.0, name="value"), tf.random.Generator.from_seed(seed)
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": value.assign(0.5 * value + x[0] + noise.normal([]))}
+
+    return Loop(
+        train_step,
+        ArrayData(tf.range(float(steps)), batch_size=1, seed=seed),
+        state={"value": value, "noise": noise},
+        hooks=[*hooks, *([] if directory is None else [Checkpoint(directory, At(2, 6))])],
+    )
+
+
+def bits(loop: Loop) -> dict[str, bytes]:
+    variables = loop.state.variables.items()
+    return {path: v.numpy().tobytes() for path, v in variables if not path.startswith(("clock/", "random/"))}
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_without_threads_training_waits_for_what_they_would_have_done(
+    tmp_path: Path, no_threads: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked: list[int] = []
+
+    class Looking(Hook):
+        every = Every(seconds=1e-6)  # each step takes longer
+
+        def on_step_end(self, moment: Moment) -> None:
+            looked.append(moment.step)
+
+    loop = training(tmp_path, Looking(), Preemption())
+    assert loop.run(epochs=3).step == 12
+    assert looked == [*range(1, 13)]
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["ckpt-12.json", "ckpt-2.json", "ckpt-6.json"]
+    assert [line.removesuffix(f": {NO_THREAD}.") for line in said(caplog)] == [
+        "Signals are heard only between calls of the compiled loop, as Python hears them",
+        "The compiled loop halts after each step, to look at the time",
+        "Training waits while checkpoints are written",
+        "Orders of the data are made when they are needed, and not before",
+    ]
+    monkeypatch.undo()
+    plain = training(None)
+    plain.run(epochs=3)
+    assert bits(loop) == bits(plain)
+
+
+def test_a_save_without_a_thread_fails_as_one_in_a_thread_does(
+    tmp_path: Path, no_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, failures = Store.commit, [OSError(28, "No space left on device")]
+
+    def full(store: Store, record: object, *args: object) -> None:
+        if failures:
+            raise failures.pop()
+        commit(store, record, *args)
+
+    monkeypatch.setattr(Store, "commit", full)
+    loop = training(tmp_path)
+    with pytest.raises(OSError, match="The checkpoint of step 2 was not saved") as caught:
+        loop.run(epochs=3)
+    assert caught.value.__notes__[0] == "The state after step 2, with which the run ends, is saved."
+    assert [path.name for path in tmp_path.glob("*.json")] == ["ckpt-2.json"]
+    assert loop.run(epochs=3).step == 12
+    plain = training(None)
+    plain.run(epochs=3)
+    assert bits(loop) == bits(plain)
+
+
+def test_an_interrupt_of_a_save_without_a_thread_leaves_nothing_waiting(
+    tmp_path: Path, no_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, interrupts = Store.commit, [KeyboardInterrupt()]
+
+    def interrupted(store: Store, record: object, *args: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        commit(store, record, *args)
+
+    monkeypatch.setattr(Store, "commit", interrupted)
+    loop = training(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(epochs=3)
+    assert [*tmp_path.glob("*.json")] == []
+    again = training(tmp_path)
+    assert again.run(epochs=3).step == 12
+
+
+def test_signals_are_heard_without_a_thread_too(tmp_path: Path, no_threads: None) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    loop = training(tmp_path, Preemption(exit=False))
+    loop.on(Event.STEP_END, every=At(3))(lambda moment: os.kill(os.getpid(), signal.SIGTERM))
+    result = loop.run(epochs=3)
+    assert (result.step, result.reason) == (3, "SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "ckpt-3.json").exists()
+
+
+def watched(directory: Path, seed: int) -> Loop:
+    """Returns a loop with a network, whose layers draw random numbers, an evaluation and all hooks."""
+    network = keras.Sequential([keras.Input([3]), keras.layers.Dense(4), keras.layers.Dropout(0.5, seed=seed)])
+    optimizer, generator = keras.optimizers.SGD(0.01), tf.random.Generator.from_seed(seed)
+    for variable in network.trainable_variables:
+        variable.assign(generator.normal(variable.shape))
+    optimizer.build(network.trainable_variables)
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(network(x, training=True)))
+        optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+        return {"loss": loss}
+
+    x = tf.random.stateless_normal([20, 3], [seed, 1])
+    return Loop(
+        train_step,
+        ArrayData(x, batch_size=2, seed=seed),
+        state={"network": network, "optimizer": optimizer},
+        evaluate=Evaluation(lambda x: {"loss": tf.reduce_mean(network(x))}, ArrayData(x, batch_size=10)),
+        hooks=[
+            Progress(Every(steps=3), console=rich.console.Console(file=io.StringIO(), force_terminal=seed == 1)),
+            TensorBoard(directory / "tensorboard", Every(steps=1)),
+            Checkpoint(directory / "checkpoints", Every(steps=7)),
+            Preemption(),
+        ],
+    )
+
+
+def curves(directory: Path) -> list[tuple[str, int, float]]:
+    found = []
+    for run, file in sorted((path.parent.name, str(path)) for path in directory.rglob("*tfevents*")):
+        for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            found += [(f"{run}/{value.tag}", event.step, value.simple_value) for value in event.summary.value]
+    return found
+
+
+def test_two_loops_in_two_threads_are_what_each_is_alone(tmp_path: Path) -> None:
+    begin = threading.Barrier(2)
+
+    def train(name: str, seed: int, barrier: threading.Barrier | None) -> tuple[dict[str, bytes], list]:
+        directory = tmp_path / name
+        loop = watched(directory, seed)
+        if barrier is not None:
+            barrier.wait(60)
+        loop.run(epochs=2)
+        loop.run(epochs=6)
+        return bits(loop), curves(directory)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, ["a", "b"], [1, 2], itertools.repeat(begin)))
+    alone = [train("alone a", 1, None), train("alone b", 2, None)]
+    assert together == alone
