@@ -133,8 +133,14 @@ class LocalFiles:
             return None
         return disk.f_bavail * disk.f_frsize
 
-    def names(self) -> list[str]:
-        return os.listdir(self._directory)
+    def names(self, directory: str = ".") -> list[str]:
+        if directory == ".":
+            return os.listdir(self._directory)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._directory)
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _plain(self, name: str) -> Iterator[tuple[int, int]]:
@@ -154,6 +160,10 @@ class LocalFiles:
             os.close(descriptor)
 
     def size(self, name: str) -> int:
+        with contextlib.suppress(OSError):  # without opening it, which takes three times as long
+            status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return status.st_size
         with self._plain(name) as (_, size):
             return size
 
@@ -163,6 +173,13 @@ class LocalFiles:
                 raise CorruptCheckpoint(os.path.join(self.where, name), f"has {size} bytes, more than {limit}")
             with _reading(os.path.join(self.where, name), descriptor) as file:
                 return file.read(limit)
+
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        with self._plain(name) as (descriptor, size):
+            try:
+                return os.pread(descriptor, count, 0), size
+            except OSError as error:
+                raise _unreadable(os.path.join(self.where, name), error) from error
 
     def measure(self, name: str) -> Measure:
         with self._plain(name) as (descriptor, size):
@@ -214,7 +231,11 @@ def _reading(path: str, descriptor: int) -> Iterator[io.BufferedReader]:
         with open(descriptor, "rb", closefd=False) as file:
             yield file
     except OSError as error:
-        raise CorruptCheckpoint(path, f"cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> CorruptCheckpoint:
+    return CorruptCheckpoint(path, f"cannot be read: {error.strerror}")
 
 
 def _sha256(path: str, descriptor: int) -> str:

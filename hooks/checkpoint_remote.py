@@ -52,9 +52,10 @@ class RemoteFiles:
     def free(self) -> int | None:
         return None
 
-    def names(self) -> list[str]:
+    def names(self, directory: str = ".") -> list[str]:
         with _as_os_errors():
-            return [name.rstrip("/") for name in tf.io.gfile.listdir(self.where)]
+            path = self.where if directory == "." else self._path(directory)
+            return [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[str]:
@@ -77,6 +78,11 @@ class RemoteFiles:
             raise CorruptCheckpoint(self._path(name), f"has {size} bytes, more than {limit}")
         with self._reading(name) as path, tf.io.gfile.GFile(path, "rb") as file:
             return file.read()
+
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        size = self.size(name)
+        with self._reading(name) as path, tf.io.gfile.GFile(path, "rb") as file:
+            return file.read(count), size
 
     def _sha256(self, name: str) -> str:
         digest = hashlib.sha256()

@@ -17,7 +17,7 @@ from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
-from hooks.checkpoint_retention import ranked
+from hooks.checkpoint_retention import ranks
 from hooks.checkpoint_store import Pin, Store, order
 from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
@@ -227,11 +227,11 @@ def _best(store: Store, stems: Sequence[str], damaged: dict[str, CorruptCheckpoi
     records = []
     for stem in stems:
         try:
-            records.append(store.read(stem).record)
+            records.append(store.glance(stem).record)
         except CorruptCheckpoint as error:
             damaged[stem] = error
     named = next((record.best for record in reversed(records) if record.best), None)
-    return [record.stem for record in ranked(records, str(named["name"]), str(named["mode"]))] if named else []
+    return [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))] if named else []
 
 
 def _raise_if_any(store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:

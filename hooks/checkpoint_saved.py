@@ -55,6 +55,6 @@ def newest(open_files: Callable[[], Files]) -> Newest | None:
         for stem in reversed(store.stems()):
             with contextlib.suppress(CorruptCheckpoint):
                 manifest = store.read(stem)
-                store.check_sizes(manifest)
+                store.check_sizes(manifest.files)
                 return Newest(manifest, open_files)
     return None
