@@ -19,6 +19,7 @@ from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
 from hooks.checkpoint_retention import ranks
 from hooks.checkpoint_store import Pin, Store, order
+from hooks.checkpoint_writer import is_comparable
 from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
 
@@ -81,14 +82,15 @@ def resume(
         found(manifest)
         accepted, settings = agree(store, state, pin, changed=changed)
         with state.unless_raised():
-            moved = state.seek(manifest.notes)
+            seen = state.seek(manifest.notes)
+            moved = seen if is_comparable(manifest) else []
             refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)
             for line in [*accepted, *moved]:
                 warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
             later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
             state.restore(pin.prefix)
         state.position.torn = True  # until seen to be otherwise
-        _compare(manifest, state.variables)
+        _compare(pin, state.variables)
         store.set_aside(later)
         state.set_again(settings)
         state.position.torn = False
@@ -148,7 +150,7 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
                     if pin.manifest.record.stem in store.stems():
                         raise
                     continue  # removed while it was read, at an address where nothing can be pinned
-                _compare(pin.manifest, own.given())
+                _compare(pin, own.given())
                 return pin.manifest.record.step
         raise FileNotFoundError(f"Checkpoints in {files.where!r} are removed faster than they can be read.")
 
@@ -246,12 +248,12 @@ def _warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
-def _compare(manifest: Manifest, variables: Mapping[str, tf.Variable]) -> None:
+def _compare(pin: Pin, variables: Mapping[str, tf.Variable]) -> None:
     """Raises if a variable has not the value that was saved. It would be a defect of TensorFlow, or of this package."""
-    saved = digests(manifest)
+    saved = digests(pin, variables)
     wrong = [path for path, variable in variables.items() if digest(variable.read_value()) != saved.get(path, "new")]
     if wrong := [path for path in wrong if path in saved]:
         raise RuntimeError(
-            f"After restoring {manifest.record.stem}, these have other values than were saved: {', '.join(wrong)}. "
+            f"After restoring {pin.manifest.record.stem}, these have other values than were saved: {', '.join(wrong)}. "
             "Training must not go on from here; the checkpoint is as it was."
         )

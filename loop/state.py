@@ -11,7 +11,7 @@ from tensorflow.python.trackable.resource import CapturableResource  # the base 
 
 from loop.data import Data
 from loop.derived import Derived
-from loop.differences import Differences, differences
+from loop.differences import Differences, differences, unhashed
 from loop.digest import FINGERPRINT
 from loop.kinds import shown
 from loop.parts import flat, keras_variables, layers, raw
@@ -174,9 +174,15 @@ class TrainingState:
             "trainable": trainable_flags(self._given, self.variables),
         }
 
-    def differences(self, saved: Mapping[str, Mapping[str, object]]) -> Differences:
-        """Returns how a saved `describe` differs from the present one."""
+    def differences(self, saved: Mapping[str, Mapping[str, object]], *, hashes: bool = True) -> Differences:
+        """Returns how a saved `describe` differs from the present one.
+
+        Args:
+            saved: What it returned.
+            hashes: Whether the hashes in it are of the same version; else they are not compared.
+        """
         now = self.describe()
+        saved = saved if hashes else unhashed(saved, now)
         found = differences(saved, now, settings=settings_changed(self.settings, saved.get("settings", {})))
         said, others = trainable_changed(self._given, self.variables, saved, now)
         if said:
