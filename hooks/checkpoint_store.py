@@ -11,9 +11,10 @@ import contextlib
 import itertools
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hooks.checkpoint_aside import drop, next_aside
 from hooks.checkpoint_files import Files, Measure
 from hooks.checkpoint_manifest import HEAD, LIMIT, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 
@@ -94,14 +95,15 @@ class Store:
         """
         damaged, self._heads = list[CorruptCheckpoint](), {}
         self._sweep()
-        for stem in self.stems():
+        stems, names = self.stems(), {*self.files.names()}
+        for stem in stems:
             try:
                 head = self.glance(stem)
                 self.check_sizes(head.files)
                 self._heads[stem], self.size = head, sum(size for size, _ in head.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
-        self.tell_tensorflow()
+        self._tell_tensorflow([stem for stem in stems if f"{stem}.json" in names])
         return damaged
 
     def glance(self, stem: str) -> Head:
@@ -212,7 +214,7 @@ class Store:
         except BaseException:
             with contextlib.suppress(Exception):  # what was raised first says why
                 self._erase([stem], self.files.names())
-                self.tell_tensorflow()
+                self._tell_tensorflow()
             raise
         self._heads[stem], self.size = Head(record, measured), sum(size for size, _ in measured.values())
 
@@ -222,7 +224,7 @@ class Store:
         if heads:
             manifests = [f"{stem}.json" for stem in heads]
             self._erase(heads, [*manifests, *(name for head in heads.values() for name in head.files)])
-        self.tell_tensorflow()
+        self._tell_tensorflow()
 
     def _write(self, name: str, content: bytes) -> None:
         self.files.write(name, content)
@@ -258,21 +260,25 @@ class Store:
             self._write(f"{stem}{MARK}", b"")  # somebody has removed it, and the rest has to go all the same
 
     def set_aside(self, stems: Iterable[str]) -> None:
-        """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`."""
+        """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`; see `drop`."""
         if not (stems := sorted(stems, key=order, reverse=True)):
             return
-        there = set(self.files.names())
-        aside = next(name for n in range(1, len(there) + 2) if (name := f"set-aside-{n}") not in there)
+        there = self.files.names()
+        aside, of = next_aside(there), dict[str, list[str]]()
+        for name in there:
+            if match := MANIFEST.fullmatch(name) or WRITTEN.fullmatch(name):
+                of.setdefault(match[1], []).append(name)
         self.files.make(aside)
         for stem in stems:
             # In any order: what is left behind by a kill is damaged, and set aside at the next start.
-            for name in [name for name in there if name == f"{stem}.json" or _is_of(stem, name)]:
+            for name in of.get(stem, ()):
                 self.files.rename(name, f"{aside}/{name}")
             self._heads.pop(stem, None)
         self.files.sync(aside)
         self.files.sync()
-        self.tell_tensorflow()
+        self._tell_tensorflow()
         log.warning("Set aside in %s: %s.", self._path(aside), ", ".join(stems))
+        drop(self.files, next(reversed(self._heads), None), order)
 
     def _sweep(self) -> None:
         """Removes what a crash has left of saves and removals; their mark tells it from what is not ours."""
@@ -283,9 +289,13 @@ class Store:
             self.files.remove(name)
         self._erase(marked - committed, names)
 
-    def tell_tensorflow(self) -> None:
-        """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail."""
-        stems = [*itertools.islice(reversed(self._heads), LISTED)][::-1]
+    def _tell_tensorflow(self, stems: Sequence[str] = ()) -> None:
+        """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail.
+
+        Args:
+            stems: The checkpoints there are, the oldest first; empty: those that are known.
+        """
+        stems = stems[-LISTED:] or [*itertools.islice(reversed(self._heads), LISTED)][::-1]
         lines = [f'model_checkpoint_path: "{stem}"' for stem in stems[-1:]]
         lines += [f'all_model_checkpoint_paths: "{stem}"' for stem in stems]
         try:
