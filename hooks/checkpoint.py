@@ -175,7 +175,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             damaged = store.load()
             self._take_over(store, damaged, loop)
             self._saver = Saver(
-                store, self._state, kept=self._retention.kept, finite=self._finite, failed=lambda: self._stop(loop)
+                store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
             )
             self._opened, self._begun = opened.pop_all(), True
             HELD[self._directory] = self
@@ -213,7 +213,7 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _save_if_due(self, moment: Moment) -> None:
         value = self._value(moment.step)
-        ranks = value is not None and self._retention.ranks(value, self._saver.records())
+        ranks = value is not None and self._saver.ranks(value)
         if self._due or moment.last or ranks:
             self._tolerate(self._saver.wait)
             self._state.check()

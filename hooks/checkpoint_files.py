@@ -40,8 +40,8 @@ class Files(Protocol):
         """Returns how many bytes can still be written; None if nobody knows."""
         ...
 
-    def names(self) -> list[str]:
-        """Returns the names of all that is there."""
+    def names(self, directory: str = ".") -> list[str]:
+        """Returns the names of all that is there, or in a directory that is there."""
         ...
 
     def size(self, name: str) -> int:
@@ -50,6 +50,10 @@ class Files(Protocol):
 
     def read(self, name: str, limit: int) -> bytes:
         """Returns what is in a file. Raises `CorruptCheckpoint` if it is no plain file, or larger than `limit`."""
+        ...
+
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        """Returns up to so many bytes of a file, and its size. Raises `CorruptCheckpoint` if it is no plain file."""
         ...
 
     def measure(self, name: str) -> Measure:

@@ -1,7 +1,7 @@
 """Whether a run can go on from a checkpoint: what has changed, what follows from it, and what to do."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,6 +10,7 @@ from hooks.checkpoint_environment import BUILDERS, changes, environment
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_manifest import Manifest
 from hooks.checkpoint_store import Pin, Store
+from hooks.checkpoint_writer import is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 
 REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
@@ -43,7 +44,11 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
         ValueError: If it does not fit, with all differences and what to do.
     """
     manifest = pin.manifest
-    found, saved = state.differences(manifest.description), digests(manifest)
+    hashes = is_comparable(manifest)
+    found = state.differences(manifest.description, hashes=hashes)
+    if not hashes:
+        warnings.warn(not_comparable(manifest), stacklevel=3)
+    saved = digests(pin, [*state.settings, *_deriving(state).values()])
     # Not one that has come to what the program sets now, by a hook or by hand.
     settings = {p: line for p, line in found.settings.items() if digest(state.settings[p].value) != saved.get(p)}
     derived = [] if found.structure else _derived(state, pin, saved)
@@ -63,7 +68,7 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
 
 def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, changed: str) -> None:
     """Compares what only a trace shows, when it is made after restoring. See `agree`."""
-    found = state.differences(manifest.description)
+    found = state.differences(manifest.description, hashes=is_comparable(manifest))
     by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
     lines = [*(line for line in found.numbers if line == found.trainable), *found.traced]
     refused = [] if by_version or changed == "warn" else lines
@@ -85,27 +90,50 @@ def refuse(
     """Raises `ValueError` if there are differences."""
     if differences:
         raise ValueError(
-            f"The checkpoint {manifest.record.stem} in {store.files.where!r} does not fit. {done}:\n  "
+            f"The checkpoint {manifest.record.stem} in {store.files.where!r}{written_by(manifest)} does not fit. {done}:\n  "
             + "\n  ".join(differences)
             + f"\n{remedy}."
         )
 
 
-def digests(manifest: Manifest) -> dict[str, str]:
-    """Returns the digest of each variable by its path."""
-    return dict(zip(manifest.description["variables"], manifest.digests, strict=True))
+def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
+    """Returns the digests of variables by their paths, of those that are in a checkpoint.
+
+    If those in its manifest were made in another way, they are made of what is in its files.
+    """
+    variables = pin.manifest.description["variables"]
+    if is_comparable(pin.manifest):
+        return dict(zip(variables, pin.manifest.digests, strict=True))
+    names = CheckpointNames(pin.prefix, variables).of(path for path in paths if path in variables)
+    return {path: digest(value) for path, value in values(pin, names).items()} if names else {}
+
+
+def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
+    """Returns the values of variables by path, given their names in the checkpoint."""
+    variables = pin.manifest.description["variables"]
+    dtypes = [tf.as_dtype(variables[path][-1]) for path in names]
+    none = [""] * len(names)
+    # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
+    found = tf.raw_ops.RestoreV2(
+        prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=none, dtypes=dtypes
+    )
+    return dict(zip(names, found, strict=True))
+
+
+def _deriving(state: TrainingState) -> dict[int, str]:
+    """Returns the paths of variables from which layers derive values, by the ids of the variables."""
+    paths = {id(variable): path for path, variable in state.variables.items()}
+    return {id(variable): paths[id(variable)] for variable in state.derived.variables() if id(variable) in paths}
 
 
 def _derived(state: TrainingState, pin: Pin, saved: Mapping[str, str]) -> list[str]:
     """Returns a line for each layer whose derived values, which are traced, are others with what was saved."""
-    paths = {id(variable): path for path, variable in state.variables.items()}
-    deriving = {id(variable): variable for variable in state.derived.variables() if id(variable) in paths}
-    if all(digest(variable.read_value()) == saved[paths[key]] for key, variable in deriving.items()):
+    deriving = _deriving(state)
+    if all(digest(state.variables[path].read_value()) == saved[path] for path in deriving.values()):
         return []
-    names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths[key] for key in deriving)
-    reader = tf.train.load_checkpoint(pin.prefix)
-    values = {key: tf.constant(reader.get_tensor(names[paths[key]])) for key in deriving}
+    names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(deriving.values())
+    found = values(pin, names)
     return [
         f"layer {name!r} computes with values that it derives from its variables, which in the checkpoint are others"
-        for name in state.derived.other_with(values)
+        for name in state.derived.other_with({key: found[path] for key, path in deriving.items()})
     ]

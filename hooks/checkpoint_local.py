@@ -117,9 +117,16 @@ class LocalFiles:
             return None
         return disk.f_bavail * disk.f_frsize
 
-    def names(self) -> list[str]:
-        with named(self.where):
-            return os.listdir(self._directory)
+    def names(self, directory: str = ".") -> list[str]:
+        if directory == ".":
+            with named(self.where):
+                return os.listdir(self._directory)
+        with named(os.path.join(self.where, directory)):
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._directory)
+            try:
+                return os.listdir(descriptor)
+            finally:
+                close(descriptor)
 
     @contextlib.contextmanager
     def _plain(self, name: str) -> Iterator[tuple[int, int]]:
@@ -136,6 +143,10 @@ class LocalFiles:
             close(descriptor)
 
     def size(self, name: str) -> int:
+        with contextlib.suppress(OSError):  # without opening it, which takes three times as long
+            status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return status.st_size
         with self._plain(name) as (_, size):
             return size
 
@@ -145,6 +156,10 @@ class LocalFiles:
             if size > limit:
                 raise CorruptCheckpoint(path, f"has {size} bytes, more than {limit}")
             return reading(path, lambda: _content(descriptor, limit))
+
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        with self._plain(name) as (descriptor, size):
+            return reading(os.path.join(self.where, name), lambda: os.pread(descriptor, count, 0)), size
 
     def measure(self, name: str) -> Measure:
         path = os.path.join(self.where, name)

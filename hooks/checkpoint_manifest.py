@@ -2,11 +2,17 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
-FORMAT = 2  # what is written; all that came before is read
+from loop import TrainingState
+
+FORMAT = 3  # what is written; all that came before is read
+PACKAGE = "0.1.0"  # the version of this package
+WRITER = {"exactloop": PACKAGE, "fingerprint": TrainingState.fingerprint}
+HEAD = 2**14  # bytes in which the head of a manifest ends, if its checkpoint has up to about a hundred files
 LIMIT = 2**20  # bytes; nothing larger is read, so a planted file costs neither time nor memory
 
 
@@ -71,6 +77,7 @@ class Manifest:
         digests: The first 16 hex digits of the SHA-256 of each variable's value, in the order of the description.
         logs: The values logged in the event round of this step, all measured at it.
         made: Seconds since 1970, versions and thread counts: for people, and for later comparison.
+        writer: The versions of this package and of its fingerprints; empty if that is not known.
         format: In which format it was written.
         result: What a run that has nothing left to do here needs: the `names` of the values that each step returns,
             the `sketches` of the steps, the `logs` of its `RunResult`, and whether it was the `last` save of a run.
@@ -84,12 +91,32 @@ class Manifest:
     digests: tuple[str, ...]
     logs: Mapping[str, float]
     made: Mapping[str, object]
+    writer: Mapping[str, str | int] = field(default_factory=WRITER.copy)
     format: int = FORMAT
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Head(NamedTuple):
+    """What a manifest begins with: all that has to be known of a checkpoint that stays, but is not restored.
+
+    Attributes:
+        record: See `Manifest`.
+        files: See `Manifest`.
+    """
+
+    record: Record
+    files: Mapping[str, tuple[int, str]]
+
+
 class Since(NamedTuple):
     """The shape of what a manifest has from a format on, and never before: on reading, nothing is known of it then."""
+
+    format: int
+    shape: Any
+
+
+class Late(NamedTuple):
+    """The same for what manifests of the format before may have, because it came within that format."""
 
     format: int
     shape: Any
@@ -106,7 +133,7 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
         "state": {str: str},
         "variables": {str: list},
         "data": {str: (str, int, bool, type(None), list)},
-        "steps": {str: {"operations": {str: int}, "structure": str, "constants": str}},
+        "steps": Late(2, {str: {"operations": {str: int}, "structure": str, "constants": str}}),
         "seed": {str: (int, type(None))},
         "settings": Since(2, {str: (int, float, str)}),
         "trainable": Since(2, {str: str}),
@@ -114,8 +141,13 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
     "digests": list,
     "logs": {str: NUMBER},
     "made": {str: (str, *NUMBER)},
+    "writer": Since(3, {"exactloop": str, "fingerprint": int}),
     "result": Since(2, {str: (dict, bool)}),  # left out if it is empty
 }
+OF_HEAD = [*SHAPE][: [*SHAPE].index("files") + 1]
+KINDS_OF_HEAD = [int, int, bool, int, int, float, dict, dict]
+OF_RECORD = [each.name for each in fields(Record)]
+HEADED = re.compile(rb',"head":\[([0-9]{1,12}),"[0-9a-f]{64}"\],')  # within a text, its quotes would be escaped
 RESULT: dict[str, Any] = {"names": {str: [list, list]}, "sketches": {str: str}, "logs": {str: NUMBER}, "last": bool}
 
 
@@ -136,7 +168,35 @@ def content(manifest: Manifest) -> dict[str, object]:
     parts = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "record"}
     if not manifest.result:
         del parts["result"]
+    if manifest.format < 3:
+        del parts["writer"]
     return {"format": parts.pop("format"), **asdict(manifest.record), **parts}
+
+
+def peek(beginning: bytes, size: int) -> Head | None:
+    """Returns the head of a manifest, which has a SHA-256 of its own; None if the whole of it has to be decoded.
+
+    That is so for one of another format, or if anything is not as `encode` would have written it.
+
+    Args:
+        beginning: The first `HEAD` bytes.
+        size: How many there are.
+    """
+    told = HEADED.search(beginning)
+    if told is None or not beginning.startswith(b'{"format":%d,' % FORMAT):
+        return None
+    raw, rest = beginning[: told.start()], int(told[1])
+    if _sealed(raw, rest) != told[0] or size != told.end() + rest:
+        return None
+    try:
+        said = json.loads(raw + b"}")
+        *_, best, files = values = [said[name] for name in OF_HEAD]
+        kinds = [type(value) for value in values]  # ten times as fast as a look at `SHAPE`
+        plain = all(list(map(type, measure)) == [int, str] for measure in files.values())
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):  # of a right hash, but not of our making
+        return None
+    right = (len(said), kinds, plain) == (len(OF_HEAD), KINDS_OF_HEAD, True) and _is_best(best)
+    return _head(said) if right and _compact(said)[:-1] == raw else None  # no key stands there twice
 
 
 def decode(raw: bytes) -> Manifest:
@@ -146,9 +206,12 @@ def decode(raw: bytes) -> Manifest:
         ValueError: If they are not exactly what `encode` returns, so also for duplicate keys, or deep nesting.
         RuntimeError: If a later version of this package wrote them.
     """
+    if raw.startswith(b"{\n"):
+        raise RuntimeError("an early version wrote it, in a form from before format 1 that no later one reads")
     try:
         content = json.loads(raw)
         content.pop("sha256")
+        content.pop("head", None)
         same = canonical(content) == raw
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
@@ -156,19 +219,48 @@ def decode(raw: bytes) -> Manifest:
         raise ValueError("its SHA-256 is not the one in it")
     written = content.get("format")
     if written not in range(1, FORMAT + 1):
-        raise RuntimeError(f"a later version wrote it, in format {written!r:.20}")
+        raise RuntimeError(f"a later version wrote it{_by(content)}, in format {written!r:.20}; {FORMAT} is read here")
     content = {**({"result": {}} if written > 1 else {}), **content}
-    if not _fits(content, _of_format(SHAPE, written)) or not _agrees(content):
+    if not _fits(content, _of_format(SHAPE, written, content)) or not _agrees(content):
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
-    record = Record(**{each.name: content.pop(each.name) for each in fields(Record)})
-    files = {name: (size, digest) for name, (size, digest) in content.pop("files").items()}
-    return Manifest(record, files, digests=tuple(content.pop("digests")), **content)
+    record, files = _head(content)
+    rest = {name: value for name, value in content.items() if name not in OF_HEAD}
+    rest["description"].setdefault("steps", {})
+    return Manifest(record, files, **{"writer": {}, **rest, "format": written, "digests": tuple(rest["digests"])})
+
+
+def _head(content: Mapping[str, Any]) -> Head:
+    record = Record(*[content[name] for name in OF_RECORD])
+    return Head(record, {name: (size, digest) for name, (size, digest) in content["files"].items()})
+
+
+def _by(content: Mapping[str, Any]) -> str:
+    """Returns which version of this package wrote something, for a message; nothing if that is not said."""
+    writer = content.get("writer")
+    version = writer.get("exactloop") if isinstance(writer, dict) else None
+    return f", exactloop {version[:20]}" if isinstance(version, str) else ""
 
 
 def canonical(content: Mapping[str, object]) -> bytes:
-    """Returns JSON values as bytes, with the SHA-256 of them in it. No other bytes say the same."""
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return json.dumps({**content, "sha256": digest}, separators=(",", ":")).encode() + b"\n"
+    """Returns JSON values as bytes, with the SHA-256 of them in it. No other bytes say the same.
+
+    From format 3 on there is another SHA-256 after `files`: of what comes before it, and the number of bytes after it.
+    """
+    whole = {**content, "sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
+    raw, written, names = _compact(whole) + b"\n", content.get("format"), list(content)
+    if not isinstance(written, int) or written < 3 or "files" not in names[:-1]:
+        return raw
+    head = _compact({name: content[name] for name in names[: names.index("files") + 1]})[:-1]
+    rest = raw[len(head) + 1 :]
+    return head + _sealed(head, len(rest)) + rest
+
+
+def _sealed(head: bytes, rest: int) -> bytes:
+    return b',"head":[%d,"%s"],' % (rest, hashlib.sha256(b"%d %s" % (rest, head)).hexdigest().encode())
+
+
+def _compact(content: Mapping[str, object]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _agrees(content: Mapping[str, Any]) -> bool:
@@ -183,18 +275,36 @@ def _agrees(content: Mapping[str, Any]) -> bool:
         and all(isinstance(digest, str) for digest in digests)
         and (result == {} or (_fits(result, RESULT) and result["names"].keys() == result["sketches"].keys()))
         and all(isinstance(name, str) for names in result.get("names", {}).values() for name in (*names[0], *names[1]))
-        and (best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER}))
+        and _is_best(best)
     )
 
 
-def _of_format(shape: Any, written: int) -> Any:
-    """Returns the shape that something has in a format."""
-    if isinstance(shape, Since):
-        return _of_format(shape.shape, written)
+def _is_best(best: object) -> bool:
+    return best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER})
+
+
+def _of_format(shape: Any, written: int, content: object) -> Any:
+    """Returns the shape that something has in a format.
+
+    Args:
+        shape: As in `SHAPE`.
+        written: The format.
+        content: What is to have it.
+    """
+    if isinstance(shape, Since | Late):
+        return _of_format(shape.shape, written, content)
     if not isinstance(shape, dict):
         return shape
-    there = {key: each for key, each in shape.items() if not isinstance(each, Since) or each.format <= written}
-    return {key: _of_format(each, written) for key, each in there.items()}
+    said = content if isinstance(content, dict) else {}
+    there = {key: each for key, each in shape.items() if _is_there(key, each, written, said)}
+    return {key: _of_format(each, written, said.get(key)) for key, each in there.items()}
+
+
+def _is_there(key: object, shape: object, written: int, said: Mapping[object, object]) -> bool:
+    """Returns whether a manifest of a format has something."""
+    if isinstance(shape, Late) and written == shape.format - 1:
+        return key in said
+    return not isinstance(shape, Since | Late) or shape.format <= written
 
 
 def _fits(value: object, shape: Any) -> bool:

@@ -80,14 +80,20 @@ class RemoteFiles:
     def free(self) -> int | None:
         return None
 
-    def names(self) -> list[str]:
+    def names(self, directory: str = ".") -> list[str]:
+        if directory != ".":
+            path = self._path(directory)
+            with _as_os_errors(path):
+                return [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
         with _as_os_errors(self.where):
             try:
                 listed = {name.rstrip("/") for name in tf.io.gfile.listdir(self.where)}
             except tf.errors.NotFoundError:
                 return []
             there = {match[1] for name in listed if (match := STEM.fullmatch(name))}
-            for stem in there ^ self._in_list():
+            known = self._in_list()
+            oldest = min(map(_step, known), default=0)  # before it, the list says nothing
+            for stem in [stem for stem in there ^ known if _step(stem) >= oldest]:
                 for name in [f"{stem}{ending}" for ending in ENDINGS]:
                     listed.discard(name)
                     if self._is_file(name):
@@ -132,6 +138,10 @@ class RemoteFiles:
             raise CorruptCheckpoint(self._path(name), f"has {size} bytes, more than {limit}")
         return self._reading(name, _content)
 
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        size = self.size(name)
+        return self._reading(name, functools.partial(_content, count=count)), size
+
     def _sha256(self, name: str) -> str:
         return self._reading(name, _digest)
 
@@ -167,9 +177,13 @@ class RemoteFiles:
             tf.io.gfile.mkdir(self._path(name))
 
 
-def _content(path: str) -> bytes:
+def _step(stem: str) -> int:
+    return int(stem.partition("-")[2])
+
+
+def _content(path: str, count: int = -1) -> bytes:
     with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read()
+        return file.read(count)
 
 
 def _digest(path: str) -> str:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hooks.checkpoint_graph import OBJECT_GRAPH, CheckpointNames
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_restore import open_files
-from hooks.checkpoint_retention import ranked
+from hooks.checkpoint_retention import ranks
 from hooks.checkpoint_store import Pin, Store
 
 # TensorFlow's own, and the time that it took: no part of what is trained.
@@ -76,14 +76,17 @@ def entries(directory: str | os.PathLike[str], *, thorough: bool) -> list[Entry]
                 manifest = store.read(stem)
                 if thorough:
                     store.pin(stem).close()
-                store.check_sizes(manifest)
+                store.check_sizes(manifest.files)
             except CorruptCheckpoint as error:
                 damage = f"{os.path.basename(error.file)} {error.reason}"
-            if not damage or stem in store.stems():  # else it was pruned just now
-                found.append((stem, manifest, damage))
+            found.append((stem, manifest, damage))
+        still = set(store.stems() if any(damage for *_, damage in found) else ())
+        found = [
+            (stem, manifest, damage) for stem, manifest, damage in found if not damage or stem in still
+        ]  # not pruned
     records = [manifest.record for _, manifest, damage in found if manifest and not damage]
     named = next((record.best for record in reversed(records) if record.best), {"name": "", "mode": "min"})
-    best = [record.stem for record in ranked(records, str(named["name"]), str(named["mode"]))[:1]]
+    best = [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))[:1]]
     return [Entry(stem, manifest, damage, stem in best) for stem, manifest, damage in found]
 
 

@@ -17,8 +17,9 @@ from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_local import LocalFiles
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_remote import RemoteFiles
-from hooks.checkpoint_retention import ranked
+from hooks.checkpoint_retention import ranks
 from hooks.checkpoint_store import Pin, Store, order
+from hooks.checkpoint_writer import is_comparable
 from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
 
@@ -81,14 +82,15 @@ def resume(
         found(manifest)
         accepted, settings = agree(store, state, pin, changed=changed)
         with state.unless_raised():
-            moved = state.seek(manifest.notes)
+            seen = state.seek(manifest.notes)
+            moved = seen if is_comparable(manifest) else []
             refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)
             for line in [*accepted, *moved]:
                 warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
             later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
             state.restore(pin.prefix)
         state.position.torn = True  # until seen to be otherwise
-        _compare(manifest, state.variables)
+        _compare(pin, state.variables)
         store.set_aside(later)
         state.set_again(settings)
         state.position.torn = False
@@ -148,7 +150,7 @@ def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, w
                     if pin.manifest.record.stem in store.stems():
                         raise
                     continue  # removed while it was read, at an address where nothing can be pinned
-                _compare(pin.manifest, own.given())
+                _compare(pin, own.given())
                 return pin.manifest.record.step
         raise FileNotFoundError(f"Checkpoints in {files.where!r} are removed faster than they can be read.")
 
@@ -227,11 +229,11 @@ def _best(store: Store, stems: Sequence[str], damaged: dict[str, CorruptCheckpoi
     records = []
     for stem in stems:
         try:
-            records.append(store.read(stem).record)
+            records.append(store.glance(stem).record)
         except CorruptCheckpoint as error:
             damaged[stem] = error
     named = next((record.best for record in reversed(records) if record.best), None)
-    return [record.stem for record in ranked(records, str(named["name"]), str(named["mode"]))] if named else []
+    return [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))] if named else []
 
 
 def _raise_if_any(store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
@@ -246,12 +248,12 @@ def _warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
-def _compare(manifest: Manifest, variables: Mapping[str, tf.Variable]) -> None:
+def _compare(pin: Pin, variables: Mapping[str, tf.Variable]) -> None:
     """Raises if a variable has not the value that was saved. It would be a defect of TensorFlow, or of this package."""
-    saved = digests(manifest)
+    saved = digests(pin, variables)
     wrong = [path for path, variable in variables.items() if digest(variable.read_value()) != saved.get(path, "new")]
     if wrong := [path for path in wrong if path in saved]:
         raise RuntimeError(
-            f"After restoring {manifest.record.stem}, these have other values than were saved: {', '.join(wrong)}. "
+            f"After restoring {pin.manifest.record.stem}, these have other values than were saved: {', '.join(wrong)}. "
             "Training must not go on from here; the checkpoint is as it was."
         )

@@ -10,6 +10,7 @@ from hooks.checkpoint_files import Files
 from hooks.checkpoint_graph import CheckpointNames
 from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint_store import Store
+from hooks.checkpoint_writer import is_comparable
 
 
 class Newest:
@@ -27,10 +28,11 @@ class Newest:
         record, self._open = manifest.record, open_files
         self.stem, self.step, self.epoch, self.pending = record.stem, record.step, record.epoch, record.pending
         self.description: Mapping[str, Mapping[str, Any]] = manifest.description
-        self.names: Mapping[str, Sequence[Sequence[str]]] = manifest.result.get("names", {})
-        self.sketches: Mapping[str, str] = manifest.result.get("sketches", {})
-        self.logs: Mapping[str, float] = manifest.result.get("logs", {})
-        self.last: bool = manifest.result.get("last", False)
+        result = manifest.result if is_comparable(manifest) else {}  # or a trace has to tell what is known without one
+        self.names: Mapping[str, Sequence[Sequence[str]]] = result.get("names", {})
+        self.sketches: Mapping[str, str] = result.get("sketches", {})
+        self.logs: Mapping[str, float] = result.get("logs", {})
+        self.last: bool = result.get("last", False)
 
     def values(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
         """Returns what was saved of some variables, by their paths; nothing if it cannot be read.
@@ -55,6 +57,6 @@ def newest(open_files: Callable[[], Files]) -> Newest | None:
         for stem in reversed(store.stems()):
             with contextlib.suppress(CorruptCheckpoint):
                 manifest = store.read(stem)
-                store.check_sizes(manifest)
+                store.check_sizes(manifest.files)
                 return Newest(manifest, open_files)
     return None

@@ -2,18 +2,18 @@
 
 import contextlib
 import errno
-import functools
 import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint_manifest import FORMAT, Manifest, Record
+from hooks.checkpoint_retention import Retention, Standing
 from hooks.checkpoint_store import Store
 from hooks.snapshot import Snapshot
 from loop import TrainingState, digest
@@ -85,7 +85,7 @@ class Saver:
     Args:
         store: Where to. The lock has to be held, and the store loaded.
         state: What to save.
-        kept: Of all records, the oldest first, returns the stems of those that stay; asked after each commit.
+        rule: Which checkpoints stay.
         finite: Whether to refuse to save values that are not.
         failed: Called in the thread when a save has failed.
     """
@@ -95,19 +95,20 @@ class Saver:
         store: Store,
         state: TrainingState,
         *,
-        kept: Callable[[Sequence[Record]], set[str]],
+        rule: Retention,
         finite: bool,
         failed: Callable[[], object],
     ) -> None:
-        self._store, self._kept, self._finite, self._failed = store, kept, finite, failed
+        self._store, self._rule, self._finite, self._failed = store, rule, finite, failed
+        self._standing = Standing(rule, store.records())
         self._snapshot = Snapshot(state)
         self._trained = frozenset(state.given())
         self._writing: Writing | None = None
 
-    def records(self) -> list[Record]:
-        """Returns those of the committed checkpoints, and of the one that is being written, the oldest first."""
-        records, writing = self._store.records(), self._writing
-        return records if writing is None or writing.record in records else [*records, writing.record]
+    def ranks(self, value: float) -> bool:
+        """Returns whether a value is among the best, with what is being written."""
+        writing = self._writing  # first: what is over meanwhile is among the others
+        return self._standing.ranks(value, writing.record if writing and writing.error is None else None)
 
     def save(self, record: Record, **parts: Mapping) -> None:
         """Begins to save the present state; waits first for the save that is under way.
@@ -116,7 +117,7 @@ class Saver:
             record: What it is a checkpoint of; nothing is done if that is there already.
             parts: What else the manifest says.
         """
-        if record.stem in {there.stem for there in self.records()}:
+        if self._store.has(record.stem) or (self._writing and self._writing.record.stem == record.stem):
             return
         self.wait()
         self._snapshot.take()
@@ -193,11 +194,12 @@ class Saver:
             digests = tuple(map(digest, self._snapshot.values.values()))
             self._store.commit(
                 record,
-                lambda prefix: self._manager(record).save(checkpoint_number=record.step),
+                lambda prefix: self._manager(prefix).save(checkpoint_number=record.step),
                 lambda files: Manifest(record, files, digests=digests, format=FORMAT, **parts),
             )
-            records = self._store.records()
-            self._store.remove({each.stem for each in records} - self._kept(records))
+            if self._standing.count + 1 != self._store.count:  # somebody has removed the directory meanwhile
+                self._standing = Standing(self._rule, self._store.records()[:-1])
+            self._store.remove(self._standing.add(record))
         except FloatingPointError:
             raise
         except Exception as error:
@@ -206,19 +208,11 @@ class Saver:
         finally:
             self._snapshot.drop()
 
-    def _manager(self, record: Record) -> tf.train.CheckpointManager:
+    def _manager(self, prefix: str) -> tf.train.CheckpointManager:
         """Returns one for one save. One for all would list all that there have ever been, in 40 us each."""
-        manager = functools.partial(
-            tf.train.CheckpointManager,
-            self._snapshot.root,
-            self._store.files.prefix,
-            max_to_keep=None,  # old ones may go only when the new one is committed
-            checkpoint_name="pending" if record.pending else "ckpt",
-        )
-        with contextlib.suppress(ValueError):  # of a list that somebody has damaged
-            return manager()
-        self._store.tell_tensorflow()
-        return manager()
+        directory, _, stem = prefix.rpartition("/")
+        name, _, _ = stem.rpartition("-")
+        return tf.train.CheckpointManager(self._snapshot.root, directory, max_to_keep=None, checkpoint_name=name)
 
     def _not_finite(self) -> str:
         """Returns the paths of what was given that has values that are not finite, each with their number."""
@@ -241,7 +235,7 @@ class Saver:
             reason = reason.replace(self._store.files.prefix, self._store.files.where).strip()
             number = ERRNO.get(type(error), errno.EIO)
         where = f"in {self._store.files.where!r}: {reason}.{self._space() if number in FULL else ''}"
-        if record in self._store.records():
+        if self._store.has(record.stem):
             return OSError(number, f"Step {record.step} is saved, but no older one was removed {where}")
         return OSError(
             number,

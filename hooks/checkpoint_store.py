@@ -3,16 +3,20 @@
 A directory of `tf.train.CheckpointManager` holds `ckpt-<step>.index` and `.data-...` as TensorFlow writes them, and one
 `ckpt-<step>.json` for each: the manifest, with the sizes and SHA-256 of the files. Writing it is the commit, the last
 thing a save does. No manifest, no checkpoint. TensorFlow's own `checkpoint` file is kept up for others, never believed.
+
+A save costs the same however many are kept: it lists no directory, and reads, of what is kept, what is in memory.
 """
 
 import contextlib
+import itertools
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hooks.checkpoint_aside import drop, next_aside
 from hooks.checkpoint_files import Files, Measure
-from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, decode, encode
+from hooks.checkpoint_manifest import HEAD, LIMIT, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 
 log = logging.getLogger("exactloop")
 
@@ -21,6 +25,7 @@ MANIFEST = re.compile(rf"{STEM}\.json")
 WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW})")
 OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
 MARK = ".json.tmp"  # of what is not, or no longer, committed; it becomes the manifest
+LISTED = 10  # how many of the latest TensorFlow is told of: a list of all would take longer and longer to write
 STATE, STATE_OURS = "checkpoint", re.compile(r"checkpoint\.tmp(?:[0-9a-f]{32})?")
 
 
@@ -52,7 +57,7 @@ class Store:
     def __init__(self, files: Files) -> None:
         self.files = files
         self.size = 0  # of the latest checkpoint, in bytes
-        self._records: dict[str, Record] = {}
+        self._heads: dict[str, Head] = {}  # the oldest first
         self._replaced = False
 
     def stems(self) -> list[str]:
@@ -60,7 +65,7 @@ class Store:
 
         Files whose manifest is gone, but not by us, belong to one as well: it is damaged.
         """
-        names = self.files.names()
+        names = {*self.files.names()}
         committed = {match[1] for name in names if (match := MANIFEST.fullmatch(name))}
         written = {
             match[1] for name in names if (match := WRITTEN.fullmatch(name)) and f"{match[1]}{MARK}" not in names
@@ -69,32 +74,53 @@ class Store:
 
     def records(self) -> list[Record]:
         """Returns what `load` found and `commit` added, the oldest first; from memory, in any thread."""
-        return sorted(self._records.values(), key=lambda record: record.order)
+        return [head.record for head in list(self._heads.values())]
+
+    @property
+    def count(self) -> int:
+        """How many of those there are."""
+        return len(self._heads)
+
+    def has(self, stem: str) -> bool:
+        """Returns whether there is one whose names begin with this."""
+        return stem in self._heads
 
     def load(self) -> list[CorruptCheckpoint]:
-        """Clears away what a crash left behind and reads all manifests; returns what is wrong with the others.
+        """Clears away what a crash left behind and reads the heads of manifests; returns what is wrong with the others.
+
+        The rest of a manifest, and hashes, are for the one that is restored.
 
         Raises:
-            RuntimeError: If a later version of this package wrote one.
+            RuntimeError: If another version of this package wrote one that this one cannot read.
         """
-        damaged, self._records = list[CorruptCheckpoint](), {}
+        damaged, self._heads = list[CorruptCheckpoint](), {}
         self._sweep()
-        for stem in self.stems():
+        stems, names = self.stems(), {*self.files.names()}
+        for stem in stems:
             try:
-                manifest = self.read(stem)
-                self.check_sizes(manifest)  # hashes are for the one that is restored
-                self._records[stem], self.size = manifest.record, sum(size for size, _ in manifest.files.values())
+                head = self.glance(stem)
+                self.check_sizes(head.files)
+                self._heads[stem], self.size = head, sum(size for size, _ in head.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
-        self.tell_tensorflow()
+        self._tell_tensorflow([stem for stem in stems if f"{stem}.json" in names])
         return damaged
+
+    def glance(self, stem: str) -> Head:
+        """Returns the head of a manifest, which costs the same however large that is. Raises what `read` does."""
+        head = peek(*self.files.beginning(f"{stem}.json", HEAD))
+        if head is None:
+            manifest = self.read(stem)
+            return Head(manifest.record, manifest.files)
+        self._check(stem, head)
+        return head
 
     def read(self, stem: str) -> Manifest:
         """Returns the manifest of a checkpoint, whose files are not looked at.
 
         Raises:
             CorruptCheckpoint: If it cannot be read, or is not the manifest of this checkpoint.
-            RuntimeError: If a later version of this package wrote it.
+            RuntimeError: If another version of this package wrote it that this one cannot read.
         """
         name = f"{stem}.json"
         try:
@@ -103,21 +129,26 @@ class Store:
             raise CorruptCheckpoint(self._path(name), str(error)) from error
         except RuntimeError as error:
             raise RuntimeError(f"{self._path(name)}: {error}. Use that version, or another directory.") from error
-        if manifest.record.stem != stem:
-            raise CorruptCheckpoint(self._path(name), f"it is the manifest of {manifest.record.stem}")
-        for named in manifest.files:
-            match = WRITTEN.fullmatch(named)
-            if match is None or match[1] != stem:
-                raise CorruptCheckpoint(self._path(name), f"it names a file that is not its own: {named[:100]!r}")
-        try:
-            _check_complete(stem, manifest.files)
-        except FileNotFoundError as error:
-            raise CorruptCheckpoint(self._path(name), str(error)) from error
+        self._check(stem, Head(manifest.record, manifest.files))
         return manifest
 
-    def check_sizes(self, manifest: Manifest) -> None:
+    def _check(self, stem: str, head: Head) -> None:
+        """Raises `CorruptCheckpoint` if this is not the head of the manifest of a checkpoint."""
+        path = self._path(f"{stem}.json")
+        if head.record.stem != stem:
+            raise CorruptCheckpoint(path, f"it is the manifest of {head.record.stem}")
+        for named in head.files:
+            match = WRITTEN.fullmatch(named)
+            if match is None or match[1] != stem:
+                raise CorruptCheckpoint(path, f"it names a file that is not its own: {named[:100]!r}")
+        try:
+            _check_complete(stem, head.files)
+        except FileNotFoundError as error:
+            raise CorruptCheckpoint(path, str(error)) from error
+
+    def check_sizes(self, files: Mapping[str, Measure]) -> None:
         """Raises `CorruptCheckpoint` if a file is missing, no plain file, or of another size."""
-        for name, (size, _) in manifest.files.items():
+        for name, (size, _) in files.items():
             if (found := self.files.size(name)) != size:
                 raise CorruptCheckpoint(self._path(name), f"has {found} bytes instead of {size}")
 
@@ -151,25 +182,30 @@ class Store:
 
         Args:
             record: What it is a checkpoint of; nothing is written if that is committed already.
-            write: Lets TensorFlow write the files `<stem>.*` below a path.
+            write: Lets TensorFlow write the files `<stem>.*`, given what is before the dot. Nothing else is there.
             manifest: Makes the manifest from the sizes and hashes of these files.
         """
         stem = record.stem
         if self.files.ensure():
             there = self.stems()
-            if there != sorted(self._records, key=order):  # else it is the same again, or a copy
-                self._records, self._replaced = {}, bool(there)
+            if there != sorted(self._heads, key=order):  # else it is the same again, or a copy
+                self._heads, self._replaced = {}, bool(there)
         if self._replaced:
             raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
-        if stem in self._records:
+        if stem in self._heads:
             return
         try:
             self._write(f"{stem}{MARK}", b"")  # what the next start finds beside this is a save that was cut off
             self.files.sync()
-            self.files.remove(f"{stem}_temp")  # or TensorFlow would write where it leads
-            write(f"{self.files.prefix}/{stem}")
-            written = self._written(stem)
+            room = f"{stem}_temp"
+            self.files.remove(room)  # or TensorFlow would write where it leads
+            self.files.make(room)  # an empty one: TensorFlow looks through all of the directory that it writes to
+            write(f"{self.files.prefix}/{room}/{stem}")
+            written = [name for name in sorted(self.files.names(room)) if _is_of(stem, name)]
             _check_complete(stem, written)
+            for name in written:
+                self.files.rename(f"{room}/{name}", name)
+            self.files.remove(room)
             for name in written:
                 self.files.sync(name)
             self.files.sync()  # or their names could be lost, and that of the manifest not
@@ -179,70 +215,89 @@ class Store:
             self.files.sync()
         except BaseException:
             with contextlib.suppress(Exception):  # what was raised first says why
-                self._erase([stem])
+                self._erase([stem], self.files.names())
+                self._tell_tensorflow()
             raise
-        self._records[stem], self.size = record, sum(size for size, _ in measured.values())
+        self._heads[stem], self.size = Head(record, measured), sum(size for size, _ in measured.values())
 
     def remove(self, stems: Iterable[str]) -> None:
-        """Removes committed checkpoints."""
-        stems = list(stems)
-        for stem in stems:
-            del self._records[stem]
-        self._erase(stems)
+        """Removes committed checkpoints; what is not there any more, or was never heard of, is none."""
+        heads = {stem: head for stem in stems if (head := self._heads.pop(stem, None))}
+        if heads:
+            manifests = [f"{stem}.json" for stem in heads]
+            self._erase(heads, [*manifests, *(name for head in heads.values() for name in head.files)])
+        self._tell_tensorflow()
 
     def _write(self, name: str, content: bytes) -> None:
         self.files.write(name, content)
         self.files.sync(name)
 
-    def _erase(self, stems: Iterable[str]) -> None:
-        """Removes checkpoints, or what there is of them: first the commit is taken back, last goes the mark of that."""
-        names = self.files.names()
-        stems = {stem for stem in stems if any(name.startswith((f"{stem}.", f"{stem}_")) for name in names)}
+    def _erase(self, stems: Collection[str], names: Collection[str]) -> None:
+        """Removes checkpoints, or what there is of them: first the commit is taken back, last goes the mark of that.
+
+        Args:
+            stems: What their names begin with.
+            names: Their files, and perhaps others.
+        """
         for stem in stems:
             if f"{stem}.json" in names:
-                self.files.rename(f"{stem}.json", f"{stem}{MARK}")
+                self._take_back(stem)
         if stems:
             self.files.sync()
-        for name in self.files.names():
+        for name in names:
             match = OURS.fullmatch(name)
-            if (match and match[1] in stems and not name.endswith(MARK)) or STATE_OURS.fullmatch(name):
+            if (match and match[1] in stems and not name.endswith((MARK, ".json"))) or STATE_OURS.fullmatch(name):
                 self.files.remove(name)
         if stems:
             self.files.sync()
         for stem in stems:
             self.files.remove(f"{stem}{MARK}")
-        self.tell_tensorflow()
+
+    def _take_back(self, stem: str) -> None:
+        try:
+            self.files.rename(f"{stem}.json", f"{stem}{MARK}")
+        except OSError:
+            if f"{stem}.json" in self.files.names():
+                raise
+            self._write(f"{stem}{MARK}", b"")  # somebody has removed it, and the rest has to go all the same
 
     def set_aside(self, stems: Iterable[str]) -> None:
-        """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`."""
+        """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`; see `drop`."""
         if not (stems := sorted(stems, key=order, reverse=True)):
             return
-        there = set(self.files.names())
-        aside = next(name for n in range(1, len(there) + 2) if (name := f"set-aside-{n}") not in there)
+        there = self.files.names()
+        aside, of = next_aside(there), dict[str, list[str]]()
+        for name in there:
+            if match := MANIFEST.fullmatch(name) or WRITTEN.fullmatch(name):
+                of.setdefault(match[1], []).append(name)
         self.files.make(aside)
         for stem in stems:
             # In any order: what is left behind by a kill is damaged, and set aside at the next start.
-            for name in [name for name in there if name == f"{stem}.json" or _is_of(stem, name)]:
+            for name in of.get(stem, ()):
                 self.files.rename(name, f"{aside}/{name}")
-            self._records.pop(stem, None)
+            self._heads.pop(stem, None)
         self.files.sync(aside)
         self.files.sync()
-        self.tell_tensorflow()
+        self._tell_tensorflow()
         log.warning("Set aside in %s: %s.", self._path(aside), ", ".join(stems))
+        drop(self.files, next(reversed(self._heads), None), order)
 
     def _sweep(self) -> None:
         """Removes what a crash has left of saves and removals; their mark tells it from what is not ours."""
-        names = self.files.names()
+        names = {*self.files.names()}
         marked = {name.removesuffix(MARK) for name in names if name.endswith(MARK) and OURS.fullmatch(name)}
         committed = {stem for stem in marked if f"{stem}.json" in names}  # by whomever: the mark alone goes
         for name in [f"{stem}{ending}" for stem in committed for ending in (MARK, "_temp")]:
             self.files.remove(name)
-        self._erase(marked - committed)
+        self._erase(marked - committed, names)
 
-    def tell_tensorflow(self) -> None:
-        """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail."""
-        names = self.files.names()
-        stems = [stem for stem in self.stems() if f"{stem}.json" in names]
+    def _tell_tensorflow(self, stems: Sequence[str] = ()) -> None:
+        """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail.
+
+        Args:
+            stems: The checkpoints there are, the oldest first; empty: those that are known.
+        """
+        stems = stems[-LISTED:] or [*itertools.islice(reversed(self._heads), LISTED)][::-1]
         lines = [f'model_checkpoint_path: "{stem}"' for stem in stems[-1:]]
         lines += [f'all_model_checkpoint_paths: "{stem}"' for stem in stems]
         try:
@@ -256,10 +311,6 @@ class Store:
         except OSError:
             with contextlib.suppress(OSError):
                 self.files.remove(f"{STATE}.tmp")
-
-    def _written(self, stem: str) -> list[str]:
-        """Returns what there is of the files that TensorFlow writes for a checkpoint; not, say, a user's ckpt-9.bak."""
-        return [name for name in sorted(self.files.names()) if _is_of(stem, name)]
 
     def _path(self, name: str) -> str:
         return f"{self.files.where}/{name}"

@@ -11,6 +11,25 @@ UNSEEDED = (
 )
 
 
+def unhashed(then: Description, now: Description) -> dict[str, Mapping[str, Any]]:
+    """Returns a description in which all that is hashed, or said in one of the two only, is as in the present one.
+
+    So nothing but the rest is compared: where a hash was made in another way, it says nothing.
+
+    Args:
+        then: What `TrainingState.describe` returned when a checkpoint was made.
+        now: What it returns now.
+    """
+    said = then["data"]
+    data = {key: value if _is_hashed(key) else said.get(key, value) for key, value in now["data"].items()}
+    return {**then, "data": data, "steps": now["steps"]}
+
+
+def _is_hashed(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return name in ("content", "read") or name.startswith("stages")
+
+
 class Differences(NamedTuple):
     """A line for each difference.
 

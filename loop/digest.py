@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from loop.types import Nest
 
+# Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
+# of the same thing raises it: what others have saved is then not compared with, instead of being found different.
+FINGERPRINT = 1
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
 

@@ -11,7 +11,8 @@ from tensorflow.python.trackable.resource import CapturableResource  # the base 
 
 from loop.data import Data
 from loop.derived import Derived
-from loop.differences import Differences, differences
+from loop.differences import Differences, differences, unhashed
+from loop.digest import FINGERPRINT
 from loop.kinds import shown
 from loop.parts import flat, keras_variables, layers, raw
 from loop.position import Place, Position
@@ -41,6 +42,7 @@ class TrainingState:
     `tf.train.Checkpoint(model=model).restore(path)` finds a model in a checkpoint of `root`.
 
     Attributes:
+        fingerprint: The version of the hashes in what is described and saved; those of two versions say nothing.
         root: A `tf.train.Checkpoint` of all of it.
         variables: Every variable of it by path, each once; read-only.
         position: Where the run stands.
@@ -65,6 +67,8 @@ class TrainingState:
         TypeError: If a value of `given` has no state that can be saved.
         ValueError: If a key of `given` is one of the loop's own.
     """
+
+    fingerprint = FINGERPRINT
 
     def __init__(
         self,
@@ -170,9 +174,15 @@ class TrainingState:
             "trainable": trainable_flags(self._given, self.variables),
         }
 
-    def differences(self, saved: Mapping[str, Mapping[str, object]]) -> Differences:
-        """Returns how a saved `describe` differs from the present one."""
+    def differences(self, saved: Mapping[str, Mapping[str, object]], *, hashes: bool = True) -> Differences:
+        """Returns how a saved `describe` differs from the present one.
+
+        Args:
+            saved: What it returned.
+            hashes: Whether the hashes in it are of the same version; else they are not compared.
+        """
         now = self.describe()
+        saved = saved if hashes else unhashed(saved, now)
         found = differences(saved, now, settings=settings_changed(self.settings, saved.get("settings", {})))
         said, others = trainable_changed(self._given, self.variables, saved, now)
         if said:

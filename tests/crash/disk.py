@@ -65,8 +65,9 @@ class Disk:
     def free(self) -> int | None:
         return None
 
-    def names(self) -> list[str]:
-        return sorted({name.split("/")[0] for name in self._names})
+    def names(self, directory: str = ".") -> list[str]:
+        below = "" if directory == "." else f"{directory}/"
+        return sorted({name.removeprefix(below).split("/")[0] for name in self._names if name.startswith(below)})
 
     def size(self, name: str) -> int:
         return len(self.read(name, 2**30))
@@ -75,6 +76,9 @@ class Disk:
         if name not in self._names:
             raise hooks.checkpoint_manifest.CorruptCheckpoint(name, "missing")
         return self._names[name].content
+
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        return self.read(name, count)[:count], self.size(name)
 
     def measure(self, name: str) -> tuple[int, str]:
         content = self.read(name, 2**30)

@@ -36,10 +36,10 @@ def commit(
     new = record(step, pending=pending)
 
     def write(prefix: str) -> None:
+        room = prefix.removeprefix(f"{store.files.prefix}/").removesuffix(new.stem)
         for name, written in content(new.stem).items():
-            store.files.write(name, written)
-        store.files.write("checkpoint.tmp" + "0" * 32, b"TensorFlow's")
-        store.files.rename("checkpoint.tmp" + "0" * 32, "checkpoint")
+            store.files.write(room + name, written)
+        store.files.write(f"{room}checkpoint", b"TensorFlow's")
 
     def manifest(files: Mapping[str, tuple[int, str]]) -> object:
         place = {"step": step, "epoch": 0, "step_in_epoch": step}
@@ -52,9 +52,9 @@ def commit(
 
 
 def prune(store: Any, keep: int = KEEP) -> None:
-    records = store.records()
-    kept = hooks.checkpoint_retention.Retention(keep, None, 1, NEVER).kept(records)
-    store.remove({each.stem for each in records} - kept)
+    *earlier, latest = store.records()
+    rule = hooks.checkpoint_retention.Retention(keep, None, 1, NEVER)
+    store.remove(hooks.checkpoint_retention.Standing(rule, earlier).add(latest))
 
 
 def committed(*steps: int) -> Tree:

@@ -39,6 +39,11 @@ def test_of_two_trainers_started_together_one_trains_100_times() -> None:
 
 
 @pytest.mark.crash
+def test_two_checkpoints_of_which_one_is_ahead_fill_no_disk() -> None:
+    assert "19 kills of a training with two checkpoints; wrong: 0" in run("ahead.py", 19)
+
+
+@pytest.mark.crash
 def test_1000_restores_and_saves_use_up_nothing(tmp_path: Path) -> None:
     def used() -> tuple[int, int, int]:
         """Returns resident pages, open files and threads."""

@@ -34,14 +34,17 @@ class Watched:
     def free(self) -> int | None:
         return self._files.free()
 
-    def names(self) -> list[str]:
-        return self._files.names()
+    def names(self, directory: str = ".") -> list[str]:
+        return self._files.names(directory)
 
     def size(self, name: str) -> int:
         return self._files.size(name)
 
     def read(self, name: str, limit: int) -> bytes:
         return self._files.read(name, limit)
+
+    def beginning(self, name: str, count: int) -> tuple[bytes, int]:
+        return self._files.beginning(name, count)
 
     def measure(self, name: str) -> Measure:
         return self._files.measure(name)
