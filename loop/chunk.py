@@ -85,7 +85,10 @@ class Chunk:
         self.own = [bound.variable, *record.variables, *data.variables]
 
         def run(source: Nest, ahead: Nest) -> Ran:
-            first = index = tf.cast(counters[0], tf.int32)
+            # Counted from here, an index is an int32 in an epoch of any length; of a GPU's integers, only those are
+            # kept where the condition is looked at.
+            first, index = counters[0].read_value(), tf.constant(0)
+            begin = tf.cast(first, tf.int32)  # of use to arrays alone, whose passes are not longer
             # One condition for both, and not `and`, which would be a branch in the graph. What is carried from step to
             # step costs four operations in each, so only these two are; TensorFlow lets no step begin before all
             # effects of the one before it are there.
@@ -107,8 +110,8 @@ class Chunk:
                 record.write(index, row)
                 index += 1
                 with tf.control_dependencies(counted):
-                    ahead = data.advance(source, ahead, index)
-            rows, done = record.read(first, index), index - first
+                    ahead = data.advance(source, ahead, begin + index)
+            rows, done = record.read(index), index
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
             means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
             results = {name: metric.result() for name, metric in step.metrics.items()}
@@ -117,9 +120,9 @@ class Chunk:
         self._run = tf.function(run).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
 
-    def __call__(self, data: Data, first: int, count: int) -> Ran:
-        """Runs at most `count` steps from batch `first` on, at least one if there is data."""
-        self._bound.set(first, first + min(count, LONGEST))
+    def __call__(self, data: Data, count: int) -> Ran:
+        """Runs at most `count` steps, at least one if there is data."""
+        self._bound.set(min(count, LONGEST))
         try:
             given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
             # To fit the arguments to the signature again, as a call does, would take as long as two small steps.
