@@ -358,7 +358,16 @@ def _placed(array: Nest) -> tf.Tensor | tf.Variable:
         kind = f"{array.dtype} array" if isinstance(array, np.ndarray) else type(array).__name__
         instead = "Leave it out." if array is None else instead_of_data(array)
         raise TypeError(f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead}") from None
-    if "CPU" not in tensor.device:
-        return tensor
     with tf.device(tensor.device):
-        return tf.Variable(tensor, trainable=False, name="array")
+        placed = tf.Variable(tensor, trainable=False, name="array") if "CPU" in tensor.device else tensor
+    try:
+        tf.gather(placed, tf.zeros([0], tf.int32))
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        if tensor.shape.rank == 0:  # said by its shape
+            return placed
+        wide = "float16" if tensor.dtype.is_floating else "int8"
+        raise TypeError(
+            f"ArrayData needs arrays of which TensorFlow can take rows. Received: an array of {tensor.dtype.name}. "
+            f"Give it as {wide}, and write tf.cast(x, {tensor.dtype.name!r}) in the step."
+        ) from error
+    return placed

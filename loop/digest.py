@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from loop.types import Nest
+from loop.types import Nest, widened
 
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
@@ -58,9 +58,9 @@ def sampled(tensor: tf.Tensor, salt: int | tf.Tensor = 0) -> tf.Tensor:
     """
     if tensor.dtype in (tf.variant, tf.resource):
         return tf.constant(0, tf.int64)  # a dataset, of which nobody knows the elements
+    kind, tensor = tf.constant([tensor.dtype.as_datatype_enum], tf.int64), widened(tensor)
     flat = tf.reshape(tensor, [-1])
     part = _integers(tf.gather(flat, _spread(tf.size(flat, tf.int64), tf.convert_to_tensor(salt, tf.int64))))
-    kind = tf.constant([tensor.dtype.as_datatype_enum], tf.int64)
     return _weighted(tf.reshape(part, [-1])) + _weighted(tf.concat([kind, tf.shape(tensor, tf.int64)], axis=0)) * FACTOR
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from loop.types import widened
+
 # Steps in one call, which bounds the memory of what is recorded; the call costs nothing against them.
 LONGEST = 2**13
 
@@ -38,7 +40,7 @@ class Record:
 
     def row(self, values: Mapping[str, tf.Tensor], size: tf.Tensor | None) -> list[tf.Tensor]:
         """Returns what there is to write of a step: its values, and the number of examples, int32 `[]`, if noted."""
-        narrow = [tf.cast(values[name], tf.float32) for name in self._narrow]
+        narrow = [tf.cast(widened(values[name]), tf.float32) for name in self._narrow]
         narrow += [] if size is None else [tf.bitcast(size, tf.float32)]
         return [*narrow, *(tf.cast(values[name], tf.float64) for name in self._wide)]
 
