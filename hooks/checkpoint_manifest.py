@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+from hooks.checkpoint_limit import limit
+
 FORMAT = 2  # what is written; all that came before is read
-LIMIT = 2**20  # bytes; nothing larger is read, so a planted file costs neither time nor memory
 
 
 class CorruptCheckpoint(UserWarning):
@@ -125,9 +126,9 @@ def encode(manifest: Manifest) -> bytes:
     Raises:
         ValueError: If it is larger than what is read.
     """
-    raw = canonical(content(manifest))
-    if len(raw) > LIMIT:
-        raise ValueError(f"the manifest would have {len(raw):,} bytes, more than the {LIMIT:,} that are read")
+    raw, index = canonical(content(manifest)), manifest.files.get(f"{manifest.record.stem}.index", (0, ""))[0]
+    if len(raw) > limit(index):
+        raise ValueError(f"the manifest would have {len(raw):,} bytes, more than the {limit(index):,} that are read")
     return raw
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hooks.checkpoint_files import Files, Measure
-from hooks.checkpoint_manifest import LIMIT, CorruptCheckpoint, Manifest, Record, decode, encode
+from hooks.checkpoint_limit import SMALL, limit
+from hooks.checkpoint_manifest import CorruptCheckpoint, Manifest, Record, decode, encode
 
 log = logging.getLogger("exactloop")
 
@@ -98,7 +99,8 @@ class Store:
         """
         name = f"{stem}.json"
         try:
-            manifest = decode(self.files.read(name, LIMIT))
+            most = SMALL if self.files.size(name) <= SMALL else limit(self.files.size(f"{stem}.index"))
+            manifest = decode(self.files.read(name, most))
         except ValueError as error:
             raise CorruptCheckpoint(self._path(name), str(error)) from error
         except RuntimeError as error:

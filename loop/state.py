@@ -103,8 +103,7 @@ class TrainingState:
 
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
-        keys = tuple(f"{prefix}{key}" for key in self._given for prefix in ("", "extra/"))
-        return {p: v for p, v in self.variables.items() if p.startswith(tuple(f"{k}/" for k in keys)) or p in keys}
+        return {p: v for p, v in self.variables.items() if p.removeprefix("extra/").split("/", 1)[0] in self._given}
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
