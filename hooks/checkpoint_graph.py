@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+NO_GRAPH = "The object graph in {!r} is none, although the files are those of the manifest. It was not saved so."
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
@@ -23,7 +25,12 @@ class CheckpointNames:
         (graph,) = tf.raw_ops.RestoreV2(
             prefix=prefix, tensor_names=[OBJECT_GRAPH], shape_and_slices=[""], dtypes=[tf.string]
         )
-        self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
+        try:
+            self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
+        except (DecodeError, TypeError) as error:  # of other bits, or other than one text
+            raise ValueError(NO_GRAPH.format(prefix)) from error
+        if not self._nodes or any(child.node_id >= len(self._nodes) for node in self._nodes for child in node.children):
+            raise ValueError(NO_GRAPH.format(prefix))
         self._children: dict[int, dict[str, int]] = {}  # of a list of thousands, each is looked for once
         self._kinds = {name: variables[path] for path, name in self.of(variables).items()}
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from hooks.checkpoint_limit import limit
+from hooks.checkpoint_plausible import is_plausible
 
 FORMAT = 2  # what is written; all that came before is read
 
@@ -151,7 +152,7 @@ def decode(raw: bytes) -> Manifest:
         content = json.loads(raw)
         content.pop("sha256")
         same = canonical(content) == raw
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
     if not same:
         raise ValueError("its SHA-256 is not the one in it")
@@ -185,6 +186,7 @@ def _agrees(content: Mapping[str, Any]) -> bool:
         and (result == {} or (_fits(result, RESULT) and result["names"].keys() == result["sketches"].keys()))
         and all(isinstance(name, str) for names in result.get("names", {}).values() for name in (*names[0], *names[1]))
         and (best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER}))
+        and is_plausible(content)
     )
 
 
