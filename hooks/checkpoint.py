@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from hooks.checkpoint_environment import environment
-from hooks.checkpoint_manifest import FORMAT, LIMIT, CorruptCheckpoint, Manifest, Record, canonical, content
+from hooks.checkpoint_limit import refuse_if_too_large
+from hooks.checkpoint_manifest import FORMAT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint_restore import go_on, open_files, resume
 from hooks.checkpoint_retention import Retention
 from hooks.checkpoint_saved import Newest, newest
@@ -303,9 +304,4 @@ class Checkpoint(Hook, instead=INSTEAD):
         variables = len(self._state.variables)
         digests = ("0" * 16,) * variables
         manifest = Manifest(self._record(), {}, digests=digests, format=FORMAT, **self._parts(moment))
-        size = len(canonical(content(manifest)))
-        if size > LIMIT * 0.9:  # logs and names of files come to it
-            raise ValueError(
-                f"A checkpoint can describe a state in about {LIMIT:,} bytes. Received: {variables:,} variables, "
-                f"described in {size:,}. Keep fewer variables, such as one stacked tensor for equal layers."
-            )
+        refuse_if_too_large(len(canonical(content(manifest))), variables)

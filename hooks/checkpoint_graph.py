@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+NO_GRAPH = "The object graph in {!r} is none, although the files are those of the manifest. It was not saved so."
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
@@ -23,7 +25,13 @@ class CheckpointNames:
         (graph,) = tf.raw_ops.RestoreV2(
             prefix=prefix, tensor_names=[OBJECT_GRAPH], shape_and_slices=[""], dtypes=[tf.string]
         )
-        self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
+        try:
+            self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
+        except (DecodeError, TypeError) as error:  # of other bits, or other than one text
+            raise ValueError(NO_GRAPH.format(prefix)) from error
+        if not self._nodes or any(child.node_id >= len(self._nodes) for node in self._nodes for child in node.children):
+            raise ValueError(NO_GRAPH.format(prefix))
+        self._children: dict[int, dict[str, int]] = {}  # of a list of thousands, each is looked for once
         self._kinds = {name: variables[path] for path, name in self.of(variables).items()}
 
     def of(self, paths: Iterable[str]) -> dict[str, str]:
@@ -35,10 +43,12 @@ class CheckpointNames:
         return self._kinds[name]
 
     def _of(self, path: str) -> str | None:
-        node = self._nodes[0]
+        found = 0
         for step in path.split("/"):
-            below = [child.node_id for child in node.children if child.local_name == step]
-            if not below:
+            if found not in self._children:
+                self._children[found] = {child.local_name: child.node_id for child in self._nodes[found].children}
+            if step not in self._children[found]:
                 return None
-            node = self._nodes[below[0]]
-        return node.attributes[0].checkpoint_key if node.attributes else None
+            found = self._children[found][step]
+        attributes = self._nodes[found].attributes
+        return attributes[0].checkpoint_key if attributes else None

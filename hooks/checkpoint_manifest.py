@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+from hooks.checkpoint_limit import limit
+from hooks.checkpoint_plausible import is_plausible
 from loop import TrainingState
 
 FORMAT = 3  # what is written; all that came before is read
 PACKAGE = "0.1.0"  # the version of this package
 WRITER = {"exactloop": PACKAGE, "fingerprint": TrainingState.fingerprint}
 HEAD = 2**14  # bytes in which the head of a manifest ends, if its checkpoint has up to about a hundred files
-LIMIT = 2**20  # bytes; nothing larger is read, so a planted file costs neither time nor memory
 
 
 class CorruptCheckpoint(UserWarning):
@@ -157,9 +158,9 @@ def encode(manifest: Manifest) -> bytes:
     Raises:
         ValueError: If it is larger than what is read.
     """
-    raw = canonical(content(manifest))
-    if len(raw) > LIMIT:
-        raise ValueError(f"the manifest would have {len(raw):,} bytes, more than the {LIMIT:,} that are read")
+    raw, index = canonical(content(manifest)), manifest.files.get(f"{manifest.record.stem}.index", (0, ""))[0]
+    if len(raw) > limit(index):
+        raise ValueError(f"the manifest would have {len(raw):,} bytes, more than the {limit(index):,} that are read")
     return raw
 
 
@@ -213,7 +214,7 @@ def decode(raw: bytes) -> Manifest:
         content.pop("sha256")
         content.pop("head", None)
         same = canonical(content) == raw
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
     if not same:
         raise ValueError("its SHA-256 is not the one in it")
@@ -276,6 +277,7 @@ def _agrees(content: Mapping[str, Any]) -> bool:
         and (result == {} or (_fits(result, RESULT) and result["names"].keys() == result["sketches"].keys()))
         and all(isinstance(name, str) for names in result.get("names", {}).values() for name in (*names[0], *names[1]))
         and _is_best(best)
+        and is_plausible(content)
     )
 
 

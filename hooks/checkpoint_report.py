@@ -143,6 +143,8 @@ def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference
         return [Difference(name, "values", count)] if count else []
     if left.dtype != right.dtype:
         return [Difference(name, "dtype")]
+    if not left.size:
+        return []
     bits = [np.ascontiguousarray(side).reshape(-1).view(np.uint8).reshape(left.size, -1) for side in (left, right)]
     count = int(np.count_nonzero((bits[0] != bits[1]).any(axis=1)))
     if not count:

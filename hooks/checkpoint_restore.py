@@ -82,7 +82,7 @@ def resume(
         found(manifest)
         accepted, settings = agree(store, state, pin, changed=changed)
         with state.unless_raised():
-            seen = state.seek(manifest.notes)
+            seen = _sought(store, state, manifest)
             moved = seen if is_comparable(manifest) else []
             refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)
             for line in [*accepted, *moved]:
@@ -91,6 +91,7 @@ def resume(
             state.restore(pin.prefix)
         state.position.torn = True  # until seen to be otherwise
         _compare(pin, state.variables)
+        _compare_place(store, manifest, state)
         store.set_aside(later)
         state.set_again(settings)
         state.position.torn = False
@@ -248,8 +249,27 @@ def _warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
+def _sought(store: Store, state: TrainingState, manifest: Manifest) -> list[str]:
+    try:
+        return state.seek(manifest.notes)
+    except (KeyError, OverflowError) as error:
+        file = f"{store.files.where}/{manifest.record.stem}.json"
+        raise CorruptCheckpoint(file, f"what it notes of the data is not what such data note: {error!r:.80}") from error
+
+
+def _compare_place(store: Store, manifest: Manifest, state: TrainingState) -> None:
+    """Raises if the run stands elsewhere than its manifest says: somebody has put them together."""
+    place = state.position.place()._asdict()
+    if place != manifest.notes["place"]:
+        raise CorruptCheckpoint(
+            f"{store.files.where}/{manifest.record.stem}.json",
+            f"it says {manifest.notes['place']}, and what it is the manifest of was saved at {place}. "
+            "Training must not go on from here",
+        )
+
+
 def _compare(pin: Pin, variables: Mapping[str, tf.Variable]) -> None:
-    """Raises if a variable has not the value that was saved. It would be a defect of TensorFlow, or of this package."""
+    """Raises if a variable has not the value that was saved: by a defect, or because files were exchanged."""
     saved = digests(pin, variables)
     wrong = [path for path, variable in variables.items() if digest(variable.read_value()) != saved.get(path, "new")]
     if wrong := [path for path in wrong if path in saved]:

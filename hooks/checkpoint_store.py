@@ -14,9 +14,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import tensorflow as tf
+
 from hooks.checkpoint_aside import drop, next_aside
 from hooks.checkpoint_files import Files, Measure
-from hooks.checkpoint_manifest import HEAD, LIMIT, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
+from hooks.checkpoint_index import check_index
+from hooks.checkpoint_limit import SMALL, limit
+from hooks.checkpoint_manifest import HEAD, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 
 log = logging.getLogger("exactloop")
 
@@ -124,7 +128,8 @@ class Store:
         """
         name = f"{stem}.json"
         try:
-            manifest = decode(self.files.read(name, LIMIT))
+            most = SMALL if self.files.size(name) <= SMALL else limit(self.files.size(f"{stem}.index"))
+            manifest = decode(self.files.read(name, most))
         except ValueError as error:
             raise CorruptCheckpoint(self._path(name), str(error)) from error
         except RuntimeError as error:
@@ -161,7 +166,16 @@ class Store:
         manifest = self.read(stem)
         with contextlib.ExitStack() as held:
             directory = held.enter_context(self.files.pinned(manifest.files))
+            self._check_index(f"{directory}/{stem}.index", manifest)
             return Pin(manifest, f"{directory}/{stem}", held.pop_all())
+
+    def _check_index(self, path: str, manifest: Manifest) -> None:
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                check_index(file.read(), sum(size for size, _ in manifest.files.values()))
+        except (ValueError, tf.errors.OpError) as error:
+            said = f"its SHA-256 is right, but TensorFlow did not write it: {error}"
+            raise CorruptCheckpoint(self._path(f"{manifest.record.stem}.index"), said) from error
 
     def newest(self, stems: Iterable[str]) -> tuple[Pin | None, list[CorruptCheckpoint]]:
         """Returns the last of these that is whole, if one is, and what is wrong with those after it."""

@@ -1,21 +1,4 @@
-"""The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.
-
-    exactloop ls DIRECTORY              steps, epochs, ages, sizes, metrics, and whether the files have their sizes
-    exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed
-    exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
-    exactloop show CHECKPOINT           the manifest
-    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
-                                        kills the script N times and compares; exit status 1 if anything differs,
-                                        3 if nothing was proved
-
-A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
-stands for NaN. The training time, clock/seconds, is no difference. Exit status 2: what was asked for cannot be done.
-
-A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
-batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
-temporary directory meanwhile; what the script itself writes, or removes, does not. --at 3,20 kills after these steps as
-well; --same-machine-twice kills nothing and runs twice: does the script do the same each time at all?
-"""
+"""The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly."""
 
 import dataclasses
 import json
@@ -36,6 +19,25 @@ from hooks.checkpoint_report import Entry, differences, entries, pinned
 from hooks.figures import figure
 from hooks.prove import prove_script
 
+# No docstring, which python -OO leaves out.
+USAGE = """The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.
+
+    exactloop ls DIRECTORY              steps, epochs, ages, sizes, metrics, and whether the files have their sizes
+    exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed
+    exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
+    exactloop show CHECKPOINT           the manifest
+    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
+                                        kills the script N times and compares; exit status 1 if anything differs,
+                                        3 if nothing was proved
+
+A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
+stands for NaN. The training time, clock/seconds, is no difference. Exit status 2: what was asked for cannot be done.
+
+A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
+batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
+temporary directory meanwhile; what the script itself writes, or removes, does not. --at 3,20 kills after these steps as
+well; --same-machine-twice kills nothing and runs twice: does the script do the same each time at all?
+"""
 UNPROVED = 3  # the exit status if nothing was proved, neither that it is exact nor that it is not
 NUMBERS = ("step", "epoch", "bytes", "count", "largest")
 JSON = flags.DEFINE_bool("json", False, "Print JSON, for machines.")
@@ -171,12 +173,12 @@ def main(arguments: Sequence[str]) -> int:
         The exit status.
     """
     if HELP.value:
-        print(__doc__)
+        print(USAGE)
         return 0
     command, *given = arguments[1:] or [""]
     run, counts = COMMANDS.get(command, (None, range(0)))
     if run is None or len(given) not in counts:
-        print(__doc__, file=sys.stderr)
+        print(USAGE, file=sys.stderr)
         return 2
     try:
         return run(*given)

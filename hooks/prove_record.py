@@ -40,8 +40,8 @@ class Record:
     """
 
     def __init__(self, path: Path) -> None:
-        texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        every = [json.loads(text) for text in texts if text[-1] == "\n"]
+        *texts, _ = path.read_bytes().split(b"\n")  # the last one was cut off, or is empty
+        every = [_line(path, number, text) for number, text in enumerate(texts, start=1)]
         self.removed: list[str] = [line["path"] for line in every if line["event"] == "removed"]
         self.lines: list[Line] = [line for line in every if line["event"] != "removed"]
         paths: dict[int, list[str]] = {}
@@ -49,7 +49,7 @@ class Record:
             if line["event"] == "begin":
                 paths[line["loop"]] = line["variables"]
             elif "state" in line:
-                line["variables"] = paths[line["loop"]]
+                line["variables"] = paths.get(line["loop"], [])
 
     def of(self, *events: str) -> list[Line]:
         """Returns the lines of these events."""
@@ -63,6 +63,21 @@ class Record:
     def loops(self) -> list[int]:
         """Returns the loops that were run, by number."""
         return sorted({line["loop"] for line in self.lines})
+
+
+def _line(path: Path, number: int, text: bytes) -> dict[str, Any]:
+    """Returns a line of a record. Raises `ValueError` if it is none that a life writes."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        line = None
+    event = line.get("event") if isinstance(line, dict) else None
+    of_run = {"loop": int, "step": int, "epoch": int, "step_in_epoch": int}
+    shape = {"path": str} if event == "removed" else of_run | ({"variables": list} if event == "begin" else {})
+    right = isinstance(event, str) and all(type(line.get(name)) is kind for name, kind in shape.items())
+    if not right or ("state" in line and not isinstance(line["state"], str)):
+        raise ValueError(f"{str(path)!r}, line {number}: no life of a program writes this: {text[:80]!r}")
+    return line
 
 
 def named(event: str) -> str:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -50,14 +51,16 @@ def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
         raise ValueError(wrong)
     count = math.prod(shape)
     if dtype == tf.string:
-        words = list(itertools.islice(left, count))
+        words = list(itertools.islice(left, min(count, sys.maxsize)))
         if len(words) != count:
             raise ValueError(wrong)
         return tf.constant(words, tf.string, shape=shape)
-    data = np.empty(count * dtype.size, np.uint8)
-    for first in range(0, data.size, LONGEST):
-        part, text = data[first : first + LONGEST], next(left, b"")
-        if len(text) != part.size:  # one byte would be taken for all of them
-            raise ValueError(wrong)
-        part[:] = np.frombuffer(text, np.uint8)
+    size = count * dtype.size
+    parts = list(itertools.islice(left, min(-(-size // LONGEST), sys.maxsize)))
+    lengths = [min(LONGEST, size - LONGEST * i) for i in range(len(parts))]
+    if [*map(len, parts)] != lengths or sum(lengths) != size:  # before there is memory for what they claim to be
+        raise ValueError(wrong)
+    data = np.empty(size, np.uint8)
+    for i, text in enumerate(parts):
+        data[LONGEST * i : LONGEST * i + len(text)] = np.frombuffer(text, np.uint8)
     return tf.constant(data.view(dtype.as_numpy_dtype).reshape(shape))

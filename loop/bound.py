@@ -8,33 +8,32 @@ from loop.types import write
 
 
 class Bound:
-    """The batch of the pass before which a compiled loop stops; any thread may pull it in while the loop runs.
+    """How many steps a call of a compiled loop runs; any thread may pull it in to one while the loop runs.
 
     The train loop and its evaluations have one in common, because only one of them runs at a time.
 
     Attributes:
-        variable: Its index, int32 `[]`, which the loop reads before each step: one comparison says whether to go on.
+        variable: The number, int32 `[]`, which the loop reads before each step: one comparison says whether to go on.
     """
 
     def __init__(self) -> None:
         with tf.device("CPU"):
             self.variable = tf.Variable(0, trainable=False, name="bound")
         self._lock = threading.RLock()  # whoever pulls may be a signal handler in the midst of `set`
-        self._least, self._pulled = 0, False
+        self._pulled = False
 
-    def set(self, first: int, end: int) -> None:
-        """Bounds the call that begins with batch `first` by `end`, or, if it was pulled in before, by one step."""
+    def set(self, count: int) -> None:
+        """Bounds the next call by `count` steps, or, if it was pulled in before, by one."""
         with self._lock:
-            self._least = first + 1
-            write(self.variable, end)
+            write(self.variable, count)
             if self._pulled:
-                write(self.variable, self._least)
+                write(self.variable, 1)
 
     def pull_in(self) -> None:
         """Makes the loop stop after the step in progress, or else the next call of it after one step."""
         with self._lock:
             self._pulled = True
-            write(self.variable, self._least)
+            write(self.variable, 1)
 
     def let_go(self) -> None:
         """Forgets that it was pulled in. To be called before looking at what it was pulled in for, or one is missed."""

@@ -84,6 +84,11 @@ class Chunk:
 
         # The loop is written in operations: for AutoGraph to convert all that it calls would take half a second.
         def run(source: Nest, ahead: Nest) -> Ran:
+            # Counted from here, an index is an int32 in an epoch of any length; of a GPU's integers, only those are
+            # kept where the condition is looked at.
+            first = counters[0].read_value()
+            begin = tf.cast(first, tf.int32)  # of use to arrays alone, whose passes are not longer
+
             # What is carried from step to step costs four operations in each, so only these two are; TensorFlow lets no
             # step begin before all effects of the one before it are there. One condition for both, and no branch.
             def goes_on(index: tf.Tensor, ahead: Nest) -> tf.Tensor:
@@ -107,11 +112,10 @@ class Chunk:
                 record.write(index, row)
                 index += 1
                 with tf.control_dependencies(counted):
-                    return index, data.advance(source, ahead, index)
+                    return index, data.advance(source, ahead, begin + index)
 
-            first = tf.cast(counters[0], tf.int32)
-            index, ahead = tf.while_loop(goes_on, one_step, (first, ahead))
-            rows, done = record.read(first, index), index - first
+            done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
+            rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
             means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
             return Ran(done, data.more(ahead), ahead, rows, trace.results())
@@ -119,9 +123,9 @@ class Chunk:
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
 
-    def __call__(self, data: Data, first: int, count: int) -> Ran:
-        """Runs at most `count` steps from batch `first` on, at least one if there is data."""
-        self._bound.set(first, first + min(count, LONGEST))
+    def __call__(self, data: Data, count: int) -> Ran:
+        """Runs at most `count` steps, at least one if there is data."""
+        self._bound.set(min(count, LONGEST))
         try:
             given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
             # To fit the arguments to the signature again, as a call does, would take as long as two small steps.

@@ -22,6 +22,7 @@ from loop.types import Nest, Trackable
 
 SCALAR = (bool, int, float, complex, str, bytes, np.generic)
 LISTS = "A list is a nest: of examples, make one array, as in np.array(examples)."
+MOST_ROWS = 2**30  # with as many in a batch, an int32 still counts the row behind the last one
 BATCHING = {
     BY_POSITION: "write ArrayData((x, y), batch_size=32)",
     "batch_size": "write ArrayData((x, y), batch_size=32)",
@@ -132,6 +133,7 @@ class ArrayData(Trackable):
         drop_remainder: bool = False,
     ) -> None:
         _check_leaves(arrays)
+        _check_lengths(arrays)
         # Not tf.nest.map_structure, the frames of which would come between a mistake and the line that makes it.
         self._arrays = tf.nest.pack_sequence_as(arrays, [_placed(array) for array in tf.nest.flatten(arrays)])
         batch_size = operator.index(batch_size)
@@ -153,7 +155,8 @@ class ArrayData(Trackable):
                 f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}. "
                 f"Write batch_size={self._rows}, or leave out drop_remainder."
             )
-        self._batch_size, self._shuffle = batch_size, shuffle
+        self._batch_size, self._shuffle = min(batch_size, self._rows), shuffle
+        self._wanted_batch_size = batch_size
         self._given_seed = None if seed is None else (operator.index(seed) + 2**63) % 2**64 - 2**63  # as an int64
         self._drawn_seed: int | None = None if shuffle else 0
         self._even = drop_remainder or self._rows % batch_size == 0
@@ -163,7 +166,7 @@ class ArrayData(Trackable):
         self.repeats_itself, self.taken = True, False
         self.seen: Seen | None = None
         with tf.device("CPU"):
-            shape = [self.steps_per_epoch + 1, batch_size]
+            shape = [self.steps_per_epoch + 1, self._batch_size]
             self._order = tf.Variable(tf.zeros(shape, tf.int32), trainable=False, name="order")
         arrays = tf.nest.flatten(self._arrays)
         self.variables = [self._order, *(array for array in arrays if isinstance(array, tf.Variable))]
@@ -286,7 +289,7 @@ class ArrayData(Trackable):
         return {
             "kind": "ArrayData",
             "rows": self._rows,
-            "batch_size": self._batch_size,
+            "batch_size": self._wanted_batch_size,
             "seed": self._given_seed,
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
@@ -329,6 +332,17 @@ def _check_leaves(arrays: Nest) -> None:
         raise ValueError(f"ArrayData needs arrays. Received: {shown(arrays)}.")
 
 
+def _check_lengths(arrays: Nest) -> None:
+    """Raises if there are more rows than an int32 can count, before they are copied."""
+    for leaf in tf.nest.flatten(arrays):
+        shape = tuple(leaf.shape) if isinstance(leaf, np.ndarray | tf.Tensor | tf.Variable) else ()
+        if shape and (shape[0] or 0) > MOST_ROWS:
+            raise ValueError(
+                f"ArrayData holds at most {MOST_ROWS:,} rows, of which each has a number of 32 bits. Received: "
+                f"{shape[0]:,} rows. Write a tf.data.Dataset, as in StreamData(dataset, resume='replay')."
+            )
+
+
 def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join([*map(str, shapes[:4]), *(["..."] if len(shapes) > 4 else [])])
 
@@ -344,7 +358,16 @@ def _placed(array: Nest) -> tf.Tensor | tf.Variable:
         kind = f"{array.dtype} array" if isinstance(array, np.ndarray) else type(array).__name__
         instead = "Leave it out." if array is None else instead_of_data(array)
         raise TypeError(f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead}") from None
-    if "CPU" not in tensor.device:
-        return tensor
     with tf.device(tensor.device):
-        return tf.Variable(tensor, trainable=False, name="array")
+        placed = tf.Variable(tensor, trainable=False, name="array") if "CPU" in tensor.device else tensor
+    try:
+        tf.gather(placed, tf.zeros([0], tf.int32))
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        if tensor.shape.rank == 0:  # said by its shape
+            return placed
+        wide = "float16" if tensor.dtype.is_floating else "int8"
+        raise TypeError(
+            f"ArrayData needs arrays of which TensorFlow can take rows. Received: an array of {tensor.dtype.name}. "
+            f"Give it as {wide}, and write tf.cast(x, {tensor.dtype.name!r}) in the step."
+        ) from error
+    return placed

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from loop.types import Nest
+from loop.types import Nest, widened
 
 # Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
 # of the same thing raises it: what others have saved is then not compared with, instead of being found different.
@@ -61,9 +61,9 @@ def sampled(tensor: tf.Tensor, salt: int | tf.Tensor = 0) -> tf.Tensor:
     """
     if tensor.dtype in (tf.variant, tf.resource):
         return tf.constant(0, tf.int64)  # a dataset, of which nobody knows the elements
+    kind, tensor = tf.constant([tensor.dtype.as_datatype_enum], tf.int64), widened(tensor)
     flat = tf.reshape(tensor, [-1])
     part = _integers(tf.gather(flat, _spread(tf.size(flat, tf.int64), tf.convert_to_tensor(salt, tf.int64))))
-    kind = tf.constant([tensor.dtype.as_datatype_enum], tf.int64)
     return _weighted(tf.reshape(part, [-1])) + _weighted(tf.concat([kind, tf.shape(tensor, tf.int64)], axis=0)) * FACTOR
 
 

@@ -101,7 +101,7 @@ class Evaluation(tf.Module):
         limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
         done, left, more = 0, min(limits, default=LONGEST), True
         while more and left:
-            ran = self.chunk(self.data, done, left)
+            ran = self.chunk(self.data, left)
             if abandon():
                 self.data.close()
                 return False

@@ -395,7 +395,7 @@ class Loop:
         stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
-            ran = self._built.chunk(self._data, step_in_epoch, min(stop for stop in stops if stop is not None) - step)
+            ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         if count == 0:

@@ -13,6 +13,8 @@ import tensorflow as tf
 from keras.src.random.seed_generator import global_seed_generator
 from tensorflow.python.ops import stateful_random_ops
 
+WORDS = 624  # of the state of a Mersenne twister
+
 
 class Host(NamedTuple):
     """The states of Python's `random` and of NumPy's global generator, to be compared and put back."""
@@ -53,10 +55,18 @@ class HostRandomness(tf.train.experimental.PythonState):
         return json.dumps({"python": python, "numpy": [kind, np.frombuffer(keys, np.uint32).tolist(), *rest]})
 
     def deserialize(self, string_value: str | bytes) -> None:
-        state = json.loads(string_value)
-        version, words, gauss = state["python"]
-        kind, keys, *rest = state["numpy"]
-        put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
+        before = host()
+        try:
+            state = json.loads(string_value)
+            version, words, gauss = state["python"]
+            kind, keys, position, has_gauss, cached = state["numpy"]
+            if not 0 <= position <= len(keys) == WORDS:  # NumPy would read whatever is in memory there
+                raise ValueError(f"position {position} in {len(keys)} numbers")
+            rest = int(position), int(has_gauss), float(cached)
+            put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+            put_back(before)
+            raise ValueError(f"This is no random state of Python and NumPy: {error!r:.100}") from None
 
 
 def random_streams() -> dict[str, object]:

@@ -5,21 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-# Steps in one call, which bounds the memory of what is recorded; the call costs nothing against them. A power of two,
-# because what is left of an index modulo that are its lowest bits.
+from loop.types import widened
+
+# Steps in one call, which bounds the memory of what is recorded; the call costs nothing against them.
 LONGEST = 2**13
 
 
 class Record:
-    """The values of the latest steps, in a ring in memory: the loop need not hand them on from step to step.
+    """The values of the steps of a call, in a table in memory: the loop need not hand them on from step to step.
 
     A row is of words of 32 bits, so that one operation writes it whatever is in it: a word for each value that float32
     holds, one for the number of examples where that varies, which is an int32, and two for each other value, which is a
-    float64. The ring is of float32, and what is in a word is only copied.
+    float64. The table is of float32, and what is in a word is only copied.
 
     Attributes:
-        variables: The ring: float32 `[LONGEST, words]`, or `[LONGEST]` of one word, which saves an operation in each
-            step; of none there is no ring.
+        variables: The table: float32 `[LONGEST, words]`, or `[LONGEST]` of one word, which saves an operation in each
+            step; of none there is no table.
 
     Args:
         narrow: The names of the values that float32 holds.
@@ -32,31 +33,31 @@ class Record:
         self._names = sorted([*narrow, *wide])
         self._words = len(narrow) + sized + 2 * len(wide)
         shape = [LONGEST] if self._words == 1 else [LONGEST, self._words]
-        ring = [tf.Variable(tf.zeros(shape), trainable=False, name="record")] if self._words else []
-        self.variables: list[tf.Variable] = ring
+        table = [tf.Variable(tf.zeros(shape), trainable=False, name="record")] if self._words else []
+        self.variables: list[tf.Variable] = table
 
     # What follows is traced into the compiled loop.
 
     def row(self, values: Mapping[str, tf.Tensor], size: tf.Tensor | None) -> list[tf.Tensor]:
         """Returns what there is to write of a step: its values, and the number of examples, int32 `[]`, if noted."""
-        narrow = [tf.cast(values[name], tf.float32) for name in self._narrow]
+        narrow = [tf.cast(widened(values[name]), tf.float32) for name in self._narrow]
         narrow += [] if size is None else [tf.bitcast(size, tf.float32)]
         return [*narrow, *(tf.cast(values[name], tf.float64) for name in self._wide)]
 
     def write(self, index: tf.Tensor, row: list[tf.Tensor]) -> None:
-        """Takes in the row of step `index` of the pass."""
+        """Takes in the row of step `index` of the call."""
         count = len(row) - len(self._wide)
         parts = [row[0] if self._words == 1 else tf.stack(row[:count])] if count else []
         parts += [tf.reshape(tf.bitcast(tf.stack(row[count:]), tf.float32), [-1])] if self._wide else []
-        for ring in self.variables:
+        for table in self.variables:
             updates = parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
-            tf.raw_ops.ResourceScatterUpdate(resource=ring.handle, indices=_place(index), updates=updates)
+            tf.raw_ops.ResourceScatterUpdate(resource=table.handle, indices=index, updates=updates)
 
-    def read(self, first: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-        """Returns the rows of the steps from `first` to before `end`: float32 `[steps, words]`."""
+    def read(self, count: tf.Tensor) -> tf.Tensor:
+        """Returns the rows of the first `count` steps of the call: float32 `[steps, words]`."""
         if not self.variables:
-            return tf.zeros([end - first, 0])
-        return tf.reshape(tf.gather(self.variables[0], _place(tf.range(first, end))), [-1, self._words])
+            return tf.zeros([count, 0])
+        return tf.reshape(tf.gather(self.variables[0], tf.range(count)), [-1, self._words])
 
     def values(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what is in rows: float32 `[steps, narrow]` and float64 `[steps, wide]`."""
@@ -78,7 +79,3 @@ class Record:
         words = np.ascontiguousarray(rows[:, len(self._narrow) + self._sized :])
         found |= zip(self._wide, words.view(np.float64).T, strict=True)
         return {name: found[name] for name in self._names}
-
-
-def _place(index: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.bitwise_and(index, LONGEST - 1)

@@ -107,8 +107,7 @@ class TrainingState:
 
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
-        keys = tuple(f"{prefix}{key}" for key in self._given for prefix in ("", "extra/"))
-        return {p: v for p, v in self.variables.items() if p.startswith(tuple(f"{k}/" for k in keys)) or p in keys}
+        return {p: v for p, v in self.variables.items() if p.removeprefix("extra/").split("/", 1)[0] in self._given}
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
@@ -269,7 +268,7 @@ class TrainingState:
         self.position.torn = True
         try:
             self.root.restore(path).expect_partial()
-        except (tf.errors.OpError, ValueError, IndexError) as error:
+        except Exception as error:  # of files that somebody has written so, TensorFlow raises anything
             raise ValueError(
                 f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
                 f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"

@@ -21,6 +21,7 @@ from loop.types import Nest, unconverted
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
+BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
 OF_ALL = {"average": "macro", "class_aggregation": "uniform_average"}  # arguments of Keras' metrics of several classes
 
 
@@ -176,8 +177,13 @@ def _check_no_metrics(step: Step, values: Values) -> None:
 def _check_scalar(step: Step, name: str, value: tf.Tensor, remedy: str) -> None:
     if isinstance(value, tf.Tensor):
         numeric = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
+        numeric = numeric and value.dtype.name not in BARE
         if value.shape.rank == 0 and numeric:
             return
+        if value.dtype.is_complex:
+            remedy = "Return tf.math.real(value) and tf.math.imag(value) under names of their own, each reduced to []."
+        elif not numeric:
+            remedy = "Compute a number or a bool of it in the step, and return that."
         value = f"shape {value.shape}, dtype {value.dtype.name}"
     raise TypeError(
         f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {value}. {remedy}"

@@ -11,6 +11,14 @@ Trackable: Any = tf.__internal__.tracking.Trackable  # the base class of what a 
 unconverted: Any = tf.autograph.experimental.do_not_convert
 
 
+OF_4_BITS = ("int4", "uint4")
+
+
+def widened(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns integers of 4 bits as int8, for the many operations that know only that; others as they are."""
+    return tf.cast(tensor, tf.int8) if tensor.dtype.name in OF_4_BITS else tensor
+
+
 def read(variable: tf.Variable) -> tf.Tensor:
     """Returns the present value, which a later update leaves alone, as `read_value()` does with more ado."""
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)

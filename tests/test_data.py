@@ -347,3 +347,16 @@ def test_random_numbers_drawn_for_an_evaluation_come_again_when_it_is_redone() -
         return list(found.values())
 
     assert drawn(stop=True) == drawn(stop=False)
+
+
+def test_more_rows_than_can_be_counted_are_refused_before_they_are_copied() -> None:
+    rows = np.broadcast_to(np.uint8(0), [2**31, 4])
+    with pytest.raises(ValueError, match=r"at most 1,073,741,824 rows.*Received: 2,147,483,648 rows. Write"):
+        ArrayData({"x": rows}, batch_size=10)
+
+
+def test_a_batch_may_be_asked_for_that_is_larger_than_all_memory() -> None:
+    data = ArrayData(np.arange(3), batch_size=2**40, seed=1)
+    data.open(0)
+    assert (data.steps_per_epoch, sorted(data.ahead.numpy())) == (1, [0, 1, 2])
+    assert (data.describe()["batch_size"], data.element_spec.shape.as_list()) == (2**40, [None])

@@ -1,0 +1,33 @@
+"""Whether the numbers in a manifest can be true: a right SHA-256 says only that somebody wrote it so."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+LARGEST = 2**63  # what an int64 does not hold
+
+
+def is_plausible(content: Mapping[str, Any]) -> bool:
+    """Returns whether a manifest of the right shape, as JSON values, can be that of a run."""
+    step, epoch, step_in_epoch = (content[name] for name in ("step", "epoch", "step_in_epoch"))
+    numbers = [content["seconds"], *content["logs"].values(), *content["made"].values()]
+    numbers += [*content["best"].values(), *content.get("result", {}).get("logs", {}).values()]
+    return (
+        0 <= epoch <= step < LARGEST
+        and 0 <= step_in_epoch <= step
+        and content["seconds"] >= 0  # and so no NaN
+        and math.isfinite(content["seconds"])
+        and isinstance(content["made"].get("time"), int | float)
+        and math.isfinite(content["made"]["time"])
+        and all(isinstance(number, str | float) or -LARGEST <= number < LARGEST for number in numbers)
+        and all(0 <= size < LARGEST for size, _ in content["files"].values())
+        and all(map(_is_variable, content["description"]["variables"].values()))
+    )
+
+
+def _is_variable(said: list[object]) -> bool:
+    """Returns whether this is a shape and a dtype."""
+    *shape, dtype = said or [None]
+    return isinstance(dtype, str) and all(
+        length is None or (isinstance(length, int) and 0 <= length < LARGEST) for length in shape
+    )

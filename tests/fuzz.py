@@ -1,0 +1,128 @@
+"""Bytes and values, changed at random, the same each time: as damage does it, and as somebody does who means harm."""
+
+import contextlib
+import copy
+import json
+import math
+import random
+import signal
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+PATIENCE = 10  # seconds for one input
+NUMBERS = [-1, 0, 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 1e308, 0.5, -0.0]
+TEXTS = [
+    "",
+    "../../elsewhere",
+    "/etc/passwd",
+    "ckpt-4.index\0",
+    "x" * 3000,
+    "%s{0}{}",
+    "\ud800",
+    "[bold]\x1b[2J",
+    "NaN",
+]
+ODD = [*NUMBERS, *TEXTS, math.nan, math.inf, -math.inf, True, False, None, [], {}, [[]], {"": {}}, [1] * 50]
+
+
+class Hang(Exception):
+    """Not an OSError, for which it could be taken."""
+
+
+def damaged(rng: random.Random, raw: bytes) -> bytes:
+    """Returns bytes of which some are others, or gone, or twice there."""
+    content = bytearray(raw)
+    for _ in range(rng.choice([1, 1, 1, 2, 5])):
+        first, last = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+        last = min(last, first + rng.choice([1, 4, 8, 1000]))
+        match rng.randrange(8):
+            case 0 | 1 if first < len(content):
+                content[first] ^= 1 << rng.randrange(8)
+            case 2:
+                del content[first:]
+            case 3:
+                del content[first:last]
+            case 4:
+                content[first:first] = content[first:last]
+            case 5:
+                content[first:last] = bytes(last - first)
+            case 6:
+                content[first:last] = rng.randbytes(last - first)
+            case 7:
+                content += rng.choice([b"\n", b"\0" * 20, rng.randbytes(20), content[first:last]])
+    return bytes(content)
+
+
+def altered(rng: random.Random, value: Any) -> Any:
+    """Returns JSON values of which some are others, or elsewhere, or gone, or nested deeply."""
+    value = json.loads(json.dumps(value))  # in a tenth of the time of a deepcopy
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        places = list(_places(value))
+        if not places:
+            return rng.choice(ODD)
+        parent, key = rng.choice(places)
+        match rng.randrange(8):
+            case 0:
+                del parent[key]
+            case 1:
+                other, at = rng.choice(places)
+                with contextlib.suppress(LookupError):
+                    parent[key], other[at] = copy.deepcopy(other[at]), copy.deepcopy(parent[key])
+            case 2 if isinstance(parent, dict):
+                parent[rng.choice(TEXTS)] = rng.choice(ODD)
+            case 3:
+                parent[key] = _nested(rng.choice([5, 60]))
+            case 4 if type(parent[key]) in (int, float):
+                parent[key] = rng.choice([-parent[key], parent[key] + 1, float(parent[key]), parent[key] * 10**30])
+            case _:
+                parent[key] = rng.choice(ODD)
+    return value
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from _places(value[key])
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for i in range(depth):
+        value = [value] if i % 2 else {"a": value}
+    return value
+
+
+def survives(count: int, seed: int, make: Callable[[random.Random], bytes], read: Callable[[bytes], object]) -> int:
+    """Reads inputs, and returns how many of them were taken; what is raised besides a `Refused` comes out.
+
+    Raises:
+        Hang: If one takes `PATIENCE` seconds.
+        MemoryError: If one takes memory that is out of all proportion to it.
+    """
+
+    def late(number: int, frame: object) -> None:
+        raise Hang(f"still busy after {PATIENCE} seconds")
+
+    before, taken = signal.signal(signal.SIGALRM, late), 0
+    try:
+        for i in range(count):
+            rng = random.Random(f"{seed}, {i}")
+            raw = make(rng)
+            signal.alarm(PATIENCE)
+            tracemalloc.start()
+            try:
+                taken += read(raw) is not None
+            except BaseException as error:
+                error.add_note(f"Input {i} of seed {seed}, of {len(raw)} bytes: {raw[:200]!r}")
+                raise
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            if peak > 2**20 + 200 * len(raw):
+                raise MemoryError(f"Input {i} of seed {seed}, of {len(raw)} bytes, took {peak}: {raw[:200]!r}")
+    finally:
+        tracemalloc.stop()
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    return taken
