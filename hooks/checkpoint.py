@@ -236,7 +236,8 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._saver.leave(self._close)  # not yet if an impatient Ctrl-C has cut the waiting short
 
     def _is_running(self) -> bool:
-        return self._loop is not None and self._loop.running
+        """Returns whether a run goes on in which this saves: not if it was taken out since, and the loop runs again."""
+        return self._loop is not None and self._loop.running and any(hook is self for hook in self._loop.hooks)
 
     def _close(self) -> None:
         self._opened.close()

@@ -338,7 +338,7 @@ class Laboratory:
                 pass  # as it should, of the second
             finally:
                 os.open = opened
-            if not (directory / "ckpt-7.index").exists():
+            if list(directory.glob("set-aside-*")):
                 wrong.append(f"{os.strerror(number)}: a checkpoint that is whole is set aside")
         return wrong
 
