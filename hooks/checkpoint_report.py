@@ -81,7 +81,9 @@ def entries(directory: str | os.PathLike[str], *, thorough: bool) -> list[Entry]
                 damage = f"{os.path.basename(error.file)} {error.reason}"
             found.append((stem, manifest, damage))
         still = set(store.stems() if any(damage for *_, damage in found) else ())
-        found = [(stem, manifest, damage) for stem, manifest, damage in found if not damage or stem in still]  # not pruned
+        found = [
+            (stem, manifest, damage) for stem, manifest, damage in found if not damage or stem in still
+        ]  # not pruned
     records = [manifest.record for _, manifest, damage in found if manifest and not damage]
     named = next((record.best for record in reversed(records) if record.best), {"name": "", "mode": "min"})
     best = [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))[:1]]

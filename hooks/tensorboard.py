@@ -1,11 +1,13 @@
 """Scalars for TensorBoard, each step once, whatever happens to the run."""
 
+import math
 import os
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -130,6 +132,25 @@ class TensorBoard(Hook, instead=INSTEAD):
             file.close()
 
 
+class WallClock:
+    """The time of day, which goes on at its pace when somebody sets the clock back, and never comes again.
+
+    TensorBoard draws curves over it, and may take a file whose latest time is long ago for one that nobody writes to.
+
+    Args:
+        latest: The latest time that was written by an earlier session, in seconds since 1970.
+    """
+
+    def __init__(self, latest: float) -> None:
+        self._latest, self._at = latest, time.monotonic()
+
+    def now(self) -> float:
+        """Returns the time, in seconds since 1970."""
+        at = time.monotonic()
+        self._latest, self._at = max(time.time(), self._latest + at - self._at), at
+        return self._latest
+
+
 class EventFile:
     """One session's event file of one run.
 
@@ -142,17 +163,19 @@ class EventFile:
     def __init__(self, directory: Path, step: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         files = sorted(directory.glob("events.out.tfevents.*"))
-        self._step, self._there = step, {tag for file in files for tag in _cut(file, step)}
+        found = [_cut(file, step) for file in files]
+        self._step, self._there = step, {tag for kept in found for tag in kept.tags}
+        self._clock = WallClock(max((kept.latest for kept in found), default=0.0))
         # Readers take the files in the order of their names, so a clock that was set back must not matter.
         stamps = [part for file in files if (part := file.name.split(".")[3]).isdigit()]
         latest = max(map(int, stamps), default=0)
         stamp = max(int(time.time()), latest + 1)
         path = directory / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
         self._writer = tf.io.TFRecordWriter(str(path))
-        self._put(tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._put(tf.compat.v1.Event(wall_time=self._clock.now(), file_version="brain.Event:2"))
         # A server that has read the old points already drops those from this step on.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        self._put(tf.compat.v1.Event(wall_time=time.time(), step=step + 1, session_log=start))
+        self._put(tf.compat.v1.Event(wall_time=self._clock.now(), step=step + 1, session_log=start))
         self._writer.flush()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -161,7 +184,7 @@ class EventFile:
         for tag, value in sorted(values.items()):
             if step > self._step or tag not in self._there:
                 summary.value.add(tag=tag, simple_value=value)
-        self._put(tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary))
+        self._put(tf.compat.v1.Event(wall_time=self._clock.now(), step=step, summary=summary))
         self._writer.flush()
 
     def close(self) -> None:
@@ -171,17 +194,22 @@ class EventFile:
         self._writer.write(event.SerializeToString())
 
 
-def _cut(path: Path, step: int) -> set[str]:
-    """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill.
+class Kept(NamedTuple):
+    """What is left in an event file: the tags that have a point at the step to go on from, and the latest time."""
 
-    Returns the tags that have a point at `step`.
-    """
-    kept, whole, there = [], True, set[str]()
+    tags: set[str]
+    latest: float
+
+
+def _cut(path: Path, step: int) -> Kept:
+    """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill."""
+    kept, whole, there, latest = [], True, set[str](), 0.0
     try:
         for record in RecordIterator(str(path), ""):
             event = tf.compat.v1.Event.FromString(record)
             if event.step <= step or event.HasField("session_log"):
                 kept.append(record)
+                latest = max(latest, event.wall_time if math.isfinite(event.wall_time) else 0.0)
                 there |= {value.tag for value in event.summary.value if event.step == step}
             else:
                 whole = False
@@ -195,4 +223,4 @@ def _cut(path: Path, step: int) -> set[str]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # or a power failure after the rename could lose what was kept
         temporary.replace(path)
-    return there
+    return Kept(there, latest)

@@ -64,9 +64,7 @@ def lives(saved: Path, tmp_path: Path) -> Lives:
     return Lives(saved, tmp_path / "lives")
 
 
-def test_the_latest_stay_and_what_is_overtaken_goes_and_is_said(
-    lives: Lives, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_latest_stay_and_what_is_overtaken_goes_and_is_said(lives: Lives, caplog: pytest.LogCaptureFixture) -> None:
     lives.live(1, 2)
     for step in range(2, 18):
         lives.live(step, step + 1, aside=(step,))  # the one that is ahead, each time
@@ -118,7 +116,13 @@ def test_what_else_is_there_is_left_alone(lives: Lives, tmp_path: Path) -> None:
     for step in range(2, 9):
         lives.live(step, step + 1, aside=(step,))
     there = {path.name for path in lives.directory.glob("set-aside-*")}
-    assert there == {"set-aside-5", "set-aside-6", "set-aside-7", "set-aside-best", *(f"set-aside-{n}" for n in (12, 13, 14))}
+    assert there == {
+        "set-aside-5",
+        "set-aside-6",
+        "set-aside-7",
+        "set-aside-best",
+        *(f"set-aside-{n}" for n in (12, 13, 14)),
+    }
     assert (lives.directory / "set-aside-5" / "notes.txt").read_text() == "mine"
     assert (tmp_path / "elsewhere").is_dir()
 
