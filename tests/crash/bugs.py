@@ -83,7 +83,6 @@ BUGS = [
     Bug("data go before their manifest", STORE, '            if f"{stem}.json" in names:\n',
         '            for name in [name for name in names if _is_of(stem, name)]:\n                self.files.remove(name)\n'
         '            if f"{stem}.json" in names:\n'),
-    Bug("files of another step go, too", STORE, "    return match is not None and match[1] == stem", "    return match is not None and name.startswith(stem)"),
     Bug("what is removed is taken by its beginning", STORE, "(match and match[1] in stems and", "(match and match[1].startswith(tuple(stems)) and"),
     Bug("a lost manifest is a start from nothing", STORE, "sorted(committed | written, key=order)", "sorted(committed, key=order)"),
     Bug("steps are sorted as text", STORE, "    return int(step), kind", "    return step, kind"),
