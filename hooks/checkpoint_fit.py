@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -90,9 +90,8 @@ def refuse(
     """Raises `ValueError` if there are differences."""
     if differences:
         raise ValueError(
-            f"The checkpoint {manifest.record.stem} in {store.files.where!r}{written_by(manifest)} does not fit. {done}:\n  "
-            + "\n  ".join(differences)
-            + f"\n{remedy}."
+            f"The checkpoint {manifest.record.stem} in {store.files.where!r}{written_by(manifest)} does not fit. "
+            f"{done}:\n  " + "\n  ".join(differences) + f"\n{remedy}."
         )
 
 
@@ -110,7 +109,7 @@ def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
 
 def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
     """Returns the values of variables by path, given their names in the checkpoint."""
-    variables = pin.manifest.description["variables"]
+    variables: Mapping[str, Any] = pin.manifest.description["variables"]
     dtypes = [tf.as_dtype(variables[path][-1]) for path in names]
     none = [""] * len(names)
     # Not by tf.train.load_checkpoint, which finds nothing at some addresses.

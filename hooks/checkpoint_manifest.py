@@ -13,7 +13,7 @@ from loop import TrainingState
 
 FORMAT = 3  # what is written; all that came before is read
 PACKAGE = "0.1.0"  # the version of this package
-WRITER = {"exactloop": PACKAGE, "fingerprint": TrainingState.fingerprint}
+WRITER: dict[str, str | int] = {"exactloop": PACKAGE, "fingerprint": TrainingState.fingerprint}
 HEAD = 2**14  # bytes in which the head of a manifest ends, if its checkpoint has up to about a hundred files
 
 
@@ -92,7 +92,7 @@ class Manifest:
     digests: tuple[str, ...]
     logs: Mapping[str, float]
     made: Mapping[str, object]
-    writer: Mapping[str, str | int] = field(default_factory=WRITER.copy)
+    writer: Mapping[str, str | int] = field(default_factory=lambda: {**WRITER})
     format: int = FORMAT
     result: Mapping[str, Any] = field(default_factory=dict)
 

@@ -18,8 +18,8 @@ def not_comparable(manifest: Manifest) -> str:
     """Returns what cannot be told of a checkpoint, and what to do."""
     return (
         f"The checkpoint {manifest.record.stem} was written by {_version(manifest)}: not comparable with fingerprint "
-        f"{TrainingState.fingerprint} of exactloop {PACKAGE}. All values are restored, but whether steps, pipelines and "
-        "the contents of data are what they were is not known. To know it, go on with the version that wrote it."
+        f"{TrainingState.fingerprint} of exactloop {PACKAGE}. All values are restored, but whether steps, pipelines "
+        "and the contents of data are what they were is not known. To know it, go on with the version that wrote it."
     )
 
 

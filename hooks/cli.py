@@ -14,7 +14,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from hooks.checkpoint_manifest import content
+from hooks.checkpoint_manifest import Manifest, content
 from hooks.checkpoint_report import Entry, differences, entries, pinned
 from hooks.figures import figure
 from hooks.prove import prove_script
@@ -31,7 +31,8 @@ USAGE = """The command `exactloop`: looks at checkpoints, and proves that a scri
                                         3 if nothing was proved
 
 A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
-stands for NaN. The training time, clock/seconds, is no difference. Exit status 2: what was asked for cannot be done.
+stands for NaN, and for the age of what was made later than the clock says it is. The training time, clock/seconds, is
+no difference. Exit status 2: what was asked for cannot be done.
 
 A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
 batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
@@ -96,13 +97,20 @@ def _list(found: Sequence[Entry], whole: str) -> int:
     for entry in found:
         row: dict[str, object] = {"checkpoint": entry.stem}
         if entry.manifest:
-            record, age = entry.manifest.record, time.time() - float(str(entry.manifest.made["time"]))
+            record, age = entry.manifest.record, _age(entry.manifest)
             row |= {"step": record.step, "epoch": record.epoch, "age": age, "bytes": entry.size}
             row |= {"best": entry.best, "logs": dict(entry.manifest.logs)}
         rows.append(row | {"files": entry.damage or whole})
     damaged = sum(bool(entry.damage) for entry in found)
     _print(rows, rows, f"{len(found)} checkpoints, {damaged} damaged.")
     return int(damaged > 0)
+
+
+def _age(manifest: Manifest) -> float:
+    """Returns how old a checkpoint is, in seconds; NaN if by the clock it is yet to come, because that was set back."""
+    made = manifest.made.get("time")
+    age = time.time() - made if isinstance(made, int | float) else math.nan
+    return age if age >= 0 else math.nan
 
 
 def _print(for_machines: object, rows: Sequence[dict[str, object]], summary: str) -> None:
@@ -137,7 +145,7 @@ def _finite(value: object) -> object:
 def _text(name: str, value: object) -> str:
     """Returns a cell of a table, for people."""
     if name == "age":
-        return _span(float(str(value)))
+        return "unknown" if math.isnan(age := float(str(value))) else _span(age)
     if isinstance(value, bool):
         return "best" if value else ""
     if isinstance(value, dict):
@@ -151,7 +159,7 @@ def _span(seconds: float) -> str:
     for unit, length in {"days": 86400, "h": 3600, "min": 60}.items():
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
+    return f"{seconds:.0f} s"
 
 
 COMMANDS: dict[str, tuple[Callable[..., int], range]] = {  # with how many arguments they take

@@ -2,10 +2,12 @@
 
 import itertools
 import logging
+import math
 import mmap
 import os
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -16,18 +18,22 @@ log = logging.getLogger("exactloop")
 HEADER, FRAME, LARGEST = 12, 16, 2**31  # bytes before a record, around it, and in it, as a protocol buffer can have
 
 
-def cut(path: Path, step: int) -> set[str]:
+class Kept(NamedTuple):
+    """What is left in an event file: the tags that have a point at the step to go on from, and the latest time."""
+
+    tags: set[str]
+    latest: float
+
+
+def cut(path: Path, step: int) -> Kept:
     """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill.
 
     What else is no event is left out too, and told.
-
-    Returns:
-        The tags that have a point at `step`.
     """
     if not path.is_file():
         log.warning("%s is not a plain file, and is left alone.", path)
-        return set()
-    kept, whole, there = [], True, set[str]()
+        return Kept(set(), 0.0)
+    kept, whole, there, latest = [], True, set[str](), 0.0
     count, wrong = _records(path)
     found = 0
     try:
@@ -41,6 +47,7 @@ def cut(path: Path, step: int) -> set[str]:
                 continue
             if event.step <= step or event.HasField("session_log"):
                 kept.append(record)
+                latest = max(latest, event.wall_time if math.isfinite(event.wall_time) else 0.0)
                 there |= {value.tag for value in event.summary.value if event.step == step}
             else:
                 whole = False
@@ -50,7 +57,7 @@ def cut(path: Path, step: int) -> set[str]:
         log.warning("%s: %s. That is left out.", path, wrong)
     if not whole or wrong is not None:
         _rewrite(path, kept)
-    return there
+    return Kept(there, latest)
 
 
 def _records(path: Path) -> tuple[int, str | None]:

@@ -151,6 +151,25 @@ class TensorBoard(Hook, instead=INSTEAD):
                 closing.callback(file.close)
 
 
+class WallClock:
+    """The time of day, which goes on at its pace when somebody sets the clock back, and never comes again.
+
+    TensorBoard draws curves over it, and may take a file whose latest time is long ago for one that nobody writes to.
+
+    Args:
+        latest: The latest time that was written by an earlier session, in seconds since 1970.
+    """
+
+    def __init__(self, latest: float) -> None:
+        self._latest, self._at = latest, time.monotonic()
+
+    def now(self) -> float:
+        """Returns the time, in seconds since 1970."""
+        at = time.monotonic()
+        self._latest, self._at = max(time.time(), self._latest + at - self._at), at
+        return self._latest
+
+
 class EventFile:
     """One session's event file of one run.
 
@@ -171,6 +190,7 @@ class EventFile:
         self._writer: tf.io.TFRecordWriter | None = None
         self._path: Path | None = None
         self._certain = self._size = 0  # bytes of that file
+        self._clock = WallClock(0.0)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars; they are in the file when this returns."""
@@ -187,7 +207,9 @@ class EventFile:
         """Writes what waits. If that fails, it goes on waiting."""
         if self._there is None:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._there = {tag for file in self._files() for tag in cut(file, self._from)}
+            found = [cut(file, self._from) for file in self._files()]
+            self._there = {tag for kept in found for tag in kept.tags}
+            self._clock = WallClock(max((kept.latest for kept in found), default=0.0))
         try:
             writer = self._writer or self._begin()
             for step, values in self._waiting:
@@ -222,10 +244,10 @@ class EventFile:
         self._path = self._directory / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
         self._certain = self._size = 0
         self._writer = writer = tf.io.TFRecordWriter(os.fsencode(self._path))
-        self._put(writer, tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._put(writer, tf.compat.v1.Event(wall_time=self._clock.now(), file_version="brain.Event:2"))
         # A server that has read the old points already drops those from this step on.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        self._put(writer, tf.compat.v1.Event(wall_time=time.time(), step=self._latest + 1, session_log=start))
+        self._put(writer, tf.compat.v1.Event(wall_time=self._clock.now(), step=self._latest + 1, session_log=start))
         return writer
 
     def _event(self, step: int, values: Mapping[str, float]) -> tf.compat.v1.Event:
@@ -233,7 +255,7 @@ class EventFile:
         for tag, value in sorted(values.items()):
             if step > self._from or tag not in (self._there or ()):
                 summary.value.add(tag=tag, simple_value=value)
-        return tf.compat.v1.Event(wall_time=time.time(), step=step, summary=summary)
+        return tf.compat.v1.Event(wall_time=self._clock.now(), step=step, summary=summary)
 
     def _put(self, writer: tf.io.TFRecordWriter, event: tf.compat.v1.Event) -> None:
         record = event.SerializeToString()

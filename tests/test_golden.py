@@ -87,7 +87,8 @@ def test_a_run_goes_on_with_it_and_says_what_cannot_be_compared(name: str, whole
     written = int(name.split("-")[1])
     said = of_the_program(caught)
     if written < 3:
-        assert [line for line in said if NOT_SAID.format(written) in line] == said and len(said) == 1
+        assert len(said) == 1
+        assert NOT_SAID.format(written) in said[0]
         assert f"fingerprint {TrainingState.fingerprint} of exactloop {PACKAGE}. All values are restored" in said[0]
     elif same_libraries(name):
         assert said == []
@@ -136,10 +137,10 @@ def test_what_needs_no_fingerprint_is_compared_with_any(tmp_path: Path) -> None:
     edited(directory := copied("format-3", tmp_path), of_another)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(ValueError, match="written by exactloop 9.8.7, fingerprint 99, does not fit") as raised:
+        with pytest.raises(ValueError, match=r"written by exactloop 9\.8\.7, fingerprint 99, does not fit") as raised:
             make_loop(directory)[0].run(steps=8)
     assert "data: batch_size was 4 in the checkpoint and is 2 now" in str(raised.value)
-    assert "train" not in str(raised.value) and "Placeholder" not in str(raised.value)
+    assert "Placeholder" not in str(raised.value)
 
 
 def test_with_its_own_fingerprint_another_step_is_refused_as_ever(tmp_path: Path) -> None:

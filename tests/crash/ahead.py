@@ -2,8 +2,8 @@
 
     python tests/crash/ahead.py [KILLS]
 
-At each start the second sets aside what it has ahead. Prints how much that is after each life, and a line for whatever is
-wrong: more directories than are to stay, or other bits at the end than without kills. Exit status 1 if there is one.
+At each start the second sets aside what it has ahead. Prints a line for whatever is wrong: more directories than are to
+stay, or other bits at the end than without kills. Exit status 1 if there is such a line.
 """
 
 import os

@@ -152,7 +152,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Tree], Callable[[Any, Say], None]]] = {
             lambda: committed(2, 4),
             functools.partial(failed_save, operation=number),
         )
-        for number in range(15)
+        for number in range(17)
     },
     "clean-up at the start": (lambda: committed(2, 4) | DEBRIS, clean_up),
     "set an old one aside": (lambda: committed(1, 10) | {"ckpt-1.index": b"damaged"}, an_old_one_damaged),

@@ -25,7 +25,7 @@ STATES = {
     "save and prune": 500,
     "same step again": 15,
     "stop in mid-round": 350,
-    **{f"save that fails at operation {number}": 150 for number in range(15)},
+    **{f"save that fails at operation {number}": 150 for number in range(17)},
     "clean-up at the start": 100,
     "set an old one aside": 80,
     "set aside": 150,
