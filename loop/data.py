@@ -335,7 +335,7 @@ def _check_leaves(arrays: Nest) -> None:
 def _check_lengths(arrays: Nest) -> None:
     """Raises if there are more rows than an int32 can count, before they are copied."""
     for leaf in tf.nest.flatten(arrays):
-        shape = leaf.shape if isinstance(leaf, np.ndarray | tf.Tensor | tf.Variable) else ()
+        shape: Sequence[int | None] = leaf.shape if isinstance(leaf, np.ndarray | tf.Tensor | tf.Variable) else ()
         if len(shape) > 0 and (shape[0] or 0) > MOST_ROWS:
             raise ValueError(
                 f"ArrayData holds at most {MOST_ROWS:,} rows, of which each has a number of 32 bits. Received: "
