@@ -14,6 +14,10 @@ SOURCES = {
 }
 FOR_ALL = ("hooks.monitor", "hooks.places", "hooks.texts")  # every hook may use them
 PARTS = ("hooks.checkpoint_", "hooks.snapshot")  # of `hooks.checkpoint`: they, it and the command may use them
+OF_ONE = {
+    **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
+    "hooks.event_cut": "hooks/tensorboard.py",
+}
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
     "eval", "exec", "__import__", "importlib", "import_module", "runpy"
 }  # fmt: skip
@@ -43,8 +47,8 @@ def allowed(file: str, module: str, name: str) -> bool:
             return file.startswith("hooks/")
         if module.startswith("hooks.prove") or (file == "hooks/prove_life.py" and module == "hooks.checkpoint"):
             return file.startswith(("hooks/prove", "hooks/cli"))
-        if module in ("hooks.signals", "hooks.grace"):
-            return file == "hooks/preemption.py"
+        if module in OF_ONE:
+            return file == OF_ONE[module]
         return file.startswith(("hooks/checkpoint", "hooks/snapshot", "hooks/cli")) and module.startswith(PARTS)
     return package != ""  # nothing relative: it would not be seen here
 

@@ -56,6 +56,17 @@ def edit(path: Path, **changes: object) -> None:
     store.files.close()
 
 
+def deadly(directory: Path) -> None:
+    """Gives a value in the index a dtype that none has, of which TensorFlow dies, and the manifest the right hash."""
+    raw = (directory / INDEX).read_bytes()
+    at = raw.index(b"\x08\x01\x12")  # a float32
+    (directory / INDEX).write_bytes(raw[: at + 1] + b"\x65" + raw[at + 2 :])
+    edit(
+        directory / MANIFEST,
+        files={name: [(directory / name).stat().st_size, sha256(directory / name)] for name in (DATA, INDEX)},
+    )
+
+
 def edit_digit(path: Path) -> None:
     """Changes a logged value, so that what is left is a manifest in all respects but its SHA-256."""
     raw = path.read_bytes()
@@ -107,6 +118,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
         d / MANIFEST, files={"ckpt-4.index": [(d / "ckpt-4.index").stat().st_size, sha256(d / "ckpt-4.index")]}
     ),
     "data of another": swap,
+    "index of which TensorFlow dies": deadly,
+    "manifest of the year 10^400": lambda d: edit(d / MANIFEST, made={"time": 10**400}),
     "another step's name": lambda d: rename(d, "ckpt-99"),
     "pipe for data": lambda d: replace(d / DATA, os.mkfifo),
     "pipe for a manifest": lambda d: replace(d / MANIFEST, os.mkfifo),
