@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from hooks.checkpoint_limit import limit
-from hooks.checkpoint_plausible import is_plausible
+from hooks.checkpoint_plausible import is_plausible, is_plausible_head
 from loop import TrainingState
 
 FORMAT = 3  # what is written; all that came before is read
@@ -197,6 +197,7 @@ def peek(beginning: bytes, size: int) -> Head | None:
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):  # of a right hash, but not of our making
         return None
     right = (len(said), kinds, plain) == (len(OF_HEAD), KINDS_OF_HEAD, True) and _is_best(best)
+    right = right and is_plausible_head(said)
     return _head(said) if right and _compact(said)[:-1] == raw else None  # no key stands there twice
 
 
