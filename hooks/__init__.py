@@ -1,13 +1,10 @@
 """Hooks for `loop.Loop`: each in its own file, each working alone."""
 
-from hooks.checkpoint import Checkpoint
-from hooks.checkpoint_manifest import CorruptCheckpoint
-from hooks.checkpoint_restore import restore
+from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
 from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
-from hooks.prove import Proof, prove
 from hooks.tensorboard import TensorBoard
 
 __all__ = [
@@ -17,8 +14,12 @@ __all__ = [
     "Preemption",
     "Profile",
     "Progress",
-    "Proof",
     "TensorBoard",
-    "prove",
     "restore",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("prove", "Proof"):
+        raise ImportError(f"{name} is in another package now: write from exactloop import {name}.")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

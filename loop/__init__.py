@@ -1,17 +1,17 @@
 """A compiled GradientTape training loop with lifecycle events and exact resume."""
 
 from loop import standard
-from loop.audit import Finding, InexactRun
-from loop.data import ArrayData
+from loop.data.arrays import ArrayData
+from loop.data.stream import StreamData
 from loop.digest import digest
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
+from loop.exact.step_audit import Finding, InexactRun
 from loop.hook import Hook
 from loop.loop import Loop
 from loop.registry import HookRegistry
-from loop.state import TrainingState
+from loop.state.training_state import TrainingState
 from loop.steps import Step, supervised
-from loop.stream import StreamData
 from loop.triggers import NEVER, At, Every, Halt, Trigger
 
 __all__ = [

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.calls import BY_POSITION
+from loop.errors.calls import BY_POSITION
+from loop.errors.instead import instead_of_evaluation
+from loop.errors.kinds import is_whole, shown
 from loop.evaluation import Evaluation
-from loop.instead import instead_of_evaluation
-from loop.kinds import is_whole, shown
-from loop.state import check_given
+from loop.state.training_state import check_given
 from loop.steps import Step
 from loop.triggers import Trigger
 

@@ -6,26 +6,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import tensorflow as tf
 
-from loop.audit import Audited, Constants, Finding
-from loop.bound import Bound
-from loop.chunk import Chunk
-from loop.clock import Clock, Spent
-from loop.data import ArrayData, Data
-from loop.derived import Derived
+from loop.data.arrays import ArrayData, Data
+from loop.engine.bound import Bound
+from loop.engine.chunk import Chunk
+from loop.engine.clock import Clock, Spent
+from loop.engine.means import Means
+from loop.engine.purity import KEEP, Purity
 from loop.evaluation import Evaluation
-from loop.graph import is_callback, operations
+from loop.exact.graph import is_callback, operations
+from loop.exact.pipeline_audit import Read
+from loop.exact.reach import traced_anew
+from loop.exact.step_audit import Audited, Constants, Finding
+from loop.exact.traced import Traced
 from loop.hook import Hook
-from loop.means import Means
-from loop.parts import raw
-from loop.pipeline_audit import Read
-from loop.position import Position
-from loop.purity import KEEP, Purity
-from loop.randomness import random_streams, untouched
-from loop.reach import traced_anew
-from loop.settings import Setting, settings
-from loop.state import TrainingState
+from loop.state.derived import Derived
+from loop.state.position import Position
+from loop.state.randomness import random_streams, untouched
+from loop.state.settings import Setting, settings
+from loop.state.training_state import TrainingState
+from loop.state.variables import raw
 from loop.steps import Step, Trace
-from loop.traced import Traced
 
 log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from loop.types import Nest, widened
+from loop.tensors import Nest, widened
 
 # Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
 # of the same thing raises it: what others have saved is then not compared with, instead of being found different.

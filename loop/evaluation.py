@@ -5,17 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from loop.bound import Bound
-from loop.calls import BY_POSITION, explained
-from loop.chunk import Chunk
-from loop.data import ArrayData, Data
-from loop.instead import instead_of_data
-from loop.later import later
-from loop.means import Means
-from loop.record import LONGEST
+from loop.data.arrays import ArrayData, Data
+from loop.data.stream import StreamData
+from loop.engine.bound import Bound
+from loop.engine.chunk import Chunk
+from loop.engine.means import Means
+from loop.engine.ring import LONGEST
+from loop.errors.calls import BY_POSITION, explained
+from loop.errors.instead import instead_of_data
+from loop.errors.later import later
 from loop.steps import Step, Trace, Values, as_step
-from loop.stream import StreamData
-from loop.types import Nest
+from loop.tensors import Nest
 
 TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
 

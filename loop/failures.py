@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from loop.errors.kinds import shown
 from loop.hook import Hook
-from loop.kinds import shown
 from loop.logs import LOGGER
 
 RAISE, WARN, DISABLE = ON_ERROR = ("raise", "warn", "disable")

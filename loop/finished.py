@@ -5,14 +5,14 @@ from typing import Protocol, TypeAlias
 
 import tensorflow as tf
 
-from loop.differences import Description
+from loop.engine.means import Means
 from loop.evaluation import Evaluation
 from loop.hook import Hook
-from loop.means import Means
 from loop.registry import HookRegistry
-from loop.state import TrainingState
+from loop.state.differences import Description
+from loop.state.training_state import TrainingState
 from loop.steps import Step
-from loop.types import read
+from loop.tensors import read
 
 Names: TypeAlias = Sequence[Sequence[str]]  # of the values of a step: those that float32 holds, and the others
 

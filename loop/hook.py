@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from loop.calls import explained
+from loop.errors.calls import explained
+from loop.errors.instead import never_runs
+from loop.errors.later import later
+from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
-from loop.instead import never_runs
-from loop.later import later
-from loop.tracebacks import in_user_lines
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:

@@ -10,33 +10,33 @@ import tensorflow as tf
 
 from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
-from loop.audit import Finding, report
-from loop.bound import Bound
-from loop.calls import explained
-from loop.clock import Clock, Spent
 from loop.compiled import Compiled, gather, set_in
-from loop.data import ArrayData, Data
+from loop.data.arrays import ArrayData, Data
+from loop.data.stream import StreamData
 from loop.digest import Seen
+from loop.engine.bound import Bound
+from loop.engine.clock import Clock, Spent
+from loop.engine.means import Means
+from loop.engine.ring import LONGEST
+from loop.errors.calls import explained
+from loop.errors.kinds import shown
+from loop.errors.later import later
+from loop.errors.readonly import ReadOnly
+from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation, as_data
 from loop.events import Event, Moment, RunResult
+from loop.exact.step_audit import Finding, report
 from loop.failures import Failures, with_notes
 from loop.finished import Untraced, nothing_to_do, untraced, why_over
 from loop.hook import Hook
-from loop.kinds import shown
-from loop.later import later
-from loop.means import Means
-from loop.position import Place, Position
-from loop.readonly import ReadOnly
-from loop.record import LONGEST
 from loop.registry import HookRegistry
 from loop.scaling import check_step
-from loop.settings import Setting
-from loop.state import TrainingState
+from loop.state.position import Place, Position
+from loop.state.settings import Setting
+from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
-from loop.stream import StreamData
-from loop.tracebacks import in_user_lines
+from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
-from loop.types import Nest
 
 log = logging.getLogger("exactloop")
 FROM_SETUP = "from SETUP on: in a hook's on_setup, or after run(), audit() or evaluate()."

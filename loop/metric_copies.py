@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from loop.sketch import sketch
+from loop.exact.sketch import sketch
 
 
 def copies(metrics: Mapping[str, keras.Metric]) -> dict[str, keras.Metric]:

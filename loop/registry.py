@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from loop.errors.instead import instead_of_hook, never_runs
+from loop.errors.kinds import shown, wanted
+from loop.errors.tracebacks import add_note, in_user_lines
 from loop.events import Event, Moment
 from loop.failures import RAISE, Tolerance, check_on_error
 from loop.hook import Hook
-from loop.instead import instead_of_hook, never_runs
-from loop.kinds import shown, wanted
-from loop.tracebacks import add_note, in_user_lines
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:

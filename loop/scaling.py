@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from loop.graph import functions, line, uses
-from loop.types import FuncGraph, Trackable, unconverted
+from loop.exact.graph import functions, line, uses
+from loop.tensors import FuncGraph, Trackable, unconverted
 
 log = logging.getLogger("exactloop")
 WRAP = "optimizer = keras.optimizers.LossScaleOptimizer(optimizer)"

@@ -7,17 +7,17 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
-from loop.calls import BY_POSITION, explained
-from loop.fingerprint import fingerprint
-from loop.instead import instead_of_step, of_tracing
-from loop.keras_arguments import check_batch, check_ema, check_loss, check_parts, check_prediction
-from loop.kinds import shown
+from loop.errors.calls import BY_POSITION, explained
+from loop.errors.instead import instead_of_step, of_tracing
+from loop.errors.keras_arguments import check_batch, check_ema, check_loss, check_parts, check_prediction
+from loop.errors.kinds import shown
+from loop.errors.readonly import ReadOnly
+from loop.errors.tracebacks import add_note
+from loop.exact.fingerprint import fingerprint
+from loop.exact.sketch import sketch
 from loop.metric_copies import copies
-from loop.readonly import ReadOnly
 from loop.scaling import check_optimizer, scales
-from loop.sketch import sketch
-from loop.tracebacks import add_note
-from loop.types import Nest, unconverted
+from loop.tensors import Nest, unconverted
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold

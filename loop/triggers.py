@@ -9,9 +9,9 @@ import operator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from loop.calls import BY_POSITION, explained
-from loop.kinds import KINDS, Kind, is_whole, shown
-from loop.tracebacks import in_user_lines
+from loop.errors.calls import BY_POSITION, explained
+from loop.errors.kinds import KINDS, Kind, is_whole, shown
+from loop.errors.tracebacks import in_user_lines
 
 Number = TypeVar("Number", int, float)
 UNITS = {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import exactloop
 import hooks
 import loop
 from hooks import Checkpoint, EarlyStopping, Preemption, Profile, Progress, TensorBoard
@@ -69,7 +70,7 @@ FRESH: dict[str, Callable[[Path], object]] = {
     "Preemption": lambda path: Preemption(),
     "Profile": lambda path: Profile(path / "profile", first=100),
     "Progress": lambda path: Progress(),
-    "Proof": lambda path: hooks.Proof(True, (), 1),
+    "Proof": lambda path: exactloop.Proof(True, (), 1),
     "RunResult": lambda path: RunResult(1, 1, "over", {}, 0.0),
     "Step": lambda path: Step(step),
     "StreamData": lambda path: StreamData(tf.data.Dataset.range(4).batch(2).filter(lambda x: True)),
@@ -96,11 +97,16 @@ GIVEN: dict[str, Callable[[], object]] = {
 }
 
 
+PACKAGES = (loop, hooks, exactloop)
+
+
 def calls(instance: object) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yields each public name of an object, and what reads it, or calls it with the arguments of `GIVEN`."""
     kind = type(instance)
-    own = [name for base in kind.__mro__ if base.__module__.startswith(("loop", "hooks", "tests", "test_")) for name in
-           [*vars(base), *getattr(base, "__annotations__", {})]]  # fmt: skip
+    ours = [
+        base for base in kind.__mro__ if base.__module__.startswith(("loop", "hooks", "exactloop", "tests", "test_"))
+    ]
+    own = [name for base in ours for name in [*vars(base), *getattr(base, "__annotations__", {})]]
     for name in sorted({name for name in [*own, *getattr(instance, "__dict__", {})] if not name.startswith("_")}):
         method = inspect.getattr_static(kind, name, None)
         if not inspect.isfunction(method):
@@ -121,7 +127,7 @@ def said(call: Callable[[], object]) -> str:
 
 
 def test_every_public_class_is_here() -> None:
-    classes = {name for package in (loop, hooks) for name in package.__all__ if inspect.isclass(getattr(package, name))}
+    classes = {name for package in PACKAGES for name in package.__all__ if inspect.isclass(getattr(package, name))}
     assert classes - {"Trigger"} == {*FRESH}
 
 

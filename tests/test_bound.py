@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from loop import bound
-from loop.bound import Bound
+from loop.engine import bound
+from loop.engine.bound import Bound
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Event, Every, InexactRun, Loop, Moment, StreamData, replay, source
-from loop.pipeline import reshuffling, stages
-from loop.pipeline_hash import described
+from loop.exact.pipeline import reshuffling, stages
+from loop.exact.pipeline_hash import described
 
 Dataset = tf.data.Dataset
 Data = Dataset | ArrayData | StreamData

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from hooks.checkpoint_environment import changes, environment
-from hooks.checkpoint_manifest import decode, encode
+from hooks.checkpoint.environment import changes, environment
+from hooks.checkpoint.manifest import decode, encode
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, StreamData, supervised
 
 TESTS = Path(__file__).parent

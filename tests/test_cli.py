@@ -16,8 +16,9 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from hooks import Checkpoint, cli
-from hooks.checkpoint_report import Difference, differences
+from exactloop import cli
+from hooks import Checkpoint
+from hooks.checkpoint.report import Difference, differences
 from loop import ArrayData, Evaluation, Every, Loop, supervised
 
 ENDINGS = (".data-00000-of-00001", ".index", ".json")

@@ -14,7 +14,7 @@ from tiny import DATA, array_data, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
-from loop.record import LONGEST
+from loop.engine.ring import LONGEST
 
 Row = tuple[str, int, int, int, bool]
 

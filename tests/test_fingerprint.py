@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function import Defun  # what tf.nn.ctc_loss is made of
 
 from loop import ArrayData, Loop, Step, StreamData, supervised
-from loop.state import TrainingState
+from loop.state.training_state import TrainingState
 from loop.steps import Trace, as_step
 
 Tensor, Layers, KINDS = tf.Tensor, keras.layers, keras.optimizers

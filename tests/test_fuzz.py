@@ -17,20 +17,20 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
+from exactloop.proof.journal import Record, place
 from hooks import Checkpoint, CorruptCheckpoint, TensorBoard
-from hooks.checkpoint_index import check_index
-from hooks.checkpoint_manifest import Manifest, canonical, content, decode, encode
-from hooks.checkpoint_report import entries
-from hooks.checkpoint_restore import open_files
-from hooks.checkpoint_retention import Retention
-from hooks.checkpoint_saved import newest
-from hooks.checkpoint_store import Store
+from hooks.checkpoint.index import check_index
+from hooks.checkpoint.manifest import Manifest, canonical, content, decode, encode
+from hooks.checkpoint.report import entries
+from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.retention import Retention
+from hooks.checkpoint.saved import newest
+from hooks.checkpoint.store import Store
 from hooks.event_cut import cut
 from hooks.monitor import Monitor
-from hooks.prove_record import Record, place
 from hooks.texts import as_texts, from_texts
 from loop import ArrayData, Every, Hook, Loop, Moment
-from loop.randomness import HostRandomness, host
+from loop.state.randomness import HostRandomness, host
 
 MANY = [200, pytest.param(100_000, marks=pytest.mark.long)]
 SEED = 14

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint_manifest import FORMAT, PACKAGE, canonical, content, decode
+from hooks.checkpoint.manifest import FORMAT, PACKAGE, canonical, content, decode
 from loop import ArrayData, Every, Loop, TrainingState
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, checkpoint, checkpoint_saver
-from hooks.checkpoint_store import Store
+from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Loop
 
 # Where Python looks for signals: behind a call, at the beginning of a function, at the end of a turn of a loop.

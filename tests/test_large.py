@@ -10,11 +10,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hooks import Checkpoint, CorruptCheckpoint, TensorBoard, restore
-from hooks.checkpoint_limit import LARGEST, SMALL, limit
-from hooks.checkpoint_manifest import Manifest, Record, canonical, content, encode
-from hooks.checkpoint_report import differences
-from hooks.checkpoint_restore import open_files
-from hooks.checkpoint_store import Store
+from hooks.checkpoint.limit import LARGEST, SMALL, limit
+from hooks.checkpoint.manifest import Manifest, Record, canonical, content, encode
+from hooks.checkpoint.report import differences
+from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.store import Store
 from loop import ArrayData, Event, Every, Hook, Loop, Moment, StreamData
 
 FAR = 2**31

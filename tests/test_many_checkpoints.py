@@ -16,11 +16,11 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
-from hooks.checkpoint_local import LocalFiles
-from hooks.checkpoint_manifest import Record, canonical, content, decode
-from hooks.checkpoint_restore import open_files
-from hooks.checkpoint_retention import Retention, Standing, ranks
-from hooks.checkpoint_store import Store
+from hooks.checkpoint.local import LocalFiles
+from hooks.checkpoint.manifest import Record, canonical, content, decode
+from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.retention import Retention, Standing, ranks
+from hooks.checkpoint.store import Store
 from hooks.monitor import Monitor
 from loop import NEVER, ArrayData, At, Evaluation, Every, Halt, Hook, Loop, Moment, Trigger
 

@@ -72,7 +72,7 @@ def test_a_killed_run_ends_with_the_same_bits_in_each_mode_of_python(mode: str, 
 
 @pytest.mark.long
 def test_the_command_explains_itself_without_docstrings() -> None:
-    command = [sys.executable, "-OO", "-c", "from hooks.cli import run; run()", "--help"]
+    command = [sys.executable, "-OO", "-c", "from exactloop.cli import run; run()", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TESTS.parent)
     assert (done.returncode, done.stdout.splitlines()[0]) == (
         0,

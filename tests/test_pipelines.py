@@ -29,7 +29,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
 from loop import NEVER, At, Every, Hook, Loop, Moment, StreamData, Trigger
-from loop.passes import Passes
+from loop.data.passes import Passes
 
 ROWS, BATCH, EPOCHS = 16, 4, 3
 Dataset = tf.data.Dataset

@@ -28,7 +28,7 @@ from tiny import bits
 
 from hooks import Checkpoint, Preemption
 from loop import ArrayData, At, Evaluation, Event, Hook, Loop, Moment, RunResult
-from loop.record import LONGEST
+from loop.engine.ring import LONGEST
 
 TESTS = Path(__file__).parent
 WITHOUT_END = 10**9

@@ -13,19 +13,20 @@ from pathlib import Path
 import proved
 import pytest
 
-from hooks import Checkpoint, prove
+from exactloop import prove
+from exactloop.proof.compare import Reference
+from exactloop.proof.journal import Record
+from exactloop.proof.kill_plan import plan
+from exactloop.proof.orders import Death, Orders
+from exactloop.proof.process import Life
+from exactloop.proof.proof import Proof, compared
+from exactloop.proof.provable import NOT_RESUMED
+from exactloop.proof.recorder import Witness
+from exactloop.proof.suspects import suspects
+from exactloop.proof.trial import Trial
+from exactloop.prove import prove_script
+from hooks import Checkpoint
 from hooks.places import BELOW, place, place_to_read
-from hooks.prove import prove_script
-from hooks.prove_orders import Death, Orders
-from hooks.prove_plan import plan
-from hooks.prove_process import Life
-from hooks.prove_provable import NOT_RESUMED
-from hooks.prove_record import Record
-from hooks.prove_reference import Reference
-from hooks.prove_run import Proof, compared
-from hooks.prove_suspects import suspects
-from hooks.prove_trial import Trial
-from hooks.prove_witness import Witness
 from loop import Every
 
 SCRIPT = str(Path(proved.__file__))

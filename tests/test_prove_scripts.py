@@ -104,7 +104,7 @@ def test_a_function_in_a_package_is_proved_though_it_is_wrapped(prove: Prove, tm
         "import proved\nfrom .wrapper import logged\n@logged\ndef make_loop(): return proved.make_loop()\n"
     )
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from package.mine import make_loop"
-    code += "; from hooks import prove; print(prove(make_loop, epochs=2, kills=1))"
+    code += "; from exactloop import prove; print(prove(make_loop, epochs=2, kills=1))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "exact: 1 kills, 8 steps, 0 differences\n", done
 

@@ -182,7 +182,7 @@ def test_a_dataset_that_nobody_can_copy_is_not_begun_in_another_order(
     loop = make_loop(kind, Checkpoint(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(TrainingState, "restore", restored_in_vain)
-        patch.setattr("loop.source.uniterated", lambda dataset: None)
+        patch.setattr("loop.data.epochs.uniterated", lambda dataset: None)
         with pytest.raises(Refused):
             loop.run(epochs=2)
     loop.hooks.remove("checkpoint")

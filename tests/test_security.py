@@ -19,7 +19,7 @@ sys.path[:0] = [{tests!r}, {tests!r} + "/crash", {root!r}]
 import tensorflow as tf
 from pathlib import Path
 from trainer import Trainer
-import hooks.checkpoint
+import hooks.checkpoint.hook
 from loop import Hook
 
 events, listening = [], [False]

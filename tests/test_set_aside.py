@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from hooks.checkpoint_aside import KEPT, MOST
-from hooks.checkpoint_restore import open_files
-from hooks.checkpoint_store import Store
+from hooks.checkpoint.aside import KEPT, MOST
+from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.store import Store
 from loop import ArrayData, Every, Hook, Loop
 
 ENDINGS = ("json", "index", "data-00000-of-00001")

@@ -24,13 +24,13 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, Preemption
-from hooks.checkpoint_local import LocalFiles
-from hooks.checkpoint_saver import Saver
-from hooks.checkpoint_store import Store
-from hooks.snapshot import Snapshot
+from hooks.checkpoint.local import LocalFiles
+from hooks.checkpoint.saver import Saver
+from hooks.checkpoint.snapshot import Snapshot
+from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, TrainingState
-from loop.chunk import Chunk
 from loop.compiled import Compiled
+from loop.engine.chunk import Chunk
 from loop.steps import Trace
 
 TESTS = Path(__file__).parent
@@ -411,7 +411,7 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
     monkeypatch.setattr("hooks.grace.time", watch)
-    monkeypatch.setattr("loop.clock.time", watch)
+    monkeypatch.setattr("loop.engine.clock.time", watch)
     monkeypatch.setattr("hooks.grace.Timer", watch.timer)
     return watch
 

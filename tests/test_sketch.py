@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop.sketch import sketch
+from loop.exact.sketch import sketch
 from loop.steps import supervised
 
 COEFFICIENT = 0.5

@@ -32,12 +32,12 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
-from hooks.checkpoint_files import Files, Measure
-from hooks.checkpoint_local import LocalFiles
-from hooks.checkpoint_remote import RemoteFiles
-from hooks.checkpoint_restore import open_files
-from hooks.checkpoint_saver import Saver
-from hooks.checkpoint_store import Pin, Store
+from hooks.checkpoint.files import Files, Measure
+from hooks.checkpoint.local import LocalFiles
+from hooks.checkpoint.remote import RemoteFiles
+from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.saver import Saver
+from hooks.checkpoint.store import Pin, Store
 from loop import NEVER, ArrayData, At, Event, Every, Hook, Loop, Moment, StreamData, Trigger
 
 EVERY_1, EVERY_2 = Every(steps=1), Every(steps=2)
@@ -270,7 +270,7 @@ class Watched(LocalFiles):
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     """Whatever a Checkpoint writes, it writes to this one."""
     disk = Disk()
-    monkeypatch.setattr("hooks.checkpoint.open_files", disk.open)
+    monkeypatch.setattr("hooks.checkpoint.hook.open_files", disk.open)
     return disk
 
 
@@ -761,7 +761,7 @@ def test_a_directory_that_another_process_makes_at_the_same_moment_is_used(
         mkdir(path)
         mkdir(path)
 
-    monkeypatch.setattr("hooks.checkpoint_local.os.mkdir", overtaken)
+    monkeypatch.setattr("hooks.checkpoint.local.os.mkdir", overtaken)
     with contextlib.closing(open_files(tmp_path / "new")) as opened:
         assert opened.names() == []
 
@@ -1082,7 +1082,7 @@ def test_the_first_in_each_interval_of_training_time_is_kept_for_good(
 ) -> None:
     # Every step takes 10 seconds, and 1000 more pass between two runs, which are none of training.
     now = [0.0]
-    monkeypatch.setattr("loop.clock.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("loop.engine.clock.time", types.SimpleNamespace(monotonic=lambda: now[0]))
     kept = []
     for steps in (5, 12):
         loop = counting_loop(Checkpoint(tmp_path, EVERY_1, keep=1, keep_every=Every(seconds=35)))

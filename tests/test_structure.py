@@ -4,16 +4,19 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import exactloop
 import hooks
 import loop
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in sorted([*ROOT.glob("loop/*.py"), *ROOT.glob("hooks/*.py")])
+    for package in ("loop", "hooks", "exactloop")
+    for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-FOR_ALL = ("hooks.monitor", "hooks.places", "hooks.texts")  # every hook may use them
-PARTS = ("hooks.checkpoint_", "hooks.snapshot")  # of `hooks.checkpoint`: they, it and the command may use them
+FOR_ALL = {"hooks.figures", "hooks.monitor", "hooks.places", "hooks.texts"}  # every hook may use them
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     "hooks.event_cut": "hooks/tensorboard.py",
@@ -33,23 +36,19 @@ def imports(source: str) -> Iterator[tuple[str, str]]:
 
 
 def allowed(file: str, module: str, name: str) -> bool:
-    """Returns whether a file of `loop` or `hooks` may import this."""
-    package = module.split(".")[0]
-    if package == "loop":
-        return file.startswith("loop/") or (module == "loop" and name in loop.__all__)
+    """Returns whether a file of the three packages may import this."""
+    here, package = file.split("/")[0], module.split(".")[0]
+    if package == "exactloop":
+        return here == "exactloop"
     if package == "hooks":
-        if file == "hooks/__init__.py" or module in (
-            "hooks.figures",
-            "hooks.monitor",
-            "hooks.places",
-            "hooks.texts",
-        ):  # every hook may use them
-            return file.startswith("hooks/")
-        if module.startswith("hooks.prove") or (file == "hooks/prove_life.py" and module == "hooks.checkpoint"):
-            return file.startswith(("hooks/prove", "hooks/cli"))
-        if module in OF_ONE:
-            return file == OF_ONE[module]
-        return file.startswith(("hooks/checkpoint", "hooks/snapshot", "hooks/cli")) and module.startswith(PARTS)
+        if here != "hooks":
+            return here == "exactloop"
+        if module == "hooks.checkpoint" or file == "hooks/__init__.py":
+            return file == "hooks/__init__.py"
+        inner = file.startswith("hooks/checkpoint/") and module.startswith("hooks.checkpoint.")
+        return inner or module in FOR_ALL or OF_ONE.get(module) == file
+    if package == "loop":
+        return here == "loop" or (module == "loop" and name in loop.__all__)
     return package != ""  # nothing relative: it would not be seen here
 
 
@@ -75,16 +74,19 @@ def test_misplaced_imports_are_found() -> None:
     for file, source in [
         ("loop/chunk.py", "def f():\n    from hooks import Progress"),
         ("loop/chunk.py", "from . import data"),
-        ("hooks/progress.py", "from loop.clock import Clock"),
+        ("hooks/progress.py", "from loop.engine.clock import Clock"),
         ("hooks/progress.py", "from loop import clock"),
-        ("hooks/progress.py", "import loop.clock"),
+        ("hooks/progress.py", "import loop.engine.clock"),
         ("hooks/progress.py", "import hooks"),
+        ("hooks/progress.py", "from exactloop import prove"),
+        ("loop/engine/chunk.py", "from exactloop import prove"),
+        ("exactloop/prove.py", "from loop.engine.clock import Clock"),
         ("hooks/progress.py", "from hooks import Checkpoint"),
         ("hooks/progress.py", "from hooks.tensorboard import EventFile"),
-        ("hooks/progress.py", "from hooks.checkpoint_store import Store"),
-        ("hooks/progress.py", "from hooks.snapshot import Snapshot"),
-        ("hooks/checkpoint_store.py", "from hooks.checkpoint import Checkpoint"),
-        ("hooks/checkpoint_store.py", "from hooks import Checkpoint"),
+        ("hooks/progress.py", "from hooks.checkpoint.store import Store"),
+        ("hooks/progress.py", "from hooks.checkpoint.snapshot import Snapshot"),
+        ("hooks/progress.py", "from hooks.checkpoint.hook import Checkpoint"),
+        ("hooks/checkpoint/store.py", "from hooks import Checkpoint"),
         ("loop/chunk.py", "from hooks.monitor import Monitor"),
     ]:
         assert len(misplaced(file, source)) == 1, source
@@ -92,7 +94,7 @@ def test_misplaced_imports_are_found() -> None:
 
 def test_nothing_is_unpickled_evaluated_or_imported_by_name() -> None:
     found = {file: unsafe(source) for file, source in SOURCES.items() if unsafe(source)}
-    assert found == {"hooks/prove_life.py": {"runpy"}}  # it runs the script that it is given
+    assert found == {"exactloop/proof/child.py": {"runpy"}}  # it runs the script that it is given
 
 
 def test_nothing_goes_through_what_dies_of_two_gigabytes() -> None:
@@ -150,15 +152,20 @@ def test_public_names_are_those_agreed_on() -> None:
         "Preemption",
         "Profile",
         "Progress",
-        "Proof",
         "TensorBoard",
-        "prove",
         "restore",
     ]
+    assert exactloop.__all__ == ["Proof", "prove"]
+
+
+def test_what_has_moved_says_where_to() -> None:
+    for name in exactloop.__all__:
+        with pytest.raises(ImportError, match=f"write from exactloop import {name}"):
+            getattr(hooks, name)
 
 
 def test_public_names_exist_and_have_a_docstring() -> None:
-    public = [getattr(package, name) for package in (loop, hooks) for name in package.__all__]
+    public = [getattr(package, name) for package in (loop, hooks, exactloop) for name in package.__all__]
     assert [thing for thing in public if not thing.__doc__] == []
 
 
@@ -175,4 +182,4 @@ def test_run_fits_on_one_screen() -> None:
 
 
 def test_packages_are_typed() -> None:
-    assert all((ROOT / package / "py.typed").is_file() for package in ("loop", "hooks"))
+    assert all((ROOT / package / "py.typed").is_file() for package in ("loop", "hooks", "exactloop"))

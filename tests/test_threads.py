@@ -15,7 +15,7 @@ import rich.console
 import tensorflow as tf
 
 from hooks import Checkpoint, Preemption, Progress, TensorBoard, checkpoint_saver
-from hooks.checkpoint_store import Store
+from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, early
 
 NO_THREAD = "can't start new thread"

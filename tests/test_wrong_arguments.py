@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, EarlyStopping, Preemption, Profile, Progress, TensorBoard, prove, restore
+from exactloop import prove
+from hooks import Checkpoint, EarlyStopping, Preemption, Profile, Progress, TensorBoard, restore
 from loop import (
     ArrayData,
     At,

@@ -23,8 +23,8 @@ from protocol import protocol
 from trainer import Trainer, stream_data
 
 import hooks
-import hooks.checkpoint_manifest
-import hooks.checkpoint_restore
+import hooks.checkpoint.manifest
+import hooks.checkpoint.restore
 from loop import At, Hook, Moment
 
 
@@ -37,9 +37,9 @@ class Bug(NamedTuple):
     wrong: str
 
 
-STORE, SAVER, LOCAL = "hooks.checkpoint_store", "hooks.checkpoint_saver", "hooks.checkpoint_local"
-RESTORE, MANIFEST = "hooks.checkpoint_restore", "hooks.checkpoint_manifest"
-LOCK, SIGNALS = "hooks.checkpoint_lock", "hooks.signals"
+STORE, SAVER, LOCAL = "hooks.checkpoint.store", "hooks.checkpoint.saver", "hooks.checkpoint.local"
+RESTORE, MANIFEST = "hooks.checkpoint.restore", "hooks.checkpoint.manifest"
+LOCK, SIGNALS = "hooks.checkpoint.lock", "hooks.signals"
 OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n        descriptor"
 BUGS = [
     # Of the order in which things get to the disk.
@@ -71,7 +71,7 @@ BUGS = [
     # Of what is believed.
     Bug("the hash is of the first block only", LOCAL, 'hashlib.file_digest(file, "sha256")', "hashlib.sha256(file.read(2**10))"),
     Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "(found := size) != size"),
-    Bug("hashes are not compared", "hooks.checkpoint_files", "sha256() != measured[1]", "False"),
+    Bug("hashes are not compared", "hooks.checkpoint.files", "sha256() != measured[1]", "False"),
     Bug("the step in the manifest is not compared", STORE, "head.record.stem != stem", "False"),
     Bug("a manifest may name any file", STORE, "match is None or match[1] != stem", "False"),
     Bug("a manifest's own hash is not compared", MANIFEST, "    if not same:\n", "    if False:\n"),
@@ -85,8 +85,8 @@ BUGS = [
     # Of what goes, and what stays.
     Bug("old ones go before the new one is committed", SAVER, "            self._store.commit(\n",
         "            self._store.remove([each.stem for each in self._store.records()])\n            self._store.commit(\n"),
-    Bug("one too few is kept", "hooks.checkpoint_retention", "(self._latest) > self._rule.keep", "(self._latest) >= self._rule.keep"),
-    Bug("the oldest are kept", "hooks.checkpoint_retention", "self._latest.popleft()", "self._latest.pop()"),
+    Bug("one too few is kept", "hooks.checkpoint.retention", "(self._latest) > self._rule.keep", "(self._latest) >= self._rule.keep"),
+    Bug("the oldest are kept", "hooks.checkpoint.retention", "self._latest.popleft()", "self._latest.pop()"),
     Bug("data go before their manifest", STORE, '            if f"{stem}.json" in names:\n',
         '            for name in [name for name in names if _is_of(stem, name)]:\n                self.files.remove(name)\n'
         '            if f"{stem}.json" in names:\n'),
@@ -97,25 +97,25 @@ BUGS = [
     Bug("what is not ours goes", STORE, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)"', 'rf"{STEM}.*"'),
     Bug("what was abandoned is not set aside", RESTORE, "        store.set_aside(later)\n", ""),
     Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
-    Bug("it is tidied up before it is locked", "hooks.checkpoint",
+    Bug("it is tidied up before it is locked", "hooks.checkpoint.hook",
         "            files.lock()\n            store = Store(files)\n            damaged = store.load()\n",
         "            store = Store(files)\n            damaged = store.load()\n            files.lock()\n"),
     # Of storage that cannot do everything, or fails now and then, and of who else listens to signals.
     Bug("a file in a copy is written to", LOCAL, "if os.fstat(descriptor).st_nlink <= 1:", "if True:"),
     Bug("a lock is that of a copy, too", LOCK, "if self._of_a_copy():", "if False:"),
-    Bug("what cannot be read now is damage", "hooks.checkpoint_errors", "if error.errno in OF_THE_DISK:", "if True:"),
-    Bug("what fails once is damage", "hooks.checkpoint_errors", "            if left:\n", "            if False:\n"),
+    Bug("what cannot be read now is damage", "hooks.checkpoint.errors", "if error.errno in OF_THE_DISK:", "if True:"),
+    Bug("what fails once is damage", "hooks.checkpoint.errors", "            if left:\n", "            if False:\n"),
     Bug("a signal is heard by whoever came last", SIGNALS, "        elif self.listen():\n", "        elif False:\n"),
     Bug("signals of others are kept", SIGNALS, " if number in self.previous else self._forward(number)", ""),
     # Of what is saved, and when.
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
-    Bug("a save that failed keeps the last one from being made", "hooks.checkpoint", "            if moment.last:  # what could", "            if False:  # what could"),
-    Bug("values are read when they are written", "hooks.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
-    Bug("the iterator is read when it is written", "hooks.snapshot", "leaf = Leaf(lambda: _own(node._serialize_to_tensors()))", "leaf = Late(node)"),
+    Bug("a save that failed keeps the last one from being made", "hooks.checkpoint.hook", "            if moment.last:  # what could", "            if False:  # what could"),
+    Bug("values are read when they are written", "hooks.checkpoint.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
+    Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(node._serialize_to_tensors()))", "leaf = Late(node)"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
-    Bug("Keras' seeds are not saved", "loop.state", "if id(raw(v)) not in reached", "if False"),
-    Bug("Python's random state is not saved", "loop.randomness", '"host": HostRandomness(), ', ""),
-    Bug("accumulated gradients are forgotten", "loop.state", "        self.position.torn = False\n\n\ndef check_given",
+    Bug("Keras' seeds are not saved", "loop.state.training_state", "if id(raw(v)) not in reached", "if False"),
+    Bug("Python's random state is not saved", "loop.state.randomness", '"host": HostRandomness(), ', ""),
+    Bug("accumulated gradients are forgotten", "loop.state.training_state", "        self.position.torn = False\n\n\ndef check_given",
         '        gradients = self.variables["optimizer/_variables/2"]\n        gradients.assign(tf.zeros_like(gradients))\n'
         "        self.position.torn = False\n\n\ndef check_given"),
 ]  # fmt: skip
@@ -143,7 +143,9 @@ def planted(bug: Bug) -> Iterator[None]:
     wrong = types.ModuleType(bug.module)
     wrong.__file__ = module.__file__
     exec(
-        compile(source.replace(bug.right, bug.wrong) + LATE * (bug.module == "hooks.snapshot"), bug.name, "exec"),
+        compile(
+            source.replace(bug.right, bug.wrong) + LATE * (bug.module == "hooks.checkpoint.snapshot"), bug.name, "exec"
+        ),
         vars(wrong),
     )
     own = {
@@ -217,7 +219,7 @@ class Laboratory:
 
     def _locks(self, work: Path) -> list[str]:
         """While somebody writes there, a second trainer has to be refused, and to change nothing."""
-        holder = hooks.checkpoint_restore.open_files(self._saved(work / "saved"))
+        holder = hooks.checkpoint.restore.open_files(self._saved(work / "saved"))
         holder.lock()
         for name in ("ckpt-8.index", "ckpt-8.json.tmp"):
             (work / "saved" / name).write_bytes(b"being written")
@@ -290,7 +292,7 @@ class Laboratory:
         try:
             self._arrays.live(directory)
             wrong.append("with all damaged, it starts from nothing")
-        except hooks.checkpoint_manifest.CorruptCheckpoint:
+        except hooks.checkpoint.manifest.CorruptCheckpoint:
             pass  # as it should
         directory = self._saved(work / "other digests")
         manifest = json.loads((directory / "ckpt-6.json").read_bytes())
@@ -307,7 +309,7 @@ class Laboratory:
         try:
             self._arrays.live(directory)
             wrong.append("a manifest that says another place is believed")
-        except hooks.checkpoint_manifest.CorruptCheckpoint:
+        except hooks.checkpoint.manifest.CorruptCheckpoint:
             pass  # as it should
         return wrong
 
@@ -324,7 +326,7 @@ class Laboratory:
         self._arrays.live(directory, steps=7, watch=copied)
         if (copy / "ckpt-7.json.tmp").read_bytes() != b"":
             wrong.append("a copy by hard links is written to")
-        holder = hooks.checkpoint_restore.open_files(directory)
+        holder = hooks.checkpoint.restore.open_files(directory)
         holder.lock()
         shutil.rmtree(copy)
         shutil.copytree(directory, copy, copy_function=os.link)

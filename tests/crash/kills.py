@@ -35,7 +35,7 @@ import tensorflow as tf
 from watched import Watched
 
 import hooks
-import hooks.checkpoint
+import hooks.checkpoint.hook
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, Step, supervised
 
 STEPS, ROWS, BATCH = 60, 30, 4  # 8 steps an epoch, the last one of two rows
@@ -168,7 +168,7 @@ DATA: dict[str, Callable[[], ArrayData | tf.data.Dataset]] = {
 
 def live(directory: Path, data: str, phases: Phases) -> None:
     """One life: trains to the end, or until it is killed."""
-    open_files, setting_up, phase = hooks.checkpoint.open_files, [True], ["starting"]
+    open_files, setting_up, phase = hooks.checkpoint.hook.open_files, [True], ["starting"]
 
     def watch(operation: str, name: str, when: str) -> None:
         if setting_up[0]:
@@ -196,7 +196,7 @@ def live(directory: Path, data: str, phases: Phases) -> None:
         def on_setup(self, loop: Loop, moment: Moment) -> None:
             setting_up[0] = False
 
-    hooks.checkpoint.open_files = lambda path, *, make=True: Watched(open_files(path, make=make), watch)
+    hooks.checkpoint.hook.open_files = lambda path, *, make=True: Watched(open_files(path, make=make), watch)
     log = Log(directory / "log.jsonl")
     loop = make_loop(
         DATA[data](),

@@ -7,16 +7,16 @@ from typing import Any
 
 from disk import Disk, Tree
 
-import hooks.checkpoint_manifest
-import hooks.checkpoint_retention
-import hooks.checkpoint_store
+import hooks.checkpoint.manifest
+import hooks.checkpoint.retention
+import hooks.checkpoint.store
 from loop import NEVER
 
 KEEP = 2
 
 
 def record(step: int, *, pending: bool = False) -> Any:
-    return hooks.checkpoint_manifest.Record(step, pending, epoch=0, step_in_epoch=step, seconds=float(step))
+    return hooks.checkpoint.manifest.Record(step, pending, epoch=0, step_in_epoch=step, seconds=float(step))
 
 
 def content(stem: str) -> Tree:
@@ -46,20 +46,20 @@ def commit(
         parts_of_state = ("state", "variables", "data", "steps", "seed", "settings", "trainable")
         description: dict[str, dict] = {part: {} for part in parts_of_state}
         parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {}}
-        return hooks.checkpoint_manifest.Manifest(new, files, description=description, digests=(), **parts)
+        return hooks.checkpoint.manifest.Manifest(new, files, description=description, digests=(), **parts)
 
     store.commit(new, tensorflow or write, manifest)
 
 
 def prune(store: Any, keep: int = KEEP) -> None:
     *earlier, latest = store.records()
-    rule = hooks.checkpoint_retention.Retention(keep, None, 1, NEVER)
-    store.remove(hooks.checkpoint_retention.Standing(rule, earlier).add(latest))
+    rule = hooks.checkpoint.retention.Retention(keep, None, 1, NEVER)
+    store.remove(hooks.checkpoint.retention.Standing(rule, earlier).add(latest))
 
 
 def committed(*steps: int) -> Tree:
     """Returns what is on a disk when these steps have been saved."""
-    store = hooks.checkpoint_store.Store(Disk({}))
+    store = hooks.checkpoint.store.Store(Disk({}))
     for step in steps:
         commit(store, step)
     return store.files.tree()
@@ -166,7 +166,7 @@ def recovered(disk: Disk) -> tuple[int, int, bool, list[str]]:
 
     The last of the four is what it reports.
     """
-    store = hooks.checkpoint_store.Store(disk)
+    store = hooks.checkpoint.store.Store(disk)
     damaged = store.load()
     pin, more = store.newest([each.stem for each in store.records()])
     reported = [str(each) for each in [*damaged, *more]]
@@ -192,7 +192,7 @@ class Witness:
         self._name, self._seen, self._rng = name, set[tuple](), random.Random(name)
         self._least, self._count = 0, 0
         self._disk = Disk(begin, self._look)
-        store = hooks.checkpoint_store.Store(self._disk)
+        store = hooks.checkpoint.store.Store(self._disk)
         store.load()
         act(store, self._say)
         self._look()

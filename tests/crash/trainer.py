@@ -11,9 +11,9 @@ import tensorflow as tf
 from watched import Watch, Watched
 
 import hooks
-import hooks.checkpoint
+import hooks.checkpoint.hook
 from loop import ArrayData, Every, Hook, Loop, Moment, StreamData, supervised
-from loop.state import Held
+from loop.state.training_state import Held
 
 STEPS, STEPS_PER_EPOCH = 10, 4
 EVERY_2 = {"every": Every(steps=2), "keep": 9}
@@ -110,7 +110,7 @@ class Trainer:
             watch: Told of each operation on the files.
             kinds: Arguments of `Checkpoint`.
         """
-        checkpoint = hooks.checkpoint.Checkpoint(directory, **EVERY_2 | kinds)
+        checkpoint = hooks.checkpoint.hook.Checkpoint(directory, **EVERY_2 | kinds)
         uses = type(checkpoint).on_setup.__globals__  # of the class as it is now, with or without a planted bug
         open_files = uses["open_files"]
         if watch is not None:

@@ -1,0 +1,5 @@
+"""`python -m exactloop`."""
+
+from exactloop.cli import run
+
+run()

@@ -1,0 +1,103 @@
+"""One life of a program that is proved: runs it as if it had been started itself, with a witness in each of its loops.
+
+    python -c "from exactloop.proof.child import main; main()" PROGRAM [ARGUMENTS]
+
+What to write to, and where to die, is in the environment: see `Orders`.
+"""
+
+import ctypes
+import functools
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import sys
+import types
+from collections.abc import Callable, Sequence
+
+from exactloop.proof.disk import listen
+from exactloop.proof.orders import VARIABLE, Orders
+from exactloop.proof.recorder import Saver, Witness, die
+from hooks.checkpoint.hook import Checkpoint
+from loop import Loop
+
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+Write = Callable[[dict[str, object]], None]
+
+
+def main() -> None:
+    """Lives."""
+    orders = Orders.decode(os.environ.pop(VARIABLE))
+    ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != orders.parent:
+        die()  # it was gone before this could hear of it
+    del sys.argv[0]
+    program = sys.argv[0]
+    # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
+    descriptor = os.open(orders.record, os.O_WRONLY | os.O_APPEND)
+    _watch(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    if orders.function:
+        sys.path[:] = orders.path
+        _maker(orders, program)().run(**orders.totals)
+    else:
+        sys.path.insert(0, os.path.dirname(os.path.realpath(program)))
+        runpy.run_path(program, run_name="__main__")
+
+
+def _maker(orders: Orders, program: str) -> Callable[[], Loop]:
+    """Returns the function that makes the loop."""
+    if orders.module:
+        try:
+            return pkgutil.resolve_name(f"{orders.module}:{orders.function}")
+        except ModuleNotFoundError as error:
+            if not f"{orders.module}.".startswith(f"{error.name}."):
+                raise
+            # pytest may have given the file a name by which nobody else can import it.
+    return runpy.run_path(program, run_name="proved")[orders.function]
+
+
+def _watch(orders: Orders, program: str, write: Write) -> None:
+    """Puts a witness into each loop that is made from now on, and listens to what is done to the disk."""
+    witnesses: list[Witness] = []
+
+    def watch(loop: Loop) -> None:
+        loop.digest_batches()
+        witness = Witness(
+            loop,
+            len(witnesses),
+            write,
+            functools.partial(_savers, loop),
+            stepwise=orders.stepwise,
+            death=orders.death,
+            in_vain=orders.in_vain,
+            sources=functools.partial(_sources, program),
+        )
+        witnesses.append(witness)
+        loop.hooks.add(witness)
+        loop.run = functools.partial(witness.run, loop.run)  # type: ignore[method-assign]
+
+    def committing(step: int, directory: str) -> None:
+        death = orders.death
+        if death is None or death.event != "save" or step < death.step:
+            return
+        if any(witness.saves_in(directory) for witness in witnesses[death.loop : death.loop + 1]):
+            die()
+
+    Loop.witnesses.append(watch)
+    listen(committing, lambda path: write({"event": "removed", "path": path}))
+
+
+def _savers(loop: Loop) -> Sequence[Saver]:
+    return [hook for hook in loop.hooks if isinstance(hook, Checkpoint)]
+
+
+def _sources(program: str) -> list[str]:
+    """Returns the files of the program that are imported: those below its directory, but no packages of others."""
+    below, own = os.path.dirname(os.path.realpath(program)), os.path.dirname(os.path.abspath(__file__))
+    not_its = (f"{own}{os.sep}", os.path.join(os.path.dirname(own), "loop", ""))
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
+    paths = {str(vars(module).get("__file__")) for module in modules}  # getattr would load what is lazy
+    mine = {path for path in paths if path.startswith(f"{below}{os.sep}") and path.endswith(".py")}
+    theirs = {path for path in mine if path.startswith(not_its) or "site-packages" in path}
+    return sorted(mine - theirs | {os.path.realpath(program)})

@@ -1,0 +1,143 @@
+"""The uninterrupted run, to which the lives of a killed one are compared."""
+
+from collections.abc import Iterator
+
+from exactloop.proof.journal import Difference, Line, Record, place
+from exactloop.proof.recorder import SHORT
+
+UNHEARD = ("step_end", "settled")  # what only a run that stops after each step has for each step
+
+
+class Reference:
+    """The record of the uninterrupted run.
+
+    Attributes:
+        record: The record.
+        unseeded: Random states that are not the same each time, although nothing has been killed. They count for
+            nothing: if anything comes of them, that differs.
+
+    Args:
+        record: The record.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.unseeded = record, set[str]()
+        self._events: dict[int, list[Line]] = {loop: [] for loop in record.loops()}
+        for line in record.lines:
+            if line["event"] not in ("begin", "end"):
+                self._events[line["loop"]].append(line)
+        self._ends = {line["loop"]: line for line in record.of("end")}
+        self._done = dict.fromkeys(self._events, -1)  # the place up to which the lives that were compared have come
+        self._lives = 0
+
+    def compare(self, life: Record, *, stepwise: bool = True, last: bool = False) -> Difference | None:
+        """Returns the first difference of a life that goes on where the one before it was saved; None if none.
+
+        Args:
+            life: What it wrote down.
+            stepwise: Whether it stopped after each step. Otherwise it is compared where it did.
+            last: Whether it was not killed, and so has to come to the end.
+        """
+        self._lives += 1
+        next_places: dict[int, set[int]] = {}  # where a loop may go on; more than one only after "begin"
+        for line in life.lines:
+            loop = line["loop"]
+            if loop not in self._events:
+                return Difference(line, "events", "the uninterrupted run has no such loop")
+            events, expected = self._events[loop], next_places.get(loop, set())
+            if line["event"] == "begin":
+                next_places[loop] = self._after(line)
+            elif line["event"] != "end":
+                here = next((p for p in self._reachable(events, expected, stepwise) if _same(events[p], line)), None)
+                if here is None:
+                    awaited = self._named(loop, expected, stepwise)
+                    return Difference(line, "events", f"this event comes instead of {awaited}")
+                if min(expected) > self._done[loop] + 1:
+                    missed = place(events[self._done[loop] + 1])
+                    return Difference(line, "events", f"this event comes, but {missed} never did")
+                if found := self._first(events[here], line):
+                    return found
+                next_places[loop], self._done[loop] = {here + 1}, max(self._done[loop], here)
+        return self._unfinished(life, next_places) if last else None
+
+    def _unfinished(self, life: Record, next_places: dict[int, set[int]]) -> Difference | None:
+        """Returns what the last life left undone, or ended with otherwise."""
+        ends = {line["loop"]: line for line in life.lines}
+        for loop, events in self._events.items():
+            if loop not in next_places:
+                if self._done[loop] + 1 < len(events):
+                    return Difference(events[self._done[loop] + 1], "missing", "no life came to this event")
+            elif len(events) not in next_places[loop]:
+                what = f"nothing comes after this, instead of {self._named(loop, next_places[loop], True)}"
+                return Difference(ends[loop], "missing", what)
+            elif then := self._ends.get(loop):
+                if ends[loop]["event"] != "end":
+                    return Difference(ends[loop], "missing", "the run never ended")
+                if found := self._first(then, ends[loop]):
+                    return found
+        return None
+
+    def _after(self, begin: Line) -> set[int]:
+        """Returns the places at which a run may go on: after the round that was saved, or with what was left of it."""
+        events, step = self._events[begin["loop"]], begin["step"]
+        here = [p for p, line in enumerate(events) if line["step"] == step]
+        if begin["pending"]:
+            return {p for p in here if events[p]["event"] == begin["pending"]}
+        return {p + 1 for p in here if events[p]["event"] == "settled"} if step else {0}
+
+    def _reachable(self, events: list[Line], expected: set[int], stepwise: bool) -> Iterator[int]:
+        for start in sorted(expected):
+            for p in range(start, len(events)):
+                yield p
+                if stepwise or events[p]["event"] not in UNHEARD:
+                    break
+
+    def _named(self, loop: int, expected: set[int], stepwise: bool) -> str:
+        left = self._events[loop][min(expected) :] if expected else []
+        return place(next((line for line in left if stepwise or line["event"] not in UNHEARD), None))
+
+    def _first(self, then: Line, now: Line) -> Difference | None:
+        if (then["epoch"], then["step_in_epoch"]) != (now["epoch"], now["step_in_epoch"]):
+            return Difference(now, "events", f"this is step {now['step_in_epoch']} of epoch {now['epoch'] + 1} here")
+        if then.get("batches") != now.get("batches"):
+            return Difference(now, "batches", "the batch is another one")
+        for name in sorted({*then["logs"], *now["logs"]}):
+            values = [_number(side["logs"].get(name)) for side in (then, now)]
+            if then["logs"].get(name) != now["logs"].get(name):
+                return Difference(now, "logs", f"{name} was {values[0]} and is {values[1]}")
+        if changed := self._changed(then, now):
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            return Difference(now, "state", f"{changed[0]}{more} differ" + ("" if more else "s"))
+        if "host" in self._but_unseeded(["host"] if then.get("host") != now.get("host") else [], then, now):
+            return Difference(now, "host", "Python's or NumPy's random state differs")
+        if then.get("result") != now.get("result"):
+            return Difference(now, "result", f"the result was {then['result']} and is {now['result']}")
+        return None
+
+    def _changed(self, then: Line, now: Line) -> list[str]:
+        """Returns the paths of the variables that differ, or that only one has."""
+        left, right = _hashes(then), _hashes(now)
+        changed = [path for path in {**left, **right} if left.get(path) != right.get(path)]
+        return self._but_unseeded(changed, then, now)
+
+    def _but_unseeded(self, names: list[str], then: Line, now: Line) -> list[str]:
+        if "state" not in then or "state" not in now:
+            return []
+        if self._lives == 1:
+            self.unseeded |= {name for name in names if name == "host" or name.startswith("random/")}
+        return [name for name in names if name not in self.unseeded]
+
+
+def _same(then: Line, now: Line) -> bool:
+    return (then["step"], then["event"]) == (now["step"], now["event"])
+
+
+def _hashes(line: Line) -> dict[str, str]:
+    """Returns the hash of each variable, by its path."""
+    hashes = line.get("state", "")
+    parts = (hashes[i : i + SHORT] for i in range(0, len(hashes), SHORT))
+    return dict(zip(line.get("variables", ()), parts, strict=False))
+
+
+def _number(text: str | None) -> str:
+    return "absent" if text is None else repr(float.fromhex(text)).removesuffix(".0")

@@ -1,0 +1,136 @@
+"""Runs a program without interruption, then kills it, and compares."""
+
+import dataclasses
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from exactloop.proof.cause import cause
+from exactloop.proof.compare import Reference
+from exactloop.proof.journal import Record, place
+from exactloop.proof.kill_plan import plan
+from exactloop.proof.process import Life, Program
+from exactloop.proof.provable import NOT_RESUMED, unsaved, why_not
+from exactloop.proof.trial import Trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """What came of it: it is exact, or it is not, or nothing was proved.
+
+    Attributes:
+        exact: Whether it is proved that nothing differs.
+        kills: What each kill cut short, such as "after step 40; this life had begun at step 20".
+        steps: How many train steps the uninterrupted run has, in all its loops.
+        difference: What differed first, and what is likely to be the cause; empty if nothing did.
+        notes: What else is worth knowing, such as kills that could not be done.
+        unproved: Why nothing was proved, and what to do about it; empty if something was.
+    """
+
+    exact: bool
+    kills: tuple[str, ...]
+    steps: int
+    difference: str = ""
+    notes: tuple[str, ...] = ()
+    unproved: str = ""
+
+    def __str__(self) -> str:
+        done = f"{len(self.kills)} kills, {self.steps} steps"
+        said = f"exact: {done}, 0 differences" if self.exact else f"NOT exact: {self.difference}"
+        said = f"not proved: {self.unproved}" if self.unproved else said
+        return "\n".join([said, *(f"Note: {note}" for note in self.notes)])
+
+
+def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
+    """Returns the proof. See `prove`."""
+    numbers: dict[object, object] = {"kills": kills, **dict(enumerate(at if isinstance(at, Iterable) else [None]))}
+    if wrong_kinds := [key for key, n in numbers.items() if isinstance(n, bool) or not isinstance(n, int)]:
+        what = "kills=5" if "kills" in wrong_kinds else "at=[7, 130]"
+        raise TypeError(f"A proof takes whole numbers, as in {what}. Received: kills={kills!r:.40}, at={at!r:.40}.")
+    if kills < 1:
+        raise ValueError(f"A proof needs at least one kill. Received: kills={kills}.")
+    if wrong := [step for step in at if step < 1]:
+        raise ValueError(f"Steps count from 1. Received a kill after: {wrong}.")
+    root = Path(tempfile.mkdtemp(prefix="exactloop-prove-"))
+    proof = None
+    try:
+        proof = _in(root, program, kills, at, twice, say)
+    finally:
+        keep = proof is not None and bool(proof.difference) and proof.steps > 0
+        if not keep:
+            shutil.rmtree(root, ignore_errors=True)
+    if keep:
+        return dataclasses.replace(proof, difference=f"{proof.difference}\nWhat each life wrote and said is in {root}.")
+    return proof
+
+
+def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
+    say("Running without interruption.")
+    life = program.live(root, "uninterrupted", in_vain=twice)
+    whole, steps = life.record, len(life.record.of("step_end"))
+    if whole.failure and whole.failure["error"]["kind"] == "InexactRun":
+        where = f"at {place(whole.of('step_end')[-1])}" if steps else "before its first step"
+        return Proof(False, (), steps, f"the run was refused {where}.\n{whole.failure['error']['message']}")
+    if twice or not life.killed or not unsaved(whole):  # or else it has not even tried to get to an end
+        _must_succeed(life)
+    if unproved := why_not(whole, life.said, killing=not twice):
+        return Proof(False, (), steps, unproved=unproved)
+    say(f"  {steps} steps, {len(whole.of('epoch_end'))} epochs.")
+    directories = _directories(whole, root / "uninterrupted")
+    trial = Trial(program, root, [] if twice else plan(whole, kills, at, random.Random()))
+    say("Running once more." if twice else "Running again, to be killed.")
+    reference = Reference(whole)
+    trial.run(reference, say)
+    happened, notes = tuple(trial.kills), _notes(reference, trial.removed | {*whole.removed}, directories)
+    if trial.difference is not None:
+        likely = cause(
+            trial.difference,
+            whole,
+            resumed=bool(happened),
+            stepwise=trial.stepwise,
+            said=trial.life.said,
+            program=program.path,
+        )
+        return Proof(False, happened, steps, f"{trial.difference}\n{likely}", notes)
+    if trial.failure:
+        return Proof(False, happened, steps, trial.failure, notes)
+    if not (trial.resumed or twice):
+        return Proof(False, happened, steps, notes=notes, unproved=NOT_RESUMED)
+    asked = 0 if twice else kills + len({*at})
+    fewer = (f"{asked} kills were asked for, {len(happened)} done.",) if len(happened) < asked else ()
+    return Proof(True, happened, steps, notes=(*fewer, *notes))
+
+
+def _must_succeed(life: Life) -> None:
+    """Raises unless the uninterrupted run came to an end."""
+    if life.record.failure or life.status != 0:
+        why = f": {life.record.failure['error']['message']}" if life.record.failure else ""
+        raise RuntimeError(f"The program failed without being killed, with status {life.status}{why}\n{life.said}")
+
+
+def _directories(whole: Record, below: Path) -> list[str]:
+    """Returns where checkpoints go when nothing is proved."""
+    found = {directory for line in whole.of("begin") for directory in line["directories"]}
+    return sorted(f"/{os.path.relpath(directory, below)}" for directory in found)
+
+
+def _notes(whole: Reference, removed: set[str], directories: Sequence[str]) -> tuple[str, ...]:
+    """Returns what to say besides."""
+    notes = []
+    if whole.unseeded:
+        notes.append(
+            f"Nothing seeds {', '.join(sorted(whole.unseeded))}: random states that were not the same when run again. "
+            "They are not compared."
+        )
+    for path in sorted(removed):
+        theirs = [each for each in directories if f"{each}/".startswith(f"{path}/") or _is_checkpoint(path, each)]
+        if theirs:
+            notes.append(f"The program removed {path}. Only what hooks write is kept elsewhere while it is proved.")
+    return tuple(notes)
+
+
+def _is_checkpoint(path: str, directory: str) -> bool:
+    return os.path.dirname(path) == directory and os.path.basename(path).startswith(("ckpt-", "pending-"))

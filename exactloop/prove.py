@@ -1,0 +1,99 @@
+"""Proves that a program ends with the same bits however often it is killed: kills it, and compares."""
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable, Sequence
+
+from exactloop.proof.process import Program
+from exactloop.proof.proof import Proof, compared
+from loop import Loop
+
+PATIENCE = 1.0  # seconds that a pipe is waited for; nobody may ever write to it, nor close it
+
+__all__ = ["Proof", "prove", "prove_script"]
+
+
+def prove(
+    make_loop: Callable[[], Loop],
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    kills: int = 5,
+    at: Sequence[int] = (),
+    twice: bool = False,
+) -> Proof:
+    """Proves that a loop can be resumed exactly.
+
+    For tests: `proof = prove(make_loop, epochs=3)`, then `assert proof.exact, proof`.
+
+    Runs to the end, then again in processes that are killed by SIGKILL and started anew, and compares after each step:
+    a digest of the batches, what is logged, every variable, Python's and NumPy's random states, and the list of events;
+    and at the end of all what `run()` leaves and returns. The last life is not made to stop after each step, so it is
+    compared where it does. Hooks that keep files keep them in a temporary directory meanwhile.
+
+    Args:
+        make_loop: A function at the top level of a module, without arguments, that makes the loop. One of its hooks has
+            to be a `Checkpoint`.
+        epochs: For `Loop.run`.
+        steps: For `Loop.run`.
+        kills: How many times to kill, at least 1. The first four are one in mid-epoch, one at the end of an epoch, one
+            inside a save and one inside an evaluation, as far as the run has these; the others are anywhere.
+        at: Steps after which to kill as well.
+        twice: Kills nothing, but runs twice: whether the program itself does the same each time.
+
+    Raises:
+        TypeError, ValueError: If an argument cannot be used.
+        RuntimeError: If the program fails without being killed, with what it said.
+    """
+    name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))
+    path = getattr(module, "__file__", None)
+    if module is None or path is None or vars(module).get(name) is not make_loop:
+        raise ValueError(
+            "prove(make_loop) calls it in other processes, so it has to be a function at the top level of a module. "
+            f"Received: {getattr(make_loop, '__qualname__', type(make_loop).__name__)}."
+        )
+    # The module that was started has its own name only if it was started by it, as in python -m tests.proof.
+    spec = module.__spec__ if module.__name__ == "__main__" else None
+    known = "" if module.__name__ == "__main__" and spec is None else spec.name if spec else module.__name__
+    totals = {key: total for key, total in {"epochs": epochs, "steps": steps}.items() if total is not None}
+    program = Program([path], module=known, function=name, totals=totals)
+    return compared(program, kills, at, twice, say=lambda line: None)
+
+
+def prove_script(
+    script: str,
+    *arguments: str,
+    kills: int = 5,
+    at: Sequence[int] = (),
+    twice: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Proof:
+    """Proves that a script can be killed and started again, whatever loops it makes. See `prove`.
+
+    What comes through a pipe, or from a file, to this process is given to each life of the script.
+
+    Args:
+        script: The path of the script.
+        arguments: What it is started with.
+        kills: As for `prove`.
+        at: As for `prove`.
+        twice: As for `prove`.
+        say: Is told what is being done.
+    """
+    if not os.path.isfile(script):
+        raise FileNotFoundError(f"There is no script {script!r}.")
+    return compared(Program([script, *arguments], given=_given()), kills, at, twice, say)
+
+
+def _given() -> bytes:
+    """Returns what there is to be read from the standard input; nothing of a terminal."""
+    found = b""
+    try:
+        if stat.S_ISFIFO(mode := os.fstat(0).st_mode) or stat.S_ISREG(mode):
+            while select.select([0], [], [], PATIENCE)[0] and (part := os.read(0, 2**16)):
+                found += part
+    except OSError:  # it is closed
+        return b""
+    return found

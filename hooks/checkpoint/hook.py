@@ -1,0 +1,308 @@
+"""Saves the whole training state, and takes a run up again where it was."""
+
+import contextlib
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from hooks.checkpoint.environment import environment
+from hooks.checkpoint.limit import refuse_if_too_large
+from hooks.checkpoint.manifest import FORMAT, CorruptCheckpoint, Manifest, Record, canonical, content
+from hooks.checkpoint.restore import go_on, open_files, resume
+from hooks.checkpoint.retention import Retention
+from hooks.checkpoint.saved import Newest, newest
+from hooks.checkpoint.saver import Saver
+from hooks.checkpoint.store import Store
+from hooks.monitor import Monitor
+from hooks.places import place
+from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
+
+log = logging.getLogger("exactloop")
+HELD: dict[str, "Checkpoint"] = {}  # who writes to a directory in this process, or was interrupted in letting go of it
+
+
+BEST = "write best='val_loss', mode='min'"
+INSTEAD = {
+    "best": BEST,
+    "directory": "write Checkpoint(directory)",
+    **dict.fromkeys(("filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
+    **dict.fromkeys(("monitor", "save_best_only", "metric"), BEST),
+    "save_weights_only": "leave it out: restore(directory, {'model': model}) reads the weights alone",
+    "save_freq": "write every=Every(steps=100) or every=Every(epochs=1)",
+    **dict.fromkeys(("period", "every_n_epochs"), "write every=Every(epochs=1)"),
+    **dict.fromkeys(("every_n_train_steps", "steps"), "write every=Every(steps=100)"),
+    **dict.fromkeys(("max_to_keep", "keep_last"), "write keep=3"),
+    "keep_checkpoint_every_n_hours": "write keep_every=Every(seconds=3600)",
+    "save_top_k": f"{BEST}, keep_best=3",
+    "save_last": "leave it out: the latest are kept, as many as keep=... says",
+    "delete_checkpoint": "leave it out: a finished run can be gone on with",
+    "verbose": "leave it out: what is saved and restored is logged by logging.getLogger('exactloop')",
+}
+
+
+class Checkpoint(Hook, instead=INSTEAD):
+    """Saves everything a resumed run needs, and restores it when a run begins.
+
+    Saves after the steps of `every`, whenever the metric `best` is among the `keep_best` best so far, and when a run
+    ends other than by an exception within a round. A save is complete when its manifest is there; it then survives
+    SIGKILL and power failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
+    `tf.train.Checkpoint(model=model).restore(path)` reads them too.
+
+    Args:
+        directory: Where checkpoints go; made if it is missing. One run to a directory. With an address such as
+            `gs://...`, nothing is locked, and how well files survive is the affair of that service.
+        every: When to save.
+        keep: How many of the latest checkpoints to keep, at least 1.
+        best: The name of a metric whose best checkpoints are kept as well, such as "val_accuracy".
+        mode: "min" or "max", required with `best`. NaN is never best.
+        keep_best: How many of the best to keep, at least 1.
+        keep_every: Which checkpoints to keep for good: `Every(steps=10_000)`, `Every(epochs=5)`, or
+            `Every(seconds=3600)`, the first one after each full hour of training. It makes nothing be saved.
+        resume: "auto" goes on from the newest whole checkpoint if there is one, "must" fails if there is none, "never"
+            starts afresh and sets what is there aside.
+        resume_changed: What to do if the run would go on with other numbers, because the steps, the contents of the
+            data, the seed or settings such as the learning rate are not what they were: "refuse", or "warn" and go on,
+            with what the program sets now. Other versions, threads or processors, which may change bits, are warnings
+            in either case.
+        background: Whether training goes on while a checkpoint is written. The memory of the state is then needed
+            twice for that long. At most one is being written; the next save waits for it.
+        on_error: What to do when a checkpoint cannot be saved: "raise" ends the run after the step in progress, "warn"
+            logs it and goes on. The last save of a run always raises.
+        save_nonfinite: Whether to save a state in which values are NaN or infinite. Refusing it counts as an error.
+        name: The name of the hook.
+
+    Raises:
+        ValueError: If an argument is out of range; at the beginning of a run, if the checkpoint belongs to another
+            model, optimizer or data: all differences are listed, and nothing is assigned.
+        FileNotFoundError: At the beginning of a run, with resume="must" and nothing to resume from.
+        CorruptCheckpoint: At the beginning of a run, if there are checkpoints but none is whole. If one is, those that
+            are not are warnings of this class.
+        NotADirectoryError, PermissionError, RuntimeError: At the beginning of a run, if the directory is none, cannot
+            be written to, or is in use, or was written by a later version of this package.
+        OSError: When a checkpoint could not be saved. What was saved before is as it was.
+        FloatingPointError: When values of the state are NaN or infinite.
+    """
+
+    saves = True
+
+    _state: TrainingState = Hook.later()
+    _description: dict[str, dict[str, object]] = Hook.later()
+    _saver: Saver = Hook.later()
+    _opened: contextlib.ExitStack = Hook.later()
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        every: Trigger = Every(epochs=1),
+        *,
+        keep: int = 3,
+        best: str | None = None,
+        mode: str | None = None,
+        keep_best: int = 1,
+        keep_every: Trigger = NEVER,
+        resume: Literal["auto", "must", "never"] = "auto",
+        resume_changed: Literal["refuse", "warn"] = "refuse",
+        background: bool = True,
+        on_error: Literal["raise", "warn"] = "raise",
+        save_nonfinite: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        choices: dict[str, tuple[object, ...]] = {
+            "resume": (resume, "auto", "must", "never"),
+            "on_error": (on_error, "raise", "warn"),
+        }
+        choices["resume_changed"] = (resume_changed, "refuse", "warn")
+        for argument, (given, *known) in choices.items():
+            if given not in known:
+                wanted = " or ".join([", ".join(map(repr, known[:-1])), repr(known[-1])])
+                raise ValueError(f"Checkpoint({argument}=...) must be {wanted}. Received: {given!r:.80}.")
+        for argument, count in {"keep": keep, "keep_best": keep_best}.items():
+            if count < 1:
+                raise ValueError(f"Checkpoint({argument}=...) must be at least 1. Received: {count!r}.")
+        if best is None and (mode is not None or keep_best != 1):
+            given = f"mode={mode!r}" if mode is not None else f"keep_best={keep_best!r}"
+            raise ValueError(f"Checkpoint({given}) needs best=..., the metric that it is about, as in best='val_loss'.")
+        self.every = every
+        self._directory, self._resume, self._changed = place(directory), resume, resume_changed
+        self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
+        self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
+        self._retention = Retention(keep, self._monitor, keep_best, keep_every)
+        self._due = self._refused = False
+        self._measured: tuple[int, float] | None = None  # at which step, and what
+        self._newest: Newest | None = None
+        self._begun = False  # whether there is a saver
+        self._loop: Loop | None = None
+
+    @property
+    def directory(self) -> str:
+        """Where checkpoints go: an absolute path, or an address."""
+        return self._directory
+
+    def wait(self) -> None:
+        """Waits until what is being saved is complete; before a run, that is nothing.
+
+        Raises:
+            OSError, FloatingPointError: If it cannot be saved.
+        """
+        if self._begun:
+            self._saver.wait()
+
+    def saved_place(self) -> Newest | None:
+        """Returns what would be restored now, as far as manifests say it; None with resume="never"."""
+        opened = functools.partial(open_files, self._directory, make=False)
+        self._newest = None if self._resume == "never" else newest(opened)
+        return self._newest
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._state = loop.state
+        self._due, self._measured, self._refused = False, None, False  # also where an exception cut a round short
+        if self._monitor:
+            self._monitor.attach(loop)
+        self._description = self._state.describe()  # nothing in it changes in the course of a run
+        self._refuse_what_no_manifest_holds(moment)
+        earlier = HELD.get(self._directory)
+        if earlier is not None and (earlier is self or not earlier._is_running()):
+            self._logged(earlier._let_go)
+        self._loop = loop
+        with contextlib.ExitStack() as opened:
+            files = open_files(self._directory)
+            opened.callback(files.close)
+            files.lock()
+            store = Store(files)
+            damaged = store.load()
+            self._take_over(store, damaged, loop)
+            self._saver = Saver(
+                store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
+            )
+            self._opened, self._begun = opened.pop_all(), True
+            HELD[self._directory] = self
+
+    def on_step_end(self, moment: Moment) -> None:
+        self._due = True
+
+    def on_eval_end(self, moment: Moment) -> None:
+        self._look(moment)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self._look(moment)
+
+    def on_settled(self, moment: Moment) -> None:
+        if self._refused:
+            return
+        try:
+            self._save_in_turn(moment)
+        except FloatingPointError:
+            self._refused = True  # what comes of it, too, or the next run would go on as if nothing had been amiss
+            raise
+
+    def _save_in_turn(self, moment: Moment) -> None:
+        try:
+            self._tolerate(self._saver.collect)
+        except OSError as earlier:
+            if moment.last:  # what could not be saved before is no reason not to save this
+                try:
+                    self._save_if_due(moment)
+                    earlier.add_note(f"The state after step {moment.step}, with which the run ends, is saved.")
+                except Exception as also:
+                    earlier.add_note(f"Then {also!r}")
+            raise
+        self._save_if_due(moment)
+
+    def _save_if_due(self, moment: Moment) -> None:
+        value = self._value(moment.step)
+        ranks = value is not None and self._saver.ranks(value)
+        if self._due or moment.last or ranks:
+            self._tolerate(self._saver.wait)
+            self._state.check()
+            self._saver.save(self._record(), **self._parts(moment))
+            if moment.last:
+                self._saver.wait()
+            elif not self._background:
+                self._tolerate(self._saver.wait)
+        self._due = False
+
+    def on_run_end(self, moment: Moment) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Waits for the save under way, and lets others write to the directory."""
+        try:
+            self._saver.wait()
+        finally:
+            self._saver.leave(self._close)  # not yet if an impatient Ctrl-C has cut the waiting short
+
+    def _is_running(self) -> bool:
+        """Returns whether a run goes on in which this saves: not if it was taken out since, and the loop runs again."""
+        return self._loop is not None and self._loop.running and any(hook is self for hook in self._loop.hooks)
+
+    def _close(self) -> None:
+        self._opened.close()
+        if HELD.get(self._directory) is self:
+            del HELD[self._directory]
+
+    def _tolerate(self, call: Callable[[], None]) -> None:
+        call() if self._on_error == "raise" else self._logged(call)
+
+    def _logged(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except (OSError, FloatingPointError) as error:
+            log.warning("%s", error)
+
+    def _look(self, moment: Moment) -> None:
+        value = self._monitor.value(moment) if self._monitor else None
+        self._measured = self._measured if value is None else (moment.step, value)
+
+    def _value(self, step: int) -> float | None:
+        """Returns what the metric was at this very step; a stop may have a step settled twice."""
+        return self._measured[1] if self._measured and self._measured[0] == step else None
+
+    def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> None:
+        def found(manifest: Manifest) -> None:
+            if not self._state.steps and not (self._newest and manifest.record.stem == self._newest.stem):
+                loop.audit()  # not traced yet, because of another one, by which nothing was left to run
+
+        step = self._state.position.place().step  # not moment.step: another Checkpoint may have restored it by now
+        if self._resume == "never":
+            store.set_aside(store.stems())
+            self._resume = "auto"  # what comes from here on is this training's own
+        elif step > 0 and not self._state.position.torn:
+            go_on(store, step, damaged)
+        elif resume(store, self._state, damaged, changed=self._changed, found=found) is None and self._resume == "must":
+            raise FileNotFoundError(
+                f"resume='must', but there is no checkpoint in {self._directory!r}. "
+                "Give the directory of an earlier run, or resume='auto' to start where there is none."
+            )
+
+    def _stop(self, loop: Loop) -> None:
+        if self._on_error == "raise":
+            loop.stop("a checkpoint could not be saved")  # so that what was raised is raised soon
+
+    def _record(self) -> Record:
+        step, epoch, step_in_epoch = self._state.position.place()
+        best: dict[str, str | float] = {}
+        if self._monitor and (value := self._value(step)) is not None:
+            best = {"name": self._monitor.name, "mode": self._monitor.mode, "value": value}
+        seconds = float(self._state.variables["clock/seconds"])
+        return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
+
+    def _parts(self, moment: Moment) -> dict[str, Any]:
+        """Returns what a manifest says besides."""
+        if self._description["steps"] is not self._state.steps:  # traced since
+            self._description = self._state.describe()
+        notes, made = self._state.notes(), {"time": time.time(), **environment()}
+        of_steps = {"names": self._state.names, "sketches": self._state.sketches}
+        result = {**of_steps, "logs": self._state.logs(), "last": moment.last}
+        logs = dict(moment.logs)
+        return {"notes": notes, "description": self._description, "logs": logs, "made": made, "result": result}
+
+    def _refuse_what_no_manifest_holds(self, moment: Moment) -> None:
+        """Raises now what encoding a manifest would raise at the first save."""
+        variables = len(self._state.variables)
+        digests = ("0" * 16,) * variables
+        manifest = Manifest(self._record(), {}, digests=digests, format=FORMAT, **self._parts(moment))
+        refuse_if_too_large(len(canonical(content(manifest))), variables)

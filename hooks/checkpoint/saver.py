@@ -1,0 +1,259 @@
+"""Writes snapshots in a thread of its own, one at a time."""
+
+import contextlib
+import errno
+import functools
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hooks.checkpoint.manifest import FORMAT, Manifest, Record
+from hooks.checkpoint.retention import Retention, Standing
+from hooks.checkpoint.snapshot import Snapshot
+from hooks.checkpoint.store import Store
+from loop import TrainingState, digest
+
+log = logging.getLogger("exactloop")
+ERRNO = {  # what TensorFlow's errors are to the operating system
+    tf.errors.ResourceExhaustedError: errno.ENOSPC,
+    tf.errors.PermissionDeniedError: errno.EACCES,
+    tf.errors.NotFoundError: errno.ENOENT,
+    tf.errors.OutOfRangeError: errno.EFBIG,
+}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Writing:
+    """One save that is under way, in a thread, and how to wait for it in another that may be interrupted anywhere.
+
+    Only operations of C are used, which an interrupt finds done or not done: one within `Condition.__enter__`, on which
+    events and futures stand, leaves a lock behind, and `Thread.join` takes a living thread for an ended one.
+
+    Attributes:
+        record: What it is a checkpoint of.
+        over: Whether it is over, with all that had to be done then.
+        error: What it raised.
+
+    Args:
+        record: As above.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.over = record, False
+        self.error: BaseException | None = None
+        self._begun, self._gate = threading.Lock(), threading.Lock()
+        self._gate.acquire()
+        self._written, self._last = False, list[Callable[[], None]]()
+
+    def claim(self) -> bool:
+        """Returns whether nobody else has done so: the thread, to write, or whoever starts it, to take it back."""
+        return self._begun.acquire(blocking=False)
+
+    def wait(self) -> None:
+        while not self.over:
+            self._gate.acquire(timeout=1.0)  # nobody else may get it: all look at `over`, in time
+
+    def finally_(self, call: Callable[[], None]) -> None:
+        """Has something done once all is written: in the thread, or here if it is."""
+        self._last.append(call)
+        if self._written:
+            self._do_last()
+
+    def end(self, error: BaseException | None) -> None:
+        """Says, in the thread, that all is written, or what was raised."""
+        self.error, self._written = error, True
+        try:
+            self._do_last()
+        finally:
+            self.over = True
+            self._gate.release()
+
+    def _do_last(self) -> None:
+        with contextlib.suppress(IndexError):  # one of two threads has it
+            while True:
+                self._last.pop()()
+
+
+class Saver:
+    """Saves the training state as it is when it is asked to, while training goes on.
+
+    Args:
+        store: Where to. The lock has to be held, and the store loaded.
+        state: What to save.
+        rule: Which checkpoints stay.
+        finite: Whether to refuse to save values that are not.
+        failed: Called in the thread when a save has failed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        state: TrainingState,
+        *,
+        rule: Retention,
+        finite: bool,
+        failed: Callable[[], object],
+    ) -> None:
+        self._store, self._rule, self._finite, self._failed = store, rule, finite, failed
+        self._standing = Standing(rule, store.records())
+        self._snapshot = Snapshot(state)
+        self._trained = frozenset(state.given())
+        self._writing: Writing | None = None
+
+    def ranks(self, value: float) -> bool:
+        """Returns whether a value is among the best, with what is being written."""
+        writing = self._writing  # first: what is over meanwhile is among the others
+        return self._standing.ranks(value, writing.record if writing and writing.error is None else None)
+
+    def save(self, record: Record, **parts: Mapping) -> None:
+        """Begins to save the present state; waits first for the save that is under way.
+
+        Args:
+            record: What it is a checkpoint of; nothing is done if that is there already.
+            parts: What else the manifest says.
+        """
+        if self._store.has(record.stem) or (self._writing and self._writing.record.stem == record.stem):
+            return
+        self.wait()
+        self._snapshot.take()
+        writing = Writing(record)
+        # Not of a pool: those take no work any more when the main thread has ended, and training may go on in another.
+        thread = threading.Thread(target=self._run, args=(writing, parts), name="checkpoint")
+        try:
+            self._writing = writing
+            thread.start()
+        except RuntimeError as error:
+            _say_once(str(error))
+            self._writing = None
+            try:
+                self._write(record, parts)
+            except Exception as failure:
+                self._failed()
+                writing.end(failure)
+                self._writing = writing  # for whoever waits, as if it had been in the background
+        except BaseException:  # an interrupt, and the thread is there nevertheless or it is not
+            if writing.claim():
+                self._writing = None
+                self._snapshot.drop()
+            raise
+
+    def collect(self) -> None:
+        """Raises what the latest save raised, if it is over; once."""
+        if not self.is_writing():
+            self.wait()
+
+    def is_writing(self) -> bool:
+        """Returns whether a save is under way."""
+        return self._writing is not None and not self._writing.over
+
+    def wait(self) -> None:
+        """Waits for the save that is under way, and raises what it raised."""
+        if self._writing is not None:
+            self._writing.wait()
+            error, self._writing = self._writing.error, None
+            try:
+                if error is not None:
+                    raise error
+            finally:
+                del error  # or this frame and its own exception would keep each other, and the state's values, alive
+
+    def leave(self, close: Callable[[], None]) -> None:
+        """Ends the work for a run: calls `close` at once, or, if a save is under way, when that is over.
+
+        Nobody is told any more if that one fails.
+        """
+        self._failed = lambda: None
+        if self._writing is None:
+            close()
+        else:
+            self._writing.finally_(close)
+
+    def _run(self, writing: Writing, parts: Mapping[str, Any]) -> None:
+        if not writing.claim():
+            return
+        try:
+            self._write(writing.record, parts)
+        except BaseException as error:
+            self._failed()
+            writing.end(error)
+        else:
+            writing.end(None)
+
+    def _write(self, record: Record, parts: Mapping[str, Any]) -> None:
+        try:
+            if self._finite and (wrong := self._not_finite()):
+                raise FloatingPointError(
+                    f"The state after step {record.step} has values that are NaN or infinite, and was not saved: "
+                    f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it."
+                )
+            digests = tuple(map(digest, self._snapshot.values.values()))
+            self._store.commit(
+                record,
+                lambda prefix: self._manager(prefix).save(checkpoint_number=record.step),
+                lambda files: Manifest(record, files, digests=digests, format=FORMAT, **parts),
+            )
+            if self._standing.count + 1 != self._store.count:  # somebody has removed the directory meanwhile
+                self._standing = Standing(self._rule, self._store.records()[:-1])
+            self._store.remove(self._standing.add(record))
+        except FloatingPointError:
+            raise
+        except Exception as error:
+            # Without its frames, which hold the values of the state.
+            raise self._explained(record, error) from error.with_traceback(None)
+        finally:
+            self._snapshot.drop()
+
+    def _manager(self, prefix: str) -> tf.train.CheckpointManager:
+        """Returns one for one save. One for all would list all that there have ever been, in 40 us each."""
+        directory, _, stem = prefix.rpartition("/")
+        name, _, _ = stem.rpartition("-")
+        return tf.train.CheckpointManager(self._snapshot.root, directory, max_to_keep=None, checkpoint_name=name)
+
+    def _not_finite(self) -> str:
+        """Returns the paths of what was given that has values that are not finite, each with their number."""
+        wrong = {}
+        for path, value in self._snapshot.values.items():
+            if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
+                array = value.numpy()
+                with np.errstate(all="ignore"):
+                    if not np.isfinite(array.sum()):  # or has grown too large; looked at first because it takes no time
+                        wrong[path] = np.count_nonzero(~np.isfinite(array))
+        return ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)
+
+    def _explained(self, record: Record, error: Exception) -> OSError:
+        if isinstance(error, OSError):
+            number, reason = error.errno or errno.EIO, error.strerror or str(error)
+            if isinstance(error.filename, str):
+                reason += f" ({os.path.relpath(error.filename, self._store.files.where)})"
+        else:
+            reason = re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]", "", str(error) or repr(error))  # where in TensorFlow it was
+            reason = reason.replace(self._store.files.prefix, self._store.files.where).strip()
+            number = ERRNO.get(type(error), errno.EIO)
+        where = f"in {self._store.files.where!r}: {reason}.{self._space() if number in FULL else ''}"
+        if self._store.has(record.stem):
+            return OSError(number, f"Step {record.step} is saved, but no older one was removed {where}")
+        return OSError(
+            number,
+            f"The checkpoint of step {record.step} was not saved {where} {self._latest()} "
+            "With Checkpoint(on_error='warn'), training would go on",
+        )
+
+    def _space(self) -> str:
+        values, free = self._snapshot.values.values(), self._store.files.free()
+        needed = max(self._store.size, sum(value.dtype.size * (value.shape.num_elements() or 0) for value in values))
+        return "" if free is None else f" It needs about {needed:,} bytes; {free:,} are free."
+
+    def _latest(self) -> str:
+        records = self._store.records()
+        return f"The one of step {records[-1].step} is as it was." if records else "There is none before it."
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    log.warning("Training waits while checkpoints are written: %s.", why)

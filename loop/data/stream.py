@@ -1,0 +1,258 @@
+"""Batches from a `tf.data` pipeline."""
+
+import collections
+import operator
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import tensorflow as tf
+
+from loop.data.epochs import Source
+from loop.data.errors import InLinesOf
+from loop.data.replay import read_again
+from loop.digest import Seen
+from loop.errors.calls import BY_POSITION, explained
+from loop.errors.kinds import shown
+from loop.errors.remedies import RANDOM_IN_DATA, REPLAY
+from loop.exact.pipeline import INFINITE
+from loop.exact.step_audit import Finding
+from loop.state.position import Place
+from loop.tensors import Nest, Trackable
+
+PIPELINES = {
+    BY_POSITION: "write StreamData(dataset)",
+    **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
+    "batch_size": "write dataset.batch(32)",
+}
+UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
+ITERATED = (
+    "The dataset was iterated {} times in this process, and is to be taken back to where it was after {}, which "
+    "resume='replay' cannot do. Build the dataset and the loop anew."
+)
+
+
+@explained(PIPELINES)
+class StreamData(Trackable):
+    """A `tf.data.Dataset`, read anew in each epoch, or one made for each epoch by a function of its number.
+
+    If the number of batches is not known beforehand, each batch is fetched one step early, so that the last step of an
+    epoch is known for what it is.
+
+    A dataset that shuffles remembers how often it was iterated, and an iterator restored near its end disturbs that
+    memory. So at most one such stage is taken, and nothing that repeats it; a function of the epoch has no such limit.
+
+    Args:
+        dataset: A batched dataset, or a function from the epoch, counted from 0, to one. Use a fresh dataset object for
+            each loop. A function has to put the epoch into the seeds: `shuffle(1000, seed=epoch)`.
+        resume: How to come back to mid-epoch. "state" saves the iterator: any position at the same cost; what lies in
+            shuffle and prefetch buffers is saved too. "replay" reads the epoch again and skips what was seen: for
+            generators and Python functions, which cannot be saved; exact if they yield the same again.
+        steps_per_epoch: Cuts one endless stream, `dataset.repeat()`, into epochs of that many batches. With a function,
+            takes at most that many of each epoch's dataset.
+
+    Raises:
+        TypeError: If it is neither a dataset nor a function that returns one.
+        ValueError: If the dataset is empty, or has no end and `steps_per_epoch` is not given, or cannot be resumed
+            exactly; when the first epoch begins, if its iterator cannot be saved.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset | Callable[[int], tf.data.Dataset],
+        *,
+        resume: Literal["state", "replay"] = "state",
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        if resume not in ("state", "replay"):
+            raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {shown(resume)}.")
+        steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
+        if steps_per_epoch is not None and steps_per_epoch < 1:
+            raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
+        self._source = Source(dataset, steps_per_epoch, saved=resume == "state")
+        self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
+        if self._cardinality == 0:
+            raise ValueError(
+                "StreamData needs data. Received: a dataset without elements. If that is because of "
+                "batch(n, drop_remainder=True) and fewer than n examples, leave out drop_remainder."
+            )
+        if self._cardinality == INFINITE and steps_per_epoch is None:
+            raise ValueError(
+                "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "
+                "Give steps_per_epoch=..., or leave out .repeat()."
+            )
+        self._endless, self._shuffles = self._source.endless, self._source.shuffles
+        self._resume, self._steps = resume, steps_per_epoch
+        known = not self._source.varies and self._cardinality != UNKNOWN
+        self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
+        self.source: Nest = None  # the iterator; None between passes
+        self.ahead: Nest = ()
+        self.variables: tuple[tf.Variable, ...] = ()
+        self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
+        self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
+        self.seen: Seen | None = Seen() if resume == "replay" else None
+        self._first: tf.Tensor | None = None  # the state of the first pass at its beginning
+        self._disturbed = False  # whether the dataset may have lost count of its passes
+        self._lost = False  # whether it was iterated in vain, and nothing can undo that
+
+    def open(self, epoch: int) -> None:
+        if self._lost:
+            raise RuntimeError(ITERATED.format(self._passes, 0))
+        if self.source is None or not self._endless:
+            self._iterate(epoch)
+
+    def close(self) -> None:
+        if not self._endless:
+            self.source = None
+            self._epoch += 1
+            self._source.ended(int(self.seen.digest) if self.seen and self._resume == "replay" else None)
+
+    def notes(self) -> dict[str, int]:
+        digest = {"seen": int(self.seen.digest)} if self.seen and self._resume == "replay" else {}
+        return {
+            **{"passes": self._passes, "open": int(self.source is not None)},
+            **digest,
+            **self._source.notes(self._epoch),
+        }
+
+    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+        ended = notes["passes"] - notes["open"]
+        self.source, self._disturbed, self._lost = None, False, False
+        self._epoch = notes.get("epoch", place.epoch)
+        wrong = self._source.go_on(self._epoch, notes)
+        if self._shuffles and self._resume == "replay":
+            self._repeat_passes(ended)
+        self._passes = ended
+        if notes["open"]:
+            seen = place.step if self._endless else place.step_in_epoch
+            self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
+        elif self._shuffles and self._resume == "state":
+            if ended and self._first is None:
+                self._first = _state(iter(self._source.dataset(0)))
+            self._disturbed = self._first is not None
+        if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
+            self._source.forget()
+            return [
+                f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
+                "dataset reads has changed, or it draws random numbers that are not seeded by the epoch"
+            ]
+        return wrong
+
+    def mark(self) -> Callable[[], None]:
+        held, source = dict(vars(self)), self._source.mark()
+
+        def go_back() -> None:
+            first, passes = self._first, self._passes
+            self.__dict__.update(held)
+            source()
+            if self._source.remembers and self._resume == "state":
+                self._first, self._disturbed = first, first is not None
+            elif self._source.remembers and passes > self._passes and not self._source.begin_anew():
+                self._passes, self._lost = passes, True
+
+        return go_back
+
+    def _repeat_passes(self, count: int) -> None:
+        """Brings a dataset that shuffles to where it was after that many passes."""
+        if self._passes > count:
+            raise RuntimeError(ITERATED.format(self._passes, count))
+        for _ in range(count - self._passes):
+            iterator = iter(self._source.dataset(0))
+            if self._shuffles > 1:  # what comes before the last shuffle is set going by the elements
+                collections.deque(iterator, maxlen=0)
+
+    def _iterate(self, epoch: int, skip: int = 0) -> None:
+        dataset, self._epoch = self._source.dataset(epoch), epoch
+        with InLinesOf(dataset):
+            self._begin(dataset, epoch, skip)
+
+    def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
+        self.source = self._recounted(dataset) if self._source.remembers and self._disturbed else iter(dataset)
+        begun, self._passes = self._passes, self._passes + 1
+        if self.seen and not (self._endless and begun):
+            self.seen.reset()
+        if self.seen and skip and not read_again(self.source, skip, self.seen):
+            raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
+        if self._resume == "state" and self._first is None:
+            self._first = _state(self.source)  # in any case: better refused now than at the first save
+        if self.steps_per_epoch is None:
+            self.ahead = self.source.get_next_as_optional()
+            if not self.ahead.has_value():  # sync: waits for the first batch
+                after = f" after {skip} skipped batches, where the run was" if skip else ""
+                raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
+
+    def _recounted(self, dataset: tf.data.Dataset) -> tf.data.Iterator:
+        """Returns the iterator of the next pass of a dataset that shuffles, which a restored iterator has disturbed.
+
+        Counted from the first pass on: to keep the state of each at its beginning would take as long as to save it.
+        """
+        iterator = iter(dataset)
+        iterator._restore_from_tensors({"_STATE": self._first})
+        for _ in range(self._passes):
+            iterator = iter(dataset)
+        self._disturbed = False
+        return iterator
+
+    def findings(self, owner: str) -> list[Finding]:
+        return self._source.findings(owner)
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "kind": "StreamData",
+            "resume": self._resume,
+            "cardinality": self._cardinality,
+            "steps_per_epoch": self._steps,
+            "element_spec": str(self.element_spec),
+            **self._source.describe(),
+        }
+
+    def dataset(self) -> tf.data.Dataset | None:
+        return self._source.iterated
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        ahead = tf.OptionalSpec(self.element_spec) if self.steps_per_epoch is None else ()
+        return tf.data.IteratorSpec(self.element_spec), ahead
+
+    def more(self, ahead: Nest) -> tf.Tensor:
+        return ahead.has_value() if self.steps_per_epoch is None else tf.constant(True)
+
+    def batch(self, source: Nest, ahead: Nest) -> Nest:
+        return ahead.get_value() if self.steps_per_epoch is None else source.get_next()
+
+    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        return source.get_next_as_optional() if self.steps_per_epoch is None else ahead
+
+    # TensorFlow's protocol for objects that a checkpoint saves; the iterator is there in mid-epoch only.
+
+    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
+        if self._resume == "replay":
+            return {}
+        state = {}
+        if self.source is not None:
+            state["iterator"] = _state(self.source)
+            if self.steps_per_epoch is None:
+                # The batch that was fetched early is in no iterator any more.
+                ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
+                state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
+        return state
+
+    def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
+        if self.source is None:
+            return []
+        self._disturbed = True
+        if self.steps_per_epoch is None:
+            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
+            element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
+            self.ahead = tf.experimental.Optional.from_value(element)
+        return self.source._restore_from_tensors({"_STATE": state["iterator"]})
+
+
+def _state(iterator: tf.data.Iterator) -> tf.Tensor:
+    """Returns the state of an iterator, or says what to do if it has none that can be saved."""
+    try:
+        return iterator._serialize_to_tensors()["_STATE"]
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "
+            f"Use {REPLAY} if the dataset yields the same again when it is read again, or ArrayData. If it is for "
+            f"random numbers: {RANDOM_IN_DATA}"
+        ) from error

@@ -1,0 +1,142 @@
+"""The compiled loop: many steps in one call, the same graph whatever their number."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from loop.data.arrays import Data
+from loop.data.errors import tell
+from loop.engine.bound import Bound
+from loop.engine.means import Means, examples, examples_in
+from loop.engine.ring import LONGEST, Record
+from loop.errors.readonly import ReadOnly
+from loop.errors.tracebacks import add_note
+from loop.steps import Trace
+from loop.tensors import Nest
+
+
+class Ran(NamedTuple):
+    """What one call of the compiled loop did.
+
+    Attributes:
+        steps: How many steps were run: int32 `[]`.
+        more: Whether the data, as far as it knows, goes on: bool `[]`.
+        ahead: What the data hands on to the next call.
+        rows: What was recorded of each step; see `Record`.
+        results: The results of the metrics after the last step: `[]` by name.
+    """
+
+    steps: tf.Tensor
+    more: tf.Tensor
+    ahead: Nest
+    rows: tf.Tensor
+    results: dict[str, tf.Tensor]
+
+    def columns(self, record: Record) -> dict[str, np.ndarray]:
+        """Returns the values by name, `[steps]`, for reading only."""
+        columns = record.columns(self.rows.numpy())
+        for column in columns.values():
+            column.flags.writeable = False
+        return ReadOnly(columns)
+
+    def logs(self, record: Record) -> dict[str, float]:
+        """Returns the values of the last step, and the running results of the metrics."""
+        last = record.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
+        logs = {name: column.item() for name, column in last.items()}
+        return logs | {name: float(result) for name, result in self.results.items()}
+
+
+class Chunk:
+    """Runs up to a given number of steps in one call of one `tf.function`.
+
+    It returns early when the data ends or its bound is pulled in, but not before the first step, so that it always gets
+    on.
+
+    Attributes:
+        graph: What was traced.
+        record: What is noted of the steps.
+        own: The variables that it works with besides those of the step; not for checkpoints.
+
+    Args:
+        trace: The step to run, traced.
+        data: Where the batches come from.
+        counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
+            index of the batch in the pass.
+        means: Collects the means of the values.
+        bound: Up to where it runs.
+        where: What an error was raised by, for a note that ends with the number of the last counter.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        data: Data,
+        counters: list[tf.Variable],
+        means: Means,
+        bound: Bound,
+        where: str = "by the step, or its batch, after step",
+    ) -> None:
+        size = examples_in(data.element_spec)
+        self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
+        self._counters, self._bound, self._where = counters, bound, where
+        self.own = [bound.variable, *record.variables, *data.variables]
+
+        # The loop is written in operations: for AutoGraph to convert all that it calls would take half a second.
+        def run(source: Nest, ahead: Nest) -> Ran:
+            # Counted from here, an index is an int32 in an epoch of any length; of a GPU's integers, only those are
+            # kept where the condition is looked at.
+            first = counters[0].read_value()
+            begin = tf.cast(first, tf.int32)  # of use to arrays alone, whose passes are not longer
+
+            # What is carried from step to step costs four operations in each, so only these two are; TensorFlow lets no
+            # step begin before all effects of the one before it are there. One condition for both, and no branch.
+            def goes_on(index: tf.Tensor, ahead: Nest) -> tf.Tensor:
+                return tf.logical_and(index < bound.variable, data.more(ahead))
+
+            def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
+                batch = data.batch(source, ahead)
+                if data.seen is not None:
+                    data.seen.update(batch)
+                graph = tf.compat.v1.get_default_graph()
+                before = len(graph.get_operations())
+                values = trace(batch)
+                effects = [op for op in graph.get_operations()[before:] if _has_effect(op)]
+                # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
+                # Reads need not wait: with all of the step in a tf.control_dependencies it would take 7 % longer.
+                for op in effects:
+                    op._add_control_inputs([t.op for t in tf.nest.flatten(batch, expand_composites=True)])
+                row = record.row(values, examples(batch) if size is None else None)
+                with tf.control_dependencies([*row, *effects]):
+                    counted = [counter.assign_add(1) for counter in counters]
+                record.write(index, row)
+                index += 1
+                with tf.control_dependencies(counted):
+                    return index, data.advance(source, ahead, begin + index)
+
+            done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
+            rows = record.read(done)
+            sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
+            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
+            return Ran(done, data.more(ahead), ahead, rows, trace.results())
+
+        self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
+        self.graph = self._run.graph
+
+    def __call__(self, data: Data, count: int) -> Ran:
+        """Runs at most `count` steps, at least one if there is data."""
+        self._bound.set(min(count, LONGEST))
+        try:
+            given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
+            # To fit the arguments to the signature again, as a call does, would take as long as two small steps.
+            ran = self._run._call_flat(given, self._run.captured_inputs)
+        except tf.errors.OpError as error:
+            add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
+            tell(error, data.dataset())
+            raise
+        data.ahead = ran.ahead
+        return ran
+
+
+def _has_effect(operation: tf.Operation) -> bool:
+    return operation.op_def.is_stateful and operation.type != "ReadVariableOp"

@@ -1,0 +1,75 @@
+"""Means of the values of steps."""
+
+import tensorflow as tf
+
+from loop.tensors import Nest, read
+
+HEAD = -(2**27)  # as a mask of 64 bits: sign, exponent and the upper 26 bits of what a float64 says
+
+
+class Means(tf.Module):
+    """Means of values, weighted by the number of examples in each batch, and summed step by step in float64.
+
+    A sum of float64 values, or of large integers, would be rounded at each step. So each of those is cut in two, whose
+    sums are exact for 2^26 examples and more: the mean of what is always the same is that, to the last bit.
+
+    Args:
+        narrow: The names of the values that float32 holds.
+        wide: Those of the others.
+    """
+
+    def __init__(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> None:
+        super().__init__(name="means")
+        self._names, self._narrow = (*narrow, *wide), len(narrow)
+        sums = tf.zeros([len(narrow) + 2 * len(wide)], tf.float64)
+        self.sums = tf.Variable(sums, trainable=False, name="sums")
+        self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
+
+    def add(self, narrow: tf.Tensor, wide: tf.Tensor, weights: tf.Tensor, *, afresh: tf.Tensor) -> None:
+        """Adds steps. Traced into the compiled loop, where it ends.
+
+        `tf.cumsum` adds one row after the other, and so the sums do not depend on where the compiled loop halted; a
+        `reduce_sum` would add them in another order.
+
+        Args:
+            narrow: float32 `[steps, narrow]`.
+            wide: float64 `[steps, wide]`.
+            weights: `[steps, 1]`, of any dtype.
+            afresh: Whether they are the first ones of a pass, and what was added before is forgotten: bool `[]`.
+        """
+        with tf.device("CPU"):
+            weights, values = tf.cast(weights, tf.float64), tf.cast(narrow, tf.float64)
+            if self._narrow < len(self._names):
+                head = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(wide, tf.int64), HEAD), tf.float64)
+                rest = tf.where(tf.equal(head, wide), tf.zeros_like(wide), wide - head)  # of infinity, there is none
+                values = tf.concat([values, head, rest], axis=1)
+            weighted = tf.concat([values * weights, weights], axis=1)
+            before = tf.concat([self.sums, [self.weight]], axis=0)
+            before = tf.where(afresh, tf.zeros_like(before), before)
+            sums = tf.cumsum(tf.concat([before[tf.newaxis], weighted], axis=0))[-1]
+        self.sums.assign(sums[:-1])
+        self.weight.assign(sums[-1])
+
+    def result(self) -> dict[str, float] | None:
+        """Returns the means so far by name, sorted; None before the first step."""
+        weight = float(read(self.weight))
+        if not weight:
+            return None
+        means = read(self.sums).numpy() / weight
+        count = len(self._names)
+        means[self._narrow : count] += means[count:]
+        return dict(sorted(zip(self._names, means.tolist(), strict=False)))
+
+
+def examples_in(spec: Nest) -> int | None:
+    """Returns the leading dimension of a batch's first tensor, by type spec: 1 of a scalar, None if it varies."""
+    shape = tf.nest.flatten(spec)[0].shape
+    return 1 if shape.rank == 0 else None if shape.rank is None else shape[0]
+
+
+def examples(batch: Nest) -> tf.Tensor:
+    """Returns the leading dimension of a batch's first tensor, where it varies: int32 `[]`."""
+    first = tf.nest.flatten(batch)[0]
+    if isinstance(first, tf.RaggedTensor):
+        return tf.cast(first.nrows(), tf.int32)
+    return tf.cast(first.dense_shape[0], tf.int32) if isinstance(first, tf.SparseTensor) else tf.shape(first)[0]

@@ -1,0 +1,102 @@
+"""A hash of what a traced function does, the same in every process that traces it."""
+
+import collections
+import weakref
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from loop.digest import digest
+from loop.exact.graph import changes, uses
+from loop.exact.labels import Labels, label_of
+from loop.exact.program import program
+from loop.tensors import FuncGraph
+
+
+class Outside(NamedTuple):
+    """What tells something that a function has from outside: what it is, and its value, if that does not change."""
+
+    what: str
+    value: str = ""
+
+
+def fingerprint(
+    graph: FuncGraph,
+    captured: Sequence[tf.Tensor] = (),
+    *,
+    returned: Sequence[str] = (),
+    held: Mapping[int, str] | None = None,
+    constants: Iterable[tf.Variable] = (),
+) -> dict[str, object]:
+    """Returns what tells one function from another, in JSON values.
+
+    What is hashed is what the function returns and what it does to variables and the like, each with all that it is
+    computed from. So neither names count nor the order in which TensorFlow has put operations, the arguments of a
+    function or the variables of a loop, which need not be the same in each process.
+
+    Args:
+        graph: The function.
+        captured: What it has from outside.
+        returned: The names of what it returns.
+        held: The paths in the training state, by the id of the handle, of the variables, tables and iterators in it.
+        constants: Variables that nobody changes or saves, of which the value counts therefore.
+
+    Returns:
+        `operations`: how many there are of each kind. `structure`: a hash of what they are and how they hang together.
+        `constants`: a hash of that together with the numbers in them.
+    """
+    arguments = [Outside(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
+    arguments += _outside(graph, captured, held or {}, constants)
+    key = (arguments, returned)
+    if graph not in _KNOWN or _KNOWN[graph][0] != key:
+        _KNOWN[graph] = key, _hashed(graph, *key)
+    return _KNOWN[graph][1]
+
+
+# The latest of each graph: a loop is run again more often than anything in it has changed.
+_KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.WeakKeyDictionary()
+
+
+def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[str]) -> dict[str, object]:
+    bodies = program(graph)
+    structure = Labels(bodies, valued=False).of("", [label_of(each.what) for each in arguments])
+    constants_too = Labels(bodies, valued=True).of("", [label_of(*each) for each in arguments])
+    kinds = collections.Counter(node.kind for body in bodies.values() for node in body.nodes)
+    return {
+        "operations": dict(sorted(kinds.items())),
+        "structure": label_of(returned, structure).hex(),
+        "constants": label_of(returned, constants_too).hex(),
+    }
+
+
+def _outside(
+    graph: FuncGraph, captured: Sequence[tf.Tensor], held: Mapping[int, str], constants: Iterable[tf.Variable]
+) -> list[Outside]:
+    values = {id(variable.handle): variable for variable in constants}
+    unknown = {id(x) for x in captured if x.dtype == tf.resource} - {*held} - {*values}
+    used = uses(graph) if unknown else {}
+
+    def told(tensor: tf.Tensor) -> Outside:
+        if id(tensor) in held:
+            return Outside(held[id(tensor)])
+        if (variable := values.get(id(tensor))) is not None:
+            return Outside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
+        if tensor.dtype not in (tf.resource, tf.variant):
+            return Outside(tensor.dtype.name, digest(tensor))
+        return Outside(tensor.dtype.name, contents(tensor, used.get(id(tensor), ())))
+
+    return [told(tensor) for tensor in captured]
+
+
+def contents(handle: tf.Tensor, done: Sequence[tf.Operation]) -> str:
+    """Returns a digest of a lookup table, given all that is done with it; empty if it is changed, or no table."""
+    finds = [op for op in done if op.type.startswith("LookupTableFind")]
+    if not finds or any(map(changes, done)):
+        return ""
+    kinds = {"Tkeys": finds[0].get_attr("Tin"), "Tvalues": finds[0].get_attr("Tout")}
+    keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handle, **kinds)
+    rows = tf.reshape(keys, [len(keys), keys.shape[1:].num_elements()]).numpy().tolist()
+    # They come in another order in each process.
+    order = tf.constant(sorted(range(len(rows)), key=rows.__getitem__), tf.int32)
+    return digest(tf.gather(keys, order)) + digest(tf.gather(values, order))

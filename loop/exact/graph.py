@@ -1,0 +1,152 @@
+"""What is in a traced function and in the functions that it calls."""
+
+import collections
+import linecache
+import os
+from collections.abc import Iterator, Mapping
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework.function import _DefinedFunction as Defun  # in older parts, such as tf.nn.ctc_loss
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+from loop.errors.theirs import Line, since_called
+from loop.tensors import FuncGraph
+
+READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
+    "LookupTableSize", "LookupTableExport",
+)  # fmt: skip
+SUMMARIES = ("SummaryWriter", "Summary")  # a log is not a state
+POOLS, UNSEEDED = ("FractionalAvgPool", "FractionalMaxPool"), ("NonDeterministicInts",)
+TENSORFLOW = os.path.join(os.path.dirname(tf.__file__), "")
+KERAS = os.path.join(os.path.dirname(keras.__file__), "src", "")
+OF_KERAS = (f"{KERAS}layers", f"{KERAS}random")
+
+
+def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
+    """Returns the functions that an operation calls, such as the body of a loop, by their names."""
+    names = [
+        function.name
+        for value in op.node_def.attr.values()
+        for function in ([value.func] if value.HasField("func") else value.list.func)
+    ]
+    functions = {name: graph._get_function(name) for name in (op.type, *names)}
+    return {name: _graph_of(function, graph) for name, function in functions.items() if function is not None}
+
+
+def _graph_of(function: tf.types.experimental.AtomicFunction | Defun, caller: FuncGraph) -> FuncGraph:
+    if not isinstance(function, Defun):
+        return function.graph
+    with caller.as_default():  # where it finds the functions that it calls
+        return function_def_to_graph(function.definition)
+
+
+def functions(graph: FuncGraph) -> list[FuncGraph]:
+    """Returns a function, and all that are called in it, each once."""
+    found = {"": graph}
+    queue = [graph]
+    for each in queue:  # grows while it is read
+        for op in each.get_operations():
+            new = {name: body for name, body in called(each, op).items() if name not in found}
+            found |= new
+            queue += new.values()
+    return queue
+
+
+def operations(graph: FuncGraph) -> Iterator[tf.Operation]:
+    """Yields all operations, those of each function that is called once."""
+    for each in functions(graph):
+        yield from each.get_operations()
+
+
+def uses(graph: FuncGraph, dtype: tf.DType = tf.resource) -> dict[int, list[tf.Operation]]:
+    """Returns what is done with each resource (a variable, a table, an iterator) that a function has from outside.
+
+    Args:
+        graph: The function.
+        dtype: With `tf.variant`, what is done with each dataset instead.
+
+    Returns:
+        By the id of the captured handle, the operations it is given to, in whatever function that happens.
+    """
+    found: dict[int, list[tf.Operation]] = collections.defaultdict(list)
+    _follow(graph, {inner.name: id(outer) for outer, inner in graph.captures if inner.dtype == dtype}, found)
+    return found
+
+
+def _follow(graph: FuncGraph, handles: dict[str, int], found: Mapping[int, list[tf.Operation]]) -> None:
+    for op in graph.get_operations():
+        here = {i: handles[tensor.name] for i, tensor in enumerate(op.inputs) if tensor.name in handles}
+        if not here:
+            continue
+        if op.type == "Identity":
+            handles[op.outputs[0].name] = here[0]
+        elif (bodies := called(graph, op)) and "Dataset" in op.type:  # which says in no simple way what goes where
+            inside = [inner for body in bodies.values() for inner in _with_resources(body)]
+            for i, handle in here.items():
+                found[handle] += inside if op.inputs[i].dtype == tf.resource else [op]
+        elif bodies:
+            for body in bodies.values():  # what comes first, such as a condition, is not handed on
+                skipped = len(op.inputs) - len(body.inputs)
+                handed = {body.inputs[i - skipped].name: handle for i, handle in here.items() if i >= skipped}
+                _follow(body, handed, found)
+        else:
+            for handle in here.values():
+                found[handle].append(op)
+
+
+def _with_resources(graph: FuncGraph) -> Iterator[tf.Operation]:
+    """Yields the operations that are given a resource, whichever it is."""
+    for each in functions(graph):
+        for op in each.get_operations():
+            if any(tensor.dtype == tf.resource for tensor in op.inputs) and not called(each, op):
+                yield op
+
+
+def changes(op: tf.Operation) -> bool:
+    """Returns whether an operation may change a resource that it is given."""
+    return not op.type.startswith(READS) and not op.type.endswith(SUMMARIES)
+
+
+def is_random(op: tf.Operation) -> bool:
+    """Returns whether an operation draws from a stream of its own, which nobody can save or restore."""
+    if op.type in POOLS:
+        return not op.node_def.attr["deterministic"].b
+    if op.type.startswith("CudnnRNN"):  # a layer of Keras, on a GPU
+        return op.node_def.attr["dropout"].f > 0
+    return op.type in UNSEEDED or (bool(op.op_def.is_stateful) and {"seed", "seed2"} <= op.node_def.attr.keys())
+
+
+def is_unseeded(op: tf.Operation) -> bool:
+    """Returns whether an operation makes a dataset that shuffles, or draws, from a seed of its own."""
+    names = [argument.name for argument in op.op_def.input_arg]
+    if "Dataset" not in op.type or "seed2" not in names:
+        return False
+    seeds = [tf.get_static_value(op.inputs[names.index(name)]) for name in ("seed", "seed2")]
+    return all(seed is not None and int(seed) == 0 for seed in seeds)
+
+
+def is_callback(op: tf.Operation) -> bool:
+    """Returns whether an operation calls Python, and is not declared to depend on nothing else."""
+    return op.type in ("PyFunc", "EagerPyFunc")
+
+
+def line(op: tf.Operation) -> str:
+    """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
+    for last in lines(op)[-1:]:
+        file = os.path.relpath(last.file) if last.file.startswith(os.getcwd()) else last.file
+        return f"{file}:{last.number}: {linecache.getline(last.file, last.number).strip()}"
+    return ""
+
+
+def is_of_keras(op: tf.Operation) -> bool:
+    """Returns whether one of Keras' own layers, or random streams, has made an operation."""
+    frames = [frame.filename for frame in op.traceback or () if not frame.filename.startswith(TENSORFLOW)]
+    beyond = (name for name in reversed(frames) if not name.startswith((f"{KERAS}backend", f"{KERAS}utils")))
+    return next(beyond, "").startswith(OF_KERAS)
+
+
+def lines(op: tf.Operation) -> list[Line]:
+    """Returns the lines of the user's program that made an operation, without those that called what was traced."""
+    frames = op.traceback or ()  # none, if it was read from a definition
+    return since_called([Line(frame.filename, frame.lineno, frame.name or "<lambda>") for frame in frames])

@@ -1,0 +1,178 @@
+"""What can be known of a `tf.data` pipeline without reading from it."""
+
+import collections
+import re
+from collections.abc import Iterator
+
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.op_def_pb2 import OpDef
+from tensorflow.python.framework import op_def_registry
+
+from loop.exact.graph import operations
+
+INFINITE = -1  # tf.data.INFINITE_CARDINALITY
+SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
+# Stages that begin to read an input late, or are done with it early: then its iterator, and how often it was read, is
+# not saved.
+LATE = ("Repeat", "Cache", "Concatenate", "DirectedInterleave")
+GRAPH_LIMIT = 2**28  # bytes of tensors that are copied to look into a dataset
+PYTHON = ("GeneratorDataset", "PyFunc", "EagerPyFunc", "PyFuncStateless")
+# Operations with a state that does not change what is yielded, and those that call others.
+HARMLESS = re.compile(
+    "Dataset|^(Dummy|Assert|Print|If|While|Case|StatefulPartitionedCall|Placeholder|LookupTable(Find|Size|Export)|_)"
+)
+
+
+def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:
+    """Yields what a dataset is made of, itself first, wherever it is used, and whether it was there before.
+
+    What is used twice is looked into once: of `zip(d, d.skip(1))`, and that again in the place of `d`, there would soon
+    be more than could be looked at. It does not call itself, because there may be more stages than Python allows calls.
+    """
+    seen, stack = set[int](), [dataset]
+    while stack:
+        stage = stack.pop()
+        yield stage, id(stage) in seen
+        if id(stage) not in seen:
+            seen.add(id(stage))
+            stack.extend(reversed(stage._inputs()))
+
+
+def stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
+    """Yields a dataset and all that it is made of, the last stage first, each once."""
+    return (stage for stage, known in places(dataset) if not known)
+
+
+def operations_of(dataset: tf.data.Dataset) -> Iterator[tf.Operation]:
+    """Yields the operations in the functions of all stages."""
+    for stage in stages(dataset):
+        yield from operations_in(stage)
+
+
+def operations_in(stage: tf.data.Dataset) -> Iterator[tf.Operation]:
+    """Yields the operations in the functions of one stage."""
+    for function in stage._functions():
+        yield from operations(function.function.graph)
+
+
+def may_differ(dataset: tf.data.Dataset) -> bool:
+    """Returns whether elements come out of Python, or of anything else that may yield something else the next time."""
+    nodes = [op.node_def for op in operations_of(dataset)] + list(hidden_in(dataset))
+    return any(node.op in PYTHON or is_unknown(node) for node in nodes)
+
+
+def graph_of(dataset: tf.data.Dataset | tf.Tensor) -> GraphDef:
+    """Returns a dataset as TensorFlow has it, with those that its functions use; empty if it is large, or has no such.
+
+    Args:
+        dataset: A dataset, or the variant of one.
+    """
+    if isinstance(dataset, tf.data.Dataset):
+        tensors = [tensor for stage in stages(dataset) for tensor in vars(stage).get("_tensors", ())]
+        known = [tensor for tensor in tensors if isinstance(tensor, tf.Tensor) and tensor.dtype != tf.variant]
+        if sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in known) > GRAPH_LIMIT:
+            return GraphDef()
+        dataset = dataset._variant_tensor
+    try:
+        graph = tf.raw_ops.DatasetToGraphV2(
+            input_dataset=dataset,
+            external_state_policy=1,
+            strip_device_assignment=True,  # 1: whatever it holds
+        )
+    except tf.errors.OpError:
+        return GraphDef()
+    return GraphDef.FromString(graph.numpy())
+
+
+def nodes_of(graph: GraphDef) -> Iterator[NodeDef]:
+    """Yields the operations of a graph and of its functions."""
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def reshuffling(dataset: tf.data.Dataset, *, once: bool) -> int:
+    """Counts the stages whose order depends on how often they were iterated, and one that is repeated twice.
+
+    If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
+    """
+    ways, count = collections.Counter({(id(dataset), False): 1}), 0  # in how many places a stage is, repeated or not
+    for stage in _downwards(dataset):
+        of_one = reshuffled(stage, once=once)
+        for repeated in (False, True):
+            here = ways[id(stage), repeated]
+            count += here * of_one * (1 + (repeated and kind_of(stage) != "Variant"))
+            for source in stage._inputs() if here else ():
+                ways[id(source), repeated or kind_of(stage) in LATE] += (
+                    here  # a cache keeps the first order it is given
+                )
+    return count
+
+
+def reshuffled(stage: tf.data.Dataset, *, once: bool = False) -> int:
+    """Counts the orders of a stage itself that depend on how often it was iterated; see `reshuffling`."""
+    kind = kind_of(stage)
+    if kind == "Variant":  # each counts as repeated, which it may be in there
+        return 2 * sum(node.op.startswith(SHUFFLES) and is_other_each_time(node) for node in graph_of(stage).node)
+    if kind == "Shuffle" and stage._reshuffle_each_iteration is not False:
+        return int(not (once and any(source.cardinality() == INFINITE for source in stage._inputs())))
+    return int(kind == "Random" and bool(stage._rerandomize))
+
+
+def _downwards(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
+    """Returns all stages, each before those that it reads from."""
+    seen, order, stack = set[int](), list[tf.data.Dataset](), [(dataset, False)]
+    while stack:
+        stage, over = stack.pop()
+        if over:
+            order.append(stage)
+        elif id(stage) not in seen:
+            seen.add(id(stage))
+            stack += [(stage, True), *((source, False) for source in stage._inputs())]
+    return order[::-1]
+
+
+def kind_of(stage: tf.data.Dataset) -> str:
+    """Returns what a stage is called, such as Shuffle; Variant, if TensorFlow has rewritten it."""
+    return type(stage).__name__.strip("_").removesuffix("V1").removesuffix("V2").removesuffix("Dataset")
+
+
+def captured_in(dataset: tf.data.Dataset) -> Iterator[tf.Tensor]:
+    """Yields the datasets that the functions of all stages have from outside."""
+    for stage in stages(dataset):
+        for function in stage._functions():
+            yield from (tensor for tensor in function.function.captured_inputs if tensor.dtype == tf.variant)
+
+
+def hidden_in(dataset: tf.data.Dataset) -> Iterator[NodeDef]:
+    """Yields the operations of datasets of which Python does not know what they are made of.
+
+    They are those that functions have from outside, and what TensorFlow has rewritten, as `choose_from_datasets` does.
+    """
+    for captured in captured_in(dataset):
+        yield from nodes_of(graph_of(captured))
+    for stage in stages(dataset):
+        if kind_of(stage) == "Variant":
+            yield from nodes_of(graph_of(stage))
+
+
+def definition(node: NodeDef) -> OpDef:
+    """Returns what TensorFlow says of the kind of an operation."""
+    return op_def_registry.get(node.op) or OpDef()
+
+
+def is_random_node(node: NodeDef) -> bool:
+    """Returns whether an operation draws from a stream of its own."""
+    return definition(node).is_stateful and {"seed", "seed2"} <= node.attr.keys()
+
+
+def is_other_each_time(node: NodeDef) -> bool:
+    """Returns whether an operation makes a dataset that has another order in each pass."""
+    return any(node.attr[name].b for name in ("reshuffle_each_iteration", "rerandomize_each_iteration"))
+
+
+def is_unknown(node: NodeDef) -> bool:
+    """Returns whether an operation has a state of which nobody knows whether it changes what is yielded."""
+    return definition(node).is_stateful and not HARMLESS.search(node.op)

@@ -1,0 +1,175 @@
+"""What would keep a pass over a `tf.data` pipeline from being taken up again in its middle."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from loop.errors import remedies
+from loop.exact.graph import changes, is_random, is_unseeded, line, uses
+from loop.exact.pipeline import (
+    PYTHON,
+    SHUFFLES,
+    captured_in,
+    graph_of,
+    hidden_in,
+    is_random_node,
+    is_unknown,
+    nodes_of,
+    operations_of,
+    reshuffled,
+    stages,
+)  # fmt: skip
+from loop.exact.pipeline_hash import described
+from loop.exact.stage_audit import in_any_order, in_stage, is_loose, unseeded
+from loop.exact.step_audit import Finding
+
+ONCE_IN_FUNCTIONS = {
+    "DummySeedGenerator": ("shuffle", remedies.SHUFFLE_IN_FUNCTION),
+    "DummyMemoryCache": ("cache", remedies.CACHE_IN_FUNCTION),
+}
+USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
+READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
+READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
+
+
+@dataclass(frozen=True)
+class Read(Finding):
+    """A function of a pipeline reads a variable, which is harmless if nobody changes that.
+
+    Attributes:
+        variable: The variable.
+    """
+
+    variable: tf.Variable = field(compare=False)
+
+
+def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+    """Returns what would keep a pass over a dataset from being taken up again in its middle.
+
+    Args:
+        dataset: The dataset.
+        owner: What to call it.
+        saved: Whether its iterator is saved, or else the pass read again.
+    """
+    ops, hidden = list(operations_of(dataset)), list(hidden_in(dataset))
+    outside = [node for captured in captured_in(dataset) for node in nodes_of(graph_of(captured))]
+    found = [finding for stage in stages(dataset) for finding in in_stage(stage, owner, saved=saved)]
+    loose = any(in_any_order(stage) for stage in stages(dataset)) or any(map(is_loose, hidden))
+    if loose or dataset.options().deterministic is False:
+        found.append(
+            Finding(f"{owner} yield their elements in any order (deterministic=False)", "", remedies.ANY_ORDER)
+        )
+    if any(node.op.startswith(SHUFFLES) for node in outside):
+        found.append(
+            Finding(
+                f"{owner} use, in a function, a dataset from outside of it that shuffles, or draws",
+                "",
+                remedies.SEED_IN_FUNCTION,
+            )
+        )
+    what = f"{owner} shuffle, or draw, without a seed, so in another process their order is another one"
+    if any(unseeded(stage) for stage in stages(dataset)):
+        found.append(Finding(what, "", remedies.SEED))
+    if any(map(is_unseeded, ops)):
+        found.append(Finding(what, "", remedies.SEED_IN_FUNCTION))
+    for op in ops:
+        if wrong := _wrong(op.type, saved=saved, drawn=is_random(op)):
+            found.append(Finding(f"{owner} {wrong[0]}: {op.type}", line(op), wrong[1]))
+    for node in hidden:
+        if wrong := _wrong(node.op, saved=saved, drawn=is_random_node(node), unknown=is_unknown(node)):
+            found.append(Finding(f"{owner} {wrong[0]}: {node.op}", "", wrong[1]))
+    return found + [finding for stage in stages(dataset) for finding in _in_resources(stage, owner, saved=saved)]
+
+
+def _in_resources(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+    """Returns which variables, tables, generators and iterators the functions of one stage use."""
+    found: list[Finding] = []
+    for function in stage._functions():
+        graph = function.function.graph
+        handles = {id(outer): outer for outer, _ in graph.captures}
+        variables = {id(variable.handle): variable for variable in graph.variables}
+        for handle, used in uses(graph).items():
+            reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
+            looking_up = [op for op in used if op.type.startswith("LookupTableFind")]
+            if changing := [op for op in used if changes(op)]:
+                found.append(Finding(f"{owner} {USE}: {changing[0].type}", line(changing[0]), remedies.NOT_IN_DATA))
+            elif reading and saved:
+                what = f"{owner} {READS_SAVED}: {reading[0].type}"
+                found.append(Finding(what, line(reading[0]), remedies.READ_OR_REPLAY))
+            elif reading and handle in variables:
+                what = f"{owner} {READS}: {reading[0].type}"
+                found.append(Read(what, line(reading[0]), remedies.READ_IN_STEP, variables[handle]))
+            elif reading:
+                found.append(Finding(f"{owner} {USE}: {reading[0].type}", line(reading[0]), remedies.NOT_IN_DATA))
+            elif looking_up and _can_change(handles[handle], looking_up[0]):
+                what = f"{owner} look something up in a table that can change, and then depend on how far they read"
+                found.append(Finding(f"{what} ahead", line(looking_up[0]), remedies.TABLE))
+    return found
+
+
+def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list[Finding]:
+    """Compares what a function of the epoch has made when it was called several times.
+
+    Args:
+        made: The epochs that it was called with, in that order, some of them twice, and what it made.
+        owner: What to call the data.
+    """
+    shuffled = [[id(s) for s in stages(dataset) if reshuffled(s)] for _, dataset in made]
+    said = [(epoch, described(dataset)) for epoch, dataset in made]
+    pairs = list(itertools.combinations(range(len(made)), 2))
+    wrong = {
+        "makes another dataset each time it is called": any(
+            said[i][0] == said[j][0] and said[i] != said[j] for i, j in pairs
+        ),
+        "keeps a dataset that shuffles, whose order depends on how often it was read": any(
+            {*shuffled[i]} & {*shuffled[j]} for i, j in pairs
+        ),
+    }
+    found = [f"{owner} come from a function that {what}" for what, so in wrong.items() if so]
+    return [Finding(what, "", remedies.OF_EPOCH) for what in found]
+
+
+def of_shuffles(count: int, owner: str) -> list[Finding]:
+    """Returns what is wrong with so many stages that have another order in each pass, if the iterator is saved."""
+    what = f"{owner} shuffle more than once in a pass, or repeat what they have shuffled, so that later epochs would"
+    return [Finding(f"{what} have another order", "", remedies.SHUFFLES)] if count > 1 else []
+
+
+def of_reading(what: str, owner: str) -> list[Finding]:
+    """Returns what came of reading data twice, or of their passes, if something is wrong with it."""
+    return [Finding(f"{owner} {what}", "", remedies.GENERATOR)] if what else []
+
+
+def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tuple[str, str] | None:
+    """Returns what is wrong with an operation of that kind in a function, and what to do instead; None if nothing is.
+
+    Args:
+        kind: The kind.
+        saved: Whether the iterator is saved, or else the pass read again.
+        drawn: Whether it draws from a stream of its own.
+        unknown: Whether it has another state, and nobody knows which.
+    """
+    if drawn and "Dataset" not in kind:
+        return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
+    if saved and kind in ONCE_IN_FUNCTIONS:
+        what, instead = ONCE_IN_FUNCTIONS[kind]
+        return f"{what} within a function, which cannot be saved", instead
+    if kind in PYTHON:
+        what, instead = "call Python, whose place cannot be saved", remedies.PYTHON_IN_DATA
+        return (what, instead) if saved and kind != "PyFuncStateless" else None
+    return (USE, remedies.NOT_IN_DATA) if unknown else None
+
+
+def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:
+    """Returns whether a lookup table takes new keys: none are put in, to see."""
+    kinds = {"Tkeys": find.get_attr("Tin"), "Tvalues": find.get_attr("Tout")}
+    keys, values = tf.raw_ops.LookupTableExportV2(table_handle=table, **kinds)  # for their shapes
+    try:
+        tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=keys[:0], values=values[:0])
+    except tf.errors.UnimplementedError:
+        return False
+    except tf.errors.InvalidArgumentError:
+        pass  # a DenseHashTable hands its values out in another shape than it takes them in
+    return True

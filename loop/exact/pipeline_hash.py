@@ -1,0 +1,133 @@
+"""What tells one `tf.data` pipeline from another, the same in every process."""
+
+import hashlib
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from loop.digest import digest
+from loop.exact.fingerprint import fingerprint
+from loop.exact.graph import uses
+from loop.exact.pipeline import graph_of, kind_of, nodes_of, places, stages
+
+UNSEEN = ("Prefetch", "Options")  # stages that change nothing of what is yielded
+# Attributes of datasets that do not.
+ASIDE = (
+    "_name",
+    "_num_parallel_calls",
+    "_use_inter_op_parallelism",
+    "_use_unbounded_threadpool",
+    "_buffer_output_elements",
+)
+FILES, BLOCK = 1000, 4096  # how many files of a pipeline are looked into, and how many bytes at three places of each
+HASHES: "weakref.WeakKeyDictionary[tf.data.Dataset, str]" = weakref.WeakKeyDictionary()  # a stage is never changed
+
+
+def described(dataset: tf.data.Dataset) -> list[str]:
+    """Returns for each stage its kind and a hash of its arguments, functions, tensors, tables and files.
+
+    A stage that is used again is not said again, only which of them it is.
+    """
+    said, numbers = list[str](), dict[int, int]()
+    for stage, known in places(dataset):
+        if kind_of(stage) not in UNSEEN:
+            if known:
+                said.append(f"{kind_of(stage)} again {numbers[id(stage)]}")
+            else:
+                numbers[id(stage)] = len(said)
+                said.append(f"{kind_of(stage)} {_hash(stage)}")
+    return said
+
+
+def values_read(dataset: tf.data.Dataset) -> str:
+    """Returns a hash of the variables that the functions of a dataset read; empty if there are none."""
+    found = []
+    for stage in stages(dataset):
+        for function in stage._functions():
+            handles = {id(outer): outer for outer, _ in function.function.graph.captures}
+            for handle, used in uses(function.function.graph).items():
+                dtypes = [op.get_attr("dtype") for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
+                found += [digest(tf.raw_ops.ReadVariableOp(resource=handles[handle], dtype=d)) for d in dtypes[:1]]
+    return short(found) if found else ""
+
+
+def short(parts: object) -> str:
+    """Returns 8 hex digits that are others for other lists, strings and numbers."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def _hash(stage: tf.data.Dataset) -> str:
+    if stage not in HASHES:
+        HASHES[stage] = short(list(_said(stage)))
+    return HASHES[stage]
+
+
+def _said(stage: tf.data.Dataset) -> Iterator[object]:
+    """Yields what a stage was made with."""
+    yield str(stage.element_spec)
+    hidden = kind_of(stage) == "Variant"
+    for name, value in sorted(vars(stage).items()):
+        for part in tf.nest.flatten(value) if name not in ASIDE else ():
+            if isinstance(part, str) and os.path.isdir(part):
+                yield name, _sizes(part)
+            elif isinstance(part, bool | int | float | str):
+                yield name, part
+            elif isinstance(part, tf.Tensor) and part.dtype == tf.string:
+                yield name, os.path.basename(_texts(part)[0]) if kind_of(stage) == "Cache" else _of_texts(part)
+            elif isinstance(part, tf.Tensor) and part.dtype == tf.variant:
+                hidden = hidden or name == "_tensors"  # ragged and sparse ones
+            elif isinstance(part, tf.Tensor) and part.dtype != tf.resource:
+                yield name, digest(part)
+    for function in stage._functions():
+        yield fingerprint(function.function.graph, function.function.captured_inputs)
+    if hidden:
+        yield from sorted((node.op, _constant(node)) for node in nodes_of(graph_of(stage)))
+
+
+def _constant(node: NodeDef) -> bytes:
+    """Returns the bits of a constant; none of a resource, which has another name in each process."""
+    tensor = node.attr["value"].tensor
+    if tensor.dtype == tf.string.as_datatype_enum:
+        return repr(_of_texts(tf.constant(tf.make_ndarray(tensor)))).encode()
+    return tensor.SerializeToString(deterministic=True) if tensor.dtype != tf.resource.as_datatype_enum else b""
+
+
+def _texts(tensor: tf.Tensor) -> list[str]:
+    return [text.decode(errors="surrogateescape") for text in tf.reshape(tensor, [-1]).numpy()]
+
+
+def _of_texts(tensor: tf.Tensor) -> object:
+    """Returns a digest of texts; if they are names of files, of what is in the files, wherever they are.
+
+    A job may have put them into another directory, and the same name says nothing if somebody has written there anew.
+    """
+    texts = _texts(tensor)
+    looked_at = texts[:: 1 + len(texts) // FILES]
+    return _of_files(texts) if texts and all(map(os.path.isfile, looked_at)) else digest(tensor)
+
+
+def _of_files(paths: Sequence[str]) -> str:
+    """Returns a hash of their names, below the directory that all of them are in, and of samples of their contents."""
+    first, last = min(paths), max(paths)  # between which all others are, so what these have in common all have
+    alike = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    start = first.rfind(os.sep, 0, alike) + 1
+    return short(([path[start:] for path in paths], [_sample(path) for path in paths[:: 1 + len(paths) // FILES]]))
+
+
+def _sample(path: str) -> tuple[int, list[bytes]]:
+    """Returns the size of a file, and what is at its beginning, in its middle and at its end."""
+    size, blocks = os.path.getsize(path), []
+    with open(path, "rb") as file:
+        for start in (0, (size - BLOCK) // 2, size - BLOCK):
+            file.seek(max(0, start))
+            blocks.append(file.read(BLOCK))
+    return size, blocks
+
+
+def _sizes(directory: str) -> list[int]:
+    """Returns the sizes of the files of a directory of `Dataset.save` that hold elements: their names are random."""
+    files = [os.path.join(at, name) for at, _, names in os.walk(directory) for name in names]
+    return sorted(os.path.getsize(file) for file in files if file.endswith(".snapshot"))

@@ -1,0 +1,81 @@
+"""What one stage of a `tf.data` pipeline leaves behind, does not save, or yields in any order."""
+
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from loop.errors import remedies
+from loop.exact.pipeline import INFINITE, SHUFFLES, definition, graph_of, kind_of, operations_in
+from loop.exact.step_audit import Finding
+
+
+def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+    """Returns what one stage leaves behind, or does not save."""
+    kind, found = kind_of(stage), []
+    if kind == "Cache" and (file := stage._filename.numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
+        found.append(
+            Finding(
+                f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
+                "",
+                remedies.CACHE_FILE,
+            )
+        )
+    with_header = kind == "Csv" and bool(stage._header)
+    if saved and (with_header or any(map(_reads_header, operations_in(stage)))):  # TensorFlow skips to the end of it
+        what = f"{owner} read a CsvDataset with header=True, which, restored, leaves out the rest of the file"
+        found.append(Finding(what, "", remedies.CSV_HEADER))
+    if kind == "Snapshot":
+        what = f"{owner} write a snapshot, which a killed run leaves half written"
+        found.append(Finding(what, "", remedies.SNAPSHOT))
+    if saved and kind == "DirectedInterleave" and not stage._stop_on_empty_dataset:
+        selector, *sources = (source.cardinality() for source in stage._inputs())
+        if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
+            found.append(
+                Finding(
+                    f"{owner} sample from datasets until all are over; restored near the end, they never would be",
+                    "",
+                    remedies.SAMPLED,
+                )
+            )
+    return found
+
+
+def in_any_order(stage: tf.data.Dataset) -> bool:
+    """Returns whether a stage yields what is ready first."""
+    if vars(stage).get("_deterministic") == "false":
+        return True
+    if kind_of(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
+        return any(map(is_loose, graph_of(stage).node))
+    return any(is_loose(op.node_def) for op in operations_in(stage))
+
+
+def _reads_header(op: tf.Operation) -> bool:
+    if not op.type.startswith("CSVDataset"):
+        return False
+    names = [argument.name for argument in op.op_def.input_arg]
+    header = tf.get_static_value(op.inputs[names.index("header")])
+    return header is None or bool(header)
+
+
+def is_loose(node: NodeDef) -> bool:
+    """Returns whether an operation was told that it need not keep any order."""
+    return node.attr["deterministic"].s == b"false"
+
+
+def unseeded(stage: tf.data.Dataset) -> bool:
+    """Returns whether a stage shuffles, or draws, from a seed of its own."""
+    if kind_of(stage) == "Variant":
+        return _unseeded_in(graph_of(stage))
+    seeds = [vars(stage).get(name) for name in ("_seed", "_seed2")]
+    return all(seed is not None and int(seed) == 0 for seed in seeds)
+
+
+def _unseeded_in(graph: GraphDef) -> bool:
+    constants = {node.name: node.attr["value"].tensor for node in graph.node if node.op == "Const"}
+    for node in graph.node:
+        names = [argument.name for argument in definition(node).input_arg]
+        if node.op.startswith(SHUFFLES) and "seed2" in names:
+            seeds = [constants.get(node.input[names.index(name)]) for name in ("seed", "seed2")]
+            if all(seed is not None and not tf.make_ndarray(seed) for seed in seeds):
+                return True
+    return False

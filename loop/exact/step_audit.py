@@ -1,0 +1,196 @@
+"""What would keep a resumed run from ending with the same bits, found before the first step."""
+
+import functools
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from loop.digest import digest
+from loop.errors.remedies import (
+    CLOCK,
+    ITERATED_IN_STEP,
+    MADE_IN_STEP,
+    PYTHON_IN_STEP,
+    QUEUE,
+    RANDOM_IN_STEP,
+    SEED_IN_STEP,
+    STATE,
+)
+from loop.exact.fingerprint import contents
+from loop.exact.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
+from loop.tensors import FuncGraph
+
+log = logging.getLogger("exactloop")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that would keep a resumed run from ending with the same bits.
+
+    Attributes:
+        what: What it is and why.
+        where: The line of the program, as `file:number: text`; empty where there is none to be had.
+        instead: What to do about it.
+    """
+
+    what: str
+    where: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.what}\n    at {self.where}" if self.where else self.what
+
+
+def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
+    """Returns what is random, or calls Python, in a function and in those that it calls."""
+    found = []
+    for op in operations(graph):
+        if is_random(op):
+            found.append(
+                Finding(f"{owner} draws from a stream that cannot be saved: {op.type}", line(op), RANDOM_IN_STEP)
+            )
+        elif is_unseeded(op):
+            what = f"{owner} shuffles, or draws, in a dataset without a seed: {op.type}"
+            found.append(Finding(what, line(op), SEED_IN_STEP))
+        elif is_callback(op):
+            found.append(Finding(f"{owner} calls Python: {op.type}", line(op), PYTHON_IN_STEP))
+        elif op.type.startswith(KEEPING):
+            what = f"{owner} keeps values in something that it makes itself and that outlives it: {op.type}"
+            found.append(Finding(what, line(op), MADE_IN_STEP))
+        elif op.type == "Timestamp":
+            found.append(Finding(f"{owner} reads the clock", line(op), CLOCK))
+    for ops in uses(graph, tf.variant).values():
+        iterating = [op for op in ops if "Dataset" in op.type or op.type == "MakeIterator"]
+        what = f"{owner} iterates a dataset made outside of it, which may have another order each time"
+        found += [Finding(what, line(op), ITERATED_IN_STEP) for op in iterating[:1]]
+    return found
+
+
+class Audited:
+    """A traced function, looked at once.
+
+    Args:
+        graph: The function.
+        owner: What to call it.
+    """
+
+    def __init__(self, graph: FuncGraph, owner: str) -> None:
+        self._owner, self._found, self._uses = owner, in_function(graph, owner), uses(graph)
+        self._variables = {id(variable.handle): variable for variable in graph.variables}
+        self._captured = {id(outer): outer for outer, _ in graph.captures}
+
+    def findings(self, covered: Collection[int]) -> list[Finding]:
+        """Returns what would keep a run from being resumed exactly.
+
+        Args:
+            covered: The ids of the handles of the variables, tables and iterators that a checkpoint holds.
+        """
+        return self._found + [
+            Finding(
+                f"{self._owner} changes what no checkpoint would hold: {self._name(handle, op)}",
+                line(op),
+                QUEUE if op.type.startswith("Queue") else STATE,
+            )
+            for handle, op in self._changing(covered).items()
+            if op is not None
+        ]
+
+    def only_read(self, covered: Collection[int]) -> list[tf.Variable]:
+        """Returns the variables that the function does not change and no checkpoint holds."""
+        read = [handle for handle, op in self._changing(covered).items() if op is None]
+        return [self._variables[handle] for handle in read if handle in self._variables]
+
+    def has(self, handle: int) -> bool:
+        """Returns whether the function does anything with what has this id of its handle."""
+        return handle in self._uses
+
+    def may_change(self, handle: int) -> bool:
+        """Returns whether the function does anything but read what has this id of its handle."""
+        return any(map(changes, self._uses.get(handle, ())))
+
+    def changed(self) -> dict[int, tf.Operation]:
+        """Returns the first operation that changes something, by the id of the handle of what it changes."""
+        return {handle: op for handle, op in self._changing(()).items() if op is not None}
+
+    def tables(self, covered: Collection[int]) -> list[Callable[[], str]]:
+        """Returns for each lookup table that the function does not change what digests its contents."""
+        read = [
+            handle for handle, op in self._changing(covered).items() if op is None and handle not in self._variables
+        ]
+        return [functools.partial(contents, self._captured[handle], self._uses[handle]) for handle in read]
+
+    def _changing(self, covered: Collection[int]) -> dict[int, tf.Operation | None]:
+        """Returns for each handle that no checkpoint holds the first operation that changes it; None if none does."""
+        uses = {handle: ops for handle, ops in self._uses.items() if handle not in covered}
+        return {handle: next((op for op in ops if changes(op)), None) for handle, ops in uses.items()}
+
+    def _name(self, handle: int, op: tf.Operation) -> str:
+        variable = self._variables.get(handle)
+        if variable is None:
+            return KINDS.get(op.type[:8], op.type)
+        return f"{variable.name}  shape {variable.shape}, {variable.dtype.name}"
+
+
+# By the first letters of what is done with it.
+KINDS = {"Iterator": "an iterator", "LookupTa": "a lookup table", "QueueEnq": "a queue", "QueueDeq": "a queue"}
+# Resources that are found again by their names; those without one begin with "Anonymous".
+KEEPING = ("MutableHashTable", "MutableDenseHashTable", "VarHandleOp", "VariableV2", "Stage", "MapStage") + (
+    *("OrderedMapStage", "FIFOQueue", "PaddingFIFOQueue", "PriorityQueue", "RandomShuffleQueue", "Barrier"),
+)
+
+
+def listed(findings: Iterable[Finding]) -> str:
+    """Returns the findings as text, each remedy once."""
+    by_remedy: dict[str, list[str]] = {}
+    for finding in findings:
+        by_remedy.setdefault(finding.instead, []).append(f"  {finding}")
+    return "\n".join("\n".join([*dict.fromkeys(lines), f"  -> {remedy}"]) for remedy, lines in by_remedy.items())
+
+
+class Constants:
+    """Variables and lookup tables of which nobody but a hook could know that they change.
+
+    Args:
+        variables: What the steps only read, and no checkpoint holds.
+        tables: Of lookup tables like that, what digests their contents.
+    """
+
+    def __init__(self, variables: Sequence[tf.Variable], tables: Sequence[Callable[[], str]]) -> None:
+        now: list[tuple[str, Callable[[], str]]] = [(v.name, functools.partial(_value, v)) for v in variables]
+        now += [("a lookup table", table) for table in tables]
+        self._then = [(name, read, read()) for name, read in now]
+
+    def findings(self) -> list[Finding]:
+        """Returns those that have another value than at first."""
+        changed = [name for name, read, then in self._then if read() != then]
+        what = "A hook, or another thread, has changed what no checkpoint holds"
+        return [Finding(f"{what}: {name}", "", STATE) for name in changed]
+
+
+def _value(variable: tf.Variable) -> str:
+    return digest(variable.read_value())
+
+
+class InexactRun(ValueError):
+    """A run was refused because it could not be resumed exactly.
+
+    Attributes:
+        findings: All reasons.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(
+            f"If this run were interrupted, it could not go on exactly as if it had not been:\n{listed(findings)}\n"
+            "With Loop(..., exact=False) it runs nevertheless."
+        )
+        self.findings = tuple(findings)
+
+
+def report(findings: Sequence[Finding], *, exact: bool) -> None:
+    """Raises `InexactRun` if there are findings, or logs them if the run need not be exact."""
+    if findings and exact:
+        raise InexactRun(findings)
+    if findings:
+        log.warning("This run could not be resumed exactly:\n%s", listed(findings))

@@ -1,0 +1,319 @@
+"""Plain values in Python, read again and again."""
+
+import functools
+import inspect
+import operator
+import reprlib
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
+
+Pair: TypeAlias = tuple[object, object]  # then and now
+SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
+THINGS = (*OF_KERAS, types.FunctionType, types.MethodType, tf.Module, tf.Variable, keras.Variable)  # which one it is
+POLICIES = (keras.dtype_policies.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
+ARRAYS = (np.ndarray, tf.Tensor)
+SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
+ITEMS = 100  # of a list or dict; larger ones are data
+GONE, EMPTY = object(), types.CellType()
+TRAINABLE = operator.attrgetter("_trainable")  # in a third of the time that its property takes
+
+
+class Structure(int):
+    """What changes only with what there is to be watched."""
+
+
+class Which(Structure):
+    """The id of a thing of which counts which one it is; what is in it is watched by itself."""
+
+
+class Several(tuple):
+    """Things of which a message says only how many there are."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} in number"
+
+
+class Contents(int):
+    """A hash of what is in an array."""
+
+    def __repr__(self) -> str:
+        return f"an array with hash {self & 0xFFFF:04x}"
+
+
+class Watched(NamedTuple):
+    """Some values that belong together, as they were.
+
+    Attributes:
+        owner: What to call what has them; empty if the names say it.
+        thing: What has them.
+        of: What they are read from.
+        names: What to call each.
+        read: Returns them.
+        get: Returns the one of a name.
+        then: What they were.
+        kept: What must not vanish, or another thing may get its id.
+    """
+
+    owner: str
+    thing: object
+    of: Any
+    names: tuple[str, ...]
+    read: Callable[[Any], tuple[object, ...]]
+    get: Callable[[Any, str], object]
+    then: tuple[object, ...]
+    kept: tuple[object, ...] = ()
+
+    def changes(self) -> dict[str, Pair]:
+        """Returns then and now of what is another value, by name."""
+        pairs = {name: (then, self._now(name)) for name, then in zip(self.names, self.then, strict=True)}
+        return {name.removeprefix("_"): pair for name, pair in pairs.items() if not _same(*pair)}
+
+    def _now(self, name: str) -> object:
+        try:
+            return self.get(self.of, name)
+        except Exception:
+            return GONE
+
+
+def watched(
+    owner: str, thing: object, names: Sequence[str], read: Callable, get: Callable, of: object = None
+) -> Iterator[Watched]:
+    """Yields the names of which there are values to be compared; nothing, if there are none."""
+    of = thing if of is None else of
+    if names:
+        yield Watched(owner, thing, of, tuple(names), read, get, tuple(read(of)))
+
+
+def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, str], object], of: Any) -> Iterator:
+    """Yields the names of which it counts which thing each one is."""
+    if names:
+        kept = tuple(get(of, name) for name in names)
+
+        def read(of: Any) -> tuple[object, ...]:
+            return tuple([Which(id(get(of, name))) for name in names])
+
+        yield Watched(owner, thing, of, tuple(names), read, lambda of, name: Which(id(get(of, name))), read(of), kept)
+
+
+def of_attributes(reach: Reach) -> Iterator[Watched]:
+    """Yields what is known of Keras' objects by their constructors, and what the program reads of its own."""
+    variables: dict[int, keras.Variable] = {}
+    for each in reach.objects:
+        own, of_class = attributes(each), each if isinstance(each, type) else type(each)
+        names, others, inherited = set[str](), list[str](), set[str]()
+        if isinstance(each, OF_KERAS):
+            known = arguments(of_class)
+            names = {name for name, value in own.items() if _is_array(value) or (name in known and _is_plain(value))}
+        if not isinstance(each, OF_KERAS) or is_of_program(of_class):
+            there = reach.read & set(own)
+            names |= {name for name in there if _is_plain(own[name])}
+            others = sorted(name for name in there - names if not _is_code(own[name]))
+            bases = [vars(base) for base in of_class.__mro__ if is_of_program(base)]
+            inherited = {n for n in reach.read - there for base in bases if isinstance(base.get(n, GONE), SIMPLE)}
+        if isinstance(each, keras.Layer):
+            variables |= {id(variable): variable for variable in each.variables}
+        called = _called(each)
+        yield from watched(called, each, sorted(names), _items(sorted(names)), operator.getitem, own)
+        yield from which(called, each, others, operator.getitem, own)
+        yield from watched(called, each, sorted(inherited), _getter(sorted(inherited)), getattr)
+        yield from (found for name in names for found in _of_array(called, name, own[name], SMALL))
+    trainable = {f"{variable.path}: trainable": variable for variable in variables.values()}
+    yield from watched("variable", trainable, [*trainable], flags, lambda of, name: of[name].trainable)
+
+
+def of_names(reach: Reach) -> Iterator[Watched]:
+    """Yields the globals that functions of the program read, and what they share with the functions around them."""
+    for function in filter(is_of_program, reach.functions):
+        shared, cells = function.__globals__, function.__closure__ or ()
+        read = [name for name in global_names(function) if not _is_code(shared[name])]
+        names = [name for name in read if _is_plain(shared[name])]
+        yield from watched("global", shared, names, _items(names), operator.getitem)
+        yield from which("global", shared, [name for name in read if name not in names], operator.getitem, shared)
+        around = {name: c for name, c in zip(function.__code__.co_freevars, cells, strict=True) if c != EMPTY}
+        plain = {name: c for name, c in around.items() if _is_plain(c.cell_contents)}
+        others = {name: c for name, c in around.items() if name not in plain}
+        where = f"in {function.__qualname__}"
+        yield from watched(where, plain, [*plain], _contents, _content)
+        yield from which(where, others, [*others], _content, others)
+        yield from (found for name in names for found in _of_array("global", name, shared[name], SMALL))
+        yield from (found for n, c in plain.items() for found in _of_array(where, n, c.cell_contents, SMALL))
+
+
+def of_containers(reach: Reach) -> Iterator[Watched]:
+    """Yields what is in small lists and dicts."""
+    for each in filter(_is_small, reach.containers):
+        called, items = f"a {type(each).__name__}", _named(each)
+        if not isinstance(each, tuple):  # which holds what it was made with
+            keys, size = {name: key for name, key, _ in items}, _size(each)[0]
+            get = functools.partial(
+                lambda keys, size, of, name: _size(of)[1] if name == size else _comparable(of[keys[name]]), keys, size
+            )
+            read = _contained if all(_is_plain(value) for _, _, value in items) else _mixed
+            kept = tuple(value for _, _, value in items)
+            yield Watched(called, each, each, (size, *keys), read, get, read(each), kept)
+        yield from (found for name, _, value in items for found in _of_array(called, name, value, SMALL))
+
+
+def of_structure(reach: Reach) -> Iterator[Watched]:
+    """Yields what takes longer to read: the layers and trainable variables of models, and large arrays."""
+    layers = {id(each) for each in reach.objects if isinstance(each, keras.Layer)}
+    for each in reach.objects:
+        called, of_keras = _called(each), isinstance(each, OF_KERAS)
+        if isinstance(each, keras.Model):
+            yield from watched(called, each, ["layers"], _layers, lambda of, name: _layers(of)[0])
+        if isinstance(each, keras.Layer) and not is_within(each, layers, reach.parents):
+            yield from watched(called, each, ["trainable variables"], trained, lambda of, name: trained(of)[0])
+        for name, value in attributes(each).items():
+            if of_keras or name in reach.read:
+                yield from _of_array(called, name, value, LARGE)
+    for held in filter(_is_small, reach.containers):
+        for name, _, value in _named(held):
+            yield from _of_array(f"a {type(held).__name__}", name, value, LARGE)
+
+
+@functools.cache
+def arguments(of_class: type) -> frozenset[str]:
+    """Returns the names of attributes in which a class of Keras, or one made of it, keeps what it was made with."""
+    names = {"_trainable", "_learning_rate", "_dtype_policy"}
+    for base in of_class.__mro__ if issubclass(of_class, OF_KERAS) else ():
+        if isinstance(made := vars(base).get("__init__"), types.FunctionType):
+            names |= {n for name in inspect.signature(made).parameters for n in (name, f"_{name}")}
+    return frozenset(names - {"self", "args", "kwargs", "name", "_name", "_dtype"})
+
+
+def flags(variables: Mapping[str, keras.Variable]) -> tuple[object, ...]:
+    """Returns which are trainable."""
+    return tuple(map(TRAINABLE, variables.values()))
+
+
+def trained(layer: keras.Layer) -> tuple[object, ...]:
+    """Returns one value: which variables are trainable."""
+    return (Several(map(id, layer.trainable_variables)),)
+
+
+def _layers(model: keras.Model) -> tuple[object, ...]:
+    return (Several(map(id, model.layers)),)
+
+
+def _is_small(container: Mapping | Sequence) -> bool:
+    return len(container) <= ITEMS
+
+
+def _named(container: Mapping | Sequence) -> list[tuple[str, object, object]]:
+    """Returns what to call each item, its key and its value."""
+    items = container.items() if isinstance(container, Mapping) else enumerate(container)
+    return [(f"item {key!r}", key, value) for key, value in items]
+
+
+def _size(of: Mapping | Sequence) -> tuple[str, object]:
+    """Returns what has changed if there are other items, by its name."""
+    return ("keys", tuple(of)) if isinstance(of, Mapping) else ("length", Structure(len(of)))
+
+
+def _contained(of: Mapping | Sequence) -> tuple[object, ...]:
+    return (tuple(of), *of.values()) if isinstance(of, Mapping) else (len(of), *of)
+
+
+def _mixed(of: Mapping | Sequence) -> tuple[object, ...]:
+    size, *values = _contained(of)
+    return (size, *map(_comparable, values))
+
+
+def _comparable(value: object) -> object:
+    return value if _is_plain(value) else Which(id(value))
+
+
+def _content(cells: Mapping[str, types.CellType], name: str) -> object:
+    return cells[name].cell_contents
+
+
+def _contents(cells: Mapping[str, types.CellType]) -> tuple[object, ...]:
+    return tuple([cell.cell_contents for cell in cells.values()])
+
+
+def _getter(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:
+    return operator.attrgetter(*names) if len(names) > 1 else lambda of: tuple(getattr(of, name) for name in names)
+
+
+def _items(names: Sequence[str]) -> Callable[[Mapping], tuple[object, ...]]:
+    return operator.itemgetter(*names) if len(names) > 1 else lambda of: tuple(of[name] for name in names)
+
+
+def _of_array(owner: str, name: str, value: object, sizes: range) -> Iterator[Watched]:
+    """Yields the contents of an array, which can be written to in place, if it has so many bytes."""
+    if isinstance(value, np.ndarray) and value.nbytes in sizes:
+        yield from watched(owner, value, [name], _hash, lambda of, name: _hash(of)[0])
+
+
+def _hash(array: np.ndarray) -> tuple[object, ...]:
+    return (Contents(hash(array.tobytes())),)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
+    return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or _is_array(value)
+
+
+def _is_code(value: object) -> bool:
+    """Returns whether this is what nobody exchanges, and what is met everywhere."""
+    return isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, property, staticmethod, classmethod))
+
+
+def is_simple(value: object) -> bool:
+    """Returns whether there is nothing to be watched within this."""
+    return isinstance(value, SIMPLE) and not isinstance(value, Structure)
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, ARRAYS) and not tf.is_symbolic_tensor(value)
+
+
+def _same(then: object, now: object) -> bool:
+    if then is now:
+        return True
+    if isinstance(then, ARRAYS) and isinstance(now, ARRAYS):
+        one, other = np.asarray(then), np.asarray(now)
+        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+    if isinstance(then, (tuple, *SIMPLE)) and isinstance(now, (tuple, *SIMPLE)):
+        return bool(then == now) or (then != then and now != now)  # NaN is not equal to itself
+    kinds = (*POLICIES, types.MethodType)  # of which equal ones are made again and again
+    return isinstance(then, kinds) and isinstance(now, kinds) and bool(then == now)
+
+
+def _called(thing: object) -> str:
+    """Returns what to call an object in a message."""
+    if isinstance(thing, types.ModuleType):
+        return f"module {thing.__name__}"
+    if isinstance(thing, type):
+        return f"class {thing.__name__}"
+    name, kind = getattr(thing, "name", None), type(thing).__name__
+    known = (keras.Model, keras.Layer, keras.Optimizer)
+    of = next((f"{base.__name__.lower()} " for base in known if isinstance(thing, base)), "")
+    return f"{of}{name!r} ({kind})" if isinstance(name, str) else f"{of}{kind}"
+
+
+def told(then: object, now: object) -> str:
+    """Returns a change for a message."""
+    if isinstance(then, Which) and isinstance(now, Which):
+        return "is another object now"
+    if isinstance(then, (*THINGS, *ARRAYS)) and type(then) is type(now):
+        return f"is another {type(now).__name__} now"
+    return f"was {_shown(then)}, is {_shown(now)} now"
+
+
+def _shown(value: object) -> str:
+    if value is GONE:
+        return "not there"
+    if isinstance(value, Several | Contents):
+        return repr(value)
+    if isinstance(value, POLICIES):
+        return value.name
+    return f"a {type(value).__name__}" if isinstance(value, (*THINGS, *ARRAYS)) else reprlib.repr(value)

@@ -1,0 +1,71 @@
+"""Where a run stands, and what is still to be done there."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from loop.digest import Seen
+from loop.tensors import read, write
+
+
+class Place(NamedTuple):
+    """Train steps completed, epochs completed, and train steps completed in the current epoch."""
+
+    step: int
+    epoch: int
+    step_in_epoch: int
+
+
+class Position(tf.Module):
+    """The place in variables, and the phase of the event round that a stop may have cut short.
+
+    The compiled loop counts `step` and `step_in_epoch` up itself, so they are right even where it fails.
+
+    Attributes:
+        is_due: Whether an evaluation is still to be done here; as in `evaluation_due`, which takes long to read.
+        is_over: Whether the end of an epoch is still to be told here; as in `epoch_over`.
+        seen: A digest of what has been read in the current pass over the data, if somebody wants to know.
+        torn: Whether an exception in the course of a run may have left the state half-updated. Not saved.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="position")
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+        self.step_in_epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="step_in_epoch")
+        self.evaluation_due = tf.Variable(False, trainable=False, name="evaluation_due")
+        self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
+        self.is_due = self.is_over = False
+        self.seen: Seen | None = None
+        self.torn = False
+
+    def load(self) -> Place:
+        """Takes over what has been restored, and returns the place."""
+        self.is_due, self.is_over = bool(read(self.evaluation_due)), bool(read(self.epoch_over))
+        return self.place()
+
+    def place(self) -> Place:
+        """Returns the place as integers."""
+        return Place(*(int(read(variable)) for variable in (self.step, self.epoch, self.step_in_epoch)))
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether anything is still to be done here."""
+        return self.is_due or self.is_over
+
+    def set_due(self, due: bool) -> None:
+        """Says that an evaluation is still to be done here, or no more."""
+        self.is_due = due
+        write(self.evaluation_due, due)
+
+    def set_over(self, over: bool) -> None:
+        """Says that the end of an epoch is still to be told here, or no more."""
+        self.is_over = over
+        write(self.epoch_over, over)
+
+    def next_epoch(self, place: Place) -> Place:
+        """Moves on from the end of an epoch to the beginning of the next one, and returns that place."""
+        write(self.epoch, place.epoch + 1)
+        write(self.step_in_epoch, 0)
+        self.set_over(False)
+        return Place(place.step, place.epoch + 1, 0)

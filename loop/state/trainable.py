@@ -1,0 +1,80 @@
+"""Which weights are trainable, in a program now and in the one that a checkpoint is of."""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loop.state.variables import flat, layers, optimizers, raw
+
+MOST = 6  # names of layers in a line
+
+
+def trainable_flags(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> dict[str, object]:
+    """Returns a digit for each variable, 1 if it is a weight of a Keras layer that is trainable; nothing without any.
+
+    Args:
+        given: What was given as `state=`.
+        variables: Every variable of the state.
+    """
+    trainable = {id(raw(v)) for layer in _tops(given) for v in layer.trainable_variables}
+    return {"weights": "".join(str(int(id(v) in trainable)) for v in variables.values())} if _tops(given) else {}
+
+
+def trainable_changed(
+    given: Mapping[str, object],
+    variables: Mapping[str, tf.Variable],
+    then: Mapping[str, Mapping[str, Any]],
+    now: Mapping[str, Mapping[str, Any]],
+) -> tuple[str, bool]:
+    """Returns which layers are trainable now and were not, or were and are not, in words; empty if all is equal.
+
+    And whether an optimizer has other weights to train for that, which TensorFlow cannot restore.
+
+    Args:
+        given: What was given as `state=`.
+        variables: Every variable of the state.
+        then: What `TrainingState.describe` said when a checkpoint was made.
+        now: What it says now.
+    """
+    before, after = (
+        dict(zip(said["variables"], said.get("trainable", {}).get("weights", ""), strict=False)) for said in (then, now)
+    )
+    listed = {id(raw(v)) for optimizer in optimizers(given) for v in optimizer._trainable_variables}
+    lines, others = [], False
+    for word, had, has in (("more", before, after), ("fewer", after, before)):
+        other = {id(variables[path]) for path in has if has[path] == "1" and had.get(path) == "0"}
+        names = list(dict.fromkeys(name for layer in _tops(given) for name in _names(layer, other)))
+        others = others or bool(other & listed if word == "more" else other - listed)
+        if names:
+            more = f" and {len(names) - MOST} others" if len(names) > MOST else ""
+            of = "1 layer" if len(names) == 1 else f"{len(names)} layers"
+            lines.append(f"{of} {word}: {', '.join(names[:MOST])}{more}")
+    return "; ".join(lines), others
+
+
+def paths_of_optimizers(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> tuple[str, ...]:
+    """Returns what the paths of variables of optimizers begin with."""
+    paths = {id(variable): path for path, variable in variables.items()}
+    return tuple(f"{paths[id(raw(each._iterations))].rpartition('/')[0]}/" for each in optimizers(given))
+
+
+def _tops(given: Mapping[str, object]) -> list[keras.Layer]:
+    """Returns the layers that were given, and those in modules; not what is within layers."""
+    found = [layer for value in flat(given) for layer in ([value] if isinstance(value, keras.Layer) else layers(value))]
+    return list({id(layer): layer for layer in found}.values())
+
+
+def _names(layer: keras.Layer, other: Set[int]) -> list[str]:
+    """Returns the names of the layers that are trainable on one side only: the largest that are so wholly.
+
+    Args:
+        layer: Where to look.
+        other: The ids of the variables that are trainable on one side only.
+    """
+    mine = {id(raw(variable)) for each in layer._flatten_layers() for variable in each._trainable_variables}
+    if not mine & other:
+        return []
+    below = [] if mine <= other else layer._flatten_layers(include_self=False, recursive=False)
+    return [name for each in below for name in _names(each, other)] or [layer.name]

@@ -1,0 +1,345 @@
+"""Everything a resumed run needs, under one root that TensorFlow can save."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from tensorflow.python.trackable.resource import CapturableResource  # the base class of lookup tables
+
+from loop.data.arrays import Data
+from loop.digest import FINGERPRINT
+from loop.errors.kinds import shown
+from loop.errors.readonly import ReadOnly
+from loop.state.derived import Derived
+from loop.state.differences import Differences, differences, unhashed
+from loop.state.position import Place, Position
+from loop.state.randomness import Host, global_seed, host
+from loop.state.randomness import put_back as put_host_back
+from loop.state.settings import Setting, replaced, settings_changed
+from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
+from loop.state.variables import flat, keras_variables, layers, raw
+from loop.tensors import Trackable, put, read
+
+STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
+OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
+
+
+class Held(NamedTuple):
+    """Values of variables by path, and the random states of Python and NumPy."""
+
+    values: Mapping[str, tf.Tensor]
+    host: Host
+
+
+class TrainingState:
+    """The training state: what the user gave, and what the loop adds to it.
+
+    Build it when every layer, slot and metric exists. Paths are those of TensorFlow's object graph, so
+    `tf.train.Checkpoint(model=model).restore(path)` finds a model in a checkpoint of `root`.
+
+    Attributes:
+        fingerprint: The version of the hashes in what is described and saved; those of two versions say nothing.
+        root: A `tf.train.Checkpoint` of all of it.
+        variables: Every variable of it by path, each once; read-only.
+        position: Where the run stands.
+        steps: What tells each step function from another one, by name; nothing before they are traced.
+        sketches: What is known of that before, by name; see `sketch`.
+        names: The names of the values that each step returns, those that float32 holds and the others, once traced.
+        logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
+        unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
+        check: Raises if Python has changed since all was traced, so that this must not be saved.
+        settings: What the program has set, by the path of the variable that holds it.
+        derived: What layers derive from their variables.
+
+    Args:
+        given: The user's `state=`.
+        own: What the loop adds, by name.
+        position: Where the run stands; None if there is no run, for scripts that only want weights.
+        data: The train data; None if there is no run.
+        evaluated: The data of evaluations, by their names.
+        derived: Of what was given; None if nothing was traced yet.
+
+    Raises:
+        TypeError: If a value of `given` has no state that can be saved.
+        ValueError: If a key of `given` is one of the loop's own.
+    """
+
+    fingerprint = FINGERPRINT
+
+    def __init__(
+        self,
+        given: Mapping[str, object],
+        own: Mapping[str, object] | None = None,
+        *,
+        position: Position | None = None,
+        data: Data | None = None,
+        evaluated: Mapping[str, Data] | None = None,
+        derived: Derived | None = None,
+    ) -> None:
+        check_given("state", given)
+        self._given, self.position = dict(given), position or Position()
+        self._data, self._evaluated = data, evaluated or {}
+        self.steps: dict[str, object] = {}
+        self.settings: Mapping[str, Setting] = {}
+        self.sketches: dict[str, str] = {}
+        self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self.logs: Callable[[], dict[str, float]] = dict
+        self.unchecked: list[Callable[[TrainingState], None]] = []
+        self.check: Callable[[], None] = lambda: None
+        self._aside: dict[str, tf.Tensor] = {}
+        children = {key: _trackable(value, key) for key, value in given.items()}
+        self.root = tf.train.Checkpoint(**children)
+        reached = {id(variable) for variable in _walk(self.root).values()}
+        # Keras' seed states, and layers that a model holds in lists, are not in TensorFlow's object graph.
+        self.root.extra = {
+            key: {str(i): v for i, v in enumerate(keras_variables(value)) if id(raw(v)) not in reached}
+            for key, value in given.items()
+        }
+        for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
+            setattr(self.root, name, part)
+        self.variables: dict[str, tf.Variable] = ReadOnly(_walk(self.root))
+        self.derived = derived or Derived(given)
+        self._derived_aside = self.derived.hold()
+
+    def given(self) -> dict[str, tf.Variable]:
+        """Returns the variables of everything that was given, by path."""
+        return {p: v for p, v in self.variables.items() if p.removeprefix("extra/").split("/", 1)[0] in self._given}
+
+    def weights(self) -> dict[str, tf.Variable]:
+        """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
+        given = list(flat(self._given))
+        others = [value for value in given if isinstance(value, STATE_OF_TRAINING)]
+        found = [layer for value in given for layer in layers(value)]
+        not_weights = {id(raw(v)) for value in others for v in keras_variables(value)}
+        not_weights |= {id(raw(v)) for layer in found for v in layer.variables}
+        not_weights -= {id(raw(v)) for layer in found for v in layer.weights}
+        return {path: v for path, v in self.given().items() if id(v) not in not_weights}
+
+    def hold(self) -> Held:
+        """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
+        return Held({path: read(variable) for path, variable in self.variables.items()}, host())
+
+    def put_back(self, held: Held) -> None:
+        """Assigns what `hold` returned."""
+        for path, value in held.values.items():
+            put(self.variables[path], value)
+        put_host_back(held.host)
+
+    def show(self, values: Mapping[str, tf.Tensor]) -> None:
+        """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
+        if not self._aside:
+            self._derived_aside = self.derived.hold()
+        self._aside |= {path: self.variables[path].read_value() for path in values if path not in self._aside}
+        for path, value in values.items():
+            self.variables[path].assign(value)
+        self.derived.again()
+
+    def take_back(self) -> None:
+        """Ends what `show` began."""
+        for path, value in self._aside.items():
+            self.variables[path].assign(value)
+        if self._aside:
+            self.derived.put_back(self._derived_aside)
+        self._aside = {}
+
+    def grow(self, traced: "TrainingState", held: Held) -> None:
+        """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
+        kept = {"unchecked": self.unchecked, "settings": self.settings}
+        vars(self).update(vars(traced), _aside=self._aside, _derived_aside=self._derived_aside, **kept)
+        now = self.variables
+        values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
+        self.put_back(Held(values, held.host))
+
+    def notes(self) -> dict[str, dict[str, int]]:
+        """Returns what has to be known before an iterator can be restored, in JSON values."""
+        return {"place": self.position.place()._asdict(), "data": self._data.notes() if self._data else {}}
+
+    def describe(self) -> dict[str, dict[str, object]]:
+        """Returns what has to be the same when this state is restored, in JSON values."""
+        variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
+        evaluated = {name: data.describe() for name, data in self._evaluated.items()}
+        of_evaluations = {f"{name}/{key}": value for name, said in evaluated.items() for key, value in said.items()}
+        return {
+            "state": {key: type(value).__name__ for key, value in self._given.items()},
+            "variables": variables,
+            "data": (self._data.describe() if self._data else {}) | of_evaluations,
+            "steps": self.steps,
+            "seed": {"tf.random.set_seed": global_seed()},
+            "settings": {path: setting.said for path, setting in self.settings.items()},
+            "trainable": trainable_flags(self._given, self.variables),
+        }
+
+    def differences(self, saved: Mapping[str, Mapping[str, object]], *, hashes: bool = True) -> Differences:
+        """Returns how a saved `describe` differs from the present one.
+
+        Args:
+            saved: What it returned.
+            hashes: Whether the hashes in it are of the same version; else they are not compared.
+        """
+        now = self.describe()
+        saved = saved if hashes else unhashed(saved, now)
+        found = differences(saved, now, settings=settings_changed(self.settings, saved.get("settings", {})))
+        said, others = trainable_changed(self._given, self.variables, saved, now)
+        if said:
+            prefixes = paths_of_optimizers(self._given, self.variables)
+            return found.summed_up(f"trainable: {said}", prefixes, numbers=not others)
+        return found
+
+    def set_again(self, paths: Iterable[str]) -> None:
+        """Assigns what the program has set to these variables, in the place of what was restored."""
+        for path in paths:
+            self.variables[path].assign(self.settings[path].value)
+
+    @functools.cached_property
+    def handles(self) -> set[int]:
+        """The ids of the handles of all variables, tables and iterators that a checkpoint holds."""
+        return {id(variable.handle) for variable in self.variables.values()} | _resources(self.root).keys()
+
+    def resources(self) -> dict[int, CapturableResource | tf.data.Iterator]:
+        """Returns the tables and iterators of everything that was given, by the ids of their handles."""
+        found: dict[int, CapturableResource | tf.data.Iterator] = {}
+        for key in self._given:
+            found |= _resources(getattr(self.root, key))
+        return found
+
+    def streams(self) -> list[tf.Variable]:
+        """Returns the states of random streams that Python may draw from as well as a step."""
+        given = [
+            value for value in flat(self._given) if isinstance(value, keras.random.SeedGenerator | tf.random.Generator)
+        ]
+        mine = [variable for path, variable in self.variables.items() if path.startswith("random/")]
+        return [*mine, *(raw(value.state) for value in given)]
+
+    def late(self) -> list[str]:
+        """Returns the paths of variables that were made after this state was gathered."""
+        return [path for path in _walk(self.root) if path not in self.variables]
+
+    @contextlib.contextmanager
+    def unless_raised(self) -> Iterator[None]:
+        """If anything is raised within, puts variables, data and random states back to what they are now."""
+        held, go_back, torn = self.hold(), self._data.mark() if self._data else None, self.position.torn
+        try:
+            yield
+        except BaseException:
+            if go_back:
+                go_back()
+            self.put_back(held)
+            self.position.torn = torn
+            raise
+
+    def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
+        """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.
+
+        Returns:
+            A line for everything in which the data are seen not to be what they were.
+        """
+        self.position.torn = True
+        return self._data.seek(Place(**notes["place"]), notes["data"]) if self._data else []
+
+    def take_over(self, path: str) -> None:
+        """Restores what was given, for scripts, whose programs have not set what they read here."""
+        small = {path: variable for path, variable in self.given().items() if variable.shape.rank in (0, 1)}
+        before = {path: variable.read_value() for path, variable in small.items()}
+        self.root.restore(path).expect_partial()
+        self.derived.again()
+        for name, value in before.items():
+            replaced(small[name], value)
+
+    def keys_of_weights(self) -> list[str]:
+        """Returns the names under which layers and modules were given."""
+        kinds = keras.Layer | tf.Module
+        others = (tf.Variable, *STATE_OF_TRAINING)
+        return [
+            key
+            for key, value in self._given.items()
+            if any(isinstance(part, kinds) and not isinstance(part, others) for part in flat(value))
+        ]
+
+    def restore(self, path: str) -> None:
+        """Takes over a checkpoint of an equal state. Compare with `differences`, and `seek`, before: this one assigns.
+
+        Raises:
+            ValueError: If TensorFlow cannot restore an iterator, because the pipeline has other stages.
+        """
+        self.position.torn = True
+        try:
+            self.root.restore(path).expect_partial()
+        except Exception as error:  # of files that somebody has written so, TensorFlow raises anything
+            raise ValueError(
+                f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
+                f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
+            ) from error
+        self.position.torn = False
+
+
+def check_given(owner: str, given: Mapping[str, object]) -> None:
+    """Raises `TypeError` if this is no mapping, or holds what cannot be saved; `ValueError` for a key.
+
+    Args:
+        owner: What to call it.
+        given: What is to be a part of the state.
+    """
+    if not isinstance(given, Mapping):
+        as_in = "{'model': model, 'optimizer': optimizer}"
+        raise TypeError(f"{owner} needs a dict, as in {as_in}. Received: {type(given).__name__}.")
+    for key in given:
+        if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
+            also = "Metrics that a step updates go into Step(function, metrics={...}). " if key == "metrics" else ""
+            raise ValueError(
+                f"state={{...}} cannot use the key {shown(key)}. {also}Give it another name, such as 'model'."
+            )
+        _trackable(given[key], key)
+
+
+def _walk(root: Trackable) -> dict[str, tf.Variable]:
+    """Returns the variables below a root by path, each once: by its shortest path below the first child that has it."""
+    view = tf.train.TrackableView(root)
+    found: dict[int, tuple[str, tf.Variable]] = {}
+    seen = {id(root)}
+    for key, top in view.children(root).items():
+        queue = (
+            [(key, top)] if key != "save_counter" else []
+        )  # checkpoints are numbered by step: TensorFlow's is unused
+        for path, node in queue:  # grows while it is read: breadth first
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, tf.Variable | keras.Variable):
+                found.setdefault(id(raw(node)), (path, raw(node)))
+            queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+    return dict(found.values())
+
+
+def _resources(root: Trackable) -> dict[int, CapturableResource | tf.data.Iterator]:
+    """Returns the tables and iterators below a root by the ids of their handles."""
+    found: dict[int, CapturableResource | tf.data.Iterator] = {}
+    for node in tf.train.TrackableView(root).descendants():
+        if isinstance(node, CapturableResource):
+            found[id(node.resource_handle)] = node
+        elif isinstance(node, tf.data.Iterator):
+            found[id(node._iterator_resource)] = node
+    return found
+
+
+def _trackable(value: object, key: str) -> object:
+    """Returns the value in a form that `tf.train.Checkpoint` takes."""
+    if isinstance(value, keras.Metric):
+        return list(value.variables)
+    if isinstance(value, keras.random.SeedGenerator):
+        return value.state
+    if isinstance(value, Mapping):
+        return {str(name): _trackable(item, f"{key}/{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
+    if isinstance(value, Trackable):
+        return value
+    received = shown(value) if isinstance(value, type) else type(value).__name__
+    raise TypeError(
+        f"state[{key!r}] cannot be saved. Received: {received}. Expected: a Keras model, layer, optimizer, "
+        "metric or SeedGenerator, a tf.Module, tf.Variable or tf.random.Generator, or lists and dicts of them. "
+        "Put a number that changes into a tf.Variable."
+    )

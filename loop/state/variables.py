@@ -1,0 +1,61 @@
+"""What is in the things that were given: in lists, dicts, models, modules."""
+
+from collections.abc import Iterator, Mapping
+
+import keras
+import tensorflow as tf
+
+from loop.tensors import Trackable
+
+
+def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
+    """Returns TensorFlow's variable behind a Keras one."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def flat(value: object) -> Iterator[object]:
+    """Yields what is in lists and dicts, at any depth."""
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from flat(item)
+    else:
+        yield value
+
+
+def nodes(value: object) -> list[Trackable]:
+    """Returns a value that TensorFlow can save, and all that it finds below."""
+    return list(tf.train.TrackableView(value).descendants()) if isinstance(value, Trackable) else []
+
+
+def layers(value: object) -> list[keras.Layer]:
+    """Returns the Keras layers in a value as far as TensorFlow finds them: itself, those of a `tf.Module`."""
+    return [node for node in nodes(value) if isinstance(node, keras.Layer)]
+
+
+def all_layers(given: object) -> list[keras.Layer]:
+    """Returns the layers in what was given, each once: also those that a model holds in lists, which Keras finds."""
+    found = [layer for value in flat(given) for layer in layers(value)]
+    return list({id(each): each for layer in found for each in layer._flatten_layers()}.values())
+
+
+def optimizers(given: object) -> list[keras.optimizers.Optimizer]:
+    """Returns the optimizers in what was given, also those within others, each once."""
+    found = [node for value in flat(given) for node in nodes(value) if isinstance(node, keras.optimizers.Optimizer)]
+    return list({id(node): node for node in found}.values())
+
+
+def keras_variables(given: object) -> list[keras.Variable]:
+    """Returns what Keras itself knows of the variables of a value, each once."""
+    found: dict[int, keras.Variable] = {}
+    for value in flat(given):
+        parts = [value] if isinstance(value, keras.optimizers.Optimizer | keras.Metric) else layers(value)
+        found |= {id(variable): variable for part in parts for variable in part.variables}
+    return list(found.values())
+
+
+def own_variables(layer: keras.Layer) -> list[tf.Variable]:
+    """Returns the variables of a layer that are not those of another one in it."""
+    children = tf.train.TrackableView(layer).children(layer).values()
+    kept = [*layer._trainable_variables, *layer._non_trainable_variables, *children]
+    variables = [raw(each) for each in kept if isinstance(each, tf.Variable | keras.Variable)]
+    return list({id(variable): variable for variable in variables}.values())
