@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Evaluation, Event, Every, InexactRun, Loop, Moment, StreamData, replay, source
+from loop import ArrayData, Evaluation, Event, Every, InexactRun, Loop, Moment, StreamData
+from loop.data import epochs, replay
 from loop.exact.pipeline import reshuffling, stages
 from loop.exact.pipeline_hash import described
 
@@ -240,7 +241,7 @@ def test_another_version_of_what_traces_the_functions_is_no_other_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_loop(tmp_path, StreamData(late(1))).run(steps=17)
-    monkeypatch.setattr(source, "PROGRAM", 7)
+    monkeypatch.setattr(epochs, "PROGRAM", 7)
     assert make_loop(tmp_path, StreamData(late(-1))).run(steps=18).step == 18
 
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
-from hooks import Checkpoint, TensorBoard, cli, restore
+from exactloop import cli
+from hooks import Checkpoint, TensorBoard, restore
 from hooks.tensorboard import WallClock
 from loop import ArrayData, Every, Hook, Loop, Moment
 

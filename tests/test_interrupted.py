@@ -11,7 +11,9 @@ from types import FrameType, TracebackType
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, checkpoint, checkpoint_saver
+from hooks import Checkpoint
+from hooks.checkpoint import hook as checkpoint
+from hooks.checkpoint import saver as checkpoint_saver
 from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Loop
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
-from loop import Hook, InexactRun, Loop, StreamData, remedies
+from loop import Hook, InexactRun, Loop, StreamData
+from loop.errors import remedies
 
 ROWS, EPOCHS = 6, 3
 

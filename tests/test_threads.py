@@ -14,9 +14,11 @@ import pytest
 import rich.console
 import tensorflow as tf
 
-from hooks import Checkpoint, Preemption, Progress, TensorBoard, checkpoint_saver
+from hooks import Checkpoint, Preemption, Progress, TensorBoard
+from hooks.checkpoint import saver as checkpoint_saver
 from hooks.checkpoint.store import Store
-from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, early
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
+from loop.data import prefetch as early
 
 NO_THREAD = "can't start new thread"
 
