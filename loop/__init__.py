@@ -6,7 +6,7 @@ from loop.data.stream import StreamData
 from loop.digest import digest
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
-from loop.exact.step_audit import Finding, InexactRun
+from loop.findings import Finding, InexactRun
 from loop.hook import Hook
 from loop.loop import Loop
 from loop.registry import HookRegistry

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import tensorflow as tf
 
-from loop.data.arrays import ArrayData, Data
+from loop.data.arrays import ArrayData
+from loop.data.source import Data
 from loop.engine.bound import Bound
 from loop.engine.chunk import Chunk
 from loop.engine.clock import Clock, Spent
 from loop.engine.means import Means
 from loop.engine.purity import KEEP, Purity
+from loop.engine.trace import Trace
 from loop.evaluation import Evaluation
 from loop.exact.graph import is_callback, operations
 from loop.exact.pipeline_audit import Read
 from loop.exact.reach import traced_anew
-from loop.exact.step_audit import Audited, Constants, Finding
+from loop.exact.step_audit import Audited, Constants
 from loop.exact.traced import Traced
+from loop.findings import Finding
 from loop.hook import Hook
 from loop.state.derived import Derived
 from loop.state.position import Position
@@ -25,7 +28,7 @@ from loop.state.randomness import random_streams, untouched
 from loop.state.settings import Setting, settings
 from loop.state.training_state import TrainingState
 from loop.state.variables import raw
-from loop.steps import Step, Trace
+from loop.steps import Step
 
 log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.

@@ -5,16 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from loop.data.arrays import ArrayData, Data
+from loop.data.arrays import ArrayData
+from loop.data.coerce import as_data
+from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.bound import Bound
 from loop.engine.chunk import Chunk
 from loop.engine.means import Means
 from loop.engine.ring import LONGEST
+from loop.engine.trace import Trace
 from loop.errors.calls import BY_POSITION, explained
-from loop.errors.instead import instead_of_data
 from loop.errors.later import later
-from loop.steps import Step, Trace, Values, as_step
+from loop.steps import Step, Values, as_step
 from loop.tensors import Nest
 
 TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
@@ -116,29 +118,3 @@ class Evaluation(tf.Module):
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
         return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if int(self.times) else {}
-
-
-def as_data(data: tf.data.Dataset | ArrayData | StreamData, steps_per_epoch: int | None = None) -> Data:
-    """Returns a bare dataset as `StreamData`, and the others as they are.
-
-    Raises:
-        TypeError: If it is something else, with what to wrap it in.
-        ValueError: If `steps_per_epoch` comes with data that has its own.
-    """
-    if isinstance(data, ArrayData | StreamData):
-        if data.taken:
-            raise ValueError(
-                f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
-                "Make another one of the same arrays or dataset."
-            )
-        data.taken = True
-        if steps_per_epoch is not None:
-            raise ValueError(
-                f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
-                "which decides it itself: StreamData(dataset, steps_per_epoch=...)."
-            )
-        return data
-    if isinstance(data, tf.data.Dataset):
-        return StreamData(data, steps_per_epoch=steps_per_epoch)
-    received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
-    raise TypeError(f"Data must be a tf.data.Dataset, ArrayData or StreamData. {received}. {instead_of_data(data)}")

@@ -11,7 +11,9 @@ import tensorflow as tf
 from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
 from loop.compiled import Compiled, gather, set_in
-from loop.data.arrays import ArrayData, Data
+from loop.data.arrays import ArrayData
+from loop.data.coerce import as_data
+from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.digest import Seen
 from loop.engine.bound import Bound
@@ -23,10 +25,10 @@ from loop.errors.kinds import shown
 from loop.errors.later import later
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import in_user_lines
-from loop.evaluation import Evaluation, as_data
+from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
-from loop.exact.step_audit import Finding, report
 from loop.failures import Failures, with_notes
+from loop.findings import Finding, report
 from loop.finished import Untraced, nothing_to_do, untraced, why_over
 from loop.hook import Hook
 from loop.registry import HookRegistry

@@ -1,28 +1,23 @@
 """What one step is: the user's function, what it returns, and the usual one for supervised learning."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
 from loop.errors.calls import BY_POSITION, explained
-from loop.errors.instead import instead_of_step, of_tracing
+from loop.errors.instead import instead_of_step
 from loop.errors.keras_arguments import check_batch, check_ema, check_loss, check_parts, check_prediction
 from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
-from loop.errors.tracebacks import add_note
-from loop.exact.fingerprint import fingerprint
 from loop.exact.sketch import sketch
 from loop.metric_copies import copies
 from loop.scaling import check_optimizer, scales
-from loop.tensors import Nest, unconverted
+from loop.tensors import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
-WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
-BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
-OF_ALL = {"average": "macro", "class_aggregation": "uniform_average"}  # arguments of Keras' metrics of several classes
 
 
 @explained({"loss": "write it in the function, which returns its value"})
@@ -62,70 +57,6 @@ class Step:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
-class Trace:
-    """A step traced once by itself: what it is called with, what it returns, what tells it from another.
-
-    Tracing also builds what is built late: layers, optimizer slots. So the compiled loop is traced only once, and a
-    checkpoint finds every variable in its place.
-
-    Attributes:
-        narrow: The names of the values that float32 holds, sorted.
-        wide: Those of the others, sorted.
-        logged: The names of all values and metrics, sorted.
-        graph: What was traced.
-        results: Returns the results of the metrics, scalars by name.
-
-    Raises:
-        TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
-            metrics, or a metric's result is not a scalar.
-    """
-
-    def __init__(self, step: Step, element_spec: Nest) -> None:
-        def traced(batch: Nest) -> tuple[Values, Values]:
-            values = step.function(batch)
-            _check_no_metrics(step, values)
-            return values, {name: metric.result() for name, metric in step.metrics.items()}
-
-        try:
-            function = tf.function(traced).get_concrete_function(element_spec)
-            values, results = function.structured_outputs
-            values = {} if values is None and step.metrics else values
-            _check_mapping(step, values)
-        except Exception as error:
-            for note in of_tracing(step.function, element_spec, error):
-                add_note(error, note)
-            raise
-        for name, value in values.items():
-            _check_scalar(step, name, value, "Reduce it in the step, for instance with tf.reduce_mean.")
-        for name, value in results.items():
-            _check_scalar(step, name, value, _remedy(step.metrics[name]))
-        self.narrow: tuple[str, ...] = tuple(sorted(name for name in values if values[name].dtype not in WIDE))
-        self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
-        self._returned = (*sorted(values), *sorted(results))
-        self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
-        self._function, self.graph = function, function.graph
-        # Compiled, because an eager result may have other bits.
-        now = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
-        self.results: Callable[[], dict[str, tf.Tensor]] = now.get_concrete_function() if step.metrics else dict
-
-    def __call__(self, batch: Nest) -> Values:
-        """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""
-        values, _ = self._function(batch)
-        return values or {}
-
-    def fingerprint(self, held: Mapping[int, str], constants: Iterable[tf.Variable]) -> dict[str, object]:
-        """Returns what tells the step from another one, in JSON values.
-
-        Args:
-            held: The paths in the training state of the variables, tables and iterators in it, by the id of the handle.
-            constants: Variables that are only read and not in the training state.
-        """
-        function = self._function
-        return fingerprint(
-            function.graph, function.captured_inputs, returned=self._returned, held=held, constants=constants
-        )
-
-
 def _metrics(
     owner: str, metrics: Mapping[str, keras.Metric] | None, argument: str = "metrics"
 ) -> dict[str, keras.Metric]:
@@ -153,53 +84,6 @@ def _check_apart(metrics: Mapping[str, keras.Metric], weighted: Mapping[str, ker
     twice = [name for i, (name, metric) in enumerate(named) if any(metric is other for _, other in named[:i])]
     if twice:
         raise ValueError(f"A metric would be updated twice in each step. Give {twice} objects of their own.")
-
-
-def _check_mapping(step: Step, values: Values) -> None:
-    some = isinstance(values, Mapping) and (values or step.metrics)
-    if not some or not all(isinstance(name, str) for name in values):
-        raise TypeError(
-            f"Step {step.__name__!r} must return a dict of named scalars, such as {{'loss': loss}}. "
-            f"Received: {'nothing (is a return missing?)' if values is None else shown(values)}."
-        )
-
-
-@unconverted
-def _check_no_metrics(step: Step, values: Values) -> None:
-    for name, value in values.items() if isinstance(values, Mapping) else ():
-        if isinstance(value, keras.Metric):
-            raise TypeError(
-                f"Step {step.__name__!r}: {name!r} is a metric. Write Step({step.__name__}, metrics={{{name!r}: "
-                "metric}), and leave it out of what the function returns."
-            )
-
-
-def _check_scalar(step: Step, name: str, value: tf.Tensor, remedy: str) -> None:
-    if isinstance(value, tf.Tensor):
-        numeric = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
-        numeric = numeric and value.dtype.name not in BARE
-        if value.shape.rank == 0 and numeric:
-            return
-        if value.dtype.is_complex:
-            remedy = "Return tf.math.real(value) and tf.math.imag(value) under names of their own, each reduced to []."
-        elif not numeric:
-            remedy = "Compute a number or a bool of it in the step, and return that."
-        value = f"shape {value.shape}, dtype {value.dtype.name}"
-    raise TypeError(
-        f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {value}. {remedy}"
-    )
-
-
-def _remedy(metric: keras.Metric) -> str:
-    """Returns what makes a scalar of a metric that has a result for each class, or several of another kind."""
-    kind = type(metric).__name__
-    for argument, of_all in OF_ALL.items():
-        if vars(metric).get(argument, of_all) is None:
-            return f"Give the metric {argument}={of_all!r}, as in {kind}({argument}={of_all!r})."
-    return (
-        f"Make a metric of it whose result is a scalar: a subclass of {kind} with def result(self): "
-        "return keras.ops.mean(super().result()), say, or one for each component, with super().result()[0]."
-    )
 
 
 def as_step(step: Step | Callable[[Nest], Values]) -> Step:

@@ -21,6 +21,18 @@ OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     "hooks.event_cut": "hooks/tensorboard.py",
 }
+FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
+    ("errors", "digest", "findings", "logs", "standard", "tensors"),
+    ("events", "failures", "hook", "registry", "triggers"),
+    ("exact",),
+    ("metric_copies", "scaling", "steps"),
+    ("state",),
+    ("data",),
+    ("engine",),
+    ("evaluation",),
+    ("arguments", "compiled", "finished"),
+    ("loop",),
+)
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
     "eval", "exec", "__import__", "importlib", "import_module", "runpy"
 }  # fmt: skip
@@ -54,6 +66,23 @@ def allowed(file: str, module: str, name: str) -> bool:
 
 def misplaced(file: str, source: str) -> list[str]:
     return [f"{file}: {module} {name}" for module, name in imports(source) if not allowed(file, module, name)]
+
+
+def floor(module: str) -> int:
+    """Returns the floor of a module of `loop`, such as `loop.exact.graph`."""
+    (found,) = [number for number, names in enumerate(FLOORS) if module.split(".")[1] in names]
+    return found
+
+
+def upwards(file: str, source: str) -> list[str]:
+    """Returns what a file of `loop` imports from above, other than for its types."""
+    tree = ast.parse(source)
+    for_types = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    skipped = {module for node in for_types for module, _ in imports(ast.unparse(node))}
+    here = floor(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    modules = [f"loop.{name}" if module == "loop" else module for module, name in imports(source)]
+    ours = [module for module in modules if module.startswith("loop.") and module not in skipped]
+    return [f"{file}: {module}" for module in ours if floor(module) > here]
 
 
 def unsafe(source: str) -> set[str]:
@@ -90,6 +119,20 @@ def test_misplaced_imports_are_found() -> None:
         ("loop/chunk.py", "from hooks.monitor import Monitor"),
     ]:
         assert len(misplaced(file, source)) == 1, source
+
+
+def test_within_loop_imports_go_downwards() -> None:
+    inside = {
+        file: source for file, source in SOURCES.items() if file.startswith("loop/") and file != "loop/__init__.py"
+    }
+    assert [line for file, source in inside.items() for line in upwards(file, source)] == []
+    for file, source in [
+        ("loop/exact/graph.py", "from loop.state.position import Place"),
+        ("loop/state/position.py", "from loop.data.source import Data"),
+        ("loop/errors/kinds.py", "def f():\n    from loop.exact import graph"),
+        ("loop/engine/chunk.py", "from loop import compiled"),
+    ]:
+        assert len(upwards(file, source)) == 1, source
 
 
 def test_nothing_is_unpickled_evaluated_or_imported_by_name() -> None:

@@ -1,4 +1,4 @@
-"""Where batches come from: what the loop asks of any source, and arrays that live in the graph."""
+"""Arrays that live in the graph."""
 
 import copy
 import functools
@@ -6,7 +6,6 @@ import hashlib
 import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +15,7 @@ from loop.digest import Seen, digest
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.instead import instead_of_data
 from loop.errors.kinds import shown
-from loop.exact.step_audit import Finding
+from loop.findings import Finding
 from loop.state.position import Place
 from loop.tensors import Nest, Trackable
 
@@ -30,77 +29,6 @@ BATCHING = {
     "drop_last": "write drop_remainder=...",
     "reshuffle_each_iteration": "leave it out: with shuffle=True, each epoch has an order of its own",
 }
-
-
-class Data(Protocol):
-    """A source of batches, one pass after the other, that can be found again at any place.
-
-    A pass is a pair of nests that the compiled loop is called with: `source`, which does not change, and `ahead`, which
-    the loop hands on from step to step. Saving it as a `Trackable` saves what `notes` cannot hold.
-    """
-
-    element_spec: Nest
-    steps_per_epoch: int | None  # None: nobody knows before the last batch
-    repeats_itself: bool  # whether each pass over the same epoch yields the same
-    taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
-    seen: Seen | None  # digests the batches of the pass; None if nobody wants to know
-    source: Nest
-    ahead: Nest
-    variables: Sequence[tf.Variable]  # what it keeps its data in; not for checkpoints
-
-    def open(self, epoch: int) -> None:
-        """Begins the pass over `epoch`, from 0. Raises `ValueError` if it has no batch."""
-        ...
-
-    def close(self) -> None:
-        """Ends a pass that is complete."""
-        ...
-
-    def notes(self) -> dict[str, int]:
-        """Returns what `seek` has to know besides the place."""
-        ...
-
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this.
-
-        Returns:
-            A line for everything in which the data are seen not to be what they were.
-        """
-        ...
-
-    def mark(self) -> Callable[[], None]:
-        """Returns what takes the data back to where they are now, whatever is sought meanwhile."""
-        ...
-
-    def findings(self, owner: str) -> list[Finding]:
-        """Returns what would keep a run from being resumed exactly; `owner` is what to call the data in it."""
-        ...
-
-    def describe(self) -> dict[str, object]:
-        """Returns what has to be the same when a run is resumed, in JSON values."""
-        ...
-
-    def dataset(self) -> tf.data.Dataset | None:
-        """Returns what the open pass reads; None if that is no pipeline."""
-        ...
-
-    def feed_spec(self) -> tuple[Nest, Nest]:
-        """Returns the type specs of `(source, ahead)`."""
-        ...
-
-    # What follows is traced into the compiled loop.
-
-    def more(self, ahead: Nest) -> tf.Tensor:
-        """Returns whether there is another batch: bool, shape `[]`."""
-        ...
-
-    def batch(self, source: Nest, ahead: Nest) -> Nest:
-        """Returns the next batch."""
-        ...
-
-    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
-        """Returns what comes before batch `index` of the pass, from 0: int32, shape `[]`."""
-        ...
 
 
 @explained(BATCHING)

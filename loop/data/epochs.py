@@ -13,7 +13,7 @@ from loop.errors.kinds import shown
 from loop.exact.pipeline import may_differ, reshuffling
 from loop.exact.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
 from loop.exact.pipeline_hash import described, short, values_read
-from loop.exact.step_audit import Finding
+from loop.findings import Finding
 from loop.tensors import Nest
 
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one

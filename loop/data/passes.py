@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 
 from loop.exact.pipeline_audit import of_reading
-from loop.exact.step_audit import Finding
+from loop.findings import Finding
 
 
 class Passes:

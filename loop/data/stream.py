@@ -15,7 +15,7 @@ from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
 from loop.errors.remedies import RANDOM_IN_DATA, REPLAY
 from loop.exact.pipeline import INFINITE
-from loop.exact.step_audit import Finding
+from loop.findings import Finding
 from loop.state.position import Place
 from loop.tensors import Nest, Trackable
 

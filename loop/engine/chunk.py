@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from loop.data.arrays import Data
 from loop.data.errors import tell
+from loop.data.source import Batches
 from loop.engine.bound import Bound
 from loop.engine.means import Means, examples, examples_in
 from loop.engine.ring import LONGEST, Record
+from loop.engine.trace import Trace
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
-from loop.steps import Trace
 from loop.tensors import Nest
 
 
@@ -71,7 +71,7 @@ class Chunk:
     def __init__(
         self,
         trace: Trace,
-        data: Data,
+        data: Batches,
         counters: list[tf.Variable],
         means: Means,
         bound: Bound,
@@ -123,7 +123,7 @@ class Chunk:
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
 
-    def __call__(self, data: Data, count: int) -> Ran:
+    def __call__(self, data: Batches, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
         self._bound.set(min(count, LONGEST))
         try:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 import tensorflow as tf
 
 from loop.exact.graph import is_of_keras, line
-from loop.exact.step_audit import Audited, Finding
+from loop.exact.step_audit import Audited
+from loop.findings import Finding
 from loop.state.randomness import host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.training_state import TrainingState

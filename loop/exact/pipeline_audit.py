@@ -23,7 +23,7 @@ from loop.exact.pipeline import (
 )  # fmt: skip
 from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import in_any_order, in_stage, is_loose, unseeded
-from loop.exact.step_audit import Finding
+from loop.findings import Finding
 
 ONCE_IN_FUNCTIONS = {
     "DummySeedGenerator": ("shuffle", remedies.SHUFFLE_IN_FUNCTION),

@@ -6,7 +6,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from loop.errors import remedies
 from loop.exact.pipeline import INFINITE, SHUFFLES, definition, graph_of, kind_of, operations_in
-from loop.exact.step_audit import Finding
+from loop.findings import Finding
 
 
 def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:

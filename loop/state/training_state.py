@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from tensorflow.python.trackable.resource import CapturableResource  # the base class of lookup tables
 
-from loop.data.arrays import Data
 from loop.digest import FINGERPRINT
 from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
@@ -18,6 +17,7 @@ from loop.state.differences import Differences, differences, unhashed
 from loop.state.position import Place, Position
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
+from loop.state.resumable import Resumable
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, keras_variables, layers, raw
@@ -76,8 +76,8 @@ class TrainingState:
         own: Mapping[str, object] | None = None,
         *,
         position: Position | None = None,
-        data: Data | None = None,
-        evaluated: Mapping[str, Data] | None = None,
+        data: Resumable | None = None,
+        evaluated: Mapping[str, Resumable] | None = None,
         derived: Derived | None = None,
     ) -> None:
         check_given("state", given)

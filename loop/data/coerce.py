@@ -1,0 +1,34 @@
+"""What a user may give for data, as a source."""
+
+import tensorflow as tf
+
+from loop.data.arrays import ArrayData
+from loop.data.source import Data
+from loop.data.stream import StreamData
+from loop.errors.instead import instead_of_data
+
+
+def as_data(data: tf.data.Dataset | ArrayData | StreamData, steps_per_epoch: int | None = None) -> Data:
+    """Returns a bare dataset as `StreamData`, and the others as they are.
+
+    Raises:
+        TypeError: If it is something else, with what to wrap it in.
+        ValueError: If `steps_per_epoch` comes with data that has its own.
+    """
+    if isinstance(data, ArrayData | StreamData):
+        if data.taken:
+            raise ValueError(
+                f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
+                "Make another one of the same arrays or dataset."
+            )
+        data.taken = True
+        if steps_per_epoch is not None:
+            raise ValueError(
+                f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
+                "which decides it itself: StreamData(dataset, steps_per_epoch=...)."
+            )
+        return data
+    if isinstance(data, tf.data.Dataset):
+        return StreamData(data, steps_per_epoch=steps_per_epoch)
+    received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
+    raise TypeError(f"Data must be a tf.data.Dataset, ArrayData or StreamData. {received}. {instead_of_data(data)}")

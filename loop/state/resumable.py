@@ -1,0 +1,33 @@
+"""What data have to be able to do to be found again where they were."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from loop.state.position import Place
+
+
+class Resumable(Protocol):
+    """The part of a source of batches that the training state saves, compares and seeks.
+
+    Saving it as a `Trackable` saves what `notes` cannot hold, such as the state of an iterator.
+    """
+
+    def notes(self) -> dict[str, int]:
+        """Returns what `seek` has to know besides the place."""
+        ...
+
+    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+        """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this.
+
+        Returns:
+            A line for everything in which the data are seen not to be what they were.
+        """
+        ...
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes the data back to where they are now, whatever is sought meanwhile."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Returns what has to be the same when a run is resumed, in JSON values."""
+        ...
