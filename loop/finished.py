@@ -130,15 +130,3 @@ def _will_end(deciding: Sequence[Hook], saved: Saved, state: TrainingState) -> b
     finally:
         for path, value in before.items():
             variables[path].assign(value)
-
-
-def nothing_to_do(what: str, asked: int, complete: int) -> str:
-    """Says that a run has nothing left to do.
-
-    Args:
-        what: "epoch" or "step".
-        asked: How many were asked for.
-        complete: How many are complete.
-    """
-    were, are = ("was" if asked == 1 else "were"), ("is" if complete == 1 else "are")
-    return f"{asked} {what}{'' if asked == 1 else 's'} {were} asked for, {complete} {are} complete: nothing to do"

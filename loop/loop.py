@@ -21,7 +21,6 @@ from loop.engine.clock import Clock, Spent
 from loop.engine.means import Means
 from loop.engine.ring import LONGEST
 from loop.errors.calls import explained
-from loop.errors.kinds import shown
 from loop.errors.later import later
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import in_user_lines
@@ -29,7 +28,7 @@ from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
 from loop.failures import Failures, with_notes
 from loop.findings import Finding, report
-from loop.finished import Untraced, nothing_to_do, untraced, why_over
+from loop.finished import Untraced, untraced, why_over
 from loop.hook import Hook
 from loop.registry import HookRegistry
 from loop.scaling import check_step
@@ -37,6 +36,7 @@ from loop.state.position import Place, Position
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
+from loop.stops import Stops
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 
@@ -96,6 +96,7 @@ class Loop:
         self.hooks = HookRegistry(hooks)
         self._position = Position()
         self._bound = Bound()
+        self._stops = Stops(self._bound.pull_in)
         self._clock = Clock(self._bound.pull_in)
         self._compiled: Compiled | None = None
         self._untraced: Untraced | None = None  # until a run goes on from it
@@ -103,11 +104,7 @@ class Loop:
         self._running, self._runner = threading.Lock(), 0
         self._settings: Mapping[str, Setting] = {}
         self._begun = False
-        self._reason: str | None = None
-        self._at_once = False
         self._round: dict[str, float] = {}
-        self._epochs: int | None = None
-        self._steps: int | None = None
         self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
         for witness in self.witnesses:
             witness(self)
@@ -135,9 +132,7 @@ class Loop:
     @property
     def total_steps(self) -> int | None:
         """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
-        length = self._data.steps_per_epoch
-        of_epochs = length * self._epochs if length is not None and self._epochs is not None else None
-        return min((n for n in (self._steps, of_epochs) if n is not None), default=None)
+        return self._stops.total_steps(self._data.steps_per_epoch)
 
     @property
     def train_names(self) -> tuple[str, ...]:
@@ -160,10 +155,8 @@ class Loop:
         if self._position.is_pending:
             return ""
         step, epoch, _ = self._place
-        if self._epochs is not None and epoch >= self._epochs:
-            return nothing_to_do("epoch", self._epochs, epoch)
-        if self._steps is not None and step >= self._steps:
-            return nothing_to_do("step", self._steps, step)
+        if said := self._stops.nothing_left(step, epoch):
+            return said
         reason = why_over(self.hooks)
         return f"{reason}: nothing to do" if reason else ""
 
@@ -189,9 +182,7 @@ class Loop:
 
         An evaluation is abandoned, or not begun, and made up for when the run is resumed.
         """
-        self._stop_after_round(reason)
-        self._at_once = True
-        self._bound.pull_in()
+        self._stops.now(reason)
 
     @in_user_lines
     def evaluate(self) -> dict[str, float]:
@@ -273,8 +264,8 @@ class Loop:
         try:
             self._runner = threading.get_ident()
             standard.occupy()
-            self._epochs, self._steps = totals
-            self._reason, self._at_once, self._round, self._resumed, self._idle = None, False, {}, False, False
+            self._stops.begin(*totals)
+            self._round, self._resumed, self._idle = {}, False, False
             self._spent = Spent()
             with self.hooks.around(self):
                 self._get_ready()
@@ -301,7 +292,7 @@ class Loop:
         if self._untraced is not None and self._place.step > 0 and not self._position.torn:  # restored before
             self.state = self._untraced.begin_again()
             return self.finished != ""
-        asked = {"epochs": self._epochs, "steps": self._steps}
+        asked = {"epochs": self._stops.epochs, "steps": self._stops.steps}
         self._untraced = untraced(self.hooks, self._step, self._evaluations, self._gather, **asked)
         if self._untraced is None:
             return False
@@ -372,7 +363,7 @@ class Loop:
 
     def _begin(self) -> None:
         """Begins to train, unless that is over already."""
-        self._idle = self._over = self._reason is not None or (self._reached() and not self._position.is_pending)
+        self._idle = self._over = self._stops.asked or (self._reached() and not self._position.is_pending)
         if not self._over:
             if self._untraced is not None:  # something else has been restored than was to be expected
                 self._trace()
@@ -393,8 +384,8 @@ class Loop:
         step, epoch, step_in_epoch = self._place
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
-        longest = step + (LONGEST if self._reason is None else 1)
-        stops = (self._steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
+        longest = step + (1 if self._stops.asked else LONGEST)
+        stops = (self._stops.steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
             ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
@@ -420,7 +411,7 @@ class Loop:
         self._emit(Event.STEP_END, self._round, halt=halt)
 
     def _evaluate_if_due(self) -> None:
-        if self._at_once or not self._position.is_due:
+        if self._stops.at_once or not self._position.is_due:
             return
         held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
         self._emit(Event.EVAL_BEGIN)
@@ -436,7 +427,7 @@ class Loop:
 
     def _abandons(self) -> bool:
         self._bound.let_go()
-        return self._at_once
+        return self._stops.at_once
 
     def _end_epoch_if_over(self) -> None:
         if self._position.is_over and not self._position.is_due:
@@ -462,7 +453,7 @@ class Loop:
             ends = over or bool(failures)
             self._built.check(self.state, at_length=ends)
             self._over = self._save(failures)
-            if (self._reason is not None or failures) and not self._over:
+            if (self._stops.asked or failures) and not self._over:
                 self._over = self._save(failures)
             self._position.torn = False
         failures.come_out()
@@ -483,7 +474,7 @@ class Loop:
     def _save(self, failures: Failures) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""
         if failures:
-            self._reason = self._reason or "an exception"
+            self._stops.after_round("an exception")
         moment = self._moment(Event.SETTLED, self._round)
         standard.occupy()  # 1 us; a hook may have closed them
 
@@ -507,10 +498,11 @@ class Loop:
         step, epoch, _ = self._place
         seconds = self._clock.now()
         finished = self.finished if self._idle else ""
-        complete = f"{epoch} epochs" if epoch == self._epochs else f"{step} steps"
-        reason = f"{complete} are complete" if self._reason is None else self._reason
-        if self._reason is None and finished and epoch != self._epochs and step != self._steps:
-            reason = finished
+        complete = f"{epoch} epochs" if epoch == self._stops.epochs else f"{step} steps"
+        exactly = epoch == self._stops.epochs or step == self._stops.steps
+        reason = self._stops.reason
+        if reason is None:
+            reason = finished if finished and not exactly else f"{complete} are complete"
         said = raised[0] if raised else finished or reason
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
@@ -530,18 +522,9 @@ class Loop:
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
-        last = self._reason is not None or self._reached()
-        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, self._stop_after_round)
+        last = self._stops.asked or self._reached()
+        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, self._stops.after_round)
 
     def _reached(self) -> bool:
         """Whether what was asked for is done when this round is."""
-        if self._steps is not None and self._place.step >= self._steps:
-            return True
-        return self._epochs is not None and self._place.epoch + self._position.is_over >= self._epochs
-
-    def _stop_after_round(self, reason: str | None = None) -> None:
-        if not isinstance(reason, str):
-            raise TypeError(
-                f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
-            )
-        self._reason = reason if self._reason is None else self._reason
+        return self._stops.reached(self._place.step, self._place.epoch + self._position.is_over)

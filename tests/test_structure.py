@@ -30,7 +30,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("data",),
     ("engine",),
     ("evaluation",),
-    ("arguments", "compiled", "finished"),
+    ("arguments", "compiled", "finished", "stops"),
     ("loop",),
 )
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
