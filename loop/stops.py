@@ -1,0 +1,85 @@
+"""When a run ends: its totals are reached, or somebody has asked for it."""
+
+from collections.abc import Callable
+
+from loop.errors.kinds import shown
+
+
+class Stops:
+    """Who has asked for a run to end, how soon, and what it was asked to reach.
+
+    A stop may come from any thread and at any time, also before the first step: whatever is asked for while a run
+    begins counts. The first reason is the one that is reported.
+
+    Attributes:
+        reason: Why somebody has asked for it; None if nobody has.
+        at_once: Whether evaluations are to be abandoned, and made up for when the run is resumed.
+        epochs: How many are to be complete in all; None: any number.
+        steps: The same of train steps.
+
+    Args:
+        hurry: Makes the compiled loop return after the step in progress.
+    """
+
+    def __init__(self, hurry: Callable[[], None]) -> None:
+        self._hurry = hurry
+        self.begin(None, None)
+
+    def begin(self, epochs: int | None, steps: int | None) -> None:
+        """Forgets what an earlier run was stopped for."""
+        self.epochs, self.steps = epochs, steps
+        self.reason: str | None = None
+        self.at_once = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has asked for the run to end."""
+        return self.reason is not None
+
+    def after_round(self, reason: str | None = None) -> None:
+        """Ends the run when all events of the step in progress have been sent. What `moment.stop` does."""
+        if not isinstance(reason, str):
+            raise TypeError(
+                f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
+            )
+        self.reason = reason if self.reason is None else self.reason
+
+    def now(self, reason: str) -> None:
+        """Ends the run after the step in progress. What `loop.stop` does."""
+        self.after_round(reason)
+        self.at_once = True
+        self._hurry()
+
+    def reached(self, step: int, epoch: int) -> bool:
+        """Returns whether what was asked for is done with so many steps and epochs complete."""
+        enough = self.steps is not None and step >= self.steps
+        return enough or (self.epochs is not None and epoch >= self.epochs)
+
+    def total_steps(self, length: int | None) -> int | None:
+        """Returns at which step the totals are reached; None if nobody knows.
+
+        Args:
+            length: Steps in an epoch, if that is known.
+        """
+        of_epochs = length * self.epochs if length is not None and self.epochs is not None else None
+        return min((n for n in (self.steps, of_epochs) if n is not None), default=None)
+
+    def nothing_left(self, step: int, epoch: int) -> str:
+        """Returns why nothing is left to do with so many complete, in a sentence; empty if something is."""
+        if self.epochs is not None and epoch >= self.epochs:
+            return _nothing_to_do("epoch", self.epochs, epoch)
+        if self.steps is not None and step >= self.steps:
+            return _nothing_to_do("step", self.steps, step)
+        return ""
+
+
+def _nothing_to_do(what: str, asked: int, complete: int) -> str:
+    """Says that a run has nothing left to do.
+
+    Args:
+        what: "epoch" or "step".
+        asked: How many were asked for.
+        complete: How many are complete.
+    """
+    were, are = ("was" if asked == 1 else "were"), ("is" if complete == 1 else "are")
+    return f"{asked} {what}{'' if asked == 1 else 's'} {were} asked for, {complete} {are} complete: nothing to do"
