@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.store import Store
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
 
@@ -635,7 +635,7 @@ def test_a_second_loop_is_refused_while_the_first_runs_and_not_after(
 
 HOLD = """
 import sys
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 open_files(sys.argv[1]).lock()
 print("held", flush=True)
 sys.stdin.read()

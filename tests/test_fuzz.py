@@ -22,8 +22,8 @@ from hooks import Checkpoint, CorruptCheckpoint, TensorBoard
 from hooks.checkpoint.index import check_index
 from hooks.checkpoint.manifest import Manifest, canonical, content, decode, encode
 from hooks.checkpoint.report import entries
-from hooks.checkpoint.restore import open_files
-from hooks.checkpoint.retention import Retention
+from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.retention import Retention, Standing
 from hooks.checkpoint.saved import newest
 from hooks.checkpoint.store import Store
 from hooks.event_cut import cut
@@ -71,7 +71,7 @@ def taken(raw: bytes) -> Manifest | None:
         return None
     assert encode(manifest) == raw
     monitor = Monitor("Checkpoint(best=...)", "count", "max")
-    Retention(1, monitor, 1, Every(steps=3) | Every(seconds=5.0)).kept([manifest.record] * 2)
+    Standing(Retention(1, monitor, 1, Every(steps=3) | Every(seconds=5.0)), [manifest.record]).add(manifest.record)
     float(manifest.record.seconds)
     str(manifest.record.order)
     return manifest

@@ -13,7 +13,7 @@ from hooks import Checkpoint, CorruptCheckpoint, TensorBoard, restore
 from hooks.checkpoint.limit import LARGEST, SMALL, limit
 from hooks.checkpoint.manifest import Manifest, Record, canonical, content, encode
 from hooks.checkpoint.report import differences
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.store import Store
 from loop import ArrayData, Event, Every, Hook, Loop, Moment, StreamData
 

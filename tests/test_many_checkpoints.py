@@ -18,7 +18,7 @@ import tensorflow as tf
 from hooks import Checkpoint, CorruptCheckpoint, restore
 from hooks.checkpoint.local import LocalFiles
 from hooks.checkpoint.manifest import Record, canonical, content, decode
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.retention import Retention, Standing, ranks
 from hooks.checkpoint.store import Store
 from hooks.monitor import Monitor

@@ -35,7 +35,7 @@ from hooks import Checkpoint, CorruptCheckpoint, restore
 from hooks.checkpoint.files import Files, Measure
 from hooks.checkpoint.local import LocalFiles
 from hooks.checkpoint.remote import RemoteFiles
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.saver import Saver
 from hooks.checkpoint.store import Pin, Store
 from loop import NEVER, ArrayData, At, Event, Every, Hook, Loop, Moment, StreamData, Trigger

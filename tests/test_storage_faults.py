@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, checkpoint_local, checkpoint_lock, restore
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 from loop import ArrayData, At, Event, Every, Loop, Moment
 
 KEPT = {"every": Every(steps=2), "keep": 2, "background": False}

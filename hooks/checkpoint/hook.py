@@ -11,7 +11,7 @@ from typing import Any, Literal
 from hooks.checkpoint.environment import environment
 from hooks.checkpoint.limit import refuse_if_too_large
 from hooks.checkpoint.manifest import FORMAT, CorruptCheckpoint, Manifest, Record, canonical, content
-from hooks.checkpoint.restore import go_on, open_files, resume
+from hooks.checkpoint.resume import go_on, open_files, resume
 from hooks.checkpoint.retention import Retention
 from hooks.checkpoint.saved import Newest, newest
 from hooks.checkpoint.saver import Saver

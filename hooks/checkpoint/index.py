@@ -27,6 +27,16 @@ class Place(NamedTuple):
     size: int
 
 
+def check_file(path: str, data: int) -> None:
+    """Does what `check_index` does for a file."""
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            raw = file.read()
+    except tf.errors.OpError as error:
+        raise ValueError(f"it cannot be read ({error.message})") from error
+    check_index(raw, data)
+
+
 def check_index(raw: bytes, data: int) -> None:
     """Raises `ValueError` if this is no index that TensorFlow writes for data of a size; their values need not be true.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hooks.checkpoint.graph import OBJECT_GRAPH, CheckpointNames
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.restore import open_files
+from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.retention import ranks
 from hooks.checkpoint.store import Pin, Store
 

@@ -14,11 +14,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import tensorflow as tf
-
 from hooks.checkpoint.aside import drop, next_aside
 from hooks.checkpoint.files import Files, Measure
-from hooks.checkpoint.index import check_index
+from hooks.checkpoint.index import check_file
 from hooks.checkpoint.limit import SMALL, limit
 from hooks.checkpoint.manifest import HEAD, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 
@@ -56,10 +54,12 @@ class Store:
 
     Args:
         files: The directory. For a reader it need not be locked.
+        check_index: Raises `ValueError` if TensorFlow would not survive to read an index, given its path and how many
+            bytes all files have.
     """
 
-    def __init__(self, files: Files) -> None:
-        self.files = files
+    def __init__(self, files: Files, *, check_index: Callable[[str, int], None] = check_file) -> None:
+        self.files, self._survives = files, check_index
         self.size = 0  # of the latest checkpoint, in bytes
         self._heads: dict[str, Head] = {}  # the oldest first
         self._replaced = False
@@ -171,9 +171,8 @@ class Store:
 
     def _check_index(self, path: str, manifest: Manifest) -> None:
         try:
-            with tf.io.gfile.GFile(path, "rb") as file:
-                check_index(file.read(), sum(size for size, _ in manifest.files.values()))
-        except (ValueError, tf.errors.OpError) as error:
+            self._survives(path, sum(size for size, _ in manifest.files.values()))
+        except ValueError as error:
             said = f"its SHA-256 is right, but TensorFlow did not write it: {error}"
             raise CorruptCheckpoint(self._path(f"{manifest.record.stem}.index"), said) from error
 

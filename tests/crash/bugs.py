@@ -24,7 +24,7 @@ from trainer import Trainer, stream_data
 
 import hooks
 import hooks.checkpoint.manifest
-import hooks.checkpoint.restore
+import hooks.checkpoint.resume
 from loop import At, Hook, Moment
 
 
@@ -38,7 +38,7 @@ class Bug(NamedTuple):
 
 
 STORE, SAVER, LOCAL = "hooks.checkpoint.store", "hooks.checkpoint.saver", "hooks.checkpoint.local"
-RESTORE, MANIFEST = "hooks.checkpoint.restore", "hooks.checkpoint.manifest"
+RESTORE, MANIFEST = "hooks.checkpoint.resume", "hooks.checkpoint.manifest"
 LOCK, SIGNALS = "hooks.checkpoint.lock", "hooks.signals"
 OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n        descriptor"
 BUGS = [
@@ -219,7 +219,7 @@ class Laboratory:
 
     def _locks(self, work: Path) -> list[str]:
         """While somebody writes there, a second trainer has to be refused, and to change nothing."""
-        holder = hooks.checkpoint.restore.open_files(self._saved(work / "saved"))
+        holder = hooks.checkpoint.resume.open_files(self._saved(work / "saved"))
         holder.lock()
         for name in ("ckpt-8.index", "ckpt-8.json.tmp"):
             (work / "saved" / name).write_bytes(b"being written")
@@ -326,7 +326,7 @@ class Laboratory:
         self._arrays.live(directory, steps=7, watch=copied)
         if (copy / "ckpt-7.json.tmp").read_bytes() != b"":
             wrong.append("a copy by hard links is written to")
-        holder = hooks.checkpoint.restore.open_files(directory)
+        holder = hooks.checkpoint.resume.open_files(directory)
         holder.lock()
         shutil.rmtree(copy)
         shutil.copytree(directory, copy, copy_function=os.link)

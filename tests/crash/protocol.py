@@ -25,6 +25,11 @@ def content(stem: str) -> Tree:
     return {f"{stem}.data-00000-of-00001": rng.randbytes(60), f"{stem}.index": rng.randbytes(40)}
 
 
+def new_store(disk: Disk) -> Any:
+    """Returns a store of checkpoints whose index is none."""
+    return hooks.checkpoint.store.Store(disk, check_index=lambda path, data: None)
+
+
 def commit(
     store: Any,
     step: int,
@@ -45,7 +50,7 @@ def commit(
         place = {"step": step, "epoch": 0, "step_in_epoch": step}
         parts_of_state = ("state", "variables", "data", "steps", "seed", "settings", "trainable")
         description: dict[str, dict] = {part: {} for part in parts_of_state}
-        parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {}}
+        parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {"time": 0.0}}
         return hooks.checkpoint.manifest.Manifest(new, files, description=description, digests=(), **parts)
 
     store.commit(new, tensorflow or write, manifest)
@@ -59,7 +64,7 @@ def prune(store: Any, keep: int = KEEP) -> None:
 
 def committed(*steps: int) -> Tree:
     """Returns what is on a disk when these steps have been saved."""
-    store = hooks.checkpoint.store.Store(Disk({}))
+    store = new_store(Disk({}))
     for step in steps:
         commit(store, step)
     return store.files.tree()
@@ -166,7 +171,7 @@ def recovered(disk: Disk) -> tuple[int, int, bool, list[str]]:
 
     The last of the four is what it reports.
     """
-    store = hooks.checkpoint.store.Store(disk)
+    store = new_store(disk)
     damaged = store.load()
     pin, more = store.newest([each.stem for each in store.records()])
     reported = [str(each) for each in [*damaged, *more]]
@@ -192,7 +197,7 @@ class Witness:
         self._name, self._seen, self._rng = name, set[tuple](), random.Random(name)
         self._least, self._count = 0, 0
         self._disk = Disk(begin, self._look)
-        store = hooks.checkpoint.store.Store(self._disk)
+        store = new_store(self._disk)
         store.load()
         act(store, self._say)
         self._look()
