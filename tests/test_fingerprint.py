@@ -16,8 +16,9 @@ import tensorflow as tf
 from tensorflow.python.framework.function import Defun  # what tf.nn.ctc_loss is made of
 
 from loop import ArrayData, Loop, Step, StreamData, supervised
+from loop.engine.trace import Trace
 from loop.state.training_state import TrainingState
-from loop.steps import Trace, as_step
+from loop.steps import as_step
 
 Tensor, Layers, KINDS = tf.Tensor, keras.layers, keras.optimizers
 WRITERS: list[tf.summary.SummaryWriter] = []

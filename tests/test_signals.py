@@ -31,7 +31,7 @@ from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, TrainingState
 from loop.compiled import Compiled
 from loop.engine.chunk import Chunk
-from loop.steps import Trace
+from loop.engine.trace import Trace
 
 TESTS = Path(__file__).parent
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]

@@ -19,7 +19,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, checkpoint_local, checkpoint_lock, restore
+from hooks import Checkpoint, restore
+from hooks.checkpoint import local, lock
 from hooks.checkpoint.restore import open_files
 from loop import ArrayData, At, Event, Every, Loop, Moment
 
@@ -111,7 +112,7 @@ class System(types.ModuleType):
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
     system = System()
-    for module in (checkpoint_local, checkpoint_lock):
+    for module in (local, lock):
         monkeypatch.setattr(module, "os", system)
     return system
 

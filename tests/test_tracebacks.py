@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import EarlyStopping
-from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, supervised, tracebacks
+from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, supervised
+from loop.errors import tracebacks
 
 MISTAKES: dict[str, tuple[Callable[[], object], str, int]] = {}  # what to do, the text of the last line, how many lines
 
