@@ -1,6 +1,6 @@
 """Everything that state is: whatever a network, an optimizer or a step keeps, a resumed run has it again.
 
-    python tests/test_models.py DIRECTORY NAME KILL [KILL ...]
+    python tests/whole/test_models.py DIRECTORY NAME KILL [KILL ...]
 
 runs one of the models in a process to its end, and in processes that are killed by SIGKILL after these steps; prints a
 line for each thing in which they differ.
@@ -22,11 +22,11 @@ import keras
 import pytest
 import tensorflow as tf
 from models import ALL_STEPS, EPOCHS, MODELS, Diary, Parts, bits, make_loop
+from places import environment
 
 from hooks import Checkpoint
 from loop import NEVER, At, Every, InexactRun, Loop, Moment, Trigger
 
-TESTS = Path(__file__).parent
 SEEDS = r"(multi_head_attention/)?seed_generator(_\d)?/seed_generator_state:0  shape \(2,\), int64"
 LOST = {  # what TensorFlow's own checkpoint of networks, optimizers and variables does not hold
     "dropout": SEEDS,
@@ -211,8 +211,7 @@ def test_processes_that_are_killed_by_sigkill_end_with_the_same_values_results_a
     name: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, __file__, str(tmp_path / "lives"), name, "5", "14", "18"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     print(done.stderr[-3000:])  # shown if the test fails
     assert (done.returncode, done.stdout) == (0, "")
 

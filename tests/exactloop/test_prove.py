@@ -12,6 +12,7 @@ from pathlib import Path
 
 import proved
 import pytest
+from places import ROOT, TESTS
 
 from exactloop import prove
 from exactloop.proof.compare import Reference
@@ -29,7 +30,7 @@ from hooks import Checkpoint
 from hooks.places import BELOW, place, place_to_read
 from loop import Every
 
-SCRIPT = str(Path(proved.__file__))
+SCRIPT = str(TESTS / "proved.py")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -530,7 +531,7 @@ def test_data_that_do_not_come_again_are_named(command: Command) -> None:
 
 @pytest.mark.long
 def test_the_digits_are_exact() -> None:
-    digits = str(Path(SCRIPT).parent.parent / "examples/digits.py")
+    digits = str(ROOT / "examples/digits.py")
     proof = prove_script(digits, "--epochs=6", kills=6, at=[50])
     assert proof.exact, proof
     assert len(proof.kills) >= 6

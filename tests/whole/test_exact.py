@@ -1,14 +1,13 @@
 """Killed anywhere and started again, a run ends with the same bits as if it had never been killed."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from places import TESTS, environment
 from tiny import DATA
 
-TESTS = Path(__file__).parent
 EVERY_STEP = [f"step_end:{step}" for step in range(1, 22)]
 END_OF_EPOCH = [f"{event}:14" for event in ("eval_begin", "eval_end", "epoch_end", "settled")]
 ELSEWHERE = [f"{event}:7" for event in ("eval_begin", "eval_end", "epoch_end", "settled")] + ["settled:2", "settled:21"]
@@ -16,9 +15,8 @@ AROUND_EPOCHS = [f"step_end:{step}" for step in (1, 7, 8)]
 
 
 def differences(directory: Path, data: str, kills: list[str]) -> list[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
     command = [sys.executable, str(TESTS / "lives.py"), str(directory), data, *kills]
-    lives = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    lives = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     print(lives.stderr[-3000:])  # shown if the test fails
     assert lives.returncode == 0
     return lives.stdout.splitlines()

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from places import ROOT, TESTS
 
-TESTS = Path(__file__).parent
 LINKS = os.path.join(tempfile.gettempdir(), "exactloop-")
 # A life that restores, in a process that has done so before, so that what is imported late is there; what the
 # interpreter reports of it is printed.
@@ -51,7 +51,7 @@ RUNS = {"exec", "compile", "import", "marshal.loads", "pickle.find_class", "ctyp
 def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, list[str]]]]:
     """The directory, and what happened in it while a life was set up."""
     directory = tmp_path_factory.mktemp("run")
-    script = SCRIPT.format(tests=str(TESTS), root=str(TESTS.parent), directory=str(directory))
+    script = SCRIPT.format(tests=str(TESTS), root=str(ROOT), directory=str(directory))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     print(done.stderr[-2000:])
     assert done.returncode == 0

@@ -1,7 +1,6 @@
 """What a checkpoint keeps of a step: the same in every process for the same program, and another one for another."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import models
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import environment
 from tensorflow.python.framework.function import Defun  # what tf.nn.ctc_loss is made of
 
 from loop import ArrayData, Loop, Step, StreamData, supervised
@@ -278,7 +278,7 @@ def test_the_same_program_has_the_same_fingerprint_in_every_process(which: str) 
     started = [
         subprocess.Popen(
             [sys.executable, __file__, which, before],
-            env=os.environ | {"PYTHONHASHSEED": before},
+            env=environment(PYTHONHASHSEED=before),
             stdout=subprocess.PIPE,
         )
         for before in "012"

@@ -1,7 +1,6 @@
 """Scripts as people write them, proved by the command: those that are exact, and those in which a proof was blind."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -10,10 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import proved
 import pytest
+from places import environment
 
-TESTS = Path(proved.__file__).parent
 EXACTLOOP = str(Path(sys.executable).with_name("exactloop"))
 Prove = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,7 +22,7 @@ def prove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prove:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.chdir(tmp_path)
 
     def run(text: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:

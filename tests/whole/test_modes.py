@@ -1,6 +1,6 @@
 """The same bits without assertions and docstrings, and where each warning is an error.
 
-    python [-OO] [-W error] tests/test_modes.py DIRECTORY [KILL_AT]
+    python [-OO] [-W error] tests/whole/test_modes.py DIRECTORY [KILL_AT]
 
 is one life of a run of three epochs, killed by SIGKILL after a step; one that comes to its end prints a hash of its
 state.
@@ -16,13 +16,13 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from places import environment
 from tiny import make_loop
 
 from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
 from loop import Every, Hook, Moment
 from loop.digest import digest
 
-TESTS = Path(__file__).parent
 MODES = {"plain": [], "-OO": ["-OO"], "-W error": ["-W", "error"], "both": ["-OO", "-W", "error"]}
 
 
@@ -53,9 +53,8 @@ def live(directory: Path, kill_at: int) -> str:
 
 def lived(directory: Path, mode: str, *kill_at: str) -> tuple[int, str]:
     """Returns exit status and output of a life in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
     command = [sys.executable, *MODES[mode], __file__, str(directory), *kill_at]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     print(done.stderr[-3000:])
     return done.returncode, done.stdout.strip()
 
@@ -73,7 +72,7 @@ def test_a_killed_run_ends_with_the_same_bits_in_each_mode_of_python(mode: str, 
 @pytest.mark.long
 def test_the_command_explains_itself_without_docstrings() -> None:
     command = [sys.executable, "-OO", "-c", "from exactloop.cli import run; run()", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TESTS.parent)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert (done.returncode, done.stdout.splitlines()[0]) == (
         0,
         "The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.",

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from places import ROOT, TESTS
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint.manifest import FORMAT, PACKAGE, canonical, content, decode
 from loop import ArrayData, Every, Loop, TrainingState
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = TESTS / "golden"
 DIRECTORIES = ("format-1-early", "format-1", "format-2", "format-3")
 NOT_SAID = "was written by an earlier exactloop, in format {}, which does not say its fingerprint: not comparable with"
 
@@ -67,7 +68,7 @@ def test_there_is_one_of_each_format() -> None:
 
 
 def version_of_the_package() -> str:
-    lines = (GOLDEN.parent.parent / "setup.cfg").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "setup.cfg").read_text(encoding="utf-8").splitlines()
     return next(line.partition("=")[2].strip() for line in lines if line.startswith("version"))
 
 

@@ -1,6 +1,6 @@
 """Each `tf.data` pipeline is resumed exactly from every position, or refused before the first step.
 
-    python tests/test_pipelines.py DIRECTORY PIPELINE STEP
+    python tests/data/test_pipelines.py DIRECTORY PIPELINE STEP
 
 is one life of a training over a pipeline, killed by SIGKILL when that step is saved; to the end, if it is 0.
 """
@@ -25,6 +25,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import environment
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
@@ -1676,7 +1677,9 @@ def test_a_pipeline_that_is_not_taken_is_refused_before_the_first_step(name: str
 
 def life(directory: Path, name: str, step: int = 0) -> int:
     """Returns the exit status of a process that trains; negative for the signal that ended it."""
-    return subprocess.run([sys.executable, __file__, directory, name, str(step)], check=False).returncode
+    return subprocess.run(
+        [sys.executable, __file__, directory, name, str(step)], env=environment(), check=False
+    ).returncode
 
 
 @pytest.mark.long

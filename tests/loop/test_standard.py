@@ -1,6 +1,6 @@
 """Programs that are started with standard descriptors closed, or close them.
 
-    python tests/test_standard.py DIRECTORY
+    python tests/loop/test_standard.py DIRECTORY
 
 is a process in which each subset of them is closed before a run, or in its midst; it writes down what they were.
 """
@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
+from places import environment
 
 from hooks import Checkpoint, Preemption, TensorBoard, restore
 from loop import ArrayData, Event, Every, Loop, Moment
@@ -78,8 +79,7 @@ def test_what_is_closed_at_the_start_or_later_never_becomes_a_file_of_ours(
 ) -> None:
     shell = " ".join(["exec", '"$@"', *(f"{number}>&-" for number in closed)])
     command = ["sh", "-c", shell, "sh", sys.executable, __file__, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads((tmp_path / "seen").read_text())
     assert {event: len(times) for event, times in seen.items() if event != "settled"} == dict.fromkeys(

@@ -1,6 +1,6 @@
 """Event files, as TensorFlow and real TensorBoard servers read them.
 
-    python tests/test_tensorboard.py DIRECTORY STEP
+    python tests/hooks/test_tensorboard.py DIRECTORY STEP
 
 is one life of a run, killed by SIGKILL after that step.
 """
@@ -26,6 +26,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import environment
 from tiny import make_loop
 
 from hooks import Checkpoint, Profile, TensorBoard, tensorboard
@@ -34,7 +35,6 @@ from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Mome
 
 Curve = list[tuple[int, float]]
 
-TESTS = Path(__file__).parent
 EPOCHS, KILL_AT, RESTORED, LAST = 3, 19, 16, 21
 OF_STEPS = [("train", "accuracy"), ("train", "loss")]
 OF_EPOCHS = [("train", "epoch_accuracy"), ("train", "epoch_loss"), ("val", "accuracy"), ("val", "loss")]
@@ -137,9 +137,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[tuple[str,
     The servers "across the kill" have read the points of the killed process before the next one begins.
     """
     uninterrupted, killed = (tmp_path_factory.mktemp(name) for name in ("uninterrupted", "killed"))
-    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     command = [sys.executable, __file__, str(killed), str(KILL_AT)]
-    first_life = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+    first_life = subprocess.Popen(command, env=environment())
     live(uninterrupted)
     assert first_life.wait() == -signal.SIGKILL
     names, logs = OF_STEPS + OF_EPOCHS, killed / "tensorboard"

@@ -1,6 +1,6 @@
 """Checkpoint when the disk, the directory or another process does not play along, and what a script may take from it.
 
-    python tests/test_storage.py DIRECTORY LIFE
+    python tests/checkpoint/test_storage.py DIRECTORY LIFE
 
 is one life of a process of its own: `limited`, `reader`, `holder` or `race`; see `LIVES`.
 """
@@ -30,6 +30,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import environment
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
 from hooks.checkpoint.files import Files, Measure
@@ -316,10 +317,9 @@ def saved(original: Path, tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def life(directory: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
     """Runs a life in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     command = [sys.executable, __file__, str(directory), kind]
     with subprocess.Popen(
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
             yield process

@@ -15,7 +15,6 @@ from hooks.checkpoint.environment import changes, environment
 from hooks.checkpoint.manifest import decode, encode
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, StreamData, supervised
 
-TESTS = Path(__file__).parent
 X = np.random.default_rng(1).normal(size=[20, 4]).astype(np.float32)
 Rows = Callable[[], ArrayData | StreamData]
 

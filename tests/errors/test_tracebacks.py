@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import ROOT
 
 from hooks import EarlyStopping
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, supervised
@@ -413,7 +414,7 @@ data = tf.data.Dataset.range(3)
 def test_a_script_ends_with_a_short_traceback(line: str, run: str, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.format(line=line, run=run), encoding="utf-8")
-    environment = {"PYTHONPATH": str(Path(__file__).parent.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     ended = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
     text = ended.stderr[ended.stderr.index("Traceback (most recent call last)") :].splitlines()
     files = [row for row in text if row.startswith("  File ")]

@@ -21,7 +21,7 @@ def over(step: Callable[[tf.Tensor], dict[str, tf.Tensor]], **arguments: object)
 def named(step: Callable[[tf.Tensor], dict[str, tf.Tensor]], **arguments: object) -> list[str]:
     """Returns what is found, each with the text of its line."""
     findings = over(step, **arguments).audit()
-    assert all("tests/test_audit.py:" in finding.where for finding in findings)
+    assert all("tests/exact/test_audit.py:" in finding.where for finding in findings)
     return [f"{finding.what} | {finding.where.partition(': ')[2]}" for finding in findings]
 
 

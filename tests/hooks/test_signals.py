@@ -1,6 +1,6 @@
 """Signals that come exactly while something is done, not at random, and others who listen to signals, such as asyncio.
 
-    python tests/test_signals.py DIRECTORY PHASE SIGNAL TIMES
+    python tests/hooks/test_signals.py DIRECTORY PHASE SIGNAL TIMES
 
 is a process of its own that is signalled in a phase of its run.
 """
@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
+from places import environment
 
 from hooks import Checkpoint, Preemption
 from hooks.checkpoint.local import LocalFiles
@@ -33,7 +34,6 @@ from loop.compiled import Compiled
 from loop.engine.chunk import Chunk
 from loop.engine.trace import Trace
 
-TESTS = Path(__file__).parent
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
 STEPS = 12
 WITHIN: dict[str, tuple[type, str]] = {  # phases that are one method
@@ -261,10 +261,9 @@ def as_the_first_process() -> list[str]:
 def test_the_first_process_of_a_container_hears_signals_in_each_phase(
     phase: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
     done = subprocess.run(
         [*as_the_first_process(), *command(tmp_path, phase, number, 1)],
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

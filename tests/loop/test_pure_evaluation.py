@@ -264,7 +264,7 @@ def test_what_a_program_writes_on_purpose_is_named_once_and_lasts_in_a_hook_or_a
     (record,) = [record for record in caplog.records if "put back" in record.message]
     assert record.levelno == logging.WARNING
     assert "Evaluation 'val' writes to the state of training" in record.message
-    assert "lost:0, at tests/test_pure_evaluation.py:" in record.message
+    assert "lost:0, at tests/loop/test_pure_evaluation.py:" in record.message
     assert "lost.assign_add(1). A metric belongs into Step" in record.message
 
 

@@ -1,6 +1,6 @@
 """Real signals, sent to real processes.
 
-    python tests/test_preemption.py DIRECTORY LIFE
+    python tests/hooks/test_preemption.py DIRECTORY LIFE
 
 is one life of a run without end (`endless`, or `held`, where each save waits for a line on standard input, or with
 children that were forked from it in one of the ways of FORKS) or of one with a long evaluation (`evaluating`). It says
@@ -24,13 +24,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import pytest
 import tensorflow as tf
+from places import environment
 from tiny import bits
 
 from hooks import Checkpoint, Preemption
 from loop import ArrayData, At, Evaluation, Event, Hook, Loop, Moment, RunResult
 from loop.engine.ring import LONGEST
 
-TESTS = Path(__file__).parent
 WITHOUT_END = 10**9
 
 
@@ -169,10 +169,9 @@ def saved(directory: Path) -> list[int]:
 @contextlib.contextmanager
 def life(directory: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
     """Runs a life of a run in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
     command = [sys.executable, __file__, str(directory), kind]
     with subprocess.Popen(
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
             yield process

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import environment
 
 from loop.exact.sketch import sketch
 from loop.steps import supervised
@@ -120,9 +121,9 @@ def test_it_goes_round_in_circles_once() -> None:
 
 def test_another_process_has_the_same() -> None:
     code = "import test_sketch as t; print(t.keras_steps(), t.sketch(t.by_closure({'a', 'b', 'c'})))"
-    here = Path(__file__).parent
-    environment = {"PYTHONPATH": f"{here}:{here.parent}", "PYTHONHASHSEED": "7", "PATH": ""}
-    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    command, here = [sys.executable, "-c", code], Path(__file__).parent
+    env = environment(PYTHONHASHSEED="7")
+    ran = subprocess.run(command, env=env, cwd=here, capture_output=True, text=True, check=True)
     program = ran.stdout.split()
     assert program[1] == sketch(by_closure({"a", "b", "c"}))
     assert len(program[0]) == 16

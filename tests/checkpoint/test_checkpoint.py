@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import environment
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
 from hooks.checkpoint.restore import open_files
@@ -643,10 +644,9 @@ sys.stdin.read()
 
 
 def test_a_second_process_is_refused_until_the_first_is_dead(saved: Path) -> None:
-    root = Path(sys.modules["hooks"].__file__).parent.parent
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(saved)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
