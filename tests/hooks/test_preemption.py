@@ -1,6 +1,6 @@
 """Real signals, sent to real processes.
 
-    python tests/hooks/test_preemption.py DIRECTORY LIFE
+    PYTHONPATH=.:tests python tests/hooks/test_preemption.py DIRECTORY LIFE
 
 is one life of a run without end (`endless`, or `held`, where each save waits for a line on standard input, or with
 children that were forked from it in one of the ways of FORKS) or of one with a long evaluation (`evaluating`). It says

@@ -1,6 +1,6 @@
 """Signals that come exactly while something is done, not at random, and others who listen to signals, such as asyncio.
 
-    python tests/hooks/test_signals.py DIRECTORY PHASE SIGNAL TIMES
+    PYTHONPATH=.:tests python tests/hooks/test_signals.py DIRECTORY PHASE SIGNAL TIMES
 
 is a process of its own that is signalled in a phase of its run.
 """

@@ -1,6 +1,6 @@
 """Event files, as TensorFlow and real TensorBoard servers read them.
 
-    python tests/hooks/test_tensorboard.py DIRECTORY STEP
+    PYTHONPATH=.:tests python tests/hooks/test_tensorboard.py DIRECTORY STEP
 
 is one life of a run, killed by SIGKILL after that step.
 """

@@ -1,6 +1,6 @@
 """Programs that are started with standard descriptors closed, or close them.
 
-    python tests/loop/test_standard.py DIRECTORY
+    PYTHONPATH=.:tests python tests/loop/test_standard.py DIRECTORY
 
 is a process in which each subset of them is closed before a run, or in its midst; it writes down what they were.
 """

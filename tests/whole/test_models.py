@@ -1,6 +1,6 @@
 """Everything that state is: whatever a network, an optimizer or a step keeps, a resumed run has it again.
 
-    python tests/whole/test_models.py DIRECTORY NAME KILL [KILL ...]
+    PYTHONPATH=.:tests python tests/whole/test_models.py DIRECTORY NAME KILL [KILL ...]
 
 runs one of the models in a process to its end, and in processes that are killed by SIGKILL after these steps; prints a
 line for each thing in which they differ.

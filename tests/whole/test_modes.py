@@ -1,6 +1,6 @@
 """The same bits without assertions and docstrings, and where each warning is an error.
 
-    python [-OO] [-W error] tests/whole/test_modes.py DIRECTORY [KILL_AT]
+    PYTHONPATH=.:tests python [-OO] [-W error] tests/whole/test_modes.py DIRECTORY [KILL_AT]
 
 is one life of a run of three epochs, killed by SIGKILL after a step; one that comes to its end prints a hash of its
 state.
