@@ -1,6 +1,6 @@
 """Lives of one training run: each a forked process, some of which are killed.
 
-    python tests/lives.py DIRECTORY DATA KILL [KILL ...]
+    PYTHONPATH=. python tests/lives.py DIRECTORY DATA KILL [KILL ...]
 
 Runs 3 epochs of 7 steps of the tiny network once without interruption, and once for each KILL (`<event>:<step>`),
 where the process is killed by SIGKILL and the run is taken up again by a new one. Prints a line for each thing that is

@@ -1,6 +1,6 @@
 """A training script that is proved, and what can be wrong with it.
 
-    python tests/proved.py [WHAT]
+    PYTHONPATH=. python tests/proved.py [WHAT]
 
 Without WHAT all is well. With one, something is in no checkpoint: see `WRONG`.
 """

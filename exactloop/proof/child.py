@@ -94,8 +94,8 @@ def _savers(loop: Loop) -> Sequence[Saver]:
 
 def _sources(program: str) -> list[str]:
     """Returns the files of the program that are imported: those below its directory, but no packages of others."""
-    below, own = os.path.dirname(os.path.realpath(program)), os.path.dirname(os.path.abspath(__file__))
-    not_its = (f"{own}{os.sep}", os.path.join(os.path.dirname(own), "loop", ""))
+    below, root = os.path.dirname(os.path.realpath(program)), os.path.abspath(f"{__file__}/../../..")
+    not_its = tuple(os.path.join(root, name, "") for name in ("loop", "hooks", "exactloop"))
     modules = [module for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
     paths = {str(vars(module).get("__file__")) for module in modules}  # getattr would load what is lazy
     mine = {path for path in paths if path.startswith(f"{below}{os.sep}") and path.endswith(".py")}

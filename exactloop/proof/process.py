@@ -15,7 +15,7 @@ from hooks.places import BELOW
 
 TAIL = 2000  # characters of what a program that failed said last
 MARK, COMMITTED = ".json.tmp", ".json"  # what a save that is under way has in its directory, and what a complete one
-PACKAGES = str(Path(__file__).parent.parent)
+PACKAGES = str(Path(__file__).parents[2])
 CODE = f"import sys; sys.path.append({PACKAGES!r}); from exactloop.proof.child import main; main()"
 
 

@@ -21,7 +21,8 @@ def _directory(file: str | None) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(file or "")), "")
 
 
-OURS = (LOOP := _directory(__file__), os.path.join(os.path.dirname(os.path.dirname(LOOP)), "hooks", ""))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OURS = (LOOP, *_) = tuple(os.path.join(ROOT, name, "") for name in ("loop", "hooks", "exactloop"))
 PYTHON = _directory(os.__file__)
 PACKAGES = f"-packages{os.sep}"  # site-packages, dist-packages
 SITE = _directory(os.path.dirname(np.__file__))

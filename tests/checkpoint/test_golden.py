@@ -1,0 +1,184 @@
+"""A checkpoint of each format that there has been is restored, or refused with the version that wrote it, for ever.
+
+Each directory of `golden` was made by the version of that time, by `make_loop(directory).run(steps=6)` below. A change
+of the format or of the fingerprints adds one, made by the last version before it, and changes none.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from places import ROOT, TESTS
+
+from hooks import Checkpoint, restore
+from hooks.checkpoint.manifest import FORMAT, PACKAGE, canonical, content, decode
+from loop import ArrayData, Every, Loop, TrainingState
+
+GOLDEN = TESTS / "golden"
+DIRECTORIES = ("format-1-early", "format-1", "format-2", "format-3")
+NOT_SAID = "was written by an earlier exactloop, in format {}, which does not say its fingerprint: not comparable with"
+
+
+def make_loop(directory: Path | str, **kinds: Any) -> tuple[Loop, tf.Variable]:
+    weight = tf.Variable([0.5, -0.25], name="weight")
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        loss = tf.reduce_mean(tf.square(x - tf.reduce_sum(weight)))
+        weight.assign_sub(0.01 * tf.stack([loss, tf.reduce_mean(x)]))
+        return {"loss": loss}
+
+    data = ArrayData(tf.range(8.0).numpy(), batch_size=2, seed=3)
+    return Loop(
+        train_step, data, state={"weight": weight}, hooks=[Checkpoint(directory, Every(steps=6), keep=1, **kinds)]
+    ), weight
+
+
+def copied(name: str, to: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN / name, to / name))
+
+
+def of_the_program(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Returns what was warned of, but for what is of this machine and its libraries."""
+    return [line for each in caught if not (line := str(each.message)).startswith("The bits of the run may be others")]
+
+
+@pytest.fixture(scope="module")
+def whole() -> list[bytes]:
+    """What the weight is after steps 6 and 8 of a run that was not interrupted."""
+    loop, weight = make_loop_without_checkpoints()
+    return [(loop.run(steps=steps), weight.numpy().tobytes())[1] for steps in (6, 8)]
+
+
+def make_loop_without_checkpoints() -> tuple[Loop, tf.Variable]:
+    loop, weight = make_loop("unused")
+    loop.hooks.remove("checkpoint")
+    return loop, weight
+
+
+def test_there_is_one_of_each_format() -> None:
+    formats = [json.loads((GOLDEN / name / "ckpt-6.json").read_bytes())["format"] for name in DIRECTORIES]
+    assert {*formats} == {*range(1, FORMAT + 1)}
+    assert {path.name for path in GOLDEN.iterdir()} == {*DIRECTORIES, "before-format-1"}
+    assert version_of_the_package() == PACKAGE
+
+
+def version_of_the_package() -> str:
+    lines = (ROOT / "setup.cfg").read_text(encoding="utf-8").splitlines()
+    return next(line.partition("=")[2].strip() for line in lines if line.startswith("version"))
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_its_values_are_restored(name: str, whole: list[bytes]) -> None:
+    weight = tf.Variable([0.0, 0.0])
+    assert restore(GOLDEN / name, {"weight": weight}) == 6
+    assert weight.numpy().tobytes() == whole[0]
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_a_run_goes_on_with_it_and_says_what_cannot_be_compared(name: str, whole: list[bytes], tmp_path: Path) -> None:
+    loop, weight = make_loop(copied(name, tmp_path))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loop.run(steps=8)
+    written = int(name.split("-")[1])
+    said = of_the_program(caught)
+    if written < 3:
+        assert len(said) == 1
+        assert NOT_SAID.format(written) in said[0]
+        assert f"fingerprint {TrainingState.fingerprint} of exactloop {PACKAGE}. All values are restored" in said[0]
+    elif same_libraries(name):
+        assert said == []
+    assert weight.numpy().tobytes() == whole[1]
+
+
+def same_libraries(name: str) -> bool:
+    made = json.loads((GOLDEN / name / "ckpt-6.json").read_bytes())["made"]
+    return made["tensorflow"] == tf.__version__
+
+
+def edited(directory: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    path = directory / "ckpt-6.json"
+    said = json.loads(json.dumps(content(decode(path.read_bytes()))))
+    edit(said)
+    path.write_bytes(canonical(said))
+
+
+def test_another_fingerprint_is_named_and_nothing_is_compared_with_it(whole: list[bytes], tmp_path: Path) -> None:
+    def of_another(said: dict[str, Any]) -> None:
+        said["writer"] = {"exactloop": "9.8.7", "fingerprint": 99}
+        said["description"]["steps"]["train"]["operations"]["Placeholder"] = 17
+        said["description"]["data"]["content"] = "0" * 16
+        said["digests"] = ["0" * 16] * len(said["digests"])
+
+    edited(directory := copied("format-3", tmp_path), of_another)
+    loop, weight = make_loop(directory)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loop.run(steps=8)
+    (said,) = of_the_program(caught)
+    assert (
+        f"written by exactloop 9.8.7, fingerprint 99: not comparable with fingerprint {TrainingState.fingerprint} of"
+        in said
+    )
+    assert weight.numpy().tobytes() == whole[1]
+    other = tf.Variable([0.0, 0.0])
+    assert restore(directory, {"weight": other}) == 8
+
+
+def test_what_needs_no_fingerprint_is_compared_with_any(tmp_path: Path) -> None:
+    def of_another(said: dict[str, Any]) -> None:
+        said["writer"] = {"exactloop": "9.8.7", "fingerprint": 99}
+        said["description"]["data"]["batch_size"] = 4
+
+    edited(directory := copied("format-3", tmp_path), of_another)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=r"written by exactloop 9\.8\.7, fingerprint 99, does not fit") as raised:
+            make_loop(directory)[0].run(steps=8)
+    assert "data: batch_size was 4 in the checkpoint and is 2 now" in str(raised.value)
+    assert "Placeholder" not in str(raised.value)
+
+
+def test_with_its_own_fingerprint_another_step_is_refused_as_ever(tmp_path: Path) -> None:
+    edited(
+        directory := copied("format-3", tmp_path),
+        lambda said: said["description"]["steps"]["train"]["operations"].update(Placeholder=17),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if same_libraries("format-3"):
+            with pytest.raises(ValueError, match="has other operations now: -17 Placeholder"):
+                make_loop(directory)[0].run(steps=8)
+    assert of_the_program(caught) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "said"),
+    [
+        ("before-format-1", None, "an early version wrote it, in a form from before format 1 that no later one reads"),
+        (
+            "format-3",
+            lambda said: said.update(format=FORMAT + 1, writer={"exactloop": "7.0.0", "fingerprint": 9}),
+            f"a later version wrote it, exactloop 7.0.0, in format {FORMAT + 1}; {FORMAT} is read here",
+        ),
+    ],
+)
+def test_what_cannot_be_read_names_who_wrote_it(
+    name: str, edit: Callable[[dict[str, Any]], object] | None, said: str, tmp_path: Path
+) -> None:
+    directory = copied(name, tmp_path)
+    if edit:
+        edited(directory, edit)
+    for act in (
+        lambda: restore(directory, {"weight": tf.Variable([0.0, 0.0])}),
+        lambda: make_loop(directory)[0].run(steps=8),
+    ):
+        with pytest.raises(RuntimeError) as raised:
+            act()
+        assert f"ckpt-6.json: {said}" in str(raised.value)
+        assert "Use that version, or another directory." in str(raised.value)

@@ -1,0 +1,75 @@
+"""Functions of the epoch."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.cases import BATCH, ROWS, UNSEEDED, Dataset, Source, pipeline, rows
+
+
+@pipeline("function of the epoch")
+def _(files: Path) -> Source:
+    return lambda epoch: rows(ROWS + epoch).shuffle(ROWS, seed=epoch).batch(BATCH)
+
+
+@pipeline("function of the epoch, replayed", resume="replay")
+def _(files: Path) -> Source:
+    return lambda epoch: rows(ROWS + epoch).shuffle(ROWS, seed=epoch).batch(BATCH)
+
+
+@pipeline("function of the epoch with two shuffles and a repeat")
+def _(files: Path) -> Source:
+    return lambda epoch: rows(8).shuffle(8, seed=epoch).repeat(2).batch(BATCH).shuffle(2, seed=epoch)
+
+
+@pipeline("function of the epoch, cut", steps=3)
+def _(files: Path) -> Source:
+    return lambda epoch: rows().shuffle(ROWS, seed=epoch).repeat().batch(BATCH)
+
+
+@pipeline("function of the epoch with seeds of the global one", r"another dataset each time it is called.*seed=epoch")
+def _(files: Path) -> Source:
+    return lambda epoch: rows().shuffle(ROWS).batch(BATCH)
+
+
+@pipeline("function of the epoch without seeds", r"another dataset each time|" + UNSEEDED)
+def _(files: Path) -> Source:
+    tf.random.set_seed(None)
+    return lambda epoch: rows().shuffle(ROWS).batch(BATCH)
+
+
+@pipeline("function of the epoch that keeps a dataset that shuffles", r"function.*seed=epoch")
+def _(files: Path) -> Source:
+    shuffled = rows().shuffle(ROWS, seed=1)
+    return lambda epoch: shuffled.batch(BATCH)
+
+
+@pipeline(
+    "function of the epoch that keeps a dataset that shuffles, replayed", r"function.*seed=epoch", resume="replay"
+)
+def _(files: Path) -> Source:
+    shuffled = rows().shuffle(ROWS, seed=1)
+    return lambda epoch: shuffled.batch(BATCH)
+
+
+@pipeline("function of the epoch that keeps a cache")
+def _(files: Path) -> Source:
+    cached = rows().cache()
+    return lambda epoch: cached.shuffle(ROWS, seed=epoch).batch(BATCH)
+
+
+@pipeline("function of the epoch that counts its calls", r"another dataset each time it is called.*seed=epoch")
+def _(files: Path) -> Source:
+    calls: list[int] = []
+
+    def made(epoch: int) -> Dataset:
+        calls.append(epoch)
+        return rows().shuffle(ROWS, seed=len(calls)).batch(BATCH)
+
+    return made
+
+
+@pipeline("function of the epoch that shuffles by Python", r"another dataset each time it is called.*seed=epoch")
+def _(files: Path) -> Source:
+    return lambda epoch: Dataset.from_tensor_slices(np.random.permutation(ROWS)).batch(BATCH)

@@ -1,0 +1,164 @@
+"""Pipelines that call Python: functions and generators."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.cases import (
+    BATCH,
+    GENERATOR,
+    OTHERWISE,
+    OWN_STREAM,
+    PYTHON,
+    ROWS,
+    Dataset,
+    Source,
+    numbered,
+    pipeline,
+    rows,
+    tripled,
+)
+
+
+@pipeline("numpy_function", PYTHON)
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64)).batch(BATCH)
+
+
+@pipeline("numpy_function, replayed", resume="replay")
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64)).batch(BATCH)
+
+
+@pipeline("numpy_function without state")
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64, stateful=False)).batch(BATCH)
+
+
+@pipeline("py_function", PYTHON)
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
+
+
+@pipeline("py_function after shuffle, replayed", resume="replay")
+def _(files: Path) -> Source:
+    shuffled = rows().shuffle(ROWS, seed=1)
+    return shuffled.map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
+
+
+@pipeline("numpy_function with random numbers, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.numpy_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
+
+
+@pipeline("numpy_function with random numbers after shuffle, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    shuffled = rows().shuffle(ROWS, seed=1)
+    return shuffled.map(lambda x: tf.numpy_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
+
+
+@pipeline("numpy_function with random numbers without state", OTHERWISE)
+def _(files: Path) -> Source:
+    def drawn(x: tf.Tensor) -> tf.Tensor:
+        return tf.numpy_function(lambda y: np.random.random(), [x], tf.float64, stateful=False)
+
+    return rows().map(drawn).batch(BATCH)
+
+
+@pipeline("generator", GENERATOR)
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(range(ROWS))).batch(BATCH)
+
+
+@pipeline("generator, replayed", resume="replay")
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(range(ROWS))).batch(BATCH)
+
+
+@pipeline("generator of a file, replayed", resume="replay")
+def _(files: Path) -> Source:
+    if not (files / "numbers").exists():
+        (files / "numbers").write_text("".join(f"{i}\n" for i in range(ROWS)))
+    return numbered(lambda: map(int, (files / "numbers").read_text().split())).batch(BATCH)
+
+
+@pipeline("generator with its own random numbers, replayed", resume="replay")
+def _(files: Path) -> Source:
+    def drawn() -> Iterator[int]:
+        rng = np.random.default_rng(1)
+        yield from rng.permutation(ROWS)
+
+    return numbered(drawn).shuffle(3, seed=1).batch(BATCH)
+
+
+@pipeline("generator with NumPy's global random numbers, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(np.random.permutation(ROWS))).batch(BATCH)
+
+
+@pipeline("generator with Python's global random numbers, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    return numbered(lambda: (random.randrange(99) for _ in range(ROWS))).batch(BATCH)
+
+
+@pipeline("generator with late random numbers, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    return numbered(lambda: (i if i < 13 else random.randrange(9, 99) for i in range(ROWS))).batch(BATCH)
+
+
+@pipeline("generator that sets the seed itself, replayed", OWN_STREAM, resume="replay")
+def _(files: Path) -> Source:
+    def drawn() -> Iterator[int]:
+        random.seed(1)  # and so lets whatever else draws from it begin again
+        yield from (random.randrange(99) for _ in range(ROWS))
+
+    return numbered(drawn).batch(BATCH)
+
+
+@pipeline("generator with a shared random generator, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    rng = np.random.default_rng(1)
+    return numbered(lambda: iter(rng.permutation(ROWS))).batch(BATCH)
+
+
+@pipeline("generator that counts its calls, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    calls: list[int] = []
+
+    def counted() -> Iterator[int]:
+        calls.append(1)
+        yield from range(100 * len(calls), 100 * len(calls) + ROWS)
+
+    return numbered(counted).batch(BATCH)
+
+
+@pipeline("generator that can be read once, replayed", OTHERWISE, resume="replay")
+def _(files: Path) -> Source:
+    once = iter(range(3 * ROWS))
+    return numbered(lambda: once).batch(BATCH)
+
+
+@pipeline("generator, endless, replayed", resume="replay", steps=3)
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(range(ROWS))).batch(BATCH)
+
+
+@pipeline("generator of the epoch, replayed", resume="replay")
+def _(files: Path) -> Source:
+    return lambda epoch: numbered(lambda: iter(np.random.default_rng(epoch).permutation(ROWS))).batch(BATCH)
+
+
+@pipeline("generator behind a cache, replayed", resume="replay")
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(range(ROWS))).cache().batch(BATCH)
+
+
+@pipeline("generators in an interleave, replayed", resume="replay")
+def _(files: Path) -> Source:
+    def part(i: tf.Tensor) -> Dataset:
+        return Dataset.from_generator(lambda n: iter(range(n * 4, n * 4 + 4)), tf.int64, args=[i])
+
+    return rows(4).interleave(part, cycle_length=2).batch(BATCH)

@@ -1,0 +1,72 @@
+"""Every program of README.md runs, and prints what README.md says it prints."""
+
+import re
+import sys
+import types
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from places import ROOT
+
+from loop import Event
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.M | re.S)
+CONTINUES = "# Continues the program above.\n"
+
+
+class Block(NamedTuple):
+    """A program, the line of README.md on which it starts, and what it prints; None if README.md does not say."""
+
+    code: str
+    line: int
+    output: str | None
+
+
+def blocks(text: str) -> list[Block]:
+    """Returns the programs of a document, each with the output that follows it under the same heading."""
+    fences, found = list(FENCE.finditer(text)), []
+    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+        if fence[1] == "python":
+            same_section = following is not None and "\n#" not in text[fence.end() : following.start()]
+            output = following[2] if same_section and following[1] == "text" else None
+            found.append(Block(fence[2], text.count("\n", 0, fence.start(2)), output))
+    return found
+
+
+def stories(text: str) -> list[list[Block]]:
+    """Returns the programs, each with those that continue it."""
+    found: list[list[Block]] = []
+    for block in blocks(text):
+        if block.code.startswith(CONTINUES):
+            found[-1].append(block)
+        else:
+            found.append([block])
+    return found
+
+
+@pytest.mark.parametrize("story", stories(TEXT), ids=lambda story: f"line {story[0].line}")
+def test_program_prints_what_the_readme_says(
+    story: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)
+    for block in story:
+        # A file and a module, because AutoGraph reads the source; and lines counted as in README.md, for tracebacks.
+        path = tmp_path / f"readme_{block.line}.py"
+        path.write_text("\n" * block.line + block.code, encoding="utf-8")
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), vars(module))
+        printed = capsys.readouterr().out
+        assert block.output is None or printed == block.output
+
+
+def test_no_program_of_the_readme_is_left_out() -> None:
+    assert len(blocks(TEXT)) == TEXT.count("```python") > 0
+    assert [block.line for block in blocks(TEXT) if block.output is None] == []
+
+
+def test_table_of_events_is_complete_and_in_order() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(on_\w+)\(", TEXT, re.M)
+    assert rows == [(event.name, f"on_{event}") for event in Event]

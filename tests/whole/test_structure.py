@@ -1,0 +1,227 @@
+"""What may import what, what is public, and what must not be in the source."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+from places import ROOT
+
+import exactloop
+import hooks
+import loop
+
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for package in ("loop", "hooks", "exactloop")
+    for path in sorted(ROOT.glob(f"{package}/**/*.py"))
+}
+FOR_ALL = {"hooks.figures", "hooks.monitor", "hooks.places", "hooks.texts"}  # every hook may use them
+OF_ONE = {
+    **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
+    "hooks.event_cut": "hooks/tensorboard.py",
+}
+FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
+    ("errors", "digest", "findings", "logs", "standard", "tensors"),
+    ("events", "failures", "hook", "registry", "triggers"),
+    ("exact",),
+    ("metric_copies", "scaling", "steps"),
+    ("state",),
+    ("data",),
+    ("engine",),
+    ("evaluation",),
+    ("arguments", "compiled", "finished", "stops"),
+    ("loop",),
+)
+UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
+    "eval", "exec", "__import__", "importlib", "import_module", "runpy"
+}  # fmt: skip
+
+
+def imports(source: str) -> Iterator[tuple[str, str]]:
+    """Yields module and name of everything imported, wherever it is; a plain `import` has no name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (("." * node.level + (node.module or ""), alias.name) for alias in node.names)
+
+
+def allowed(file: str, module: str, name: str) -> bool:
+    """Returns whether a file of the three packages may import this."""
+    here, package = file.split("/")[0], module.split(".")[0]
+    if package == "exactloop":
+        return here == "exactloop"
+    if package == "hooks":
+        if here != "hooks":
+            return here == "exactloop"
+        if module == "hooks.checkpoint" or file == "hooks/__init__.py":
+            return file == "hooks/__init__.py"
+        inner = file.startswith("hooks/checkpoint/") and module.startswith("hooks.checkpoint.")
+        return inner or module in FOR_ALL or OF_ONE.get(module) == file
+    if package == "loop":
+        return here == "loop" or (module == "loop" and name in loop.__all__)
+    return package != ""  # nothing relative: it would not be seen here
+
+
+def misplaced(file: str, source: str) -> list[str]:
+    return [f"{file}: {module} {name}" for module, name in imports(source) if not allowed(file, module, name)]
+
+
+def floor(module: str) -> int:
+    """Returns the floor of a module of `loop`, such as `loop.exact.graph`."""
+    (found,) = [number for number, names in enumerate(FLOORS) if module.split(".")[1] in names]
+    return found
+
+
+def upwards(file: str, source: str) -> list[str]:
+    """Returns what a file of `loop` imports from above, other than for its types."""
+    tree = ast.parse(source)
+    for_types = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    skipped = {module for node in for_types for module, _ in imports(ast.unparse(node))}
+    here = floor(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    modules = [f"loop.{name}" if module == "loop" else module for module, name in imports(source)]
+    ours = [module for module in modules if module.startswith("loop.") and module not in skipped]
+    return [f"{file}: {module}" for module in ours if floor(module) > here]
+
+
+def unsafe(source: str) -> set[str]:
+    """Returns what could run code that was loaded, or put together at run time."""
+    nodes = list(ast.walk(ast.parse(source)))
+    words = {word.split(".")[0] for imported in imports(source) for word in imported}
+    words |= {node.id for node in nodes if isinstance(node, ast.Name)}
+    words |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    words |= {str(node.arg) for node in nodes if isinstance(node, ast.keyword)}
+    return words & UNSAFE
+
+
+def test_loop_knows_no_hook_and_hooks_know_only_the_public_loop() -> None:
+    assert [line for file, source in SOURCES.items() for line in misplaced(file, source)] == []
+
+
+def test_misplaced_imports_are_found() -> None:
+    for file, source in [
+        ("loop/chunk.py", "def f():\n    from hooks import Progress"),
+        ("loop/chunk.py", "from . import data"),
+        ("hooks/progress.py", "from loop.engine.clock import Clock"),
+        ("hooks/progress.py", "from loop import clock"),
+        ("hooks/progress.py", "import loop.engine.clock"),
+        ("hooks/progress.py", "import hooks"),
+        ("hooks/progress.py", "from exactloop import prove"),
+        ("loop/engine/chunk.py", "from exactloop import prove"),
+        ("exactloop/prove.py", "from loop.engine.clock import Clock"),
+        ("hooks/progress.py", "from hooks import Checkpoint"),
+        ("hooks/progress.py", "from hooks.tensorboard import EventFile"),
+        ("hooks/progress.py", "from hooks.checkpoint.store import Store"),
+        ("hooks/progress.py", "from hooks.checkpoint.snapshot import Snapshot"),
+        ("hooks/progress.py", "from hooks.checkpoint.hook import Checkpoint"),
+        ("hooks/checkpoint/store.py", "from hooks import Checkpoint"),
+        ("loop/chunk.py", "from hooks.monitor import Monitor"),
+    ]:
+        assert len(misplaced(file, source)) == 1, source
+
+
+def test_within_loop_imports_go_downwards() -> None:
+    inside = {
+        file: source for file, source in SOURCES.items() if file.startswith("loop/") and file != "loop/__init__.py"
+    }
+    assert [line for file, source in inside.items() for line in upwards(file, source)] == []
+    for file, source in [
+        ("loop/exact/graph.py", "from loop.state.position import Place"),
+        ("loop/state/position.py", "from loop.data.source import Data"),
+        ("loop/errors/kinds.py", "def f():\n    from loop.exact import graph"),
+        ("loop/engine/chunk.py", "from loop import compiled"),
+    ]:
+        assert len(upwards(file, source)) == 1, source
+
+
+def test_nothing_is_unpickled_evaluated_or_imported_by_name() -> None:
+    found = {file: unsafe(source) for file, source in SOURCES.items() if unsafe(source)}
+    assert found == {"exactloop/proof/child.py": {"runpy"}}  # it runs the script that it is given
+
+
+def test_nothing_goes_through_what_dies_of_two_gigabytes() -> None:
+    """They do not raise where a value is larger, but end the process."""
+    dies = {"serialize_tensor", "make_tensor_proto", "serialize_many_sparse", "encode_proto"}
+    names = {
+        file: {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+        for file, source in SOURCES.items()
+    }
+    assert {file: found & dies for file, found in names.items() if found & dies} == {}
+
+
+def test_unsafe_sources_are_found() -> None:
+    for source in [
+        "import pickle",
+        "from marshal import loads",
+        "import importlib.util",
+        "from importlib import import_module as load",
+        "run = eval",
+        "exec(text)",
+        "__import__(name)",
+        "builtins.exec(text)",
+        "np.load(path, allow_pickle=True)",
+    ]:
+        assert unsafe(source), source
+
+
+def test_public_names_are_those_agreed_on() -> None:
+    assert loop.__all__ == [
+        "NEVER",
+        "ArrayData",
+        "At",
+        "Evaluation",
+        "Event",
+        "Every",
+        "Finding",
+        "Halt",
+        "Hook",
+        "HookRegistry",
+        "InexactRun",
+        "Loop",
+        "Moment",
+        "RunResult",
+        "Step",
+        "StreamData",
+        "TrainingState",
+        "Trigger",
+        "digest",
+        "supervised",
+    ]
+    assert hooks.__all__ == [
+        "Checkpoint",
+        "CorruptCheckpoint",
+        "EarlyStopping",
+        "Preemption",
+        "Profile",
+        "Progress",
+        "TensorBoard",
+        "restore",
+    ]
+    assert exactloop.__all__ == ["Proof", "prove"]
+
+
+def test_what_has_moved_says_where_to() -> None:
+    for name in exactloop.__all__:
+        with pytest.raises(ImportError, match=f"write from exactloop import {name}"):
+            getattr(hooks, name)
+
+
+def test_public_names_exist_and_have_a_docstring() -> None:
+    public = [getattr(package, name) for package in (loop, hooks, exactloop) for name in package.__all__]
+    assert [thing for thing in public if not thing.__doc__] == []
+
+
+def test_run_fits_on_one_screen() -> None:
+    (run,) = [
+        node
+        for of_module in ast.parse(SOURCES["loop/loop.py"]).body
+        if isinstance(of_module, ast.ClassDef) and of_module.name == "Loop"
+        for node in of_module.body
+        if isinstance(node, ast.FunctionDef) and node.name == "run"
+    ]
+    assert run.end_lineno is not None
+    assert run.end_lineno - run.lineno <= 50
+
+
+def test_packages_are_typed() -> None:
+    assert all((ROOT / package / "py.typed").is_file() for package in ("loop", "hooks", "exactloop"))
