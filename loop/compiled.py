@@ -21,6 +21,7 @@ from loop.exact.reach import traced_anew
 from loop.exact.step_audit import Audited, Constants
 from loop.exact.traced import Traced
 from loop.findings import Finding
+from loop.handles import key, key_of_resource, keys
 from loop.hook import Hook
 from loop.state.derived import Derived
 from loop.state.position import Position
@@ -150,11 +151,11 @@ class Compiled:
 
     def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
-        used = {id(v) for v in state.given().values() if any(a.has(id(v.handle)) for a in self._audited.values())}
+        used = {id(v) for v in state.given().values() if any(a.has(key(v)) for a in self._audited.values())}
         return set_in(state, given, is_constant=self._is_constant, used=used)
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
-        owner, own = self._owners[name], {id(variable.handle) for variable in self._own(self._evaluations[name])}
+        owner, own = self._owners[name], keys(self._own(self._evaluations[name]))
         evaluation = self._evaluations[name]
         in_python = not isinstance(evaluation.data, ArrayData) or any(
             map(is_callback, operations(evaluation.chunk.graph))
@@ -240,12 +241,12 @@ class Compiled:
 
     def _is_constant(self, variable: tf.Variable) -> bool:
         """Returns whether no step changes a variable. If a hook does, that is seen at the end of the epoch."""
-        return not any(audited.may_change(id(variable.handle)) for audited in self._audited.values())
+        return not any(audited.may_change(key(variable)) for audited in self._audited.values())
 
     def _covered(self, state: TrainingState) -> set[int]:
-        """Returns the ids of the handles that a checkpoint holds, or that need not be in one."""
+        """Returns the keys of what a checkpoint holds, or what need not be in one."""
         own = [variable for evaluation in self._evaluations.values() for variable in self._own(evaluation)]
-        return state.handles | {id(variable.handle) for variable in [*own, *self.chunk.own]}
+        return state.handles | keys([*own, *self.chunk.own])
 
     def _own(self, evaluation: Evaluation) -> list[tf.Variable]:
         """Returns what an evaluation works with besides what is in its step."""
@@ -253,16 +254,16 @@ class Compiled:
         return [*metrics, *evaluation.chunk.own]
 
     def _held(self, state: TrainingState) -> dict[int, str]:
-        """Returns names, which are the same in every process, of what `_covered` has the handles of."""
-        found = {id(variable.handle): path for path, variable in state.variables.items()}
+        """Returns names, which are the same in every process, of what `_covered` has the keys of."""
+        found = {key(variable): path for path, variable in state.variables.items()}
         for name, evaluation in self._evaluations.items():
             metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
-            found |= {id(raw(variable).handle): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
-        for key in self._given:
-            nodes = tf.train.TrackableView(getattr(state.root, key)).descendants()
-            tables = [node.resource_handle for node in nodes if isinstance(node, RESTORED)]
-            iterators = [node._iterator_resource for node in nodes if isinstance(node, tf.data.Iterator)]
-            found |= {id(handle): f"{key}/resource {i}" for i, handle in enumerate([*tables, *iterators])}
+            found |= {key(raw(variable)): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
+        for given in self._given:
+            nodes = tf.train.TrackableView(getattr(state.root, given)).descendants()
+            tables = [node for node in nodes if isinstance(node, RESTORED)]
+            iterators = [node for node in nodes if isinstance(node, tf.data.Iterator)]
+            found |= {key_of_resource(node): f"{given}/resource {i}" for i, node in enumerate([*tables, *iterators])}
         return found
 
     def reset(self) -> None:

@@ -13,6 +13,7 @@ from loop.errors.instead import never_runs
 from loop.errors.later import later
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
+from loop.tf_internals import Trackable
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Hook(tf.Module):
 def _holds_state(value: object) -> bool:
     if isinstance(value, list | tuple | dict):
         return any(_holds_state(item) for item in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, tf.__internal__.tracking.Trackable)
+    return isinstance(value, Trackable)
 
 
 METHODS = [f"on_{event}" for event in Event] + ["on_steps"]

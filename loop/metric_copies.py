@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from loop.exact.sketch import sketch
+from loop.tf_internals import function_of
 
 
 def copies(metrics: Mapping[str, keras.Metric]) -> dict[str, keras.Metric]:
@@ -21,7 +22,8 @@ def copies(metrics: Mapping[str, keras.Metric]) -> dict[str, keras.Metric]:
 def _copy(name: str, metric: keras.Metric) -> keras.Metric:
     kind = type(metric)
     if kind is keras.metrics.MeanMetricWrapper:  # its configuration has no functions that Keras cannot find by name
-        return kind(metric._fn, name=metric.name, dtype=metric.dtype, **metric._fn_kwargs)
+        function, arguments = function_of(metric)
+        return kind(function, name=metric.name, dtype=metric.dtype, **arguments)
     cause = None
     try:
         config = _config(metric)

@@ -13,6 +13,7 @@ from loop.errors.tracebacks import add_note, in_user_lines
 from loop.events import Event, Moment
 from loop.failures import RAISE, Tolerance, check_on_error
 from loop.hook import Hook
+from loop.tf_internals import is_initialized
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class HookRegistry:
         if not isinstance(hook, Hook):
             kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
             raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
-        if "_name" not in vars(hook):
+        if not is_initialized(hook):
             raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
         if self._hooks.get(hook.name) is hook:
             raise ValueError(f"Hook {hook.name!r} is there already. Give it once.")

@@ -7,7 +7,9 @@ import keras
 import tensorflow as tf
 
 from loop.exact.graph import functions, line, uses
-from loop.tensors import FuncGraph, Trackable, unconverted
+from loop.handles import key
+from loop.tensors import FuncGraph, unconverted
+from loop.tf_internals import Trackable, flatten_layers
 
 log = logging.getLogger("exactloop")
 WRAP = "optimizer = keras.optimizers.LossScaleOptimizer(optimizer)"
@@ -28,7 +30,7 @@ def check_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
     """Raises `ValueError` if layers are trained in float16 by an optimizer that does not scale the loss."""
     if scales(optimizer):
         return
-    layers = [layer for layer in model._flatten_layers() if layer.compute_dtype == "float16"]
+    layers = [layer for layer in flatten_layers(model) if layer.compute_dtype == "float16"]
     found = [each for each in layers if _own(each)]
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -43,7 +45,7 @@ def _own(layer: keras.Layer) -> bool:
     """Returns whether a layer trains weights; of a model, those that are not of its layers."""
     if not isinstance(layer, keras.Model):
         return bool(layer.trainable_weights)
-    inner = layer._flatten_layers(include_self=False)
+    inner = flatten_layers(layer, include_self=False)
     return not {*map(id, layer.trainable_weights)} <= {
         id(weight) for each in inner for weight in each.trainable_weights
     }
@@ -64,7 +66,7 @@ def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:
     dynamic = [variable for variable in graph.variables if variable.name.endswith(DYNAMIC)]
     done, scaled = uses(graph) if dynamic else {}, False
     for variable in dynamic:
-        dividing, scaling = _what_is_done(done[id(variable.handle)])
+        dividing, scaling = _what_is_done(done[key(variable)])
         if dividing and not scaling:
             raise ValueError(
                 "The train step applies gradients of a loss that is not scaled: a LossScaleOptimizer divides them by "

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 Nest: TypeAlias = tf.types.experimental.TensorLike  # and tuples, lists and mappings of them, as in tf.nest
 FuncGraph: TypeAlias = tf.Graph  # what tf.function traces: with `inputs`, `captures` and `variables` besides
-Trackable: Any = tf.__internal__.tracking.Trackable  # the base class of what a checkpoint can save
+GraphDef: TypeAlias = tf.compat.v1.GraphDef
+NodeDef: TypeAlias = tf.compat.v1.NodeDef
 # For what is called while tracing and needs no AutoGraph, which takes 30 to 250 ms to convert a function.
 unconverted: Any = tf.autograph.experimental.do_not_convert
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.config import is_op_determinism_enabled  # there is no public way to ask
+
+from loop.tf_internals import is_op_determinism_enabled
 
 BUILDERS = ("tensorflow", "keras")  # another version of these may build other operations for the same program
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
 
 NO_GRAPH = "The object graph in {!r} is none, although the files are those of the manifest. It was not saved so."
-OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 class CheckpointNames:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework.types_pb2 import DataType
-from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+
+from loop.tf_internals import BundleEntryProto, BundleHeaderProto, DataType
 
 FOOTER, MAGIC = 48, 0xDB4775248B80FB57
 LONGEST, RANK, LARGEST = 2**16, 254, 2**60  # bytes of a key, dimensions that TensorFlow knows, and numbers in them

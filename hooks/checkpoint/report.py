@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint.graph import OBJECT_GRAPH, CheckpointNames
+from hooks.checkpoint.graph import CheckpointNames
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.retention import ranks
 from hooks.checkpoint.store import Pin, Store
+from loop.tf_internals import OBJECT_GRAPH
 
 # TensorFlow's own, and the time that it took: no part of what is trained.
 IGNORED = {OBJECT_GRAPH, *(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("save_counter", "clock/seconds"))}

@@ -1,16 +1,19 @@
 """The training state as it is at one instant, to be written while training goes on."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from loop import TrainingState
-
-Trackable: Any = tf.__internal__.tracking.Trackable
-Tensors = dict[str, tf.Tensor]
-LEGACY = "_LEGACY_SAVEABLE_NAME"  # under which TensorFlow saves tables and iterators, if the object has it
+from loop.tf_internals import (
+    Tensors,
+    Trackable,
+    save_under_name_of,
+    saved_tensors,
+    saves_in_old_way,
+    saves_tensors,
+)
 
 
 class Node(Trackable):
@@ -98,17 +101,16 @@ class Snapshot:
             if not path:
                 raise RuntimeError(f"Variable {node.name!r} was made in on_setup, too late to be restored.")
             leaf = Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})
-        elif type(node)._serialize_to_tensors is not Trackable._serialize_to_tensors:
-            leaf = Leaf(lambda: _own(node._serialize_to_tensors()))
-        elif type(node)._gather_saveables_for_checkpoint is not Trackable._gather_saveables_for_checkpoint:
+        elif saves_tensors(node):
+            leaf = Leaf(lambda: _own(saved_tensors(node)))
+        elif saves_in_old_way(node):
             raise TypeError(
                 f"{type(node).__name__} in the training state saves itself in an old way, which cannot be held. "
                 "Keep what it holds in a tf.Variable."
             )
         if leaf is None:
             return Node()
-        if (legacy := getattr(node, LEGACY, None)) is not None:
-            setattr(leaf, LEGACY, legacy)
+        save_under_name_of(leaf, node)
         self._leaves.append(leaf)
         return leaf
 

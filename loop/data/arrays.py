@@ -17,7 +17,8 @@ from loop.errors.instead import instead_of_data
 from loop.errors.kinds import shown
 from loop.findings import Finding
 from loop.state.position import Place
-from loop.tensors import Nest, Trackable
+from loop.tensors import Nest
+from loop.tf_internals import Trackable
 
 SCALAR = (bool, int, float, complex, str, bytes, np.generic)
 LISTS = "A list is a nest: of examples, make one array, as in np.array(examples)."

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 
 from loop.data.errors import InLinesOf
 from loop.digest import Seen
-from loop.exact.pipeline import definition, graph_of, kind_of, nodes_of, reshuffling, stages
+from loop.exact.pipeline import graph_of, nodes_of, reshuffling, stages
 from loop.exact.pipeline_hash import short
 from loop.state.randomness import host, untouched
-from loop.tensors import Nest
+from loop.tensors import GraphDef, Nest
+from loop.tf_internals import cache_file, inputs_of, kind_of, op_definition
 
 TRIED = 8  # elements that are read twice in any case to see whether they come again
 LONGEST, SECONDS = 10_000, 1.0  # at most so many are, in that time: all, if there are not more
@@ -90,11 +89,11 @@ def _still(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
         elif (graph := graph_of(part)).node:
             yield _without_shuffles(graph, part.element_spec)
         else:
-            stack.extend(reversed(part._inputs()))
+            stack.extend(reversed(inputs_of(part)))
 
 
 def _is_in_memory(stage: tf.data.Dataset) -> bool:
-    return kind_of(stage) == "Cache" and not stage._filename.numpy()
+    return kind_of(stage) == "Cache" and not cache_file(stage).numpy()
 
 
 def _without_shuffles(graph: GraphDef, element_spec: Nest) -> tf.data.Dataset:
@@ -114,7 +113,7 @@ def _without_shuffles(graph: GraphDef, element_spec: Nest) -> tf.data.Dataset:
             while name in inputs:
                 name = inputs[name]
             node.input[i] = name
-    return _VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString()), element_spec)
+    return _dataset_of(graph, element_spec)
 
 
 def uniterated(dataset: tf.data.Dataset) -> tf.data.Dataset | None:
@@ -128,10 +127,15 @@ def uniterated(dataset: tf.data.Dataset) -> tf.data.Dataset | None:
     graph.node.add(op="DummySeedGenerator", name=FRESH)
     for node in graph.node:
         node.device = ""
-        names = [argument.name for argument in definition(node).input_arg]
+        names = [argument.name for argument in op_definition(node.op).input_arg]
         if "seed_generator" in names:
             node.input[names.index("seed_generator")] = FRESH
-    return _VariantDataset(tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString()), dataset.element_spec)
+    return _dataset_of(graph, dataset.element_spec)
+
+
+def _dataset_of(graph: GraphDef, element_spec: Nest) -> tf.data.Dataset:
+    variant = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
+    return tf.data.experimental.from_variant(variant, element_spec)
 
 
 def _digests(dataset: tf.data.Dataset, count: int, seconds: float | None = None) -> list[int]:

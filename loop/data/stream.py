@@ -17,7 +17,8 @@ from loop.errors.remedies import RANDOM_IN_DATA, REPLAY
 from loop.exact.pipeline import INFINITE
 from loop.findings import Finding
 from loop.state.position import Place
-from loop.tensors import Nest, Trackable
+from loop.tensors import Nest
+from loop.tf_internals import Trackable, iterator_state, restore_iterator
 
 PIPELINES = {
     BY_POSITION: "write StreamData(dataset)",
@@ -186,7 +187,7 @@ class StreamData(Trackable):
         Counted from the first pass on: to keep the state of each at its beginning would take as long as to save it.
         """
         iterator = iter(dataset)
-        iterator._restore_from_tensors({"_STATE": self._first})
+        restore_iterator(iterator, self._first)
         for _ in range(self._passes):
             iterator = iter(dataset)
         self._disturbed = False
@@ -243,13 +244,13 @@ class StreamData(Trackable):
             ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)
-        return self.source._restore_from_tensors({"_STATE": state["iterator"]})
+        return restore_iterator(self.source, state["iterator"])
 
 
 def _state(iterator: tf.data.Iterator) -> tf.Tensor:
     """Returns the state of an iterator, or says what to do if it has none that can be saved."""
     try:
-        return iterator._serialize_to_tensors()["_STATE"]
+        return iterator_state(iterator)
     except tf.errors.OpError as error:
         raise ValueError(
             f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "

@@ -14,6 +14,7 @@ from loop.engine.trace import Trace
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.tensors import Nest
+from loop.tf_internals import add_control_inputs, call_flat
 
 
 class Ran(NamedTuple):
@@ -105,7 +106,7 @@ class Chunk:
                 # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
                 # Reads need not wait: with all of the step in a tf.control_dependencies it would take 7 % longer.
                 for op in effects:
-                    op._add_control_inputs([t.op for t in tf.nest.flatten(batch, expand_composites=True)])
+                    add_control_inputs(op, [t.op for t in tf.nest.flatten(batch, expand_composites=True)])
                 row = record.row(values, examples(batch) if size is None else None)
                 with tf.control_dependencies([*row, *effects]):
                     counted = [counter.assign_add(1) for counter in counters]
@@ -128,8 +129,7 @@ class Chunk:
         self._bound.set(min(count, LONGEST))
         try:
             given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
-            # To fit the arguments to the signature again, as a call does, would take as long as two small steps.
-            ran = self._run._call_flat(given, self._run.captured_inputs)
+            ran = call_flat(self._run, given)
         except tf.errors.OpError as error:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())

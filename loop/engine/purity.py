@@ -7,6 +7,7 @@ import tensorflow as tf
 from loop.exact.graph import is_of_keras, line
 from loop.exact.step_audit import Audited
 from loop.findings import Finding
+from loop.handles import by_key
 from loop.state.randomness import host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.training_state import TrainingState
@@ -39,7 +40,7 @@ class Purity:
         audited: The traced pass.
         owner: What to call it.
         state: The training state.
-        own: The ids of the handles of what belongs to the evaluation itself.
+        own: The keys of what belongs to the evaluation itself.
         in_python: Whether a pass may run Python.
     """
 
@@ -47,8 +48,8 @@ class Purity:
         self, audited: Audited, owner: str, state: TrainingState, own: Collection[int], *, in_python: bool
     ) -> None:
         changed = {handle: op for handle, op in audited.changed().items() if handle not in own}
-        streams = {id(variable.handle): variable for variable in state.streams()}
-        trained = {id(v.handle): v for path, v in state.variables.items() if not path.startswith(OF_ITS_OWN)}
+        streams = by_key(state.streams())
+        trained = by_key(v for path, v in state.variables.items() if not path.startswith(OF_ITS_OWN))
         resources = {handle: node for handle, node in state.resources().items() if handle in changed}
         written = {handle: variable for handle, variable in trained.items() if handle in changed}
         self._variables, self._in_python = list(((streams if in_python else {}) | written).values()), in_python

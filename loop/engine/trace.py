@@ -72,7 +72,7 @@ class Trace:
         """Returns what tells the step from another one, in JSON values.
 
         Args:
-            held: The paths in the training state of the variables, tables and iterators in it, by the id of the handle.
+            held: The paths in the training state of the variables, tables and iterators in it, by their keys.
             constants: Variables that are only read and not in the training state.
         """
         function = self._function

@@ -5,21 +5,19 @@ import dis
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType, FunctionType, TracebackType
-from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import keras
 import tensorflow as tf
-from tensorflow.python.autograph.impl.api import _TRANSPILER
-from tensorflow.python.autograph.pyct.origin_info import LineLocation, OriginInfo
 
 from loop.errors.op_errors import shortened
 from loop.errors.theirs import LIBRARIES, Line, of_user
+from loop.tf_internals import SourceMaps, origin, set_message, source_maps
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-Maps: TypeAlias = Mapping[str, Mapping[LineLocation, OriginInfo]]
 GENERATED, MAIN = "__autograph_generated_file", "tf__"  # AutoGraph's files, and how it calls the functions in them
 MADE = {"sys": sys}  # the globals of frames that stand for a line
 IN_USER_CODE = "in user code:"  # begins the message of the copy that AutoGraph raises in the place of an error
@@ -115,7 +113,7 @@ def _shown(raised: BaseException) -> BaseException:
     for shown in plan:
         _set(shown.error, "__traceback__", shown.traceback)
         if isinstance(shown.error, tf.errors.OpError) and shown.message is not None:
-            shown.error._message = shown.message
+            set_message(shown.error, shown.message)
     internal = {id(shown.error) for shown in plan[1:] if shown.internal}
     for shown in plan:
         if id(shown.error.__cause__) in internal:
@@ -181,7 +179,7 @@ def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
     """Returns the entries that are in the user's program, with those lines after them that are not there yet."""
     files = [*(entry.frame.f_code.co_filename for entry in entries), *(line.file for line in lines)]
     if any(GENERATED in file for file in files):
-        maps = _source_maps()
+        maps = source_maps()
         entries = list(_translated(entries, maps))
         lines = [line for line in (_origin(line, maps) for line in lines) if line is not None]
     theirs = of_user([_file(entry.frame) for entry in entries])
@@ -205,7 +203,7 @@ def _file(frame: FrameType) -> str:
     return "<generated>" if file == "<string>" and frame.f_globals.get("__name__") != "__main__" else file
 
 
-def _translated(entries: Iterable[Entry], maps: Maps) -> Iterator[Entry]:
+def _translated(entries: Iterable[Entry], maps: SourceMaps) -> Iterator[Entry]:
     """Yields the lines that the user wrote in the place of those that AutoGraph has made of them."""
     before, waiting = "", None
     for entry in entries:
@@ -215,8 +213,8 @@ def _translated(entries: Iterable[Entry], maps: Maps) -> Iterator[Entry]:
             if waiting is not None and (file != before or entry.frame.f_code.co_name.startswith(MAIN)):
                 yield waiting
             before = file
-            origin = _origin(Line(file, entry.number, ""), maps)
-            waiting = waiting if origin is None else _entry(origin)
+            line = _origin(Line(file, entry.number, ""), maps)
+            waiting = waiting if line is None else _entry(line)
             continue
         if waiting is not None and any(of_user([file])):
             yield waiting
@@ -226,18 +224,12 @@ def _translated(entries: Iterable[Entry], maps: Maps) -> Iterator[Entry]:
         yield waiting
 
 
-def _origin(line: Line, maps: Maps) -> Line | None:
+def _origin(line: Line, maps: SourceMaps) -> Line | None:
     """Returns what a line was before AutoGraph; None if that is not known."""
     if GENERATED not in line.file:
         return line
-    origin = maps.get(line.file, {}).get(LineLocation(line.file, line.number))
-    return origin and Line(origin.loc.filename, origin.loc.lineno, origin.function_name or "<lambda>")
-
-
-def _source_maps() -> Maps:
-    """Returns for each file that AutoGraph has written where its lines come from."""
-    converted = [factory for of_code in list(_TRANSPILER._cache._cache.values()) for factory in list(of_code.values())]
-    return {factory.module.__file__: factory.source_map for factory in converted}
+    was = origin(maps, line.file, line.number)
+    return was and Line(was.loc.filename, was.loc.lineno, was.function_name or "<lambda>")
 
 
 def _entry(line: Line) -> Entry:

@@ -11,6 +11,7 @@ from loop.digest import digest
 from loop.exact.graph import changes, uses
 from loop.exact.labels import Labels, label_of
 from loop.exact.program import program
+from loop.handles import by_key, key_of
 from loop.tensors import FuncGraph
 
 
@@ -39,7 +40,7 @@ def fingerprint(
         graph: The function.
         captured: What it has from outside.
         returned: The names of what it returns.
-        held: The paths in the training state, by the id of the handle, of the variables, tables and iterators in it.
+        held: The paths in the training state of the variables, tables and iterators in it, by key; see `loop.handles`.
         constants: Variables that nobody changes or saves, of which the value counts therefore.
 
     Returns:
@@ -73,18 +74,19 @@ def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[s
 def _outside(
     graph: FuncGraph, captured: Sequence[tf.Tensor], held: Mapping[int, str], constants: Iterable[tf.Variable]
 ) -> list[Outside]:
-    values = {id(variable.handle): variable for variable in constants}
-    unknown = {id(x) for x in captured if x.dtype == tf.resource} - {*held} - {*values}
+    values = by_key(constants)
+    unknown = {key_of(x) for x in captured if x.dtype == tf.resource} - {*held} - {*values}
     used = uses(graph) if unknown else {}
 
     def told(tensor: tf.Tensor) -> Outside:
-        if id(tensor) in held:
-            return Outside(held[id(tensor)])
-        if (variable := values.get(id(tensor))) is not None:
+        key = key_of(tensor)
+        if key in held:
+            return Outside(held[key])
+        if (variable := values.get(key)) is not None:
             return Outside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
         if tensor.dtype not in (tf.resource, tf.variant):
             return Outside(tensor.dtype.name, digest(tensor))
-        return Outside(tensor.dtype.name, contents(tensor, used.get(id(tensor), ())))
+        return Outside(tensor.dtype.name, contents(tensor, used.get(key, ())))
 
     return [told(tensor) for tensor in captured]
 

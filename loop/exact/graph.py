@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework.function import _DefinedFunction as Defun  # in older parts, such as tf.nn.ctc_loss
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from loop.errors.theirs import Line, since_called
+from loop.handles import key_of
 from loop.tensors import FuncGraph
+from loop.tf_internals import body_of
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
     "LookupTableSize", "LookupTableExport",
@@ -30,15 +30,8 @@ def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
         for value in op.node_def.attr.values()
         for function in ([value.func] if value.HasField("func") else value.list.func)
     ]
-    functions = {name: graph._get_function(name) for name in (op.type, *names)}
-    return {name: _graph_of(function, graph) for name, function in functions.items() if function is not None}
-
-
-def _graph_of(function: tf.types.experimental.AtomicFunction | Defun, caller: FuncGraph) -> FuncGraph:
-    if not isinstance(function, Defun):
-        return function.graph
-    with caller.as_default():  # where it finds the functions that it calls
-        return function_def_to_graph(function.definition)
+    bodies = {name: body_of(graph, name) for name in (op.type, *names)}
+    return {name: body for name, body in bodies.items() if body is not None}
 
 
 def functions(graph: FuncGraph) -> list[FuncGraph]:
@@ -67,10 +60,10 @@ def uses(graph: FuncGraph, dtype: tf.DType = tf.resource) -> dict[int, list[tf.O
         dtype: With `tf.variant`, what is done with each dataset instead.
 
     Returns:
-        By the id of the captured handle, the operations it is given to, in whatever function that happens.
+        By the key of the captured handle, the operations it is given to, in whatever function that happens.
     """
     found: dict[int, list[tf.Operation]] = collections.defaultdict(list)
-    _follow(graph, {inner.name: id(outer) for outer, inner in graph.captures if inner.dtype == dtype}, found)
+    _follow(graph, {inner.name: key_of(outer) for outer, inner in graph.captures if inner.dtype == dtype}, found)
     return found
 
 

@@ -5,12 +5,18 @@ import re
 from collections.abc import Iterator
 
 import tensorflow as tf
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.core.framework.op_def_pb2 import OpDef
-from tensorflow.python.framework import op_def_registry
 
 from loop.exact.graph import operations
+from loop.tensors import GraphDef, NodeDef
+from loop.tf_internals import (
+    functions_of,
+    inputs_of,
+    kind_of,
+    op_definition,
+    rerandomizes,
+    reshuffles,
+    tensors_of,
+)
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
@@ -37,7 +43,7 @@ def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:
         yield stage, id(stage) in seen
         if id(stage) not in seen:
             seen.add(id(stage))
-            stack.extend(reversed(stage._inputs()))
+            stack.extend(reversed(inputs_of(stage)))
 
 
 def stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
@@ -53,8 +59,8 @@ def operations_of(dataset: tf.data.Dataset) -> Iterator[tf.Operation]:
 
 def operations_in(stage: tf.data.Dataset) -> Iterator[tf.Operation]:
     """Yields the operations in the functions of one stage."""
-    for function in stage._functions():
-        yield from operations(function.function.graph)
+    for function in functions_of(stage):
+        yield from operations(function.graph)
 
 
 def may_differ(dataset: tf.data.Dataset) -> bool:
@@ -70,11 +76,11 @@ def graph_of(dataset: tf.data.Dataset | tf.Tensor) -> GraphDef:
         dataset: A dataset, or the variant of one.
     """
     if isinstance(dataset, tf.data.Dataset):
-        tensors = [tensor for stage in stages(dataset) for tensor in vars(stage).get("_tensors", ())]
+        tensors = [tensor for stage in stages(dataset) for tensor in tensors_of(stage)]
         known = [tensor for tensor in tensors if isinstance(tensor, tf.Tensor) and tensor.dtype != tf.variant]
         if sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in known) > GRAPH_LIMIT:
             return GraphDef()
-        dataset = dataset._variant_tensor
+        dataset = tf.data.experimental.to_variant(dataset)
     try:
         graph = tf.raw_ops.DatasetToGraphV2(
             input_dataset=dataset,
@@ -104,7 +110,7 @@ def reshuffling(dataset: tf.data.Dataset, *, once: bool) -> int:
         for repeated in (False, True):
             here = ways[id(stage), repeated]
             count += here * of_one * (1 + (repeated and kind_of(stage) != "Variant"))
-            for source in stage._inputs() if here else ():
+            for source in inputs_of(stage) if here else ():
                 ways[id(source), repeated or kind_of(stage) in LATE] += (
                     here  # a cache keeps the first order it is given
                 )
@@ -116,9 +122,9 @@ def reshuffled(stage: tf.data.Dataset, *, once: bool = False) -> int:
     kind = kind_of(stage)
     if kind == "Variant":  # each counts as repeated, which it may be in there
         return 2 * sum(node.op.startswith(SHUFFLES) and is_other_each_time(node) for node in graph_of(stage).node)
-    if kind == "Shuffle" and stage._reshuffle_each_iteration is not False:
-        return int(not (once and any(source.cardinality() == INFINITE for source in stage._inputs())))
-    return int(kind == "Random" and bool(stage._rerandomize))
+    if kind == "Shuffle" and reshuffles(stage) is not False:
+        return int(not (once and any(source.cardinality() == INFINITE for source in inputs_of(stage))))
+    return int(kind == "Random" and bool(rerandomizes(stage)))
 
 
 def _downwards(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
@@ -130,20 +136,15 @@ def _downwards(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
             order.append(stage)
         elif id(stage) not in seen:
             seen.add(id(stage))
-            stack += [(stage, True), *((source, False) for source in stage._inputs())]
+            stack += [(stage, True), *((source, False) for source in inputs_of(stage))]
     return order[::-1]
-
-
-def kind_of(stage: tf.data.Dataset) -> str:
-    """Returns what a stage is called, such as Shuffle; Variant, if TensorFlow has rewritten it."""
-    return type(stage).__name__.strip("_").removesuffix("V1").removesuffix("V2").removesuffix("Dataset")
 
 
 def captured_in(dataset: tf.data.Dataset) -> Iterator[tf.Tensor]:
     """Yields the datasets that the functions of all stages have from outside."""
     for stage in stages(dataset):
-        for function in stage._functions():
-            yield from (tensor for tensor in function.function.captured_inputs if tensor.dtype == tf.variant)
+        for function in functions_of(stage):
+            yield from (tensor for tensor in function.captured_inputs if tensor.dtype == tf.variant)
 
 
 def hidden_in(dataset: tf.data.Dataset) -> Iterator[NodeDef]:
@@ -158,14 +159,9 @@ def hidden_in(dataset: tf.data.Dataset) -> Iterator[NodeDef]:
             yield from nodes_of(graph_of(stage))
 
 
-def definition(node: NodeDef) -> OpDef:
-    """Returns what TensorFlow says of the kind of an operation."""
-    return op_def_registry.get(node.op) or OpDef()
-
-
 def is_random_node(node: NodeDef) -> bool:
     """Returns whether an operation draws from a stream of its own."""
-    return definition(node).is_stateful and {"seed", "seed2"} <= node.attr.keys()
+    return op_definition(node.op).is_stateful and {"seed", "seed2"} <= node.attr.keys()
 
 
 def is_other_each_time(node: NodeDef) -> bool:
@@ -175,4 +171,4 @@ def is_other_each_time(node: NodeDef) -> bool:
 
 def is_unknown(node: NodeDef) -> bool:
     """Returns whether an operation has a state of which nobody knows whether it changes what is yielded."""
-    return definition(node).is_stateful and not HARMLESS.search(node.op)
+    return op_definition(node.op).is_stateful and not HARMLESS.search(node.op)

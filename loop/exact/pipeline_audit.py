@@ -24,6 +24,8 @@ from loop.exact.pipeline import (
 from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import in_any_order, in_stage, is_loose, unseeded
 from loop.findings import Finding
+from loop.handles import by_key, captured
+from loop.tf_internals import functions_of
 
 ONCE_IN_FUNCTIONS = {
     "DummySeedGenerator": ("shuffle", remedies.SHUFFLE_IN_FUNCTION),
@@ -86,10 +88,9 @@ def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Fi
 def _in_resources(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
     """Returns which variables, tables, generators and iterators the functions of one stage use."""
     found: list[Finding] = []
-    for function in stage._functions():
-        graph = function.function.graph
-        handles = {id(outer): outer for outer, _ in graph.captures}
-        variables = {id(variable.handle): variable for variable in graph.variables}
+    for function in functions_of(stage):
+        graph = function.graph
+        handles, variables = captured(graph), by_key(graph.variables)
         for handle, used in uses(graph).items():
             reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
             looking_up = [op for op in used if op.type.startswith("LookupTableFind")]

@@ -6,22 +6,16 @@ import weakref
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from loop.digest import digest
 from loop.exact.fingerprint import fingerprint
 from loop.exact.graph import uses
-from loop.exact.pipeline import graph_of, kind_of, nodes_of, places, stages
+from loop.exact.pipeline import graph_of, nodes_of, places, stages
+from loop.handles import captured
+from loop.tensors import NodeDef
+from loop.tf_internals import HINTS, TENSORS, functions_of, kind_of
 
 UNSEEN = ("Prefetch", "Options")  # stages that change nothing of what is yielded
-# Attributes of datasets that do not.
-ASIDE = (
-    "_name",
-    "_num_parallel_calls",
-    "_use_inter_op_parallelism",
-    "_use_unbounded_threadpool",
-    "_buffer_output_elements",
-)
 FILES, BLOCK = 1000, 4096  # how many files of a pipeline are looked into, and how many bytes at three places of each
 HASHES: "weakref.WeakKeyDictionary[tf.data.Dataset, str]" = weakref.WeakKeyDictionary()  # a stage is never changed
 
@@ -46,9 +40,9 @@ def values_read(dataset: tf.data.Dataset) -> str:
     """Returns a hash of the variables that the functions of a dataset read; empty if there are none."""
     found = []
     for stage in stages(dataset):
-        for function in stage._functions():
-            handles = {id(outer): outer for outer, _ in function.function.graph.captures}
-            for handle, used in uses(function.function.graph).items():
+        for function in functions_of(stage):
+            handles = captured(function.graph)
+            for handle, used in uses(function.graph).items():
                 dtypes = [op.get_attr("dtype") for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
                 found += [digest(tf.raw_ops.ReadVariableOp(resource=handles[handle], dtype=d)) for d in dtypes[:1]]
     return short(found) if found else ""
@@ -70,7 +64,7 @@ def _said(stage: tf.data.Dataset) -> Iterator[object]:
     yield str(stage.element_spec)
     hidden = kind_of(stage) == "Variant"
     for name, value in sorted(vars(stage).items()):
-        for part in tf.nest.flatten(value) if name not in ASIDE else ():
+        for part in tf.nest.flatten(value) if name not in HINTS else ():
             if isinstance(part, str) and os.path.isdir(part):
                 yield name, _sizes(part)
             elif isinstance(part, bool | int | float | str):
@@ -78,11 +72,11 @@ def _said(stage: tf.data.Dataset) -> Iterator[object]:
             elif isinstance(part, tf.Tensor) and part.dtype == tf.string:
                 yield name, os.path.basename(_texts(part)[0]) if kind_of(stage) == "Cache" else _of_texts(part)
             elif isinstance(part, tf.Tensor) and part.dtype == tf.variant:
-                hidden = hidden or name == "_tensors"  # ragged and sparse ones
+                hidden = hidden or name == TENSORS  # ragged and sparse ones
             elif isinstance(part, tf.Tensor) and part.dtype != tf.resource:
                 yield name, digest(part)
-    for function in stage._functions():
-        yield fingerprint(function.function.graph, function.function.captured_inputs)
+    for function in functions_of(stage):
+        yield fingerprint(function.graph, function.captured_inputs)
     if hidden:
         yield from sorted((node.op, _constant(node)) for node in nodes_of(graph_of(stage)))
 

@@ -5,13 +5,10 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from tensorflow.python.framework import op_def_registry
+from loop.tensors import FuncGraph, NodeDef
+from loop.tf_internals import COMPILED, op_definition
 
-from loop.tensors import FuncGraph
-
-NodeDef: TypeAlias = Any  # TensorFlow's protocol buffers, of which Python sees no types
 Library: TypeAlias = Mapping[str, Any]  # of `FunctionDef`s by name
-COMPILED = ("_XlaMustCompile", "_XlaCompile")  # XLA joins operations, which gives other bits
 NAMES = ("config_proto", "shared_name", "token", "message", "parallel_iterations")  # what something is called, hints
 LOGS = ("Assert", "Print", "Summary")  # change no number, and tell the names of layers, which count up in a process
 
@@ -96,12 +93,12 @@ def _node(node: NodeDef, inputs: Iterable[str], library: Library) -> Node:
     said = [
         (name, value.SerializeToString(deterministic=True))
         for name, value in given
+        # XLA joins operations, which gives other bits.
         if (value.b if name in COMPILED else name[0] != "_" and name not in NAMES and name != "value")
         # Of what calls a function, lists only repeat the types of its arguments, the order of which does not count.
         and not (called and (value.HasField("func") or value.HasField("list")))
     ]
     value = node.attr["value"].SerializeToString(deterministic=True) if "value" in node.attr else b""
-    known = op_def_registry.get(node.op)
     return Node(
         name=node.name,
         kind="Function" if node.op in library else node.op,
@@ -110,5 +107,5 @@ def _node(node: NodeDef, inputs: Iterable[str], library: Library) -> Node:
         inputs=[reference for reference in inputs if reference[0] != "^"],
         waits=[reference[1:] for reference in inputs if reference[0] == "^"],
         bodies=called,
-        acts=known is not None and known.is_stateful and not any(log in node.op for log in LOGS),
+        acts=op_definition(node.op).is_stateful and not any(log in node.op for log in LOGS),
     )

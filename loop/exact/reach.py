@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from loop.errors.theirs import of_user
+from loop.tf_internals import bound_functions, traces_of
 
 OF_KERAS = (
     *(keras.Layer, keras.Optimizer, keras.Loss, keras.Metric, keras.regularizers.Regularizer),
@@ -23,8 +24,6 @@ NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 LONGEST, MOST = 1_000, 50_000  # items of a list or dict, of which larger ones are data; objects
 ENTRIES = {"call", "__call__"}  # what a call of the object itself enters a class by
 NOT_ENTERED = {"__init__", "get_config", "from_config"}  # by Keras, in a step; all else may be
-OPTIONS = ("_variable_creation_config", "_no_variable_creation_config")  # of a tf.function that was called
-TRACED = ("function_cache", "function_captures")  # in these
 
 
 class Reach:
@@ -98,7 +97,7 @@ class Reach:
             yield from (value.func, value.args, value.keywords)
         elif isinstance(value, tf.types.experimental.PolymorphicFunction):
             self.compiled.append(value)
-            yield from (value.python_function, *value._descriptor_cache.values())  # of methods, one for each instance
+            yield from (value.python_function, *bound_functions(value))
         elif isinstance(value, list | tuple | Mapping):
             if len(value) <= LONGEST:
                 if self._is_of_program(self._seen.get(self.parents[id(value)])):
@@ -225,8 +224,7 @@ def _function_of(attribute: object) -> object:
 @contextlib.contextmanager
 def traced_anew(functions: Iterable[tf.types.experimental.PolymorphicFunction]) -> Iterator[None]:
     """Within it, what is a `tf.function` by itself is traced again instead of used as it was traced before."""
-    options = [getattr(function, name) for function in functions for name in OPTIONS]
-    kept = [(each, name, getattr(each, name)) for each in options if each is not None for name in TRACED]
+    kept = [(each, name, getattr(each, name)) for function in functions for each, name in traces_of(function)]
     try:
         for each, name, value in kept:
             setattr(each, name, type(value)())

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from loop.tf_internals import NAME
+
 LIBRARIES = ("keras", "numpy", "tensorflow")  # what is in these is known by its name and configuration
 LARGE, LONG = 2**20, 10_000  # bytes of an array, or items of a list, that are looked into
 PLAIN = bool | int | float | complex | str | bytes | None | types.EllipsisType | np.generic
@@ -92,7 +94,7 @@ def _parts_of_instance(value: object) -> list[object]:
     said = _configuration(value) if known else type(value)
     if known and not isinstance(value, keras.Loss | keras.Metric):  # of some of which it lacks arguments
         return [said, layers]
-    return [said, layers, {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in ("name", "_name")}]
+    return [said, layers, {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in ("name", NAME)}]
 
 
 def _configuration(value: object) -> str:

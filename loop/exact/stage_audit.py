@@ -1,18 +1,27 @@
 """What one stage of a `tf.data` pipeline leaves behind, does not save, or yields in any order."""
 
 import tensorflow as tf
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from loop.errors import remedies
-from loop.exact.pipeline import INFINITE, SHUFFLES, definition, graph_of, kind_of, operations_in
+from loop.exact.pipeline import INFINITE, SHUFFLES, graph_of, operations_in
 from loop.findings import Finding
+from loop.tensors import GraphDef, NodeDef
+from loop.tf_internals import (
+    cache_file,
+    determinism_of,
+    has_header,
+    inputs_of,
+    kind_of,
+    op_definition,
+    seeds_of,
+    stops_on_empty,
+)
 
 
 def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
     """Returns what one stage leaves behind, or does not save."""
     kind, found = kind_of(stage), []
-    if kind == "Cache" and (file := stage._filename.numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
+    if kind == "Cache" and (file := cache_file(stage).numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
         found.append(
             Finding(
                 f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
@@ -20,15 +29,15 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
                 remedies.CACHE_FILE,
             )
         )
-    with_header = kind == "Csv" and bool(stage._header)
+    with_header = kind == "Csv" and has_header(stage)
     if saved and (with_header or any(map(_reads_header, operations_in(stage)))):  # TensorFlow skips to the end of it
         what = f"{owner} read a CsvDataset with header=True, which, restored, leaves out the rest of the file"
         found.append(Finding(what, "", remedies.CSV_HEADER))
     if kind == "Snapshot":
         what = f"{owner} write a snapshot, which a killed run leaves half written"
         found.append(Finding(what, "", remedies.SNAPSHOT))
-    if saved and kind == "DirectedInterleave" and not stage._stop_on_empty_dataset:
-        selector, *sources = (source.cardinality() for source in stage._inputs())
+    if saved and kind == "DirectedInterleave" and not stops_on_empty(stage):
+        selector, *sources = (source.cardinality() for source in inputs_of(stage))
         if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
             found.append(
                 Finding(
@@ -42,7 +51,7 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
 
 def in_any_order(stage: tf.data.Dataset) -> bool:
     """Returns whether a stage yields what is ready first."""
-    if vars(stage).get("_deterministic") == "false":
+    if determinism_of(stage) == "false":
         return True
     if kind_of(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
         return any(map(is_loose, graph_of(stage).node))
@@ -66,14 +75,13 @@ def unseeded(stage: tf.data.Dataset) -> bool:
     """Returns whether a stage shuffles, or draws, from a seed of its own."""
     if kind_of(stage) == "Variant":
         return _unseeded_in(graph_of(stage))
-    seeds = [vars(stage).get(name) for name in ("_seed", "_seed2")]
-    return all(seed is not None and int(seed) == 0 for seed in seeds)
+    return all(seed is not None and int(seed) == 0 for seed in seeds_of(stage))
 
 
 def _unseeded_in(graph: GraphDef) -> bool:
     constants = {node.name: node.attr["value"].tensor for node in graph.node if node.op == "Const"}
     for node in graph.node:
-        names = [argument.name for argument in definition(node).input_arg]
+        names = [argument.name for argument in op_definition(node.op).input_arg]
         if node.op.startswith(SHUFFLES) and "seed2" in names:
             seeds = [constants.get(node.input[names.index(name)]) for name in ("seed", "seed2")]
             if all(seed is not None and not tf.make_ndarray(seed) for seed in seeds):

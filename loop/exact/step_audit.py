@@ -20,6 +20,7 @@ from loop.errors.remedies import (
 from loop.exact.fingerprint import contents
 from loop.exact.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
 from loop.findings import Finding
+from loop.handles import by_key, captured
 from loop.tensors import FuncGraph
 
 log = logging.getLogger("exactloop")
@@ -60,56 +61,53 @@ class Audited:
 
     def __init__(self, graph: FuncGraph, owner: str) -> None:
         self._owner, self._found, self._uses = owner, in_function(graph, owner), uses(graph)
-        self._variables = {id(variable.handle): variable for variable in graph.variables}
-        self._captured = {id(outer): outer for outer, _ in graph.captures}
+        self._variables, self._captured = by_key(graph.variables), captured(graph)
 
     def findings(self, covered: Collection[int]) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly.
 
         Args:
-            covered: The ids of the handles of the variables, tables and iterators that a checkpoint holds.
+            covered: The keys of the variables, tables and iterators that a checkpoint holds; see `loop.handles`.
         """
         return self._found + [
             Finding(
-                f"{self._owner} changes what no checkpoint would hold: {self._name(handle, op)}",
+                f"{self._owner} changes what no checkpoint would hold: {self._name(key, op)}",
                 line(op),
                 QUEUE if op.type.startswith("Queue") else STATE,
             )
-            for handle, op in self._changing(covered).items()
+            for key, op in self._changing(covered).items()
             if op is not None
         ]
 
     def only_read(self, covered: Collection[int]) -> list[tf.Variable]:
         """Returns the variables that the function does not change and no checkpoint holds."""
-        read = [handle for handle, op in self._changing(covered).items() if op is None]
-        return [self._variables[handle] for handle in read if handle in self._variables]
+        read = [key for key, op in self._changing(covered).items() if op is None]
+        return [self._variables[key] for key in read if key in self._variables]
 
-    def has(self, handle: int) -> bool:
-        """Returns whether the function does anything with what has this id of its handle."""
-        return handle in self._uses
+    def has(self, key: int) -> bool:
+        """Returns whether the function does anything with what has this key."""
+        return key in self._uses
 
-    def may_change(self, handle: int) -> bool:
-        """Returns whether the function does anything but read what has this id of its handle."""
-        return any(map(changes, self._uses.get(handle, ())))
+    def may_change(self, key: int) -> bool:
+        """Returns whether the function does anything but read what has this key."""
+        return any(map(changes, self._uses.get(key, ())))
 
     def changed(self) -> dict[int, tf.Operation]:
-        """Returns the first operation that changes something, by the id of the handle of what it changes."""
-        return {handle: op for handle, op in self._changing(()).items() if op is not None}
+        """Returns the first operation that changes something, by the key of what it changes."""
+        return {key: op for key, op in self._changing(()).items() if op is not None}
 
     def tables(self, covered: Collection[int]) -> list[Callable[[], str]]:
         """Returns for each lookup table that the function does not change what digests its contents."""
-        read = [
-            handle for handle, op in self._changing(covered).items() if op is None and handle not in self._variables
-        ]
-        return [functools.partial(contents, self._captured[handle], self._uses[handle]) for handle in read]
+        read = [key for key, op in self._changing(covered).items() if op is None and key not in self._variables]
+        return [functools.partial(contents, self._captured[key], self._uses[key]) for key in read]
 
     def _changing(self, covered: Collection[int]) -> dict[int, tf.Operation | None]:
-        """Returns for each handle that no checkpoint holds the first operation that changes it; None if none does."""
-        uses = {handle: ops for handle, ops in self._uses.items() if handle not in covered}
-        return {handle: next((op for op in ops if changes(op)), None) for handle, ops in uses.items()}
+        """Returns by the key of what no checkpoint holds the first operation that changes it; None if none does."""
+        uses = {key: ops for key, ops in self._uses.items() if key not in covered}
+        return {key: next((op for op in ops if changes(op)), None) for key, ops in uses.items()}
 
-    def _name(self, handle: int, op: tf.Operation) -> str:
-        variable = self._variables.get(handle)
+    def _name(self, key: int, op: tf.Operation) -> str:
+        variable = self._variables.get(key)
         if variable is None:
             return KINDS.get(op.type[:8], op.type)
         return f"{variable.name}  shape {variable.shape}, {variable.dtype.name}"

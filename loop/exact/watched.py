@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
+from loop.tf_internals import ASIDE, SET_LATER, is_trainable
 
 Pair: TypeAlias = tuple[object, object]  # then and now
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
@@ -22,7 +23,6 @@ ARRAYS = (np.ndarray, tf.Tensor)
 SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
 ITEMS = 100  # of a list or dict; larger ones are data
 GONE, EMPTY = object(), types.CellType()
-TRAINABLE = operator.attrgetter("_trainable")  # in a third of the time that its property takes
 
 
 class Structure(int):
@@ -181,16 +181,16 @@ def of_structure(reach: Reach) -> Iterator[Watched]:
 @functools.cache
 def arguments(of_class: type) -> frozenset[str]:
     """Returns the names of attributes in which a class of Keras, or one made of it, keeps what it was made with."""
-    names = {"_trainable", "_learning_rate", "_dtype_policy"}
+    names = {*SET_LATER}
     for base in of_class.__mro__ if issubclass(of_class, OF_KERAS) else ():
         if isinstance(made := vars(base).get("__init__"), types.FunctionType):
             names |= {n for name in inspect.signature(made).parameters for n in (name, f"_{name}")}
-    return frozenset(names - {"self", "args", "kwargs", "name", "_name", "_dtype"})
+    return frozenset(names - {"self", "args", "kwargs", "name", *ASIDE})
 
 
 def flags(variables: Mapping[str, keras.Variable]) -> tuple[object, ...]:
     """Returns which are trainable."""
-    return tuple(map(TRAINABLE, variables.values()))
+    return tuple(map(is_trainable, variables.values()))
 
 
 def trained(layer: keras.Layer) -> tuple[object, ...]:

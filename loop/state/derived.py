@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from loop.digest import digest
 from loop.state.variables import all_layers, own_variables, raw
+from loop.tf_internals import BOOKKEEPING, EagerTensor
 
 # These override it for quantized weights and the like; what they compute with is their variables.
 DERIVE_NOTHING = {
     each.load_own_variables
     for each in (keras.Layer, keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding, keras.layers.Conv1D)
 }
-BOOKKEEPING = "_self_"  # what TensorFlow notes of an object that it has restored
 Attributes: TypeAlias = list[dict[str, Any]]
 
 
@@ -139,7 +139,7 @@ def _derive(layer: keras.Layer) -> None:
 
 def _plain(value: object) -> object:
     """Returns what can be compared of an attribute: tensors, arrays and numbers, also in lists and dicts."""
-    if isinstance(value, tf.__internal__.EagerTensor | np.ndarray | np.generic):
+    if isinstance(value, EagerTensor | np.ndarray | np.generic):
         return digest(tf.convert_to_tensor(value))
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}

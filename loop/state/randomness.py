@@ -9,9 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# Neither library has a public way to ask for its global generator without making one.
-from keras.src.random.seed_generator import global_seed_generator
-from tensorflow.python.ops import stateful_random_ops
+from loop.tf_internals import keras_generator, tensorflow_generator
 
 WORDS = 624  # of the state of a Mersenne twister
 
@@ -75,9 +73,9 @@ def random_streams() -> dict[str, object]:
     Keras' global generator serves `keras.random.*` calls without a seed. TensorFlow's is there if somebody asked for
     it. The stream behind `tf.random.*` functions is not: it cannot be saved at all.
     """
-    streams: dict[str, object] = {"host": HostRandomness(), "keras": global_seed_generator().state}
-    if stateful_random_ops.global_generator is not None:
-        streams["tensorflow"] = stateful_random_ops.global_generator
+    streams: dict[str, object] = {"host": HostRandomness(), "keras": keras_generator().state}
+    if (generator := tensorflow_generator()) is not None:
+        streams["tensorflow"] = generator
     return streams
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from loop.digest import digest
 from loop.state.variables import all_layers, flat, keras_variables, nodes, optimizers, raw
+from loop.tf_internals import iterations, own_seed_generators, own_trainable
 
 Said = int | float | str
 DRAWN = 100_000  # seeds below it were given: drawn ones are of up to 10^9, and no two starts draw two such small ones
@@ -50,13 +51,13 @@ def settings(
     """
     paths = {id(variable): path for path, variable in variables.items()}
     of_optimizers = {
-        id(raw(variable)): f"{paths[id(raw(own['_iterations']))].rpartition('/')[0]}.{attribute.lstrip('_')}"
-        for own in (tf.train.TrackableView(optimizer).children(optimizer) for optimizer in optimizers(given))
-        for attribute, variable in own.items()  # not `iterations`, which may be computed
-        if isinstance(variable, keras.Variable) and attribute != "_iterations"
+        id(raw(variable)): f"{paths[id(raw(iterations(optimizer)))].rpartition('/')[0]}.{attribute.lstrip('_')}"
+        for optimizer in optimizers(given)
+        for attribute, variable in tf.train.TrackableView(optimizer).children(optimizer).items()
+        if isinstance(variable, keras.Variable) and variable is not iterations(optimizer)
     }
     others = [part for part in flat(given) if isinstance(part, keras.optimizers.Optimizer | keras.Metric)]
-    trained = [v for layer in all_layers(given) for v in layer._trainable_variables]
+    trained = [v for layer in all_layers(given) for v in own_trainable(layer)]
     apart = {id(raw(v)) for v in (*keras_variables(others), *trained)}
     found = {}
     for path, variable in variables.items():
@@ -83,7 +84,7 @@ def _seeds(given: Mapping[str, object]) -> dict[int, Setting]:
     found = {}
     parts = [(key, part) for key, value in given.items() for part in flat(value)]
     generators = [(key, part) for key, part in parts if isinstance(part, keras.random.SeedGenerator)]
-    generators += [(layer.name, each) for layer in all_layers(given) for each in layer._seed_generators]
+    generators += [(layer.name, each) for layer in all_layers(given) for each in own_seed_generators(layer)]
     for name, generator in generators:
         seed = generator.get_config()["seed"]
         if isinstance(seed, int) and abs(seed) < DRAWN:  # some layers draw one, and give that

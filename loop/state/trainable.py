@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.state.variables import flat, layers, optimizers, raw
+from loop.tf_internals import flatten_layers, iterations, own_trainable, trained_by
 
 MOST = 6  # names of layers in a line
 
@@ -41,7 +42,7 @@ def trainable_changed(
     before, after = (
         dict(zip(said["variables"], said.get("trainable", {}).get("weights", ""), strict=False)) for said in (then, now)
     )
-    listed = {id(raw(v)) for optimizer in optimizers(given) for v in optimizer._trainable_variables}
+    listed = {id(raw(v)) for optimizer in optimizers(given) for v in trained_by(optimizer)}
     lines, others = [], False
     for word, had, has in (("more", before, after), ("fewer", after, before)):
         other = {id(variables[path]) for path in has if has[path] == "1" and had.get(path) == "0"}
@@ -57,7 +58,7 @@ def trainable_changed(
 def paths_of_optimizers(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> tuple[str, ...]:
     """Returns what the paths of variables of optimizers begin with."""
     paths = {id(variable): path for path, variable in variables.items()}
-    return tuple(f"{paths[id(raw(each._iterations))].rpartition('/')[0]}/" for each in optimizers(given))
+    return tuple(f"{paths[id(raw(iterations(each)))].rpartition('/')[0]}/" for each in optimizers(given))
 
 
 def _tops(given: Mapping[str, object]) -> list[keras.Layer]:
@@ -73,8 +74,8 @@ def _names(layer: keras.Layer, other: Set[int]) -> list[str]:
         layer: Where to look.
         other: The ids of the variables that are trainable on one side only.
     """
-    mine = {id(raw(variable)) for each in layer._flatten_layers() for variable in each._trainable_variables}
+    mine = {id(raw(variable)) for each in flatten_layers(layer) for variable in own_trainable(each)}
     if not mine & other:
         return []
-    below = [] if mine <= other else layer._flatten_layers(include_self=False, recursive=False)
+    below = [] if mine <= other else flatten_layers(layer, include_self=False, recursive=False)
     return [name for each in below for name in _names(each, other)] or [layer.name]

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
-from tensorflow.python.trackable.resource import CapturableResource  # the base class of lookup tables
 
 from loop.digest import FINGERPRINT
 from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
+from loop.handles import Resource, key_of_resource, keys
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
 from loop.state.position import Place, Position
@@ -21,7 +21,8 @@ from loop.state.resumable import Resumable
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, keras_variables, layers, raw
-from loop.tensors import Trackable, put, read
+from loop.tensors import put, read
+from loop.tf_internals import CapturableResource, Trackable
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
@@ -196,12 +197,12 @@ class TrainingState:
 
     @functools.cached_property
     def handles(self) -> set[int]:
-        """The ids of the handles of all variables, tables and iterators that a checkpoint holds."""
-        return {id(variable.handle) for variable in self.variables.values()} | _resources(self.root).keys()
+        """The keys of all variables, tables and iterators that a checkpoint holds; see `loop.handles`."""
+        return keys(self.variables.values()) | _resources(self.root).keys()
 
-    def resources(self) -> dict[int, CapturableResource | tf.data.Iterator]:
-        """Returns the tables and iterators of everything that was given, by the ids of their handles."""
-        found: dict[int, CapturableResource | tf.data.Iterator] = {}
+    def resources(self) -> dict[int, Resource]:
+        """Returns the tables and iterators of everything that was given, by their keys."""
+        found: dict[int, Resource] = {}
         for key in self._given:
             found |= _resources(getattr(self.root, key))
         return found
@@ -314,15 +315,10 @@ def _walk(root: Trackable) -> dict[str, tf.Variable]:
     return dict(found.values())
 
 
-def _resources(root: Trackable) -> dict[int, CapturableResource | tf.data.Iterator]:
-    """Returns the tables and iterators below a root by the ids of their handles."""
-    found: dict[int, CapturableResource | tf.data.Iterator] = {}
-    for node in tf.train.TrackableView(root).descendants():
-        if isinstance(node, CapturableResource):
-            found[id(node.resource_handle)] = node
-        elif isinstance(node, tf.data.Iterator):
-            found[id(node._iterator_resource)] = node
-    return found
+def _resources(root: Trackable) -> dict[int, Resource]:
+    """Returns the tables and iterators below a root by their keys."""
+    nodes = tf.train.TrackableView(root).descendants()
+    return {key_of_resource(node): node for node in nodes if isinstance(node, CapturableResource | tf.data.Iterator)}
 
 
 def _trackable(value: object, key: str) -> object:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from loop.tensors import Trackable
+from loop.tf_internals import Trackable, flatten_layers, own_non_trainable, own_trainable
 
 
 def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
@@ -35,7 +35,7 @@ def layers(value: object) -> list[keras.Layer]:
 def all_layers(given: object) -> list[keras.Layer]:
     """Returns the layers in what was given, each once: also those that a model holds in lists, which Keras finds."""
     found = [layer for value in flat(given) for layer in layers(value)]
-    return list({id(each): each for layer in found for each in layer._flatten_layers()}.values())
+    return list({id(each): each for layer in found for each in flatten_layers(layer)}.values())
 
 
 def optimizers(given: object) -> list[keras.optimizers.Optimizer]:
@@ -56,6 +56,6 @@ def keras_variables(given: object) -> list[keras.Variable]:
 def own_variables(layer: keras.Layer) -> list[tf.Variable]:
     """Returns the variables of a layer that are not those of another one in it."""
     children = tf.train.TrackableView(layer).children(layer).values()
-    kept = [*layer._trainable_variables, *layer._non_trainable_variables, *children]
+    kept = [*own_trainable(layer), *own_non_trainable(layer), *children]
     variables = [raw(each) for each in kept if isinstance(each, tf.Variable | keras.Variable)]
     return list({id(variable): variable for variable in variables}.values())

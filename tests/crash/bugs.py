@@ -111,7 +111,7 @@ BUGS = [
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
     Bug("a save that failed keeps the last one from being made", "hooks.checkpoint.hook", "            if moment.last:  # what could", "            if False:  # what could"),
     Bug("values are read when they are written", "hooks.checkpoint.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
-    Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(node._serialize_to_tensors()))", "leaf = Late(node)"),
+    Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state.training_state", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.state.randomness", '"host": HostRandomness(), ', ""),

@@ -1,14 +1,17 @@
 """What may import what, what is public, and what must not be in the source."""
 
 import ast
+import re
 from collections.abc import Iterator
 
 import pytest
+import tensorflow as tf
 from places import ROOT
 
 import exactloop
 import hooks
 import loop
+from loop import tf_internals
 
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -21,7 +24,7 @@ OF_ONE = {
     "hooks.event_cut": "hooks/tensorboard.py",
 }
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
-    ("errors", "digest", "findings", "logs", "standard", "tensors"),
+    ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
     ("events", "failures", "hook", "registry", "triggers"),
     ("exact",),
     ("metric_copies", "scaling", "steps"),
@@ -32,6 +35,21 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("arguments", "compiled", "finished", "stops"),
     ("loop",),
 )
+INTERNALS = "loop/tf_internals.py"  # all of the three packages may import it, and nothing else may go around it
+PRIVATE = ("tensorflow.python", "tensorflow.core", "tensorflow.compiler", "keras.src")
+OF_THEM = ("tensorflow.", "keras.")
+PATHS = {f"{of}.{part}" for of, part in (module.split(".") for module in PRIVATE)} | {"tf.python", "tf.core"}
+UNDERSCORE = re.compile("_[A-Za-z][A-Za-z0-9_]*")
+NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
+    "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
+    "hooks/checkpoint/resume.py": {"_asdict"},
+    "hooks/checkpoint/store.py": {"_temp"},
+    "hooks/signals.py": {"_HANDLER"},
+    "loop/errors/later.py": {"_Later"},
+    "loop/errors/tracebacks.py": {"_getframe"},
+    "loop/exact/traced.py": {"_replace"},
+    "loop/state/training_state.py": {"_asdict"},
+}
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
     "eval", "exec", "__import__", "importlib", "import_module", "runpy"
 }  # fmt: skip
@@ -59,7 +77,7 @@ def allowed(file: str, module: str, name: str) -> bool:
         inner = file.startswith("hooks/checkpoint/") and module.startswith("hooks.checkpoint.")
         return inner or module in FOR_ALL or OF_ONE.get(module) == file
     if package == "loop":
-        return here == "loop" or (module == "loop" and name in loop.__all__)
+        return here == "loop" or (module == "loop" and name in loop.__all__) or module == "loop.tf_internals"
     return package != ""  # nothing relative: it would not be seen here
 
 
@@ -84,6 +102,36 @@ def upwards(file: str, source: str) -> list[str]:
     return [f"{file}: {module}" for module in ours if floor(module) > here]
 
 
+def private(source: str) -> set[str]:
+    """Returns what is, or may be, private in TensorFlow and Keras: what has one underscore, and is not of `self`."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            modules = names if isinstance(node, ast.Import) else [f"{node.module}.{name}" for name in names]
+            found |= {name for name in modules if f"{name}.".startswith(tuple(f"{each}." for each in PRIVATE))}
+            found |= {name for name in modules if name.startswith(OF_THEM) and "._" in name}
+        elif isinstance(node, ast.Attribute):
+            of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            whole = ast.unparse(node)
+            if (UNDERSCORE.fullmatch(node.attr) and not of_self) or node.attr == "__internal__" or whole in PATHS:
+                found.add(whole if whole in PATHS else node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and UNDERSCORE.fullmatch(node.value):
+            found.add(node.value)  # as in getattr, attrgetter, vars(...)[...]
+    return found
+
+
+def keys_of_handles(source: str) -> set[str]:
+    """Returns where the id of a handle is taken."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
+    ids = [call for call in calls if "id" in (ast.unparse(call.func), ast.unparse(call.args[0]))]
+    return {
+        ast.unparse(call)
+        for call in ids
+        if any(part.attr.endswith("handle") for part in ast.walk(call) if isinstance(part, ast.Attribute))
+    }
+
+
 def unsafe(source: str) -> set[str]:
     """Returns what could run code that was loaded, or put together at run time."""
     nodes = list(ast.walk(ast.parse(source)))
@@ -105,6 +153,7 @@ def test_misplaced_imports_are_found() -> None:
         ("hooks/progress.py", "from loop.engine.clock import Clock"),
         ("hooks/progress.py", "from loop import clock"),
         ("hooks/progress.py", "import loop.engine.clock"),
+        ("hooks/progress.py", "from loop.handles import key"),
         ("hooks/progress.py", "import hooks"),
         ("hooks/progress.py", "from exactloop import prove"),
         ("loop/engine/chunk.py", "from exactloop import prove"),
@@ -132,6 +181,87 @@ def test_within_loop_imports_go_downwards() -> None:
         ("loop/engine/chunk.py", "from loop import compiled"),
     ]:
         assert len(upwards(file, source)) == 1, source
+
+
+def test_what_is_private_in_tensorflow_and_keras_stands_in_one_file() -> None:
+    found = {file: private(source) for file, source in SOURCES.items() if file != INTERNALS}
+    assert {file: names for file, names in found.items() if names} == NOT_THEIRS
+
+
+def test_private_names_are_found() -> None:
+    for source in [
+        "import keras.src.random.seed_generator",
+        "from keras.src.random import seed_generator",
+        "from keras import src",
+        "def f():\n    from tensorflow.python.framework import ops",
+        "from tensorflow import python",
+        "from tensorflow.core.framework.graph_pb2 import GraphDef",
+        "from tensorflow.python.ops import resource_variable_ops as ops",
+        "from tensorflow._api.v2 import data",
+        "keras.src.backend.floatx()",
+        "tensorflow.python.framework.ops.Tensor",
+        "tf.__internal__.tracking.Trackable",
+        "layer._flatten_layers()",
+        "self.layer._flatten_layers()",
+        "layers[0]._trainable = False",
+        "type(self)._serialize_to_tensors(self)",
+        "super()._trainable_variables",
+        "getattr(dataset, '_inputs')()",
+        "vars(dataset).get('_seed')",
+        "operator.attrgetter('_trainable')",
+    ]:
+        assert private(source), source
+    for source in [
+        "import tensorflow as tf\nfrom tensorflow import keras\ntf.compat.v1.GraphDef",
+        "from keras import ops, layers",
+        "self._data.notes()",
+        "cls._made",
+        "self.__dict__",
+        "_, first = pair",
+        "__all__ = ['Loop']",
+        "def _serialize_to_tensors(self): pass",
+        "names = '_temp and more', '_'",
+    ]:
+        assert private(source) == set(), source
+
+
+def test_everything_private_is_used_and_explained() -> None:
+    top = ast.parse(SOURCES[INTERNALS]).body
+    functions = [node for node in top if isinstance(node, ast.FunctionDef)]
+    defined = {function.name for function in functions}
+    defined |= {
+        alias.asname for node in top if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname
+    }
+    targets = [target for node in top if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in top if isinstance(node, ast.AnnAssign)]
+    defined |= {ast.unparse(target) for target in targets}
+    used = {name for source in SOURCES.values() for module, name in imports(source) if module == "loop.tf_internals"}
+    names = [node for node in ast.walk(ast.Module(top, [])) if isinstance(node, ast.Name)]
+    used |= {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    assert len(functions) > 20
+    assert defined - used == set()
+    assert [function.name for function in functions if not ast.get_docstring(function)] == []
+
+
+def test_classes_override_nothing_private_but_how_they_are_saved() -> None:
+    """Of the base classes from TensorFlow that there are: a name that is there by chance would break them."""
+    theirs = {name for base in (tf_internals.Trackable, tf.Module) for name in dir(base) if UNDERSCORE.fullmatch(name)}
+    defined = {
+        file: {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)} & theirs
+        for file, source in SOURCES.items()
+    }
+    assert {file: names for file, names in defined.items() if names} == {
+        "hooks/checkpoint/snapshot.py": {"_serialize_to_tensors", "_trackable_children"},
+        "loop/data/stream.py": {"_restore_from_tensors", "_serialize_to_tensors"},
+    }
+
+
+def test_ids_of_handles_are_taken_in_one_file() -> None:
+    found = {file: keys_of_handles(source) for file, source in SOURCES.items() if keys_of_handles(source)}
+    assert found == {}
+    for source in ["{id(raw(v).handle)}", "id(node.resource_handle)", "map(id, [v.handle for v in variables])"]:
+        assert keys_of_handles(source), source
+    assert keys_of_handles("id(variable), variable.handle, map(id, variables), key(variable.handle)") == set()
 
 
 def test_nothing_is_unpickled_evaluated_or_imported_by_name() -> None:

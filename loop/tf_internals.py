@@ -1,0 +1,280 @@
+"""All that is private in TensorFlow and Keras and used here, each with the public way that is missing.
+
+Nothing private stands in any other file, so this is what has to be tried against a new TensorFlow or Keras. Hooks and
+tools may import it, too. Only what classes override to be saved is defined in these: `_serialize_to_tensors`,
+`_restore_from_tensors` and `_trackable_children` of `Trackable`.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import keras
+import tensorflow as tf
+from keras.src.random.seed_generator import global_seed_generator
+
+# Protocol buffers, of which TensorFlow has published the format and no module.
+from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
+from tensorflow.core.framework.types_pb2 import DataType as DataType
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto as BundleEntryProto
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleHeaderProto as BundleHeaderProto
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph as TrackableObjectGraph
+from tensorflow.python.autograph.impl.api import _TRANSPILER
+from tensorflow.python.autograph.pyct.origin_info import LineLocation, OriginInfo
+from tensorflow.python.framework import op_def_registry
+from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
+from tensorflow.python.framework.function import _DefinedFunction
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
+from tensorflow.python.ops import stateful_random_ops
+from tensorflow.python.trackable.resource import CapturableResource as CapturableResource  # lookup tables and the like
+
+Dataset: TypeAlias = tf.data.Dataset
+ConcreteFunction: TypeAlias = tf.types.experimental.ConcreteFunction
+PolymorphicFunction: TypeAlias = tf.types.experimental.PolymorphicFunction
+SourceMaps: TypeAlias = Mapping[str, Mapping[LineLocation, OriginInfo]]
+Tensors: TypeAlias = dict[str, tf.Tensor]
+NAME = "_name"  # the attribute in which modules, layers and datasets keep how they are called
+
+# What a checkpoint saves. There is a public base class only for what has variables, or one text.
+
+Trackable: Any = tf.__internal__.tracking.Trackable
+EagerTensor: Any = tf.__internal__.EagerTensor  # a `tf.Tensor` that has a value
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # under which a checkpoint has that of what it holds
+BOOKKEEPING = "_self_"  # begins the attributes in which TensorFlow notes that it has restored an object
+_LEGACY = "_LEGACY_SAVEABLE_NAME"
+
+
+def saves_tensors(node: Trackable) -> bool:
+    """Returns whether an object says itself what to save. `tf.train.Checkpoint` writes it, and does not hand it out."""
+    return type(node)._serialize_to_tensors is not Trackable._serialize_to_tensors
+
+
+def saves_in_old_way(node: Trackable) -> bool:
+    """Returns whether it says so in the way of TensorFlow 1, which writes when it is asked."""
+    return type(node)._gather_saveables_for_checkpoint is not Trackable._gather_saveables_for_checkpoint
+
+
+def saved_tensors(node: Trackable) -> Tensors:
+    """Returns what an object saves now, by the names under which it is saved."""
+    return node._serialize_to_tensors()
+
+
+def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
+    """Lets an object be saved under the name that another one has from older versions: tables and iterators do."""
+    if (legacy := getattr(node, _LEGACY, None)) is not None:
+        setattr(leaf, _LEGACY, legacy)
+
+
+def is_initialized(module: tf.Module) -> bool:
+    """Returns whether `tf.Module.__init__` has been called. To ask for the name raises, if it was not."""
+    return NAME in vars(module)
+
+
+# Iterators. A checkpoint saves one by itself; together with the batch that was read ahead of it, it cannot.
+
+
+def iterator_state(iterator: tf.data.Iterator) -> tf.Tensor:
+    """Returns where an iterator is, and what it has buffered: variant `[]`. Raises an `OpError` if it has no such."""
+    return saved_tensors(iterator)["_STATE"]
+
+
+def restore_iterator(iterator: tf.data.Iterator, state: tf.Tensor) -> list[tf.Operation]:
+    """Takes an iterator to where another one of an equal dataset was."""
+    return iterator._restore_from_tensors({"_STATE": state})
+
+
+def iterator_handle(iterator: tf.data.Iterator) -> tf.Tensor:
+    """Returns what a function captures that reads from an iterator; a table has a public `resource_handle`."""
+    return iterator._iterator_resource
+
+
+# Datasets. Nothing tells of what a dataset is made. Its classes are private, too.
+
+# Attributes that say how fast it yields, and how it is called, not what; and the tensors from which it is made.
+HINTS = (NAME, "_num_parallel_calls", "_use_inter_op_parallelism", "_use_unbounded_threadpool") + (
+    "_buffer_output_elements",
+)
+TENSORS = "_tensors"
+
+
+def kind_of(stage: Dataset) -> str:
+    """Returns what a stage is called, such as Shuffle; Variant, if TensorFlow has rewritten it."""
+    return type(stage).__name__.strip("_").removesuffix("V1").removesuffix("V2").removesuffix("Dataset")
+
+
+def inputs_of(stage: Dataset) -> Sequence[Dataset]:
+    """Returns the datasets that a stage reads from."""
+    return stage._inputs()
+
+
+def functions_of(stage: Dataset) -> list[ConcreteFunction]:
+    """Returns the functions of a stage, such as that of a `map`, traced."""
+    return [function.function for function in stage._functions()]
+
+
+def tensors_of(stage: Dataset) -> Sequence[tf.Tensor]:
+    """Returns the tensors from which a stage is made; of those made of no tensors, none."""
+    return vars(stage).get(TENSORS, ())
+
+
+def reshuffles(shuffle: Dataset) -> bool | None:
+    """Returns whether each pass has another order; None if nobody has said, which means yes."""
+    return shuffle._reshuffle_each_iteration
+
+
+def rerandomizes(random: Dataset) -> bool | None:
+    """Returns whether each pass draws other numbers; None if nobody has said, which means no."""
+    return random._rerandomize
+
+
+def seeds_of(stage: Dataset) -> list[tf.Tensor | None]:
+    """Returns the two seeds of a stage, both zero if it takes some at random; None, if it has none."""
+    return [vars(stage).get(name) for name in ("_seed", "_seed2")]
+
+
+def determinism_of(stage: Dataset) -> str | None:
+    """Returns "true", "false" or "default"; None of a stage that does nothing in parallel."""
+    return vars(stage).get("_deterministic")
+
+
+def cache_file(cache: Dataset) -> tf.Tensor:
+    """Returns the name of the file of a cache: string `[]`, empty if it is in memory."""
+    return cache._filename
+
+
+def has_header(csv: Dataset) -> bool:
+    """Returns whether a `CsvDataset` skips the first lines of its files."""
+    return bool(csv._header)
+
+
+def stops_on_empty(sampled: Dataset) -> bool:
+    """Returns whether a dataset that is sampled from others is over with the first of them."""
+    return bool(sampled._stop_on_empty_dataset)
+
+
+# Functions and graphs.
+
+COMPILED = ("_XlaMustCompile", "_XlaCompile")  # attributes of operations that XLA compiles; public is only how to ask
+
+
+def op_definition(kind: str) -> OpDef:
+    """Returns what TensorFlow says of a kind of operation, an empty definition of an unknown one.
+
+    Public is only the `op_def` of an operation that there is, and a function that was read has but the names of kinds.
+    """
+    return op_def_registry.get(kind) or OpDef()
+
+
+def body_of(caller: tf.Graph, name: str) -> tf.Graph | None:
+    """Returns the function that is called in a graph by a name; None if there is none. Public are only definitions."""
+    function = caller._get_function(name)
+    if not isinstance(function, _DefinedFunction):  # as older parts, such as tf.nn.ctc_loss, still make them
+        return None if function is None else function.graph
+    with caller.as_default():  # where it finds the functions that it calls
+        return function_def_to_graph(function.definition)
+
+
+def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> None:
+    """Lets an operation that is there wait for others; `tf.control_dependencies` is for those that are not made yet."""
+    op._add_control_inputs(waited_for)
+
+
+def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any:
+    """Calls a function with its flattened arguments, as they are.
+
+    A public call fits them to the signature again, which takes as long as two small steps.
+    """
+    return function._call_flat(arguments, function.captured_inputs)
+
+
+def bound_functions(function: PolymorphicFunction) -> list[PolymorphicFunction]:
+    """Returns those that a `tf.function` has become as a method, one for each instance, or what was made instead."""
+    return [*function._descriptor_cache.values()]
+
+
+def traces_of(function: PolymorphicFunction) -> list[tuple[object, str]]:
+    """Returns where a `tf.function` keeps what it once traced: objects, and names of attributes. Nothing clears it."""
+    called = (function._variable_creation_config, function._no_variable_creation_config)  # None before it is called
+    return [(each, name) for each in called if each is not None for name in ("function_cache", "function_captures")]
+
+
+# Errors. TensorFlow translates the lines of tracebacks in ways of its own, which do not fit together with ours.
+
+
+def source_maps() -> SourceMaps:
+    """Returns for each file that AutoGraph has written where its lines come from."""
+    converted = [factory for of_code in list(_TRANSPILER._cache._cache.values()) for factory in list(of_code.values())]
+    return {factory.module.__file__: factory.source_map for factory in converted}
+
+
+def origin(maps: SourceMaps, file: str, number: int) -> OriginInfo | None:
+    """Returns what a line of such a file was; None if that is not known."""
+    return maps.get(file, {}).get(LineLocation(file, number))
+
+
+def set_message(error: tf.errors.OpError, message: str) -> None:
+    """Gives an error another message: `error.message` is for reading only."""
+    error._message = message
+
+
+def records(path: bytes) -> Iterator[bytes]:
+    """Returns what reads the records of a file, a hundred times as fast as `tf.data`. Raises an `OpError` at damage."""
+    return RecordIterator(path, "")
+
+
+# Random streams. To ask for a global generator in public makes one, or Keras' cannot be asked for at all.
+
+
+def keras_generator() -> keras.random.SeedGenerator:
+    """Returns the generator behind `keras.random.*` calls without a seed."""
+    return global_seed_generator()
+
+
+def tensorflow_generator() -> tf.random.Generator | None:
+    """Returns the global generator of TensorFlow, if somebody has asked for it."""
+    return stateful_random_ops.global_generator
+
+
+# Keras objects. Public lists are of a layer and all below it, and of what is trainable now.
+
+# Attributes in which they keep what may be set later, and those that do not tell one computation from another.
+SET_LATER = frozenset(("_trainable", "_learning_rate", "_dtype_policy"))
+ASIDE = frozenset((NAME, "_dtype"))
+# Of a variable, in a third of the time that its property takes.
+is_trainable: Callable[[keras.Variable], bool] = operator.attrgetter("_trainable")
+
+
+def flatten_layers(layer: keras.Layer, *, include_self: bool = True, recursive: bool = True) -> list[keras.Layer]:
+    """Returns a layer and those in it, also those in lists of theirs; `Model.layers` are those of a model itself."""
+    return layer._flatten_layers(include_self=include_self, recursive=recursive)
+
+
+def own_trainable(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the variables of a layer itself that were made to be trained, whether they are now or not."""
+    return layer._trainable_variables
+
+
+def own_non_trainable(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the others of the layer itself."""
+    return layer._non_trainable_variables
+
+
+def own_seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
+    """Returns the generators of a layer itself."""
+    return layer._seed_generators
+
+
+def iterations(optimizer: keras.Optimizer) -> keras.Variable:
+    """Returns the variable that counts steps; the public one may be computed from it."""
+    return optimizer._iterations
+
+
+def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Returns the weights for which an optimizer was built."""
+    return optimizer._trainable_variables
+
+
+def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
+    """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
+    return metric._fn, metric._fn_kwargs
