@@ -450,12 +450,13 @@ class Loop:
             self._emit(Event.SETTLED, self._round, saves=False)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
-            ends = over or bool(failures)
+            ends, told = over or bool(failures), len(failures.raised)
             self._built.check(self.state, at_length=ends)
             self._over = self._save(failures)
             if (self._stops.asked or failures) and not self._over:
                 self._over = self._save(failures)
-            self._position.torn = False
+            # What is not saved is done again, or a run that has nothing left to do would end well without it.
+            self._position.torn = len(failures.raised) > told
         failures.come_out()
 
     @contextlib.contextmanager

@@ -281,10 +281,11 @@ def test_of_a_manifest_of_format_1_no_setting_is_compared(tmp_path: Path) -> Non
     newest = tmp_path / "ckpt-2.json"
     said = content(decode(newest.read_bytes()))
     said["description"] = {k: v for k, v in said["description"].items() if k not in ("settings", "trainable")}
-    del said["result"]
+    del said["result"], said["writer"]
     newest.write_bytes(canonical(said | {"format": 1}))
     loop, optimizer = make_loop(tmp_path, 0.5)
-    assert loop.run(steps=3).step == 3
+    with pytest.warns(UserWarning, match="not comparable with fingerprint"):
+        assert loop.run(steps=3).step == 3
     assert float(optimizer.learning_rate) == np.float32(0.01)
 
 
