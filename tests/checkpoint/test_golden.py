@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from places import ROOT, TESTS
 
+import exactloop
 from hooks import Checkpoint, restore
 from hooks.checkpoint.manifest import FORMAT, PACKAGE, canonical, content, decode
 from loop import ArrayData, Every, Loop, TrainingState
@@ -64,7 +65,7 @@ def test_there_is_one_of_each_format() -> None:
     formats = [json.loads((GOLDEN / name / "ckpt-6.json").read_bytes())["format"] for name in DIRECTORIES]
     assert {*formats} == {*range(1, FORMAT + 1)}
     assert {path.name for path in GOLDEN.iterdir()} == {*DIRECTORIES, "before-format-1"}
-    assert version_of_the_package() == PACKAGE
+    assert version_of_the_package() == PACKAGE == exactloop.__version__
 
 
 def version_of_the_package() -> str:

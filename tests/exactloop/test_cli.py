@@ -16,7 +16,8 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from exactloop import cli
+import exactloop
+from exactloop import cli, commands
 from hooks import Checkpoint
 from hooks.checkpoint.report import Difference, differences
 from loop import ArrayData, Evaluation, Every, Loop, supervised
@@ -161,6 +162,7 @@ def test_what_cannot_be_done_is_said(
         (["prove", "train.py", "--kills=few"], 2, "flag --kills=few: invalid literal"),
         (["ls", "--bogus"], 2, "exactloop: Unknown command line flag 'bogus'."),
         (["--help"], 0, "exactloop prove SCRIPT.py"),
+        (["--version"], 0, f"exactloop {exactloop.__version__}"),
         (["ls", "nowhere"], 2, "No such file or directory"),
     ],
 )
@@ -184,7 +186,7 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     def interrupted(directory: str) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "ls", (interrupted, range(1, 2)))
+    monkeypatch.setitem(commands.COMMANDS, "ls", interrupted)
     assert cli.main(["exactloop", "ls", "here"]) == 130
     assert capsys.readouterr().err == "exactloop ls: interrupted\n"
 
@@ -201,7 +203,7 @@ def test_two_runs_do_not_differ_by_the_time_they_took(tmp_path: Path) -> None:
 
 
 def test_json_has_no_nan(saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "differences", lambda first, second: (1, [Difference("name", "values", 1)]))
+    monkeypatch.setattr(commands, "differences", lambda first, second: (1, [Difference("name", "values", 1)]))
     with flagsaver.flagsaver(json=True):
         assert cli.main(["exactloop", "diff", str(saved), str(saved)]) == 1
     assert '"largest": null' in capsys.readouterr().out

@@ -25,7 +25,7 @@ from exactloop.proof.provable import NOT_RESUMED
 from exactloop.proof.recorder import Witness
 from exactloop.proof.suspects import suspects
 from exactloop.proof.trial import Trial
-from exactloop.prove import prove_script
+from exactloop.proving import prove_script
 from hooks import Checkpoint
 from hooks.places import BELOW, place, place_to_read
 from loop import Every

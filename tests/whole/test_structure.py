@@ -157,7 +157,7 @@ def test_misplaced_imports_are_found() -> None:
         ("hooks/progress.py", "import hooks"),
         ("hooks/progress.py", "from exactloop import prove"),
         ("loop/engine/chunk.py", "from exactloop import prove"),
-        ("exactloop/prove.py", "from loop.engine.clock import Clock"),
+        ("exactloop/proving.py", "from loop.engine.clock import Clock"),
         ("hooks/progress.py", "from hooks import Checkpoint"),
         ("hooks/progress.py", "from hooks.tensorboard import EventFile"),
         ("hooks/progress.py", "from hooks.checkpoint.store import Store"),
