@@ -91,9 +91,7 @@ class RemoteFiles:
             except tf.errors.NotFoundError:
                 return []
             there = {match[1] for name in listed if (match := STEM.fullmatch(name))}
-            known = self._in_list()
-            oldest = min(map(_step, known), default=0)  # before it, the list says nothing
-            for stem in [stem for stem in there ^ known if _step(stem) >= oldest]:
+            for stem in there ^ self._in_list():  # which has the latest only; but a save lists nothing
                 for name in [f"{stem}{ending}" for ending in ENDINGS]:
                     listed.discard(name)
                     if self._is_file(name):
@@ -175,10 +173,6 @@ class RemoteFiles:
     def make(self, name: str) -> None:
         with _as_os_errors(self._path(name)):
             tf.io.gfile.mkdir(self._path(name))
-
-
-def _step(stem: str) -> int:
-    return int(stem.partition("-")[2])
 
 
 def _content(path: str, count: int = -1) -> bytes:

@@ -340,7 +340,8 @@ def test_a_handle_that_got_stale_is_opened_anew(
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != ".lock"}
+    files = (path for path in directory.iterdir() if path.is_file() and path.name != ".lock")
+    return {path.name: path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("at", ["between saves", "within a save"])
