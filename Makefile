@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long crash lint format bench clean
+.PHONY: demo test test-more test-long crash lint format bench clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest --numprocesses=2
+
+# What `make test` takes samples of: the other cases.
+test-more: .venv/installed
+	$(BIN)/python -m pytest --numprocesses=2 -m "more and not long and not crash"
 
 test-long: .venv/installed
 	$(BIN)/python -m pytest --numprocesses=2 -m long

@@ -1,15 +1,29 @@
 """Set up once for all tests, before TensorFlow does anything."""
 
+import collections
 import os
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import pytest
 import tensorflow as tf
+from samples import ONE_IN
 from tensorflow.python.ops import stateful_random_ops
 
 tf.config.experimental.enable_op_determinism()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Function]) -> None:
+    """Marks as `more` what `make test` leaves to `make test-more`."""
+    met = collections.Counter[str]()
+    for item in items:
+        if item.originalname in ONE_IN:
+            if met[item.originalname] % ONE_IN[item.originalname] or not ONE_IN[item.originalname]:
+                item.add_marker(pytest.mark.more)
+            met[item.originalname] += 1
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import tensorflow as tf
 from places import ROOT
+from samples import ONE_IN
 
 import exactloop
 import hooks
@@ -355,3 +356,8 @@ def test_run_fits_on_one_screen() -> None:
 
 def test_packages_are_typed() -> None:
     assert all((ROOT / package / "py.typed").is_file() for package in ("loop", "hooks", "exactloop"))
+
+
+def test_samples_are_taken_of_tests_that_there_are() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")]
+    assert [name for name in ONE_IN if not any(f"def {name}(" in source for source in sources)] == []
