@@ -335,11 +335,13 @@ def table(campaign: Campaign) -> str:
 
 
 def main(kills: int, seed: int) -> int:
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
         campaign, began = Campaign(Path(root), seed), time.monotonic()
         # Lives are forked by threads; the process itself never runs an operation, so its children can.
         with contextlib.closing(multiprocessing.pool.ThreadPool(len(DATA))) as pool:
-            pool.map(lambda data: campaign.wage(data, -(-kills // len(DATA))), DATA)
+            waged = pool.map_async(lambda data: campaign.wage(data, -(-kills // len(DATA))), DATA)
+            with contextlib.suppress(KeyboardInterrupt):  # then what there is until now is told
+                waged.get()
         print(table(campaign))
         runs, seconds = sum(campaign.runs.values()), time.monotonic() - began
         print(f"{runs} trainings, each {STEPS} steps, in {seconds:.0f} s; seed {seed}.")
