@@ -37,7 +37,10 @@ class Grace:
             self._signal, self._asked_at = name, time.monotonic()
             self._timer = Timer(self._seconds, self._late)
             self._timer.daemon = True
-            self._timer.start()
+            try:
+                self._timer.start()
+            except RuntimeError as error:  # no thread can be made
+                log.warning("If no save has begun in %g s, nobody will say so: %s.", self._seconds, error)
 
     def settled(self, moment: Moment) -> None:
         """Looks at how long steps take, and, if this is the end that was asked for, how long it took to come here."""

@@ -51,6 +51,8 @@ class Preemption(Hook, instead=INSTEAD):
         ValueError: If no process can hear one of the signals, or `grace` is not positive.
     """
 
+    on_error = "warn"  # what it does at a settled step is to look at the time
+
     _loop: Loop = Hook.later()
 
     def __init__(
@@ -92,15 +94,25 @@ class Preemption(Hook, instead=INSTEAD):
         if self._grace is not None:
             self._grace.begin(loop)
         listener = self._listener = SignalListener(self._signals, self._hear, self._handle)
+        failed: BaseException | None = None
         try:
             yield
+        except BaseException as error:
+            failed = error
+            raise
         finally:
             self._over, self._listener = True, None
             if self._grace is not None:
                 self._grace.end()
             listener.close()
             for number in dict.fromkeys(self._heard):
-                listener.pass_on(number)
+                try:
+                    listener.pass_on(number)
+                except SystemExit as ended:
+                    if failed is None:
+                        raise
+                    failed.add_note(f"Then {ended!r}, from a handler of {signal.Signals(number).name}")
+            del failed  # or this frame and its exception would keep each other alive
         if self._heard and self._exit:
             raise SystemExit(128 + self._heard[0])
 

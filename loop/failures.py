@@ -66,9 +66,9 @@ class Failures:
             self.raised.append(error)
 
     def come_out(self) -> None:
-        """Raises the first, if there is one."""
+        """Raises the first, if there is one; first of all what is no `Exception`: somebody wants the end."""
         if self.raised:
-            raise with_notes(self.raised)
+            raise with_notes(sorted(self.raised, key=lambda error: isinstance(error, Exception)))
 
 
 def with_notes(raised: Sequence[BaseException]) -> BaseException:

@@ -241,8 +241,7 @@ class Loop:
             try:
                 self.hooks.begin(self, self._moment(Event.SETUP))
                 self._check_state()
-                with self._settled(Event.RUN_BEGIN):
-                    self._emit(Event.RUN_BEGIN)
+                self._emit_whole(Event.RUN_BEGIN)
                 self._begin()
                 while not self._over:
                     self._position.torn = True  # until everybody is done with this step
@@ -446,8 +445,7 @@ class Loop:
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         failures = Failures()
-        with failures.kept(Exception, SystemExit), self._settled(Event.SETTLED):
-            self._emit(Event.SETTLED, self._round, saves=False)
+        failures.raised += self.hooks.settle(lambda: self._moment(Event.SETTLED, self._round), self._held)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
             ends, told = over or bool(failures), len(failures.raised)
@@ -459,18 +457,21 @@ class Loop:
             self._position.torn = len(failures.raised) > told
         failures.come_out()
 
-    @contextlib.contextmanager
-    def _settled(self, event: Event) -> Iterator[None]:
-        """Puts the state back if a hook raises within: it was whole before. To hold it takes some 5 us a variable."""
-        held = self.state.hold() if self.hooks.may_raise(event) else None
+    def _held(self) -> Callable[[], None]:
+        """Holds the present state, and returns what puts it back."""
+        held = self.state.hold()
+        return lambda: self.state.put_back(held)
+
+    def _emit_whole(self, event: Event) -> None:
+        """Sends an event at which the state is whole, and puts it back if a hook raises."""
+        back = self._held()
         try:
-            yield
+            self._emit(event)
         except BaseException:
-            if held is not None:
-                self.state.put_back(held)
+            back()
             raise
         finally:
-            held = None  # or this frame, which an exception has, would keep the values
+            del back  # or this frame, which an exception has, would keep the values
 
     def _save(self, failures: Failures) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""

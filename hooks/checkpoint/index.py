@@ -5,6 +5,7 @@ block of the places of these blocks, and the place of that one. A value is the p
 right SHA-256 says only that somebody wrote it so.
 """
 
+import errno
 import math
 import struct
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from loop.tf_internals import BundleEntryProto, BundleHeaderProto, DataType
 
+TRIES = 3
 FOOTER, MAGIC = 48, 0xDB4775248B80FB57
 LONGEST, RANK, LARGEST = 2**16, 254, 2**60  # bytes of a key, dimensions that TensorFlow knows, and numbers in them
 OF_ANY_SIZE = (tf.string.as_datatype_enum, tf.variant.as_datatype_enum, tf.resource.as_datatype_enum)
@@ -28,13 +30,24 @@ class Place(NamedTuple):
 
 
 def check_file(path: str, data: int) -> None:
-    """Does what `check_index` does for a file."""
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            raw = file.read()
-    except tf.errors.OpError as error:
-        raise ValueError(f"it cannot be read ({error.message})") from error
-    check_index(raw, data)
+    """Does what `check_index` does for a file whose bytes are known to be right.
+
+    Raises:
+        OSError: If it cannot be read now, three times.
+    """
+    check_index(_read(path), data)
+
+
+def _read(path: str) -> bytes:
+    for _ in range(TRIES):
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                return bytes(file.read())
+        except tf.errors.NotFoundError as error:
+            raise ValueError("it is gone") from error
+        except tf.errors.OpError as error:
+            said, cause = error.message, error
+    raise OSError(errno.EIO, f"It cannot be read now: {said}", path) from cause
 
 
 def check_index(raw: bytes, data: int) -> None:

@@ -104,7 +104,12 @@ class Lock:
             there = os.stat(NAME, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(self._descriptor))
+        try:
+            return os.path.samestat(there, os.fstat(self._descriptor))
+        except OSError as error:
+            if error.errno == errno.ESTALE:  # its server has given it up, and the lock with it
+                return False
+            raise
 
     def _sign(self) -> bytes:
         """Writes into the file whose it is: a line for people, and one for `ensure`, which no other holder has."""

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import TypeVar
 
 import tensorflow as tf
@@ -19,7 +19,9 @@ log = logging.getLogger("exactloop")
 
 TRIES = 3
 STEM = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index)")
-ENDINGS = (".json", ".json.tmp", ".index", ".data-00000-of-00001")
+MARK = ".json.tmp"
+LISTED = 10  # as many of the latest are in TensorFlow's list, or all there are
+ENDINGS = (".json", MARK, ".index", ".data-00000-of-00001")
 LIST = "checkpoint"  # TensorFlow's list of checkpoints, which is kept up to date
 ERRNO = {
     tf.errors.NotFoundError: errno.ENOENT,
@@ -82,16 +84,18 @@ class RemoteFiles:
 
     def names(self, directory: str = ".") -> list[str]:
         if directory != ".":
-            path = self._path(directory)
+            path, stem = self._path(directory), directory.removesuffix("_temp")
             with _as_os_errors(path):
-                return [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
+                listed = {name.rstrip("/") for name in tf.io.gfile.listdir(path)}
+                usual = [f"{stem}{ending}" for ending in ENDINGS if ending not in (MARK, ".json")]
+                return sorted(listed.union(name for name in usual if self._is_file(f"{directory}/{name}")))
         with _as_os_errors(self.where):
             try:
                 listed = {name.rstrip("/") for name in tf.io.gfile.listdir(self.where)}
             except tf.errors.NotFoundError:
                 return []
             there = {match[1] for name in listed if (match := STEM.fullmatch(name))}
-            for stem in there ^ self._in_list():  # which has the latest only; but a save lists nothing
+            for stem in _doubtful(there, self._in_list()) | {n.removesuffix(MARK) for n in listed if n.endswith(MARK)}:
                 for name in [f"{stem}{ending}" for ending in ENDINGS]:
                     listed.discard(name)
                     if self._is_file(name):
@@ -173,6 +177,19 @@ class RemoteFiles:
     def make(self, name: str) -> None:
         with _as_os_errors(self._path(name)):
             tf.io.gfile.mkdir(self._path(name))
+
+
+def _doubtful(listed: Set[str], known: Set[str]) -> set[str]:
+    """Returns the checkpoints of which a listing and TensorFlow's list say other things.
+
+    Of those that are older than what is in a full list, it says nothing; there may be thousands, all of them listed.
+    """
+    oldest = min(map(_step, known)) if len(known) >= LISTED else 0
+    return {stem for stem in listed ^ known if _step(stem) >= oldest}
+
+
+def _step(stem: str) -> int:
+    return int(stem.partition("-")[2])
 
 
 def _content(path: str, count: int = -1) -> bytes:

@@ -336,7 +336,8 @@ def _is_of(stem: str, name: str) -> bool:
 
 def _check_complete(stem: str, names: Iterable[str]) -> None:
     names = list(names)
-    if f"{stem}.index" not in names or not any(name.startswith(f"{stem}.data-") for name in names):
+    parts = [name for name in names if name.startswith(f"{stem}.data-")]
+    if f"{stem}.index" not in names or not parts or not all(int(name[-5:]) == len(parts) for name in parts):
         raise FileNotFoundError(f"of the files of {stem}, there are only: {', '.join(names) or 'none'}")
 
 
