@@ -550,3 +550,22 @@ def test_a_service_that_fails_loses_nothing(
             assert not any("set-aside" in file for file in tf.io.gfile.listdir(directory))
             times += 1
     assert [line for line in said if address not in line] == []
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_an_index_that_cannot_be_read_now_is_no_damage(
+    times: int, counter: Counter, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, left, opened = Path(shutil.copytree(base, tmp_path / "run")), [times], tf.io.gfile.GFile
+
+    def away(path: str, mode: str) -> tf.io.gfile.GFile:
+        if path.endswith("ckpt-4.index") and left[0]:
+            left[0] -= 1
+            raise tf.errors.UnavailableError(None, None, "503, try again")
+        return opened(path, mode)
+
+    monkeypatch.setattr(tf.io.gfile, "GFile", away)
+    with pytest.raises(OSError, match="503, try again") if times > 1 else contextlib.nullcontext():
+        counter.run(directory, 5)
+    assert steps_in(directory)[-1] == (4 if times > 1 else 5)
+    assert list(directory.glob("set-aside-*")) == []

@@ -2,6 +2,9 @@
 
 import contextlib
 import logging
+import os
+import signal
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, Progress
+from hooks import Checkpoint, Preemption, Progress
 from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, Trigger
 
@@ -497,3 +500,23 @@ def test_what_a_signal_has_cut_short_in_a_hook_that_only_shows_is_not_saved(
     loop = training(tmp_path)
     loop.run(epochs=3)
     assert bits(loop) == whole
+
+
+def test_a_handler_that_exits_hides_no_save_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(store: Store, *args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    class Signals(Hook):
+        every = At(1)
+
+        def on_step_end(self, moment: Moment) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Store, "commit", full)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with pytest.raises(OSError, match="of step 1 was not saved") as caught:
+            training(tmp_path, [Preemption(), Signals()]).run(epochs=3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "Then SystemExit(0), from a handler of SIGTERM" in caught.value.__notes__

@@ -193,3 +193,17 @@ def test_two_loops_in_two_threads_are_what_each_is_alone(tmp_path: Path) -> None
         together = list(pool.map(train, ["a", "b"], [1, 2], itertools.repeat(begin)))
     alone = [train("alone a", 1, None), train("alone b", 2, None)]
     assert together == alone
+
+
+def test_without_threads_a_grace_time_does_not_keep_the_last_step_from_being_saved(
+    tmp_path: Path, no_threads: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Signals(Hook):
+        every = At(5)
+
+        def on_step_end(self, moment: Moment) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert training(tmp_path, Preemption(exit=False, grace=30), Signals()).run(epochs=3).reason == "SIGTERM"
+    assert (tmp_path / "ckpt-5.json").exists()
+    assert f"If no save has begun in 30 s, nobody will say so: {NO_THREAD}." in said(caplog)
