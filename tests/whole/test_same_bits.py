@@ -7,7 +7,8 @@ import tensorflow as tf
 from tiny import DATA, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
-from loop import At, Every, Hook, Loop, Moment, Step, Trigger
+from loop import At, Every, Hook, Loop, Moment, Trigger
+from loop.engine.trace import Trace
 
 
 class Asking(Hook):
@@ -63,15 +64,15 @@ def test_the_same_bits_under_all_hooks(tmp_path: object) -> None:
 @pytest.mark.parametrize("data", DATA)
 def test_one_trace_for_any_length_of_chunks(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     traced = []
-    call = Step.__call__
-    monkeypatch.setattr(Step, "__call__", lambda step, batch: traced.append(step) or call(step, batch))
+    made = Trace.__init__
+    monkeypatch.setattr(Trace, "__init__", lambda trace, step, spec: traced.append(step) or made(trace, step, spec))
     loop = make_loop([Asking(Every(steps=3) | At(1, 2, 20))], DATA[data]())
     loop.audit()
     before = list(traced)
     loop.run(epochs=2)
     loop.run(epochs=4)
     assert traced == before
-    assert len(before) == 4  # train and evaluation step, each once by itself and once in the compiled loop
+    assert len(before) == 2  # train and evaluation step, each once
 
 
 def test_an_evaluation_on_demand_leaves_no_trace() -> None:

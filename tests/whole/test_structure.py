@@ -44,6 +44,7 @@ UNDERSCORE = re.compile("_[A-Za-z][A-Za-z0-9_]*")
 NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
     "hooks/checkpoint/resume.py": {"_asdict"},
+    "hooks/checkpoint/remote.py": {"_temp"},
     "hooks/checkpoint/store.py": {"_temp"},
     "hooks/signals.py": {"_HANDLER"},
     "loop/errors/later.py": {"_Later"},
