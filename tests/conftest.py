@@ -20,10 +20,11 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Function]) -> None:
     """Marks as `more` what `make test` leaves to `make test-more`."""
     met = collections.Counter[str]()
     for item in items:
-        if item.originalname in ONE_IN:
-            if met[item.originalname] % ONE_IN[item.originalname] or not ONE_IN[item.originalname]:
+        name = item.originalname
+        if name in ONE_IN:
+            if ONE_IN[name] == 0 or met[name] % ONE_IN[name] > 0:
                 item.add_marker(pytest.mark.more)
-            met[item.originalname] += 1
+            met[name] += 1
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Of which tests `make test` runs samples: those of many cases that take long. `make test-more` runs all the others."""
 
 ONE_IN = {  # runs the first of so many cases, and of the next so many, and so on; of 0, none
-    "test_a_resumed_run_has_the_same_values_results_and_state": 8,
+    "test_a_resumed_run_has_the_same_values_results_and_state": 12,
     "test_a_pipeline_that_has_changed_is_refused_and_one_that_has_not_goes_on": 14,
     "test_other_validation_data_are_refused_or_a_warning": 7,
     "test_a_planted_bug_is_caught": 15,
@@ -16,7 +16,7 @@ ONE_IN = {  # runs the first of so many cases, and of the next so many, and so o
     "test_the_first_checkpoint_that_restores_decides": 4,
     "test_with_another_version_of_what_builds_the_step_its_differences_are_warnings": 4,
     "test_splitting_a_run_changes_neither_bits_nor_events": 3,
-    "test_data_go_on_from_where_they_were": 4,
+    "test_data_go_on_from_where_they_were": 6,
     "test_what_a_plain_checkpoint_would_lose_is_named_before_the_first_step_and_is_really_missed": 4,
     "test_a_pipeline_that_is_taken_goes_on_with_the_same_batches": 8,
     "test_after_a_refusal_the_same_loop_begins_like_a_fresh_one": 12,
@@ -40,4 +40,12 @@ ONE_IN = {  # runs the first of so many cases, and of the next so many, and so o
     "test_arrays_killed_around_the_ends_of_epochs_end_with_the_same_bits": 2,
     "test_an_evaluation_that_a_signal_cut_short_is_redone": 2,
     "test_a_storm_of_signals_saves_once": 2,
+    "test_the_same_bits_under_any_schedule": 3,
+    "test_losses_and_metrics_are_those_of_fit": 3,
+    "test_other_settings_in_variables": 3,
+    "test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved": 2,
+    "test_nothing_is_traced_and_everything_is_what_it_was": 3,
+    "test_a_model_that_is_frozen_otherwise_is_refused_and_named": 3,
+    "test_steps_are_counted_exactly_for_each_kind_of_data": 3,
+    "test_training_has_the_same_bits_with_evaluations_and_without": 3,
 }
