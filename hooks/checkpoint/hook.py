@@ -201,7 +201,7 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _save_in_turn(self, moment: Moment) -> None:
         try:
-            self._tolerate(self._saver.collect)
+            self._tolerate(self._saver.wait if moment.last else self._saver.collect)
         except OSError as earlier:
             if moment.last:  # what could not be saved before is no reason not to save this
                 try:
