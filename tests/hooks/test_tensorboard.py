@@ -29,8 +29,8 @@ import tensorflow as tf
 from places import environment
 from tiny import make_loop
 
-from hooks import Checkpoint, Profile, TensorBoard, tensorboard
-from hooks.tensorboard import EventFile
+from hooks import Checkpoint, Profile, TensorBoard, event_file
+from hooks.event_file import EventFile
 from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]
@@ -446,7 +446,7 @@ def test_values_that_found_no_room_are_written_when_there_is_some(
 def test_what_is_missing_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, until_the_end: bool
 ) -> None:
-    monkeypatch.setattr(tensorboard, "LIMIT", 4)
+    monkeypatch.setattr(event_file, "LIMIT", 4)
     file = EventFile(tmp_path, 0)
     file.write(1, {"loss": 1.0})
     with full_disk(1), contextlib.suppress(tf.errors.OpError):

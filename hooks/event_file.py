@@ -1,0 +1,144 @@
+"""An event file of TensorBoard: each point once, whatever happens to the run, the disk or the clock."""
+
+import collections
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+from hooks.event_cut import FRAME, cut
+
+log = logging.getLogger("exactloop")
+LIMIT = 10_000  # points of a run that wait for room on the disk: some MB
+
+
+class WallClock:
+    """The time of day, which goes on at its pace when somebody sets the clock back, and never comes again.
+
+    TensorBoard draws curves over it, and may take a file whose latest time is long ago for one that nobody writes to.
+
+    Args:
+        latest: The latest time that was written by an earlier session, in seconds since 1970.
+    """
+
+    def __init__(self, latest: float) -> None:
+        self._latest, self._at = latest, time.monotonic()
+
+    def now(self) -> float:
+        """Returns the time, in seconds since 1970."""
+        at = time.monotonic()
+        self._latest, self._at = max(time.time(), self._latest + at - self._at), at
+        return self._latest
+
+
+class EventFile:
+    """One session's event file of one run.
+
+    Nothing is made or written before the first `flush`. What a `flush` could not write waits for the next one, which
+    begins another file; in the one before, only what was written for certain is left.
+
+    Args:
+        directory: The run's directory. In the files that are there, what comes after `step` is cut away; what is there
+            at `step` itself is not written again if it is done again, such as an evaluation that was still due.
+        step: The step from which the session goes on.
+    """
+
+    def __init__(self, directory: Path, step: int) -> None:
+        self._directory, self._from, self._latest = directory, step, step
+        self._there: set[str] | None = None  # tags that have a point at `step`; None: nobody has looked
+        self._waiting = collections.deque[tuple[int, Mapping[str, float]]]()
+        self._lost: list[int] = []  # the first and the latest step of which there was no room to wait
+        self._writer: tf.io.TFRecordWriter | None = None
+        self._path: Path | None = None
+        self._certain = self._size = 0  # bytes of that file
+        self._clock = WallClock(0.0)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes scalars; they are in the file when this returns."""
+        self.add(step, values)
+        self.flush()
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes scalars that the next `flush` is to write."""
+        if len(self._waiting) == LIMIT:
+            self._lost = [*self._lost[:1], self._waiting.popleft()[0]]
+        self._waiting.append((step, values))
+
+    def flush(self) -> None:
+        """Writes what waits. If that fails, it goes on waiting."""
+        if self._there is None:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            found = [cut(file, self._from) for file in self._files()]
+            self._there = {tag for kept in found for tag in kept.tags}
+            self._clock = WallClock(max((kept.latest for kept in found), default=0.0))
+        try:
+            writer = self._writer or self._begin()
+            for step, values in self._waiting:
+                self._put(writer, self._event(step, values))
+            writer.flush()
+        except BaseException:
+            self._leave()
+            raise
+        self._certain = self._size
+        if self._waiting:
+            self._latest = self._waiting[-1][0]
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Writes what waits, for the last time, and says what is missing."""
+        try:
+            self.flush()
+            self._leave()
+        finally:
+            if missing := [*self._lost, *(step for step, _ in self._waiting)]:
+                log.warning("No values of steps %d to %d in %s.", missing[0], missing[-1], self._directory)
+
+    def _files(self) -> list[Path]:
+        return sorted(self._directory.glob("events.out.tfevents.*"))
+
+    def _begin(self) -> tf.io.TFRecordWriter:
+        if self._path is not None:
+            _shorten(self._path, self._certain)
+        # Readers take the files in the order of their names, so a clock that was set back must not matter.
+        stamps = [part for file in self._files() if (part := file.name.split(".")[3]).isdigit()]
+        stamp = max(int(time.time()), max(map(int, stamps), default=0) + 1)
+        self._path = self._directory / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
+        self._certain = self._size = 0
+        self._writer = writer = tf.io.TFRecordWriter(os.fsencode(self._path))
+        self._put(writer, tf.compat.v1.Event(wall_time=self._clock.now(), file_version="brain.Event:2"))
+        # A server that has read the old points already drops those from this step on.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self._put(writer, tf.compat.v1.Event(wall_time=self._clock.now(), step=self._latest + 1, session_log=start))
+        return writer
+
+    def _event(self, step: int, values: Mapping[str, float]) -> tf.compat.v1.Event:
+        summary = tf.compat.v1.Summary()
+        for tag, value in sorted(values.items()):
+            if step > self._from or tag not in (self._there or ()):
+                summary.value.add(tag=tag, simple_value=value)
+        return tf.compat.v1.Event(wall_time=self._clock.now(), step=step, summary=summary)
+
+    def _put(self, writer: tf.io.TFRecordWriter, event: tf.compat.v1.Event) -> None:
+        record = event.SerializeToString()
+        writer.write(record)
+        self._size += len(record) + FRAME
+
+    def _leave(self) -> None:
+        writer, self._writer = self._writer, None
+        with contextlib.suppress(Exception):  # it has been flushed, or that has failed already
+            if writer is not None:
+                writer.close()
+
+
+def _shorten(path: Path, size: int) -> None:
+    """Takes away what is in a file beyond a size; all of it, if that is 0."""
+    with contextlib.suppress(FileNotFoundError):
+        if size == 0:
+            path.unlink()
+        elif path.stat().st_size > size:
+            os.truncate(path, size)
