@@ -1,6 +1,6 @@
 """A step, traced once: what the compiled loop calls, and what tells it from another step."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -11,6 +11,7 @@ from loop.errors.tracebacks import add_note
 from loop.exact.fingerprint import fingerprint
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
+from loop.tf_internals import add_control_inputs
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
@@ -37,9 +38,12 @@ class Trace:
 
     def __init__(self, step: Step, element_spec: Nest) -> None:
         def traced(batch: Nest) -> tuple[Values, Values]:
+            fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             values = step.function(batch)
             _check_no_metrics(step, values)
-            return values, {name: metric.result() for name, metric in step.metrics.items()}
+            results = {name: metric.result() for name, metric in step.metrics.items()}
+            _let_effects_wait(fetched)
+            return values, results
 
         try:
             function = tf.function(traced).get_concrete_function(element_spec)
@@ -79,6 +83,23 @@ class Trace:
         return fingerprint(
             function.graph, function.captured_inputs, returned=self._returned, held=held, constants=constants
         )
+
+
+def has_effect(op: tf.Operation) -> bool:
+    """Returns whether an operation does something besides computing what it returns."""
+    return bool(op.op_def.is_stateful) and op.type != "ReadVariableOp"
+
+
+@unconverted
+def _let_effects_wait(fetched: Sequence[tf.Operation]) -> None:
+    """Lets all effects in the graph wait for the batch, or a step would leave some whose batch cannot be fetched.
+
+    Here, and not at the call: for that, reads and constants would wait as well, which can be done while a batch is
+    fetched. From a pipeline, a tiny step would take a fifth longer, and from arrays 7 %.
+    """
+    for op in tf.compat.v1.get_default_graph().get_operations():
+        if has_effect(op):
+            add_control_inputs(op, fetched)
 
 
 def _check_mapping(step: Step, values: Values) -> None:

@@ -55,7 +55,8 @@ class Labels:
 
         for node in body.nodes:
             inputs = [resolved(reference) for reference in node.inputs]
-            waits = sorted({effect for name in node.waits for effect in effects[name]})
+            # Of arguments there are none: waiting for one changes nothing.
+            waits = sorted({effect for name in node.waits for effect in effects.get(name, ())})
             outputs[node.name], effects[node.name] = self._node(node, inputs, waits)
         return Done([resolved(name) for name in body.returns], sorted(e for es in effects.values() for e in es))
 
