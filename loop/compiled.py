@@ -2,15 +2,14 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.source import Data
-from loop.engine.bound import Bound
 from loop.engine.chunk import Chunk
-from loop.engine.clock import Clock, Spent
+from loop.engine.clock import Spent
 from loop.engine.means import Means
 from loop.engine.purity import KEEP, Purity
 from loop.engine.trace import Trace
@@ -22,11 +21,10 @@ from loop.exact.step_audit import Audited, Constants
 from loop.exact.traced import Traced
 from loop.findings import Finding
 from loop.handles import key, key_of_resource, keys
-from loop.hook import Hook
+from loop.parts import Parts
 from loop.state.derived import Derived
-from loop.state.position import Position
-from loop.state.randomness import random_streams, untouched
-from loop.state.settings import Setting, settings
+from loop.state.randomness import untouched
+from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.state.variables import raw
 from loop.steps import Step
@@ -34,50 +32,6 @@ from loop.steps import Step
 log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
-
-
-def gather(
-    means: Means,
-    step: Step,
-    data: Data,
-    evaluations: Sequence[Evaluation],
-    position: Position,
-    given: Mapping[str, object],
-    clock: Clock,
-    hooks: Iterable[Hook],
-    *,
-    derived: Derived | None = None,
-) -> TrainingState:
-    """Gathers everything that a resumed run needs."""
-    position.seen = data.seen
-    own = {
-        "clock": clock,
-        "means": means,
-        "metrics": {name: list(metric.variables) for name, metric in step.metrics.items()},
-        "evaluations": {evaluation.name: evaluation for evaluation in evaluations},
-        "random": random_streams(),
-        "hooks": {hook.name: hook for hook in hooks},
-    }
-    evaluated = {evaluation.name: evaluation.data for evaluation in evaluations}
-    state = TrainingState(given, own, position=position, data=data, evaluated=evaluated, derived=derived)
-    state.sketches = {"train": step.sketch, **{evaluation.name: evaluation.step.sketch for evaluation in evaluations}}
-    return state
-
-
-def set_in(
-    state: TrainingState,
-    given: Mapping[str, object],
-    *,
-    is_constant: Callable[[tf.Variable], bool] = lambda variable: True,
-    used: Set[int] | None = None,
-) -> dict[str, Setting]:
-    """Returns what the program has set, if nothing was trained or restored yet; see `settings`.
-
-    Before it is known what the steps do, all variables count: more than there will be, and so more than is compared.
-    """
-    known = {id(variable) for variable in state.given().values()} if used is None else used
-    derived = {id(variable) for variable in state.derived.variables()}
-    return settings(given, state.given(), is_constant=is_constant, used=known - derived)
 
 
 class Compiled:
@@ -89,32 +43,20 @@ class Compiled:
         spent: Takes the time of tracing again.
 
     Args:
-        step: The train step.
-        data: The train data.
-        evaluations: The evaluations.
-        given: The user's `state=`.
-        position: Counts the steps.
-        bound: Makes the compiled functions return early.
+        parts: What the loop is made of.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        data: Data,
-        evaluations: Sequence[Evaluation],
-        given: Mapping[str, object],
-        position: Position,
-        bound: Bound,
-    ) -> None:
-        self._step, self._data, self._given, self._position = step, data, given, position
+    def __init__(self, parts: Parts) -> None:
+        step, data, evaluations, given = parts.step, parts.data, parts.evaluations, parts.given
+        self._parts = parts
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
         self.trace = Trace(step, data.element_spec)
         self._means = Means(self.trace.narrow, self.trace.wide)
-        counters = [position.step_in_epoch, position.step]
-        self.chunk = Chunk(self.trace, data, counters, self._means, bound)
-        self._traces = {"train": self.trace, **{evaluation.name: evaluation.build(bound) for evaluation in evaluations}}
+        counters = [parts.position.step_in_epoch, parts.position.step]
+        self.chunk = Chunk(self.trace, data, counters, self._means, parts.bound)
+        self._traces = {"train": self.trace} | {each.name: each.build(parts.bound) for each in evaluations}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
@@ -129,17 +71,15 @@ class Compiled:
         self._derived: Derived | None = None
         self.spent = Spent()
 
-    def state(self, clock: Clock, hooks: Iterable[Hook]) -> TrainingState:
+    def state(self) -> TrainingState:
         """Gathers everything that a resumed run needs, and what tells this program from another one.
 
         Raises:
             RuntimeError: If a layer has derived other values from its variables since the steps were traced.
         """
-        self._derived = self._derived or Derived(self._given)
+        self._derived = self._derived or Derived(self._parts.given)
         self._derived.check()
-        evaluations = tuple(self._evaluations.values())
-        own = self._means, self._step, self._data, evaluations, self._position
-        state = gather(*own, self._given, clock, hooks, derived=self._derived)
+        state = self._parts.gather(self._means, derived=self._derived)
         state.names = {name: (trace.narrow, trace.wide) for name, trace in self._traces.items()}
         state.logs = lambda: self.trained() | self.evaluated()
         covered, held = self._covered(state), self._held(state)
@@ -149,10 +89,10 @@ class Compiled:
         self._purity = {name: self._pure(name, state, told=name in self._purity) for name in self._evaluations}
         return state
 
-    def settings(self, state: TrainingState, given: Mapping[str, object]) -> dict[str, Setting]:
+    def settings(self, state: TrainingState) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
         used = {id(v) for v in state.given().values() if any(a.has(key(v)) for a in self._audited.values())}
-        return set_in(state, given, is_constant=self._is_constant, used=used)
+        return self._parts.settings(state, is_constant=self._is_constant, used=used)
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
         owner, own = self._owners[name], keys(self._own(self._evaluations[name]))
@@ -229,7 +169,7 @@ class Compiled:
     @functools.cached_property
     def _in_data(self) -> list[Finding]:
         """What is found in the data; once, because some have to be read for that."""
-        found = self._data.findings("The training data")
+        found = self._parts.data.findings("The training data")
         with untouched():
             for name, evaluation in self._evaluations.items():
                 found += evaluation.data.findings(f"The data of evaluation {name!r}")
@@ -237,7 +177,7 @@ class Compiled:
 
     def found_since(self) -> list[Finding]:
         """Returns what the passes over the data have shown since they were looked at."""
-        return [each for each in self._data.findings("The training data") if each not in self._in_data]
+        return [each for each in self._parts.data.findings("The training data") if each not in self._in_data]
 
     def _is_constant(self, variable: tf.Variable) -> bool:
         """Returns whether no step changes a variable. If a hook does, that is seen at the end of the epoch."""
@@ -259,7 +199,7 @@ class Compiled:
         for name, evaluation in self._evaluations.items():
             metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
             found |= {key(raw(variable)): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
-        for given in self._given:
+        for given in self._parts.given:
             nodes = tf.train.TrackableView(getattr(state.root, given)).descendants()
             tables = [node for node in nodes if isinstance(node, RESTORED)]
             iterators = [node for node in nodes if isinstance(node, tf.data.Iterator)]
@@ -268,7 +208,7 @@ class Compiled:
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""
-        for metric in self._step.metrics.values():
+        for metric in self._parts.step.metrics.values():
             metric.reset_state()
 
     def trained(self) -> dict[str, float]:

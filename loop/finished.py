@@ -8,10 +8,11 @@ import tensorflow as tf
 from loop.engine.means import Means
 from loop.evaluation import Evaluation
 from loop.hook import Hook
-from loop.registry import HookRegistry
+from loop.parts import Parts
 from loop.state.differences import Description
 from loop.state.training_state import TrainingState
 from loop.steps import Step
+from loop.stops import Stops
 from loop.tensors import read
 
 Names: TypeAlias = Sequence[Sequence[str]]  # of the values of a step: those that float32 holds, and the others
@@ -85,23 +86,21 @@ class Untraced:
         return state
 
 
-def untraced(
-    hooks: HookRegistry,
-    step: Step,
-    evaluations: Sequence[Evaluation],
-    gather: Callable[[Means], TrainingState],
-    *,
-    epochs: int | None,
-    steps: int | None,
-) -> Untraced | None:
+def untraced(parts: Parts, gather: Callable[[Means], TrainingState], stops: Stops) -> Untraced | None:
     """Returns the state of a loop that has nothing left to run when it is restored; None if something may be left.
 
     Also None if it does not fit as far as that can be compared, or has variables that only a trace makes.
+
+    Args:
+        parts: What the loop is made of.
+        gather: Gathers the state with given means of the train step.
+        stops: What the run is asked to reach.
     """
+    step, evaluations, hooks = parts.step, parts.evaluations, parts.hooks
     saved = next((found for hook in hooks if (found := hook.saved_place())), None)
     if saved is None or saved.pending or not {"train", *(each.name for each in evaluations)} <= saved.names.keys():
         return None  # or the names of what is logged come of a trace only
-    complete = any(n is not None and n <= there for n, there in ((epochs, saved.epoch), (steps, saved.step)))
+    complete = stops.reached(saved.step, saved.epoch)
     deciding = [hook for hook in hooks if type(hook).reason_to_end is not Hook.reason_to_end]
     if not complete and not (saved.last and deciding):  # a run that was killed goes on
         return None

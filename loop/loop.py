@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
-from loop.compiled import Compiled, gather, set_in
+from loop.compiled import Compiled
 from loop.data.arrays import ArrayData
 from loop.data.coerce import as_data
 from loop.data.source import Data
@@ -18,22 +18,20 @@ from loop.data.stream import StreamData
 from loop.digest import Seen
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock, Spent
-from loop.engine.means import Means
 from loop.engine.ring import LONGEST
 from loop.errors.calls import explained
-from loop.errors.later import later
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
 from loop.failures import Failures, with_notes
 from loop.findings import Finding, report
-from loop.finished import Untraced, untraced, why_over
+from loop.finished import why_over
 from loop.hook import Hook
+from loop.making import Making
+from loop.parts import Parts
 from loop.registry import HookRegistry
-from loop.scaling import check_step
 from loop.state.position import Place, Position
-from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
 from loop.stops import Stops
@@ -41,7 +39,6 @@ from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 
 log = logging.getLogger("exactloop")
-FROM_SETUP = "from SETUP on: in a hook's on_setup, or after run(), audit() or evaluate()."
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -51,7 +48,6 @@ class Loop:
 
     Attributes:
         hooks: The hooks; more may be added.
-        state: Everything that a resumed run needs; from `SETUP` on.
         witnesses: Functions that are called with each new loop, for tools that watch all loops of a process.
 
     Args:
@@ -70,8 +66,6 @@ class Loop:
         TypeError, ValueError: If an argument cannot be used; the message says what would do.
     """
 
-    state: TrainingState = later(f"loop.state is there {FROM_SETUP}")
-    _built: Compiled = later(f"The names of what a loop logs are there {FROM_SETUP}")
     witnesses: ClassVar[list[Callable[["Loop"], None]]] = []
 
     def __init__(
@@ -98,16 +92,22 @@ class Loop:
         self._bound = Bound()
         self._stops = Stops(self._bound.pull_in)
         self._clock = Clock(self._bound.pull_in)
-        self._compiled: Compiled | None = None
-        self._untraced: Untraced | None = None  # until a run goes on from it
-        self.state: TrainingState
+        own = self._step, self._data, self._evaluations, self._given, self.hooks
+        self._making = Making(Parts(*own, self._position, self._clock, self._bound), exact=exact)
         self._running, self._runner = threading.Lock(), 0
-        self._settings: Mapping[str, Setting] = {}
-        self._begun = False
         self._round: dict[str, float] = {}
         self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
         for witness in self.witnesses:
             witness(self)
+
+    @property
+    def state(self) -> TrainingState:
+        """Everything that a resumed run needs; from `SETUP` on."""
+        return self._making.state
+
+    @property
+    def _built(self) -> Compiled:
+        return self._making.compiled
 
     @property
     def step(self) -> int:
@@ -137,9 +137,7 @@ class Loop:
     @property
     def train_names(self) -> tuple[str, ...]:
         """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
-        if self._compiled is None and self._untraced is not None:
-            return self._untraced.train_names
-        return self._built.trace.logged
+        return self._making.train_names
 
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
@@ -196,7 +194,7 @@ class Loop:
             raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")
         if not self._evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
-        self._build_if_needed()
+        self._making.build()
         self.state.derived.check()
         self._built.check(self.state, evaluating=True, at_length=True)
         held = self.state.hold()
@@ -214,7 +212,7 @@ class Loop:
         That is: what the steps change and no checkpoint would hold; random numbers from streams that cannot be saved;
         calls of Python; data that do not come again in the same order. What hooks keep in Python cannot be seen.
         """
-        self._build_if_needed()
+        self._making.build()
         return self._built.audit(self.state)
 
     def digest_batches(self) -> None:
@@ -274,77 +272,10 @@ class Loop:
 
     def _get_ready(self) -> None:
         """Finds out where the run stands, and traces what is yet to be traced."""
-        if self._compiled or self._untraced:
-            self.state.take_back()
-        if self._compiled is not None:
-            self.state.derived.check()  # first, because it names the cause
-            self._compiled.spent = self._spent
-            self._compiled.check(self.state, at_length=True)
+        self._making.begin(self._spent)
         self._place = self._position.load()
-        if not self._ends_untraced():
-            self._trace()  # takes its time; a stop that comes meanwhile counts
-
-    def _ends_untraced(self) -> bool:
-        """Returns whether nothing is left to run, as is known without a trace; then the state is gathered without."""
-        if self._compiled is not None:
-            return False
-        if self._untraced is not None and self._place.step > 0 and not self._position.torn:  # restored before
-            self.state = self._untraced.begin_again()
-            return self.finished != ""
-        asked = {"epochs": self._stops.epochs, "steps": self._stops.steps}
-        self._untraced = untraced(self.hooks, self._step, self._evaluations, self._gather, **asked)
-        if self._untraced is None:
-            return False
-        self.state = self._untraced.state
-        return True
-
-    def _gather(self, means: Means) -> TrainingState:
-        own = means, self._step, self._data, self._evaluations, self._position
-        state = gather(*own, self._given, self._clock, self.hooks)
-        if not self._begun and self.step == 0:  # more than there are: which ones the steps change is not known
-            self._settings = set_in(state, self._given)
-        state.settings = self._settings
-        return state
-
-    def _trace(self) -> None:
-        """Traces everything if that is yet to be done, and looks at what came of it, and has been restored before."""
-        with self._spent.on("tracing"):
-            self._build()
-            self._built.spent = self._spent
-            self._audit()
-        now = self._built.settings(self.state, self._given)
-        if self._untraced is not None:
-            self._settings = {path: self._settings[path] for path in now if path in self._settings}
-        elif not self._begun and self.step == 0:  # what is there later was trained, or restored
-            self._settings = now
-        self.state.settings = self._settings
-        for check in self.state.unchecked:
-            check(self.state)
-        self.state.unchecked, self._untraced = [], None
-
-    def _build(self) -> None:
-        """Traces everything, so that every variable is there to be restored, and gathers the state."""
-        held = self._untraced and self._untraced.state.hold()
-        if self._compiled is None:
-            compiled = Compiled(self._step, self._data, self._evaluations, self._given, self._position, self._bound)
-            check_step(compiled.chunk.graph, self._given)
-            self._compiled = compiled
-        self._built = self._compiled
-        state = self._built.state(self._clock, self.hooks)
-        if self._untraced and held:  # hooks have it already, and it may be restored
-            self._untraced.state.grow(state, held)
-        else:
-            self.state = state
-
-    def _build_if_needed(self) -> None:
-        if self._compiled is None:
-            self._build()
-
-    def _audit(self) -> None:
-        report(self._built.audit(self.state), exact=self._exact)
-        if only_read := self._built.only_read(self.state):
-            names = ", ".join(variable.name for variable in only_read)
-            log.info("Only read by the steps, and in no checkpoint: %s.", names)
+        if not self._making.ends_untraced(self._place, self._stops, lambda: self.finished):
+            self._making.trace()  # takes its time; a stop that comes meanwhile counts
 
     def _check_state(self) -> None:
         if self._position.torn:
@@ -358,14 +289,13 @@ class Loop:
             )
         self._place = self._position.load()
         self._resumed = self._place.step > 0
-        self._begun = True
+        self._making.begun = True
 
     def _begin(self) -> None:
         """Begins to train, unless that is over already."""
         self._idle = self._over = self._stops.asked or (self._reached() and not self._position.is_pending)
         if not self._over:
-            if self._untraced is not None:  # something else has been restored than was to be expected
-                self._trace()
+            self._making.trace_after_all()
             self._built.check(self.state)
             self._constants = self._built.constants(self.state)
             self._clock.start()
@@ -500,11 +430,7 @@ class Loop:
         step, epoch, _ = self._place
         seconds = self._clock.now()
         finished = self.finished if self._idle else ""
-        complete = f"{epoch} epochs" if epoch == self._stops.epochs else f"{step} steps"
-        exactly = epoch == self._stops.epochs or step == self._stops.steps
-        reason = self._stops.reason
-        if reason is None:
-            reason = finished if finished and not exactly else f"{complete} are complete"
+        reason = self._stops.ended(step, epoch, finished)
         said = raised[0] if raised else finished or reason
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:

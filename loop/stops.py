@@ -72,6 +72,20 @@ class Stops:
             return _nothing_to_do("step", self.steps, step)
         return ""
 
+    def ended(self, step: int, epoch: int, finished: str) -> str:
+        """Returns why a run has ended with so many complete.
+
+        Args:
+            step: Train steps.
+            epoch: Epochs.
+            finished: Why there was nothing left to do from the beginning; empty if there was.
+        """
+        if self.reason is not None:
+            return self.reason
+        if epoch == self.epochs:
+            return f"{epoch} epochs are complete"
+        return finished if finished and step != self.steps else f"{step} steps are complete"
+
 
 def _nothing_to_do(what: str, asked: int, complete: int) -> str:
     """Says that a run has nothing left to do.

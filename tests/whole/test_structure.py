@@ -34,7 +34,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("data",),
     ("engine",),
     ("evaluation",),
-    ("arguments", "compiled", "finished", "stops"),
+    ("arguments", "compiled", "finished", "making", "parts", "stops"),
     ("loop",),
 )
 INTERNALS = "loop/tf_internals.py"  # all of the three packages may import it, and nothing else may go around it

@@ -1,0 +1,138 @@
+"""When a loop is traced, and what it has to be restored before that, and after it."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from loop.compiled import Compiled
+from loop.engine.clock import Spent
+from loop.engine.means import Means
+from loop.errors.later import later
+from loop.findings import report
+from loop.finished import Untraced, untraced
+from loop.parts import Parts
+from loop.scaling import check_step
+from loop.state.position import Place
+from loop.state.settings import Setting
+from loop.state.training_state import TrainingState
+from loop.stops import Stops
+
+log = logging.getLogger("exactloop")
+FROM_SETUP = "from SETUP on: in a hook's on_setup, or after run(), audit() or evaluate()."
+
+
+class Making:
+    """Makes the training state, and what is compiled, where something is left to run.
+
+    Where nothing is, the state is gathered without a trace, and grows if the loop is traced after all.
+
+    Attributes:
+        state: Everything that a resumed run needs.
+        compiled: The compiled train loop and evaluations.
+        begun: Whether something may have been trained or restored, so that what is there is not what was set.
+
+    Args:
+        parts: What the loop is made of.
+        exact: Whether to refuse what cannot be resumed exactly.
+    """
+
+    state: TrainingState = later(f"loop.state is there {FROM_SETUP}")
+    compiled: Compiled = later(f"The names of what a loop logs are there {FROM_SETUP}")
+
+    def __init__(self, parts: Parts, *, exact: bool) -> None:
+        self._parts, self._exact, self._spent = parts, exact, Spent()
+        self._compiled: Compiled | None = None
+        self._untraced: Untraced | None = None  # until a run goes on from it
+        self._settings: Mapping[str, Setting] = {}
+        self.begun = False
+
+    @property
+    def train_names(self) -> tuple[str, ...]:
+        """The names of what is logged of the train step."""
+        if self._compiled is None and self._untraced is not None:
+            return self._untraced.train_names
+        return self.compiled.trace.logged
+
+    def begin(self, spent: Spent) -> None:
+        """Takes back what an earlier run has lent, and checks that what is compiled is what would be compiled now."""
+        self._spent = spent
+        if self._compiled or self._untraced:
+            self.state.take_back()
+        if self._compiled is not None:
+            self.state.derived.check()  # first, because it names the cause
+            self._compiled.spent = spent
+            self._compiled.check(self.state, at_length=True)
+
+    def ends_untraced(self, place: Place, stops: Stops, finished: Callable[[], str]) -> bool:
+        """Returns whether nothing is left to run, as is known without a trace; then the state is gathered without.
+
+        Args:
+            place: Where the loop stands.
+            stops: What the run is asked to reach.
+            finished: Returns why nothing is left to do of that; nothing if something is.
+        """
+        if self._compiled is not None:
+            return False
+        if self._untraced is not None and place.step > 0 and not self._parts.position.torn:  # restored before
+            self.state = self._untraced.begin_again()
+            return finished() != ""
+        self._untraced = untraced(self._parts, self._gather, stops)
+        if self._untraced is None:
+            return False
+        self.state = self._untraced.state
+        return True
+
+    def _gather(self, means: Means) -> TrainingState:
+        state = self._parts.gather(means)
+        if self._is_as_set():  # more than there are: which ones the steps change is not known
+            self._settings = self._parts.settings(state)
+        state.settings = self._settings
+        return state
+
+    def _is_as_set(self) -> bool:
+        return not self.begun and self._parts.position.place().step == 0
+
+    def trace(self) -> None:
+        """Traces everything if that is yet to be done, and looks at what came of it, and has been restored before."""
+        with self._spent.on("tracing"):
+            self._build()
+            self.compiled.spent = self._spent
+            self._audit()
+        now = self.compiled.settings(self.state)
+        if self._untraced is not None:
+            self._settings = {path: self._settings[path] for path in now if path in self._settings}
+        elif self._is_as_set():  # what is there later was trained, or restored
+            self._settings = now
+        self.state.settings = self._settings
+        for check in self.state.unchecked:
+            check(self.state)
+        self.state.unchecked, self._untraced = [], None
+
+    def trace_after_all(self) -> None:
+        """Traces if it was thought that nothing would be left to run, and something else was restored."""
+        if self._untraced is not None:
+            self.trace()
+
+    def build(self) -> None:
+        """Traces everything if that is yet to be done, for whoever wants to look at it or evaluate."""
+        if self._compiled is None:
+            self._build()
+
+    def _build(self) -> None:
+        """Traces everything, so that every variable is there to be restored, and gathers the state."""
+        held = self._untraced and self._untraced.state.hold()
+        if self._compiled is None:
+            compiled = Compiled(self._parts)
+            check_step(compiled.chunk.graph, self._parts.given)
+            self._compiled = compiled
+        self.compiled = self._compiled
+        state = self.compiled.state()
+        if self._untraced and held:  # hooks have it already, and it may be restored
+            self._untraced.state.grow(state, held)
+        else:
+            self.state = state
+
+    def _audit(self) -> None:
+        report(self.compiled.audit(self.state), exact=self._exact)
+        if only_read := self.compiled.only_read(self.state):
+            names = ", ".join(variable.name for variable in only_read)
+            log.info("Only read by the steps, and in no checkpoint: %s.", names)

@@ -1,0 +1,76 @@
+"""What a loop is made of, and the training state that is gathered from it."""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from loop.data.source import Data
+from loop.engine.bound import Bound
+from loop.engine.clock import Clock
+from loop.engine.means import Means
+from loop.evaluation import Evaluation
+from loop.registry import HookRegistry
+from loop.state.derived import Derived
+from loop.state.position import Position
+from loop.state.randomness import random_streams
+from loop.state.settings import Setting, settings
+from loop.state.training_state import TrainingState
+from loop.steps import Step
+
+
+class Parts(NamedTuple):
+    """What a loop is made of.
+
+    Attributes:
+        step: The train step.
+        data: The train data.
+        evaluations: The evaluations.
+        given: The user's `state=`.
+        hooks: The hooks.
+        position: Counts the steps.
+        clock: Counts the time.
+        bound: Makes the compiled functions return early.
+    """
+
+    step: Step
+    data: Data
+    evaluations: Sequence[Evaluation]
+    given: Mapping[str, object]
+    hooks: HookRegistry
+    position: Position
+    clock: Clock
+    bound: Bound
+
+    def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
+        """Gathers everything that a resumed run needs."""
+        self.position.seen = self.data.seen
+        own = {
+            "clock": self.clock,
+            "means": means,
+            "metrics": {name: list(metric.variables) for name, metric in self.step.metrics.items()},
+            "evaluations": {evaluation.name: evaluation for evaluation in self.evaluations},
+            "random": random_streams(),
+            "hooks": {hook.name: hook for hook in self.hooks},
+        }
+        evaluated = {each.name: each.data for each in self.evaluations}
+        position, data = self.position, self.data
+        state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)
+        state.sketches = {"train": self.step.sketch, **{each.name: each.step.sketch for each in self.evaluations}}
+        return state
+
+    def settings(
+        self,
+        state: TrainingState,
+        *,
+        is_constant: Callable[[tf.Variable], bool] = lambda variable: True,
+        used: Set[int] | None = None,
+    ) -> dict[str, Setting]:
+        """Returns what the program has set, if nothing was trained or restored yet; see `settings`.
+
+        Before it is known what the steps do, all variables count: more than there will be, and so more than is
+        compared.
+        """
+        known = {id(variable) for variable in state.given().values()} if used is None else used
+        derived = {id(variable) for variable in state.derived.variables()}
+        return settings(self.given, state.given(), is_constant=is_constant, used=known - derived)
