@@ -22,8 +22,9 @@ from loop.exact.step_audit import Audited, Constants
 from loop.exact.traced import Traced
 from loop.findings import Finding
 from loop.handles import key, key_of_resource, keys
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.state.derived import Derived
+from loop.state.plain import Kept
 from loop.state.position import Position
 from loop.state.randomness import random_streams, untouched
 from loop.state.settings import Setting, settings
@@ -57,6 +58,7 @@ def gather(
         "evaluations": {evaluation.name: evaluation for evaluation in evaluations},
         "random": random_streams(),
         "hooks": {hook.name: hook for hook in hooks},
+        "states": {h.name: Kept(h.get_state, h.set_state, f"hook {h.name!r}") for h in hooks if has_state(h)},
     }
     evaluated = {evaluation.name: evaluation.data for evaluation in evaluations}
     state = TrainingState(given, own, position=position, data=data, evaluated=evaluated, derived=derived)
