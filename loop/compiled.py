@@ -58,7 +58,7 @@ def gather(
         "evaluations": {evaluation.name: evaluation for evaluation in evaluations},
         "random": random_streams(),
         "hooks": {hook.name: hook for hook in hooks},
-        "states": {h.name: Kept(h.get_state, h.set_state, f"hook {h.name!r}") for h in hooks if has_state(h)},
+        "hook_states": {h.name: Kept(h.get_state, h.set_state, f"hook {h.name!r}") for h in hooks if has_state(h)},
     }
     evaluated = {evaluation.name: evaluation.data for evaluation in evaluations}
     state = TrainingState(given, own, position=position, data=data, evaluated=evaluated, derived=derived)

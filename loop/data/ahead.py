@@ -65,6 +65,9 @@ class ReadAhead(Generic[Made]):
 
     def take(self, number: int) -> Made:
         """Returns the batch of that number, which is the next one of the pass. Raises what making it raises."""
+        if number in self._works and self._works[number].made:  # nothing is to be done in this thread
+            self._wanted = number + 1
+            return self._works.pop(number).made[0]
         while True:
             keyed = self.draws
             with self._apart():

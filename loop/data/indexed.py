@@ -31,6 +31,7 @@ from loop.state.position import Place
 from loop.state.randomness import host, untouched
 from loop.tensors import Nest
 
+TRIAL = 0  # the seed of what is drawn by items that are tried
 TRIED = 8  # items that are read twice before the first step
 MANY, SECONDS = 64, 1.0  # of items that are batches, so many are read for their shapes, at most for so long
 MOST = 2**30  # items that an int32 counts
@@ -101,12 +102,13 @@ class IndexedData(Fed):
         element_spec: Nest = None,
     ) -> None:
         _check(source, batch_size)
-        counts = {"workers": (workers, 1), "prefetch": (prefetch, 0), "batch_size": (batch_size or 1, 1)}
+        size = 1 if batch_size is None else operator.index(batch_size)
+        counts = {"workers": (workers, 1), "prefetch": (prefetch, 0), "batch_size": (size, 1)}
         for name, (count, least) in counts.items():
             if operator.index(count) < least:
                 raise ValueError(f"IndexedData({name}=...) must be at least {least}. Received: {count!r}.")
         self._source, self._count, self._batched = source, len(source), batch_size is None
-        self._size = 1 if batch_size is None else operator.index(batch_size)
+        self._size = size
         if drop_remainder and self._size > self._count:
             raise ValueError(
                 f"IndexedData needs a batch_size of at most the {self._count} items there are with drop_remainder=True."
@@ -139,7 +141,7 @@ class IndexedData(Fed):
         far = np.linspace(0, self._count - 1, min(self._count, MANY if self._batched else TRIED)).astype(int).tolist()
         begun, found = time.monotonic(), dict[int, Nest]()
         for number in sorted(far, key=lambda n: (n not in (far[0], far[-1]), n % 7, n)):
-            key_streams(self._known_seed, 0, number)
+            key_streams(TRIAL, 0, number)
             before = host()
             found[number] = self._read(number)
             self._reader.draws = self._reader.draws or host() != before
@@ -149,14 +151,14 @@ class IndexedData(Fed):
 
     def _read(self, number: int) -> Nest:
         arrays = as_arrays(self._source[number], f"Item {number}")
-        return tf.nest.map_structure(np.array, arrays)  # a source may use one array for the next item, too
+        return tf.nest.map_structure(np.array, arrays)  # copies: a source may use one array for the next item, too
 
     def _digests(self) -> list[str]:
         """Returns digests of the items that are tried, as they are now."""
         found = []
         with untouched():
             for number in self._tried:
-                key_streams(self._known_seed, 0, number)
+                key_streams(TRIAL, 0, number)
                 found.append(_digest(self._read(number)))
         return found
 
@@ -164,29 +166,26 @@ class IndexedData(Fed):
         """Makes a batch, with a yield after each item."""
         numbers = self._order[number * self._size : (number + 1) * self._size].tolist()
         rows: Rows | None = None
-        arrays: Nest = None
+        batch: Nest = None
         for row, item in enumerate(numbers):
             if self._reader.draws:
                 key_streams(self._seed, self._epoch, item)
+            arrays = as_arrays(self._source[item], f"Item {item}")
             if self._batched:
-                arrays = self._read(item)
+                batch = as_batch(arrays, self.element_spec, f"Item {item}")
             else:
-                arrays = as_arrays(self._source[item], f"Item {item}")
                 rows = rows or Rows(arrays, f"Item {item}", len(numbers))
                 rows.put(row, arrays, f"Item {item}")
             yield
-        where = f"Item {numbers[0]}" if self._batched else f"The batch that begins with item {numbers[0]}"
-        return as_batch(arrays if rows is None else rows.batch(), self.element_spec, where)
-
-    @property
-    def _known_seed(self) -> int:
-        return self._given_seed or self._drawn_seed or 0
+        where = f"The batch that begins with item {numbers[0]}"
+        return batch if rows is None else as_batch(rows.batch(), self.element_spec, where)
 
     @property
     def _seed(self) -> int:
-        if self._given_seed is None:
-            self.draw()
-        return self._known_seed
+        if self._given_seed is not None:
+            return self._given_seed
+        self.draw()
+        return self._drawn_seed or 0
 
     def draw(self) -> None:
         """Draws a seed that was not given, if there is none yet. A loop does so with its data when it is made."""
@@ -258,12 +257,12 @@ class IndexedData(Fed):
             self._tried_now = now
 
     def mark(self) -> Callable[[], None]:
-        names = ("_drawn_seed", "_epoch", "_next", "_open", "_sought", "_wanted", "_tried_now")
-        held = {name: vars(self)[name] for name in names}
+        held = self._drawn_seed, self._epoch, self._next, self._open, self._wanted
         state = Encoded(self._progress.get(), "the source") if self._progress.changes else None
 
         def go_back() -> None:
-            self.__dict__.update(held, _sought=True)
+            self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
+            self._sought, self._tried_now = True, None
             if state is not None:
                 self._progress.put(state.decoded())
 

@@ -105,7 +105,7 @@ class Rows:
         if row:
             check_alike(self._first, item, self._name, name, lengths=True)
         for rows, leaf in zip(self._rows, tf.nest.flatten(item), strict=True):
-            rows[row] = leaf
+            rows[row] = leaf if leaf.ndim else leaf[()]
 
     def batch(self) -> Nest:
         """Returns all of them."""

@@ -1,8 +1,10 @@
 """Batches from something that can say where it is: a Grain iterator, a loader, a replay buffer, a curriculum."""
 
 import contextlib
+import gc
 import operator
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +26,16 @@ from loop.state.randomness import random_streams, untouched
 from loop.tensors import Nest, put, read
 
 ENDLESS = 2**62
+OWN = "Make an object of its own for each of them."
 STATEFUL = {
     BY_POSITION: "write StatefulData(source)",
     **dict.fromkeys(("shuffle", "seed"), "leave it out: the source decides its order"),
     "batch_size": "leave it out: the source yields batches",
     **dict.fromkeys(("workers", "num_workers"), "leave it out: a source that has a state is read in order"),
 }
+
+
+MADE: "weakref.WeakSet[StatefulData]" = weakref.WeakSet()
 
 
 class Part(NamedTuple):
@@ -49,6 +55,9 @@ class StatefulData(Fed):
     own step. So it may use what is trained, as it is then, and what hooks set: an environment that the policy plays in,
     and a replay buffer that it fills, are exact. What it draws from the global streams of Python and NumPy is exact,
     too, as these are in the checkpoint.
+
+    Attributes:
+        given: The source.
 
     Args:
         source: The source. A batch is made of arrays, tensors, numbers and texts; tuples, lists and dicts of them. A
@@ -78,7 +87,7 @@ class StatefulData(Fed):
         for name, count, least in (("steps_per_epoch", steps_per_epoch, 1), ("prefetch", prefetch, 0)):
             if count is not None and operator.index(count) < least:
                 raise ValueError(f"StatefulData({name}=...) must be at least {least}. Received: {count!r}.")
-        self._iterated, self._given = Iterated(source), source
+        self._iterated, self.given = Iterated(source), source
         self._prefetch = prefetch
         self._reader: ReadAhead[Part] = ReadAhead(self._make, 1, prefetch)
         self._epoch = self._next = 0
@@ -91,6 +100,7 @@ class StatefulData(Fed):
             element_spec = spec_of({0: batch}, batched=True, size=None)
         super().__init__(element_spec, steps_per_epoch)
         self.repeats_itself = not self._iterated.endless
+        MADE.add(self)
 
     def _tried(self) -> tuple[Nest, Encoded]:
         """Returns what the source yields first, and the state behind that, and undoes it."""
@@ -117,7 +127,7 @@ class StatefulData(Fed):
                     put(variable, value)
 
     def _reached(self) -> list[tf.Variable]:
-        given = self._given
+        given = self.given
         return variables_reached([given, *(getattr(given, name, None) for name in ("__next__", "__iter__"))])
 
     def open(self, epoch: int) -> None:
@@ -227,10 +237,22 @@ class StatefulData(Fed):
                 again = f"{owner} yield something else when an epoch is begun again"
                 endless = self._iterated.endless
                 found.append(Finding(what if endless else again, "", AGAIN_FROM_STATE if endless else ITERATED_ANEW))
+        if self._is_shared():
+            found.append(Finding(f"{owner} come from an object that another loop or evaluation reads, too", "", OWN))
         if self._prefetch:
             what = f"{owner} may depend on a variable that a step changes, and are read ahead"
             found += [Read(what, "", READS_AHEAD, variable) for variable in self._reached()]
         return found
+
+    def _is_shared(self) -> bool:
+        """Returns whether something else that is in use reads the same object, and so moves it on."""
+        if not isinstance(self.given, Iterable):
+            return False  # it makes an iterator each time
+        others = [each for each in MADE if each is not self and each.taken and each.given is self.given]
+        if others:
+            del others
+            gc.collect()  # of a loop that is gone, they may be left
+        return any(each is not self and each.taken and each.given is self.given for each in MADE)
 
     def describe(self) -> dict[str, object]:
         return {

@@ -26,19 +26,8 @@ from loop.tensors import put, read
 from loop.tf_internals import CapturableResource, Trackable
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OWN = (
-    "clock",
-    "data",
-    "evaluations",
-    "extra",
-    "hooks",
-    "means",
-    "metrics",
-    "position",
-    "random",
-    "save_counter",
-    "states",
-)
+OF_PARTS = ("clock", "data", "evaluations", "hooks", "hook_states", "means", "metrics", "position", "random")
+OWN = (*OF_PARTS, "extra", "save_counter")
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
 
@@ -117,7 +106,7 @@ class TrainingState:
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = ReadOnly(_walk(self.root))
-        self._kept = [each for each in flat((own or {}).get("states", {})) if isinstance(each, Kept)]
+        self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
         self.derived = derived or Derived(given)
         self._derived_aside = self.derived.hold()
 
