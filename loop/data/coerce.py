@@ -41,4 +41,5 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
     if isinstance(data, keras.utils.PyDataset) and steps_per_epoch is None:
         return IndexedData(data, batch_size=None)
     received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
-    raise TypeError(f"Data must be a tf.data.Dataset, ArrayData or StreamData. {received}. {instead_of_data(data)}")
+    kinds = "a tf.data.Dataset, ArrayData, StreamData, IndexedData or StatefulData"
+    raise TypeError(f"Data must be {kinds}. {received}. {instead_of_data(data)}")
