@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from loop.data.ahead import Making, ReadAhead
 from loop.data.fed import Fed
-from loop.data.items import Rows, as_arrays, as_batch, spec_of
+from loop.data.items import Rows, as_arrays, as_batch, leaves_of, spec_of
 from loop.data.keyed import key_streams
 from loop.data.order import as_seed, order_of
 from loop.data.progress import Progress
@@ -166,19 +166,20 @@ class IndexedData(Fed):
         """Makes a batch, with a yield after each item."""
         numbers = self._order[number * self._size : (number + 1) * self._size].tolist()
         rows: Rows | None = None
+        read: Nest = None
         batch: Nest = None
         for row, item in enumerate(numbers):
             if self._reader.draws:
                 key_streams(self._seed, self._epoch, item)
-            arrays = as_arrays(self._source[item], f"Item {item}")
+            read, name = self._source[item], f"Item {item}"
             if self._batched:
-                batch = as_batch(arrays, self.element_spec, f"Item {item}")
+                batch = as_batch(read, leaves_of(read, name), self.element_spec, name)
             else:
-                rows = rows or Rows(arrays, f"Item {item}", len(numbers))
-                rows.put(row, arrays, f"Item {item}")
+                rows = rows or Rows(read, name, len(numbers))
+                rows.put(row, read, name)
             yield
         where = f"The batch that begins with item {numbers[0]}"
-        return batch if rows is None else as_batch(rows.batch(), self.element_spec, where)
+        return batch if rows is None else as_batch(read, rows.leaves, self.element_spec, where)
 
     @property
     def _seed(self) -> int:

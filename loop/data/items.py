@@ -1,6 +1,6 @@
 """What a source yields for one number, as arrays, and several of these as one batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -25,13 +25,20 @@ def as_arrays(item: Nest, where: str) -> Nest:
     Raises:
         TypeError: If there is something else in it.
     """
+    return tf.nest.pack_sequence_as(item, leaves_of(item, where))
+
+
+def leaves_of(item: Nest, where: str) -> list[np.ndarray]:
+    """Returns the arrays alone, in the order of `tf.nest`. See `as_arrays`."""
     leaves = [_as_array(leaf, where) for leaf in tf.nest.flatten(item)]
     if not leaves:
         raise TypeError(f"{where} is {shown(item)}. Expected: arrays, tensors, numbers or texts, or a nest of them.")
-    return tf.nest.pack_sequence_as(item, leaves)
+    return leaves
 
 
 def _as_array(leaf: object, where: str) -> np.ndarray:
+    if type(leaf) is np.ndarray and leaf.dtype.kind in "biufc":
+        return leaf
     if isinstance(leaf, str | bytes):
         return np.array(leaf, object)  # not of a width, which would cut off zeros at the end
     if isinstance(leaf, bool | int | float) and not isinstance(leaf, np.generic):
@@ -76,10 +83,8 @@ def spec_of(items: Mapping[int, Nest], *, batched: bool, size: int | None) -> Ne
 
 def check_alike(first: Nest, item: Nest, name: str, other: str, *, lengths: bool) -> None:
     """Raises `ValueError` if two items, of those names, cannot be in one batch; or, without lengths, in one run."""
-    try:
-        tf.nest.assert_same_structure(first, item)
-    except (ValueError, TypeError):
-        raise ValueError(f"{other} is {_said(item)}; {name} is {_said(first)}. All must be made alike.") from None
+    if not _same_structure(first, item):
+        raise ValueError(f"{other} is {_said(item)}; {name} is {_said(first)}. All must be made alike.")
     for one, two in zip(tf.nest.flatten(first), tf.nest.flatten(item), strict=True):
         if _dtype(one) != _dtype(two) or one.ndim != two.ndim:
             raise ValueError(f"{other} is {_said(item)}; {name} is {_said(first)}. All must be made alike.")
@@ -97,33 +102,48 @@ class Rows:
     """
 
     def __init__(self, first: Nest, name: str, size: int) -> None:
-        self._first, self._name = first, name
-        self._rows = [np.empty([size, *leaf.shape], leaf.dtype) for leaf in tf.nest.flatten(first)]
+        self._first, self._name, self._like = first, name, leaves_of(first, name)
+        self.leaves = [np.empty([size, *leaf.shape], leaf.dtype) for leaf in self._like]
 
     def put(self, row: int, item: Nest, name: str) -> None:
         """Copies an item. Raises `ValueError` if it is not like the first one."""
-        if row:
-            check_alike(self._first, item, self._name, name, lengths=True)
-        for rows, leaf in zip(self._rows, tf.nest.flatten(item), strict=True):
+        leaves = leaves_of(item, name)
+        if not (_same_structure(self._first, item) and all(map(_same_kind, self._like, leaves))):
+            check_alike(as_arrays(self._first, self._name), as_arrays(item, name), self._name, name, lengths=True)
+        for rows, leaf in zip(self.leaves, leaves, strict=True):
             rows[row] = leaf if leaf.ndim else leaf[()]
 
-    def batch(self) -> Nest:
-        """Returns all of them."""
-        return tf.nest.pack_sequence_as(self._first, self._rows)
 
+def as_batch(like: Nest, leaves: Sequence[np.ndarray], spec: Nest, where: str) -> Nest:
+    """Returns a batch as tensors. Raises `ValueError` if it is none of that spec.
 
-def as_batch(arrays: Nest, spec: Nest, where: str) -> Nest:
-    """Returns a batch as tensors. Raises `ValueError` if it is none of that spec."""
-    try:
-        tf.nest.assert_same_structure(spec, arrays)
-        leaves = zip(tf.nest.flatten(spec), tf.nest.flatten(arrays), strict=True)
-        fits = all(of.dtype == _dtype(leaf) and of.shape.is_compatible_with(leaf.shape) for of, leaf in leaves)
-    except (ValueError, TypeError):
-        fits = False
-    if not fits:
+    Args:
+        like: Something of the same structure.
+        leaves: Its arrays.
+        spec: What it is to be.
+        where: What to call it.
+    """
+    if not (_same_structure(spec, like) and all(map(_fits, tf.nest.flatten(spec), leaves))):
         wanted = tf.nest.map_structure(lambda each: f"{each.dtype.name} {each.shape}", spec)
-        raise ValueError(f"{where} is {_said(arrays)}. Expected, from what came first: {_plain(wanted)}. {SPEC}.")
-    return tf.nest.map_structure(tf.convert_to_tensor, arrays)
+        received = tf.nest.pack_sequence_as(like, leaves)
+        raise ValueError(f"{where} is {_said(received)}. Expected, from what came first: {_plain(wanted)}. {SPEC}.")
+    return tf.nest.pack_sequence_as(spec, [tf.convert_to_tensor(leaf) for leaf in leaves])
+
+
+def _same_structure(one: Nest, other: Nest) -> bool:
+    try:
+        tf.nest.assert_same_structure(one, other)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _same_kind(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
+
+
+def _fits(spec: tf.TensorSpec, leaf: np.ndarray) -> bool:
+    return spec.dtype == _dtype(leaf) and spec.shape.is_compatible_with(leaf.shape)
 
 
 def _dtype(array: np.ndarray) -> tf.DType:

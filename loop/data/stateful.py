@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from loop.data.ahead import Making, ReadAhead
 from loop.data.fed import Fed
-from loop.data.items import as_arrays, as_batch, spec_of
+from loop.data.items import as_arrays, as_batch, leaves_of, spec_of
 from loop.data.iterated import Iterated, Yields
 from loop.data.keyed import key_streams
 from loop.data.reached import variables_reached
@@ -165,7 +165,7 @@ class StatefulData(Fed):
     def _part(self, number: int) -> Part:
         batch = self._iterated.next()
         where = f"Batch {number} of {self._iterated.name}"
-        return Part([as_batch(_owned(each, where), self.element_spec, where) for each in batch], None)
+        return Part([as_batch(each, leaves_of(each, where), self.element_spec, where) for each in batch], None)
 
     def _goes_on(self) -> bool:
         """Makes the next batch, and returns whether there is one."""
@@ -264,9 +264,9 @@ class StatefulData(Fed):
         }
 
 
-def _owned(batch: Nest, where: str = "The first batch") -> Nest:
+def _owned(batch: Nest) -> Nest:
     """Returns a batch as arrays of its own: a source may use them again."""
-    return tf.nest.map_structure(np.array, as_arrays(batch, where))
+    return tf.nest.map_structure(np.array, as_arrays(batch, "The first batch"))
 
 
 def _bits(batch: Nest, after: Encoded) -> tuple[object, ...]:
