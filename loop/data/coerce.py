@@ -23,6 +23,8 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
         TypeError: If it is something else, with what to wrap it in.
         ValueError: If `steps_per_epoch` comes with data that has its own.
     """
+    if isinstance(data, keras.utils.PyDataset):
+        data = IndexedData(data, batch_size=None)
     if isinstance(data, ArrayData | StreamData | Fed):
         if data.taken:
             raise ValueError(
@@ -38,8 +40,6 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
         return data
     if isinstance(data, tf.data.Dataset):
         return StreamData(data, steps_per_epoch=steps_per_epoch)
-    if isinstance(data, keras.utils.PyDataset) and steps_per_epoch is None:
-        return IndexedData(data, batch_size=None)
     received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
     kinds = "a tf.data.Dataset, ArrayData, StreamData, IndexedData or StatefulData"
     raise TypeError(f"Data must be {kinds}. {received}. {instead_of_data(data)}")

@@ -32,7 +32,7 @@ from loop.state.randomness import host, untouched
 from loop.tensors import Nest
 
 TRIAL = 0  # the seed of what is drawn by items that are tried
-TRIED = 8  # items that are read twice before the first step
+TRIED, ROUNDS = 8, 4  # items that are read again before the first step, so often: what is drawn may be one bit
 MANY, SECONDS = 64, 1.0  # of items that are batches, so many are read for their shapes, at most for so long
 MOST = 2**30  # items that an int32 counts
 INDEXED = {
@@ -124,6 +124,7 @@ class IndexedData(Fed):
         self._order = np.zeros([0], np.int32)
         self._open, self._sought, self._evaluates = False, False, False
         self._found: list[Finding] | None = None
+        self._generators: Mapping[object, object] = {}
         with untouched():
             samples = self._sample()
         if element_spec is None:
@@ -202,6 +203,7 @@ class IndexedData(Fed):
             self.seen.reset()
         if not self._evaluates:
             self._progress.begin(epoch)
+            self._generators = self._progress.generators()
         if len(self._source) != self._count:
             raise ValueError(
                 f"The source has {len(self._source)} items in epoch {epoch + 1}, and had {self._count} when "
@@ -220,7 +222,9 @@ class IndexedData(Fed):
     def close(self) -> None:
         self._open = False
         if not self._evaluates:
+            drawn = self._own_draws()
             self._progress.end(self._epoch)
+            self._generators = self._generators if drawn else self._progress.generators()
             self._tried_now = None
 
     def _fetch(self) -> Nest:
@@ -253,6 +257,7 @@ class IndexedData(Fed):
     def _restored(self, state: Plain) -> None:
         if state is not None and self._progress.changes:
             self._progress.put(state["source"])
+            self._generators = self._progress.generators()
             if (now := self._digests()) != state["items"]:
                 raise ValueError("The items of the source are not what they were when the checkpoint was made.")
             self._tried_now = now
@@ -266,24 +271,37 @@ class IndexedData(Fed):
             self._sought, self._tried_now = True, None
             if state is not None:
                 self._progress.put(state.decoded())
+                self._generators = self._progress.generators()
 
         return go_back
 
     def findings(self, owner: str) -> list[Finding]:
         if self._found is None:
-            self._found = []
-            if not self._evaluates:
-                self._progress.try_out()
-            if self._digests() != self._first:
-                self._found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
-            if self._progress.lost:
-                what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
-                self._found.append(Finding(what, "", SOURCE_STATE))
-            if self._reads_ahead:
-                what = f"{owner} may depend on a variable that a step changes, and are read ahead"
-                reached = variables_reached([self._source, self._source.__getitem__])
-                self._found += [Read(what, "", READS_AHEAD, variable) for variable in reached]
-        return self._found
+            self._found = self._look(owner)
+            self._generators = self._progress.generators()
+        elif self._own_draws():  # by an item that was not among those that were tried
+            self._found.append(Finding(f"{owner} draw from a generator that the source holds", "", ITEM_DRAWS))
+        return [*self._found]
+
+    def _look(self, owner: str) -> list[Finding]:
+        found = []
+        if not self._evaluates:
+            self._progress.try_out()
+        self._generators = self._progress.generators()
+        if any(self._digests() != self._first for _ in range(ROUNDS)) or self._own_draws():
+            found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
+        if self._progress.lost:
+            what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
+            found.append(Finding(what, "", SOURCE_STATE))
+        if self._reads_ahead:
+            what = f"{owner} may depend on a variable that a step changes, and are read ahead"
+            reached = variables_reached([self._source, self._source.__getitem__])
+            found += [Read(what, "", READS_AHEAD, variable) for variable in reached]
+        return found
+
+    def _own_draws(self) -> bool:
+        """Returns whether a generator of the source has moved since, other than between passes."""
+        return self._progress.generators() != self._generators
 
     def describe(self) -> dict[str, object]:
         return {

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from loop.data.keyed import key_streams
+from loop.errors.instead import refuses_arguments
 from loop.exact.reach import is_of_program
 from loop.state.plain import Encoded, Plain
 from loop.state.randomness import untouched
@@ -73,10 +74,10 @@ class Progress:
         base = keras.utils.PyDataset
         begins = isinstance(source, _Begins) and not (keras_own and type(source).on_epoch_begin is base.on_epoch_begin)
         ends = isinstance(source, _Ends) and not (keras_own and type(source).on_epoch_end is base.on_epoch_end)
-        self._begin = source.on_epoch_begin if begins and isinstance(source, _Begins) else None
-        self._end = source.on_epoch_end if ends and isinstance(source, _Ends) else None
+        self._begin = _without_arguments(source.on_epoch_begin) if begins and isinstance(source, _Begins) else None
+        self._end = _without_arguments(source.on_epoch_end) if ends and isinstance(source, _Ends) else None
         self.changes = bool(self._begin or self._end)
-        self._paths: list[Path] = []
+        self._paths: list[Path] | None = None  # None: it was not tried yet
         self.lost: list[str] = []  # what a trial changed and nothing keeps
 
     def begin(self, epoch: int) -> None:
@@ -89,14 +90,16 @@ class Progress:
 
     def _call(self, method: Callable[[], object] | None, epoch: int, which: int) -> None:
         if method is not None:
+            self.try_out()
             with untouched():
                 key_streams(self._seed(), epoch, which)
                 method()
 
     def try_out(self) -> None:
-        """Finds out what is changed, by a trial that is undone."""
-        if not self.changes:
+        """Finds out what is changed, once, by a trial that is undone."""
+        if not self.changes or self._paths is not None:
             return
+        self._paths = []
         if self._methods is not None:
             get, put = self._methods
             held = Encoded(get(), type(self._source).__name__)
@@ -124,23 +127,33 @@ class Progress:
         return before[path][1] if path in before else None
 
     def _go_through(self) -> None:
-        for method, which in ((self._begin, BEGIN), (self._end, END)):
-            self._call(method, 0, which)
+        with untouched():
+            for method in (self._begin, self._end):
+                key_streams(0)
+                if method is not None:
+                    method()
+
+    def generators(self) -> dict[Path, object]:
+        """Returns the states of the generators that the source holds: an item must not draw from one."""
+        kinds = np.random.Generator | np.random.RandomState | random.Random
+        return {path: _copied(value) for path, value in _walk(self._source) if isinstance(value, kinds)}
 
     def get(self) -> Plain:
         """Returns the state, to be saved."""
+        self.try_out()
         if self._methods is not None:
             return self._methods[0]() if self.changes else None
         values = dict(_walk(self._source))
-        return {".".join(path): _plain(values[path]) for path in self._paths if path in values}
+        return {".".join(path): _plain(values[path]) for path in self._paths or () if path in values}
 
     def put(self, state: Plain) -> None:
         """Takes a state over."""
+        self.try_out()
         if self._methods is not None:
             if self.changes:
                 self._methods[1](state)
             return
-        for path in self._paths:
+        for path in self._paths or ():
             name = ".".join(path)
             if name in state:
                 self._put_one(path, state[name])
@@ -168,6 +181,11 @@ class Progress:
 
 def _alike(now: np.ndarray, new: np.ndarray) -> bool:
     return (now.shape, now.dtype) == (new.shape, new.dtype) and now.flags.writeable
+
+
+def _without_arguments(method: Callable[[], object]) -> Callable[[], object] | None:
+    """Returns a method that can be called so; what takes an argument is called by somebody else."""
+    return None if refuses_arguments(method, 0) else method
 
 
 def _walk(thing: object, above: Path = ()) -> Iterator[tuple[Path, object]]:

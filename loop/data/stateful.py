@@ -226,7 +226,7 @@ class StatefulData(Fed):
     def findings(self, owner: str) -> list[Finding]:
         if self._found is None:
             self._found = self._look(owner)
-        return self._found
+        return [*self._found]
 
     def _look(self, owner: str) -> list[Finding]:
         found = []

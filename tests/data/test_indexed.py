@@ -3,6 +3,7 @@
 import collections
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -12,7 +13,7 @@ import tensorflow as tf
 from cuts import counting, run, same
 
 from hooks import Checkpoint
-from loop import ArrayData, Evaluation, Every, IndexedData, InexactRun, Loop
+from loop import ArrayData, Evaluation, Every, Hook, IndexedData, InexactRun, Loop
 from loop.data.ahead import ReadAhead
 
 AHEAD = ({"prefetch": 0}, {"prefetch": 1}, {"prefetch": 3, "workers": 2})
@@ -366,6 +367,76 @@ def test_a_generator_of_its_own_is_refused_and_each_remedy_works(seed: int | Non
     assert "numpy.random.default_rng([1, i])" in str(raised.value)
     for make in (DrawsFromGlobal, DrawsByNumber):
         assert loop_over(IndexedData(make(seed), batch_size=3)).run(epochs=1).step == 3
+
+
+def test_a_generator_that_an_item_draws_from_now_and_then_is_seen_at_the_end_of_the_epoch() -> None:
+    class Rarely(Draws):
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, i: int) -> float:
+            return self.rng.random() if i == 17 else float(i)
+
+    loop = loop_over(IndexedData(Rarely(1), batch_size=4))
+    with pytest.raises(InexactRun, match="draw from a generator that the source holds"):
+        loop.run(epochs=2)
+    assert loop.step == 10
+
+
+@pytest.mark.parametrize("draw", [lambda: tf.random.uniform([]) < 0.5, lambda: keras.random.randint([], 0, 2)])
+def test_one_bit_that_tensorflow_draws_is_refused(draw: Callable[[], tf.Tensor]) -> None:
+    class Flips:
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, i: int) -> np.ndarray:
+            return np.float32(i) if draw() else np.float32(-i)
+
+    with pytest.raises(InexactRun, match="yield other items when they are read again"):
+        loop_over(IndexedData(Flips(), batch_size=4)).run(epochs=1)
+
+
+def test_a_finished_run_is_restored_though_its_source_began_otherwise(tmp_path: Path) -> None:
+    def train(steps: int) -> Loop:
+        w = tf.Variable(0.0, dtype=tf.float64, name="w")
+        loop = Loop(counting(w), Shuffled(), state={"w": w}, hooks=[Checkpoint(tmp_path, Every(steps=1))])
+        loop.run(steps=steps)
+        return loop
+
+    before = train(6).state.variables["w"].numpy()
+    assert train(6).state.variables["w"].numpy() == before
+    assert train(7).step == 7
+
+
+@pytest.mark.parametrize("kinds", AHEAD)
+def test_a_run_that_an_item_has_ended_goes_on_and_parts_are_the_whole(kinds: dict[str, int], tmp_path: Path) -> None:
+    class Fails(Shuffled):
+        fails = False
+
+        def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+            if self.fails and self.epoch == 1 and i == 2:
+                raise OSError("the disk is busy")
+            return super().__getitem__(i)
+
+    def made(source: Shuffled, *hooks: Hook) -> tuple[Loop, tf.Variable]:
+        w = tf.Variable(0.0, dtype=tf.float64, name="w")
+        data = IndexedData(source, batch_size=None, seed=1, **kinds)
+        return Loop(counting(w), data, state={"w": w}, hooks=hooks), w
+
+    np.random.seed(1)
+    whole, expected = made(Shuffled())
+    whole.run(steps=11)
+    np.random.seed(1)
+    source = Fails()
+    loop, w = made(source, Checkpoint(tmp_path, Every(steps=1)))
+    loop.run(steps=3)
+    source.fails = True
+    with pytest.raises(OSError, match="the disk is busy"):
+        loop.run(steps=11)
+    source.fails = False
+    loop.run(steps=9)
+    loop.run(steps=11)
+    assert w.numpy() == expected.numpy()
 
 
 class Queue(Owner):
