@@ -17,7 +17,7 @@ from loop.data.fed import Fed
 from loop.data.items import Rows, as_arrays, as_batch, leaves_of, spec_of
 from loop.data.keyed import key_streams
 from loop.data.order import as_seed, order_of
-from loop.data.progress import Progress
+from loop.data.progress import Progress, generators_in
 from loop.data.reached import variables_reached
 from loop.digest import digest
 from loop.errors.calls import BY_POSITION, explained
@@ -124,7 +124,7 @@ class IndexedData(Fed):
         self._order = np.zeros([0], np.int32)
         self._open, self._sought, self._evaluates = False, False, False
         self._found: list[Finding] | None = None
-        self._generators: Mapping[object, object] = {}
+        self._generators: Mapping[tuple[str, ...], object] = {}
         with untouched():
             samples = self._sample()
         if element_spec is None:
@@ -203,7 +203,7 @@ class IndexedData(Fed):
             self.seen.reset()
         if not self._evaluates:
             self._progress.begin(epoch)
-            self._generators = self._progress.generators()
+            self._generators = generators_in(self._source)
         if len(self._source) != self._count:
             raise ValueError(
                 f"The source has {len(self._source)} items in epoch {epoch + 1}, and had {self._count} when "
@@ -224,7 +224,7 @@ class IndexedData(Fed):
         if not self._evaluates:
             drawn = self._own_draws()
             self._progress.end(self._epoch)
-            self._generators = self._generators if drawn else self._progress.generators()
+            self._generators = self._generators if drawn else generators_in(self._source)
             self._tried_now = None
 
     def _fetch(self) -> Nest:
@@ -257,7 +257,7 @@ class IndexedData(Fed):
     def _restored(self, state: Plain) -> None:
         if state is not None and self._progress.changes:
             self._progress.put(state["source"])
-            self._generators = self._progress.generators()
+            self._generators = generators_in(self._source)
             if (now := self._digests()) != state["items"]:
                 raise ValueError("The items of the source are not what they were when the checkpoint was made.")
             self._tried_now = now
@@ -271,14 +271,14 @@ class IndexedData(Fed):
             self._sought, self._tried_now = True, None
             if state is not None:
                 self._progress.put(state.decoded())
-                self._generators = self._progress.generators()
+                self._generators = generators_in(self._source)
 
         return go_back
 
     def findings(self, owner: str) -> list[Finding]:
         if self._found is None:
             self._found = self._look(owner)
-            self._generators = self._progress.generators()
+            self._generators = generators_in(self._source)
         elif self._own_draws():  # by an item that was not among those that were tried
             self._found.append(Finding(f"{owner} draw from a generator that the source holds", "", ITEM_DRAWS))
         return [*self._found]
@@ -287,7 +287,7 @@ class IndexedData(Fed):
         found = []
         if not self._evaluates:
             self._progress.try_out()
-        self._generators = self._progress.generators()
+        self._generators = generators_in(self._source)
         if any(self._digests() != self._first for _ in range(ROUNDS)) or self._own_draws():
             found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
         if self._progress.lost:
@@ -301,7 +301,7 @@ class IndexedData(Fed):
 
     def _own_draws(self) -> bool:
         """Returns whether a generator of the source has moved since, other than between passes."""
-        return self._progress.generators() != self._generators
+        return generators_in(self._source) != self._generators
 
     def describe(self) -> dict[str, object]:
         return {

@@ -133,11 +133,6 @@ class Progress:
                 if method is not None:
                     method()
 
-    def generators(self) -> dict[Path, object]:
-        """Returns the states of the generators that the source holds: an item must not draw from one."""
-        kinds = np.random.Generator | np.random.RandomState | random.Random
-        return {path: _copied(value) for path, value in _walk(self._source) if isinstance(value, kinds)}
-
     def get(self) -> Plain:
         """Returns the state, to be saved."""
         self.try_out()
@@ -181,6 +176,12 @@ class Progress:
 
 def _alike(now: np.ndarray, new: np.ndarray) -> bool:
     return (now.shape, now.dtype) == (new.shape, new.dtype) and now.flags.writeable
+
+
+def generators_in(thing: object) -> dict[Path, object]:
+    """Returns the states of the random generators that an object holds, itself or in objects of the program."""
+    kinds = np.random.Generator | np.random.RandomState | random.Random
+    return {path: _copied(value) for path, value in _walk(thing) if isinstance(value, kinds)}
 
 
 def _without_arguments(method: Callable[[], object]) -> Callable[[], object] | None:

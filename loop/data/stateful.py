@@ -15,6 +15,7 @@ from loop.data.fed import Fed
 from loop.data.items import as_arrays, as_batch, leaves_of, spec_of
 from loop.data.iterated import Iterated, Yields
 from loop.data.keyed import key_streams
+from loop.data.progress import generators_in
 from loop.data.reached import variables_reached
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.remedies import AGAIN_FROM_STATE, ITERATED_ANEW, READS_AHEAD
@@ -26,6 +27,7 @@ from loop.state.randomness import random_streams, untouched
 from loop.tensors import Nest, put, read
 
 ENDLESS = 2**62
+TRIED = 3  # batches that are read twice before the first step
 OWN = "Make an object of its own for each of them."
 STATEFUL = {
     BY_POSITION: "write StatefulData(source)",
@@ -96,20 +98,22 @@ class StatefulData(Fed):
         self._states: dict[int, Encoded] = {}  # before each batch that is wanted, or was read ahead
         self._found: list[Finding] | None = None
         if element_spec is None:
-            batch, _ = self._tried()
-            element_spec = spec_of({0: batch}, batched=True, size=None)
+            batches, _ = self._tried(1)
+            element_spec = spec_of(dict(enumerate(batches)), batched=True, size=None)
         super().__init__(element_spec, steps_per_epoch)
         self.repeats_itself = not self._iterated.endless
         MADE.add(self)
 
-    def _tried(self) -> tuple[Nest, Encoded]:
-        """Returns what the source yields first, and the state behind that, and undoes it."""
+    def _tried(self, count: int) -> tuple[list[Nest], Encoded]:
+        """Returns what the source yields first, up to so many batches, and the state behind that, and undoes it."""
         with self._undone():
             self._iterated.renew(0)
-            batch = self._iterated.next()
-            if not batch:
+            batches = list[Nest]()
+            for _ in range(count):
+                batches += map(_owned, self._iterated.next())
+            if not batches:
                 raise ValueError(f"StatefulData needs data. Received: {self._iterated.name}, which yields nothing.")
-            return _owned(batch[0]), self._iterated.get()
+            return batches, self._iterated.get()
 
     @contextlib.contextmanager
     def _undone(self) -> Iterator[None]:
@@ -231,8 +235,9 @@ class StatefulData(Fed):
     def _look(self, owner: str) -> list[Finding]:
         found = []
         if not self._open:
-            tried = [_bits(*self._tried()) for _ in range(2)]
-            if tried[0] != tried[1]:
+            generators = generators_in(self.given)
+            tried = [_bits(*self._tried(TRIED)) for _ in range(2)]
+            if tried[0] != tried[1] or generators_in(self.given) != generators:
                 what = f"{owner} yield something else, or go on from another state, when they are taken back to a state"
                 again = f"{owner} yield something else when an epoch is begun again"
                 endless = self._iterated.endless
@@ -269,8 +274,8 @@ def _owned(batch: Nest) -> Nest:
     return tf.nest.map_structure(np.array, as_arrays(batch, "The first batch"))
 
 
-def _bits(batch: Nest, after: Encoded) -> tuple[object, ...]:
-    return *(_kept(array) for array in tf.nest.flatten(batch)), after
+def _bits(batches: list[Nest], after: Encoded) -> tuple[object, ...]:
+    return *(_kept(array) for array in tf.nest.flatten(batches)), after
 
 
 def _kept(tensor: tf.Tensor | np.ndarray) -> Plain:

@@ -205,6 +205,16 @@ def test_a_state_that_leaves_something_out_is_refused_and_the_remedies_work(tmp_
         same(lambda w, s=source: StatefulData(s(), steps_per_epoch=3), tmp_path / str(number), [2, 5])
 
 
+def test_a_generator_that_is_used_later_than_it_is_tried_is_seen() -> None:
+    class Late(Forgets):
+        def __next__(self) -> np.ndarray:
+            drawn = self.rng.random() < 0.5  # which shows in nothing before the hundredth batch
+            return Numbers.__next__(self) + (drawn if self.n > 100 else 0)
+
+    with pytest.raises(InexactRun, match="when they are taken back to a state"):
+        loop_over(StatefulData(Late(), steps_per_epoch=3)).run(steps=1)
+
+
 class Anew:
     """Yields something else each time it is iterated."""
 
