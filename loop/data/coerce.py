@@ -1,5 +1,6 @@
 """What a user may give for data, as a source."""
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import keras
@@ -14,6 +15,13 @@ from loop.data.stream import StreamData
 from loop.errors.instead import instead_of_data
 
 Given: TypeAlias = tf.data.Dataset | keras.utils.PyDataset | ArrayData | StreamData | IndexedData | StatefulData
+
+
+EPOCHS: Mapping[type, str] = {
+    StreamData: "StreamData(dataset, steps_per_epoch=...)",
+    ArrayData: "StreamData(dataset, steps_per_epoch=...)",
+    StatefulData: "StatefulData(source, steps_per_epoch=...)",
+}
 
 
 def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
@@ -35,7 +43,7 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
         if steps_per_epoch is not None:
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
-                "which decides it itself: StreamData(dataset, steps_per_epoch=...)."
+                f"which decides it itself: {EPOCHS.get(type(data), 'leave it out')}."
             )
         return data
     if isinstance(data, tf.data.Dataset):

@@ -14,11 +14,17 @@ def variables_reached(roots: Iterable[object]) -> list[tf.Variable]:
     reach = Reach(roots)
     found: dict[int, tf.Variable] = {}
     for thing in [*reach.objects, *_held(reach)]:
-        if isinstance(thing, keras.Layer | keras.Optimizer | keras.Metric | tf.Module):
-            found |= {id(raw(variable)): raw(variable) for variable in thing.variables}
-        elif isinstance(thing, tf.Variable | keras.Variable):
-            found[id(raw(thing))] = raw(thing)
+        found |= {id(variable): variable for variable in variables_of(thing)}
     return list(found.values())
+
+
+def variables_of(thing: object) -> list[tf.Variable]:
+    """Returns the variables of a model, a layer, a module, a random generator, or of a variable itself."""
+    if isinstance(thing, keras.Layer | keras.Optimizer | keras.Metric | tf.Module):
+        return [raw(variable) for variable in thing.variables]
+    if isinstance(thing, keras.random.SeedGenerator | tf.random.Generator):
+        return [raw(thing.state)]
+    return [raw(thing)] if isinstance(thing, tf.Variable | keras.Variable) else []
 
 
 def _held(reach: Reach) -> Iterator[object]:

@@ -16,7 +16,7 @@ from loop.data.items import as_arrays, as_batch, leaves_of, spec_of
 from loop.data.iterated import Iterated, Yields
 from loop.data.keyed import key_streams
 from loop.data.progress import generators_in
-from loop.data.reached import variables_reached
+from loop.data.reached import variables_of, variables_reached
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.remedies import AGAIN_FROM_STATE, ITERATED_ANEW, READS_AHEAD
 from loop.exact.pipeline_audit import Read
@@ -118,7 +118,7 @@ class StatefulData(Fed):
     @contextlib.contextmanager
     def _undone(self) -> Iterator[None]:
         """Takes the source, random streams and the variables that it reaches back to where they were."""
-        streams = [s for s in random_streams().values() if isinstance(s, tf.Variable)]
+        streams = [variable for stream in random_streams().values() for variable in variables_of(stream)]
         variables = [*self._reached(), *streams]
         held, was_open = [read(variable) for variable in variables], self._iterated.open
         state = self._iterated.get()

@@ -4,12 +4,15 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from cuts import counting, run, same
 
+from hooks import Checkpoint
 from loop import Evaluation, Event, Every, Hook, InexactRun, Loop, Moment, StatefulData
+from loop.state.randomness import untouched
 
 
 class Numbers:
@@ -87,6 +90,18 @@ class Loader:
         self.rng.bit_generator.state = state["rng"]
 
 
+class Draws(Numbers):
+    """Draws from generators that are in the training state, one of which nobody has given."""
+
+    def __init__(self, *generators: object) -> None:
+        super().__init__()
+        self.seeds, self.generator = generators
+
+    def __next__(self) -> np.ndarray:
+        drawn = keras.random.normal([2], seed=self.seeds) + keras.random.normal([2]) + self.generator.normal([2])
+        return super().__next__() + drawn.numpy()
+
+
 class Sets(Hook):
     """Sets what is trained, after each third step."""
 
@@ -144,6 +159,20 @@ def test_next_is_called_in_the_order_of_steps_and_sees_what_is_trained_and_what_
     assert plays[0].seen[-10:] == [0.0, *set_to]
     cut = run(make, tmp_path / "cut", [2, 3, 7, 10], Sets)
     assert cut == whole
+
+
+def test_what_is_drawn_from_generators_in_the_training_state_is_exact(tmp_path: Path) -> None:
+    def train(cuts: list[int], directory: Path) -> float:
+        for steps in cuts:
+            keras.utils.set_random_seed(4)
+            w, seeds = tf.Variable(0.0, dtype=tf.float64), keras.random.SeedGenerator(1)
+            state = {"w": w, "seeds": seeds, "generator": tf.random.Generator.from_seed(2)}
+            data = StatefulData(Draws(seeds, state["generator"]), steps_per_epoch=3)
+            Loop(counting(w), data, state=state, hooks=[Checkpoint(directory, Every(steps=1))]).run(steps=steps)
+        return float(w)
+
+    with untouched():
+        assert train([7], tmp_path / "whole") == train([2, 3, 7], tmp_path / "cut")
 
 
 def test_the_state_that_is_saved_is_that_behind_the_batch_that_was_trained() -> None:
