@@ -2,6 +2,8 @@
 
 from loop import standard
 from loop.data.arrays import ArrayData
+from loop.data.indexed import IndexedData
+from loop.data.stateful import StatefulData
 from loop.data.stream import StreamData
 from loop.digest import digest
 from loop.evaluation import Evaluation
@@ -25,10 +27,12 @@ __all__ = [
     "Halt",
     "Hook",
     "HookRegistry",
+    "IndexedData",
     "InexactRun",
     "Loop",
     "Moment",
     "RunResult",
+    "StatefulData",
     "Step",
     "StreamData",
     "TrainingState",

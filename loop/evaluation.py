@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.coerce import as_data
+from loop.data.coerce import Given, as_data
+from loop.data.indexed import IndexedData
 from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.bound import Bound
@@ -38,7 +39,7 @@ class Evaluation(tf.Module):
 
     Args:
         eval_step: A `Step` or a function from a batch to `{name: scalar}`.
-        data: A `tf.data.Dataset`, `ArrayData` or `StreamData`.
+        data: A `tf.data.Dataset`, `ArrayData`, `StreamData`, `IndexedData`, or a `keras.utils.PyDataset`.
         name: The prefix of the results.
         steps: The largest number of batches to read; None: all.
 
@@ -54,7 +55,7 @@ class Evaluation(tf.Module):
     def __init__(
         self,
         eval_step: Step | Callable[[Nest], Values],
-        data: tf.data.Dataset | ArrayData | StreamData,
+        data: Given,
         *,
         name: str = "val",
         steps: int | None = None,
@@ -68,8 +69,8 @@ class Evaluation(tf.Module):
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
-        if isinstance(data, ArrayData):
-            data.settle()
+        if isinstance(self.data, ArrayData | IndexedData):
+            self.data.settle()
         if not self.data.repeats_itself:
             raise ValueError(
                 f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "

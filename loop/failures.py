@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from loop.errors.kinds import shown
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.logs import LOGGER
 
 RAISE, WARN, DISABLE = ON_ERROR = ("raise", "warn", "disable")
@@ -20,8 +20,9 @@ def check_on_error(hook: Hook) -> None:
     if hook.on_error not in ON_ERROR:
         known = ", ".join(map(repr, ON_ERROR))
         raise ValueError(f"Hook {hook.name!r} needs an on_error of {known}. Received: {shown(hook.on_error)}.")
-    if hook.on_error != RAISE and (hook.saves or hook.variables):
-        why = "saves the state" if hook.saves else "has variables, which an error may leave half-changed"
+    if hook.on_error != RAISE and (hook.saves or hook.variables or has_state(hook)):
+        kept = "variables" if hook.variables else "a state"
+        why = "saves the state" if hook.saves else f"has {kept}, which an error may leave half-changed"
         raise ValueError(f"Hook {hook.name!r} {why}. Received: on_error={hook.on_error!r}. Write on_error='raise'.")
 
 

@@ -25,7 +25,8 @@ class Hook(tf.Module):
     """Something that wants to know, or to change, how a run goes. Override the methods you need.
 
     State: a `tf.Variable` that `__init__` sets on the hook, itself or in a list or dict, is saved with every checkpoint
-    and restored before `on_run_begin`. Anything else set on the hook is not.
+    and restored before `on_run_begin`. Anything else set on the hook is not, unless it defines `get_state` and
+    `set_state`.
 
     Attributes:
         name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
@@ -42,7 +43,8 @@ class Hook(tf.Module):
     one of these is given to it. The arguments of such a class are also checked by their annotations.
 
     Raises:
-        TypeError: When a class defines an `on_...` method that no event calls, or one that is `async` or has a `yield`.
+        TypeError: When a class defines an `on_...` method that no event calls, or one that is `async` or has a `yield`;
+            or one of `get_state` and `set_state`.
     """
 
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
@@ -60,6 +62,8 @@ class Hook(tf.Module):
         super().__init_subclass__()
         if "__init__" in vars(cls):
             explained(instead or {}, kinds=instead is not None)(cls)
+        if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
+            raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
         for method, value in vars(cls).items():
             if method in METHODS and (why := never_runs(getattr(cls, method))):
                 raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
@@ -110,6 +114,17 @@ class Hook(tf.Module):
         """
         return ""
 
+    def get_state(self) -> Any:
+        """Returns what is kept in Python, to be saved with every checkpoint: JSON values, bytes, and NumPy arrays and
+        numbers; lists, tuples and dicts of them. What is returned is copied.
+
+        Called at each save and evaluation, and wherever else it may have to be put back. To be defined together with
+        `set_state`.
+        """
+
+    def set_state(self, state: Any) -> None:
+        """Takes over what `get_state` returned: before `on_run_begin`, or when an evaluation was cut short."""
+
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here."""
 
@@ -146,6 +161,11 @@ class Hook(tf.Module):
 
     def on_run_end(self, moment: Moment) -> None:
         """Called in reverse order of hooks, always, with `moment.error` if an exception ends the run."""
+
+
+def has_state(hook: Hook) -> bool:
+    """Returns whether a hook keeps something in Python that it hands out to be saved."""
+    return type(hook).get_state is not Hook.get_state
 
 
 def _holds_state(value: object) -> bool:

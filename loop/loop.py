@@ -6,15 +6,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
-import tensorflow as tf
-
 from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
 from loop.compiled import Compiled
 from loop.data.arrays import ArrayData
-from loop.data.coerce import as_data
+from loop.data.coerce import Given, as_data
+from loop.data.indexed import IndexedData
 from loop.data.source import Data
-from loop.data.stream import StreamData
 from loop.digest import Seen
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock, Spent
@@ -52,7 +50,8 @@ class Loop:
 
     Args:
         train_step: A `Step`, or a function from a batch to `{name: scalar}`.
-        data: `ArrayData`, `StreamData` or a batched `tf.data.Dataset`.
+        data: `ArrayData`, `StreamData`, `IndexedData`, `StatefulData`, a batched `tf.data.Dataset`, or a
+            `keras.utils.PyDataset`.
         state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s;
             `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
@@ -71,7 +70,7 @@ class Loop:
     def __init__(
         self,
         train_step: Step | Callable[[Nest], Values],
-        data: tf.data.Dataset | ArrayData | StreamData,
+        data: Given,
         *,
         state: Mapping[str, object],
         evaluate: Evaluation | Sequence[Evaluation] | None = None,
@@ -82,7 +81,7 @@ class Loop:
     ) -> None:
         self._step, self._exact = as_step(train_step), exact
         self._data: Data = as_data(data, steps_per_epoch)
-        if isinstance(self._data, ArrayData):
+        if isinstance(self._data, ArrayData | IndexedData):
             self._data.draw()
         self._given = check_state(state)
         self._evaluations = as_evaluations(evaluate, self._step)

@@ -10,8 +10,10 @@ from loop.engine.bound import Bound
 from loop.engine.clock import Clock
 from loop.engine.means import Means
 from loop.evaluation import Evaluation
+from loop.hook import has_state
 from loop.registry import HookRegistry
 from loop.state.derived import Derived
+from loop.state.plain import Kept
 from loop.state.position import Position
 from loop.state.randomness import random_streams
 from loop.state.settings import Setting, settings
@@ -52,6 +54,11 @@ class Parts(NamedTuple):
             "evaluations": {evaluation.name: evaluation for evaluation in self.evaluations},
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in self.hooks},
+            "hook_states": {
+                each.name: Kept(each.get_state, each.set_state, f"hook {each.name!r}")
+                for each in self.hooks
+                if has_state(each)
+            },
         }
         evaluated = {each.name: each.data for each in self.evaluations}
         position, data = self.position, self.data

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from loop.data.order import as_seed, order_of
 from loop.data.prefetch import Early
 from loop.digest import Seen, digest
 from loop.errors.calls import BY_POSITION, explained
@@ -86,7 +87,7 @@ class ArrayData(Trackable):
             )
         self._batch_size, self._shuffle = min(batch_size, self._rows), shuffle
         self._wanted_batch_size = batch_size
-        self._given_seed = None if seed is None else (operator.index(seed) + 2**63) % 2**64 - 2**63  # as an int64
+        self._given_seed = None if seed is None else as_seed(operator.index(seed))
         self._drawn_seed: int | None = None if shuffle else 0
         self._even = drop_remainder or self._rows % batch_size == 0
         self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
@@ -179,10 +180,7 @@ class ArrayData(Trackable):
     @functools.cached_property
     def _compiled_order(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, Nest]]:
         def rows(seed: tf.Tensor) -> tuple[tf.Tensor, Nest]:
-            order = tf.range(self._rows)
-            if self._shuffle:
-                # Not index_shuffle: that one is no bijection for every n and repeats itself every 256 epochs.
-                order = tf.random.experimental.stateless_shuffle(order, seed=seed, alg="philox")
+            order = order_of(self._rows, seed, shuffled=self._shuffle)
             total = self.steps_per_epoch * self._batch_size
             padded = tf.pad(order[:total], [[0, max(0, total - self._rows) + self._batch_size]])
             order = tf.reshape(padded, [self.steps_per_epoch + 1, self._batch_size])

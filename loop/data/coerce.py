@@ -1,34 +1,53 @@
 """What a user may give for data, as a source."""
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import keras
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
+from loop.data.fed import Fed
+from loop.data.indexed import IndexedData
 from loop.data.source import Data
+from loop.data.stateful import StatefulData
 from loop.data.stream import StreamData
 from loop.errors.instead import instead_of_data
 
+Given: TypeAlias = tf.data.Dataset | keras.utils.PyDataset | ArrayData | StreamData | IndexedData | StatefulData
 
-def as_data(data: tf.data.Dataset | ArrayData | StreamData, steps_per_epoch: int | None = None) -> Data:
-    """Returns a bare dataset as `StreamData`, and the others as they are.
+
+EPOCHS: Mapping[type, str] = {
+    StreamData: "StreamData(dataset, steps_per_epoch=...)",
+    ArrayData: "StreamData(dataset, steps_per_epoch=...)",
+    StatefulData: "StatefulData(source, steps_per_epoch=...)",
+}
+
+
+def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
+    """Returns a bare dataset as `StreamData`, a `PyDataset` as `IndexedData`, and the others as they are.
 
     Raises:
         TypeError: If it is something else, with what to wrap it in.
         ValueError: If `steps_per_epoch` comes with data that has its own.
     """
-    if isinstance(data, ArrayData | StreamData):
+    if isinstance(data, keras.utils.PyDataset):
+        data = IndexedData(data, batch_size=None)
+    if isinstance(data, ArrayData | StreamData | Fed):
         if data.taken:
             raise ValueError(
                 f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
-                "Make another one of the same arrays or dataset."
+                "Make another one of the same arrays, dataset or source."
             )
         data.taken = True
         if steps_per_epoch is not None:
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
-                "which decides it itself: StreamData(dataset, steps_per_epoch=...)."
+                f"which decides it itself: {EPOCHS.get(type(data), 'leave it out')}."
             )
         return data
     if isinstance(data, tf.data.Dataset):
         return StreamData(data, steps_per_epoch=steps_per_epoch)
     received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
-    raise TypeError(f"Data must be a tf.data.Dataset, ArrayData or StreamData. {received}. {instead_of_data(data)}")
+    kinds = "a tf.data.Dataset, ArrayData, StreamData, IndexedData or StatefulData"
+    raise TypeError(f"Data must be {kinds}. {received}. {instead_of_data(data)}")

@@ -35,6 +35,11 @@ class Bound:
             self._pulled = True
             write(self.variable, 1)
 
+    @property
+    def is_pulled_in(self) -> bool:
+        """Whether somebody has pulled it in, and nobody has let it go since."""
+        return self._pulled
+
     def let_go(self) -> None:
         """Forgets that it was pulled in. To be called before looking at what it was pulled in for, or one is missed."""
         self._pulled = False

@@ -1,11 +1,13 @@
 """The compiled loop: many steps in one call, the same graph whatever their number."""
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from loop.data.errors import tell
+from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.bound import Bound
 from loop.engine.means import Means, examples, examples_in
@@ -13,6 +15,7 @@ from loop.engine.ring import LONGEST, Record
 from loop.engine.trace import Trace, has_effect
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
+from loop.exact.graph import calls_python, operations
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
 
@@ -120,16 +123,33 @@ class Chunk:
 
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
+        # Then it may draw from Python's random streams, and nobody else must meanwhile.
+        self._calls_python = isinstance(data, Fed) and any(map(calls_python, operations(self.graph)))
 
     def __call__(self, data: Batches, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
-        self._bound.set(min(count, LONGEST))
         try:
-            given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
-            ran = call_flat(self._run, given)
+            return self._one_by_one(data, count) if isinstance(data, Fed) else self._called(data, min(count, LONGEST))
         except tf.errors.OpError as error:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())
             raise
+
+    def _called(self, data: Batches, count: int) -> Ran:
+        self._bound.set(count)
+        given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
+        ran = call_flat(self._run, given)
         data.ahead = ran.ahead
         return ran
+
+    def _one_by_one(self, data: Fed, count: int) -> Ran:
+        """Calls the same for each batch that Python hands over, between steps, and puts together what comes of it."""
+        rows, more = list[tf.Tensor](), True
+        self._bound.set(1)
+        while more and len(rows) < count and not (rows and self._bound.is_pulled_in):
+            given = tf.nest.flatten(data.ahead, expand_composites=True)
+            with contextlib.nullcontext() if self._calls_python else data.meanwhile():
+                ran = call_flat(self._run, given)
+            rows.append(ran.rows)
+            more = data.trained()
+        return ran._replace(steps=len(rows), more=more, rows=tf.concat(rows, axis=0))

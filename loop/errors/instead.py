@@ -45,15 +45,35 @@ def instead_of_data(given: object) -> str:
         return "Write ArrayData(frame[columns].to_numpy(dtype='float32'), ...), of columns of numbers."
     if package == "scipy":
         return "Write x.toarray(), or a tf.data.Dataset that makes dense batches."
-    if isinstance(given, Iterator | keras.utils.PyDataset) or package == "torch" or inspect.isgeneratorfunction(given):
-        return f"{GENERATOR}."
+    if isinstance(given, keras.utils.PyDataset):
+        return "A PyDataset is given as it is, or as IndexedData(source, batch_size=None)."
     if isinstance(given, type):
         return f"It is a class: write {given.__name__}(...)."
+    if _has_state(given):
+        return "What can say where it is goes into StatefulData(source)."
+    foreign = package == "torch" and not _is_indexed(given)
+    if isinstance(given, Iterator) or foreign or inspect.isgeneratorfunction(given):
+        return f"{GENERATOR}."
     if isinstance(given, tuple | list | dict | tf.Tensor) or package == "numpy":
         return f"{ARRAYS}."
+    if _is_indexed(given):
+        return "What has a length and items goes into IndexedData(source, batch_size=32)."
     if callable(given) and not isinstance(given, keras.Layer):
         return "A function from the epoch to a dataset goes into StreamData(function)."
     return f"{ARRAYS}, datasets are batched, as in dataset.batch(32)."
+
+
+def _has_state(given: object) -> bool:
+    names = _methods(given)
+    return {"get_state", "set_state"} <= names or {"state_dict", "load_state_dict"} <= names
+
+
+def _is_indexed(given: object) -> bool:
+    return {"__len__", "__getitem__"} <= _methods(given) and not isinstance(given, str | bytes)
+
+
+def _methods(given: object) -> set[str]:
+    return {name for each in type(given).__mro__ for name in vars(each)}
 
 
 def instead_of_evaluation(given: object) -> str:

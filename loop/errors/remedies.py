@@ -70,3 +70,20 @@ CSV_HEADER = (
 )
 SNAPSHOT = "Write it before, with save(), and load() it."
 SAMPLED = f"Use {REPLAY}."
+ITEM_DRAWS = (
+    "Draw from numpy.random or random, as in numpy.random.normal(size=3): of these streams each item has its own in "
+    "each epoch. Or make a generator of the number of the item, where it is read: numpy.random.default_rng([1, i])."
+)
+SOURCE_STATE = (
+    "Give the source get_state(), which returns it as JSON values, bytes or NumPy arrays, and set_state(state), which "
+    "takes it over."
+)
+READS_AHEAD = "Read no batch before it is wanted: prefetch=0."
+AGAIN_FROM_STATE = (
+    "Let the state hold all that next() depends on: get_state() returns it, set_state(state) takes it over, with the "
+    "state of generators in it, as in rng.bit_generator.state. What is drawn from numpy.random or random needs none."
+)
+ITERATED_ANEW = (
+    "Give the iterator itself, which goes on through all epochs: StatefulData(iter(source), steps_per_epoch=...). Or "
+    "make it of the epoch alone: StatefulData(lambda epoch: ...), with numpy.random.default_rng(epoch)."
+)

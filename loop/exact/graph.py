@@ -124,6 +124,11 @@ def is_callback(op: tf.Operation) -> bool:
     return op.type in ("PyFunc", "EagerPyFunc")
 
 
+def calls_python(op: tf.Operation) -> bool:
+    """Returns whether an operation calls Python, whatever is declared of it."""
+    return op.type in ("PyFunc", "EagerPyFunc", "PyFuncStateless")
+
+
 def line(op: tf.Operation) -> str:
     """Returns the line of the user's program that made an operation, as `file:number: text`; empty if there is none."""
     for last in lines(op)[-1:]:

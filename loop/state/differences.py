@@ -124,7 +124,9 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
     if part == "data" and name.startswith("stages"):
         return f"{owner}: the pipeline{name.removeprefix('stages')} {_of_stages(then[key], now[key])}"
     if part == "data" and name == "content":
-        return f"{owner}: the arrays have other values than when the checkpoint was made{UNSEEDED}"
+        kind = now.get(f"{evaluation}/kind" if evaluation else "kind")
+        what = "items are others" if kind == "IndexedData" else "arrays have other values"
+        return f"{owner}: the {what} than when the checkpoint was made{UNSEEDED}"
     if part == "data" and name == "read":
         return f"{owner}: the variables that the pipeline reads begin with other values than when the run began"
     return f"{owner}: {name} was {then[key]!r} in the checkpoint and is {now[key]!r} now"

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -14,6 +14,7 @@ from loop.errors.readonly import ReadOnly
 from loop.handles import Resource, key_of_resource, keys
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
+from loop.state.plain import Kept
 from loop.state.position import Place, Position
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
@@ -25,15 +26,17 @@ from loop.tensors import put, read
 from loop.tf_internals import CapturableResource, Trackable
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+OF_PARTS = ("clock", "data", "evaluations", "hooks", "hook_states", "means", "metrics", "position", "random")
+OWN = (*OF_PARTS, "extra", "save_counter")
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
 
 class Held(NamedTuple):
-    """Values of variables by path, and the random states of Python and NumPy."""
+    """Values of variables by path, the random states of Python and NumPy, and what puts back the states of hooks."""
 
     values: Mapping[str, tf.Tensor]
     host: Host
+    others: Sequence[Callable[[], None]] = ()
 
 
 class TrainingState:
@@ -103,6 +106,7 @@ class TrainingState:
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = ReadOnly(_walk(self.root))
+        self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
         self.derived = derived or Derived(given)
         self._derived_aside = self.derived.hold()
 
@@ -122,12 +126,15 @@ class TrainingState:
 
     def hold(self) -> Held:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        return Held({path: read(variable) for path, variable in self.variables.items()}, host())
+        values = {path: read(variable) for path, variable in self.variables.items()}
+        return Held(values, host(), [kept.hold() for kept in self._kept])
 
     def put_back(self, held: Held) -> None:
         """Assigns what `hold` returned."""
         for path, value in held.values.items():
             put(self.variables[path], value)
+        for back in held.others:
+            back()
         put_host_back(held.host)
 
     def show(self, values: Mapping[str, tf.Tensor]) -> None:
@@ -153,7 +160,7 @@ class TrainingState:
         vars(self).update(vars(traced), _aside=self._aside, _derived_aside=self._derived_aside, **kept)
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
-        self.put_back(Held(values, held.host))
+        self.put_back(held._replace(values=values))
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""

@@ -23,10 +23,12 @@ from loop import (
     Halt,
     Hook,
     HookRegistry,
+    IndexedData,
     InexactRun,
     Loop,
     Moment,
     RunResult,
+    StatefulData,
     Step,
     StreamData,
     TrainingState,
@@ -35,6 +37,26 @@ from loop import (
 
 class Nothing(Hook):
     """A hook that does nothing."""
+
+
+class Numbers:
+    """An iterator with a state."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def __iter__(self) -> "Numbers":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        self.n += 1
+        return np.zeros([2])
+
+    def get_state(self) -> int:
+        return self.n
+
+    def set_state(self, state: int) -> None:
+        self.n = state
 
 
 def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -64,6 +86,7 @@ FRESH: dict[str, Callable[[Path], object]] = {
     "Halt": lambda path: Halt(1, None, 0.0, 0.0),
     "Hook": lambda path: Nothing(),
     "HookRegistry": lambda path: HookRegistry(),
+    "IndexedData": lambda path: IndexedData([1.0, 2.0], batch_size=2),
     "InexactRun": lambda path: InexactRun([]),
     "Loop": lambda path: make_loop(),
     "Moment": lambda path: moment(),
@@ -72,6 +95,7 @@ FRESH: dict[str, Callable[[Path], object]] = {
     "Progress": lambda path: Progress(),
     "Proof": lambda path: exactloop.Proof(True, (), 1),
     "RunResult": lambda path: RunResult(1, 1, "over", {}, 0.0),
+    "StatefulData": lambda path: StatefulData(Numbers()),
     "Step": lambda path: Step(step),
     "StreamData": lambda path: StreamData(tf.data.Dataset.range(4).batch(2).filter(lambda x: True)),
     "TensorBoard": lambda path: TensorBoard(path / "tensorboard"),

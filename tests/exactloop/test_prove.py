@@ -12,7 +12,7 @@ from pathlib import Path
 
 import proved
 import pytest
-from places import ROOT, TESTS
+from places import ROOT, TESTS, environment
 
 from exactloop import prove
 from exactloop.proof.compare import Reference
@@ -535,3 +535,17 @@ def test_the_digits_are_exact() -> None:
     proof = prove_script(digits, "--epochs=6", kills=6, at=[50])
     assert proof.exact, proof
     assert len(proof.kills) >= 6
+
+
+@pytest.mark.long
+def test_the_balancing_of_a_pole_is_exact_and_comes_to_what_it_says(tmp_path: Path) -> None:
+    script = str(ROOT / "examples/dqn.py")
+    proof = prove_script(script, "--steps=700", kills=4, at=[150])
+    assert proof.exact, proof
+    assert len(proof.kills) >= 4
+    command = [sys.executable, script, f"--run_dir={tmp_path}"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    moves = re.search(r"kept up for (\d+) moves on average: 4000 steps are complete", done.stdout)
+    assert moves, done
+    assert int(moves[1]) > 120
+    assert f"the pole is kept up for\nmore than {120} moves" in Path(script).read_text(encoding="utf-8")

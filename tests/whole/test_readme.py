@@ -1,4 +1,4 @@
-"""Every program of README.md runs, and prints what README.md says it prints."""
+"""Every program of README.md and docs/data.md runs, and prints what these say it prints."""
 
 import re
 import sys
@@ -12,6 +12,7 @@ from places import ROOT
 from loop import Event
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+OF_DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.M | re.S)
 CONTINUES = "# Continues the program above.\n"
 
@@ -46,7 +47,7 @@ def stories(text: str) -> list[list[Block]]:
     return found
 
 
-@pytest.mark.parametrize("story", stories(TEXT), ids=lambda story: f"line {story[0].line}")
+@pytest.mark.parametrize("story", stories(TEXT) + stories(OF_DATA), ids=lambda story: f"line {story[0].line}")
 def test_program_prints_what_the_readme_says(
     story: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,8 +64,9 @@ def test_program_prints_what_the_readme_says(
 
 
 def test_no_program_of_the_readme_is_left_out() -> None:
-    assert len(blocks(TEXT)) == TEXT.count("```python") > 0
-    assert [block.line for block in blocks(TEXT) if block.output is None] == []
+    for text in (TEXT, OF_DATA):
+        assert len(blocks(text)) == text.count("```python") > 0
+        assert [block.line for block in blocks(text) if block.output is None] == []
 
 
 def test_table_of_events_is_complete_and_in_order() -> None:

@@ -50,8 +50,10 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "hooks/signals.py": {"_HANDLER"},
     "loop/errors/later.py": {"_Later"},
     "loop/errors/tracebacks.py": {"_getframe"},
+    "loop/data/stateful.py": {"_replace"},
+    "loop/engine/chunk.py": {"_replace"},
     "loop/exact/traced.py": {"_replace"},
-    "loop/state/training_state.py": {"_asdict"},
+    "loop/state/training_state.py": {"_asdict", "_replace"},
 }
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {
     "eval", "exec", "__import__", "importlib", "import_module", "runpy"
@@ -256,6 +258,7 @@ def test_classes_override_nothing_private_but_how_they_are_saved() -> None:
     assert {file: names for file, names in defined.items() if names} == {
         "hooks/checkpoint/snapshot.py": {"_serialize_to_tensors", "_trackable_children"},
         "loop/data/stream.py": {"_restore_from_tensors", "_serialize_to_tensors"},
+        "loop/state/plain.py": {"_restore_from_tensors", "_serialize_to_tensors"},
     }
 
 
@@ -309,10 +312,12 @@ def test_public_names_are_those_agreed_on() -> None:
         "Halt",
         "Hook",
         "HookRegistry",
+        "IndexedData",
         "InexactRun",
         "Loop",
         "Moment",
         "RunResult",
+        "StatefulData",
         "Step",
         "StreamData",
         "TrainingState",

@@ -1,0 +1,87 @@
+"""Batches that Python hands over, one before each step."""
+
+import abc
+import contextlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from loop.digest import Seen
+from loop.state.plain import Kept, Plain
+from loop.tensors import Nest
+
+
+class Fed(Kept, abc.ABC):
+    """Data whose batches are made by Python, in the thread that trains, when they are wanted.
+
+    So the compiled loop is called for one step at a time. What is wanted is the next batch of the pass, and it stays so
+    until its step is done: where that fails, or making the batch does, nothing is lost.
+
+    Args:
+        element_spec: What a batch is like.
+        steps_per_epoch: Batches in a pass; None: nobody knows before the last one.
+    """
+
+    def __init__(self, element_spec: Nest, steps_per_epoch: int | None) -> None:
+        super().__init__(self._saved, self._restored, type(self).__name__)
+        self.element_spec, self.steps_per_epoch = element_spec, steps_per_epoch
+        self.seen: Seen | None = None
+        self.source: Nest = ()
+        self.variables: tuple[tf.Variable, ...] = ()
+        self.repeats_itself, self.taken = True, False
+        self._wanted: Nest = None
+
+    @abc.abstractmethod
+    def _fetch(self) -> Nest:
+        """Makes the next batch."""
+
+    @abc.abstractmethod
+    def _follows(self) -> bool:
+        """Goes on to the batch behind the one that was trained, and returns whether there is one."""
+
+    @abc.abstractmethod
+    def _saved(self) -> Plain:
+        """Returns what a checkpoint holds, besides the notes."""
+
+    @abc.abstractmethod
+    def _restored(self, state: Plain) -> None:
+        """Takes over what a checkpoint held; the notes come before that, to `seek`."""
+
+    @abc.abstractmethod
+    def mark(self) -> Callable[[], None]:
+        """See `Resumable`."""
+
+    @property
+    def ahead(self) -> Nest:
+        """The next batch."""
+        if self._wanted is None:
+            self._wanted = self._fetch()
+        return self._wanted
+
+    @ahead.setter
+    def ahead(self, ahead: Nest) -> None:
+        self._wanted = ahead
+
+    def trained(self) -> bool:
+        """Takes in that the step with the next batch is done, and returns whether another batch follows."""
+        self._wanted = None
+        return self._follows()
+
+    def meanwhile(self) -> contextlib.AbstractContextManager[object]:
+        """Returns what is entered while a step runs, and left after it."""
+        return contextlib.nullcontext()
+
+    def dataset(self) -> None:
+        return None
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        return (), self.element_spec
+
+    def more(self, ahead: Nest) -> tf.Tensor:
+        return tf.constant(True)
+
+    def batch(self, source: Nest, ahead: Nest) -> Nest:
+        return ahead
+
+    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        return ahead

@@ -1,0 +1,43 @@
+"""Which variables a source can see: what it yields may depend on them."""
+
+from collections.abc import Iterable, Iterator
+
+import keras
+import tensorflow as tf
+
+from loop.exact.reach import Reach, attributes, global_names, is_of_program
+from loop.state.variables import raw
+
+
+def variables_reached(roots: Iterable[object]) -> list[tf.Variable]:
+    """Returns the variables, also those of models, that objects and functions of the program hold or name."""
+    reach = Reach(roots)
+    found: dict[int, tf.Variable] = {}
+    for thing in [*reach.objects, *_held(reach)]:
+        found |= {id(variable): variable for variable in variables_of(thing)}
+    return list(found.values())
+
+
+def variables_of(thing: object) -> list[tf.Variable]:
+    """Returns the variables of a model, a layer, a module, a random generator, or of a variable itself."""
+    if isinstance(thing, keras.Layer | keras.Optimizer | keras.Metric | tf.Module):
+        return [raw(variable) for variable in thing.variables]
+    if isinstance(thing, keras.random.SeedGenerator | tf.random.Generator):
+        return [raw(thing.state)]
+    return [raw(thing)] if isinstance(thing, tf.Variable | keras.Variable) else []
+
+
+def _held(reach: Reach) -> Iterator[object]:
+    for thing in reach.objects:
+        if is_of_program(type(thing)):
+            yield from attributes(thing).values()
+    for container in reach.containers:
+        yield from container.values() if isinstance(container, dict) else container
+    for function in reach.functions:
+        for cell in function.__closure__ or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:  # nothing is in it yet
+                continue
+        if is_of_program(function):
+            yield from (function.__globals__[name] for name in global_names(function))

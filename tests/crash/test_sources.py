@@ -1,0 +1,115 @@
+"""Mistakes that are planted where sources in Python are read and saved: a run that is cut has to show each of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from bugs import Bug, planted
+from cuts import same
+
+import loop
+from loop import Hook, Moment
+
+AHEAD, INDEXED, STATEFUL = "loop.data.ahead", "loop.data.indexed", "loop.data.stateful"
+BUGS = [
+    Bug("the state is that of what was read ahead", STATEFUL, " if behind is None else behind\n", "\n"),
+    Bug("the batch that tells whether it was the last is forgotten", STATEFUL,
+        "None if self._prefetch or self._wanted is None else", "None and"),
+    Bug("a pass is taken up at its beginning", STATEFUL, "self._epoch, self._next, self._open = place.epoch, place.step_in_epoch,",
+        "self._epoch, self._next, self._open = place.epoch, 0,"),
+    Bug("what is read ahead draws what it likes", STATEFUL, "        if self._reader.draws:\n", "        if False:\n"),
+    Bug("the order is that of the first epoch", INDEXED, "tf.constant([self._seed, self._epoch], tf.int64)",
+        "tf.constant([self._seed, 0 if self._next else self._epoch], tf.int64)"),
+    Bug("the order is begun anew", INDEXED, "place.epoch, place.step_in_epoch, bool", "place.epoch, 0, bool"),
+    Bug("what changes between passes is not saved", INDEXED, "        if not self._progress.changes:\n            return None\n        self._tried",
+        "        return None\n        self._tried"),
+    Bug("threads leave their random numbers behind", AHEAD, "            if self.draws or host() != before:\n                put_back(before)\n",
+        "            if self.draws or host() != before:\n"),
+    Bug("the states of hooks are not saved", "loop.compiled", " for h in hooks if has_state(h)}", " for h in hooks if False}"),
+]  # fmt: skip
+
+
+class Noise:
+    """An iterator that draws from the process's random numbers, and ends."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def __iter__(self) -> "Noise":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        if self.n == 5:
+            raise StopIteration
+        self.n += 1
+        return np.array([self.n + np.random.normal()])
+
+    def get_state(self) -> int:
+        return self.n
+
+    def set_state(self, state: int) -> None:
+        self.n = state
+
+
+class Items:
+    """Noisy items that are permuted after each epoch."""
+
+    def __init__(self) -> None:
+        self.order = [*range(6)]
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, i: int) -> float:
+        return self.order[i] + np.random.normal()
+
+    def on_epoch_end(self) -> None:
+        np.random.shuffle(self.order)
+
+
+class Counts(Hook):
+    """Counts in Python, draws, and sets what is trained."""
+
+    every = loop.Every(steps=1)
+
+    def __init__(self, w: tf.Variable) -> None:
+        super().__init__()
+        self.count, self._w = 0, w
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.count += 1
+        self._w.assign_add(self.count + np.random.random())
+
+    def get_state(self) -> int:
+        return self.count
+
+    def set_state(self, state: int) -> None:
+        self.count = state
+
+
+SOURCES: list[Callable[[tf.Variable], object]] = [
+    lambda w: loop.StatefulData(lambda epoch: Noise()),
+    lambda w: loop.StatefulData(lambda epoch: Noise(), prefetch=2),
+    lambda w: loop.StatefulData(lambda epoch: Noise(), steps_per_epoch=4),
+    lambda w: loop.IndexedData(Items(), batch_size=2, seed=1),
+    lambda w: loop.IndexedData(Items(), batch_size=2, seed=1, prefetch=0),
+]
+
+
+def check(directory: Path) -> None:
+    for number, source in enumerate(SOURCES):
+        same(source, directory / str(number), [2, 5, 8], Counts)
+
+
+@pytest.mark.long
+def test_sources_without_a_mistake_go_on_exactly(tmp_path: Path) -> None:
+    check(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_mistake_in_reading_a_source_is_caught(bug: Bug, tmp_path: Path) -> None:
+    with planted(bug), pytest.raises((AssertionError, ValueError, RuntimeError, LookupError)):
+        check(tmp_path)
