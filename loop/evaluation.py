@@ -69,13 +69,13 @@ class Evaluation(tf.Module):
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
-        if isinstance(self.data, ArrayData | IndexedData):
+        if isinstance(self.data, ArrayData | IndexedData | StreamData):
             self.data.settle()
         if not self.data.repeats_itself:
             raise ValueError(
                 f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "
-                "interrupted. Received: a dataset that is shuffled anew in each pass, or one stream without end. Leave "
-                "out shuffle, or give it reshuffle_each_iteration=False; cut a stream with Evaluation(steps=...)."
+                "interrupted. Received: one stream without end. Cut it with Evaluation(data, steps=...), where data is the "
+                "dataset itself."
             )
         self._limit = steps
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")

@@ -104,6 +104,16 @@ class Loop:
         """Everything that a resumed run needs; from `SETUP` on."""
         return self._making.state
 
+    def describe_data(self) -> str:
+        """Returns what the data do in another way than they were written, so that they can be resumed exactly.
+
+        Nothing is read for that. A line for each stage that shuffles, repeats, draws or calls Python, with what that
+        depends on now; see `StreamData`.
+        """
+        said = {"training": self._data} | {each.name: each.data for each in self._evaluations}
+        lines = [f"{name}: {change}" for name, data in said.items() for change in data.changes()]
+        return "\n".join(lines) or "The data are read as they were written."
+
     @property
     def _built(self) -> Compiled:
         return self._making.compiled

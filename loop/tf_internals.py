@@ -5,8 +5,10 @@ tools may import it, too. Only what classes override to be saved is defined in t
 `_restore_from_tensors` and `_trackable_children` of `Trackable`.
 """
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import CellType, FunctionType
 from typing import Any, TypeAlias
 
 import keras
@@ -14,6 +16,7 @@ import tensorflow as tf
 from keras.src.random.seed_generator import global_seed_generator
 
 # Protocol buffers, of which TensorFlow has published the format and no module.
+from tensorflow.core.framework.dataset_options_pb2 import Options as OptionsProto
 from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
 from tensorflow.core.framework.types_pb2 import DataType as DataType
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto as BundleEntryProto
@@ -21,12 +24,17 @@ from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleHeaderProto as Bund
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph as TrackableObjectGraph
 from tensorflow.python.autograph.impl.api import _TRANSPILER
 from tensorflow.python.autograph.pyct.origin_info import LineLocation, OriginInfo
+from tensorflow.python.data.ops.dataset_ops import DatasetV1Adapter
+from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
+from tensorflow.python.data.ops.structured_function import StructuredFunctionWrapper
+from tensorflow.python.data.util import structure
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
 from tensorflow.python.framework.function import _DefinedFunction
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow.python.ops import stateful_random_ops
+from tensorflow.python.ops.script_ops import EagerFunc, _py_funcs
 from tensorflow.python.trackable.resource import CapturableResource as CapturableResource  # lookup tables and the like
 
 Dataset: TypeAlias = tf.data.Dataset
@@ -133,6 +141,17 @@ def seeds_of(stage: Dataset) -> list[tf.Tensor | None]:
     return [vars(stage).get(name) for name in ("_seed", "_seed2")]
 
 
+def with_seed(shuffle: Dataset, seed: int) -> Dataset:
+    """Returns a stage that shuffles as another one does, from another seed."""
+    kept = vars(shuffle)
+    again = kept["_reshuffle_each_iteration"]
+    made = shuffle._input_dataset.shuffle(kept["_buffer_size"], 1, again)
+    first, _ = seeds_of(shuffle)
+    vars(made).update({name: kept[name] for name in vars(made).keys() & kept.keys()} | {"_seed": first})
+    vars(made)["_seed2"] = tf.constant(seed, tf.int64)  # it is not iterated, but looked at to make another one
+    return made
+
+
 def determinism_of(stage: Dataset) -> str | None:
     """Returns "true", "false" or "default"; None of a stage that does nothing in parallel."""
     return vars(stage).get("_deterministic")
@@ -153,8 +172,154 @@ def stops_on_empty(sampled: Dataset) -> bool:
     return bool(sampled._stop_on_empty_dataset)
 
 
+# Datasets made anew. A stage cannot be asked for a copy of itself with another input, nor of what it was made.
+
+UNKNOWN_STAGE = "a stage of {} that cannot be made anew: {}"
+
+
+def read_by(stage: Dataset) -> Dataset:
+    """Returns the stage that does what another one, such as a reader of files, or one of TensorFlow 1, stands for."""
+    while "_impl" in vars(stage) or isinstance(stage, DatasetV1Adapter):
+        stage = vars(stage).get("_impl") or stage._dataset
+    return stage
+
+
+class Structured:
+    """The function of a stage, with the structures that it takes and returns.
+
+    Attributes:
+        graph: The function, which takes and returns flat lists, and takes what it has from outside last.
+        captured: What it has from outside.
+
+    Args:
+        wrapper: As TensorFlow has it.
+    """
+
+    def __init__(self, wrapper: StructuredFunctionWrapper) -> None:
+        self._wrapper = wrapper
+        self.graph, self.captured = wrapper.function.graph, wrapper.function.captured_inputs
+
+    def flat(self, elements: tuple[Any, ...]) -> list[tf.Tensor]:
+        """Returns what it takes for elements: ragged and sparse tensors, and datasets, as one variant each."""
+        taken = self._wrapper._input_structure
+        return structure.to_tensor_list(taken, elements if isinstance(taken, tuple) else elements[0])
+
+    def packed(self, tensors: list[tf.Tensor]) -> Any:
+        """Returns in their structure what it returns."""
+        return structure.from_tensor_list(self._wrapper.output_structure, tensors)
+
+
+def structured_functions(stage: Dataset) -> list[Structured]:
+    """Returns the functions of a stage."""
+    return [Structured(wrapper) for wrapper in stage._functions()]
+
+
+def remade(
+    stage: Dataset, inputs: Sequence[Dataset], functions: Sequence[Callable[..., tf.types.experimental.TensorLike]]
+) -> Dataset:
+    """Returns a stage like another one that reads other datasets. Raises `NotImplementedError` if nobody knows how.
+
+    Its class is called with what it kept of its arguments, each under its name with an underscore.
+    """
+    kept, given = vars(stage), dict[str, Any]()
+    if "_seed2" in kept:
+        return tf.data.experimental.from_variant(_seeded(stage, inputs), stage.element_spec)
+    own = iter(functions)
+    for name, parameter in list(inspect.signature(type(stage).__init__).parameters.items())[1:]:
+        if name in ("input_dataset", "dataset", "selector_input"):
+            given[name] = inputs[0]
+        elif name == "datasets":
+            each = iter(inputs)
+            given[name] = tf.nest.map_structure(lambda _, each=each: next(each), kept["_datasets"])
+        elif name == "dataset_to_concatenate":
+            given[name] = inputs[1]
+        elif name == "data_inputs":
+            given[name] = list(inputs[1:])
+        elif name == "filenames" and inputs:
+            given[name] = inputs[0]
+        elif name.endswith("_func") or name == "predicate":
+            given[name] = next(own)
+        elif name == "options":
+            with tf.init_scope():  # in a graph, it warns that it may not know
+                given[name] = stage.options()
+        elif name == "deterministic":
+            given[name] = {"true": True, "false": False}.get(kept.get("_deterministic"))
+        elif name in ("sloppy", "log_warning"):
+            given[name] = False
+        elif name == "row_splits_dtype":
+            given[name] = _row_splits(stage)
+        elif f"_{name}" in kept:
+            value = kept[f"_{name}"]
+            given[name] = int(value) if name == "buffer_size" and isinstance(value, EagerTensor) else value  # compared
+        elif parameter.default is inspect.Parameter.empty:
+            raise NotImplementedError(UNKNOWN_STAGE.format(type(stage).__name__, name))
+    made = type(stage)(**given)
+    below = list(made._inputs())
+    for _ in range(3):  # some put stages of their own between
+        below += [source for read in below for source in read._inputs() if all(source is not found for found in below)]
+    if not all(any(source is found for found in below) for source in inputs):
+        raise NotImplementedError(UNKNOWN_STAGE.format(type(stage).__name__, "what it reads"))
+    return made
+
+
+def _seeded(stage: Dataset, inputs: Sequence[Dataset]) -> tf.Tensor:
+    """Returns a stage with both of its seeds, because its class takes one and makes others of that."""
+    kept = vars(stage)
+    common = {"seed": kept["_seed"], "seed2": kept["_seed2"], **stage._flat_structure}
+    if not inputs:
+        again = bool(kept["_rerandomize"])
+        generator = tf.raw_ops.DummySeedGenerator()
+        return tf.raw_ops.RandomDatasetV2(**common, seed_generator=generator, rerandomize_each_iteration=again)
+    common |= {"input_dataset": inputs[0]._variant_tensor, "buffer_size": kept["_buffer_size"]}
+    if "_count" in kept:
+        return tf.raw_ops.ShuffleAndRepeatDataset(**common, count=kept["_count"])
+    each = kept["_reshuffle_each_iteration"] is not False
+    return tf.raw_ops.ShuffleDataset(**common, reshuffle_each_iteration=each)
+
+
+def _row_splits(stage: Dataset) -> tf.DType:
+    """Returns the dtype in which a stage says where rows of ragged tensors end."""
+    specs = tf.nest.flatten(stage.element_spec)
+    return next((spec.row_splits_dtype for spec in specs if isinstance(spec, tf.RaggedTensorSpec)), tf.int64)
+
+
+def in_order(options: bytes) -> bytes:
+    """Returns the options of a stage, as an operation has them, with every order kept."""
+    message = OptionsProto.FromString(options)
+    message.deterministic = True
+    return message.SerializeToString(deterministic=True)
+
+
+def python_function(token: str) -> tuple[Callable[..., Any], bool]:
+    """Returns what an operation calls in Python, and whether with tensors, or else with arrays."""
+    function = _py_funcs._funcs[token]
+    return (function._func, True) if isinstance(function, EagerFunc) else (function, False)
+
+
+def called_by(token: str) -> list[object]:
+    """Returns what an operation calls in Python: the function, and behind `from_generator` the user's generator."""
+    found = list[object]([python_function(token)[0]])
+    for held in found:  # grows while it is read
+        if isinstance(held, Dataset._GeneratorState):
+            found.append(held._generator)
+        for cell in getattr(held, "__closure__", None) or ():
+            content = None if cell == CellType() else cell.cell_contents
+            if isinstance(content, FunctionType | Dataset._GeneratorState) and content not in found:
+                found.append(content)
+    return [held for held in found if not isinstance(held, Dataset._GeneratorState)]
+
+
+def generator_dataset(
+    functions: Sequence[Callable[..., Sequence[tf.Tensor]]], element_spec: tuple[tf.TensorSpec, ...]
+) -> Dataset:
+    """Returns what is behind `from_generator`: functions that begin, go on and end. The public one takes Python's."""
+    return _GeneratorDataset((), *functions, output_signature=element_spec)
+
+
 # Functions and graphs.
 
+COLOCATED = "_class"  # an attribute that names operations on whose device another one is
+RETURNED = "_Retval"  # what hands out the dataset in the definition of one
 COMPILED = ("_XlaMustCompile", "_XlaCompile")  # attributes of operations that XLA compiles; public is only how to ask
 
 
@@ -169,6 +334,8 @@ def op_definition(kind: str) -> OpDef:
 def body_of(caller: tf.Graph, name: str) -> tf.Graph | None:
     """Returns the function that is called in a graph by a name; None if there is none. Public are only definitions."""
     function = caller._get_function(name)
+    while function is None and (outer := getattr(caller, "outer_graph", None)) is not None:  # as read from a definition
+        caller, function = outer, outer._get_function(name)
     if not isinstance(function, _DefinedFunction):  # as older parts, such as tf.nn.ctc_loss, still make them
         return None if function is None else function.graph
     with caller.as_default():  # where it finds the functions that it calls

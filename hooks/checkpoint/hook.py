@@ -162,7 +162,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due, self._measured, self._refused = False, None, False  # also where an exception cut a round short
         if self._monitor:
             self._monitor.attach(loop)
-        self._description = self._state.describe()  # nothing in it changes in the course of a run
+        self._description = self._state.describe()
         self._refuse_what_no_manifest_holds(moment)
         earlier = HELD.get(self._directory)
         if earlier is not None and (earlier is self or not earlier._is_running()):
@@ -175,6 +175,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             store = Store(files)
             damaged = store.load()
             self._take_over(store, damaged, loop)
+            self._description = self._state.describe()  # nothing in it changes from here on
             self._saver = Saver(
                 store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
             )

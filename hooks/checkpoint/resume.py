@@ -80,8 +80,9 @@ def resume(
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
         found(manifest)
-        accepted, settings = agree(store, state, pin, changed=changed)
         with state.unless_raised():
+            state.recall(manifest.notes)
+            accepted, settings = agree(store, state, pin, changed=changed)
             seen = _sought(store, state, manifest)
             moved = seen if is_comparable(manifest) else []
             refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)

@@ -191,6 +191,9 @@ class ArrayData(Trackable):
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}
 
+    def recall(self, notes: Mapping[str, int]) -> None:
+        """Has nothing to take over: there is a seed in any case."""
+
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self._drawn_seed = notes["seed"]
         self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
@@ -203,6 +206,9 @@ class ArrayData(Trackable):
             self._drawn_seed, self.ahead = seed, place  # the order comes with the next pass
 
         return go_back
+
+    def changes(self) -> list[str]:
+        return []
 
     def findings(self, owner: str) -> list[Finding]:
         return []

@@ -1,21 +1,25 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from loop.data.passes import Passes
-from loop.data.replay import read_beginning, read_twice, uniterated
+from loop.data.replay import read_beginning, read_twice
+from loop.data.written import Written
 from loop.errors.instead import instead_of_data, refuses_arguments, specs
 from loop.errors.kinds import shown
-from loop.exact.pipeline import may_differ, reshuffling
-from loop.exact.pipeline_audit import Read, in_pipeline, of_function, of_reading, of_shuffles
-from loop.exact.pipeline_hash import described, short, values_read
+from loop.exact.pipeline_audit import Read, of_function, of_reading
+from loop.exact.pipeline_hash import short, values_read
 from loop.findings import Finding
+from loop.rebuilt.seeds import number_of
 from loop.tensors import Nest
 
+log = logging.getLogger("exactloop")
+SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
@@ -28,17 +32,16 @@ class Source:
         cardinality: How many batches that of the first epoch has, as TensorFlow knows.
         varies: Whether a function makes it.
         endless: Whether one pass goes on through all epochs.
-        shuffles: How many stages, of one dataset, have another order in each pass.
-        remembers: Whether the order of one dataset depends on how often it was iterated, be it once for all epochs.
+        saved: Whether iterators are saved, or else the data read again.
 
     Args:
         given: The dataset or the function.
         steps: Steps in an epoch; None: as many as there are.
-        saved: Whether iterators are saved, or else the data read again.
+        saved: Whether iterators are saved; None: if they can be.
     """
 
     def __init__(
-        self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None, *, saved: bool
+        self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None, *, saved: bool | None
     ) -> None:
         if isinstance(given, type) or (callable(given) and refuses_arguments(given, 1)):
             own = isinstance(given, type) or inspect.isgeneratorfunction(given)
@@ -54,51 +57,64 @@ class Source:
                 f"{type(first).__name__}. {instead_of_data(first)}"
             )
         self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
-        self.varies, self._given, self._steps, self._saved = callable(given), given, steps, saved
+        self.varies, self._given, self._steps = callable(given), given, steps
         self.endless = not self.varies and steps is not None
-        self._one = None if self.varies else first.repeat() if self.endless else first  # for all epochs
-        self.shuffles = 0 if self._one is None else reshuffling(self._one, once=self.endless)
-        self.remembers = self._one is not None and reshuffling(self._one, once=False) > 0
+        one = Written(first.repeat() if self.endless else first)
+        self.saved = one.can_be_saved if saved is None else saved
+        self._one = None if self.varies else one  # for all epochs
+        self._first = one
+        self._seed: int | None = None
         self._passes = Passes()
-        self._now: tf.data.Dataset | None = None  # what is iterated
-        self._next: dict[int, tf.data.Dataset] = {}  # what was made early, to be described
+        self._now: Written | None = None  # of what is iterated
+        self._next: dict[int, Written] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
         self._described: dict[int, list[str]] = {}
         self._read = ""
         self._hashes: dict[int, int] = {}
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
-        """Returns the dataset of an epoch, to be iterated once; it is kept until `ended`."""
+        """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
         early = self._next.pop(epoch, None)
-        made = self._made(epoch) if early is None else early
-        if self.varies and not _alike(made.element_spec, self.element_spec):
-            first, now = self.element_spec, made.element_spec
+        written = self._written(epoch) if early is None else early
+        if self.varies and not _alike(written.dataset.element_spec, self.element_spec):
+            first, now = self.element_spec, written.dataset.element_spec
             of_each = (specs(first), specs(now)) if specs(first) != specs(now) else (first, now)
             raise ValueError(
                 f"The dataset of epoch {epoch + 1} has {of_each[1]}, that of the first epoch had {of_each[0]}. All "
                 "that the function returns must have batches of the same kinds: cast and batch them alike."
             )
-        self._now = made
-        return made
+        self._now = written
+        return self._pass(written, epoch)
+
+    def settle(self) -> None:
+        """Lets what has no seed be the same in each process: for data that no checkpoint has."""
+        self._seed = 0
 
     @property
     def iterated(self) -> tf.data.Dataset | None:
-        """The dataset that is iterated; None between passes."""
-        return self._now
+        """What the user wrote of the dataset that is iterated; None between passes."""
+        return None if self._now is None else self._now.dataset
 
-    def _made(self, epoch: int) -> tf.data.Dataset:
-        return self._cut(self._given(epoch)) if self._one is None else self._one
+    def _written(self, epoch: int) -> Written:
+        return Written(self._cut(self._given(epoch))) if self._one is None else self._one
 
     def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
         return made if self._steps is None else made.take(self._steps)
 
+    def _pass(self, written: Written, epoch: int) -> tf.data.Dataset:
+        if self._seed is None:
+            self._seed = self._first.first_seed()
+        if self.varies:  # what it makes is made for an epoch, and seeded by it: only what has no seed differs
+            return written.of(number_of(self._seed, epoch), 0) if written.needs_seed else written.dataset
+        return written.of(self._seed, 0 if self.endless else epoch)
+
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
-        if digest is not None and not self.varies and not self.shuffles:
+        if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
-            self._passes.begins_with(read_beginning(self._made(0)))
+            self._passes.begins_with(read_beginning(self._pass(self._written(0), 0)))
 
     def findings(self, owner: str) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
@@ -110,33 +126,45 @@ class Source:
             self._found = self._look(owner)
         return self._found + self._passes.findings(owner)
 
+    def made_otherwise(self) -> list[str]:
+        """Returns what is done in another way than it was written."""
+        return self._first.made_otherwise() if not self.varies or self._first.needs_seed else []
+
     def _look(self, owner: str) -> list[Finding]:
         made = list(self._sample())
         each = self._describe(made)
-        found = [finding for dataset in each.values() for finding in in_pipeline(dataset, owner, saved=self._saved)]
-        found += of_function(made, owner) if self.varies else []
-        found += of_shuffles(self.shuffles, owner) if self._saved else []
+        found = [
+            finding
+            for written in each.values()
+            for finding in written.findings(owner, saved=self.saved, alone=not self.varies)
+        ]
+        found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
-            readings = [read_twice(dataset) for dataset in each.values() if may_differ(dataset)]
+            differing = [(epoch, written) for epoch, written in each.items() if written.may_differ]
+            passes = [(written, self._pass(written, epoch)) for epoch, written in differing]
+            readings = [read_twice(made) for _, made in passes]
+            found += [finding for written, made in passes for finding in written.reads(made, owner)]
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
             self._passes.beginning = readings[0].beginning if readings else None
+        if not found and (changes := self.made_otherwise()):
+            log.info("%s can be resumed exactly, because these are made anew: %s.", owner, "; ".join(changes))
         return list(dict.fromkeys(found))
 
-    def _describe(self, made: Sequence[tuple[int, tf.data.Dataset]]) -> dict[int, tf.data.Dataset]:
+    def _describe(self, made: Sequence[tuple[int, Written]]) -> dict[int, Written]:
         """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are."""
         each = dict(sorted(dict(reversed(made)).items()))
         if not self._described:
-            self._described = {epoch: described(dataset) for epoch, dataset in each.items()}
-            self._read = "".join(map(values_read, each.values()))
+            self._described = {epoch: written.described for epoch, written in each.items()}
+            self._read = "".join(values_read(written.dataset, written.streams) for written in each.values())
         return each
 
-    def _sample(self) -> Iterator[tuple[int, tf.data.Dataset]]:
+    def _sample(self) -> Iterator[tuple[int, Written]]:
         """Yields datasets with their epochs, of a function several, some of them twice."""
         # Not the one that it made first: a seed may have been set for the process since then.
-        yield 0, self._made(0)
+        yield 0, self._written(0)
         for epoch in AGAIN if self.varies else ():
             try:
-                yield epoch, self._made(epoch)
+                yield epoch, self._written(epoch)
             except Exception:  # there may be no such epoch; a run that gets there is told so then
                 continue
 
@@ -151,11 +179,14 @@ class Source:
         """Returns what tells the data from others, at an epoch: that of the open pass, or the one that comes next."""
         stages = self._stages(epoch)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
-        return {"epoch": epoch, **of_stages, **self._passes.notes()}
+        seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
+        seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
+        return {"epoch": epoch, **seed, **of_stages, **self._passes.notes()}
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now, self._next, self._hashes = None, {}, {}
+        self._take(notes.get("seed", self._seed))
         stages = self._stages(epoch)
         if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
             self._passes.forget()
@@ -167,6 +198,24 @@ class Source:
         line = self._passes.go_on(notes)
         return [line] if line else []
 
+    def recall(self, notes: Mapping[str, int]) -> None:
+        """Takes the order that a loader of Keras drew in an earlier process, if that is all that has changed."""
+        if self._one is None or notes.get("stages") in (None, self._stages(0)):
+            return
+        earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
+        before = self._one.as_with(earlier)
+        if int(short(before.described), 16) == notes["stages"]:
+            log.info("The data are in the order that a loader of Keras, which had no seed, drew when the run began.")
+            self._one = before
+            self._described, self._hashes = {0: before.described}, {0: notes["stages"]}
+
+    def _take(self, seed: int | None) -> None:
+        """Takes the seed of an earlier process."""
+        if seed != self._seed:
+            self._seed = seed
+            if self._passes.beginning is not None:
+                self._passes.beginning = read_beginning(self._pass(self._written(0), 0))
+
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, passes = dict(vars(self)), self._passes.copy()
@@ -177,12 +226,6 @@ class Source:
 
         return go_back
 
-    def begin_anew(self) -> bool:
-        """Makes a dataset that shuffles forget how often it was iterated. Returns whether that can be done."""
-        copy = None if self._one is None else uniterated(self._one)
-        self._one = self._one if copy is None else copy
-        return copy is not None
-
     def forget(self) -> None:
         """Compares no pass with those before this one: the data are known to be others."""
         self._passes.forget()
@@ -191,14 +234,14 @@ class Source:
         """Returns a hash of the dataset of an epoch, made once, as it may hold much; None if there is no such epoch."""
         epoch = epoch if self.varies else 0
         if epoch not in self._hashes:
-            dataset = self._now
-            if dataset is None:
+            written = self._now
+            if written is None:
                 try:
-                    dataset = self._next[epoch] if epoch in self._next else self._made(epoch)
+                    written = self._next[epoch] if epoch in self._next else self._written(epoch)
                 except Exception:  # at the end of a run, most likely
                     return None
-                self._next = {epoch: dataset} if self.varies else {}  # so that it is not made twice
-            self._hashes = {epoch: int(short(described(dataset)), 16)}
+                self._next = {epoch: written} if self.varies else {}  # so that it is not made twice
+            self._hashes = {epoch: int(short(written.described), 16)}
         return self._hashes[epoch]
 
 

@@ -71,6 +71,9 @@ class Fed(Kept, abc.ABC):
         """Returns what is entered while a step runs, and left after it."""
         return contextlib.nullcontext()
 
+    def changes(self) -> list[str]:
+        return []
+
     def dataset(self) -> None:
         return None
 

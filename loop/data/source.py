@@ -69,6 +69,10 @@ class Auditable(Protocol):
         """Returns what would keep a run from being resumed exactly; `owner` is what to call the data in it."""
         ...
 
+    def changes(self) -> list[str]:
+        """Returns what is done in another way than it was written, so that a run can be resumed exactly."""
+        ...
+
 
 class Data(Batches, Passes, Resumable, Auditable, Protocol):
     """A source of batches, one pass after the other, that can be found again at any place."""

@@ -1,6 +1,5 @@
 """Batches from a `tf.data` pipeline."""
 
-import collections
 import operator
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -26,10 +25,6 @@ PIPELINES = {
     "batch_size": "write dataset.batch(32)",
 }
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
-ITERATED = (
-    "The dataset was iterated {} times in this process, and is to be taken back to where it was after {}, which "
-    "resume='replay' cannot do. Build the dataset and the loop anew."
-)
 
 
 @explained(PIPELINES)
@@ -39,15 +34,17 @@ class StreamData(Trackable):
     If the number of batches is not known beforehand, each batch is fetched one step early, so that the last step of an
     epoch is known for what it is.
 
-    A dataset that shuffles remembers how often it was iterated, and an iterator restored near its end disturbs that
-    memory. So at most one such stage is taken, and nothing that repeats it; a function of the epoch has no such limit.
+    A dataset that shuffles, draws random numbers or calls Python is made anew for each epoch, so that all this depends
+    on a seed and on the epoch alone: where the user gave seeds, its order is TensorFlow's own; what has none gets one
+    that is drawn when the run begins, and saved. See `describe_data`.
 
     Args:
         dataset: A batched dataset, or a function from the epoch, counted from 0, to one. Use a fresh dataset object for
-            each loop. A function has to put the epoch into the seeds: `shuffle(1000, seed=epoch)`.
+            each loop. A function has to put the epoch into the seeds that it gives: `shuffle(1000, seed=epoch)`.
         resume: How to come back to mid-epoch. "state" saves the iterator: any position at the same cost; what lies in
             shuffle and prefetch buffers is saved too. "replay" reads the epoch again and skips what was seen: for
-            generators and Python functions, which cannot be saved; exact if they yield the same again.
+            generators and Python functions, which cannot be saved; exact if they yield the same again. None: "state",
+            unless there is something that cannot be saved.
         steps_per_epoch: Cuts one endless stream, `dataset.repeat()`, into epochs of that many batches. With a function,
             takes at most that many of each epoch's dataset.
 
@@ -61,15 +58,15 @@ class StreamData(Trackable):
         self,
         dataset: tf.data.Dataset | Callable[[int], tf.data.Dataset],
         *,
-        resume: Literal["state", "replay"] = "state",
+        resume: Literal["state", "replay"] | None = None,
         steps_per_epoch: int | None = None,
     ) -> None:
-        if resume not in ("state", "replay"):
+        if resume not in (None, "state", "replay"):
             raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {shown(resume)}.")
         steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
-        self._source = Source(dataset, steps_per_epoch, saved=resume == "state")
+        self._source = Source(dataset, steps_per_epoch, saved=None if resume is None else resume == "state")
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
         if self._cardinality == 0:
             raise ValueError(
@@ -81,23 +78,23 @@ class StreamData(Trackable):
                 "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "
                 "Give steps_per_epoch=..., or leave out .repeat()."
             )
-        self._endless, self._shuffles = self._source.endless, self._source.shuffles
-        self._resume, self._steps = resume, steps_per_epoch
+        self._endless, self._steps = self._source.endless, steps_per_epoch
+        self._resume = "state" if self._source.saved else "replay"
         known = not self._source.varies and self._cardinality != UNKNOWN
         self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
-        self.repeats_itself, self.taken = not self._shuffles and not self._endless, False
-        self.seen: Seen | None = Seen() if resume == "replay" else None
-        self._first: tf.Tensor | None = None  # the state of the first pass at its beginning
-        self._disturbed = False  # whether the dataset may have lost count of its passes
-        self._lost = False  # whether it was iterated in vain, and nothing can undo that
+        self.repeats_itself, self.taken = not self._endless, False
+        self.seen: Seen | None = Seen() if self._resume == "replay" else None
+        self._can_be_saved = False  # seen at the beginning of the first pass
+
+    def settle(self) -> None:
+        """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
+        self._source.settle()
 
     def open(self, epoch: int) -> None:
-        if self._lost:
-            raise RuntimeError(ITERATED.format(self._passes, 0))
         if self.source is None or not self._endless:
             self._iterate(epoch)
 
@@ -115,21 +112,17 @@ class StreamData(Trackable):
             **self._source.notes(self._epoch),
         }
 
+    def recall(self, notes: Mapping[str, int]) -> None:
+        self._source.recall(notes)
+
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        ended = notes["passes"] - notes["open"]
-        self.source, self._disturbed, self._lost = None, False, False
+        self.source = None
         self._epoch = notes.get("epoch", place.epoch)
         wrong = self._source.go_on(self._epoch, notes)
-        if self._shuffles and self._resume == "replay":
-            self._repeat_passes(ended)
-        self._passes = ended
+        self._passes = notes["passes"] - notes["open"]
         if notes["open"]:
             seen = place.step if self._endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
-        elif self._shuffles and self._resume == "state":
-            if ended and self._first is None:
-                self._first = _state(iter(self._source.dataset(0)))
-            self._disturbed = self._first is not None
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
             self._source.forget()
             return [
@@ -142,24 +135,10 @@ class StreamData(Trackable):
         held, source = dict(vars(self)), self._source.mark()
 
         def go_back() -> None:
-            first, passes = self._first, self._passes
             self.__dict__.update(held)
             source()
-            if self._source.remembers and self._resume == "state":
-                self._first, self._disturbed = first, first is not None
-            elif self._source.remembers and passes > self._passes and not self._source.begin_anew():
-                self._passes, self._lost = passes, True
 
         return go_back
-
-    def _repeat_passes(self, count: int) -> None:
-        """Brings a dataset that shuffles to where it was after that many passes."""
-        if self._passes > count:
-            raise RuntimeError(ITERATED.format(self._passes, count))
-        for _ in range(count - self._passes):
-            iterator = iter(self._source.dataset(0))
-            if self._shuffles > 1:  # what comes before the last shuffle is set going by the elements
-                collections.deque(iterator, maxlen=0)
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
         dataset, self._epoch = self._source.dataset(epoch), epoch
@@ -167,31 +146,23 @@ class StreamData(Trackable):
             self._begin(dataset, epoch, skip)
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
-        self.source = self._recounted(dataset) if self._source.remembers and self._disturbed else iter(dataset)
+        self.source = iter(dataset)
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
             self.seen.reset()
         if self.seen and skip and not read_again(self.source, skip, self.seen):
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
-        if self._resume == "state" and self._first is None:
-            self._first = _state(self.source)  # in any case: better refused now than at the first save
+        if self._resume == "state" and not self._can_be_saved:
+            _state(self.source)  # better refused now than at the first save
+            self._can_be_saved = True
         if self.steps_per_epoch is None:
             self.ahead = self.source.get_next_as_optional()
             if not self.ahead.has_value():  # sync: waits for the first batch
                 after = f" after {skip} skipped batches, where the run was" if skip else ""
                 raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
 
-    def _recounted(self, dataset: tf.data.Dataset) -> tf.data.Iterator:
-        """Returns the iterator of the next pass of a dataset that shuffles, which a restored iterator has disturbed.
-
-        Counted from the first pass on: to keep the state of each at its beginning would take as long as to save it.
-        """
-        iterator = iter(dataset)
-        restore_iterator(iterator, self._first)
-        for _ in range(self._passes):
-            iterator = iter(dataset)
-        self._disturbed = False
-        return iterator
+    def changes(self) -> list[str]:
+        return self._source.made_otherwise()
 
     def findings(self, owner: str) -> list[Finding]:
         return self._source.findings(owner)
@@ -239,7 +210,6 @@ class StreamData(Trackable):
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
         if self.source is None:
             return []
-        self._disturbed = True
         if self.steps_per_epoch is None:
             ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)

@@ -15,15 +15,6 @@ RANDOM_IN_STEP = (
     "keras.random.SeedGenerator(1) made outside of the step and put into state: Loop(..., state={'seeds': seeds}). "
     "Or generator.normal(shape) with generator = tf.random.Generator.from_seed(1), likewise."
 )
-SEED = (
-    "Give it one, as in shuffle(1000, seed=1), or call keras.utils.set_random_seed(1) first. In a function of the "
-    "epoch, StreamData(lambda epoch: ...), seed=epoch, or each epoch would have the same order."
-)
-SEED_IN_FUNCTION = (
-    "Shuffle within the function, in another order for each epoch and element: StreamData(lambda epoch: "
-    "dataset.enumerate().flat_map(lambda i, x: ... .shuffle(1000, seed=tf.random.stateless_uniform([], [epoch, i], 0, "
-    "2**31 - 1, tf.int64))), resume='replay')."
-)
 SEED_IN_STEP = (
     "Give it another one in each step: shuffle(1000, seed=keras.random.randint([], 0, 2**31 - 1, 'int64', seeds)), "
     "with seeds = keras.random.SeedGenerator(1) made outside of the step and put into state."
@@ -44,7 +35,6 @@ STATE = (
 )
 MADE_IN_STEP = f"Make it outside of the step. {STATE}"
 CLOCK = "Measure time in a hook."
-ANY_ORDER = "Leave that out."
 READ_IN_STEP = "Read it in the step."
 READ_OR_REPLAY = f"Read it in the step; or, if nobody changes it, use {REPLAY}."
 TABLE = "Use tf.lookup.StaticHashTable, or the step."
@@ -52,17 +42,17 @@ OF_EPOCH = (
     "Let what it makes depend on the epoch alone, and shuffle in it: shuffle(1000, seed=epoch), "
     "numpy.random.default_rng(epoch)."
 )
-SHUFFLES = (
-    "Make the dataset of an epoch, without repeat(): StreamData(lambda epoch: ... .shuffle(n, seed=epoch)); "
-    f"or use {REPLAY}."
+UNMADE = (
+    "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
+    "seed=epoch))."
 )
 GENERATOR = (
-    "Let the generator begin anew at each call. If it draws, make the dataset of each epoch, and let it draw from a "
-    "generator that it makes itself of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator("
+    "Let the generator begin anew at each call. If it draws, let it draw from numpy.random or random themselves, which "
+    "have a seed of their own in each epoch. Or make the dataset of each epoch, and let it draw from a generator that "
+    "it makes itself of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator("
     "function, args=[epoch], ...), resume='replay'), where function(epoch) begins with rng = "
     "numpy.random.default_rng(epoch)."
 )
-SHUFFLE_IN_FUNCTION = f"Use {REPLAY}."
 CACHE_IN_FUNCTION = f"Do it outside of the function, or use {REPLAY}."
 CACHE_FILE = "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load()."
 CSV_HEADER = (
@@ -77,6 +67,10 @@ ITEM_DRAWS = (
 SOURCE_STATE = (
     "Give the source get_state(), which returns it as JSON values, bytes or NumPy arrays, and set_state(state), which "
     "takes it over."
+)
+READ_BETWEEN_STEPS = (
+    "Read it in the step; or hand out batches between steps, by StatefulData(source), where next(source) returns one, "
+    "and source.get_state() and source.set_state(state) say where it is."
 )
 READS_AHEAD = "Read no batch before it is wanted: prefetch=0."
 AGAIN_FROM_STATE = (

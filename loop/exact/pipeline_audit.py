@@ -1,7 +1,7 @@
 """What would keep a pass over a `tf.data` pipeline from being taken up again in its middle."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
@@ -27,10 +27,6 @@ from loop.findings import Finding
 from loop.handles import by_key, captured
 from loop.tf_internals import functions_of
 
-ONCE_IN_FUNCTIONS = {
-    "DummySeedGenerator": ("shuffle", remedies.SHUFFLE_IN_FUNCTION),
-    "DummyMemoryCache": ("cache", remedies.CACHE_IN_FUNCTION),
-}
 USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
 READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
 READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
@@ -47,51 +43,55 @@ class Read(Finding):
     variable: tf.Variable = field(compare=False)
 
 
-def in_pipeline(dataset: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+def in_pipeline(
+    dataset: tf.data.Dataset, owner: str, *, saved: bool, made: Collection[str], streams: Collection[int]
+) -> list[Finding]:
     """Returns what would keep a pass over a dataset from being taken up again in its middle.
 
     Args:
         dataset: The dataset.
         owner: What to call it.
         saved: Whether its iterator is saved, or else the pass read again.
+        made: The kinds of operations in the place of which others are made, which depend on the pass.
+        streams: The keys of the random streams' variables, which count as such.
     """
     ops, hidden = list(operations_of(dataset)), list(hidden_in(dataset))
-    outside = [node for captured in captured_in(dataset) for node in nodes_of(graph_of(captured))]
     found = [finding for stage in stages(dataset) for finding in in_stage(stage, owner, saved=saved)]
-    loose = any(in_any_order(stage) for stage in stages(dataset)) or any(map(is_loose, hidden))
-    if loose or dataset.options().deterministic is False:
-        found.append(
-            Finding(f"{owner} yield their elements in any order (deterministic=False)", "", remedies.ANY_ORDER)
-        )
-    if any(node.op.startswith(SHUFFLES) for node in outside):
-        found.append(
-            Finding(
-                f"{owner} use, in a function, a dataset from outside of it that shuffles, or draws",
-                "",
-                remedies.SEED_IN_FUNCTION,
-            )
-        )
-    what = f"{owner} shuffle, or draw, without a seed, so in another process their order is another one"
-    if any(unseeded(stage) for stage in stages(dataset)):
-        found.append(Finding(what, "", remedies.SEED))
-    if any(map(is_unseeded, ops)):
-        found.append(Finding(what, "", remedies.SEED_IN_FUNCTION))
     for op in ops:
-        if wrong := _wrong(op.type, saved=saved, drawn=is_random(op)):
+        if wrong := _wrong(op.type, saved=saved, drawn=is_random(op) and op.type not in made):
             found.append(Finding(f"{owner} {wrong[0]}: {op.type}", line(op), wrong[1]))
     for node in hidden:
-        if wrong := _wrong(node.op, saved=saved, drawn=is_random_node(node), unknown=is_unknown(node)):
+        drawn, unknown = is_random_node(node) and node.op not in made, is_unknown(node) and node.op not in made
+        if wrong := _wrong(node.op, saved=saved, drawn=drawn, unknown=unknown):
             found.append(Finding(f"{owner} {wrong[0]}: {node.op}", "", wrong[1]))
-    return found + [finding for stage in stages(dataset) for finding in _in_resources(stage, owner, saved=saved)]
+    return found + [
+        finding for stage in stages(dataset) for finding in _in_resources(stage, owner, streams, saved=saved)
+    ]
 
 
-def _in_resources(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
+def depends_on_process(dataset: tf.data.Dataset) -> bool:
+    """Returns whether it has an order, or draws, that come of the process, or that are saved with it only."""
+    ops, hidden = list(operations_of(dataset)), list(hidden_in(dataset))
+    outside = [node for captured in captured_in(dataset) for node in nodes_of(graph_of(captured))]
+    return (
+        dataset.options().deterministic is False
+        or any(in_any_order(stage) or unseeded(stage) for stage in stages(dataset))
+        or any(map(is_loose, hidden))
+        or any(node.op.startswith(SHUFFLES) for node in outside)
+        or any(is_unseeded(op) or is_random(op) or op.type == "DummySeedGenerator" for op in ops)
+        or any(map(is_random_node, hidden))
+    )
+
+
+def _in_resources(stage: tf.data.Dataset, owner: str, streams: Collection[int], *, saved: bool) -> list[Finding]:
     """Returns which variables, tables, generators and iterators the functions of one stage use."""
     found: list[Finding] = []
     for function in functions_of(stage):
         graph = function.graph
         handles, variables = captured(graph), by_key(graph.variables)
         for handle, used in uses(graph).items():
+            if handle in streams:
+                continue
             reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
             looking_up = [op for op in used if op.type.startswith("LookupTableFind")]
             if changing := [op for op in used if changes(op)]:
@@ -132,12 +132,6 @@ def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list
     return [Finding(what, "", remedies.OF_EPOCH) for what in found]
 
 
-def of_shuffles(count: int, owner: str) -> list[Finding]:
-    """Returns what is wrong with so many stages that have another order in each pass, if the iterator is saved."""
-    what = f"{owner} shuffle more than once in a pass, or repeat what they have shuffled, so that later epochs would"
-    return [Finding(f"{what} have another order", "", remedies.SHUFFLES)] if count > 1 else []
-
-
 def of_reading(what: str, owner: str) -> list[Finding]:
     """Returns what came of reading data twice, or of their passes, if something is wrong with it."""
     return [Finding(f"{owner} {what}", "", remedies.GENERATOR)] if what else []
@@ -154,9 +148,8 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
     """
     if drawn and "Dataset" not in kind:
         return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
-    if saved and kind in ONCE_IN_FUNCTIONS:
-        what, instead = ONCE_IN_FUNCTIONS[kind]
-        return f"{what} within a function, which cannot be saved", instead
+    if saved and kind == "DummyMemoryCache":
+        return "cache within a function, which cannot be saved", remedies.CACHE_IN_FUNCTION
     if kind in PYTHON:
         what, instead = "call Python, whose place cannot be saved", remedies.PYTHON_IN_DATA
         return (what, instead) if saved and kind != "PyFuncStateless" else None

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import tensorflow as tf
 
@@ -20,10 +21,16 @@ FILES, BLOCK = 1000, 4096  # how many files of a pipeline are looked into, and h
 HASHES: "weakref.WeakKeyDictionary[tf.data.Dataset, str]" = weakref.WeakKeyDictionary()  # a stage is never changed
 
 
-def described(dataset: tf.data.Dataset) -> list[str]:
+def described(
+    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+) -> list[str]:
     """Returns for each stage its kind and a hash of its arguments, functions, tensors, tables and files.
 
     A stage that is used again is not said again, only which of them it is.
+
+    Args:
+        dataset: The dataset.
+        replaced: By stage, another one that stands in its place.
     """
     said, numbers = list[str](), dict[int, int]()
     for stage, known in places(dataset):
@@ -32,17 +39,24 @@ def described(dataset: tf.data.Dataset) -> list[str]:
                 said.append(f"{kind_of(stage)} again {numbers[id(stage)]}")
             else:
                 numbers[id(stage)] = len(said)
-                said.append(f"{kind_of(stage)} {_hash(stage)}")
+                said.append(f"{kind_of(stage)} {_hash(replaced.get(stage, stage))}")
     return said
 
 
-def values_read(dataset: tf.data.Dataset) -> str:
-    """Returns a hash of the variables that the functions of a dataset read; empty if there are none."""
+def values_read(dataset: tf.data.Dataset, streams: Collection[int] = ()) -> str:
+    """Returns a hash of the variables that the functions of a dataset read; empty if there are none.
+
+    Args:
+        dataset: The dataset.
+        streams: The keys of those that are of random streams, of which it does not matter what they are now.
+    """
     found = []
     for stage in stages(dataset):
         for function in functions_of(stage):
             handles = captured(function.graph)
             for handle, used in uses(function.graph).items():
+                if handle in streams:
+                    continue
                 dtypes = [op.get_attr("dtype") for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
                 found += [digest(tf.raw_ops.ReadVariableOp(resource=handles[handle], dtype=d)) for d in dtypes[:1]]
     return short(found) if found else ""

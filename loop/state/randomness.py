@@ -3,7 +3,8 @@
 import contextlib
 import json
 import random
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from loop.tf_internals import keras_generator, tensorflow_generator
 
+OURS = threading.RLock()  # held by whoever has them for himself
 WORDS = 624  # of the state of a Mersenne twister
 
 
@@ -23,16 +25,39 @@ class Host(NamedTuple):
 
 def host() -> Host:
     """Returns the present states. Takes 50 us."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    of_numpy = (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), float(cached))
-    return Host(random.getstate(), of_numpy)
+    with OURS:
+        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+        of_numpy = (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), float(cached))
+        return Host(random.getstate(), of_numpy)
 
 
 def put_back(then: Host) -> None:
     """Takes the streams back to where they were."""
-    random.setstate(then.python)
     kind, keys, position, has_gauss, cached = then.numpy
-    np.random.set_state((kind, np.frombuffer(keys, np.uint32), position, has_gauss, cached))
+    with OURS:
+        random.setstate(then.python)
+        np.random.set_state((kind, np.frombuffer(keys, np.uint32), position, has_gauss, cached))
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[Callable[[], bool]]:
+    """Lets these streams begin anew from a seed of 63 bits, and takes them back when it ends.
+
+    They belong to the process, so whoever is in here has them for himself. It takes 0.1 ms.
+
+    Yields:
+        What returns whether anything was drawn from them meanwhile, as far as their positions tell.
+    """
+    with OURS, untouched():
+        random.seed(seed)
+        np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
+        begun = _positions()
+        yield lambda: _positions() != begun
+
+
+def _positions() -> tuple[object, ...]:
+    (_, words, gauss), (_, _, *of_numpy) = random.getstate(), np.random.get_state(legacy=True)
+    return words[-1], gauss, *of_numpy
 
 
 @contextlib.contextmanager

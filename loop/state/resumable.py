@@ -16,6 +16,10 @@ class Resumable(Protocol):
         """Returns what `seek` has to know besides the place."""
         ...
 
+    def recall(self, notes: Mapping[str, int]) -> None:
+        """Takes over what was drawn when the run began, so that `describe` says what it is then; before `seek`."""
+        ...
+
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this.
 

@@ -239,6 +239,11 @@ class TrainingState:
             self.position.torn = torn
             raise
 
+    def recall(self, notes: Mapping[str, Mapping[str, int]]) -> None:
+        """Lets the data take over what they drew when the run began; to be done before `differences`."""
+        if self._data:
+            self._data.recall(notes["data"])
+
     def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
         """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.
 

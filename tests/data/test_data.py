@@ -291,15 +291,15 @@ def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None
         tf.random.set_seed(1)
         return StreamData(tf.data.Dataset.range(50).shuffle(50, seed=3).batch(8))
 
-    def epoch(data: StreamData) -> list[list[int]]:
+    def epoch(data: StreamData, number: int) -> list[list[int]]:
         data.close()
-        data.open(0)
+        data.open(number)
         return [batch.numpy().tolist() for batch in data.source]
 
     whole = stream()
-    epochs = [epoch(whole) for _ in range(4)]
+    epochs = [epoch(whole, number) for number in range(4)]
     saved, restored = stream(), stream()
-    epoch(saved)
+    epoch(saved, 0)
     saved.close()
     saved.open(1)
     for _ in range(used):
@@ -308,21 +308,38 @@ def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None
     restored.seek(Place(7 + used, 1, used), saved.notes())
     tf.train.Checkpoint(data=restored).read(path).assert_consumed()
     assert [batch.numpy().tolist() for batch in restored.source] == epochs[1][used:]
-    assert [epoch(restored), epoch(restored)] == epochs[2:]
+    assert [epoch(restored, 2), epoch(restored, 3)] == epochs[2:]
+
+
+def test_one_stream_without_end_is_refused_for_an_evaluation() -> None:
+    data = StreamData(tf.data.Dataset.range(8), steps_per_epoch=3)
+    with pytest.raises(ValueError, match=r"needs data that are the same each time.*Evaluation\(data, steps=...\)"):
+        Evaluation(lambda batch: {"x": batch}, data)
 
 
 @pytest.mark.parametrize(
-    "data",
+    "make",
     [
-        lambda: tf.data.Dataset.range(8).shuffle(8, seed=1).batch(2),
-        lambda: tf.data.Dataset.range(8).repeat().shuffle(8, seed=1).take(6),
-        lambda: StreamData(tf.data.Dataset.range(8), steps_per_epoch=3),
+        lambda: tf.data.Dataset.range(8).shuffle(8),
+        lambda: tf.data.Dataset.range(8).repeat().shuffle(8).take(6),
+        lambda: StreamData(tf.data.Dataset.range(8).map(lambda x: x + tf.random.uniform([], 0, 9, tf.int64))),
+        lambda: StreamData(lambda epoch: tf.data.Dataset.range(8).shuffle(8, seed=epoch)),
     ],
 )
-def test_data_that_differ_from_one_evaluation_to_the_next_are_refused(data: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match=r"needs data that are the same each time.*reshuffle_each_iteration=False"):
-        Evaluation(lambda batch: {"x": batch}, data())
-    Evaluation(lambda batch: {"x": batch}, StreamData(lambda epoch: tf.data.Dataset.range(8).shuffle(8, seed=epoch)))
+def test_each_evaluation_reads_the_same_pass_whatever_it_shuffles_and_draws(make: Callable[[], object]) -> None:
+    def last_of_each() -> list[float]:
+        tf.random.set_seed(1)
+        found, last = [], tf.Variable(0, dtype=tf.int64)
+        evaluation = Evaluation(lambda batch: {"last": last.assign(batch) + 0}, make())
+        train = tf.data.Dataset.range(2)
+        loop = Loop(lambda batch: {"x": batch}, train, state={"last": last}, evaluate=evaluation)
+        loop.on(Event.EVAL_END)(lambda moment: found.append(moment.logs["val_last"]))
+        loop.run(epochs=3)
+        return found
+
+    first = last_of_each()
+    assert first == [first[0]] * 3
+    assert last_of_each() == first
 
 
 def test_random_numbers_drawn_for_an_evaluation_come_again_when_it_is_redone() -> None:

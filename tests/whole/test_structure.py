@@ -31,6 +31,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("exact",),
     ("metric_copies", "scaling", "steps"),
     ("state",),
+    ("rebuilt",),
     ("data",),
     ("engine",),
     ("evaluation",),
@@ -53,6 +54,8 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "loop/data/stateful.py": {"_replace"},
     "loop/engine/chunk.py": {"_replace"},
     "loop/exact/traced.py": {"_replace"},
+    "loop/rebuilt/maps.py": {"_other_arguments"},
+    "loop/rebuilt/orders.py": {"_replace"},
     "loop/state/training_state.py": {"_asdict", "_replace"},
 }
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle"} | {

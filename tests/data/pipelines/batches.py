@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.cases import BATCH, INSIDE, OTHERWISE, ROWS, Dataset, Source, pipeline, rows, tripled
+from pipelines.cases import BATCH, INSIDE, ROWS, Dataset, Source, pipeline, rows, tripled
 
 
 @pipeline("batches of other sizes")
@@ -133,7 +133,7 @@ def _(files: Path) -> Source:
     return mapped.map(lambda x: tf.ensure_shape(x, [BATCH])).unbatch().shuffle(5, seed=1).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers after shuffled batches, replayed", OTHERWISE, resume="replay")
+@pipeline("numpy_function with random numbers after shuffled batches, replayed", resume="replay")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1).batch(BATCH)
     return shuffled.map(lambda x: tf.numpy_function(lambda y: y + random.randrange(99), [x], tf.int64))

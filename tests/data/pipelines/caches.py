@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.cases import BATCH, ROWS, TWICE, UNFILLED, Dataset, Source, pipeline, rows
+from pipelines.cases import BATCH, ROWS, UNFILLED, Dataset, Source, pipeline, rows
 
 
 @pipeline("cache in memory")
@@ -25,7 +25,7 @@ def _(files: Path) -> Source:
     return rows().cache().shuffle(ROWS, seed=1).batch(BATCH)
 
 
-@pipeline("cache after shuffle", TWICE)
+@pipeline("cache after shuffle")
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).cache().batch(BATCH)
 

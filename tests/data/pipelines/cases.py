@@ -25,7 +25,7 @@ class Pipeline(NamedTuple):
 
     make: Callable[[Path], Source]
     refused: str | None = None
-    resume: str = "state"
+    resume: str | None = None
     steps: int | None = None
 
 
@@ -33,7 +33,7 @@ PIPELINES: dict[str, Pipeline] = {}
 
 
 def pipeline(
-    name: str, refused: str | None = None, *, resume: str = "state", steps: int | None = None
+    name: str, refused: str | None = None, *, resume: str | None = None, steps: int | None = None
 ) -> Callable[[Callable[[Path], Source]], Callable[[Path], Source]]:
     """Registers what a function makes as one of the pipelines."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import BATCH, ROWS, TWICE, UNSEEDED, Dataset, Source, pipeline, records, texts
+from pipelines.cases import BATCH, ROWS, Dataset, Source, pipeline, records, texts
 
 
 @pipeline("TFRecord files")
@@ -37,7 +37,7 @@ def _(files: Path) -> Source:
     return found.interleave(tf.data.TextLineDataset, cycle_length=2).batch(BATCH)
 
 
-@pipeline("files found by pattern, no seed at all", UNSEEDED)
+@pipeline("files found by pattern, no seed at all")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     for name in "abcd":
@@ -98,7 +98,7 @@ def csv_batches(files: Path, header: bool) -> Dataset:
     )
 
 
-@pipeline("columns of text by name", TWICE)
+@pipeline("columns of text by name")
 def _(files: Path) -> Source:
     return csv_batches(files, False)
 

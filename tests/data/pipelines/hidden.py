@@ -6,14 +6,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from pipelines.cases import (
-    ANY_ORDER,
     BATCH,
-    GENERATOR,
-    HIDDEN_STREAM,
-    OTHERWISE,
     ROWS,
-    TWICE,
-    UNSEEDED,
     Dataset,
     Source,
     numbered,
@@ -26,7 +20,7 @@ def chosen(choice: Dataset) -> Dataset:
     return Dataset.choose_from_datasets([rows(8), Dataset.range(8, 16)], choice).batch(BATCH)
 
 
-@pipeline("choose_from_datasets by a shuffle, no seed at all", UNSEEDED)
+@pipeline("choose_from_datasets by a shuffle, no seed at all")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     return chosen(Dataset.range(16).map(lambda x: x % 2).shuffle(16))
@@ -37,17 +31,17 @@ def _(files: Path) -> Source:
     return chosen(Dataset.range(16).map(lambda x: x % 2).shuffle(16, seed=1, reshuffle_each_iteration=False))
 
 
-@pipeline("choose_from_datasets by random numbers of a stream", HIDDEN_STREAM)
+@pipeline("choose_from_datasets by random numbers of a stream")
 def _(files: Path) -> Source:
     return chosen(rows().map(lambda x: tf.random.uniform([], 0, 2, tf.int64)))
 
 
-@pipeline("choose_from_datasets by random numbers of a stream, replayed", HIDDEN_STREAM, resume="replay")
+@pipeline("choose_from_datasets by random numbers of a stream, replayed", resume="replay")
 def _(files: Path) -> Source:
     return chosen(rows().map(lambda x: tf.random.uniform([], 0, 2, tf.int64)))
 
 
-@pipeline("choose_from_datasets by a generator", GENERATOR)
+@pipeline("choose_from_datasets by a generator")
 def _(files: Path) -> Source:
     return chosen(numbered(lambda: iter([0, 1] * 8)))
 
@@ -57,12 +51,12 @@ def _(files: Path) -> Source:
     return chosen(numbered(lambda: iter([0, 1] * 8)))
 
 
-@pipeline("choose_from_datasets by a generator that draws, replayed", OTHERWISE, resume="replay")
+@pipeline("choose_from_datasets by a generator that draws, replayed", resume="replay")
 def _(files: Path) -> Source:
     return chosen(numbered(lambda: (random.randrange(2) for _ in range(16))))
 
 
-@pipeline("choose_from_datasets by what is mapped in any order", ANY_ORDER)
+@pipeline("choose_from_datasets by what is mapped in any order")
 def _(files: Path) -> Source:
     return chosen(rows().map(lambda x: x % 2, num_parallel_calls=2, deterministic=False))
 
@@ -90,19 +84,19 @@ def _(files: Path) -> Source:
     return lambda epoch: chosen(Dataset.range(16).map(lambda x: x % 2).shuffle(16))
 
 
-@pipeline("interleave of a dataset from outside that draws", HIDDEN_STREAM)
+@pipeline("interleave of a dataset from outside that draws")
 def _(files: Path) -> Source:
     drawn = rows(4).map(lambda x: tf.random.uniform([], seed=1))
     return rows(4).interleave(lambda i: drawn, cycle_length=2).batch(BATCH)
 
 
-@pipeline("interleave of a dataset from outside that draws, replayed", HIDDEN_STREAM, resume="replay")
+@pipeline("interleave of a dataset from outside that draws, replayed", resume="replay")
 def _(files: Path) -> Source:
     drawn = rows(4).map(lambda x: tf.random.uniform([], seed=1))
     return rows(4).interleave(lambda i: drawn, cycle_length=2).batch(BATCH)
 
 
-@pipeline("interleave of a generator from outside", GENERATOR)
+@pipeline("interleave of a generator from outside")
 def _(files: Path) -> Source:
     generated = numbered(lambda: iter(range(4)))
     return rows(4).interleave(lambda i: generated.map(lambda x: 10 * i + x), cycle_length=2).batch(BATCH)
@@ -121,7 +115,7 @@ def _(files: Path) -> Source:
     return rows(4).interleave(lambda i: counted, cycle_length=2).batch(BATCH)
 
 
-@pipeline("a dataset that is passed on as a variant, shuffled", TWICE)
+@pipeline("a dataset that is passed on as a variant, shuffled")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1)
     variant = tf.data.experimental.to_variant(shuffled)

@@ -8,13 +8,7 @@ from pipelines.cases import (
     ANY_ORDER,
     AUTOTUNE,
     BATCH,
-    INSIDE,
-    NEVER_OVER,
-    OUTSIDE,
     ROWS,
-    STREAM,
-    TWICE,
-    UNSEEDED,
     Dataset,
     Source,
     pipeline,
@@ -55,7 +49,7 @@ def _(files: Path) -> Source:
     return parts.batch(BATCH)
 
 
-@pipeline("interleave of what is shuffled", INSIDE)
+@pipeline("interleave of what is shuffled")
 def _(files: Path) -> Source:
     parts = rows(4).interleave(lambda i: Dataset.range(4 * i, 4 * i + 4).shuffle(4, seed=1), cycle_length=2)
     return parts.batch(BATCH)
@@ -67,19 +61,19 @@ def _(files: Path) -> Source:
     return parts.batch(BATCH)
 
 
-@pipeline("interleave of what is shuffled by the global seed", INSIDE)
+@pipeline("interleave of what is shuffled by the global seed")
 def _(files: Path) -> Source:
     parts = rows(4).interleave(lambda i: Dataset.range(4 * i, 4 * i + 4).shuffle(4), cycle_length=2)
     return parts.batch(BATCH)
 
 
-@pipeline("interleave of what is shuffled by the element's own seed", INSIDE)
+@pipeline("interleave of what is shuffled by the element's own seed")
 def _(files: Path) -> Source:
     parts = rows(4).interleave(lambda i: Dataset.range(4 * i, 4 * i + 4).shuffle(4, seed=i), cycle_length=2)
     return parts.batch(BATCH)
 
 
-@pipeline("interleave of a shuffle from outside", OUTSIDE)
+@pipeline("interleave of a shuffle from outside")
 def _(files: Path) -> Source:
     shuffled = rows(4).shuffle(4, seed=1)
     return rows(4).interleave(lambda i: shuffled.map(lambda x: 10 * i + x), cycle_length=2).batch(BATCH)
@@ -91,7 +85,7 @@ def _(files: Path) -> Source:
     return rows(4).interleave(lambda i: cached.map(lambda x: 10 * i + x), cycle_length=2).batch(BATCH)
 
 
-@pipeline("flat_map of what is shuffled and repeated", INSIDE)
+@pipeline("flat_map of what is shuffled and repeated")
 def _(files: Path) -> Source:
     return rows(2).flat_map(lambda i: Dataset.range(4 * i, 4 * i + 4).shuffle(4, seed=1).repeat(2)).batch(BATCH)
 
@@ -126,12 +120,12 @@ def _(files: Path) -> Source:
     return rows(8).concatenate(Dataset.range(8, 16)).shuffle(ROWS, seed=1).batch(BATCH)
 
 
-@pipeline("concatenate with a shuffle", TWICE)
+@pipeline("concatenate with a shuffle")
 def _(files: Path) -> Source:
     return rows(8).concatenate(Dataset.range(8, 16).shuffle(8, seed=1)).batch(BATCH)
 
 
-@pipeline("sample_from_datasets, seeded", NEVER_OVER)
+@pipeline("sample_from_datasets, seeded")
 def _(files: Path) -> Source:
     return Dataset.sample_from_datasets([rows(8), Dataset.range(8, 16)], [0.5, 0.5], seed=1).batch(BATCH)
 
@@ -153,7 +147,7 @@ def _(files: Path) -> Source:
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1).take(ROWS).batch(BATCH)
 
 
-@pipeline("sample_from_datasets that shuffle", TWICE)
+@pipeline("sample_from_datasets that shuffle")
 def _(files: Path) -> Source:
     parts = [rows(8).shuffle(8, seed=2).repeat(), Dataset.range(8, 16).repeat()]
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1).take(ROWS).batch(BATCH)
@@ -171,18 +165,18 @@ def _(files: Path) -> Source:
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1).batch(BATCH)
 
 
-@pipeline("sample_from_datasets, no seed at all", UNSEEDED)
+@pipeline("sample_from_datasets, no seed at all")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     return Dataset.sample_from_datasets([rows(8), Dataset.range(8, 16)], [0.5, 0.5]).batch(BATCH)
 
 
-@pipeline("sample_from_datasets by the global seed", NEVER_OVER)
+@pipeline("sample_from_datasets by the global seed")
 def _(files: Path) -> Source:
     return Dataset.sample_from_datasets([rows(8), Dataset.range(8, 16)], [0.5, 0.5]).batch(BATCH)
 
 
-@pipeline("sample_from_datasets, another sample each time", TWICE)
+@pipeline("sample_from_datasets, another sample each time")
 def _(files: Path) -> Source:
     parts = [rows(8), Dataset.range(8, 16)]
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1, rerandomize_each_iteration=True).batch(BATCH)
@@ -194,7 +188,7 @@ def _(files: Path) -> Source:
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1, rerandomize_each_iteration=True).batch(BATCH)
 
 
-@pipeline("sample_from_datasets with weights that are a dataset", NEVER_OVER)
+@pipeline("sample_from_datasets with weights that are a dataset")
 def _(files: Path) -> Source:
     weights = Dataset.from_tensors([0.3, 0.7]).repeat()
     return Dataset.sample_from_datasets([rows(8), Dataset.range(8, 16)], weights, seed=1).batch(BATCH)
@@ -212,13 +206,13 @@ def _(files: Path) -> Source:
     return Dataset.choose_from_datasets([rows(8), Dataset.range(8, 16)], choice).batch(BATCH)
 
 
-@pipeline("choose_from_datasets by a shuffle", TWICE)
+@pipeline("choose_from_datasets by a shuffle")
 def _(files: Path) -> Source:
     choice = Dataset.range(16).map(lambda x: x % 2).shuffle(16, seed=1)
     return Dataset.choose_from_datasets([rows(8), Dataset.range(8, 16)], choice).batch(BATCH)
 
 
-@pipeline("rejection_resample", STREAM)
+@pipeline("rejection_resample")
 def _(files: Path) -> Source:
     return rows(64).rejection_resample(lambda x: tf.cast(x % 2, tf.int32), [0.2, 0.8], seed=1).batch(BATCH)
 
@@ -243,7 +237,7 @@ def _(files: Path) -> Source:
     return Dataset.random(seed=1, rerandomize_each_iteration=True).take(ROWS).batch(BATCH)
 
 
-@pipeline("random dataset, no seed at all", UNSEEDED)
+@pipeline("random dataset, no seed at all")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     return Dataset.random().take(ROWS).batch(BATCH)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import ANY_ORDER, AUTOTUNE, BATCH, RESOURCE, ROWS, STREAM, Source, pipeline, rows
+from pipelines.cases import AUTOTUNE, BATCH, RESOURCE, ROWS, Source, pipeline, rows
 
 
 @pipeline("map")
@@ -17,26 +17,26 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).map(lambda x: x * x, num_parallel_calls=AUTOTUNE).batch(BATCH).prefetch(2)
 
 
-@pipeline("map, parallel, in any order", ANY_ORDER)
+@pipeline("map, parallel, in any order")
 def _(files: Path) -> Source:
     return rows().map(lambda x: x * x, num_parallel_calls=4, deterministic=False).batch(BATCH)
 
 
-@pipeline("options that allow any order", ANY_ORDER)
+@pipeline("options that allow any order")
 def _(files: Path) -> Source:
     options = tf.data.Options()
     options.deterministic = False
     return rows().map(lambda x: x * x, num_parallel_calls=4).batch(BATCH).with_options(options)
 
 
-@pipeline("options that allow any order, before other stages", ANY_ORDER)
+@pipeline("options that allow any order, before other stages")
 def _(files: Path) -> Source:
     options = tf.data.Options()
     options.deterministic = False
     return rows().map(lambda x: x * x, num_parallel_calls=4).with_options(options).batch(BATCH)
 
 
-@pipeline("parallel batches in any order", ANY_ORDER)
+@pipeline("parallel batches in any order")
 def _(files: Path) -> Source:
     return rows().batch(BATCH, num_parallel_calls=2, deterministic=False)
 
@@ -46,23 +46,23 @@ def _(files: Path) -> Source:
     return rows().enumerate().map(lambda i, x: tf.random.stateless_uniform([2], seed=[x, i])).batch(BATCH)
 
 
-@pipeline("random numbers of a stream", STREAM)
+@pipeline("random numbers of a stream")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.random.uniform([2], seed=1)).batch(BATCH)
 
 
-@pipeline("random numbers of a stream, replayed", STREAM, resume="replay")
+@pipeline("random numbers of a stream, replayed", resume="replay")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.random.uniform([2], seed=1)).batch(BATCH)
 
 
-@pipeline("random numbers of a generator", RESOURCE)
+@pipeline("random numbers of a generator")
 def _(files: Path) -> Source:
     generator = tf.random.Generator.from_seed(1)
     return rows().map(lambda x: generator.uniform([2])).batch(BATCH)
 
 
-@pipeline("random numbers of a generator, replayed", RESOURCE, resume="replay")
+@pipeline("random numbers of a generator, replayed", resume="replay")
 def _(files: Path) -> Source:
     generator = tf.random.Generator.from_seed(1)
     return rows().map(lambda x: generator.uniform([2])).batch(BATCH)
@@ -132,7 +132,7 @@ def _(files: Path) -> Source:
     return rows().map(collatz).batch(BATCH)
 
 
-@pipeline("random numbers in a loop in a function", STREAM)
+@pipeline("random numbers in a loop in a function")
 def _(files: Path) -> Source:
     def drawn(x: tf.Tensor) -> tf.Tensor:
         total = 0.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import BATCH, OTHERWISE, PYTHON, RESOURCE, ROWS, Source, pipeline, rows, tripled
+from pipelines.cases import BATCH, OTHERWISE, RESOURCE, ROWS, Source, pipeline, rows, tripled
 
 
 @pipeline("the time of day", OTHERWISE)
@@ -35,7 +35,7 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).map(lambda x: 2 * x).batch(BATCH).with_options(options)
 
 
-@pipeline("options that leave the state of Python aside", PYTHON)
+@pipeline("options that leave the state of Python aside")
 def _(files: Path) -> Source:
     options = tf.data.Options()
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE

@@ -9,10 +9,7 @@ import tensorflow as tf
 
 from pipelines.cases import (
     BATCH,
-    GENERATOR,
     OTHERWISE,
-    OWN_STREAM,
-    PYTHON,
     ROWS,
     Dataset,
     Source,
@@ -23,7 +20,7 @@ from pipelines.cases import (
 )
 
 
-@pipeline("numpy_function", PYTHON)
+@pipeline("numpy_function")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64)).batch(BATCH)
 
@@ -38,7 +35,7 @@ def _(files: Path) -> Source:
     return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64, stateful=False)).batch(BATCH)
 
 
-@pipeline("py_function", PYTHON)
+@pipeline("py_function")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
 
@@ -49,12 +46,12 @@ def _(files: Path) -> Source:
     return shuffled.map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers, replayed", OTHERWISE, resume="replay")
+@pipeline("numpy_function with random numbers, replayed", resume="replay")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.numpy_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers after shuffle, replayed", OTHERWISE, resume="replay")
+@pipeline("numpy_function with random numbers after shuffle, replayed", resume="replay")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1)
     return shuffled.map(lambda x: tf.numpy_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
@@ -68,7 +65,7 @@ def _(files: Path) -> Source:
     return rows().map(drawn).batch(BATCH)
 
 
-@pipeline("generator", GENERATOR)
+@pipeline("generator")
 def _(files: Path) -> Source:
     return numbered(lambda: iter(range(ROWS))).batch(BATCH)
 
@@ -94,22 +91,22 @@ def _(files: Path) -> Source:
     return numbered(drawn).shuffle(3, seed=1).batch(BATCH)
 
 
-@pipeline("generator with NumPy's global random numbers, replayed", OTHERWISE, resume="replay")
+@pipeline("generator with NumPy's global random numbers, replayed", resume="replay")
 def _(files: Path) -> Source:
     return numbered(lambda: iter(np.random.permutation(ROWS))).batch(BATCH)
 
 
-@pipeline("generator with Python's global random numbers, replayed", OTHERWISE, resume="replay")
+@pipeline("generator with Python's global random numbers, replayed", resume="replay")
 def _(files: Path) -> Source:
     return numbered(lambda: (random.randrange(99) for _ in range(ROWS))).batch(BATCH)
 
 
-@pipeline("generator with late random numbers, replayed", OTHERWISE, resume="replay")
+@pipeline("generator with late random numbers, replayed", resume="replay")
 def _(files: Path) -> Source:
     return numbered(lambda: (i if i < 13 else random.randrange(9, 99) for i in range(ROWS))).batch(BATCH)
 
 
-@pipeline("generator that sets the seed itself, replayed", OWN_STREAM, resume="replay")
+@pipeline("generator that sets the seed itself, replayed", resume="replay")
 def _(files: Path) -> Source:
     def drawn() -> Iterator[int]:
         random.seed(1)  # and so lets whatever else draws from it begin again

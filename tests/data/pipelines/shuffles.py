@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import BATCH, INSIDE, OUTSIDE, ROWS, TWICE, UNSEEDED, Dataset, Source, pipeline, rows
+from pipelines.cases import BATCH, INSIDE, OUTSIDE, ROWS, TWICE, Dataset, Source, pipeline, rows
 
 
 @pipeline("shuffle, seeded")
@@ -22,13 +22,13 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS).batch(BATCH)
 
 
-@pipeline("shuffle, no seed at all", UNSEEDED)
+@pipeline("shuffle, no seed at all")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     return rows().shuffle(ROWS).batch(BATCH)
 
 
-@pipeline("shuffle, no seed at all, replayed", UNSEEDED, resume="replay")
+@pipeline("shuffle, no seed at all, replayed", resume="replay")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     return rows().shuffle(ROWS).batch(BATCH)
@@ -74,7 +74,7 @@ def _(files: Path) -> Source:
     return rows().batch(BATCH).shuffle(4, seed=1)
 
 
-@pipeline("shuffle before repeat", TWICE)
+@pipeline("shuffle before repeat")
 def _(files: Path) -> Source:
     return rows(8).shuffle(8, seed=1).repeat(2).batch(BATCH)
 
@@ -84,7 +84,7 @@ def _(files: Path) -> Source:
     return rows(8).shuffle(8, seed=1).repeat(2).batch(BATCH)
 
 
-@pipeline("shuffle before endless repeat", TWICE, steps=4)
+@pipeline("shuffle before endless repeat", steps=4)
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).repeat().batch(BATCH)
 
@@ -94,7 +94,7 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).repeat().batch(BATCH)
 
 
-@pipeline("shuffle repeated by steps_per_epoch", TWICE, steps=3)
+@pipeline("shuffle repeated by steps_per_epoch", steps=3)
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).batch(BATCH)
 
@@ -119,7 +119,7 @@ def _(files: Path) -> Source:
     return rows(8).shuffle(8, seed=1, reshuffle_each_iteration=False).repeat().batch(BATCH)
 
 
-@pipeline("two shuffles", TWICE)
+@pipeline("two shuffles")
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).batch(BATCH).shuffle(2, seed=2)
 
@@ -129,7 +129,7 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).batch(BATCH).shuffle(2, seed=2)
 
 
-@pipeline("two shuffles, side by side", TWICE)
+@pipeline("two shuffles, side by side")
 def _(files: Path) -> Source:
     return Dataset.zip(rows().shuffle(ROWS, seed=1), rows().shuffle(ROWS, seed=2)).batch(BATCH)
 
@@ -144,7 +144,7 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1, reshuffle_each_iteration=False).batch(BATCH).shuffle(2, seed=2)
 
 
-@pipeline("the same shuffle used twice", TWICE)
+@pipeline("the same shuffle used twice")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1)
     return Dataset.zip(shuffled, shuffled).batch(BATCH)
@@ -171,22 +171,22 @@ def _(files: Path) -> Source:
     return rows(20).shuffle(20, seed=1).take(ROWS).batch(BATCH)
 
 
-@pipeline("two shuffles, endless", TWICE, steps=3)
+@pipeline("two shuffles, endless", steps=3)
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).batch(BATCH).shuffle(2, seed=2)
 
 
-@pipeline("two shuffles, the inner one repeated, endless", TWICE, steps=3)
+@pipeline("two shuffles, the inner one repeated, endless", steps=3)
 def _(files: Path) -> Source:
     return rows(8).shuffle(8, seed=1).repeat(2).shuffle(5, seed=2).batch(BATCH)
 
 
-@pipeline("two shuffles, side by side, endless", TWICE, steps=3)
+@pipeline("two shuffles, side by side, endless", steps=3)
 def _(files: Path) -> Source:
     return Dataset.zip(rows().shuffle(ROWS, seed=1), rows(20).shuffle(3, seed=2)).batch(BATCH)
 
 
-@pipeline("shuffle in a cache, endless", TWICE, steps=3)
+@pipeline("shuffle in a cache, endless", steps=3)
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).cache().batch(BATCH)
 

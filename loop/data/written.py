@@ -1,0 +1,143 @@
+"""A dataset as the user wrote it, and what comes of it: passes that can be made again."""
+
+import functools
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+import tensorflow as tf
+
+from loop.data.loaders import reordered, seeds
+from loop.data.reached import variables_reached
+from loop.data.replay import differs_with_others
+from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
+from loop.exact.graph import line
+from loop.exact.pipeline import may_differ
+from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
+from loop.exact.pipeline_hash import described
+from loop.findings import Finding
+from loop.rebuilt.emit import CannotRebuild
+from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+
+DATA = "the data"
+
+
+class Written:
+    """A dataset as the user wrote it.
+
+    Attributes:
+        dataset: The dataset.
+
+    Args:
+        dataset: The dataset.
+        replaced: By stage, another one that stands in its place.
+    """
+
+    def __init__(
+        self, dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+    ) -> None:
+        self.dataset, self._replaced = dataset, replaced
+        self._by_pass = ByPass(dataset, replaced)
+
+    @functools.cached_property
+    def described(self) -> list[str]:
+        """What tells it from others, stage by stage."""
+        return described(self.dataset, self._replaced)
+
+    def seeds(self) -> list[int]:
+        """Returns the seeds by which it shuffles."""
+        return seeds(self.dataset)
+
+    def as_with(self, earlier: list[int]) -> "Written":
+        """Returns the dataset as a loader of Keras would have made it with these seeds."""
+        return Written(self.dataset, reordered(self.dataset, earlier))
+
+    @property
+    def changes(self) -> bool:
+        """Whether one pass differs from the other."""
+        return self._by_pass.changed
+
+    @property
+    def varies(self) -> bool:
+        """Whether passes differ from one another, as far as has been seen."""
+        return self._by_pass.varies
+
+    @functools.cached_property
+    def may_differ(self) -> bool:
+        """Whether it may yield something else when it is read again, for all that can be seen."""
+        return self._by_pass.calls_python if self.changes else may_differ(self.dataset)
+
+    @property
+    def streams(self) -> Collection[int]:
+        """The keys of the variables of random streams that are made anew with it."""
+        return self._by_pass.streams if self.changes else ()
+
+    @functools.cached_property
+    def needs_seed(self) -> bool:
+        """Whether, as it was written, what it yields comes of the process."""
+        return self.changes and (bool(self.streams) or depends_on_process(self.dataset))
+
+    def reads(self, made: tf.data.Dataset, owner: str) -> list[Finding]:
+        """Returns which variables Python reads in it, if others make other elements: they may be what is trained.
+
+        Args:
+            made: What is made of it.
+            owner: What to call the data.
+        """
+        reached = variables_reached(self._by_pass.python())
+        if not reached or not differs_with_others(made, reached):
+            return []
+        what = f"{owner} read a variable that a step changes, in Python, and depend on how far they read ahead"
+        return [Read(what, "", READ_BETWEEN_STEPS, variable) for variable in reached]
+
+    @functools.cached_property
+    def can_be_saved(self) -> bool:
+        """Whether TensorFlow saves its iterator, as far as can be seen."""
+        return self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
+
+    @functools.cached_property
+    def _fault(self) -> Finding | None:
+        """What keeps it from being made anew."""
+        if not self.changes:
+            return None
+        try:
+            self._by_pass.trace()
+        except CannotRebuild as error:
+            return Finding(
+                f"use {error.op.type}, which cannot be made to depend on the pass alone", line(error.op), UNMADE
+            )
+        except NotImplementedError as error:
+            return Finding(f"have {error}", "", UNMADE)
+        return None
+
+    def of(self, seed: int, number: int) -> tf.data.Dataset:
+        """Returns a pass: made anew if passes differ, and that can be done; else the dataset as it was written.
+
+        Args:
+            seed: Serves what has no seed: 63 bits.
+            number: Of the pass, from 0.
+        """
+        return self._by_pass.of(seed, number) if self.changes and not self._fault else self.dataset
+
+    def made_otherwise(self) -> list[str]:
+        """Returns which stages are made in another way than they were written, for people."""
+        return self._by_pass.changes if self.changes and not self._fault else []
+
+    def first_seed(self) -> int:
+        """Returns the seed for a run that begins."""
+        return self._by_pass.first_seed() if self.changes else 0
+
+    def findings(self, owner: str, *, saved: bool, alone: bool) -> list[Finding]:
+        """Returns what would keep a pass from being taken up again in its middle.
+
+        Args:
+            owner: What to call the data.
+            saved: Whether the iterator is saved, or else the pass read again.
+            alone: Whether it is the dataset of all epochs, and not one that a function has made for one of them.
+        """
+        found = self._wrong(owner, saved=saved)
+        if not found and (alone or self.needs_seed) and (fault := self._fault):
+            found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
+        return found
+
+    def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
+        return in_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)

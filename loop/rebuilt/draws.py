@@ -1,0 +1,124 @@
+"""What draws from a stream of its own, drawn from a seed instead: same distribution, same shape, same dtype."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from loop.rebuilt.emit import Handler, Scope, cannot
+
+CHANGED = "random numbers in functions: of the seed, the pass and the element"
+CHANGE = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngSkip")  # variables
+Draw: TypeAlias = Callable[[tf.Operation, Sequence[tf.Tensor], tf.Tensor], tf.Tensor | Sequence[tf.Tensor]]
+
+
+def _drawn(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes what an operation draws."""
+    scope.emitter.changes[CHANGED] += 1
+    attributes = op.node_def.attr
+    given = [attributes[name].i for name in ("seed", "seed2") if name in attributes]
+    found = DRAWS[op.type](op, scope.inputs(op), scope.at.drawn(*given))
+    return found if isinstance(found, list | tuple) else [found]
+
+
+def _of_stream(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes what an operation reads from a random stream's variable; nothing, if it changes that.
+
+    Whatever is drawn from it afterwards is drawn without a state. Streams of Keras and of TensorFlow are the same in
+    this, so a draw for each place and element is what both are there for.
+    """
+    scope.emitter.changes[CHANGED] += 1
+    return [_bits(output.shape, scope.at.drawn(), output.dtype) for output in op.outputs]
+
+
+def _bits(shape: tf.TensorShape | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    if dtype in (tf.uint32, tf.uint64, tf.int32, tf.int64):
+        return tf.random.stateless_uniform(shape, seed, None, None, dtype)
+    return tf.cast(tf.random.stateless_uniform(shape, seed, 0, 2**31 - 1, tf.int32), dtype)  # seeds as Keras had them
+
+
+def _dtype(op: tf.Operation) -> tf.DType:
+    return op.outputs[0].dtype
+
+
+def _gamma(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    shape, alpha = inputs
+    return tf.random.stateless_gamma(_before(shape, alpha), seed, alpha, dtype=alpha.dtype)
+
+
+def _poisson(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    shape, rate = inputs
+    return tf.random.stateless_poisson(_before(shape, rate), seed, rate, dtype=_dtype(op))
+
+
+def _before(shape: tf.Tensor, of_each: tf.Tensor) -> tf.Tensor:
+    return tf.concat([tf.cast(shape, tf.int32), tf.shape(of_each)], 0)
+
+
+def _binomial(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    *_, shape, counts, probs = inputs
+    return tf.random.stateless_binomial(shape, seed, counts, probs, output_dtype=_dtype(op))
+
+
+def _box(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    image_size, boxes, *least = inputs
+    attributes = {
+        name: op.get_attr(name)
+        for name in ("aspect_ratio_range", "area_range", "max_attempts", "use_image_if_no_bounding_boxes")
+    }
+    covered = least[0] if least else tf.constant(op.get_attr("min_object_covered"))
+    return tf.raw_ops.StatelessSampleDistortedBoundingBox(
+        image_size=image_size, bounding_boxes=boxes, min_object_covered=covered, seed=seed, **attributes
+    )
+
+
+def _uniform(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_uniform(inputs[-1], seed, dtype=_dtype(op))
+
+
+def _normal(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_normal(inputs[-1], seed, dtype=_dtype(op))
+
+
+def _truncated_normal(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_truncated_normal(inputs[-1], seed, dtype=_dtype(op))
+
+
+def _integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    *_, shape, low, high = inputs
+    return tf.random.stateless_uniform(shape, seed, low, high, _dtype(op))
+
+
+def _any_integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    return _bits(inputs[-1], seed, _dtype(op))
+
+
+def _chosen(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    logits, count = inputs
+    return tf.random.stateless_categorical(logits, count, seed, dtype=_dtype(op))
+
+
+DRAWS: Mapping[str, Draw] = {
+    "RandomUniform": _uniform,
+    "RandomUniformInt": _integers,
+    "RandomStandardNormal": _normal,
+    "TruncatedNormal": _truncated_normal,
+    "RandomGamma": _gamma,
+    "RandomPoissonV2": _poisson,
+    "RandomPoisson": _poisson,
+    "RandomShuffle": lambda op, inputs, seed: tf.random.experimental.stateless_shuffle(inputs[0], seed),
+    "Multinomial": _chosen,
+    "SampleDistortedBoundingBox": _box,
+    "SampleDistortedBoundingBoxV2": _box,
+    "NonDeterministicInts": _any_integers,
+    "StatefulUniform": _uniform,
+    "StatefulUniformInt": _integers,
+    "StatefulUniformFullInt": _any_integers,
+    "StatefulStandardNormal": _normal,
+    "StatefulStandardNormalV2": _normal,
+    "StatefulTruncatedNormal": _truncated_normal,
+    "StatefulRandomBinomial": _binomial,
+    "RngReadAndSkip": lambda op, inputs, seed: _bits([3], seed, _dtype(op)),
+}
+DRAWN: Mapping[str, Handler] = {**dict.fromkeys(DRAWS, _drawn), **dict.fromkeys(CHANGE, cannot)}
+STREAMS: Mapping[str, Handler] = dict.fromkeys(("ReadVariableOp", *CHANGE), _of_stream)

@@ -1,0 +1,262 @@
+"""A traced function made again in the graph that is traced now, with other operations in the place of some."""
+
+import collections
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from loop.exact.graph import called
+from loop.handles import key_of
+from loop.rebuilt.seeds import Pass
+from loop.tensors import FuncGraph, GraphDef, NodeDef
+from loop.tf_internals import COLOCATED
+
+Given: TypeAlias = Mapping[str, tf.Tensor]  # by the names of what they stand for
+PREFIX = "pass"  # begins the names of operations that were made again
+UNSEEN = ("OptionsDataset",)  # does not change what is yielded
+RESOURCES = ("DummySeed", "AnonymousSeed", "DummyMemory", "AnonymousMemory")  # of stages, made only if these want them
+AttrValue: TypeAlias = tf.compat.v1.AttrValue
+NONE: Mapping[str, AttrValue] = {}
+
+
+class CannotRebuild(Exception):
+    """There is an operation of which nobody knows how to make it a function of the pass.
+
+    Args:
+        op: The operation.
+    """
+
+    def __init__(self, op: tf.Operation) -> None:
+        super().__init__(op.type)
+        self.op = op
+
+
+class Scope(NamedTuple):
+    """Where an operation is made again.
+
+    Attributes:
+        emitter: Makes more.
+        given: What the function was called with.
+        made: That, and what was made of it.
+        at: Which pass, element and place it is.
+    """
+
+    emitter: "Emitter"
+    given: Given
+    made: Given
+    at: Pass
+
+    def inputs(self, op: tf.Operation) -> list[tf.Tensor]:
+        """Returns what an operation is given now."""
+        return [self.made[tensor.name] for tensor in op.inputs]
+
+    def again(self, op: tf.Operation, number: tf.Tensor) -> tf.Tensor:
+        """Returns the first input of an operation, such as the dataset of a stage, made for another pass."""
+        return self.emitter.emit(op.graph, [op.inputs[0]], self.given, self.at.again(number))[0]
+
+
+Handler: TypeAlias = Callable[[tf.Operation, Scope], Sequence[tf.Tensor]]
+
+
+def is_loose(node: NodeDef) -> bool:
+    """Returns whether an operation was told that it need not keep any order."""
+    return "deterministic" in node.attr and node.attr["deterministic"].s == b"false"  # to ask would make it
+
+
+def _in_order(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes a stage that keeps the order of what it reads."""
+    scope.emitter.changes["any order (deterministic=False): the order of what is read"] += 1
+    return scope.emitter.copied(op, scope.made, deterministic=AttrValue(s=b"true"))
+
+
+def cannot(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Says that an operation cannot be made again."""
+    del scope
+    raise CannotRebuild(op)
+
+
+class Emitter:
+    """Makes functions again.
+
+    Attributes:
+        changes: What was changed, for people: what it is, and how often.
+        streams: The keys of the variables of random streams.
+        python_draws: Set, when what calls Python is seen to draw from Python's own streams.
+
+    Args:
+        handlers: By kind, what makes something else in the place of an operation.
+        callers: Likewise, of those that call functions, if there is any such operation in these.
+        streams: Likewise, of those that are given the variable of a random stream.
+        own: The kinds of these that get a resource of their own, such as a seed generator, for what they are given.
+        around: Likewise handlers, of those that stay what they are unless what they read, their first input, changes.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        around: Mapping[str, Handler],
+        callers: Mapping[str, Handler],
+        streams: Mapping[str, Handler],
+        *,
+        own: Iterable[str] = (),
+    ) -> None:
+        self.changes = collections.Counter[str]()
+        self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
+        self.streams, self.python_draws = set[int](), threading.Event()
+        self._own = frozenset(own)
+        self._known: dict[int, tuple[FuncGraph, set[str]]] = {}  # with the graph, so that its id stays its own
+        self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}
+        self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}
+
+    def emit(
+        self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, at: Pass, also: Sequence[tf.Operation] = ()
+    ) -> list[tf.Tensor]:
+        """Makes what is wanted of a function.
+
+        Args:
+            graph: The function.
+            wanted: Tensors in it.
+            given: What it is called with, and what it has from outside.
+            at: Where it is.
+            also: Operations that are wanted for what they do.
+
+        Raises:
+            CannotRebuild: If there is an operation that cannot be made again.
+        """
+        made, plain = dict(given), list[tf.Operation]()
+        for op in self._needed(graph, wanted, given, also):
+            handler = self._handler(op, made)
+            if handler is None:
+                plain.append(op)
+                continue
+            self._copy(graph, plain, made)
+            plain = []
+            outputs = handler(op, Scope(self, given, made, at.at(self._place(op))))
+            for old, new in zip(op.outputs, outputs, strict=True):
+                if old.dtype not in (tf.variant, tf.resource):
+                    new.set_shape(old.shape)
+                made[old.name] = new
+        self._copy(graph, plain, made)
+        return [made[tensor.name] for tensor in wanted]
+
+    def call(self, graph: FuncGraph, arguments: Sequence[tf.Tensor], at: Pass) -> list[tf.Tensor]:
+        """Makes what a function returns, in its order, from all that it takes, with what it has from outside."""
+        given = {inner.name: outer for inner, outer in zip(graph.inputs, arguments, strict=True)}
+        also = [op for op in graph.control_outputs if not op.type.startswith(RESOURCES)]
+        return self.emit(graph, graph.outputs, given, at, also)
+
+    def changes_in(self, graph: FuncGraph) -> bool:
+        """Returns whether anything in a function is made otherwise."""
+        return bool(self._changed(graph))
+
+    def changes_node(self, node: NodeDef) -> bool:
+        """Returns whether an operation that was read from a definition is made otherwise."""
+        return node.op in self._handlers or is_loose(node)
+
+    def _place(self, op: tf.Operation) -> str:
+        """Returns which of the operations of its function it is that are made otherwise.
+
+        Names, and how many there are of others, may be different in a program that yields the same.
+        """
+        if id(op.graph) not in self._places:
+            kinds = (*self._handlers, *self._around, *self._callers, *self._streams)
+            found = [each.name for each in op.graph.get_operations() if each.type in kinds and each.type not in UNSEEN]
+            self._places[id(op.graph)] = op.graph, {name: f"{number}" for number, name in enumerate(found)}
+        return self._places[id(op.graph)][1].get(op.name, "")
+
+    def _changed(self, graph: FuncGraph) -> set[str]:
+        """Returns the names of the operations that are made otherwise, and of all that use these."""
+        if id(graph) not in self._known:
+            names = set[str]()
+            for op in graph.get_operations():
+                if (
+                    self.changes_node(op.node_def)
+                    or any(tensor.op.name in names for tensor in op.inputs)
+                    or any(map(self.changes_in, called(graph, op).values()))
+                ):
+                    names.add(op.name)
+            self._known[id(graph)] = graph, names
+        return self._known[id(graph)][1]
+
+    def _handler(self, op: tf.Operation, made: Given) -> Handler | None:
+        """Returns what makes an operation otherwise; None if it stays what it is."""
+        if op.type in self._streams and op.inputs and key_of(made.get(op.inputs[0].name)) in self.streams:
+            return self._streams[op.type]
+        if op.type in self._handlers:
+            return self._handlers[op.type]
+        if op.type in self._around and op.inputs[0].op.name in self._changed(op.graph):
+            return self._around[op.type]
+        if any(map(self.changes_in, called(op.graph, op).values())):
+            return self._callers.get(op.type, cannot)
+        return _in_order if is_loose(op.node_def) and self._handlers else None
+
+    def _skips(self, op: tf.Operation) -> Sequence[int]:
+        """Returns which inputs of an operation need not be made before it."""
+        if op.type in self._around and op.inputs[0].op.name in self._changed(op.graph):
+            return [i for i, tensor in enumerate(op.inputs) if tensor.dtype in (tf.resource, tf.variant)]
+        return [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._own else ()
+
+    def _needed(
+        self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, also: Sequence[tf.Operation]
+    ) -> list[tf.Operation]:
+        """Returns the operations that lead to what is wanted, in the order in which they were made."""
+        found, stack = set[str](), [tensor.op for tensor in wanted if tensor.name not in given]
+        stack += also
+        while stack:
+            op = stack.pop()
+            if op.name not in found:
+                found.add(op.name)
+                skipped = self._skips(op)
+                followed = [tensor for i, tensor in enumerate(op.inputs) if i not in skipped]
+                stack += [tensor.op for tensor in followed if tensor.name not in given]
+        return [op for op in graph.get_operations() if op.name in found]
+
+    def copied(self, op: tf.Operation, made: Given, **changed: AttrValue) -> list[tf.Tensor]:
+        """Makes one operation as it was, but for some of its attributes."""
+        found = dict(made)
+        self._copy(op.graph, [op], found, changed)
+        return [found[output.name] for output in op.outputs]
+
+    def _copy(
+        self,
+        graph: FuncGraph,
+        ops: Sequence[tf.Operation],
+        made: dict[str, tf.Tensor],
+        changed: Mapping[str, AttrValue] = NONE,
+    ) -> None:
+        """Makes operations as they were."""
+        if not ops:
+            return
+        names, definition, here = {op.name for op in ops}, GraphDef(), tf.compat.v1.get_default_graph()
+        for op in ops:
+            node = definition.node.add()
+            node.CopyFrom(op.node_def)
+            node.attr.pop(COLOCATED, None)  # names operations that may be others here
+            for name, value in changed.items():
+                node.attr[name].CopyFrom(value)
+            kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
+            del node.input[:]
+            node.input.extend(kept)
+        if any(called(graph, op) for op in ops):
+            definition.library.CopyFrom(self._definition(graph).library)
+        definition.versions.CopyFrom(self._definition(graph).versions)
+        outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
+        inputs, outputs = (
+            {name: here.capture(made[name]) for name in outside},
+            [old for op in ops for old in op.outputs],
+        )
+        copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
+        for old, new in zip(outputs, copied, strict=True):
+            if new.dtype not in (tf.variant, tf.resource):
+                new.set_shape(old.shape)
+            made[old.name] = new
+
+    def _definition(self, graph: FuncGraph) -> GraphDef:
+        if id(graph) not in self._definitions:
+            self._definitions[id(graph)] = graph, graph.as_graph_def()
+        return self._definitions[id(graph)][1]
+
+
+AS_IT_IS = Emitter({}, {}, {}, {})  # makes functions again as they were

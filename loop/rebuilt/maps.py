@@ -1,0 +1,142 @@
+"""Stages whose functions draw, shuffle or call Python: each element has its number, and so draws of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+from loop.rebuilt.calls import function
+from loop.rebuilt.emit import Handler, Scope
+from loop.rebuilt.orders import as_dataset, named_inputs, variant
+from loop.tensors import Nest, unconverted
+
+OTHERS = "_other_arguments"  # ends the names of what functions of a stage have from outside, if there are several
+Elements = tuple[tf.Tensor, ...]
+
+
+class Numbered:
+    """A stage and its function, which is given the number of each element.
+
+    Args:
+        op: The stage.
+        scope: Where it is.
+        name: The attribute that has the function.
+    """
+
+    def __init__(self, op: tf.Operation, scope: Scope, name: str = "f") -> None:
+        self._op, self._scope = op, scope
+        self._body = function(op, name)
+        self._key = scope.at.mixed()
+        self._others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
+        taken = self._body.inputs[: len(self._body.inputs) - len(self._others)]
+        spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
+        source = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec)
+        self.elements = source.enumerate()
+
+    def argument(self, name: str) -> tf.Tensor:
+        """Returns what the stage is given under that name."""
+        return self._scope.made[named_inputs(self._op, name)[0].name]
+
+    def then(self, finish: Callable[[list[tf.Tensor]], Nest]) -> Callable[[tf.Tensor, Elements], Nest]:
+        """Returns the function for an element with its number, and what is made of what it returns."""
+
+        def call(index: tf.Tensor, elements: Elements) -> Nest:
+            at = self._scope.at.of_element(self._key, index)
+            return finish(self._scope.emitter.call(self._body, [*elements, *self._others], at))
+
+        return unconverted(call)
+
+
+def _map(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    each = Numbered(op, scope)
+    parallel = "num_parallel_calls" if named_inputs(op, "num_parallel_calls") else ""
+    calls = tf.cast(each.argument(parallel), tf.int64) if parallel else None
+    return variant(each.elements.map(each.then(tuple), calls, deterministic=True if parallel else None))
+
+
+def _map_and_batch(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    each = Numbered(op, scope)
+    mapped = each.elements.map(each.then(tuple), each.argument("num_parallel_calls"))
+    return variant(mapped.batch(each.argument("batch_size"), each.argument("drop_remainder")))
+
+
+def _chosen(stage: Callable[[tf.data.Dataset, Callable[..., tf.Tensor]], tf.data.Dataset]) -> Handler:
+    """Returns what makes a stage that a function decides on, which yields its elements as they are."""
+
+    def make(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+        each = Numbered(op, scope, "predicate")
+        chosen = stage(each.elements, each.then(lambda found: found[0]))
+        return variant(chosen.map(unconverted(lambda index, elements: elements)))
+
+    return make
+
+
+def _flat_map(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    each = Numbered(op, scope)
+    return variant(each.elements.flat_map(each.then(lambda found: as_dataset(found[0], op))))
+
+
+def _interleave(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    each = Numbered(op, scope)
+    parallel = bool(named_inputs(op, "num_parallel_calls"))
+    made = each.elements.interleave(
+        each.then(lambda found: as_dataset(found[0], op)),
+        each.argument("cycle_length"),
+        each.argument("block_length"),
+        each.argument("num_parallel_calls") if parallel else None,
+        deterministic=True if parallel else None,
+    )
+    return variant(made)
+
+
+def _scan(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    body, initial = function(op, "f"), [scope.made[tensor.name] for tensor in named_inputs(op, "initial_state")]
+    others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
+    taken = body.inputs[len(initial) : len(body.inputs) - len(others)]
+    spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
+    source, key = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.mixed()
+
+    def step(state: Elements, numbered: tuple[tf.Tensor, Elements]) -> tuple[Elements, Elements]:
+        index, elements = numbered
+        found = scope.emitter.call(body, [*state, *elements, *others], scope.at.of_element(key, index))
+        return tuple(found[: len(initial)]), tuple(found[len(initial) :])
+
+    return variant(source.enumerate().scan(tuple(initial), unconverted(step)))
+
+
+def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes groups, each of which has the number of its first element."""
+    parts = ("key_func", "reduce_func", "window_size_func")
+    keyed, reduced, sized = (function(op, name) for name in parts)
+    others = [[scope.made[tensor.name] for tensor in named_inputs(op, f"{name}{OTHERS}")] for name in parts]
+    taken = keyed.inputs[: len(keyed.inputs) - len(others[0])]
+    spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
+    source, key = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.mixed()
+
+    def key_of(index: tf.Tensor, elements: Elements) -> tf.Tensor:
+        return scope.emitter.call(keyed, [*elements, *others[0]], scope.at.at("key").of_element(key, index))[0]
+
+    def group(name: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
+        first, _ = window.take(1).get_single_element()
+        (plain,) = variant(window.map(unconverted(lambda index, elements: elements)))
+        at = scope.at.at("reduce").of_element(key, first)
+        return as_dataset(scope.emitter.call(reduced, [name, plain, *others[1]], at)[0], op)
+
+    def size(name: tf.Tensor) -> tf.Tensor:
+        return scope.emitter.call(sized, [name, *others[2]], scope.at.at("size"))[0]
+
+    by_key, made = unconverted(key_of), unconverted(group)
+    return variant(source.enumerate().group_by_window(by_key, made, window_size_func=unconverted(size)))
+
+
+MAPS: Mapping[str, Handler] = {  # if their functions change
+    **dict.fromkeys(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2"), _map),
+    **dict.fromkeys(("MapAndBatchDataset", "ExperimentalMapAndBatchDataset"), _map_and_batch),
+    **dict.fromkeys(("FilterDataset", "ParallelFilterDataset"), _chosen(lambda dataset, keep: dataset.filter(keep))),
+    "TakeWhileDataset": _chosen(lambda dataset, goes_on: dataset.take_while(goes_on)),
+    "FlatMapDataset": _flat_map,
+    "InterleaveDataset": _interleave,
+    **{f"ParallelInterleaveDataset{version}": _interleave for version in ("V2", "V3", "V4")},
+    **dict.fromkeys(("LegacyParallelInterleaveDatasetV2", "ParallelInterleaveDataset"), _interleave),
+    "ScanDataset": _scan,
+    **dict.fromkeys(("GroupByWindowDataset", "ExperimentalGroupByWindowDataset"), _groups),
+}

@@ -1,0 +1,172 @@
+"""A `tf.data` pipeline whose passes are functions of a seed and of their numbers."""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from loop.digest import digest
+from loop.exact.graph import is_random, operations, uses
+from loop.exact.pipeline import is_unknown
+from loop.handles import by_key, captured
+from loop.rebuilt.calls import CALLS
+from loop.rebuilt.draws import DRAWN, STREAMS
+from loop.rebuilt.emit import Emitter
+from loop.rebuilt.maps import MAPS
+from loop.rebuilt.orders import AROUND, CACHES, ORDERS, flat
+from loop.rebuilt.python import CALLS as PYTHON_CALLS
+from loop.rebuilt.python import PYTHON
+from loop.rebuilt.seeds import Pass, number_of
+from loop.rebuilt.stages import Stages
+from loop.state.randomness import host
+from loop.tensors import FuncGraph
+from loop.tf_internals import ConcreteFunction, called_by
+
+MADE_ANEW = frozenset({*ORDERS, *DRAWN})
+VARYING = {*ORDERS, *DRAWN} - {"OptionsDataset"}
+OF_KERAS = "seed_generator_state"  # in the name of the variable of each of Keras' streams
+
+
+class Made(NamedTuple):
+    """What makes the passes of a pipeline.
+
+    Attributes:
+        make: Returns a pass, from the seed, its number, and all caches.
+        fill: For each cache, what returns what is to be in it, from the seed, the pass 0, and the caches before it.
+        files: The names of the caches' files; empty in memory.
+    """
+
+    make: ConcreteFunction
+    fill: list[ConcreteFunction]
+    files: list[tf.Tensor]
+
+
+class ByPass:
+    """A pipeline, made anew for each pass.
+
+    Whatever shuffles, repeats or draws in it depends on the seed, the pass and its place alone, so no pass depends on
+    those before it, nor on the process; what yields in any order yields in that of what it reads. A cache holds what
+    the first pass has.
+
+    Args:
+        dataset: The pipeline as it was written.
+        replaced: By stage, another one that stands in its place.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+    ) -> None:
+        self._spec = dataset.element_spec
+        self._emitter = Emitter({**ORDERS, **PYTHON, **DRAWN}, AROUND, {**CALLS, **MAPS}, STREAMS, own=ORDERS)
+        self._stages = Stages(dataset, self._emitter.changes_in, self._emitter.changes_node, replaced)
+        graphs = [function.graph for function in self._stages.functions]
+        self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
+        self._emitter.streams |= set(self.streams)
+        self._made: Made | None = None
+        self._caches: tuple[int, list[tf.Tensor]] | None = None  # with the seed
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is made anew: otherwise each pass is the same as it is."""
+        return self._stages.changed
+
+    @property
+    def varies(self) -> bool:
+        """Whether passes differ: by what shuffles or draws, and by Python as far as it was seen to draw."""
+        return bool(self.streams) or self._stages.shuffles(VARYING) or self._emitter.python_draws.is_set()
+
+    @property
+    def calls_python(self) -> bool:
+        """Whether there is Python in it, or anything else of which nobody knows what it depends on."""
+        return any(node.op in PYTHON or (is_unknown(node) and node.op not in DRAWN) for node in self._stages.nodes())
+
+    def python(self) -> list[object]:
+        """Returns the functions and generators that it calls in Python."""
+        tokens = {node.attr["token"].s.decode() for node in self._stages.nodes() if node.op in PYTHON_CALLS}
+        return [called for token in sorted(tokens) for called in called_by(token)]
+
+    @property
+    def changes(self) -> list[str]:
+        """What is made otherwise, for people; known after `trace`."""
+        return [f"{what} ({count})" for what, count in sorted(self._emitter.changes.items())]
+
+    def trace(self) -> Made:
+        """Makes what makes the passes, once.
+
+        Raises:
+            CannotRebuild: If there is an operation of which nobody knows how to make it a function of the pass.
+            NotImplementedError: If there is such a stage.
+        """
+        if self._made is None:
+            traced = self._stages.traced()
+            given = {inner.name: outer for outer, inner in traced.graph.captures}
+            caches = [op for op in traced.graph.get_operations() if op.type in CACHES]
+            outputs = [op.outputs[0] for op in caches]
+            fill = [self._maker(traced.graph, op.inputs[0], given, outputs[:i]) for i, op in enumerate(caches)]
+            files = [given.get(op.inputs[1].name, op.inputs[1]) for op in caches]
+            self._made = Made(self._maker(traced.graph, traced.outputs[0], given, outputs), fill, files)
+            self._cached = [flat(op) for op in caches]
+        return self._made
+
+    def of(self, seed: int, number: int) -> tf.data.Dataset:
+        """Returns a pass; see `trace` for what it raises.
+
+        Args:
+            seed: Serves what has no seed: 63 bits.
+            number: Of the pass, from 0.
+        """
+        made, seed_now = self.trace(), tf.constant(seed, tf.int64)
+        if self._caches is None or self._caches[0] != seed:
+            caches = list[tf.Tensor]()
+            for fill, file, spec in zip(made.fill, made.files, self._cached, strict=True):
+                filled = fill(seed_now, tf.constant(0, tf.int64), *caches)
+                cache = tf.data.experimental.from_variant(filled, spec).cache(file)
+                caches.append(tf.data.experimental.to_variant(cache))
+            self._caches = seed, caches
+        variant = made.make(seed_now, tf.constant(number, tf.int64), *self._caches[1])
+        return tf.data.experimental.from_variant(variant, self._spec)
+
+    def first_seed(self) -> int:
+        """Returns a seed for what has none, which is the same for every start if the user has seeded the process."""
+        ops = [op for function in self._stages.functions for op in operations(function.graph)]
+        python = [host()] if self.calls_python else []
+        streams = [
+            digest(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)) for handle, dtype in self.streams.values()
+        ]
+        drawn = [os.urandom(8)] if self._stages.unseeded or any(map(_is_unseeded, ops)) else []
+        return number_of(python, streams, drawn)
+
+    def _maker(
+        self, graph: FuncGraph, wanted: tf.Tensor, given: dict[str, tf.Tensor], caches: list[tf.Tensor]
+    ) -> ConcreteFunction:
+        zeros, number = tf.zeros([2], tf.int64), tf.TensorSpec([], tf.int64)
+
+        def make(seed: tf.Tensor, number: tf.Tensor, *filled: tf.Tensor) -> tf.Tensor:
+            all_given = given | {cache.name: each for cache, each in zip(caches, filled, strict=True)}
+            return self._emitter.emit(graph, [wanted], all_given, Pass(seed, number, zeros))[0]
+
+        signature = [number, number, *(tf.TensorSpec([], tf.variant) for _ in caches)]
+        return tf.function(make, signature, autograph=False).get_concrete_function()
+
+
+def streams_of(graph: FuncGraph) -> dict[int, tuple[tf.Tensor, tf.DType]]:
+    """Returns the variables of random streams that a function draws from, of Keras and of TensorFlow.
+
+    Returns:
+        By key, the handle and the dtype.
+    """
+    handles, variables, found = captured(graph), by_key(graph.variables), dict[int, tuple[tf.Tensor, tf.DType]]()
+    for key, used in uses(graph).items():
+        if any(op.type.startswith(("Rng", "Stateful")) for op in used):
+            found[key] = handles[key], tf.int64
+        elif key in variables and OF_KERAS in variables[key].name:
+            found[key] = handles[key], variables[key].dtype
+    return found
+
+
+def _is_unseeded(op: tf.Operation) -> bool:
+    return is_random(op) and not any(op.node_def.attr[name].i for name in ("seed", "seed2"))

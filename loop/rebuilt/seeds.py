@@ -1,0 +1,93 @@
+"""Where the random numbers of a pipeline come from: of each place in it, pass and element their own."""
+
+import dataclasses
+import hashlib
+
+import tensorflow as tf
+
+WIDE = 2**32  # passes of what is repeated without end are so far apart; nobody repeats anything so often
+
+
+def number_of(*parts: object) -> int:
+    """Returns 63 bits that are others for other numbers and texts, and the same in each process."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """Which pass it is, of a pipeline or of a part of it, and for which element of what is around that.
+
+    Seeds are sums of numbers of 63 bits, which differ at random for each place and element; each is then mixed by the
+    generator that it goes to (`tf.random.stateless_*`, Philox; Salmon et al., "Parallel random numbers: as easy as 1,
+    2, 3", 2011), so that neighbours have nothing in common.
+
+    Attributes:
+        seed: Serves all that nobody has given a seed: int64 `[]`.
+        number: Of the pass, from 0: int64 `[]`.
+        key: Of the element: int64 `[2]`; zeros for the pipeline itself.
+        inner: Whether it is within a function, for an element.
+        place: The operations that lead to this part.
+    """
+
+    seed: tf.Tensor
+    number: tf.Tensor
+    key: tf.Tensor
+    inner: bool = False
+    place: tuple[str, ...] = ()
+
+    def at(self, *names: str) -> "Pass":
+        """Returns the same for what is further in."""
+        return dataclasses.replace(self, place=(*self.place, *names))
+
+    def again(self, number: tf.Tensor) -> "Pass":
+        """Returns another pass."""
+        return dataclasses.replace(self, number=number)
+
+    def mixed(self, *given: int) -> tf.Tensor:
+        """Returns two numbers of this place, pass and element, and of what is given: int64 `[2]`."""
+        here = tf.stack([self.number, tf.constant(number_of(*self.place, *given), tf.int64)])
+        return tf.random.stateless_uniform([2], self.key + here, None, None, tf.int64)
+
+    def of_element(self, key: tf.Tensor, index: tf.Tensor) -> "Pass":
+        """Returns what holds within a function for an element.
+
+        Args:
+            key: Of the stage: int64 `[2]`.
+            index: Of the element: int64 `[]`.
+        """
+        moved = key + tf.stack([index, tf.constant(0, tf.int64)])
+        return dataclasses.replace(self, key=moved, number=tf.constant(0, tf.int64), inner=True)
+
+    def nth(self, count: tf.Tensor) -> "Pass":
+        """Returns what holds in that iteration of a loop in a function, from 0: int64 `[]`."""
+        step = tf.constant(number_of(*self.place, "nth"), tf.int64)
+        return dataclasses.replace(self, key=self.key + tf.stack([tf.constant(0, tf.int64), (count + 1) * step]))
+
+    def drawn(self, *given: int) -> tf.Tensor:
+        """Returns the seed of a draw: int64 `[2]`. Two draws at the same place have the same.
+
+        Args:
+            given: The seeds that the user gave; if all are zero, there are none.
+        """
+        seed = tf.constant(number_of(*given), tf.int64) if any(given) else self.seed
+        return self.key + tf.stack([seed, tf.constant(number_of(*self.place), tf.int64)])
+
+
+def successive(seed: tf.Tensor, seed2: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the two seeds that TensorFlow's own stages have in a pass, if they have a seed and begin anew in each.
+
+    They are drawn one after the other from Philox, as in `RandomSeedGenerator` of tensorflow/core/data. So a pipeline
+    with a seed has the order that it has without us.
+
+    Args:
+        seed: The first one that was given: int64 `[]`.
+        seed2: The second one, likewise.
+        number: Of the pass, from 0: int64 `[]`.
+    """
+    key, high = (tf.reshape(tf.bitcast(part, tf.uint64), [1]) for part in (seed, seed2))
+    first = tf.reshape(tf.bitcast(2 * number // 4, tf.uint64), [1])  # of four numbers in a block
+    block = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[4], key=key, counter=tf.concat([first, high], 0), alg=1, dtype=tf.uint32
+    )
+    two = tf.cast(tf.slice(block, [2 * number % 4], [2]), tf.int64)
+    return two[0], two[1]

@@ -1,0 +1,214 @@
+"""A `tf.data` pipeline as one graph. Stages that change nothing by themselves, and read nothing that does, stay out."""
+
+import collections
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import tensorflow as tf
+
+from loop.exact.graph import operations
+from loop.exact.pipeline import graph_of, nodes_of
+from loop.exact.stage_audit import in_any_order, unseeded
+from loop.rebuilt.emit import AS_IT_IS
+from loop.rebuilt.orders import OUTSIDE
+from loop.rebuilt.seeds import Pass
+from loop.tensors import FuncGraph, GraphDef, Nest, NodeDef, unconverted
+from loop.tf_internals import (
+    RETURNED,
+    ConcreteFunction,
+    Structured,
+    functions_of,
+    inputs_of,
+    kind_of,
+    read_by,
+    remade,
+    structured_functions,
+)
+
+OWN = ("Shuffle", "ShuffleAndRepeat", "Random")  # kinds of stages that have another order in each pass, or may have
+USE = "use"  # begins the names of scopes for one of several uses of a stage
+MOST = 5_000  # stages that are made
+HIDDEN = "hidden"  # begins the names of operations of a dataset that TensorFlow has rewritten
+
+
+class Stages:
+    """What a pipeline is made of.
+
+    Args:
+        dataset: The pipeline.
+        changes: Says of a function whether anything in it changes from pass to pass.
+        changes_node: Says so of an operation that was read from a definition.
+        replaced: By stage, another one that stands in its place.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        changes: Callable[[FuncGraph], bool],
+        changes_node: Callable[[NodeDef], bool],
+        replaced: Mapping[tf.data.Dataset, tf.data.Dataset],
+    ) -> None:
+        self._top, self._changes = read_by(dataset), changes
+        self._replaced = replaced
+        self._order = list(_upwards(self._top))
+        self._hidden = {id(tensor): graph_of(tensor) for stage in self._order for tensor in _hidden_in(stage)}
+        self._hiding = {key for key, graph in self._hidden.items() if any(map(changes_node, nodes_of(graph)))}
+        self._changed = set[int]()
+        for stage in self._order:
+            above = any(id(source) in self._changed for source in _sources(stage))
+            if above or stage in replaced or self._is_changed(stage):
+                self._changed.add(id(stage))
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything changes from pass to pass."""
+        return id(self._top) in self._changed
+
+    @property
+    def functions(self) -> list[ConcreteFunction]:
+        """The functions of all stages."""
+        return [function for stage in self._order for function in functions_of(stage)]
+
+    def nodes(self) -> Iterator[NodeDef]:
+        """Yields the operations in all functions, and the hidden ones."""
+        for function in self.functions:
+            yield from (op.node_def for op in operations(function.graph))
+        for graph in self._hidden.values():
+            yield from nodes_of(graph)
+
+    def shuffles(self, kinds: Collection[str]) -> bool:
+        """Returns whether a stage shuffles, or there is an operation of such a kind in a function, or hidden."""
+        return any(kind_of(stage) in OWN for stage in self._order) or any(node.op in kinds for node in self.nodes())
+
+    @property
+    def unseeded(self) -> bool:
+        """Whether a stage, or what is hidden in one, takes a seed at random."""
+        return bool(self._hidden) or any(map(unseeded, self._order))
+
+    def traced(self) -> ConcreteFunction:
+        """Returns a function that returns the dataset as TensorFlow has it, and consists of its stages.
+
+        Raises:
+            NotImplementedError: If nobody knows how to make a stage again.
+        """
+
+        def make() -> tf.Tensor:
+            return tf.data.experimental.to_variant(self._remade())
+
+        return tf.function(make, autograph=False).get_concrete_function()
+
+    def _remade(self) -> tf.data.Dataset:
+        """Makes the stages anew, those that change once for each use: what draws, draws something else for each.
+
+        A cache is the same for all. It does not call itself, because there may be more stages than Python allows calls.
+        """
+        uses, caches = self._uses(), dict[int, tf.data.Dataset]()
+        counts, made = collections.Counter[int](), list[tf.data.Dataset]()
+        stack = [(self._top, False)]
+        while stack:
+            stage, over = stack.pop()
+            sources = _sources(stage) if id(stage) in self._changed else []
+            if id(stage) in caches:
+                made.append(caches[id(stage)])
+            elif not over:
+                stack += [(stage, True), *((source, False) for source in reversed(sources))]
+            else:
+                inputs = [made.pop() for _ in sources][::-1]
+                with tf.name_scope(f"{USE}.{counts[id(stage)]}.of.{uses[id(stage)]}"):
+                    made.append(self._made(stage, inputs))
+                counts[id(stage)] += 1
+                if kind_of(stage) == "Cache":
+                    caches[id(stage)] = made[-1]
+        return made.pop()
+
+    def _uses(self) -> Mapping[int, int]:
+        """Returns in how many places each stage is."""
+        uses = collections.Counter({id(self._top): 1})
+        for stage in reversed(self._order):
+            once = kind_of(stage) == "Cache"
+            for source in _sources(stage):
+                uses[id(source)] += 1 if once else uses[id(stage)]
+        if sum(uses[id(stage)] for stage in self._order if id(stage) in self._changed) > MOST:
+            raise NotImplementedError(f"more than {MOST} stages, as each is counted wherever it is used")
+        return uses
+
+    def _is_changed(self, stage: tf.data.Dataset) -> bool:
+        loose = kind_of(stage) == "Options" and stage.options().deterministic is False
+        if loose or kind_of(stage) in OWN or in_any_order(stage):
+            return True
+        if any(id(tensor) in self._hiding for tensor in _hidden_in(stage)):
+            return True
+        return any(self._changes(function.graph) for function in functions_of(stage))
+
+    def _made(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
+        if id(stage) not in self._changed:
+            return stage
+        stage = self._replaced.get(stage, stage)
+        if not sources and not structured_functions(stage) and kind_of(stage) not in (*OWN, "Variant"):
+            return stage
+        if kind_of(stage) == "Variant":
+            made = self._imported(tf.data.experimental.to_variant(stage), HIDDEN)
+            return tf.data.experimental.from_variant(made, stage.element_spec)
+        return remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
+
+    def _called(self, function: Structured) -> Callable[..., Nest]:
+        """Returns what does what the function of a stage does, without calling it: TensorFlow saves no calls."""
+
+        def call(*elements: Nest) -> Nest:
+            given = [
+                self._imported(tensor, OUTSIDE) if id(tensor) in self._hiding else tensor
+                for tensor in function.captured
+            ]
+            zero = tf.constant(0, tf.int64)
+            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], Pass(zero, zero, zero))
+            return function.packed(inside)
+
+        return unconverted(call)
+
+    def _imported(self, variant: tf.Tensor, name: str) -> tf.Tensor:
+        graph = GraphDef.FromString(self._hidden[id(variant)].SerializeToString())
+        (result,) = [node for node in graph.node if node.op == RETURNED]
+        graph.node.remove(result)
+        _renamed(graph)
+        source = result.input[0]
+        (made,) = tf.graph_util.import_graph_def(graph, None, [source if ":" in source else f"{source}:0"], name=name)
+        return made
+
+
+def _hidden_in(stage: tf.data.Dataset) -> list[tf.Tensor]:
+    """Returns the datasets of which Python knows nothing: what TensorFlow has rewritten, or functions captured."""
+    if kind_of(stage) == "Variant":
+        return [tf.data.experimental.to_variant(stage)]
+    captured = [tensor for function in functions_of(stage) for tensor in function.captured_inputs]
+    return [tensor for tensor in captured if tensor.dtype == tf.variant]
+
+
+def _sources(stage: tf.data.Dataset) -> list[tf.data.Dataset]:
+    return [read_by(source) for source in inputs_of(stage)]
+
+
+def _upwards(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
+    """Yields all stages, each after those that it reads from."""
+    seen, stack = set[int](), [(dataset, False)]
+    while stack:
+        stage, over = stack.pop()
+        if over:
+            yield stage
+        elif id(stage) not in seen:
+            seen.add(id(stage))
+            stack += [(stage, True), *((source, False) for source in _sources(stage))]
+
+
+def _renamed(graph: GraphDef) -> None:
+    """Gives the functions in it other names, because without their devices they are others than those of that name."""
+    names = {
+        function.signature.name: f"{function.signature.name}_{uuid.uuid4().hex}" for function in graph.library.function
+    }
+    for function in graph.library.function:
+        function.signature.name = names[function.signature.name]
+    for node in nodes_of(graph):
+        node.device = ""  # which may not be here
+        node.op = names.get(node.op, node.op)
+        for value in node.attr.values():
+            for called in [value.func] if value.HasField("func") else value.list.func:
+                called.name = names.get(called.name, called.name)

@@ -1,0 +1,159 @@
+"""What functions of a pipeline draw: distributed as TensorFlow's own, other in each pass, element, draw and use."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework.config import disable_op_determinism
+
+from loop.rebuilt.pipeline import ByPass
+
+Dataset = tf.data.Dataset
+MANY = 3_000
+OF_USER = ("with a seed", "a box")  # which the seed of the run does not change
+
+
+@pytest.fixture(autouse=True)
+def _no_seed_at_all() -> Iterator[None]:
+    """As in a script; op determinism, which the other tests have, demands a seed."""
+    disable_op_determinism()
+    tf.random.set_seed(None)
+    yield
+    tf.config.experimental.enable_op_determinism()
+
+
+STREAM = tf.random.Generator.from_seed(5)
+KERAS = keras.random.SeedGenerator(5)
+DRAWS: dict[str, tuple[Callable[[], tf.Tensor], float, float]] = {  # with mean and standard deviation
+    "uniform": (lambda: tf.random.uniform([]), 0.5, 12**-0.5),
+    "uniform integers": (lambda: tf.random.uniform([], 0, 10, tf.int64), 4.5, 8.25**0.5),
+    "normal": (lambda: tf.random.normal([], 3.0, 2.0), 3.0, 2.0),
+    "truncated normal": (lambda: tf.random.truncated_normal([]), 0.0, 0.88),
+    "gamma": (lambda: tf.random.gamma([], 4.0), 4.0, 2.0),
+    "gammas of several shapes": (lambda: tf.random.gamma([2], [4.0, 4.0])[1, 0], 4.0, 2.0),
+    "poisson": (lambda: tf.random.poisson([], 4.0), 4.0, 2.0),
+    "categorical": (lambda: tf.random.categorical([[0.0, 0.0]], 1)[0, 0], 0.5, 0.5),
+    "shuffle": (lambda: tf.random.shuffle(tf.range(10))[3], 4.5, 8.25**0.5),
+    "a box": (
+        lambda: tf.image.sample_distorted_bounding_box(
+            [40, 40, 3], tf.zeros([1, 0, 4]), 1, 0.1, use_image_if_no_bounding_boxes=True
+        )[0][0],
+        np.nan,
+        np.nan,
+    ),
+    "with a seed": (lambda: tf.random.uniform([], seed=3), 0.5, 12**-0.5),
+    "generator": (lambda: STREAM.uniform([]), 0.5, 12**-0.5),
+    "generator's normal": (lambda: STREAM.normal([]), 0.0, 1.0),
+    "generator's integers": (lambda: STREAM.uniform_full_int([], tf.int32) % 10, 4.5, 8.25**0.5),
+    "generator's binomial": (lambda: STREAM.binomial([], 16.0, 0.5), 8.0, 2.0),
+    "generator's seeds": (lambda: tf.random.stateless_uniform([], STREAM.make_seeds(1)[:, 0]), 0.5, 12**-0.5),
+    "keras": (lambda: keras.random.uniform([], seed=KERAS), 0.5, 12**-0.5),
+    "in a condition": (
+        lambda: tf.cond(tf.random.uniform([]) < 0.5, lambda: tf.random.normal([]), lambda: tf.random.normal([])),
+        0.0,
+        1.0,
+    ),
+    "in a case": (lambda: tf.switch_case(tf.constant(1), [lambda: 0.0, lambda: tf.random.normal([])]), 0.0, 1.0),
+    "in a function": (lambda: tf.function(lambda: tf.random.normal([]))(), 0.0, 1.0),
+    "a sum in a loop": (
+        lambda: tf.while_loop(lambda i, x: i < 4, lambda i, x: (i + 1, x + tf.random.normal([])), (0, 0.0))[1],
+        0.0,
+        2.0,
+    ),
+    "a sum in map_fn": (lambda: tf.reduce_sum(tf.map_fn(lambda x: x + tf.random.normal([]), tf.zeros([4]))), 0.0, 2.0),
+}
+
+
+def numbers(dataset: Dataset) -> np.ndarray:
+    return np.array([np.asarray(element).astype(float) for element in dataset])
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(first.astype(float), second.astype(float))[0, 1])
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass(name: str) -> None:
+    draw, mean, deviation = DRAWS[name]
+    by_pass = ByPass(Dataset.range(MANY).map(lambda _: draw(), num_parallel_calls=2))
+    first, second, other = (numbers(by_pass.of(*which)) for which in ((7, 0), (7, 1), (8, 0)))
+    assert np.array_equal(first, numbers(by_pass.of(7, 0)))
+    if not np.isnan(mean):
+        assert abs(first.mean() - mean) < 5 * deviation / MANY**0.5
+        assert abs(first.std() / deviation - 1) < 0.1
+    assert abs(correlation(first, second)) < 0.1
+    assert np.array_equal(first, other) if name in OF_USER else abs(correlation(first, other)) < 0.1
+    assert abs(correlation(first[1:], first[:-1])) < 0.1
+
+
+def test_two_draws_two_uses_two_branches_and_two_iterations_have_nothing_in_common() -> None:
+    def several(_: tf.Tensor) -> tf.Tensor:
+        loop = tf.while_loop(
+            lambda i, x: i < 2,
+            lambda i, x: (i + 1, tf.tensor_scatter_nd_update(x, [[i]], [tf.random.normal([])])),
+            (0, tf.zeros([2])),
+        )[1]
+        function = tf.function(lambda: tf.random.normal([]))
+        drawn = [tf.random.normal([]), tf.random.normal([]), function(), function(), keras.random.normal([])]
+        return tf.concat([tf.stack(drawn), loop], 0)
+
+    views = Dataset.range(MANY).map(several)
+    both = ByPass(Dataset.zip((views, views.map(lambda x: x))))
+    found = np.array([np.concatenate(pair) for pair in both.of(7, 0).as_numpy_iterator()])
+    assert found.shape == (MANY, 14)
+    columns = itertools.combinations(found.T, 2)
+    assert max(abs(correlation(first, second)) for first, second in columns) < 0.1
+
+
+def test_elements_that_a_filter_keeps_at_random_are_others_in_each_pass_and_as_many() -> None:
+    by_pass = ByPass(Dataset.range(MANY).filter(lambda x: tf.random.uniform([]) < 0.25))
+    kept = [set(numbers(by_pass.of(7, number)).tolist()) for number in range(2)]
+    assert kept[0] != kept[1]
+    assert all(abs(len(each) - MANY / 4) < 5 * (MANY * 3 / 16) ** 0.5 for each in kept)
+    assert abs(len(kept[0] & kept[1]) - MANY / 16) < 5 * (MANY * 15 / 256) ** 0.5
+
+
+def test_shuffles_without_a_seed_are_other_ones_in_each_place_pass_and_element() -> None:
+    def parts() -> Dataset:
+        return Dataset.range(20).flat_map(lambda x: Dataset.range(8).shuffle(8))
+
+    found = [
+        tuple(order)
+        for number in range(3)
+        for order in numbers(ByPass(parts().concatenate(parts()).batch(8)).of(7, number)).astype(int).tolist()
+    ]
+    assert all(sorted(order) == list(range(8)) for order in found)
+    assert len(set(found)) > len(found) - 3
+    assert abs(np.mean([order[0] for order in found]) - 3.5) < 5 * 2.3 / len(found) ** 0.5
+
+
+def test_groups_draw_for_themselves() -> None:
+    by_pass = ByPass(
+        Dataset.range(40).group_by_window(
+            lambda x: tf.random.uniform([], 0, 2, tf.int64), lambda _, w: w.shuffle(4).batch(4), window_size=4
+        )
+    )
+    passes = [[tuple(group) for group in by_pass.of(7, number).as_numpy_iterator()] for number in range(2)]
+    assert all(sorted(x for group in groups for x in group) == list(range(40)) for groups in passes)
+    assert passes[0] != passes[1]
+    assert any(list(group) != sorted(group) for group in passes[0])
+
+
+def test_repeated_passes_differ_as_passes_do() -> None:
+    by_pass = ByPass(Dataset.range(6).map(lambda x: tf.random.uniform([])).shuffle(6).repeat(3).batch(6))
+    rows = np.concatenate([numbers(by_pass.of(7, number)) for number in range(2)])
+    assert len(np.unique(rows)) == rows.size == 36
+    endless = ByPass(Dataset.range(20).shuffle(20).repeat().batch(20).take(4))
+    orders = [tuple(order) for number in range(2) for order in numbers(endless.of(7, number)).tolist()]
+    assert len(set(orders)) == 8
+
+
+def test_an_order_that_is_kept_stays_so_that_parts_of_it_have_nothing_in_common() -> None:
+    whole = Dataset.range(30).shuffle(30, reshuffle_each_iteration=False)
+    training, validation = ByPass(whole.skip(10).shuffle(20)), ByPass(whole.take(10))
+    trained = [set(numbers(training.of(7, number)).tolist()) for number in range(3)]
+    assert all(len(each) == 20 and each == trained[0] for each in trained)
+    assert not trained[0] & set(numbers(validation.of(7, 5)).tolist())
