@@ -1,4 +1,7 @@
-"""What draws from a stream of its own, drawn from a seed instead: same distribution, same shape, same dtype."""
+"""What draws from a stream of its own, drawn from a seed instead: same distribution, same shape, same dtype.
+
+By raw operations, one for one: the public functions scale and shift once more, which costs as much as to draw.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -33,8 +36,8 @@ def _of_stream(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
 
 def _bits(shape: tf.TensorShape | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if dtype in (tf.uint32, tf.uint64, tf.int32, tf.int64):
-        return tf.random.stateless_uniform(shape, seed, None, None, dtype)
-    return tf.cast(tf.random.stateless_uniform(shape, seed, 0, 2**31 - 1, tf.int32), dtype)  # seeds as Keras had them
+        return tf.raw_ops.StatelessRandomUniformFullInt(shape=shape, seed=seed, dtype=dtype)
+    return tf.cast(tf.raw_ops.StatelessRandomUniformFullInt(shape=shape, seed=seed, dtype=tf.int32), dtype)
 
 
 def _dtype(op: tf.Operation) -> tf.DType:
@@ -73,20 +76,20 @@ def _box(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tupl
 
 
 def _uniform(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform(inputs[-1], seed, dtype=_dtype(op))
+    return tf.raw_ops.StatelessRandomUniform(shape=inputs[-1], seed=seed, dtype=_dtype(op))
 
 
 def _normal(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_normal(inputs[-1], seed, dtype=_dtype(op))
+    return tf.raw_ops.StatelessRandomNormal(shape=inputs[-1], seed=seed, dtype=_dtype(op))
 
 
 def _truncated_normal(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_truncated_normal(inputs[-1], seed, dtype=_dtype(op))
+    return tf.raw_ops.StatelessTruncatedNormal(shape=inputs[-1], seed=seed, dtype=_dtype(op))
 
 
 def _integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
     *_, shape, low, high = inputs
-    return tf.random.stateless_uniform(shape, seed, low, high, _dtype(op))
+    return tf.raw_ops.StatelessRandomUniformInt(shape=shape, seed=seed, minval=low, maxval=high)
 
 
 def _any_integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
@@ -95,7 +98,7 @@ def _any_integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor
 
 def _chosen(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
     logits, count = inputs
-    return tf.random.stateless_categorical(logits, count, seed, dtype=_dtype(op))
+    return tf.raw_ops.StatelessMultinomial(logits=logits, num_samples=count, seed=seed, output_dtype=_dtype(op))
 
 
 DRAWS: Mapping[str, Draw] = {

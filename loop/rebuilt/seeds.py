@@ -69,8 +69,11 @@ class Pass:
         Args:
             given: The seeds that the user gave; if all are zero, there are none.
         """
-        seed = tf.constant(number_of(*given), tf.int64) if any(given) else self.seed
-        return self.key + tf.stack([seed, tf.constant(number_of(*self.place), tf.int64)])
+        if any(given):
+            return self.key + tf.constant([number_of(*given), number_of(*self.place)], tf.int64)
+        with self.seed.graph.as_default():  # once for a pass, not for each element
+            here = tf.stack([self.seed, tf.constant(number_of(*self.place), tf.int64)])
+        return self.key + here
 
 
 def successive(seed: tf.Tensor, seed2: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
