@@ -36,6 +36,7 @@ bench: .venv/bench
 	$(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
 ifndef QUICK
 	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/pipelines.py
 	$(BIN)/python benchmarks/first_step.py
 	$(BIN)/python benchmarks/sigterm.py
 	$(BIN)/python benchmarks/save_stall.py 20 200 $(if $(LARGE),1000)
