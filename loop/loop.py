@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
+import keras
 import tensorflow as tf
 
 from loop import standard
@@ -57,7 +58,7 @@ class Loop:
             `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
         eval_every: When to evaluate; not by seconds, because its results, and what hooks make of them, are state.
-        hooks: The hooks, in the order in which they are called.
+        hooks: The hooks, in the order in which they are called; callbacks of Keras may be among them.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
             the list. See `audit`.
@@ -76,7 +77,7 @@ class Loop:
         state: Mapping[str, object],
         evaluate: Evaluation | Sequence[Evaluation] | None = None,
         eval_every: Trigger = Every(epochs=1),
-        hooks: Sequence[Hook] = (),
+        hooks: Sequence[Hook | keras.callbacks.Callback] = (),
         steps_per_epoch: int | None = None,
         exact: bool = True,
     ) -> None:
@@ -133,6 +134,23 @@ class Loop:
     def total_steps(self) -> int | None:
         """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
         return self._stops.total_steps(self._data.steps_per_epoch)
+
+    @property
+    def total_epochs(self) -> int | None:
+        """How many epochs are complete, the last one maybe in part, when the run ends if nobody stops it; None if
+        nobody knows."""
+        return self._stops.total_epochs(self._data.steps_per_epoch)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Train steps in an epoch; None if nobody knows before it ends."""
+        return self._data.steps_per_epoch
+
+    @property
+    def metrics(self) -> dict[str, keras.Metric]:
+        """The metrics of the train step and of evaluations, by the names under which their results are logged."""
+        evaluated = {f"{each.name}_{name}": m for each in self._evaluations for name, m in each.step.metrics.items()}
+        return {**self._step.metrics, **evaluated}
 
     @property
     def train_names(self) -> tuple[str, ...]:

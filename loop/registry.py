@@ -1,10 +1,12 @@
 """The hooks of a loop: in order, by name, and called for what they listen to."""
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+import keras
 import numpy as np
 
 from loop.errors.instead import instead_of_hook, never_runs
@@ -19,17 +21,27 @@ from loop.triggers import NEVER, Halt, Trigger
 if TYPE_CHECKING:
     from loop.loop import Loop
 
+Callback: TypeAlias = keras.callbacks.Callback
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def _several(hooks: Iterable[Hook] | None) -> Iterable[Hook]:
-    """Returns the hooks. Raises `TypeError` if it is one and no list of them."""
+def _several(hooks: Iterable[Hook | Callback] | None) -> Iterable[Hook | list[Callback]]:
+    """Returns the hooks, callbacks in a row together. Raises `TypeError` if it is one and no list of them."""
     if hooks is None:
         return ()
     if isinstance(hooks, Hook) or not isinstance(hooks, Iterable) or isinstance(hooks, str | Mapping):
         instead = "" if isinstance(hooks, Hook | Mapping) else f" {instead_of_hook(hooks)}"
         raise TypeError(f"hooks=... needs a list of hooks, as in hooks=[hook]. Received: {shown(hooks)}.{instead}")
-    return hooks
+    grouped = itertools.groupby(hooks, lambda each: isinstance(each, keras.callbacks.Callback))
+    return [each for is_callback, group in grouped for each in ([list(group)] if is_callback else group)]
+
+
+def _wrapped(callbacks: list[Callback], taken: Collection[str]) -> Hook:
+    """Returns a hook that runs Keras' callbacks. It is the one that users can make themselves."""
+    from hooks import KerasCallbacks
+
+    names = ("keras_callbacks", *(f"keras_callbacks_{i}" for i in range(2, len(taken) + 3)))
+    return KerasCallbacks(callbacks, name=next(name for name in names if name not in taken))
 
 
 class FunctionHook(Hook):
@@ -54,7 +66,7 @@ class HookRegistry:
     """
 
     @in_user_lines
-    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(self, hooks: Sequence[Hook | Callback] = ()) -> None:
         self._hooks: dict[str, Hook] = {}
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
@@ -62,7 +74,7 @@ class HookRegistry:
         self._tolerance = Tolerance()
         self._seconds: dict[str, float] = {}
         for hook in _several(hooks):
-            self.add(hook)
+            self.add(_wrapped(hook, self._hooks) if isinstance(hook, list) else hook)
 
     def __iter__(self) -> Iterator[Hook]:
         return iter(tuple(self._hooks.values()))
@@ -81,14 +93,16 @@ class HookRegistry:
         return dict(self._seconds)
 
     @in_user_lines
-    def add(self, hook: Hook) -> Hook:
-        """Adds a hook behind the others and returns it.
+    def add(self, hook: Hook | Callback) -> Hook:
+        """Adds a hook behind the others and returns it. A callback of Keras becomes a `KerasCallbacks`.
 
         Raises:
             TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
             ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` that
                 it cannot have.
         """
+        if isinstance(hook, keras.callbacks.Callback):
+            hook = _wrapped([hook], self._hooks)
         if not isinstance(hook, Hook):
             kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
             raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")

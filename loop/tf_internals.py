@@ -278,3 +278,17 @@ def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
     """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
     return metric._fn, metric._fn_kwargs
+
+
+def direction(metric: keras.Metric) -> str | None:
+    """Returns "up" or "down" for a metric of which Keras knows which is better."""
+    return getattr(metric, "_direction", None)
+
+
+MODEL = "_model"  # in which a callback has its model
+WRITERS = {"_writers", "_prev_summary_state", "_summary_module"}  # in which a TensorBoard callback has its files
+
+
+def profiles_batches(callback: keras.callbacks.TensorBoard) -> bool:
+    """Returns whether a callback was given batches to profile."""
+    return callback._should_trace

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ import tensorflow as tf
 import exactloop
 import hooks
 import loop
-from hooks import Checkpoint, EarlyStopping, Preemption, Profile, Progress, TensorBoard
+from hooks import Checkpoint, EarlyStopping, KerasCallbacks, Preemption, Profile, Progress, TensorBoard
 from loop import (
     ArrayData,
     At,
@@ -65,6 +66,7 @@ FRESH: dict[str, Callable[[Path], object]] = {
     "Hook": lambda path: Nothing(),
     "HookRegistry": lambda path: HookRegistry(),
     "InexactRun": lambda path: InexactRun([]),
+    "KerasCallbacks": lambda path: KerasCallbacks([keras.callbacks.LambdaCallback()]),
     "Loop": lambda path: make_loop(),
     "Moment": lambda path: moment(),
     "Preemption": lambda path: Preemption(),
@@ -86,6 +88,7 @@ GIVEN: dict[str, Callable[[], object]] = {
     "function": lambda: print,
     "halt": lambda: Halt(2, 1, 0.0, 1.0),
     "hook": lambda: Nothing(),
+    "kind": lambda: tf.Variable,
     "loop": lambda: make_loop(),
     "moment": lambda: moment(),
     "name": lambda: "nothing",
