@@ -42,6 +42,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         model: Their model; by default the one `keras.Model` in `state=`.
         optimizer: What they find as `model.optimizer`; by default that which the model was compiled with, if it is in
             `state=`, or else the only one there is.
+        reports: The names of values that callbacks put into the logs in `on_epoch_end`, and that are to be reported to
+            other hooks; see `Hook`.
         name: The name of the hook.
 
     Raises:
@@ -60,9 +62,11 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         *,
         model: keras.Model | None = None,
         optimizer: keras.optimizers.Optimizer | None = None,
+        reports: Sequence[str] = (),
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
         self.callbacks = (
             [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*tf.nest.flatten([*callbacks])]
         )
@@ -152,6 +156,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._logs = {name: value for name, value in moment.logs.items() if name not in older}
         self.evaluated.assign(False)
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
+        moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
 
     def on_settled(self, moment: Moment) -> None:
         if moment.step_in_epoch and not moment.last and not self._evaluating:

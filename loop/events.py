@@ -22,6 +22,10 @@ class Event(enum.StrEnum):
     RUN_END = "run_end"
 
 
+def _refuse(**values: object) -> None:
+    raise RuntimeError("No loop has made this moment, and so nobody would hear of what is reported.")
+
+
 @dataclass(frozen=True)
 class Moment:
     """Where the run stands when an event is sent.
@@ -34,13 +38,16 @@ class Moment:
         logs: Name to value, a Python float, which holds float64 as it is, and integers up to 2^53. `STEP_END`: the
             values at this step, and the running results of the train metrics. `EVAL_END`: the results of that
             evaluation. `EPOCH_END`: epoch means and the latest evaluation, which may be of an earlier step.
-            `SETTLED`: all of these that were measured at this step. Empty for the others. Read-only: whoever writes to
+            `SETTLED`: all of these that were measured at this step. Empty for the others. In the
+            first four, also what hooks have reported in this round. Read-only: whoever writes to
             it gets a `TypeError`.
         resumed: Whether this run went on from a restored state.
         last: Whether the run ends after this event round, for whatever reason. Certain at `SETTLED`; a hook may
             still ask for the end after an earlier event of the round.
         error: The exception that ends the run; `RUN_END` only.
         stop: Asks the loop to end after this event round. The reason is required and ends up in `RunResult.reason`.
+        report: Reports values, as in `report(probe=0.5)`, which a hook has to announce; see `Hook`. For `STEP_END`,
+            `EVAL_END` and `EPOCH_END`, while they are sent.
     """
 
     event: Event
@@ -52,6 +59,7 @@ class Moment:
     last: bool
     error: BaseException | None
     stop: Callable[[str], None]
+    report: Callable[..., None] = _refuse
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ def check_on_error(hook: Hook) -> None:
     if hook.on_error not in ON_ERROR:
         known = ", ".join(map(repr, ON_ERROR))
         raise ValueError(f"Hook {hook.name!r} needs an on_error of {known}. Received: {shown(hook.on_error)}.")
-    if hook.on_error != RAISE and (hook.saves or hook.variables):
+    reported = hook.last_reported.variables if hook.last_reported else ()
+    if hook.on_error != RAISE and (hook.saves or len(hook.variables) > len(reported)):
         why = "saves the state" if hook.saves else "has variables, which an error may leave half-changed"
         raise ValueError(f"Hook {hook.name!r} {why}. Received: on_error={hook.on_error!r}. Write on_error='raise'.")
 

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -163,6 +164,11 @@ class Loop:
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
 
     @property
+    def reported_names(self) -> tuple[str, ...]:
+        """The names that hooks announce, and may report in any round."""
+        return self.hooks.reports.names
+
+    @property
     def finished(self) -> str:
         """Why nothing is left to do of what `run()` was asked for, in a sentence; empty if something is.
 
@@ -189,9 +195,11 @@ class Loop:
         return bool(self._step.metrics) or not of_steps_only(trigger)
 
     @in_user_lines
-    def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
+    def on(
+        self, event: Event, every: Trigger = NEVER, *, reports: Sequence[str] = ()
+    ) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
-        return self.hooks.on(event, every)
+        return self.hooks.on(event, every, reports=reports)
 
     def stop(self, reason: str) -> None:
         """Ends the run after the step in progress; may be called from any thread.
@@ -404,6 +412,7 @@ class Loop:
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
             self._position.torn = len(failures.raised) > told
         failures.come_out()
+        self.hooks.reports.settle(over=self._place.step_in_epoch == 0)
 
     def _held(self) -> Callable[[], None]:
         """Holds the present state, and returns what puts it back."""
@@ -468,8 +477,12 @@ class Loop:
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
-        last = self._stops.asked or self._reached()
-        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, self._stops.after_round)
+        last, reports = self._stops.asked or self._reached(), self.hooks.reports
+        if logs is not None and reports.round:
+            logs = {**logs, **reports.round}
+        report = functools.partial(reports.take, event, self._place.step)
+        stop = self._stops.after_round
+        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, stop, report)
 
     def _reached(self) -> bool:
         """Whether what was asked for is done when this round is."""

@@ -31,7 +31,7 @@ ROOMS = ("callbacks", "checkpoint")  # of one hook each
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
     ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
-    ("events", "failures", "hook", "registry", "triggers"),
+    ("events", "failures", "hook", "registry", "reports", "triggers"),
     ("exact",),
     ("metric_copies", "scaling", "steps"),
     ("state",),
