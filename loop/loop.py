@@ -33,6 +33,7 @@ from loop.hook import Hook
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
+from loop.state.history import History
 from loop.state.position import Place, Position
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
@@ -94,8 +95,9 @@ class Loop:
         self._bound = Bound()
         self._stops = Stops(self._bound.pull_in)
         self._clock = Clock(self._bound.pull_in)
+        self._history = History()
         own = self._step, self._data, self._evaluations, self._given, self.hooks
-        self._making = Making(Parts(*own, self._position, self._clock, self._bound), exact=exact)
+        self._making = Making(Parts(*own, self._position, self._clock, self._bound, self._history), exact=exact)
         self._running, self._runner = threading.Lock(), 0
         self._round: dict[str, float] = {}
         self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
@@ -155,8 +157,8 @@ class Loop:
 
     @property
     def train_names(self) -> tuple[str, ...]:
-        """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
-        return self._making.train_names
+        """The names that `EPOCH_END` will log of training: of the step, and learning rates; from `SETUP` on."""
+        return (*self._making.train_names, *self._making.rates.names)
 
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
@@ -387,9 +389,18 @@ class Loop:
     def _end_epoch_if_over(self) -> None:
         if self._position.is_over and not self._position.is_due:
             self._place = self._position.next_epoch(self._place)
-            trained = self._built.trained()
+            trained = self._built.trained() | self._making.rates.now()
             self._round = self._round | trained  # what an evaluation of an earlier step found is no value of this one
             self._emit(Event.EPOCH_END, trained | self._built.evaluated())
+            self._remember(trained)
+
+    def _remember(self, trained: Mapping[str, float]) -> None:
+        """Adds an epoch's values to the history, with what was evaluated and reported in it."""
+        step, before = self._history.since()
+        evaluations = sum(evaluation.count() for evaluation in self._evaluations)
+        evaluated = self._built.evaluated() if evaluations != before else {}
+        reported = self.hooks.reports.latest(since=step)
+        self._history.add({**trained, **evaluated, **reported}, self._place.step, evaluations)
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
@@ -451,7 +462,8 @@ class Loop:
         self._clock.stop()
         self._bound.let_go()
         self._place = self._position.place()  # a failed call of the compiled loop has gone on, too
-        logs = {} if error else self.state.logs()  # before hooks put the best values back
+        logs = {} if error else {**self.state.logs(), **self._making.rates.now()}  # before hooks put the best back
+        history = {} if error else self._history.result()
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self._place
@@ -462,7 +474,7 @@ class Loop:
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
             raise with_notes(raised)
-        return RunResult(step, epoch, reason, logs, seconds, self.spent)
+        return RunResult(step, epoch, reason, logs, seconds, history, self.spent)
 
     def _emit(
         self,
@@ -478,8 +490,9 @@ class Loop:
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
         last, reports = self._stops.asked or self._reached(), self.hooks.reports
-        if logs is not None and reports.round:
-            logs = {**logs, **reports.round}
+        if logs is not None:
+            rates = self._making.rates.beside(logs) if event in (Event.STEP_END, Event.SETTLED) else {}
+            logs = {**logs, **rates, **reports.round}
         report = functools.partial(reports.take, event, self._place.step)
         stop = self._stops.after_round
         return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, stop, report)

@@ -1,7 +1,6 @@
 """Values that hooks report: from the round in which they are on, they are values like any other."""
 
 import difflib
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from loop.errors.kinds import shown
 from loop.events import Event
 from loop.hook import Hook, Reported
+from loop.logs import LOGGER
 from loop.tensors import read
 
 IN = (Event.STEP_END, Event.EVAL_END, Event.EPOCH_END)
@@ -125,11 +125,11 @@ class Reports:
             never = [name for name in self.names if name in self._never and self.last(name) is None]
             self._never = set()
             for name in never:
-                warnings.warn(
-                    f"Hook {self._owners[name].hook.name!r} announces {name!r} and has not reported it in an epoch. "
-                    f"Write moment.report({name}=...), or take it out of reports.",
-                    stacklevel=2,
-                )
+                LOGGER.warning(
+                    "Hook %r announces %r and has not reported it in an epoch. If it never will, whoever waits for it "
+                    "waits in vain: write moment.report(%s=...), or take it out of reports.",
+                    self._owners[name].hook.name, name, name,
+                )  # fmt: skip
 
     def last(self, name: str, *, since: int = -1) -> float | None:
         """Returns what was reported last under a name, if it was later than at a step, and else nothing."""

@@ -270,6 +270,11 @@ def iterations(optimizer: keras.Optimizer) -> keras.Variable:
     return optimizer._iterations
 
 
+def rate_of(optimizer: keras.Optimizer) -> object:
+    """Returns the variable, schedule or function that a learning rate comes from; the public one is its value."""
+    return optimizer._learning_rate
+
+
 def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
     """Returns the weights for which an optimizer was built."""
     return optimizer._trainable_variables

@@ -26,7 +26,19 @@ from loop.tf_internals import CapturableResource, Trackable
 
 Kind = TypeVar("Kind")
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OWN = ("clock", "data", "evaluations", "extra", "hooks", "means", "metrics", "position", "random", "save_counter")
+OWN = (
+    "clock",
+    "data",
+    "evaluations",
+    "extra",
+    "history",
+    "hooks",
+    "means",
+    "metrics",
+    "position",
+    "random",
+    "save_counter",
+)
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
 
