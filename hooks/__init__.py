@@ -2,6 +2,7 @@
 
 from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
+from hooks.keras_callbacks import KerasCallbacks
 from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
@@ -11,6 +12,7 @@ __all__ = [
     "Checkpoint",
     "CorruptCheckpoint",
     "EarlyStopping",
+    "KerasCallbacks",
     "Preemption",
     "Profile",
     "Progress",

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hooks.figures import figure
 from hooks.monitor import Monitor
 from hooks.texts import as_texts, from_texts
-from loop import Hook, Loop, Moment, TrainingState
+from loop import Event, Hook, Loop, Moment, TrainingState
 
 log = logging.getLogger("exactloop")
 
@@ -27,7 +27,8 @@ INSTEAD = {
 class EarlyStopping(Hook, instead=INSTEAD):
     """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
 
-    A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step. The rules
+    A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step, each report
+    of one that a hook reports. The rules
     are those of Keras' callback of this name, except that values are compared in double precision, NaN is never the
     best, and a `baseline` that is not beaten in time ends the run. What it has seen is saved: a resumed run goes on
     counting, and one that was ended so ends again at once.
@@ -111,10 +112,13 @@ class EarlyStopping(Hook, instead=INSTEAD):
         return ""
 
     def on_eval_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch)
+        self._check(moment, moment.epoch, self._monitor.value(moment))
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch - 1)
+        self._check(moment, moment.epoch - 1, self._monitor.value(moment))
+
+    def on_report(self, moment: Moment) -> None:
+        self._check(moment, moment.epoch - (moment.event is Event.EPOCH_END), self._monitor.reported(moment))
 
     def on_run_end(self, moment: Moment) -> None:
         if moment.error is None and self._kept and self.best_step > 0:
@@ -126,8 +130,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
                     "%d. The weights are those of the last step.", self.name, self._monitor.name, self.best_step
                 )  # fmt: skip
 
-    def _check(self, moment: Moment, epoch: int) -> None:
-        value = self._monitor.value(moment)
+    def _check(self, moment: Moment, epoch: int, value: float | None) -> None:
         if value is None or epoch < self._start_from_epoch:
             return
         self.checks.assign_add(1)

@@ -9,7 +9,8 @@ from loop import Event, Loop, Moment
 class Monitor:
     """A metric that is watched, and the direction in which it is to go.
 
-    A metric of an evaluation is looked at after each evaluation, one of the train step at the end of each epoch.
+    A metric of an evaluation is looked at after each evaluation, one of the train step at the end of each epoch, one
+    that a hook reports whenever it does.
 
     Args:
         owner: Who asks, for the messages.
@@ -36,7 +37,7 @@ class Monitor:
             raise ValueError(f"{owner}(min_delta=...) must be zero or positive. Received: {min_delta!r}.")
         self.name, self.mode = name, mode
         self._owner, self._min_delta, self._relative = owner, min_delta, relative
-        self._event = Event.EPOCH_END
+        self._event: Event | None = Event.EPOCH_END  # none, if a hook reports it
 
     def attach(self, loop: Loop) -> None:
         """Finds out where the metric comes from.
@@ -45,7 +46,7 @@ class Monitor:
             ValueError: If nothing reports it; the message lists what is reported.
         """
         evaluated = [name for names in loop.evaluation_names.values() for name in names]
-        known = sorted({*loop.train_names, *evaluated})
+        known = sorted({*loop.train_names, *evaluated, *loop.reported_names})
         if self.name not in known:
             if self.name.startswith("val_") and not evaluated:
                 raise ValueError(
@@ -59,10 +60,16 @@ class Monitor:
                 + (f" Did you mean {close[0]!r}?" if close else "")
             )
         self._event = Event.EVAL_END if self.name in evaluated else Event.EPOCH_END
+        if self.name in loop.reported_names:
+            self._event = None
 
     def value(self, moment: Moment) -> float | None:
         """Returns the metric's value if this is the event at which it is looked at."""
         return moment.logs[self.name] if moment.event is self._event else None
+
+    def reported(self, moment: Moment) -> float | None:
+        """Returns the metric's value if a hook has just reported it, for `on_report`."""
+        return moment.logs.get(self.name) if self._event is None else None
 
     def better(self, value: float, than: float | None) -> bool:
         """Returns whether `value` is better by more than `min_delta`: NaN never is, anything else is than None."""

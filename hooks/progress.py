@@ -31,6 +31,7 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     _loop: Loop = Hook.later()
     _task: rich.progress.TaskID | None = Hook.later()
     _found: Mapping[str, float] = Hook.later()  # by the evaluation of this round, as long as no line has it
+    _said: Mapping[str, float] = Hook.later()  # in a line of this round
     _total: int | None = Hook.later()
     _began: float = Hook.later()
     _first: int = Hook.later()
@@ -66,7 +67,7 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
         self._task = None
-        self._found = {}
+        self._found = self._said = {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps
@@ -94,12 +95,17 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         older = evaluated - {*self._found}
         logs = {name: value for name, value in moment.logs.items() if name not in older}
         self._line(f"epoch {moment.epoch}, step {moment.step}", moment, logs)
-        self._found = {}
+        self._found, self._said = {}, logs
+
+    def on_report(self, moment: Moment) -> None:
+        new = {name: value for name, value in moment.logs.items() if name not in self._said}
+        self._found = {**self._found, **new}
 
     def on_settled(self, moment: Moment) -> None:
         if self._found:
             self._line(f"step {moment.step}", moment, self._found)
             self._found = {}
+        self._said = {}
 
     def on_run_end(self, moment: Moment) -> None:
         if self._task is not None:

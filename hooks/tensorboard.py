@@ -61,7 +61,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     Under `directory` there is a run `train` with the values after the steps of `every` (`loss`) and the epoch means
     (`epoch_loss`), and a run for each evaluation, such as `val`, with its results under the names without the prefix
-    (`loss`), so that the curves come to lie in one chart. All have the true number of train steps. What was written is
+    (`loss`), so that the curves come to lie in one chart. What hooks report is in the run whose name it begins with,
+    such as `fid` of `val_fid`, or else in `train`. All have the true number of train steps. What was written is
     in the file before the state of that step can be saved; points after a restored step are cut out of the files.
 
     Values that steps return are written some at a time, at the latest after a second, and no step has to wait for that;
@@ -138,6 +139,11 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_epoch_end(self, moment: Moment) -> None:
         self._runs["train"].write(moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names})
+
+    def on_report(self, moment: Moment) -> None:
+        for name, value in moment.logs.items():
+            run = next((run for run in self._evaluations if name.startswith(f"{run}_")), "train")
+            self._runs[run].write(moment.step, {name.removeprefix(f"{run}_"): value})
 
     def on_run_end(self, moment: Moment) -> None:
         with contextlib.ExitStack() as closing:  # all of them, whatever is the matter with one

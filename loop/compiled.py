@@ -81,7 +81,7 @@ class Compiled:
         self._derived.check()
         state = self._parts.gather(self._means, derived=self._derived)
         state.names = {name: (trace.narrow, trace.wide) for name, trace in self._traces.items()}
-        state.logs = lambda: self.trained() | self.evaluated()
+        state.logs = lambda: self.trained() | self.evaluated() | self._parts.hooks.reports.latest()
         covered, held = self._covered(state), self._held(state)
         for name, audited in self._audited.items():
             state.steps[name] = self._traces[name].fingerprint(held, audited.only_read(covered))

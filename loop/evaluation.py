@@ -116,6 +116,10 @@ class Evaluation(tf.Module):
         self.times.assign_add(1)
         return True
 
+    def count(self) -> int:
+        """Returns how often it was evaluated."""
+        return int(self.times)
+
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
         return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if int(self.times) else {}

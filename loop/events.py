@@ -1,7 +1,7 @@
 """What happens in a run, and what a hook is told about it."""
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -22,6 +22,10 @@ class Event(enum.StrEnum):
     RUN_END = "run_end"
 
 
+def _refuse(**values: object) -> None:
+    raise RuntimeError("No loop has made this moment, and so nobody would hear of what is reported.")
+
+
 @dataclass(frozen=True)
 class Moment:
     """Where the run stands when an event is sent.
@@ -34,13 +38,17 @@ class Moment:
         logs: Name to value, a Python float, which holds float64 as it is, and integers up to 2^53. `STEP_END`: the
             values at this step, and the running results of the train metrics. `EVAL_END`: the results of that
             evaluation. `EPOCH_END`: epoch means and the latest evaluation, which may be of an earlier step.
-            `SETTLED`: all of these that were measured at this step. Empty for the others. Read-only: whoever writes to
-            it gets a `TypeError`.
+            `SETTLED`: all of these that were measured at this step. Empty for the others. In these
+            four, also what hooks have reported in this round; in all but `EVAL_END`, also `learning_rate`, or
+            `learning_rate/<key>` of each of several optimizers in the state: that of the next step. Read-only: whoever
+            writes to it gets a `TypeError`.
         resumed: Whether this run went on from a restored state.
         last: Whether the run ends after this event round, for whatever reason. Certain at `SETTLED`; a hook may
             still ask for the end after an earlier event of the round.
         error: The exception that ends the run; `RUN_END` only.
         stop: Asks the loop to end after this event round. The reason is required and ends up in `RunResult.reason`.
+        report: Reports values, as in `report(probe=0.5)`, which a hook has to announce; see `Hook`. For `STEP_END`,
+            `EVAL_END` and `EPOCH_END`, while they are sent.
     """
 
     event: Event
@@ -52,6 +60,7 @@ class Moment:
     last: bool
     error: BaseException | None
     stop: Callable[[str], None]
+    report: Callable[..., None] = _refuse
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ class RunResult:
         reason: Why it ended: what was asked for is done, or the reason somebody gave for stopping.
         logs: Means of the epoch that ended last, or of the one in progress, and the latest evaluation.
         seconds: Training time, summed over all the runs that the training was cut into.
+        history: The values of each epoch by name, as `fit` returns them, from the very first start: means, train
+            metrics, learning rates, and what was evaluated and reported in that epoch.
         spent: The seconds of this run by what they went into: `tracing`; `steps`, with waiting for data; `evaluation`;
             each hook by its name; and `loop` for the rest.
     """
@@ -73,4 +84,5 @@ class RunResult:
     reason: str
     logs: Mapping[str, float]
     seconds: float
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict, compare=False)

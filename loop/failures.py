@@ -20,8 +20,10 @@ def check_on_error(hook: Hook) -> None:
     if hook.on_error not in ON_ERROR:
         known = ", ".join(map(repr, ON_ERROR))
         raise ValueError(f"Hook {hook.name!r} needs an on_error of {known}. Received: {shown(hook.on_error)}.")
-    if hook.on_error != RAISE and (hook.saves or hook.variables or has_state(hook)):
-        kept = "variables" if hook.variables else "a state"
+    reported = hook.last_reported.variables if hook.last_reported else ()
+    has_variables = len(hook.variables) > len(reported)
+    if hook.on_error != RAISE and (hook.saves or has_variables or has_state(hook)):
+        kept = "variables" if has_variables else "a state"
         why = "saves the state" if hook.saves else f"has {kept}, which an error may leave half-changed"
         raise ValueError(f"Hook {hook.name!r} {why}. Received: on_error={hook.on_error!r}. Write on_error='raise'.")
 

@@ -58,10 +58,16 @@ class Untraced:
         step: The train step.
         evaluations: The evaluations. Their variables are made.
         gather: Gathers the state with these means of the train step.
+        reported: The names that hooks announce.
     """
 
     def __init__(
-        self, saved: Saved, step: Step, evaluations: Sequence[Evaluation], gather: Callable[[Means], TrainingState]
+        self,
+        saved: Saved,
+        step: Step,
+        evaluations: Sequence[Evaluation],
+        gather: Callable[[Means], TrainingState],
+        reported: Sequence[str],
     ) -> None:
         self._gather, self._means = gather, Means(*map(tuple, saved.names["train"]))
         for evaluation in evaluations:
@@ -69,7 +75,7 @@ class Untraced:
         self.train_names: tuple[str, ...] = tuple(
             sorted({name for names in saved.names["train"] for name in names} | {*step.metrics})
         )
-        known = {*self.train_names, *(name for evaluation in evaluations for name in evaluation.names)}
+        known = {*self.train_names, *reported, *(name for evaluation in evaluations for name in evaluation.names)}
         self._logs = {name: value for name, value in saved.logs.items() if name in known}
         self.state = self._gathered()
 
@@ -104,7 +110,7 @@ def untraced(parts: Parts, gather: Callable[[Means], TrainingState], stops: Stop
     deciding = [hook for hook in hooks if type(hook).reason_to_end is not Hook.reason_to_end]
     if not complete and not (saved.last and deciding):  # a run that was killed goes on
         return None
-    gathered = Untraced(saved, step, evaluations, gather)
+    gathered = Untraced(saved, step, evaluations, gather, hooks.reports.names)
     other = gathered.state.differences(saved.description)
     changed = [name for name, own in gathered.state.sketches.items() if not own or own != saved.sketches[name]]
     if any(other) or changed:  # what that means is seen when it is traced

@@ -2,7 +2,8 @@
 
 import contextlib
 import difflib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
     from loop.loop import Loop
 
 
+class Reported(tf.Module):
+    """What a hook has reported last: a part of its state.
+
+    Attributes:
+        values: float64 `[names]`.
+        steps: At which step each was reported, -1 if it never was: int64 `[names]`.
+
+    Args:
+        names: What the hook announces.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(name="reported")
+        nothing = [math.nan] * len(names)
+        self.values = tf.Variable(nothing, dtype=tf.float64, trainable=False, name="values")
+        self.steps = tf.Variable([-1] * len(names), dtype=tf.int64, trainable=False, name="steps")
+
+
 class Hook(tf.Module):
     """Something that wants to know, or to change, how a run goes. Override the methods you need.
 
@@ -31,6 +50,8 @@ class Hook(tf.Module):
     Attributes:
         name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
         every: The steps after which `on_step_end` is called. It filters that method only.
+        reports: The names of the values that this hook reports.
+        last_reported: What it has reported last; None unless it announces something and is in a loop.
         saves: Whether `on_settled` saves the state; those that do come after all others.
         on_error: What becomes of the run when a method of this hook raises an `Exception`: "raise" ends it; "warn" logs
             it, once in a run, and goes on, and the hook is called again when something else happens; "disable" logs it
@@ -38,6 +59,10 @@ class Hook(tf.Module):
             trained yet, and that is where hooks refuse what they were given. "raise" unless the class says otherwise,
             as `Progress` and others that only show or log do, or `on_error=` is given to `__init__`; a hook that saves,
             or has variables, cannot have another one. Those that have their own `on_error=` say what it means.
+
+    Values: what a hook announces in `reports`, it may report in the course of a round, with `moment.report(probe=0.5)`.
+    From then on in the round it is a value like those of the steps: in `moment.logs` of the hooks that come later, in
+    `on_report` of all, in manifests and in `RunResult.logs`.
 
     A class may be made with `instead={...}`: what to do, by names of arguments that it does not have. It is said when
     one of these is given to it. The arguments of such a class are also checked by their annotations.
@@ -49,6 +74,8 @@ class Hook(tf.Module):
 
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
 
+    reports: Sequence[str] = ()
+    last_reported: Reported | None = None
     saves: bool = False
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
@@ -147,6 +174,12 @@ class Hook(tf.Module):
                 Running results of metrics are not in it, and where steps return nothing else it is not called.
         """
 
+    def on_report(self, moment: Moment) -> None:
+        """Called when hooks have reported something, after all have heard of the event in which they did.
+
+        That is `moment.event`; `moment.logs` has what was reported in it, and nothing else.
+        """
+
     def on_eval_begin(self, moment: Moment) -> None:
         """Called before an evaluation. If that is abandoned for a stop, it is called again when it is redone."""
 
@@ -174,4 +207,4 @@ def _holds_state(value: object) -> bool:
     return isinstance(value, Trackable)
 
 
-METHODS = [f"on_{event}" for event in Event] + ["on_steps"]
+METHODS = [f"on_{event}" for event in Event] + ["on_steps", "on_report"]

@@ -1,10 +1,13 @@
 """The training loop."""
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
+
+import keras
 
 from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
@@ -29,6 +32,7 @@ from loop.hook import Hook
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
+from loop.state.history import History
 from loop.state.position import Place, Position
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
@@ -56,7 +60,7 @@ class Loop:
             `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
         eval_every: When to evaluate; not by seconds, because its results, and what hooks make of them, are state.
-        hooks: The hooks, in the order in which they are called.
+        hooks: The hooks, in the order in which they are called; callbacks of Keras may be among them.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
             the list. See `audit`.
@@ -75,7 +79,7 @@ class Loop:
         state: Mapping[str, object],
         evaluate: Evaluation | Sequence[Evaluation] | None = None,
         eval_every: Trigger = Every(epochs=1),
-        hooks: Sequence[Hook] = (),
+        hooks: Sequence[Hook | keras.callbacks.Callback] = (),
         steps_per_epoch: int | None = None,
         exact: bool = True,
     ) -> None:
@@ -91,8 +95,9 @@ class Loop:
         self._bound = Bound()
         self._stops = Stops(self._bound.pull_in)
         self._clock = Clock(self._bound.pull_in)
+        self._history = History()
         own = self._step, self._data, self._evaluations, self._given, self.hooks
-        self._making = Making(Parts(*own, self._position, self._clock, self._bound), exact=exact)
+        self._making = Making(Parts(*own, self._position, self._clock, self._bound, self._history), exact=exact)
         self._running, self._runner = threading.Lock(), 0
         self._round: dict[str, float] = {}
         self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
@@ -144,14 +149,36 @@ class Loop:
         return self._stops.total_steps(self._data.steps_per_epoch)
 
     @property
+    def total_epochs(self) -> int | None:
+        """How many epochs are complete, the last one maybe in part, when the run ends if nobody stops it; None if
+        nobody knows."""
+        return self._stops.total_epochs(self._data.steps_per_epoch)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Train steps in an epoch; None if nobody knows before it ends."""
+        return self._data.steps_per_epoch
+
+    @property
+    def metrics(self) -> dict[str, keras.Metric]:
+        """The metrics of the train step and of evaluations, by the names under which their results are logged."""
+        evaluated = {f"{each.name}_{name}": m for each in self._evaluations for name, m in each.step.metrics.items()}
+        return {**self._step.metrics, **evaluated}
+
+    @property
     def train_names(self) -> tuple[str, ...]:
-        """The names that `EPOCH_END` will log of the train step; from `SETUP` on."""
-        return self._making.train_names
+        """The names that `EPOCH_END` will log of training: of the step, and learning rates; from `SETUP` on."""
+        return (*self._making.train_names, *self._making.rates.names)
 
     @property
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
         """The names that each evaluation will log, by its own name; from `SETUP` on."""
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
+
+    @property
+    def reported_names(self) -> tuple[str, ...]:
+        """The names that hooks announce, and may report in any round."""
+        return self.hooks.reports.names
 
     @property
     def finished(self) -> str:
@@ -180,9 +207,11 @@ class Loop:
         return bool(self._step.metrics) or not of_steps_only(trigger)
 
     @in_user_lines
-    def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
+    def on(
+        self, event: Event, every: Trigger = NEVER, *, reports: Sequence[str] = ()
+    ) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
-        return self.hooks.on(event, every)
+        return self.hooks.on(event, every, reports=reports)
 
     def stop(self, reason: str) -> None:
         """Ends the run after the step in progress; may be called from any thread.
@@ -370,9 +399,18 @@ class Loop:
     def _end_epoch_if_over(self) -> None:
         if self._position.is_over and not self._position.is_due:
             self._place = self._position.next_epoch(self._place)
-            trained = self._built.trained()
+            trained = self._built.trained() | self._making.rates.now()
             self._round = self._round | trained  # what an evaluation of an earlier step found is no value of this one
             self._emit(Event.EPOCH_END, trained | self._built.evaluated())
+            self._remember(trained)
+
+    def _remember(self, trained: Mapping[str, float]) -> None:
+        """Adds an epoch's values to the history, with what was evaluated and reported in it."""
+        step, before = self._history.since()
+        evaluations = sum(evaluation.count() for evaluation in self._evaluations)
+        evaluated = self._built.evaluated() if evaluations != before else {}
+        reported = self.hooks.reports.latest(since=step)
+        self._history.add({**trained, **evaluated, **reported}, self._place.step, evaluations)
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
@@ -395,6 +433,7 @@ class Loop:
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
             self._position.torn = len(failures.raised) > told
         failures.come_out()
+        self.hooks.reports.settle(over=self._place.step_in_epoch == 0)
 
     def _held(self) -> Callable[[], None]:
         """Holds the present state, and returns what puts it back."""
@@ -433,7 +472,8 @@ class Loop:
         self._clock.stop()
         self._bound.let_go()
         self._place = self._position.place()  # a failed call of the compiled loop has gone on, too
-        logs = {} if error else self.state.logs()  # before hooks put the best values back
+        logs = {} if error else {**self.state.logs(), **self._making.rates.now()}  # before hooks put the best back
+        history = {} if error else self._history.result()
         failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self._place
@@ -444,7 +484,7 @@ class Loop:
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
             raise with_notes(raised)
-        return RunResult(step, epoch, reason, logs, seconds, self.spent)
+        return RunResult(step, epoch, reason, logs, seconds, history, self.spent)
 
     def _emit(
         self,
@@ -459,8 +499,13 @@ class Loop:
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
-        last = self._stops.asked or self._reached()
-        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, self._stops.after_round)
+        last, reports = self._stops.asked or self._reached(), self.hooks.reports
+        if logs is not None:
+            rates = self._making.rates.beside(logs) if event in (Event.STEP_END, Event.SETTLED) else {}
+            logs = {**logs, **rates, **reports.round}
+        report = functools.partial(reports.take, event, self._place.step)
+        stop = self._stops.after_round
+        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, stop, report)
 
     def _reached(self) -> bool:
         """Whether what was asked for is done when this round is."""

@@ -12,6 +12,7 @@ from loop.finished import Untraced, untraced
 from loop.parts import Parts
 from loop.scaling import check_step
 from loop.state.position import Place
+from loop.state.rates import Rates
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.stops import Stops
@@ -43,6 +44,7 @@ class Making:
         self._compiled: Compiled | None = None
         self._untraced: Untraced | None = None  # until a run goes on from it
         self._settings: Mapping[str, Setting] = {}
+        self._rates: Rates | None = None
         self.begun = False
 
     @property
@@ -52,9 +54,17 @@ class Making:
             return self._untraced.train_names
         return self.compiled.trace.logged
 
+    @property
+    def rates(self) -> Rates:
+        """The learning rates."""
+        if self._rates is None:
+            evaluated = [name for each in self._parts.evaluations for name in each.names]
+            self._rates = Rates(self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names})
+        return self._rates
+
     def begin(self, spent: Spent) -> None:
         """Takes back what an earlier run has lent, and checks that what is compiled is what would be compiled now."""
-        self._spent = spent
+        self._spent, self._rates = spent, None
         if self._compiled or self._untraced:
             self.state.take_back()
         if self._compiled is not None:

@@ -13,6 +13,7 @@ from loop.evaluation import Evaluation
 from loop.hook import has_state
 from loop.registry import HookRegistry
 from loop.state.derived import Derived
+from loop.state.history import History
 from loop.state.plain import Kept
 from loop.state.position import Position
 from loop.state.randomness import random_streams
@@ -33,6 +34,7 @@ class Parts(NamedTuple):
         position: Counts the steps.
         clock: Counts the time.
         bound: Makes the compiled functions return early.
+        history: The values of the epochs.
     """
 
     step: Step
@@ -43,12 +45,14 @@ class Parts(NamedTuple):
     position: Position
     clock: Clock
     bound: Bound
+    history: History
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""
         self.position.seen = self.data.seen
         own = {
             "clock": self.clock,
+            "history": self.history,
             "means": means,
             "metrics": {name: list(metric.variables) for name, metric in self.step.metrics.items()},
             "evaluations": {evaluation.name: evaluation for evaluation in self.evaluations},

@@ -1,44 +1,62 @@
 """The hooks of a loop: in order, by name, and called for what they listen to."""
 
 import contextlib
+import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+import keras
 import numpy as np
 
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
+from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note, in_user_lines
 from loop.events import Event, Moment
 from loop.failures import RAISE, Tolerance, check_on_error
 from loop.hook import Hook
+from loop.reports import Reports
 from loop.tf_internals import is_initialized
 from loop.triggers import NEVER, Halt, Trigger
 
 if TYPE_CHECKING:
     from loop.loop import Loop
 
+Callback: TypeAlias = keras.callbacks.Callback
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def _several(hooks: Iterable[Hook] | None) -> Iterable[Hook]:
-    """Returns the hooks. Raises `TypeError` if it is one and no list of them."""
+def _several(hooks: Iterable[Hook | Callback] | None) -> Iterable[Hook | list[Callback]]:
+    """Returns the hooks, callbacks in a row together. Raises `TypeError` if it is one and no list of them."""
     if hooks is None:
         return ()
     if isinstance(hooks, Hook) or not isinstance(hooks, Iterable) or isinstance(hooks, str | Mapping):
         instead = "" if isinstance(hooks, Hook | Mapping) else f" {instead_of_hook(hooks)}"
         raise TypeError(f"hooks=... needs a list of hooks, as in hooks=[hook]. Received: {shown(hooks)}.{instead}")
-    return hooks
+    grouped = itertools.groupby(hooks, lambda each: isinstance(each, keras.callbacks.Callback))
+    return [each for is_callback, group in grouped for each in ([list(group)] if is_callback else group)]
+
+
+def _wrapped(callbacks: list[Callback], taken: Collection[str]) -> Hook:
+    """Returns a hook that runs Keras' callbacks. It is the one that users can make themselves."""
+    from hooks import KerasCallbacks
+
+    names = ("keras_callbacks", *(f"keras_callbacks_{i}" for i in range(2, len(taken) + 3)))
+    return KerasCallbacks(callbacks, name=next(name for name in names if name not in taken))
 
 
 class FunctionHook(Hook):
     """One function that is called for one event; what `loop.on` makes of the function it decorates."""
 
-    def __init__(self, function: Callable[..., object], event: Event, every: Trigger) -> None:
+    def __init__(
+        self, function: Callable[..., object], event: Event, every: Trigger, reports: Sequence[str] = ()
+    ) -> None:
         name = getattr(function, "__name__", "")
         super().__init__(name=name if name.isidentifier() else f"on_{event}")
         self.function, self.event, self.every = function, event, every
+        self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
     def handlers(self) -> dict[Event, Callable[..., object]]:
         return {self.event: self.function}
@@ -49,20 +67,25 @@ class HookRegistry:
 
     An event without a listener costs nothing.
 
+    Attributes:
+        reports: What the hooks report.
+
     Args:
         hooks: The first hooks, as if given to `add` one by one.
     """
 
     @in_user_lines
-    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(self, hooks: Sequence[Hook | Callback] = ()) -> None:
         self._hooks: dict[str, Hook] = {}
         self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
+        self._of_reports: dict[str, Hook] = {}  # those that define on_report
+        self.reports = Reports()
         self._begun: list[str] = []
         self._tolerance = Tolerance()
         self._seconds: dict[str, float] = {}
         for hook in _several(hooks):
-            self.add(hook)
+            self.add(_wrapped(hook, self._hooks) if isinstance(hook, list) else hook)
 
     def __iter__(self) -> Iterator[Hook]:
         return iter(tuple(self._hooks.values()))
@@ -81,14 +104,16 @@ class HookRegistry:
         return dict(self._seconds)
 
     @in_user_lines
-    def add(self, hook: Hook) -> Hook:
-        """Adds a hook behind the others and returns it.
+    def add(self, hook: Hook | Callback) -> Hook:
+        """Adds a hook behind the others and returns it. A callback of Keras becomes a `KerasCallbacks`.
 
         Raises:
             TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
             ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` that
                 it cannot have.
         """
+        if isinstance(hook, keras.callbacks.Callback):
+            hook = _wrapped([hook], self._hooks)
         if not isinstance(hook, Hook):
             kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
             raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
@@ -116,11 +141,14 @@ class HookRegistry:
                 f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
                 "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
             )
+        self.reports.announce(hook)
         self._hooks[hook.name] = hook
         for event, handler in handlers.items():
             self._handlers[event][hook.name] = handler
         if type(hook).on_steps is not Hook.on_steps:
             self._of_steps[hook.name] = hook
+        if type(hook).on_report is not Hook.on_report:
+            self._of_reports[hook.name] = hook
         return hook
 
     @in_user_lines
@@ -138,15 +166,20 @@ class HookRegistry:
         for handlers in self._handlers.values():
             handlers.pop(name, None)
         self._of_steps.pop(name, None)
+        self._of_reports.pop(name, None)
+        self.reports.forget(self._hooks[name])
         return self._hooks.pop(name)
 
     @in_user_lines
-    def on(self, event: Event, every: Trigger = NEVER) -> Callable[[Function], Function]:
+    def on(
+        self, event: Event, every: Trigger = NEVER, *, reports: Sequence[str] = ()
+    ) -> Callable[[Function], Function]:
         """Decorates a function that is called with the `Moment` of each such event, and returns it unchanged.
 
         Args:
             event: The event. A function for `SETUP` is called with the loop and the moment.
             every: For `STEP_END`, and only for it: the steps after which the function is called.
+            reports: The names of values that the function reports.
 
         Raises:
             ValueError: If `every` is missing for `STEP_END`, or given for another event.
@@ -165,7 +198,7 @@ class HookRegistry:
         def register(function: Function) -> Function:
             if not callable(function):
                 raise TypeError(f"on({event}) decorates a function. Received: {shown(function)}.")
-            self.add(FunctionHook(function, event, every))
+            self.add(FunctionHook(function, event, every, reports))
             return function
 
         return register
@@ -181,6 +214,8 @@ class HookRegistry:
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
         self._begun, self._seconds, self._tolerance = [], {}, Tolerance()
+        if self.reports.names:
+            self.reports.begin([*loop.train_names, *(n for names in loop.evaluation_names.values() for n in names)])
         for name in tuple(self._hooks):
             if name in self._handlers[Event.SETUP]:  # not if one before it has removed it
                 self._call(name, "on_setup", self._handlers[Event.SETUP][name], loop, moment)
@@ -198,11 +233,17 @@ class HookRegistry:
             saves: Calls only hooks that save, or only those that do not; None: all.
         """
         told = None
+        self.reports.open(event)
         for name, handler in tuple(self._handlers[event].items()):
             hook = self._hooks.get(name)  # none, if one before it has removed it
             if hook and (halt is None or hook.every.due(halt)) and saves in (None, hook.saves):
                 told = told or moment()
                 self._call(name, f"on_{event}", handler, told)
+                told = None if self.reports.fresh else told  # whoever comes next is told of that, too
+        if (fresh := self.reports.close()) and self._of_reports:
+            told = dataclasses.replace(moment(), logs=ReadOnly(fresh))
+            for name, hook in tuple(self._of_reports.items()):
+                self._call(name, "on_report", hook.on_report, told)
 
     def emit_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Calls every `on_steps`, if there are values. They are made only if somebody listens."""

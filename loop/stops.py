@@ -64,6 +64,15 @@ class Stops:
         of_epochs = length * self.epochs if length is not None and self.epochs is not None else None
         return min((n for n in (self.steps, of_epochs) if n is not None), default=None)
 
+    def total_epochs(self, length: int | None) -> int | None:
+        """Returns in how many epochs the totals are reached; None if nobody knows.
+
+        Args:
+            length: Steps in an epoch, if that is known.
+        """
+        of_steps = -(-self.steps // length) if length and self.steps is not None else None
+        return min((n for n in (self.epochs, of_steps) if n is not None), default=None)
+
     def nothing_left(self, step: int, epoch: int) -> str:
         """Returns why nothing is left to do with so many complete, in a sentence; empty if something is."""
         if self.epochs is not None and epoch >= self.epochs:

@@ -437,6 +437,11 @@ def iterations(optimizer: keras.Optimizer) -> keras.Variable:
     return optimizer._iterations
 
 
+def rate_of(optimizer: keras.Optimizer) -> object:
+    """Returns the variable, schedule or function that a learning rate comes from; the public one is its value."""
+    return optimizer._learning_rate
+
+
 def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
     """Returns the weights for which an optimizer was built."""
     return optimizer._trainable_variables
@@ -445,3 +450,17 @@ def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
     """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
     return metric._fn, metric._fn_kwargs
+
+
+def direction(metric: keras.Metric) -> str | None:
+    """Returns "up" or "down" for a metric of which Keras knows which is better."""
+    return getattr(metric, "_direction", None)
+
+
+MODEL = "_model"  # in which a callback has its model
+WRITERS = {"_writers", "_prev_summary_state", "_summary_module"}  # in which a TensorBoard callback has its files
+
+
+def profiles_batches(callback: keras.callbacks.TensorBoard) -> bool:
+    """Returns whether a callback was given batches to profile."""
+    return callback._should_trace

@@ -186,10 +186,13 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due = True
 
     def on_eval_end(self, moment: Moment) -> None:
-        self._look(moment)
+        self._look(moment, self._monitor.value(moment) if self._monitor else None)
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._look(moment)
+        self._look(moment, self._monitor.value(moment) if self._monitor else None)
+
+    def on_report(self, moment: Moment) -> None:
+        self._look(moment, self._monitor.reported(moment) if self._monitor else None)
 
     def on_settled(self, moment: Moment) -> None:
         if self._refused:
@@ -254,8 +257,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         except (OSError, FloatingPointError) as error:
             log.warning("%s", error)
 
-    def _look(self, moment: Moment) -> None:
-        value = self._monitor.value(moment) if self._monitor else None
+    def _look(self, moment: Moment, value: float | None) -> None:
         self._measured = self._measured if value is None else (moment.step, value)
 
     def _value(self, step: int) -> float | None:

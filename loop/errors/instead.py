@@ -124,7 +124,7 @@ def instead_of_hook(given: object) -> str:
         return f"Write {given.__name__}(...)."
     if isinstance(given, keras.callbacks.Callback):
         known = next((CALLBACKS[base.__name__] for base in type(given).__mro__ if base.__name__ in CALLBACKS), "")
-        return f"A Keras callback is none. Write {known or 'a hook of your own: class Mine(loop.Hook)'}."
+        return f"Write hooks=[callback]{f', or hooks=[{known}]' if known else ''}."
     if isinstance(given, Collection):
         return "Hooks are added one by one: for hook in hooks: loop.hooks.add(hook)."
     if callable(given):

@@ -99,7 +99,7 @@ def _kind(part: str, key: str) -> str:
 def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping[str, object]) -> bool:
     """Returns whether there is nothing to compare with, because an owner of it is not there at all on the other side.
 
-    That is a hook, an evaluation, or an epoch of which a function makes a dataset.
+    That is a hook, an evaluation, the history, or an epoch of which a function makes a dataset.
     """
     other = now if key in then else then
     if part == "data":
@@ -108,6 +108,7 @@ def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping
             return True
     else:
         owner = "/".join(key.split("/")[:2]) if key.startswith(("hooks/", "evaluations/")) else ""
+        owner = "history" if key.startswith("history/") else owner
     return owner != "" and not any(path.startswith(f"{owner}/") for path in other)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import keras
 import tensorflow as tf
@@ -21,12 +21,13 @@ from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Resumable
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.state.variables import flat, keras_variables, layers, raw
+from loop.state.variables import flat, flat_by_path, keras_variables, layers, raw
 from loop.tensors import put, read
 from loop.tf_internals import CapturableResource, Trackable
 
+Kind = TypeVar("Kind")
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OF_PARTS = ("clock", "data", "evaluations", "hooks", "hook_states", "means", "metrics", "position", "random")
+OF_PARTS = ("clock", "data", "evaluations", "history", "hooks", "hook_states", "means", "metrics", "position", "random")
 OWN = (*OF_PARTS, "extra", "save_counter")
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
@@ -123,6 +124,10 @@ class TrainingState:
         not_weights |= {id(raw(v)) for layer in found for v in layer.variables}
         not_weights -= {id(raw(v)) for layer in found for v in layer.weights}
         return {path: v for path, v in self.given().items() if id(v) not in not_weights}
+
+    def objects(self, kind: type[Kind]) -> dict[str, Kind]:
+        """Returns the objects of a kind in what was given, also in lists and dicts, by path."""
+        return {path: part for path, part in flat_by_path(self._given) if isinstance(part, kind)}
 
     def hold(self) -> Held:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""

@@ -22,6 +22,16 @@ def flat(value: object) -> Iterator[object]:
         yield value
 
 
+def flat_by_path(given: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yields the same with paths, such as `models/0`."""
+    for key, value in given.items():
+        if isinstance(value, Mapping | list | tuple):
+            items = value if isinstance(value, Mapping) else dict(enumerate(value))
+            yield from ((f"{key}/{path}", part) for path, part in flat_by_path({str(k): v for k, v in items.items()}))
+        else:
+            yield key, value
+
+
 def nodes(value: object) -> list[Trackable]:
     """Returns a value that TensorFlow can save, and all that it finds below."""
     return list(tf.train.TrackableView(value).descendants()) if isinstance(value, Trackable) else []

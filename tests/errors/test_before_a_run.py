@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ import tensorflow as tf
 import exactloop
 import hooks
 import loop
-from hooks import Checkpoint, EarlyStopping, Preemption, Profile, Progress, TensorBoard
+from hooks import Checkpoint, EarlyStopping, KerasCallbacks, Preemption, Profile, Progress, TensorBoard
 from loop import (
     ArrayData,
     At,
@@ -88,6 +89,7 @@ FRESH: dict[str, Callable[[Path], object]] = {
     "HookRegistry": lambda path: HookRegistry(),
     "IndexedData": lambda path: IndexedData([1.0, 2.0], batch_size=2),
     "InexactRun": lambda path: InexactRun([]),
+    "KerasCallbacks": lambda path: KerasCallbacks([keras.callbacks.LambdaCallback()]),
     "Loop": lambda path: make_loop(),
     "Moment": lambda path: moment(),
     "Preemption": lambda path: Preemption(),
@@ -110,6 +112,7 @@ GIVEN: dict[str, Callable[[], object]] = {
     "function": lambda: print,
     "halt": lambda: Halt(2, 1, 0.0, 1.0),
     "hook": lambda: Nothing(),
+    "kind": lambda: tf.Variable,
     "loop": lambda: make_loop(),
     "moment": lambda: moment(),
     "name": lambda: "nothing",

@@ -107,8 +107,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "a list of datasets": (lambda: loop(evaluate=[batches()]), TypeError, EVALUATION),
     # Loop(hooks=...)
     "a callback": (lambda: loop(hooks=keras.callbacks.EarlyStopping()), TypeError, r"hooks=\[hook\].*EarlyStopping\("),
-    "callbacks": (lambda: loop(hooks=[keras.callbacks.ModelCheckpoint("x.keras")]), TypeError, "Write hooks.Checkpoint"),
-    "my callback": (lambda: loop(hooks=[keras.callbacks.LambdaCallback()]), TypeError, r"class Mine\(loop.Hook\)"),
+    "a backup": (lambda: loop(hooks=[keras.callbacks.BackupAndRestore("x")]), ValueError, r"hooks.Checkpoint\(directory"),
+    "a callback's class": (lambda: loop(hooks=[keras.callbacks.CSVLogger]), TypeError, r"Write CSVLogger\(...\)"),
     "one hook": (lambda: loop(hooks=Progress()), TypeError, r"list of hooks, as in hooks=\[hook\]. Received: Progress"),
     "a hook's class": (lambda: loop(hooks=[Progress]), TypeError, r"the class itself.*Write Progress\(...\)"),
     "a function as hook": (lambda: loop(hooks=[print]), TypeError, r"@loop.on\(Event.EPOCH_END\)"),

@@ -1,0 +1,126 @@
+"""What is known of Keras' own callbacks, so that they do here what they do in `fit`."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+import keras
+
+from loop.tf_internals import MODEL, WRITERS, direction, profiles_batches
+
+Callback: TypeAlias = keras.callbacks.Callback
+EVENTS = ("train_begin", "train_end", "epoch_begin", "epoch_end", "test_begin", "test_end")
+OF_BATCHES = ("on_train_batch_begin", "on_train_batch_end")
+ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}  # which they call
+NEVER_CALLED = ("on_test_batch_begin", "on_test_batch_end")
+OF_FIT = {MODEL, "params"}  # attributes that `set_model` and `set_params` set
+# Which are set by what is on the disk, and not by the course of the run.
+OF_FILES: dict[type[Callback], set[str]] = {
+    keras.callbacks.CSVLogger: {"append", "append_header", "csv_file", "writer"},
+    keras.callbacks.TensorBoard: WRITERS,
+}
+LEFT = {keras.callbacks.TensorBoard: "what it has written after the step from which the run goes on stays in its files"}
+MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
+
+
+def _of_epochs(callback: keras.callbacks.ModelCheckpoint) -> bool:
+    return callback.save_freq == "epoch"
+
+
+def _writes_epochs(callback: keras.callbacks.TensorBoard) -> bool:
+    return callback.update_freq == "epoch" and not callback.write_steps_per_second and not profiles_batches(callback)
+
+
+# Methods that do nothing for some arguments. Those of a subclass are others.
+IDLE: dict[Callable[..., None], Callable[..., bool]] = {
+    keras.callbacks.ModelCheckpoint.on_train_batch_end: _of_epochs,
+    keras.callbacks.TensorBoard.on_train_batch_begin: _writes_epochs,
+    keras.callbacks.TensorBoard.on_train_batch_end: _writes_epochs,
+}
+
+
+def does(callback: Callback, method: str) -> bool:
+    """Returns whether a callback does something when Keras calls a method of it."""
+    if method in ALIASES and does(callback, ALIASES[method]):
+        return True
+    function = getattr(getattr(callback, method), "__func__", None)  # none, if it is set on the object
+    if function is getattr(Callback, method):
+        return False
+    return not (function in IDLE and IDLE[function](callback))
+
+
+def refused(callback: object) -> str:
+    """Returns why something cannot be run as a callback, and what to do; nothing if it can."""
+    if isinstance(callback, type):
+        return f"The class {callback.__name__} is none: write {callback.__name__}(...)."
+    if not isinstance(callback, keras.callbacks.Callback):
+        return f"A {type(callback).__name__} is none."
+    if isinstance(callback, keras.callbacks.BackupAndRestore):
+        return (
+            "BackupAndRestore would put other weights into a run that goes on from elsewhere. Write "
+            "hooks.Checkpoint(directory) in its place, which saves and restores all of it."
+        )
+    return ""
+
+
+def kinds(of: Mapping[type[Callback], object], callback: Callback) -> list:
+    """Returns what a table has for a callback, and for what it is made from."""
+    return [said for kind, said in of.items() if isinstance(callback, kind)]
+
+
+def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
+    """Tells a callback whether what it monitors is to go up or down, as Keras does by the metrics of a compiled model.
+
+    Keras does so at the end of the first epoch, and changes the sign of `min_delta` each time; so a callback that was
+    restored later would have another sign.
+
+    Args:
+        callback: Any callback.
+        metrics: The metrics, by the names under which their results are logged.
+
+    Raises:
+        ValueError: If nobody knows.
+    """
+    if not isinstance(callback, MONITORS) or callback.monitor_op is not None:
+        return
+    name = callback.monitor.removeprefix("val_")
+    metric = metrics.get(callback.monitor, metrics.get(name))
+    known = {"min": "down", "max": "up"}.get(callback.mode, "down" if metric is None and name == "loss" else None)
+    known = known or (None if metric is None else direction(metric))
+    if known is None:
+        raise ValueError(
+            f"{type(callback).__name__}(monitor={callback.monitor!r}) does not say what is better, and nothing here "
+            "does. Write mode='min' if a smaller value is, mode='max' if a larger one is."
+        )
+    callback.monitor_op = keras.ops.greater if known == "up" else keras.ops.less
+    callback.min_delta *= 1 if known == "up" else -1
+
+
+def length(callback: Callback) -> int:
+    """Returns how many bytes the file of a callback has that writes on in one; 0 of any other."""
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        with contextlib.suppress(OSError):
+            return os.path.getsize(callback.filename)
+    return 0
+
+
+@contextlib.contextmanager
+def going_on(callback: Callback, size: int) -> Iterator[None]:
+    """Has a callback that opens a file within go on in it.
+
+    Args:
+        callback: Any callback.
+        size: How many bytes the file had where the run goes on; what came later is taken away.
+    """
+    if not isinstance(callback, keras.callbacks.CSVLogger):
+        yield
+        return
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.getsize(callback.filename) > size:
+            os.truncate(callback.filename, size)
+    append, callback.append = callback.append, True
+    try:
+        yield
+    finally:
+        callback.append = append

@@ -1,0 +1,66 @@
+"""The model that Keras' callbacks are told of."""
+
+from typing import NoReturn
+
+import keras
+
+from loop import TrainingState
+
+
+class NoModel:
+    """What callbacks have instead, where `state=` has no model: they can ask for the end, and have an optimizer."""
+
+    stop_training = False
+    metrics: tuple[keras.Metric, ...] = ()
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"A callback asks for model.{name}, and {vars(self)['why']}")
+
+
+class CallbackModel:
+    """The model, and what `fit` would have set on it, for as long as a run lasts.
+
+    Args:
+        state: The state of the loop.
+        model: The model; None: the one in the state.
+        optimizer: What is to be `model.optimizer`; None: that which it has, or the only one in the state.
+    """
+
+    def __init__(
+        self, state: TrainingState, model: keras.Model | None, optimizer: keras.optimizers.Optimizer | None
+    ) -> None:
+        models, optimizers = state.objects(keras.Model), state.objects(keras.optimizers.Optimizer)
+        several = (
+            f"state=... has {len(models)} models: {', '.join(models)}" if models else "state=... has no keras.Model"
+        )
+        found = [*{id(each): each for each in models.values()}.values()]
+        given = model if model is not None else found[0] if len(found) == 1 else None
+        self._model = NoModel(f"{several}. Write KerasCallbacks([...], model=model).") if given is None else given
+        self._optimizer, self._known = optimizer, [*{id(each): each for each in optimizers.values()}.values()]
+        self._before: list[object] | None = None
+
+    def lend(self) -> keras.Model | NoModel:
+        """Returns the model, with an optimizer, and as `fit` begins with it."""
+        own = vars(self._model)
+        if self._optimizer is None and not any(each is own.get("optimizer") for each in self._known):
+            self._optimizer = self._known[0] if len(self._known) == 1 else None
+        if self._optimizer is not None and own.get("optimizer") is not self._optimizer:
+            # Past Keras, which would make it a part of the model, and so of every checkpoint.
+            self._before, own["optimizer"] = [own[name] for name in ("optimizer",) if name in own], self._optimizer
+        self._model.stop_training = False
+        return self._model
+
+    def asks_to_stop(self) -> bool:
+        """Returns whether a callback has asked for the end."""
+        return bool(self._model.stop_training)
+
+    def take_back(self) -> None:
+        """Leaves the model with the optimizer that it had."""
+        if self._before is not None:
+            own = vars(self._model)
+            del own["optimizer"]
+            own.update(zip(["optimizer"], self._before, strict=False))
+            self._before = None

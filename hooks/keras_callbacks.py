@@ -1,0 +1,262 @@
+"""Runs Keras' callbacks as they are."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import keras
+import tensorflow as tf
+
+from hooks.callbacks.kinds import LEFT, NEVER_CALLED, OF_BATCHES, does, going_on, kinds, length, refused, watch
+from hooks.callbacks.model import CallbackModel
+from hooks.callbacks.state import Saved, parted, states, taken
+from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
+
+Callback: TypeAlias = keras.callbacks.Callback
+KEPT = "Numbers, texts, arrays and variables, and lists and dicts of them, are saved."
+INSTEAD = {
+    "callbacks": "write KerasCallbacks([keras.callbacks.CSVLogger('log.csv')])",
+    "verbose": "leave it out: each callback has its own",
+    **dict.fromkeys(("epochs", "steps", "params"), "leave it out: callbacks are told what run() was asked for"),
+}
+
+
+class KerasCallbacks(Hook, instead=INSTEAD):
+    """Runs callbacks of Keras as `fit` runs them, in their order.
+
+    A callback that is given in `hooks=[...]` directly is one of these by itself. Epochs and batches are counted from 0,
+    as in `fit`, and values have the names that they have there: those of an evaluation begin with `val_`, and are there
+    at the end of an epoch in which it was. `on_train_batch_end` gets the values of exactly that step. The compiled loop
+    halts at each step only if one of the callbacks does something at each batch. What callbacks change of the model and
+    the optimizer, such as the learning rate, is trained with from the next step on. `model.stop_training = True` ends
+    the run after the step in progress; as in `on_train_end`, nothing else is done off its schedule for that, and a run
+    that was ended so ends again at once.
+
+    What callbacks have set on themselves in the course of the run is saved, and put back behind `on_train_begin`, which
+    is called in each process; what that changes of the state is put back in a run that goes on. What cannot be saved is
+    named in a warning. `CSVLogger` goes on in its file. What `on_train_end` changes of weights, such as the best ones
+    that are put back, is there when the run has ended, and training goes on from the last step nevertheless.
+
+    Args:
+        callbacks: The callbacks, or one of them.
+        model: Their model; by default the one `keras.Model` in `state=`.
+        optimizer: What they find as `model.optimizer`; by default that which the model was compiled with, if it is in
+            `state=`, or else the only one there is.
+        reports: The names of values that callbacks put into the logs in `on_epoch_end`, and that are to be reported to
+            other hooks; see `Hook`.
+        name: The name of the hook.
+
+    Raises:
+        TypeError, ValueError: If something is no callback, or one that cannot be run here; when a run begins, if a
+            callback does not say whether what it monitors is to be small or large, or needs a model and there are
+            several.
+    """
+
+    _loop: Loop = Hook.later()
+    _state: TrainingState = Hook.later()
+    _bound: CallbackModel = Hook.later()
+
+    def __init__(
+        self,
+        callbacks: Callback | Sequence[Callback],
+        *,
+        model: keras.Model | None = None,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        reports: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
+        self.callbacks = (
+            [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*tf.nest.flatten([*callbacks])]
+        )
+        for each in self.callbacks:
+            if why := refused(each):
+                raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(
+                    f"KerasCallbacks needs callbacks, instances of keras.callbacks.Callback. {why}"
+                )
+        self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
+        self._states = states(self.callbacks)
+        batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
+        self._begins_batches = batches["on_train_batch_begin"]
+        self.every = Every(steps=1) if any(batches.values()) else NEVER
+        self._evaluating = False
+        self._logs: dict[str, float] | None = None
+        self._said: set[str] = set()
+        self.kept = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="kept")
+        self.stopped = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="stopped")
+        self.evaluated = tf.Variable(False, trainable=False, name="evaluated")  # in this epoch
+        self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
+
+    def handlers(self) -> dict[Event, Callable[..., object]]:
+        unused = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
+        return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._loop, self._state = loop, loop.state
+        self._bound = CallbackModel(loop.state, *self._given())
+        self._evaluating, self._logs = False, None
+        for callback in self.callbacks:
+            watch(callback, loop.metrics)
+        self._warn_of_what_is_not_called()
+
+    def reason_to_end(self) -> str:
+        """Says why, if a callback has ended the run; not if it is made with other arguments now."""
+        said = [text.decode() for text in self.stopped.numpy().tolist()]
+        now = {state.key: state.settings for state in self._states}
+        return said[2] if len(said) == 3 and now.get(said[0]) == said[1] else ""
+
+    def on_run_begin(self, moment: Moment) -> None:
+        saved = parted(self.kept.numpy().tolist())
+        for state in self._states:
+            state.note()
+        model = self._bound.lend()
+        params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
+        held = self._state.hold() if saved else None
+        for state, callback in zip(self._states, self.callbacks, strict=True):
+            if model is not None:
+                callback.set_model(model)
+            callback.set_params(dict(params))
+            if state.key in saved:
+                with going_on(callback, saved[state.key].length):
+                    callback.on_train_begin({})
+            else:
+                callback.on_train_begin({})
+        if held is not None:
+            self._state.put_back(held)  # this run has begun before
+        self._warn_of_what_is_lost(self._put_back(saved))
+        self._keep()
+        if reason := self.reason_to_end():
+            moment.stop(reason)
+        else:
+            self._stop_if_asked(moment)
+            if moment.step_in_epoch and not self._state.position.is_pending:
+                self._begin_batch(moment)
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        self._call("on_epoch_begin", moment, moment.epoch)
+        self._begin_batch(moment)
+
+    def on_step_end(self, moment: Moment) -> None:
+        self._call("on_train_batch_end", moment, moment.step_in_epoch - 1, logs=dict(moment.logs))
+
+    def on_eval_begin(self, moment: Moment) -> None:
+        self._evaluating = True
+        self._call("on_test_begin", moment)
+
+    def on_eval_end(self, moment: Moment) -> None:
+        self._evaluating = False
+        self.evaluated.assign(True)
+        first = next(iter(self._loop.evaluation_names))
+        names = self._loop.evaluation_names[first]
+        self._call("on_test_end", moment, logs={name.removeprefix(f"{first}_"): moment.logs[name] for name in names})
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        older = () if self.evaluated else {name for each in self._loop.evaluation_names.values() for name in each}
+        self._logs = {name: value for name, value in moment.logs.items() if name not in older}
+        self.evaluated.assign(False)
+        self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
+        moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
+
+    def on_settled(self, moment: Moment) -> None:
+        if moment.step_in_epoch and not moment.last and not self._evaluating:
+            self._begin_batch(moment)
+
+    def on_run_end(self, moment: Moment) -> None:
+        try:
+            if moment.error is None:
+                self._end()
+        finally:
+            self._bound.take_back()
+
+    def _end(self) -> None:
+        """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""
+        if self._evaluating:  # which was abandoned, and will be done again
+            self._put_back(parted(self.kept.numpy().tolist()))
+        before = self._state.hold()
+        for callback in self.callbacks:
+            callback.on_train_end(self._logs)
+        after = self._state.hold().values
+        changed = {path: value for path, value in after.items() if _differ(value, before.values[path])}
+        if changed:
+            self._state.put_back(before)
+            self._state.show(changed)
+
+    def _begin_batch(self, moment: Moment) -> None:
+        if self._begins_batches and int(self.batch) != moment.step:
+            self.batch.assign(moment.step)
+            self._call("on_train_batch_begin", moment, moment.step_in_epoch)
+
+    def _call(self, method: str, moment: Moment, *counts: int, logs: dict[str, float] | None = None) -> None:
+        """Calls a method of each callback with the same logs, to which they may add, and keeps what they keep."""
+        of_batch = method in OF_BATCHES
+        logs = {} if logs is None else logs
+        for callback in self.callbacks:
+            if not of_batch or does(callback, method):
+                getattr(callback, method)(*counts, logs)
+                self._stop_if_asked(moment, callback)
+        self._keep()
+
+    def _stop_if_asked(self, moment: Moment, callback: Callback | None = None) -> None:
+        if self._bound.asks_to_stop():
+            by = next((s for s, each in zip(self._states, self.callbacks, strict=True) if each is callback), None)
+            reason = f"{by.key if by else 'a callback'} has set model.stop_training"
+            if by and not self.reason_to_end():
+                self.stopped.assign([by.key, by.settings, reason])
+            moment.stop(reason)
+
+    def _keep(self) -> None:
+        """Writes what the callbacks keep into the state; tells of what cannot be saved."""
+        texts = taken(self._states, [length(callback) for callback in self.callbacks])
+        if texts != self.kept.numpy().tolist():
+            self.kept.assign(texts)
+        for state in self._states:
+            self._warn({state.key: state.lost})
+
+    def _put_back(self, saved: Mapping[str, Saved]) -> dict[str, dict[str, str]]:
+        """Gives the callbacks what was saved; returns what is missing of each then."""
+        missing = {}
+        for state in self._states:
+            if state.key in saved:
+                of = saved[state.key]
+                missing[state.key] = {**of.lost, **state.put_back(of.kept, iter(of.parts))}
+        return missing
+
+    def _warn_of_what_is_lost(self, lost: Mapping[str, Mapping[str, str]]) -> None:
+        if named := _named(lost):
+            warnings.warn(f"The run was interrupted, and callbacks have begun anew with: {named}. {KEPT}", stacklevel=2)
+            self._said |= {f"{key}.{name}" for key, names in lost.items() for name in names}
+        for state, callback in zip(self._states, self.callbacks, strict=True):
+            self._say(
+                state.key, *(f"{state.key}: {said}, if the run is interrupted." for said in kinds(LEFT, callback))
+            )
+
+    def _warn(self, lost: Mapping[str, Mapping[str, str]]) -> None:
+        new = {key: {n: k for n, k in names.items() if f"{key}.{n}" not in self._said} for key, names in lost.items()}
+        if named := _named(new):
+            self._said |= {f"{key}.{name}" for key, names in new.items() for name in names}
+            warnings.warn(
+                f"If the run is interrupted, callbacks lose: {named}. No checkpoint can hold it. {KEPT}", stacklevel=2
+            )
+
+    def _warn_of_what_is_not_called(self) -> None:
+        for state, callback in zip(self._states, self.callbacks, strict=True):
+            never = [method for method in NEVER_CALLED if does(callback, method)]
+            if never and not isinstance(callback, keras.callbacks.TensorBoard | keras.callbacks.ProgbarLogger):
+                why = "an evaluation runs as a whole"
+                self._say(state.key + "/batches", f"{state.key}: {' and '.join(never)} will not be called: {why}.")
+
+    def _say(self, key: str, *lines: str) -> None:
+        """Warns of something once."""
+        if key not in self._said:
+            self._said.add(key)
+            for line in lines:
+                warnings.warn(line, stacklevel=2)
+
+
+def _named(lost: Mapping[str, Mapping[str, str]]) -> str:
+    return ", ".join(f"{key}.{name} (a {kind})" for key, names in lost.items() for name, kind in names.items())
+
+
+def _differ(one: tf.Tensor, other: tf.Tensor) -> bool:
+    return one is not other and digest(one) != digest(other)

@@ -1,0 +1,43 @@
+"""The values of the epochs, over all the runs that a training was cut into."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+
+class History(tf.Module):
+    """What `fit` returns: a list of the epochs' values for each name; shorter, if it was not measured in each epoch.
+
+    Attributes:
+        names: Of what there are values: string `[names]`.
+        cells: The values in the order in which they came, each with the index of its name: float64 `[cells, 2]`.
+        marks: At the end of the latest epoch: the step, and how often it had been evaluated: int64 `[2]`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="history")
+        self.names = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="names")
+        self.cells = tf.Variable(tf.zeros([0, 2], tf.float64), shape=[None, 2], trainable=False, name="cells")
+        self.marks = tf.Variable([0, 0], dtype=tf.int64, trainable=False, name="marks")
+
+    def since(self) -> tuple[int, int]:
+        """Returns the step at the end of the latest epoch, and how often it had been evaluated by then."""
+        step, evaluations = self.marks.numpy().tolist()
+        return step, evaluations
+
+    def add(self, logs: Mapping[str, float], step: int, evaluations: int) -> None:
+        """Takes the values of an epoch. Takes 0.1 ms, and a copy of what there is."""
+        known = [name.decode() for name in self.names.numpy().tolist()]
+        names = [*known, *(name for name in logs if name not in known)]
+        if len(names) > len(known):
+            self.names.assign(names)
+        cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
+        self.cells.assign(np.concatenate([self.cells.numpy(), cells]))
+        self.marks.assign([step, evaluations])
+
+    def result(self) -> dict[str, list[float]]:
+        """Returns the lists by name."""
+        names = [name.decode() for name in self.names.numpy().tolist()]
+        indices, values = self.cells.numpy().T
+        return {name: values[indices == i].tolist() for i, name in enumerate(names)}

@@ -1,0 +1,419 @@
+"""Callbacks of Keras do in a loop what they do in `fit`, and do the same when it is killed and started again."""
+
+import csv
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hooks import Checkpoint, KerasCallbacks
+from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
+
+X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
+Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
+Logs: TypeAlias = Any  # as Keras has it
+Make = Callable[[Path], Sequence[keras.callbacks.Callback]]
+
+
+def dense() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+
+
+def make(
+    hooks: Sequence[Hook | keras.callbacks.Callback],
+    *,
+    eval_every: Trigger = Every(epochs=1),
+    rate: float = 0.1,
+    ema: bool = False,
+) -> Loop:
+    """Returns a loop of 4 steps an epoch, in the order of the rows, with a validation loss that goes up and down."""
+    model, optimizer = dense(), keras.optimizers.SGD(rate, momentum=0.9, use_ema=ema)
+    step, eval_step = supervised(
+        model, optimizer, keras.losses.MeanSquaredError(), metrics={"mae": keras.metrics.MeanAbsoluteError()}
+    )
+    data = ArrayData((X, Y), batch_size=4, shuffle=False)
+    evaluation = Evaluation(eval_step, ArrayData((X[:8], Y[:8]), batch_size=8, shuffle=False))
+    state = {"model": model, "optimizer": optimizer}
+    return Loop(step, data, state=state, evaluate=evaluation, eval_every=eval_every, hooks=hooks)
+
+
+class Calls(keras.callbacks.Callback):
+    """Writes down all calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[object, ...]] = []
+
+    def note(self, *what: object, logs: dict[str, float] | None) -> None:
+        self.calls.append((*what, {name: round(float(value), 4) for name, value in (logs or {}).items()}))
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.note("train begin", {**self.params, "verbose": 0}, type(self.model.optimizer).__name__, logs=logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.note("epoch begin", epoch, logs=logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self.note("batch begin", batch, logs=logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.note("batch end", batch, sorted(logs), logs=None)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self.note("test begin", logs=logs)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        self.note("test end", logs=logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.note("epoch end", epoch, logs=logs)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.note("train end", logs=logs)
+
+
+def test_events_counts_names_and_values_are_those_of_fit() -> None:
+    ours, theirs = Calls(), Calls()
+    make([ours]).run(epochs=2)
+    model = dense()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=[keras.metrics.MeanAbsoluteError("mae")])
+    model.fit(
+        X, Y, batch_size=4, epochs=2, shuffle=False, verbose=0, validation_data=(X[:8], Y[:8]), callbacks=[theirs]
+    )
+    assert ours.calls == theirs.calls
+
+
+class Cyclic(keras.callbacks.Callback):
+    """Sets the rate before each batch, by what it has counted, and keeps one of each kind of thing that can be kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.losses, self.sums = 0, [], np.zeros(2)
+        self.seen = tf.Variable(0.0)
+        self.random = np.random.default_rng(5)
+        self.by_epoch: dict[int, tuple[float, ...]] = {}
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.base = float(self.model.optimizer.learning_rate)  # in a run that goes on, this is another one
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self.count += 1
+        self.model.optimizer.learning_rate = self.base * (1 + 0.1 * (self.count % 3)) * self.random.uniform(0.9, 1.1)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.losses.append(logs["loss"])
+        self.sums += [logs["loss"], 1]
+        self.seen.assign_add(logs["loss"])
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.by_epoch[epoch] = tuple(self.losses[-2:])
+
+
+def some(log: Path) -> list[keras.callbacks.Callback]:
+    """Returns callbacks that count, decide, draw, write a file, and put weights back at the end."""
+    return [
+        keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=1e-3, cooldown=1, min_lr=1e-3),
+        keras.callbacks.EarlyStopping("val_loss", patience=2, min_delta=0.01, restore_best_weights=True),
+        keras.callbacks.CSVLogger(str(log)),
+        keras.callbacks.History(),
+        keras.callbacks.ModelCheckpoint(
+            str(log.parent / "best.weights.h5"), save_best_only=True, save_weights_only=True
+        ),
+    ]
+
+
+def with_cyclic(log: Path) -> list[keras.callbacks.Callback]:
+    return [Cyclic(), keras.callbacks.CSVLogger(str(log), separator=";")]
+
+
+def with_ema(log: Path) -> list[keras.callbacks.Callback]:
+    return [keras.callbacks.SwapEMAWeights(), keras.callbacks.EarlyStopping("val_mae", patience=1)]
+
+
+def scheduled(log: Path) -> list[keras.callbacks.Callback]:
+    at_each = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    return [
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.8),
+        keras.callbacks.TerminateOnNaN(),
+        at_each,
+    ]
+
+
+def live(root: Path, callbacks: Make, epochs: int, **of_loop: object) -> tuple[object, ...]:
+    """Trains to the end, and returns what is left: the reason, variables, and the file."""
+    root.mkdir(exist_ok=True)
+    log = root / "log.csv"
+    checkpoint = Checkpoint(root / "checkpoints", Every(steps=1), keep=100, background=False)
+    loop = make([*callbacks(log), checkpoint], **of_loop)
+    result = loop.run(epochs=epochs)
+    bits = {path: digest(v.read_value()) for path, v in loop.state.variables.items() if path != "clock/seconds"}
+    return result.step, result.reason, bits, log.read_bytes() if log.exists() else b""
+
+
+def differing(whole: tuple[object, ...], other: tuple[object, ...]) -> list[object]:
+    (*these, bits, log), (*those, other_bits, other_log) = whole, other
+    wrong = [path for path in bits if bits[path] != other_bits[path]]
+    return [*([] if these == those else [those]), *wrong, *([] if log == other_log else [other_log])]
+
+
+def killed_at(step: int, root: Path, into: Path) -> None:
+    """Makes of what a whole run has left what one leaves that is killed after a step, with a file that is far ahead."""
+    shutil.copytree(root, into)
+    for path in (into / "checkpoints").glob("ckpt-*"):
+        if int(path.name.split("-")[1].split(".")[0]) > step:
+            path.unlink()
+
+
+ALL: dict[str, tuple[Make, dict[str, object]]] = {
+    "decisions": (some, {"rate": 0.6}),
+    "at each batch": (with_cyclic, {}),
+    "at each batch, evaluations between": (with_cyclic, {"eval_every": Every(steps=3)}),
+    "averages": (with_ema, {"ema": True}),
+    "schedule": (scheduled, {"eval_every": Every(epochs=2)}),
+}
+
+
+def test_decisions_are_the_same_after_a_kill(tmp_path: Path) -> None:
+    whole = live(tmp_path / "whole", some, 12, rate=0.6)
+    assert "EarlyStopping has set model.stop_training" in whole[:2]
+    killed_at(14, tmp_path / "whole", tmp_path / "cut")
+    assert differing(whole, live(tmp_path / "cut", some, 12, rate=0.6)) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", ALL)
+def test_killed_after_any_step_a_run_ends_with_the_same_bits_and_files(tmp_path: Path, case: str) -> None:
+    callbacks, of_loop = ALL[case]
+    whole = live(tmp_path / "whole", callbacks, 6, **of_loop)
+    for step in range(1, whole[0]):
+        killed_at(step, tmp_path / "whole", tmp_path / f"cut-{step}")
+        assert differing(whole, live(tmp_path / f"cut-{step}", callbacks, 6, **of_loop)) == [], step
+
+
+def test_rates_stops_files_and_weights_are_those_of_fit(tmp_path: Path) -> None:
+    def callbacks(log: str) -> list[keras.callbacks.Callback]:
+        plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=1e-2)
+        stopping = keras.callbacks.EarlyStopping("val_loss", patience=4, min_delta=0.1, restore_best_weights=True)
+        return [plateau, stopping, keras.callbacks.CSVLogger(str(tmp_path / log))]
+
+    loop = make(callbacks("ours.csv"), rate=0.5)
+    result = loop.run(epochs=40)
+    model = dense()
+    model.compile(keras.optimizers.SGD(0.5, momentum=0.9), "mse", metrics=[keras.metrics.MeanAbsoluteError("mae")])
+    more = {"verbose": 0, "validation_data": (X[:8], Y[:8]), "callbacks": callbacks("theirs.csv")}
+    model.fit(X, Y, batch_size=4, epochs=40, shuffle=False, **more)
+    texts = [(tmp_path / name).read_text().splitlines() for name in ("ours.csv", "theirs.csv")]
+    ours, theirs = ([*csv.DictReader(text)] for text in texts)
+    assert result.epoch == len(theirs) < 40
+    assert texts[0][0] == texts[1][0]  # the names
+    for name in theirs[0]:
+        assert [float(row[name]) for row in ours] == pytest.approx([float(row[name]) for row in theirs], rel=1e-3), name
+    shown = loop.state.objects(keras.Model)["model"].get_weights()
+    for mine, other in zip(shown, model.get_weights(), strict=True):
+        assert mine == pytest.approx(other, rel=1e-3)
+
+
+def test_weights_that_are_put_back_at_the_end_do_not_enter_the_training(tmp_path: Path) -> None:
+    def stopping(patience: int) -> keras.callbacks.Callback:
+        return keras.callbacks.EarlyStopping("val_loss", patience=patience, min_delta=9.0, restore_best_weights=True)
+
+    loop = make([stopping(9)])
+    loop.run(epochs=2)
+    best = loop.state.objects(keras.Model)["model"].get_weights()
+    loop.run(epochs=3)
+    whole = make([stopping(9)])
+    whole.run(epochs=3)
+    assert [digest(v.read_value()) for p, v in loop.state.variables.items() if "seconds" not in p] == [
+        digest(v.read_value()) for p, v in whole.state.variables.items() if "seconds" not in p
+    ]
+    assert [each.tolist() for each in best] == [
+        each.tolist() for each in whole.state.objects(keras.Model)["model"].get_weights()
+    ]
+
+
+class Halts(Hook):
+    """Counts how often the compiled loop returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[int] = []
+
+    def on_settled(self, moment: Moment) -> None:
+        self.at.append(moment.step)
+
+
+class AtBatches(keras.callbacks.Callback):
+    def on_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if batch == 2:
+            self.model.stop_training = True
+
+
+def test_the_loop_halts_at_each_step_only_for_callbacks_that_do_something_there(tmp_path: Path) -> None:
+    halts = Halts()
+    idle = [
+        keras.callbacks.TensorBoard(str(tmp_path / "tensorboard")),
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.weights.h5"), save_weights_only=True),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None),
+        keras.callbacks.LearningRateScheduler(lambda epoch: 0.1),
+    ]
+    with pytest.warns(UserWarning, match="TensorBoard: what it has written after"):
+        make([*idle, halts]).run(epochs=2)
+    assert halts.at == [4, 8]
+    assert sorted(path.name for path in tmp_path.glob("*.h5")) == ["1.weights.h5", "2.weights.h5"]
+    batches: list[int] = []
+    busy = [
+        keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch)),
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "{batch}.keras"), save_freq=3),
+    ]
+    halts = Halts()
+    make([*busy, halts]).run(epochs=1)
+    assert (halts.at, batches) == ([1, 2, 3, 4], [0, 1, 2, 3])
+    assert [path.name for path in tmp_path.glob("*.keras")] == ["3.keras"]
+
+
+def test_a_callback_ends_the_run_after_the_step_and_again_at_once_unless_it_is_made_otherwise(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoints")
+    result = make([AtBatches(), checkpoint]).run(epochs=3)
+    assert (result.step, result.reason) == (3, "AtBatches has set model.stop_training")
+    again = make([AtBatches(), Checkpoint(tmp_path / "checkpoints")]).run(epochs=3)
+    assert (again.step, again.reason) == (3, "AtBatches has set model.stop_training")
+    other = AtBatches()
+    other.patience = 3
+    assert make([other, Checkpoint(tmp_path / "checkpoints")]).run(steps=4).step == 4
+
+
+class Holds(keras.callbacks.Callback):
+    """Keeps something that no checkpoint can hold, and something that one can, in an object of its own."""
+
+    class Meter:
+        def __init__(self) -> None:
+            self.total, self.names = 0.0, {"a": 1}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meter, self.generator = self.Meter(), None
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.generator = (number for number in range(99))
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.meter.total += logs["loss"]
+        self.last = next(self.generator)
+        self.lock = threading.Lock()
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        pass
+
+
+def test_what_is_lost_is_named_when_a_run_begins_and_when_it_goes_on(tmp_path: Path) -> None:
+    whole = Holds()
+    with pytest.warns(UserWarning, match="callback|not be called") as said:
+        make([whole, Checkpoint(tmp_path)]).run(epochs=2)
+    assert [str(each.message).split(". ")[0].split(": ", 1)[1] for each in said] == [
+        "on_test_batch_end will not be called: an evaluation runs as a whole.",
+        "Holds.generator (a generator)",
+        "Holds.lock (a lock)",
+    ]
+    again = Holds()
+    with pytest.warns(UserWarning, match="callback|not be called") as said:
+        make([again, Checkpoint(tmp_path)]).run(epochs=3)
+    assert "begun anew with: Holds.generator (a generator), Holds.lock (a lock). Numbers" in str(said[1].message)
+    assert len(said) == 2
+    assert again.meter.total > whole.meter.total > 0  # goes on from there
+    assert again.last == 0  # but this begins anew
+
+
+def test_a_finished_script_that_is_run_again_leaves_its_file_alone(tmp_path: Path) -> None:
+    def hooks() -> list[Hook | keras.callbacks.Callback]:
+        return [keras.callbacks.CSVLogger(str(tmp_path / "log.csv")), Checkpoint(tmp_path / "checkpoints")]
+
+    make(hooks()).run(epochs=2)
+    log = (tmp_path / "log.csv").read_text()
+    make(hooks()).run(epochs=2)
+    assert (tmp_path / "log.csv").read_text() == log
+    make(hooks()).run(epochs=3)
+    assert (tmp_path / "log.csv").read_text().startswith(log)
+    assert len(log.splitlines()) == 3
+
+
+def test_callbacks_in_a_row_are_one_hook_and_share_their_logs() -> None:
+    seen = []
+
+    class Adds(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+            logs["f1"] = 0.5
+
+    see = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["f1"]))
+    loop = make([Adds(), see, Halts(), keras.callbacks.History()])
+    loop.hooks.add(keras.callbacks.TerminateOnNaN())
+    assert [hook.name for hook in loop.hooks] == ["keras_callbacks", "halts", "keras_callbacks_2", "keras_callbacks_3"]
+    loop.run(epochs=1)
+    assert seen == [0.5]
+
+
+def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> None:
+    w = tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": w.assign_add(tf.reduce_mean(x))}
+
+    def loop(*callbacks: keras.callbacks.Callback, **state: object) -> Loop:
+        return Loop(step, ArrayData(tf.range(8.0), batch_size=2), state={"w": w, **state}, hooks=[*callbacks])
+
+    result = loop(AtBatches(), keras.callbacks.EarlyStopping("loss", patience=0)).run(epochs=3)
+    assert (result.step, result.reason) == (3, "AtBatches has set model.stop_training")
+    best = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
+    with pytest.raises(AttributeError, match=r"model.get_weights, and state=... has no keras.Model"):
+        loop(best).run(epochs=1)
+    with pytest.raises(AttributeError, match=r"has 2 models: a, b. Write KerasCallbacks\(\[...\], model=model\)"):
+        loop(keras.callbacks.EarlyStopping("loss", restore_best_weights=True), a=dense(), b=dense()).run(epochs=1)
+    with pytest.raises(ValueError, match=r"monitor='val_f1'\) does not say what is better.*mode='min'"):
+        loop(keras.callbacks.EarlyStopping("val_f1")).run(epochs=1)
+
+
+def test_the_model_and_its_optimizer_are_what_they_were_after_a_run() -> None:
+    rates = []
+    see = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rates.append(see.model.optimizer))
+    loop = make([see])
+    loop.run(epochs=1)
+    model, optimizer = loop.state.objects(keras.Model)["model"], loop.state.objects(keras.Optimizer)["optimizer"]
+    assert rates == [optimizer]
+    assert "optimizer" not in vars(model)
+    model.compile(keras.optimizers.Adam())  # which is not that of the loop
+    loop.run(epochs=2)
+    assert rates == [optimizer, optimizer]
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+
+
+def test_an_evaluation_that_is_abandoned_takes_back_what_callbacks_did_for_it(tmp_path: Path) -> None:
+    class Stops(Hook):
+        def __init__(self) -> None:
+            super().__init__()
+            self.there = tf.Variable(0)  # so that it stops once, also after the resume
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop_stop = loop.stop
+
+        def on_eval_begin(self, moment: Moment) -> None:
+            if moment.step == 8 and not moment.resumed:
+                self.loop_stop("now")
+
+    def hooks() -> list[Hook | keras.callbacks.Callback]:
+        averages = KerasCallbacks(keras.callbacks.SwapEMAWeights())
+        return [averages, Stops(), Checkpoint(tmp_path, Every(steps=1))]
+
+    first = make(hooks(), ema=True)
+    assert first.run(epochs=3).reason == "now"
+    again = make(hooks(), ema=True)
+    again.run(epochs=3)
+    whole = make([keras.callbacks.SwapEMAWeights()], ema=True)
+    whole.run(epochs=3)
+    for path, variable in whole.state.variables.items():
+        assert "seconds" in path or digest(variable.read_value()) == digest(again.state.variables[path].read_value())
