@@ -538,6 +538,20 @@ def test_the_digits_are_exact() -> None:
 
 
 @pytest.mark.long
+def test_what_is_learned_of_random_views_is_exact_and_comes_to_what_it_says(tmp_path: Path) -> None:
+    script = str(ROOT / "examples/simclr.py")
+    proof = prove_script(script, "--epochs=4", kills=4, at=[15])
+    assert proof.exact, proof
+    assert len(proof.kills) >= 4
+    command = [sys.executable, script, f"--run_dir={tmp_path}"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    told = re.search(r"tell (\d+)\.\d+% of the others after 440 steps: 40 epochs are complete", done.stdout)
+    assert told, done
+    assert int(told[1]) >= 84
+    assert "it tells more than 84 % of them" in Path(script).read_text(encoding="utf-8")
+
+
+@pytest.mark.long
 def test_the_balancing_of_a_pole_is_exact_and_comes_to_what_it_says(tmp_path: Path) -> None:
     script = str(ROOT / "examples/dqn.py")
     proof = prove_script(script, "--steps=700", kills=4, at=[150])
