@@ -4,8 +4,8 @@
 
 Two random views of each scan are made in the input pipeline as one writes them for `fit`, with `tf.image` and Keras'
 layers and no seed; the network learns which views are of the same scan. Every five epochs, a linear classifier of the
-features is fitted to 100 scans, and tried on others: after 40 epochs it tells more than 84 % of them, where a classifier
-of the pixels tells 75 %, and one of the network's features before it has learned anything 79 %.
+features is fitted to 100 scans, and tried on others. After 40 epochs it tells more than 84 % of them; a classifier of
+the pixels tells 75 %, and one of the network's features before it has learned anything 79 %.
 
 Kill it when you like and start it again: it goes on where it was, with the same views, and ends with the same bits.
 """
