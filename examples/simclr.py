@@ -94,7 +94,7 @@ def contrast(embedded: tf.Tensor) -> tf.Tensor:
 
 
 class Probe(Hook):
-    """Fits a linear classifier to the features of a few scans, and tries it on others, every five epochs.
+    """Fits a linear classifier to the features of a few scans, and tries it on others: after the first epoch, and every five.
 
     Args:
         encoder: Makes the features.
@@ -109,7 +109,7 @@ class Probe(Hook):
         self._encoder, self._images, self._labels = encoder, images, labels
 
     def on_epoch_end(self, moment: Moment) -> None:
-        if moment.epoch % 5 == 0:
+        if moment.epoch == 1 or moment.epoch % 5 == 0:
             features = np.asarray(self._encoder(self._images))
             features = (features - features.mean(0)) / (features.std(0) + 1e-6)
             classifier = LogisticRegression(C=0.1, max_iter=2_000).fit(features[:KNOWN], self._labels[:KNOWN])
