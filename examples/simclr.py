@@ -94,7 +94,7 @@ def contrast(embedded: tf.Tensor) -> tf.Tensor:
 
 
 class Probe(Hook):
-    """Fits a linear classifier to the features of a few scans, and tries it on others: after the first epoch, and every five.
+    """Fits a linear classifier to the features of a few scans, and tries it on others, every five epochs.
 
     Args:
         encoder: Makes the features.

@@ -10,11 +10,14 @@ import functools
 import json
 import os
 import pkgutil
+import random
 import runpy
 import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from exactloop.proof.disk import listen
 from exactloop.proof.orders import VARIABLE, Orders
@@ -37,6 +40,9 @@ def main() -> None:
     # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
     descriptor = os.open(orders.record, os.O_WRONLY | os.O_APPEND)
     _watch(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    if orders.entropy is not None:
+        random.seed(orders.entropy)
+        np.random.seed(orders.entropy % 2**32)
     if orders.function:
         sys.path[:] = orders.path
         _maker(orders, program)().run(**orders.totals)

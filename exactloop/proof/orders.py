@@ -38,6 +38,7 @@ class Orders:
         module: The module of `function`; empty if that is in the program itself.
         function: Makes the loop, if the program is no script; empty if it is one.
         totals: `epochs` and `steps` for that loop's `run`.
+        entropy: What Python's and NumPy's streams begin with, as if by chance; None: what the system gives them.
         path: Where to import from; empty for a script, which has its own directory.
     """
 
@@ -49,6 +50,7 @@ class Orders:
     module: str = ""
     function: str = ""
     totals: dict[str, int] = dataclasses.field(default_factory=dict)
+    entropy: int | None = None
     path: list[str] = dataclasses.field(default_factory=list)
 
     def encode(self) -> str:

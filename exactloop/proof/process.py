@@ -69,7 +69,14 @@ class Program:
         self._count = 0
 
     def live(
-        self, root: Path, where: str, death: Death | None = None, *, stepwise: bool = True, in_vain: bool = True
+        self,
+        root: Path,
+        where: str,
+        death: Death | None = None,
+        *,
+        stepwise: bool = True,
+        in_vain: bool = True,
+        entropy: int | None = None,
     ) -> Life:
         """Lives once.
 
@@ -79,6 +86,7 @@ class Program:
             death: Where to die.
             stepwise: Whether the compiled loop is to stop after each step.
             in_vain: Whether to go on where a loop begins that nobody saves.
+            entropy: What Python's and NumPy's streams begin with; None: what the system gives them.
         """
         self._count += 1
         record, output = (root / f"{self._count}-{where}.{ending}" for ending in ("jsonl", "txt"))
@@ -92,6 +100,7 @@ class Program:
             module=self._module,
             function=self._function,
             totals=self._totals,
+            entropy=entropy,
             path=sys.path if self._function else [],
         )
         environment = os.environ | {VARIABLE: orders.encode(), BELOW: str(root / where)}

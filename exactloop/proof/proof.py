@@ -69,7 +69,8 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
 
 def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
     say("Running without interruption.")
-    life = program.live(root, "uninterrupted", in_vain=twice)
+    entropy = None if twice else random.getrandbits(63)
+    life = program.live(root, "uninterrupted", in_vain=twice, entropy=entropy)
     whole, steps = life.record, len(life.record.of("step_end"))
     if whole.failure and whole.failure["error"]["kind"] == "InexactRun":
         where = f"at {place(whole.of('step_end')[-1])}" if steps else "before its first step"
@@ -80,7 +81,7 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
         return Proof(False, (), steps, unproved=unproved)
     say(f"  {steps} steps, {len(whole.of('epoch_end'))} epochs.")
     directories = _directories(whole, root / "uninterrupted")
-    trial = Trial(program, root, [] if twice else plan(whole, kills, at, random.Random()))
+    trial = Trial(program, root, [] if twice else plan(whole, kills, at, random.Random()), entropy)
     say("Running once more." if twice else "Running again, to be killed.")
     reference = Reference(whole)
     trial.run(reference, say)

@@ -1,5 +1,6 @@
 """A run that is killed again and again, and compared with the uninterrupted one after each life."""
 
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,12 +27,14 @@ class Trial:
         program: The program.
         root: Where to write down what happens.
         deaths: Where to kill it, in the order of the run; if nowhere, it is run once and stops after each step.
+        entropy: What Python's and NumPy's streams began with in the uninterrupted run. So do the lives that begin anew;
+            one that can go on from a checkpoint begins with something else, as it would by chance.
     """
 
     life: Life
 
-    def __init__(self, program: Program, root: Path, deaths: Sequence[Death]) -> None:
-        self._program, self._root, self._deaths = program, root, list(deaths)
+    def __init__(self, program: Program, root: Path, deaths: Sequence[Death], entropy: int | None) -> None:
+        self._program, self._root, self._deaths, self._entropy = program, root, list(deaths), entropy
         self.kills, self.removed, self.resumed = list[str](), set[str](), False
         self.difference: Difference | None = None
         self.failure = ""
@@ -49,7 +52,8 @@ class Trial:
             death = self._deaths.pop(0) if self._deaths else None
             # The last life is stopped only where the program's own hooks want it, as it is when nothing is proved.
             self.stepwise = twice or death is not None
-            self.life = life = self._program.live(self._root, "again", death, stepwise=self.stepwise)
+            anew = self._entropy if loops > 1 or not saved else random.getrandbits(63)
+            self.life = life = self._program.live(self._root, "again", death, stepwise=self.stepwise, entropy=anew)
             self.removed |= {*life.record.removed}
             begun = [line["step"] for line in life.record.of("begin") if line["loop"] == died_in]
             self.resumed |= bool(begun and begun[0] > 0)  # a second call of run() goes on where the first one was

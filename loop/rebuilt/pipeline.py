@@ -1,6 +1,6 @@
 """A `tf.data` pipeline whose passes are functions of a seed and of their numbers."""
 
-import os
+import random
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -137,7 +137,7 @@ class ByPass:
         streams = [
             digest(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)) for handle, dtype in self.streams.values()
         ]
-        drawn = [os.urandom(8)] if self._stages.unseeded or any(map(_is_unseeded, ops)) else []
+        drawn = [random.getrandbits(63)] if self._stages.unseeded or any(map(_is_unseeded, ops)) else []
         return number_of(python, streams, drawn)
 
     def _maker(
