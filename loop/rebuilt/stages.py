@@ -160,7 +160,7 @@ class Stages:
                 for tensor in function.captured
             ]
             zero = tf.constant(0, tf.int64)
-            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], Pass(zero, zero, zero))
+            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], Pass(zero, zero, zero, zero))
             return function.packed(inside)
 
         return unconverted(call)
