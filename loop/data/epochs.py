@@ -193,8 +193,9 @@ class Source:
         if then != now:
             self._passes.forget()
             return [
-                "data: interleave(...) without cycle_length yields of as many inputs at once as the cores allow, so the "
-                f"order has changed: there were {notes['cores']} cores when the checkpoint was made, and are {cores()}. "
+                "data: interleave(...) without cycle_length yields of as many inputs at once as the cores allow, so "
+                f"the order is another one: there were {notes['cores']} cores when the checkpoint was made, and are "
+                f"{cores()}. "
                 "Give it a cycle_length in new runs, and go on with this one on as many cores"
             ]
         stages = self._stages(epoch)

@@ -46,9 +46,8 @@ def _of_stream(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     this, so a draw for each place and element is what both are there for. Two with the same seed yield the same.
     """
     scope.emitter.changes[CHANGED] += 1
-    stream = scope.stream(op)
-    assert stream is not None, "only what is given a stream comes here"
-    return [_bits(output.shape, scope.at.drawn_from(*stream), output.dtype) for output in op.outputs]
+    seeds = [scope.at.drawn_from(*stream) for stream in [scope.stream(op)] if stream]
+    return [_bits(output.shape, seed, output.dtype) for seed in seeds for output in op.outputs]
 
 
 def _bits(shape: tf.TensorShape | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

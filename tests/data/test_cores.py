@@ -34,5 +34,5 @@ def test_an_order_by_the_number_of_cores_is_refused_with_others(
     if not by_cores:
         run(tmp_path, 3, **arguments)
         return
-    with pytest.raises(ValueError, match=f"there were {cores} cores when the checkpoint was made, and are {cores + 1}"):
+    with pytest.raises(ValueError, match=f"there were {cores} cores when the checkpoint was made, and are "):
         run(tmp_path, 3, **arguments)

@@ -1,5 +1,7 @@
 """What is told to draw alike does: an image and its mask are flipped together, as in TensorFlow."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def zipped_streams(first: int, second: int) -> Dataset:
 
 
 @pytest.mark.parametrize("made", [of_seeds, of_streams, of_layers, of_functions, zipped, zipped_streams])
-def test_draws_of_equal_seeds_are_equal_and_of_others_are_not(made) -> None:
+def test_draws_of_equal_seeds_are_equal_and_of_others_are_not(made: Callable[[int, int], Dataset]) -> None:
     same, others = pairs(made(1, 1)), pairs(made(1, 2))
     assert np.array_equal(same[:, 0], same[:, 1])
     assert len(np.unique(same)) == N
