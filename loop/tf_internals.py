@@ -157,6 +157,11 @@ def determinism_of(stage: Dataset) -> str | None:
     return vars(stage).get("_deterministic")
 
 
+def cycle_length(stage: Dataset) -> tf.Tensor | None:
+    """Returns of how many inputs at once a stage yields in turns: int64 `[]`; None of a stage that does not."""
+    return vars(stage).get("_cycle_length")
+
+
 def cache_file(cache: Dataset) -> tf.Tensor:
     """Returns the name of the file of a cache: string `[]`, empty if it is in memory."""
     return cache._filename

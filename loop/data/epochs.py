@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -180,6 +181,7 @@ class Source:
         stages = self._stages(epoch)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
+        seed |= {"cores": cores()} if self._first.at_once(cores()) else {}
         seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
         return {"epoch": epoch, **seed, **of_stages, **self._passes.notes()}
 
@@ -187,6 +189,15 @@ class Source:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now, self._next, self._hashes = None, {}, {}
         self._take(notes.get("seed", self._seed))
+        then, now = (self._first.at_once(number) for number in (notes.get("cores", cores()), cores()))
+        if then != now:
+            self._passes.forget()
+            return [
+                "data: interleave(...) without cycle_length yields of as many inputs at once as the cores allow, so "
+                f"the order is another one: there were {notes['cores']} cores when the checkpoint was made, and are "
+                f"{cores()}. "
+                "Give it a cycle_length in new runs, and go on with this one on as many cores"
+            ]
         stages = self._stages(epoch)
         if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
             self._passes.forget()
@@ -243,6 +254,11 @@ class Source:
                 self._next = {epoch: written} if self.varies else {}  # so that it is not made twice
             self._hashes = {epoch: int(short(written.described), 16)}
         return self._hashes[epoch]
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _alike(spec: Nest, first: Nest) -> bool:

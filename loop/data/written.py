@@ -11,9 +11,10 @@ from loop.data.reached import variables_reached
 from loop.data.replay import differs_with_others
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
-from loop.exact.pipeline import may_differ
+from loop.exact.pipeline import may_differ, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
+from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
@@ -42,6 +43,10 @@ class Written:
     def described(self) -> list[str]:
         """What tells it from others, stage by stage."""
         return described(self.dataset, self._replaced)
+
+    def at_once(self, cores: int) -> list[int]:
+        """Returns of how many inputs at once its stages yield, if so many cores there are; see `stage_audit`."""
+        return [length for stage in stages(self.dataset) for length in at_once(stage, cores)]
 
     def seeds(self) -> list[int]:
         """Returns the seeds by which it shuffles."""

@@ -8,6 +8,7 @@ from loop.findings import Finding
 from loop.tensors import GraphDef, NodeDef
 from loop.tf_internals import (
     cache_file,
+    cycle_length,
     determinism_of,
     has_header,
     inputs_of,
@@ -16,6 +17,9 @@ from loop.tf_internals import (
     seeds_of,
     stops_on_empty,
 )
+
+AUTOTUNE = -1
+THREADS = 3  # that TensorFlow counts for each input of an `interleave` in parallel
 
 
 def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding]:
@@ -56,6 +60,24 @@ def in_any_order(stage: tf.data.Dataset) -> bool:
     if kind_of(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
         return any(map(is_loose, graph_of(stage).node))
     return any(is_loose(op.node_def) for op in operations_in(stage))
+
+
+def at_once(stage: tf.data.Dataset, cores: int) -> list[int]:
+    """Returns of how many inputs at once `interleave` yields where the user left that to TensorFlow.
+
+    Args:
+        stage: The stage.
+        cores: How many the process may use, by which TensorFlow decides, and so decides the order.
+    """
+    kinds, given = [kind_of(stage)], [cycle_length(stage)]
+    for op in operations_in(stage):
+        names = [argument.name for argument in op.op_def.input_arg]
+        if "InterleaveDataset" in op.type and "cycle_length" in names:
+            kinds.append(op.type)
+            given.append(op.inputs[names.index("cycle_length")])
+    lengths = [None if length is None else tf.get_static_value(length) for length in given]
+    chosen = [kind for kind, length in zip(kinds, lengths, strict=True) if length is not None and length == AUTOTUNE]
+    return [-(-cores // THREADS) if "Parallel" in kind else cores for kind in chosen]
 
 
 def _reads_header(op: tf.Operation) -> bool:

@@ -12,6 +12,7 @@ from loop.rebuilt.emit import Handler, Scope, cannot
 
 CHANGED = "random numbers in functions: of the seed, the pass and the element"
 CHANGE = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngSkip")  # variables
+DEFAULT = 87654321  # TensorFlow's own first seed, of draws that were given one while the process has none
 Draw: TypeAlias = Callable[[tf.Operation, Sequence[tf.Tensor], tf.Tensor], tf.Tensor | Sequence[tf.Tensor]]
 
 
@@ -20,18 +21,36 @@ def _drawn(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     scope.emitter.changes[CHANGED] += 1
     attributes = op.node_def.attr
     given = [attributes[name].i for name in ("seed", "seed2") if name in attributes]
-    found = DRAWS[op.type](op, scope.inputs(op), scope.at.drawn(*given))
+    if stream := scope.stream(op):
+        seed = scope.at.drawn_from(*stream)
+    else:
+        seed = scope.at.drawn_alike(*given) if _is_told(op, given) else scope.at.drawn(*given)
+    found = DRAWS[op.type](op, scope.inputs(op), seed)
     return found if isinstance(found, list | tuple) else [found]
+
+
+def _is_told(op: tf.Operation, given: list[int]) -> bool:
+    """Returns whether the user gave the draw itself a seed, so that others with that seed draw the same.
+
+    Whoever flips an image and its mask counts on it. Under `tf.random.set_seed`, TensorFlow counts the draws of each
+    function, and takes the count for the seed of one that was given none: that is no wish to draw the same.
+    """
+    if not any(given) or given[0] == DEFAULT:
+        return any(given)
+    seeds = [[each.node_def.attr[name].i for name in ("seed", "seed2")] for each in op.graph.get_operations()
+             if {"seed", "seed2"} <= each.node_def.attr.keys()]  # fmt: skip
+    return given[1] >= len(seeds) or seeds.count(given) > 1
 
 
 def _of_stream(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     """Makes what an operation reads from a random stream's variable; nothing, if it changes that.
 
     Whatever is drawn from it afterwards is drawn without a state. Streams of Keras and of TensorFlow are the same in
-    this, so a draw for each place and element is what both are there for.
+    this, so a draw for each place and element is what both are there for. Two with the same seed yield the same.
     """
     scope.emitter.changes[CHANGED] += 1
-    return [_bits(output.shape, scope.at.drawn(), output.dtype) for output in op.outputs]
+    seeds = [scope.at.drawn_from(*stream) for stream in [scope.stream(op)] if stream]
+    return [_bits(output.shape, seed, output.dtype) for seed in seeds for output in op.outputs]
 
 
 def _bits(shape: tf.TensorShape | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

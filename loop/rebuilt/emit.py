@@ -52,6 +52,11 @@ class Scope(NamedTuple):
         """Returns what an operation is given now."""
         return [self.made[tensor.name] for tensor in op.inputs]
 
+    def stream(self, op: tf.Operation) -> tuple[int, int] | None:
+        """Returns the key of the random stream that an operation is given, and what those like it have in common."""
+        stream = key_of(self.made.get(op.inputs[0].name)) if op.inputs else None
+        return (stream, self.emitter.streams[stream]) if stream in self.emitter.streams else None
+
     def again(self, op: tf.Operation, number: tf.Tensor) -> tf.Tensor:
         """Returns the first input of an operation, such as the dataset of a stage, made for another pass."""
         return self.emitter.emit(op.graph, [op.inputs[0]], self.given, self.at.again(number))[0]
@@ -82,7 +87,7 @@ class Emitter:
 
     Attributes:
         changes: What was changed, for people: what it is, and how often.
-        streams: The keys of the variables of random streams.
+        streams: By key of the variable of a random stream, a number that those with the same state have in common.
         python_draws: Set, when what calls Python is seen to draw from Python's own streams.
 
     Args:
@@ -104,10 +109,11 @@ class Emitter:
     ) -> None:
         self.changes = collections.Counter[str]()
         self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
-        self.streams, self.python_draws = set[int](), threading.Event()
+        self.streams, self.python_draws = dict[int, int](), threading.Event()
         self._own = frozenset(own)
         self._known: dict[int, tuple[FuncGraph, set[str]]] = {}  # with the graph, so that its id stays its own
         self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}
+        self._users: dict[int, tuple[FuncGraph, Mapping[str, Mapping[str, int]]]] = {}
         self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}
 
     def emit(
@@ -133,7 +139,7 @@ class Emitter:
                 continue
             self._copy(graph, plain, made)
             plain = []
-            outputs = handler(op, Scope(self, given, made, at.at(self._place(op))))
+            outputs = handler(op, Scope(self, given, made, at.at(self._place(op), self._ranks(op, made))))
             for old, new in zip(op.outputs, outputs, strict=True):
                 if old.dtype not in (tf.variant, tf.resource):
                     new.set_shape(old.shape)
@@ -165,6 +171,20 @@ class Emitter:
             found = [each.name for each in op.graph.get_operations() if each.type in kinds and each.type not in UNSEEN]
             self._places[id(op.graph)] = op.graph, {name: f"{number}" for number, name in enumerate(found)}
         return self._places[id(op.graph)][1].get(op.name, "")
+
+    def _ranks(self, op: tf.Operation, made: Given) -> Mapping[int, int]:
+        """Returns for each random stream that an operation is given which of those that are given it it is."""
+        streams = {tensor.name: key_of(made.get(tensor.name)) for tensor in op.inputs if tensor.dtype == tf.resource}
+        given = {name: key for name, key in streams.items() if key in self.streams}
+        if not given:
+            return {}
+        if id(op.graph) not in self._users:
+            users = collections.defaultdict[str, dict[str, int]](dict)
+            for each in op.graph.get_operations():
+                for name in {tensor.name for tensor in each.inputs if tensor.dtype == tf.resource}:
+                    users[name][each.name] = len(users[name])
+            self._users[id(op.graph)] = op.graph, users
+        return {key: self._users[id(op.graph)][1][name][op.name] for name, key in given.items()}
 
     def _changed(self, graph: FuncGraph) -> set[str]:
         """Returns the names of the operations that are made otherwise, and of all that use these."""

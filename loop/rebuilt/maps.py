@@ -25,7 +25,7 @@ class Numbered:
     def __init__(self, op: tf.Operation, scope: Scope, name: str = "f") -> None:
         self._op, self._scope = op, scope
         self._body = function(op, name)
-        self._key = scope.at.mixed()
+        self._at = scope.at.of_stage()
         self._others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
         taken = self._body.inputs[: len(self._body.inputs) - len(self._others)]
         spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
@@ -40,8 +40,8 @@ class Numbered:
         """Returns the function for an element with its number, and what is made of what it returns."""
 
         def call(index: tf.Tensor, elements: Elements) -> Nest:
-            at = self._scope.at.of_element(self._key, index)
-            return finish(self._scope.emitter.call(self._body, [*elements, *self._others], at))
+            arguments = [*elements, *self._others]
+            return finish(self._scope.emitter.call(self._body, arguments, self._at.of_element(index)))
 
         return unconverted(call)
 
@@ -93,11 +93,11 @@ def _scan(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
     taken = body.inputs[len(initial) : len(body.inputs) - len(others)]
     spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
-    source, key = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.mixed()
+    source, at = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.of_stage()
 
     def step(state: Elements, numbered: tuple[tf.Tensor, Elements]) -> tuple[Elements, Elements]:
         index, elements = numbered
-        found = scope.emitter.call(body, [*state, *elements, *others], scope.at.of_element(key, index))
+        found = scope.emitter.call(body, [*state, *elements, *others], at.of_element(index))
         return tuple(found[: len(initial)]), tuple(found[len(initial) :])
 
     return variant(source.enumerate().scan(tuple(initial), unconverted(step)))
@@ -110,16 +110,16 @@ def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     others = [[scope.made[tensor.name] for tensor in named_inputs(op, f"{name}{OTHERS}")] for name in parts]
     taken = keyed.inputs[: len(keyed.inputs) - len(others[0])]
     spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
-    source, key = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.mixed()
+    source, at = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.of_stage()
 
     def key_of(index: tf.Tensor, elements: Elements) -> tf.Tensor:
-        return scope.emitter.call(keyed, [*elements, *others[0]], scope.at.at("key").of_element(key, index))[0]
+        return scope.emitter.call(keyed, [*elements, *others[0]], at.at("key").of_element(index))[0]
 
     def group(name: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
         first, _ = window.take(1).get_single_element()
         (plain,) = variant(window.map(unconverted(lambda index, elements: elements)))
-        at = scope.at.at("reduce").of_element(key, first)
-        return as_dataset(scope.emitter.call(reduced, [name, plain, *others[1]], at)[0], op)
+        of_group = at.at("reduce").of_element(first)
+        return as_dataset(scope.emitter.call(reduced, [name, plain, *others[1]], of_group)[0], op)
 
     def size(name: tf.Tensor) -> tf.Tensor:
         return scope.emitter.call(sized, [name, *others[2]], scope.at.at("size"))[0]

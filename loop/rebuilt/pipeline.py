@@ -65,7 +65,7 @@ class ByPass:
         self._stages = Stages(dataset, self._emitter.changes_in, self._emitter.changes_node, replaced)
         graphs = [function.graph for function in self._stages.functions]
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
-        self._emitter.streams |= set(self.streams)
+        self._emitter.streams |= alike(self.streams)
         self._made: Made | None = None
         self._caches: tuple[int, list[tf.Tensor]] | None = None  # with the seed
 
@@ -147,7 +147,7 @@ class ByPass:
 
         def make(seed: tf.Tensor, number: tf.Tensor, *filled: tf.Tensor) -> tf.Tensor:
             all_given = given | {cache.name: each for cache, each in zip(caches, filled, strict=True)}
-            return self._emitter.emit(graph, [wanted], all_given, Pass(seed, number, zeros))[0]
+            return self._emitter.emit(graph, [wanted], all_given, Pass(seed, number, zeros, zeros))[0]
 
         signature = [number, number, *(tf.TensorSpec([], tf.variant) for _ in caches)]
         return tf.function(make, signature, autograph=False).get_concrete_function()
@@ -166,6 +166,15 @@ def streams_of(graph: FuncGraph) -> dict[int, tuple[tf.Tensor, tf.DType]]:
         elif key in variables and OF_KERAS in variables[key].name:
             found[key] = handles[key], variables[key].dtype
     return found
+
+
+def alike(streams: Mapping[int, tuple[tf.Tensor, tf.DType]]) -> dict[int, int]:
+    """Returns by key of each stream a number that those with the same state, so with the same seed, have in common."""
+    states = dict[str, int]()
+    return {
+        key: states.setdefault(digest(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)), len(states))
+        for key, (handle, dtype) in streams.items()
+    }
 
 
 def _is_unseeded(op: tf.Operation) -> bool:

@@ -1,5 +1,6 @@
 """What calls Python in a pipeline: what it draws from Python's and NumPy's own streams depends on the pass."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from loop.state.randomness import seeded
 from loop.tensors import unconverted
 from loop.tf_internals import generator_dataset, python_function
 
+STATELESS = "PyFuncStateless"  # told to be so; it may draw nevertheless
 NEXT = "next_func"  # the attribute of a generator that has the function for its next element
 
 
@@ -47,7 +49,8 @@ class Seeded:
 def _python(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     scope.emitter.changes["Python's random numbers: of the seed, the pass and the element"] += 1
     called, eager = python_function(op.get_attr("token").decode())
-    call = tf.py_function if eager else tf.numpy_function
+    plain = functools.partial(tf.numpy_function, stateful=op.type != STATELESS)
+    call = tf.py_function if eager else plain
     results = call(
         Seeded(called, scope.emitter.python_draws.set, counted=NEXT in scope.at.place),
         [scope.at.drawn(), *scope.inputs(op)],
@@ -71,5 +74,5 @@ def _generator(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     return variant(generator_dataset(parts, flat(op)))
 
 
-CALLS = ("PyFunc", "EagerPyFunc")
+CALLS = ("PyFunc", "EagerPyFunc", STATELESS)
 PYTHON: Mapping[str, Handler] = {**dict.fromkeys(CALLS, _python), "GeneratorDataset": _generator}

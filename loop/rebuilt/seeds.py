@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -25,19 +26,24 @@ class Pass:
         seed: Serves all that nobody has given a seed: int64 `[]`.
         number: Of the pass, from 0: int64 `[]`.
         key: Of the element: int64 `[2]`; zeros for the pipeline itself.
+        common: Likewise, but the same in all places, for what was told to draw alike: an image and its mask.
         inner: Whether it is within a function, for an element.
         place: The operations that lead to this part.
+        ranks: For each of these, by random stream which of the operations that are given that stream it is.
     """
 
     seed: tf.Tensor
     number: tf.Tensor
     key: tf.Tensor
+    common: tf.Tensor
     inner: bool = False
     place: tuple[str, ...] = ()
+    ranks: tuple[str | Mapping[int, int], ...] = ()
 
-    def at(self, *names: str) -> "Pass":
+    def at(self, name: str, ranks: Mapping[int, int] | None = None) -> "Pass":
         """Returns the same for what is further in."""
-        return dataclasses.replace(self, place=(*self.place, *names))
+        further = name if ranks is None else ranks
+        return dataclasses.replace(self, place=(*self.place, name), ranks=(*self.ranks, further))
 
     def again(self, number: tf.Tensor) -> "Pass":
         """Returns another pass."""
@@ -48,20 +54,23 @@ class Pass:
         here = tf.stack([self.number, tf.constant(number_of(*self.place, *given), tf.int64)])
         return tf.random.stateless_uniform([2], self.key + here, None, None, tf.int64)
 
-    def of_element(self, key: tf.Tensor, index: tf.Tensor) -> "Pass":
-        """Returns what holds within a function for an element.
+    def of_stage(self) -> "Pass":
+        """Returns what holds for a stage, of the elements of which `of_element` tells; made outside its function."""
+        here = tf.stack([self.number, tf.constant(number_of("elements"), tf.int64)])
+        common = tf.random.stateless_uniform([2], self.common + here, None, None, tf.int64)
+        return dataclasses.replace(self, key=self.mixed(), common=common)
 
-        Args:
-            key: Of the stage: int64 `[2]`.
-            index: Of the element: int64 `[]`.
-        """
-        moved = key + tf.stack([index, tf.constant(0, tf.int64)])
-        return dataclasses.replace(self, key=moved, number=tf.constant(0, tf.int64), inner=True)
+    def of_element(self, index: tf.Tensor) -> "Pass":
+        """Returns what holds within the function of a stage for an element, by its number: int64 `[]`."""
+        zero = tf.constant(0, tf.int64)
+        moved = tf.stack([index, zero])
+        return dataclasses.replace(self, key=self.key + moved, common=self.common + moved, number=zero, inner=True)
 
     def nth(self, count: tf.Tensor) -> "Pass":
         """Returns what holds in that iteration of a loop in a function, from 0: int64 `[]`."""
-        step = tf.constant(number_of(*self.place, "nth"), tf.int64)
-        return dataclasses.replace(self, key=self.key + tf.stack([tf.constant(0, tf.int64), (count + 1) * step]))
+        steps = [tf.constant(number_of(*where, "nth"), tf.int64) for where in (self.place, (len(self.place),))]
+        key, common = (tf.stack([tf.constant(0, tf.int64), (count + 1) * step]) for step in steps)
+        return dataclasses.replace(self, key=self.key + key, common=self.common + common)
 
     def drawn(self, *given: int) -> tf.Tensor:
         """Returns the seed of a draw: int64 `[2]`. Two draws at the same place have the same.
@@ -74,6 +83,20 @@ class Pass:
         with self.seed.graph.as_default():  # once for a pass, not for each element
             here = tf.stack([self.seed, tf.constant(number_of(*self.place), tf.int64)])
         return self.key + here
+
+    def drawn_alike(self, *given: int) -> tf.Tensor:
+        """Returns the seed of a draw that is the same wherever these seeds are given: int64 `[2]`."""
+        return self.common + tf.stack([tf.constant(number_of(*given), tf.int64), tf.constant(0, tf.int64)])
+
+    def drawn_from(self, stream: int, alike: int) -> tf.Tensor:
+        """Returns the seed of a draw from a stream: int64 `[2]`. Streams that began alike yield the same.
+
+        Args:
+            stream: The key of its variable.
+            alike: A number that streams with the same state have in common.
+        """
+        place = [rank if isinstance(rank, str) else rank.get(stream) for rank in self.ranks]
+        return self.common + tf.stack([self.seed, tf.constant(number_of(alike, *place), tf.int64)])
 
 
 def successive(seed: tf.Tensor, seed2: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -26,6 +26,7 @@ from loop.tf_internals import (
 )
 
 OWN = ("Shuffle", "ShuffleAndRepeat", "Random")  # kinds of stages that have another order in each pass, or may have
+COPIED = "CopyToDevice"  # yields what it reads, elsewhere; its class asks for names of devices and keeps tensors
 USE = "use"  # begins the names of scopes for one of several uses of a stage
 MOST = 5_000  # stages that are made
 HIDDEN = "hidden"  # begins the names of operations of a dataset that TensorFlow has rewritten
@@ -144,6 +145,8 @@ class Stages:
         if id(stage) not in self._changed:
             return stage
         stage = self._replaced.get(stage, stage)
+        if kind_of(stage) == COPIED:
+            return sources[0]
         if not sources and not structured_functions(stage) and kind_of(stage) not in (*OWN, "Variant"):
             return stage
         if kind_of(stage) == "Variant":
@@ -160,7 +163,7 @@ class Stages:
                 for tensor in function.captured
             ]
             zero = tf.constant(0, tf.int64)
-            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], Pass(zero, zero, zero))
+            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], Pass(zero, zero, zero, zero))
             return function.packed(inside)
 
         return unconverted(call)
