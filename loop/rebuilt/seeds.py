@@ -80,13 +80,11 @@ class Pass:
         """
         if any(given):
             return self.key + tf.constant([number_of(*given), number_of(*self.place)], tf.int64)
-        with self.seed.graph.as_default():  # once for a pass, not for each element
-            here = tf.stack([self.seed, tf.constant(number_of(*self.place), tf.int64)])
-        return self.key + here
+        return self.key + self._seeded(number_of(*self.place))
 
     def drawn_alike(self, *given: int) -> tf.Tensor:
         """Returns the seed of a draw that is the same wherever these seeds are given: int64 `[2]`."""
-        return self.common + tf.stack([tf.constant(number_of(*given), tf.int64), tf.constant(0, tf.int64)])
+        return self.common + tf.constant([number_of(*given), 0], tf.int64)
 
     def drawn_from(self, stream: int, alike: int) -> tf.Tensor:
         """Returns the seed of a draw from a stream: int64 `[2]`. Streams that began alike yield the same.
@@ -96,7 +94,12 @@ class Pass:
             alike: A number that streams with the same state have in common.
         """
         place = [rank if isinstance(rank, str) else rank.get(stream) for rank in self.ranks]
-        return self.common + tf.stack([self.seed, tf.constant(number_of(alike, *place), tf.int64)])
+        return self.common + self._seeded(number_of(alike, *place))
+
+    def _seeded(self, number: int) -> tf.Tensor:
+        """Returns the seed and a number, made once for a pass, not for each element: int64 `[2]`."""
+        with self.seed.graph.as_default():
+            return tf.stack([self.seed, tf.constant(number, tf.int64)])
 
 
 def successive(seed: tf.Tensor, seed2: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
