@@ -1,10 +1,11 @@
 """Runs Keras' callbacks as they are."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from hooks.callbacks.kinds import LEFT, NEVER_CALLED, OF_BATCHES, does, going_on, kinds, length, refused, watch
@@ -83,8 +84,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._evaluating = False
         self._logs: dict[str, float] | None = None
         self._said: set[str] = set()
-        self.kept = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="kept")
-        self.stopped = tf.Variable(tf.constant([], tf.string), shape=[None], trainable=False, name="stopped")
+        self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
+        self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
         self.evaluated = tf.Variable(False, trainable=False, name="evaluated")  # in this epoch
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
@@ -102,12 +103,12 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def reason_to_end(self) -> str:
         """Says why, if a callback has ended the run; not if it is made with other arguments now."""
-        said = [text.decode() for text in self.stopped.numpy().tolist()]
+        said = self.stopped.numpy().tobytes().decode().split("\n")
         now = {state.key: state.settings for state in self._states}
         return said[2] if len(said) == 3 and now.get(said[0]) == said[1] else ""
 
     def on_run_begin(self, moment: Moment) -> None:
-        saved = parted(self.kept.numpy().tolist())
+        saved = parted(self.kept.numpy().tobytes())
         for state in self._states:
             state.note()
         model = self._bound.lend()
@@ -138,7 +139,12 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._begin_batch(moment)
 
     def on_step_end(self, moment: Moment) -> None:
-        self._call("on_train_batch_end", moment, moment.step_in_epoch - 1, logs=dict(moment.logs))
+        self._call(
+            "on_train_batch_end",
+            moment,
+            moment.step_in_epoch - 1,
+            logs=self._without(moment.logs, self._loop.rate_names),
+        )
 
     def on_eval_begin(self, moment: Moment) -> None:
         self._evaluating = True
@@ -152,11 +158,16 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._call("on_test_end", moment, logs={name.removeprefix(f"{first}_"): moment.logs[name] for name in names})
 
     def on_epoch_end(self, moment: Moment) -> None:
-        older = () if self.evaluated else {name for each in self._loop.evaluation_names.values() for name in each}
-        self._logs = {name: value for name, value in moment.logs.items() if name not in older}
+        older = () if self.evaluated else (name for each in self._loop.evaluation_names.values() for name in each)
+        self._logs = self._without(moment.logs, {*self._loop.rate_names, *older})
         self.evaluated.assign(False)
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
+
+    @staticmethod
+    def _without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+        """Returns logs without what `fit` would not have in them: learning rates, and evaluations of earlier epochs."""
+        return {name: value for name, value in logs.items() if name not in names}
 
     def on_settled(self, moment: Moment) -> None:
         if moment.step_in_epoch and not moment.last and not self._evaluating:
@@ -172,7 +183,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     def _end(self) -> None:
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""
         if self._evaluating:  # which was abandoned, and will be done again
-            self._put_back(parted(self.kept.numpy().tolist()))
+            self._put_back(parted(self.kept.numpy().tobytes()))
         before = self._state.hold()
         for callback in self.callbacks:
             callback.on_train_end(self._logs)
@@ -202,14 +213,14 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             by = next((s for s, each in zip(self._states, self.callbacks, strict=True) if each is callback), None)
             reason = f"{by.key if by else 'a callback'} has set model.stop_training"
             if by and not self.reason_to_end():
-                self.stopped.assign([by.key, by.settings, reason])
+                self.stopped.assign(np.frombuffer("\n".join([by.key, by.settings, reason]).encode(), np.uint8))
             moment.stop(reason)
 
     def _keep(self) -> None:
         """Writes what the callbacks keep into the state; tells of what cannot be saved."""
-        texts = taken(self._states, [length(callback) for callback in self.callbacks])
-        if texts != self.kept.numpy().tolist():
-            self.kept.assign(texts)
+        kept = taken(self._states, [length(callback) for callback in self.callbacks])
+        if kept != self.kept.numpy().tobytes():
+            self.kept.assign(np.frombuffer(kept, np.uint8))
         for state in self._states:
             self._warn({state.key: state.lost})
 

@@ -176,6 +176,11 @@ class Loop:
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
 
     @property
+    def rate_names(self) -> tuple[str, ...]:
+        """The names under which learning rates are logged, as far as no step logs a value of that name."""
+        return self._making.rates.names
+
+    @property
     def reported_names(self) -> tuple[str, ...]:
         """The names that hooks announce, and may report in any round."""
         return self.hooks.reports.names

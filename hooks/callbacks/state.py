@@ -9,8 +9,9 @@ from typing import NamedTuple, TypeAlias
 import keras
 
 from hooks.callbacks.kinds import OF_FILES, OF_FIT, kinds
-from hooks.callbacks.values import NotKept, Written, read, split, write
+from hooks.callbacks.values import NotKept, Written, read, write
 
+HEAD = 8  # bytes
 Callback: TypeAlias = keras.callbacks.Callback
 
 
@@ -73,9 +74,8 @@ class CallbackState:
                 self.lost[name] = kind
                 continue
             self._changed.add(name)
-            more = split(written[1])
-            texts[name] = written[0], len(more)
-            parts += more
+            texts[name] = written[0], len(written[1])
+            parts += written[1]
         return texts, parts
 
     def put_back(self, texts: Mapping[str, tuple[str, int]], parts: Iterator[bytes]) -> dict[str, str]:
@@ -102,8 +102,8 @@ def states(callbacks: Sequence[Callback]) -> list[CallbackState]:
     return made
 
 
-def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> list[bytes]:
-    """Returns texts that have all that is kept of all of them.
+def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> bytes:
+    """Returns all that is kept of all of them, in bytes: a text, how long it is before it, and arrays after it.
 
     Args:
         of: The states.
@@ -112,23 +112,31 @@ def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> list[bytes]:
     said, parts = {}, list[bytes]()
     for state, length in zip(of, lengths, strict=True):
         texts, bits = state.take()
-        said[state.key] = {"kept": texts, "lost": {**state.lost}, "length": length, "parts": len(bits)}
+        said[state.key] = {
+            "kept": texts,
+            "lost": {**state.lost},
+            "length": length,
+            "parts": [len(each) for each in bits],
+        }
         parts += bits
-    return [json.dumps(said).encode(), *parts]
+    text = json.dumps(said).encode()
+    return b"".join([len(text).to_bytes(HEAD, "little"), text, *parts])
 
 
-def parted(texts: Sequence[bytes]) -> dict[str, Saved]:
-    """Returns what `taken` has put together, by key; nothing of no texts.
+def parted(kept: bytes) -> dict[str, Saved]:
+    """Returns what `taken` has put together, by key; nothing of nothing.
 
     Raises:
-        ValueError: If these are not such texts.
+        ValueError: If it is something else.
     """
+    end = HEAD + int.from_bytes(kept[:HEAD], "little")
+    found = {}
     try:
-        said, parts = json.loads(texts[0]) if len(texts) else {}, iter(texts[1:])
-        return {
-            key: Saved(each["kept"], each["lost"], int(each["length"]), [*itertools.islice(parts, each["parts"])])
-            for key, each in said.items()
-        }
+        for key, each in json.loads(kept[HEAD:end] or "{}").items():
+            ends = [end, *itertools.accumulate(each["parts"], initial=end)][1:]
+            parts = [kept[first:last] for first, last in itertools.pairwise(ends)]
+            found[key], end = Saved(each["kept"], each["lost"], int(each["length"]), parts), ends[-1]
+        return found
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"This is no state of callbacks: {error!r:.100}") from None
 

@@ -13,8 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.texts import LONGEST
-
 Json: TypeAlias = Any
 Written: TypeAlias = tuple[str, tuple[bytes, ...]]  # what JSON says of a value, and the bits of the arrays in it
 PLAIN = (bool, int, float, str, type(None))
@@ -65,11 +63,6 @@ def read(text: str, bits: Iterator[bytes], present: object) -> object:
         if isinstance(error, NotKept):
             raise
         raise ValueError(f"This is no value that was written down: {error!r:.100}") from None
-
-
-def split(bits: tuple[bytes, ...]) -> list[bytes]:
-    """Returns bits in parts of which none is too long for a variable."""
-    return [part[i : i + LONGEST] for part in bits for i in range(0, max(len(part), 1), LONGEST)]
 
 
 def _written(value: object, bits: list[bytes], depth: int) -> Json:
@@ -124,8 +117,6 @@ def _of_array(said: Sequence[Json], bits: Iterator[bytes]) -> np.ndarray:
     if not all(type(length) is int and length >= 0 for length in shape) or kind.hasobject:
         raise ValueError("an array of no shape")
     whole = next(bits)
-    while len(whole) < size:
-        whole += next(bits)
     if len(whole) != size:
         raise ValueError("an array of another size")
     return np.frombuffer(whole, kind).reshape(shape).copy()

@@ -36,8 +36,8 @@ from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Mome
 Curve = list[tuple[int, float]]
 
 EPOCHS, KILL_AT, RESTORED, LAST = 3, 19, 16, 21
-OF_STEPS = [("train", "accuracy"), ("train", "loss")]
-OF_EPOCHS = [("train", "epoch_accuracy"), ("train", "epoch_loss"), ("val", "accuracy"), ("val", "loss")]
+OF_STEPS = [("train", "accuracy"), ("train", "learning_rate"), ("train", "loss")]
+OF_EPOCHS = [("train", f"epoch_{name}") for _, name in OF_STEPS] + [("val", "accuracy"), ("val", "loss")]
 LOADING = {"fast loading": [], "slow loading": ["--load_fast=false"]}
 
 
@@ -185,7 +185,7 @@ def test_a_run_writes_steps_epochs_and_evaluations_under_their_steps(tmp_path: P
     make_loop([logs, TensorBoard(tmp_path, Every(steps=3))]).run(epochs=2)
 
     def both(run: str, step: int, event: Event, tag: str, logged: str) -> list[tuple[str, str, int, float]]:
-        names = ("accuracy", "loss")
+        names = ("accuracy", "learning_rate", "loss") if run == "train" else ("accuracy", "loss")
         return [(run, f"{tag}{name}", step, logs.seen[event, step][f"{logged}{name}"]) for name in names]
 
     assert points(tmp_path) == [
