@@ -1,5 +1,6 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from loop.data.passes import Passes
-from loop.data.replay import read_beginning, read_twice
+from loop.data.replay import Reader
 from loop.data.written import Written
 from loop.errors.instead import instead_of_data, refuses_arguments, specs
 from loop.errors.kinds import shown
@@ -64,7 +65,7 @@ class Source:
         self._one = None if self.varies else one  # for all epochs
         self._first = one
         self._seed: int | None = None
-        self._passes = Passes()
+        self._passes, self._reader = Passes(), Reader()
         self._now: Written | None = None  # of what is iterated
         self._next: dict[int, Written] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
@@ -108,13 +109,17 @@ class Source:
             return written.of(number_of(self._seed, epoch), 0) if written.needs_seed else written.dataset
         return written.of(self._seed, 0 if self.endless else epoch)
 
+    def _again(self, epoch: int) -> tf.data.Dataset:
+        """Returns a pass that nobody has begun to read: what a function made may have another order the second time."""
+        return self._pass(self._written(epoch), epoch)
+
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
         if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
-            self._passes.begins_with(read_beginning(self._pass(self._written(0), 0)))
+            self._passes.begins_with(self._reader.beginning(self._again(0)))
 
     def findings(self, owner: str) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
@@ -140,10 +145,11 @@ class Source:
         ]
         found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
-            differing = [(epoch, written) for epoch, written in each.items() if written.may_differ]
-            passes = [(written, self._pass(written, epoch)) for epoch, written in differing]
-            readings = [read_twice(made) for _, made in passes]
-            found += [finding for written, made in passes for finding in written.reads(made, owner)]
+            differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
+            readings = [self._reader.read_twice(again) for again in differing.values()]
+            found += [
+                finding for epoch, again in differing.items() for finding in each[epoch].reads(again, self._reader, owner)
+            ]
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
             self._passes.beginning = readings[0].beginning if readings else None
         if not found and (changes := self.made_otherwise()):
@@ -214,7 +220,7 @@ class Source:
         if seed != self._seed:
             self._seed = seed
             if self._passes.beginning is not None:
-                self._passes.beginning = read_beginning(self._pass(self._written(0), 0))
+                self._passes.beginning = self._reader.beginning(self._again(0))
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""

@@ -1,14 +1,14 @@
 """A dataset as the user wrote it, and what comes of it: passes that can be made again."""
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 import tensorflow as tf
 
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
-from loop.data.replay import differs_with_others
+from loop.data.replay import Reader
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
 from loop.exact.pipeline import may_differ
@@ -76,15 +76,16 @@ class Written:
         """Whether, as it was written, what it yields comes of the process."""
         return self.changes and (bool(self.streams) or depends_on_process(self.dataset))
 
-    def reads(self, made: tf.data.Dataset, owner: str) -> list[Finding]:
+    def reads(self, again: Callable[[], tf.data.Dataset], reader: Reader, owner: str) -> list[Finding]:
         """Returns which variables Python reads in it, if others make other elements: they may be what is trained.
 
         Args:
-            made: What is made of it.
+            again: Makes the pass that comes of it.
+            reader: Reads it.
             owner: What to call the data.
         """
         reached = variables_reached(self._by_pass.python())
-        if not reached or not differs_with_others(made, reached):
+        if not reached or not reader.differs_with_others(again, reached):
             return []
         what = f"{owner} read a variable that a step changes, in Python, and depend on how far they read ahead"
         return [Read(what, "", READ_BETWEEN_STEPS, variable) for variable in reached]
