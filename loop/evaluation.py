@@ -74,8 +74,8 @@ class Evaluation(tf.Module):
         if not self.data.repeats_itself:
             raise ValueError(
                 f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "
-                "interrupted. Received: one stream without end. Cut it with Evaluation(data, steps=...), where data is the "
-                "dataset itself."
+                "interrupted. Received: one stream without end. Cut it with Evaluation(data, steps=...), where data is "
+                "the dataset itself."
             )
         self._limit = steps
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")

@@ -18,7 +18,7 @@ ONE_IN = {  # runs the first of so many cases, and of the next so many, and so o
     "test_splitting_a_run_changes_neither_bits_nor_events": 3,
     "test_data_go_on_from_where_they_were": 6,
     "test_what_a_plain_checkpoint_would_lose_is_named_before_the_first_step_and_is_really_missed": 4,
-    "test_a_pipeline_that_is_taken_goes_on_with_the_same_batches": 8,
+    "test_a_pipeline_that_is_taken_goes_on_with_the_same_batches": 4,
     "test_after_a_refusal_the_same_loop_begins_like_a_fresh_one": 12,
     "test_a_remedy_is_accepted_resumed_exactly_and_changes_no_statistics": 8,
     "test_what_cannot_be_proved_is_said_before_it_trains_and_each_remedy_works": 2,

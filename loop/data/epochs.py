@@ -147,9 +147,8 @@ class Source:
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
             readings = [self._reader.read_twice(again) for again in differing.values()]
-            found += [
-                finding for epoch, again in differing.items() for finding in each[epoch].reads(again, self._reader, owner)
-            ]
+            for epoch, again in differing.items():
+                found += each[epoch].reads(again, self._reader, owner)
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
             self._passes.beginning = readings[0].beginning if readings else None
         if not found and (changes := self.made_otherwise()):

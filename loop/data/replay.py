@@ -88,7 +88,7 @@ class Reader:
                 put(variable, value)
 
     def _digests(self, dataset: tf.data.Dataset, count: int, seconds: float | None = None) -> list[int]:
-        """Returns the digests after each of up to so many elements, as far as they come in that time, of `TRIED` in any.
+        """Returns digests after each of up to so many elements, as far as they come in that time; of `TRIED` in any.
 
         After the last one there is, `END`: whoever reads on to see whether there is more lets a generator see its end.
         """

@@ -12,7 +12,8 @@ from loop.tf_internals import body_of
 def function(op: tf.Operation, name: str) -> FuncGraph:
     """Returns the function that an operation calls, by the name of the attribute."""
     body = body_of(op.graph, op.get_attr(name).name)
-    assert body is not None, f"{op.type} calls a function that is not there"
+    if body is None:
+        raise NotImplementedError(f"an operation, {op.type}, whose function is not there")
     return body
 
 

@@ -469,7 +469,7 @@ PROGRAMS = {
         lambda: changing(generated_from),
         [reading_in_step, lambda: changing(lambda w: stateful(NumbersOf(w)))],
     ),
-    "CACHE_IN_FUNCTION": Program(
+    "IN_FUNCTION": Program(
         lambda: over(saved(rows().take(2).flat_map(lambda x: parts(x).cache()))),
         [
             lambda: over(rows().take(2).flat_map(parts).cache()),
