@@ -102,16 +102,18 @@ class Source:
     def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
         return made if self._steps is None else made.take(self._steps)
 
-    def _pass(self, written: Written, epoch: int) -> tf.data.Dataset:
+    def _pass(self, written: Written, epoch: int, *, afresh: bool = False) -> tf.data.Dataset:
         if self._seed is None:
-            self._seed = self._first.first_seed()
-        if self.varies:  # what it makes is made for an epoch, and seeded by it: only what has no seed differs
-            return written.of(number_of(self._seed, epoch), 0) if written.needs_seed else written.dataset
-        return written.of(self._seed, 0 if self.endless else epoch)
+            self._describe(list(self._sample()))
+        if not self.varies:
+            return written.of(self._seed, 0 if self.endless else epoch, afresh=afresh)
+        # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
+        anew = written.needs_seed or (afresh and written.caches)
+        return written.of(number_of(self._seed, epoch), 0, afresh=afresh) if anew else written.dataset
 
     def _again(self, epoch: int) -> tf.data.Dataset:
-        """Returns a pass that nobody has begun to read: what a function made may have another order the second time."""
-        return self._pass(self._written(epoch), epoch)
+        """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
+        return self._pass(self._written(epoch), epoch, afresh=True)
 
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
@@ -156,8 +158,13 @@ class Source:
         return list(dict.fromkeys(found))
 
     def _describe(self, made: Sequence[tuple[int, Written]]) -> dict[int, Written]:
-        """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are."""
+        """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are.
+
+        Draws the seed, if there is none.
+        """
         each = dict(sorted(dict(reversed(made)).items()))
+        if self._seed is None:
+            self._seed = number_of(*(written.first_seed() for written in each.values()))
         if not self._described:
             self._described = {epoch: written.described for epoch, written in each.items()}
             self._read = "".join(values_read(written.dataset, written.streams) for written in each.values())

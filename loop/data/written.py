@@ -11,12 +11,13 @@ from loop.data.reached import variables_reached
 from loop.data.replay import Reader
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
-from loop.exact.pipeline import may_differ
+from loop.exact.pipeline import may_differ, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.tf_internals import kind_of
 
 DATA = "the data"
 
@@ -60,6 +61,11 @@ class Written:
     def varies(self) -> bool:
         """Whether passes differ from one another, as far as has been seen."""
         return self._by_pass.varies
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps what it has read."""
+        return any(kind_of(stage) == "Cache" for stage in stages(self.dataset))
 
     @functools.cached_property
     def may_differ(self) -> bool:
@@ -110,14 +116,16 @@ class Written:
             return Finding(f"have {error}", "", UNMADE)
         return None
 
-    def of(self, seed: int, number: int) -> tf.data.Dataset:
+    def of(self, seed: int, number: int, *, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass: made anew if passes differ, and that can be done; else the dataset as it was written.
 
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
+            afresh: Whether nothing that was cached before is in it.
         """
-        return self._by_pass.of(seed, number) if self.changes and not self._fault else self.dataset
+        made_anew = self.changes and not self._fault
+        return self._by_pass.of(seed, number, afresh=afresh) if made_anew else self.dataset
 
     def made_otherwise(self) -> list[str]:
         """Returns which stages are made in another way than they were written, for people."""

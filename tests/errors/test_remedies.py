@@ -521,9 +521,7 @@ MENDED = [
 ]
 
 
-def train(
-    make: Callable[[], Loop], *, steps: int | None = None, saved: bool = False, number: int = 0
-) -> list[float]:
+def train(make: Callable[[], Loop], *, steps: int | None = None, saved: bool = False, number: int = 0) -> list[float]:
     random_streams()  # Keras' is made once in a process, with a number that Python draws
     random.seed(number)
     np.random.seed(number)  # a process of its own would not have what another one had

@@ -81,6 +81,14 @@ def _(files: Path) -> Source:
     return lambda epoch: rows().map(lambda x: tf.random.uniform([2])).batch(BATCH)
 
 
+@pipeline("function of the epoch that draws in one of them")
+def _(files: Path) -> Source:
+    def drawn(x: tf.Tensor) -> tf.Tensor:
+        return x + tf.random.uniform([], 0, 9, tf.int64)
+
+    return lambda epoch: (rows().map(drawn) if epoch == 2 else rows()).batch(BATCH)
+
+
 @pipeline("function of the epoch that keeps a generator of random numbers")
 def _(files: Path) -> Source:
     generator = tf.random.Generator.from_seed(1)
