@@ -34,6 +34,8 @@ ONE_IN = {  # runs the first of so many cases, and of the next so many, and so o
     "test_a_mistake_is_shown_in_the_users_own_lines": 3,
     "test_a_script_ends_with_a_short_traceback": 5,
     "test_every_byte_and_every_length_of_a_file_matters": 3,
+    "test_the_order_that_was_drawn_is_taken_over": 2,
+    "test_a_directory_that_has_changed_is_refused": 3,
     "test_a_pipeline_that_is_not_taken_is_refused_before_the_first_step": 3,
     "test_a_signal_saves_the_last_step_and_ends_the_process": 2,
     "test_each_kind_of_state_would_be_missed": 0,

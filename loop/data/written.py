@@ -46,7 +46,7 @@ class Written:
 
     def seeds(self) -> list[int]:
         """Returns the seeds by which it shuffles."""
-        return seeds(self.dataset)
+        return seeds(self.dataset, self._replaced)
 
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""

@@ -1,4 +1,4 @@
-"""What Python draws in a pipeline: the same again for a pass, another one in each pass and element, and nobody else's."""
+"""What Python draws in a pipeline: the same again for a pass, others in each pass and element, and nobody else's."""
 
 import random
 import time
@@ -101,7 +101,9 @@ def test_calls_in_several_threads_do_not_draw_from_one_another() -> None:
 def test_two_passes_of_a_generator_that_are_read_by_turns_are_as_if_read_alone() -> None:
     by_pass = ByPass(generated(random.random))
     alone = [numbers(by_pass.of(SEED, number)) for number in range(2)]
-    by_turns = [(float(first), float(second)) for first, second in zip(by_pass.of(SEED, 0), by_pass.of(SEED, 1), strict=True)]
+    by_turns = [
+        (float(first), float(second)) for first, second in zip(by_pass.of(SEED, 0), by_pass.of(SEED, 1), strict=True)
+    ]
     assert [*map(list, zip(*by_turns, strict=True))] == alone
 
 
