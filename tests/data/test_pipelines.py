@@ -76,7 +76,9 @@ def start(
     (directory / "files").mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(1)
     given = PIPELINES[name]
-    data = StreamData(given.make(directory / "files"), resume=given.resume, steps_per_epoch=given.steps)
+    data = given.make(directory / "files")
+    if not isinstance(data, keras.utils.PyDataset):
+        data = StreamData(data, resume=given.resume, steps_per_epoch=given.steps)
     batches = tf.Variable(tf.zeros([0], tf.string), shape=[None], trainable=False, name="batches")
 
     def step(elements: object) -> dict[str, tf.Tensor]:
@@ -142,6 +144,14 @@ QUICK = (  # the others are tried by `make test-long`
     "generator with NumPy's global random numbers",
     "a Keras layer that draws",
     "function of the epoch that draws",
+    "public: two of everything, mixed",
+    "public: files that are shuffled and repeated, interleaved in any order, shuffled again",
+    "public: batches that Python augments",
+    "public: pictures of directories without a seed, scaled",
+    "public: files that are listed, cropped, flipped on a condition, and repeated",
+    "public: records in any order, with noise, repeated, shuffled and padded",
+    "public: a PyDataset that shuffles",
+    "public: layers that augment batches",
 )
 
 

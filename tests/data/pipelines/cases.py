@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 ROWS, BATCH, EPOCHS = 16, 4, 3
 Dataset = tf.data.Dataset
 AUTOTUNE = tf.data.AUTOTUNE
-Source = Dataset | Callable[[int], Dataset]
+Source = Dataset | Callable[[int], Dataset] | keras.utils.PyDataset
 
 
 class Pipeline(NamedTuple):
