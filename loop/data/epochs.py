@@ -105,11 +105,12 @@ class Source:
     def _pass(self, written: Written, epoch: int, *, afresh: bool = False) -> tf.data.Dataset:
         if self._seed is None:
             self._describe(list(self._sample()))
+        seed = self._seed or 0
         if not self.varies:
-            return written.of(self._seed, 0 if self.endless else epoch, afresh=afresh)
+            return written.of(seed, 0 if self.endless else epoch, afresh=afresh)
         # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
         anew = written.needs_seed or (afresh and written.caches)
-        return written.of(number_of(self._seed, epoch), 0, afresh=afresh) if anew else written.dataset
+        return written.of(number_of(seed, epoch), 0, afresh=afresh) if anew else written.dataset
 
     def _again(self, epoch: int) -> tf.data.Dataset:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""

@@ -150,3 +150,9 @@ def test_a_run_goes_on_with_the_same_batches_though_it_reads_ahead_otherwise(tmp
     lives = iter((1, None, 4))
     cut = run(lambda w: StreamData(written(next(lives)), resume="replay"), tmp_path / "cut", [3, 5, 12])
     assert cut == whole
+
+
+def test_scalars_that_python_makes_come_through() -> None:
+    rows = Dataset.range(4).map(lambda x: tf.py_function(lambda y: y + 1, [x], tf.int64))  # of unknown rank
+    loop = Loop(lambda x: {"x": tf.reshape(tf.cast(x, tf.float32), [])}, rows, state={})
+    assert loop.run(epochs=1).logs["x"] == 2.5
