@@ -1,5 +1,6 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
+import functools
 import inspect
 import logging
 import os
@@ -9,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from loop.data.passes import Passes
-from loop.data.replay import read_beginning, read_twice
+from loop.data.replay import Reader
 from loop.data.written import Written
 from loop.errors.instead import instead_of_data, refuses_arguments, specs
 from loop.errors.kinds import shown
@@ -65,7 +66,7 @@ class Source:
         self._one = None if self.varies else one  # for all epochs
         self._first = one
         self._seed: int | None = None
-        self._passes = Passes()
+        self._passes, self._reader = Passes(), Reader()
         self._now: Written | None = None  # of what is iterated
         self._next: dict[int, Written] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
@@ -102,12 +103,19 @@ class Source:
     def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
         return made if self._steps is None else made.take(self._steps)
 
-    def _pass(self, written: Written, epoch: int) -> tf.data.Dataset:
+    def _pass(self, written: Written, epoch: int, *, afresh: bool = False) -> tf.data.Dataset:
         if self._seed is None:
-            self._seed = self._first.first_seed()
-        if self.varies:  # what it makes is made for an epoch, and seeded by it: only what has no seed differs
-            return written.of(number_of(self._seed, epoch), 0) if written.needs_seed else written.dataset
-        return written.of(self._seed, 0 if self.endless else epoch)
+            self._describe(list(self._sample()))
+        seed = self._seed or 0
+        if not self.varies:
+            return written.of(seed, 0 if self.endless else epoch, afresh=afresh)
+        # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
+        anew = written.needs_seed or (afresh and written.caches)
+        return written.of(number_of(seed, epoch), 0, afresh=afresh) if anew else written.dataset
+
+    def _again(self, epoch: int) -> tf.data.Dataset:
+        """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
+        return self._pass(self._written(epoch), epoch, afresh=True)
 
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
@@ -115,7 +123,7 @@ class Source:
         if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
-            self._passes.begins_with(read_beginning(self._pass(self._written(0), 0)))
+            self._passes.begins_with(self._reader.beginning(self._again(0)))
 
     def findings(self, owner: str) -> list[Finding]:
         """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
@@ -141,10 +149,10 @@ class Source:
         ]
         found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
-            differing = [(epoch, written) for epoch, written in each.items() if written.may_differ]
-            passes = [(written, self._pass(written, epoch)) for epoch, written in differing]
-            readings = [read_twice(made) for _, made in passes]
-            found += [finding for written, made in passes for finding in written.reads(made, owner)]
+            differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
+            readings = [self._reader.read_twice(again) for again in differing.values()]
+            for epoch, again in differing.items():
+                found += each[epoch].reads(again, self._reader, owner)
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
             self._passes.beginning = readings[0].beginning if readings else None
         if not found and (changes := self.made_otherwise()):
@@ -152,8 +160,13 @@ class Source:
         return list(dict.fromkeys(found))
 
     def _describe(self, made: Sequence[tuple[int, Written]]) -> dict[int, Written]:
-        """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are."""
+        """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are.
+
+        Draws the seed, if there is none.
+        """
         each = dict(sorted(dict(reversed(made)).items()))
+        if self._seed is None:
+            self._seed = number_of(*(written.first_seed() for written in each.values()))
         if not self._described:
             self._described = {epoch: written.described for epoch, written in each.items()}
             self._read = "".join(values_read(written.dataset, written.streams) for written in each.values())
@@ -225,7 +238,7 @@ class Source:
         if seed != self._seed:
             self._seed = seed
             if self._passes.beginning is not None:
-                self._passes.beginning = read_beginning(self._pass(self._written(0), 0))
+                self._passes.beginning = self._reader.beginning(self._again(0))
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""

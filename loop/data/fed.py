@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -70,6 +70,9 @@ class Fed(Kept, abc.ABC):
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         """Returns what is entered while a step runs, and left after it."""
         return contextlib.nullcontext()
+
+    def recall(self, notes: Mapping[str, int]) -> None:
+        """Has nothing to take over: `describe` says what was given."""
 
     def changes(self) -> list[str]:
         return []

@@ -5,6 +5,7 @@ it, too, and so tells what it was. With the seed of an earlier process, the orde
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +14,17 @@ from loop.exact.pipeline import stages
 from loop.tf_internals import kind_of, seeds_of, tensors_of, with_seed
 
 
-def seeds(dataset: tf.data.Dataset) -> list[int]:
-    """Returns the seeds that the stages that shuffle were given, the last stage first."""
-    return [int(seed) for stage in _shuffles(dataset) for seed in seeds_of(stage)[1:] if seed is not None]
+def seeds(
+    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+) -> list[int]:
+    """Returns the seeds that the stages that shuffle were given, the last stage first.
+
+    Args:
+        dataset: The dataset.
+        replaced: By stage, another one that stands in its place.
+    """
+    given = [seeds_of(replaced.get(stage, stage))[1:] for stage in _shuffles(dataset)]
+    return [int(seed) for each in given for seed in each if seed is not None]
 
 
 def reordered(dataset: tf.data.Dataset, earlier: Sequence[int]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:

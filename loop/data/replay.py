@@ -1,7 +1,7 @@
 """Reading data again that were read before."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,7 +10,7 @@ from loop.data.errors import InLinesOf
 from loop.digest import Seen
 from loop.exact.pipeline_hash import short
 from loop.state.randomness import host, untouched
-from loop.tensors import put, read
+from loop.tensors import Nest, put, read
 
 TRIED = 8  # elements that are read twice in any case to see whether they come again
 LONGEST, SECONDS = 10_000, 1.0  # at most so many are, in that time: all, if there are not more
@@ -45,37 +45,65 @@ def read_again(iterator: tf.data.Iterator, count: int, seen: Seen) -> bool:
     return True
 
 
-def read_twice(dataset: tf.data.Dataset) -> Reading:
-    """Reads a dataset twice: to its end, if that comes soon, because a generator may change when it is there."""
-    with untouched(), InLinesOf(dataset):
-        before = host()
-        read = _digests(dataset, LONGEST, SECONDS)
-        wrong = "" if read == _digests(dataset, len(read)) else ANOTHER
-        if not wrong and host() != before:
-            wrong = (
-                "draw from the process's own random numbers, or seed them: what is saved of these depends on how far "
-                "they have read ahead"
-            )
-        return Reading(wrong, _combined(read))
+class Reader:
+    """Reads passes, and digests them by a function that is traced once for each kind of batch: it takes 0.2 s."""
 
+    def __init__(self) -> None:
+        self._seen = Seen()
+        self._updates = dict[str, Callable[[Nest], None]]()
 
-def read_beginning(dataset: tf.data.Dataset) -> int:
-    """Returns the digest of the first `TRIED` elements of a dataset."""
-    with untouched():
-        return _combined(_digests(dataset, TRIED))
+    def read_twice(self, make: Callable[[], tf.data.Dataset]) -> Reading:
+        """Reads a pass twice: to its end, if that comes soon, because a generator may change when it is there.
 
+        Args:
+            make: Makes the pass, each time one that nobody has begun to read.
+        """
+        first, second = make(), make()
+        with untouched(), InLinesOf(first):
+            before = host()
+            read = self._digests(first, LONGEST, SECONDS)
+            wrong = "" if read == self._digests(second, len(read)) else ANOTHER
+            if not wrong and host() != before:
+                wrong = (
+                    "draw from the process's own random numbers, or seed them: what is saved of these depends on how "
+                    "far they have read ahead"
+                )
+            return Reading(wrong, _combined(read))
 
-def differs_with_others(dataset: tf.data.Dataset, variables: Sequence[tf.Variable]) -> bool:
-    """Returns whether the first elements depend on the values of some variables. They have the same ones afterwards."""
-    kept = [read(variable) for variable in variables]
-    before = read_beginning(dataset)
-    try:
-        for variable in variables:
-            put(variable, _other(read(variable)))
-        return read_beginning(dataset) != before
-    finally:
-        for variable, value in zip(variables, kept, strict=True):
-            put(variable, value)
+    def beginning(self, dataset: tf.data.Dataset) -> int:
+        """Returns the digest of the first `TRIED` elements of a dataset."""
+        with untouched():
+            return _combined(self._digests(dataset, TRIED))
+
+    def differs_with_others(self, make: Callable[[], tf.data.Dataset], variables: Sequence[tf.Variable]) -> bool:
+        """Returns whether the first elements depend on the values of variables, which have the same ones afterwards."""
+        kept = [read(variable) for variable in variables]
+        before = self.beginning(make())
+        try:
+            for variable in variables:
+                put(variable, _other(read(variable)))
+            return self.beginning(make()) != before
+        finally:
+            for variable, value in zip(variables, kept, strict=True):
+                put(variable, value)
+
+    def _digests(self, dataset: tf.data.Dataset, count: int, seconds: float | None = None) -> list[int]:
+        """Returns digests after each of up to so many elements, as far as they come in that time; of `TRIED` in any.
+
+        After the last one there is, `END`: whoever reads on to see whether there is more lets a generator see its end.
+        """
+        spec = dataset.element_spec
+        if repr(spec) not in self._updates:
+            self._updates[repr(spec)] = tf.function(self._seen.update, input_signature=[spec])
+        update, digests, begun = self._updates[repr(spec)], list[int](), time.monotonic()
+        self._seen.reset()
+        for element in dataset:
+            update(element)
+            digests.append(int(self._seen.digest))
+            late = seconds is not None and len(digests) >= TRIED and time.monotonic() - begun > seconds
+            if late or len(digests) == count:
+                return digests
+        return [*digests, END]
 
 
 def _other(value: tf.Tensor) -> tf.Tensor:
@@ -86,19 +114,3 @@ def _other(value: tf.Tensor) -> tf.Tensor:
 
 def _combined(digests: list[int]) -> int:
     return int(short(digests[:TRIED]), 16)
-
-
-def _digests(dataset: tf.data.Dataset, count: int, seconds: float | None = None) -> list[int]:
-    """Returns the digests after each of up to so many elements, as far as they come in that time, of `TRIED` in any.
-
-    After the last one there is, `END`: whoever reads on to see whether there is more lets a generator see its end.
-    """
-    seen, digests = Seen(), list[int]()
-    update, begun = tf.function(seen.update, input_signature=[dataset.element_spec]), time.monotonic()
-    for element in dataset:
-        update(element)
-        digests.append(int(seen.digest))
-        late = seconds is not None and len(digests) >= TRIED and time.monotonic() - begun > seconds
-        if late or len(digests) == count:
-            return digests
-    return [*digests, END]

@@ -1,14 +1,14 @@
 """A dataset as the user wrote it, and what comes of it: passes that can be made again."""
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 import tensorflow as tf
 
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
-from loop.data.replay import differs_with_others
+from loop.data.replay import Reader
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
 from loop.exact.pipeline import may_differ, stages
@@ -18,6 +18,7 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.tf_internals import kind_of
 
 DATA = "the data"
 
@@ -50,7 +51,7 @@ class Written:
 
     def seeds(self) -> list[int]:
         """Returns the seeds by which it shuffles."""
-        return seeds(self.dataset)
+        return seeds(self.dataset, self._replaced)
 
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""
@@ -65,6 +66,11 @@ class Written:
     def varies(self) -> bool:
         """Whether passes differ from one another, as far as has been seen."""
         return self._by_pass.varies
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps what it has read."""
+        return any(kind_of(stage) == "Cache" for stage in stages(self.dataset))
 
     @functools.cached_property
     def may_differ(self) -> bool:
@@ -81,15 +87,16 @@ class Written:
         """Whether, as it was written, what it yields comes of the process."""
         return self.changes and (bool(self.streams) or depends_on_process(self.dataset))
 
-    def reads(self, made: tf.data.Dataset, owner: str) -> list[Finding]:
+    def reads(self, again: Callable[[], tf.data.Dataset], reader: Reader, owner: str) -> list[Finding]:
         """Returns which variables Python reads in it, if others make other elements: they may be what is trained.
 
         Args:
-            made: What is made of it.
+            again: Makes the pass that comes of it.
+            reader: Reads it.
             owner: What to call the data.
         """
         reached = variables_reached(self._by_pass.python())
-        if not reached or not differs_with_others(made, reached):
+        if not reached or not reader.differs_with_others(again, reached):
             return []
         what = f"{owner} read a variable that a step changes, in Python, and depend on how far they read ahead"
         return [Read(what, "", READ_BETWEEN_STEPS, variable) for variable in reached]
@@ -114,14 +121,16 @@ class Written:
             return Finding(f"have {error}", "", UNMADE)
         return None
 
-    def of(self, seed: int, number: int) -> tf.data.Dataset:
+    def of(self, seed: int, number: int, *, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass: made anew if passes differ, and that can be done; else the dataset as it was written.
 
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
+            afresh: Whether nothing that was cached before is in it.
         """
-        return self._by_pass.of(seed, number) if self.changes and not self._fault else self.dataset
+        made_anew = self.changes and not self._fault
+        return self._by_pass.of(seed, number, afresh=afresh) if made_anew else self.dataset
 
     def made_otherwise(self) -> list[str]:
         """Returns which stages are made in another way than they were written, for people."""

@@ -72,4 +72,6 @@ def examples(batch: Nest) -> tf.Tensor:
     first = tf.nest.flatten(batch)[0]
     if isinstance(first, tf.RaggedTensor):
         return tf.cast(first.nrows(), tf.int32)
-    return tf.cast(first.dense_shape[0], tf.int32) if isinstance(first, tf.SparseTensor) else tf.shape(first)[0]
+    if isinstance(first, tf.SparseTensor):
+        return tf.cast(first.dense_shape[0], tf.int32)
+    return tf.concat([tf.shape(first), [1]], axis=0)[0]  # of what Python has made, nobody may know that it is a scalar

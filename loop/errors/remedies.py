@@ -53,7 +53,7 @@ GENERATOR = (
     "function, args=[epoch], ...), resume='replay'), where function(epoch) begins with rng = "
     "numpy.random.default_rng(epoch)."
 )
-CACHE_IN_FUNCTION = f"Do it outside of the function, or use {REPLAY}."
+IN_FUNCTION = f"Do it outside of the function, or use {REPLAY}."
 CACHE_FILE = "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load()."
 CSV_HEADER = (
     f"Leave out the first line, TextLineDataset(file).skip(1), and map it with tf.io.decode_csv; or use {REPLAY}."

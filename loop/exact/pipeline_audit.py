@@ -29,6 +29,7 @@ from loop.tf_internals import functions_of
 
 USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
 READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
+WITHIN = ("ReduceDataset", "DatasetToSingleElement", "AnonymousIterator")  # in functions, TensorFlow saves none of them
 READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
 
 
@@ -149,7 +150,9 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
     if drawn and "Dataset" not in kind:
         return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
     if saved and kind == "DummyMemoryCache":
-        return "cache within a function, which cannot be saved", remedies.CACHE_IN_FUNCTION
+        return "cache within a function, which cannot be saved", remedies.IN_FUNCTION
+    if saved and kind.startswith(WITHIN):
+        return "read a dataset within a function, which cannot be saved", remedies.IN_FUNCTION
     if kind in PYTHON:
         what, instead = "call Python, whose place cannot be saved", remedies.PYTHON_IN_DATA
         return (what, instead) if saved and kind != "PyFuncStateless" else None

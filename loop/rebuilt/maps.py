@@ -88,19 +88,33 @@ def _interleave(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     return variant(made)
 
 
-def _scan(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
-    body, initial = function(op, "f"), [scope.made[tensor.name] for tensor in named_inputs(op, "initial_state")]
+def _folded(op: tf.Operation, scope: Scope) -> tuple[tf.data.Dataset, Elements, Callable[..., list[tf.Tensor]]]:
+    """Returns the elements with their numbers, the first state, and what makes something of a state and an element."""
+    body, initial = function(op, "f"), tuple(scope.made[tensor.name] for tensor in named_inputs(op, "initial_state"))
     others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
     taken = body.inputs[len(initial) : len(body.inputs) - len(others)]
     spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
     source, at = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.of_stage()
 
-    def step(state: Elements, numbered: tuple[tf.Tensor, Elements]) -> tuple[Elements, Elements]:
-        index, elements = numbered
-        found = scope.emitter.call(body, [*state, *elements, *others], at.of_element(index))
+    def step(state: Elements, index: tf.Tensor, elements: Elements) -> list[tf.Tensor]:
+        return scope.emitter.call(body, [*state, *elements, *others], at.of_element(index))
+
+    return source.enumerate(), initial, step
+
+
+def _scan(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    numbered, initial, step = _folded(op, scope)
+
+    def scan(state: Elements, element: tuple[tf.Tensor, Elements]) -> tuple[Elements, Elements]:
+        found = step(state, *element)
         return tuple(found[: len(initial)]), tuple(found[len(initial) :])
 
-    return variant(source.enumerate().scan(tuple(initial), unconverted(step)))
+    return variant(numbered.scan(initial, unconverted(scan)))
+
+
+def _reduce(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    numbered, initial, step = _folded(op, scope)
+    return list(numbered.reduce(initial, unconverted(lambda state, element: tuple(step(state, *element)))))
 
 
 def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
@@ -116,10 +130,13 @@ def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
         return scope.emitter.call(keyed, [*elements, *others[0]], at.at("key").of_element(index))[0]
 
     def group(name: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
-        first, _ = window.take(1).get_single_element()
         (plain,) = variant(window.map(unconverted(lambda index, elements: elements)))
-        of_group = at.at("reduce").of_element(first)
-        return as_dataset(scope.emitter.call(reduced, [name, plain, *others[1]], of_group)[0], op)
+
+        def of_first(first: tf.Tensor, _: Elements) -> tf.data.Dataset:
+            of_group = at.at("reduce").of_element(first)
+            return as_dataset(scope.emitter.call(reduced, [name, plain, *others[1]], of_group)[0], op)
+
+        return window.take(1).flat_map(unconverted(of_first))  # not get_single_element, of which nothing can be saved
 
     def size(name: tf.Tensor) -> tf.Tensor:
         return scope.emitter.call(sized, [name, *others[2]], scope.at.at("size"))[0]
@@ -138,5 +155,6 @@ MAPS: Mapping[str, Handler] = {  # if their functions change
     **{f"ParallelInterleaveDataset{version}": _interleave for version in ("V2", "V3", "V4")},
     **dict.fromkeys(("LegacyParallelInterleaveDatasetV2", "ParallelInterleaveDataset"), _interleave),
     "ScanDataset": _scan,
+    "ReduceDataset": _reduce,
     **dict.fromkeys(("GroupByWindowDataset", "ExperimentalGroupByWindowDataset"), _groups),
 }

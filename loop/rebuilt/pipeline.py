@@ -112,23 +112,31 @@ class ByPass:
             self._cached = [flat(op) for op in caches]
         return self._made
 
-    def of(self, seed: int, number: int) -> tf.data.Dataset:
+    def of(self, seed: int, number: int, *, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass; see `trace` for what it raises.
 
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
+            afresh: Whether it has caches of its own, which are empty; else all passes with a seed have the same.
         """
-        made, seed_now = self.trace(), tf.constant(seed, tf.int64)
-        if self._caches is None or self._caches[0] != seed:
-            caches = list[tf.Tensor]()
-            for fill, file, spec in zip(made.fill, made.files, self._cached, strict=True):
-                filled = fill(seed_now, tf.constant(0, tf.int64), *caches)
-                cache = tf.data.experimental.from_variant(filled, spec).cache(file)
-                caches.append(tf.data.experimental.to_variant(cache))
-            self._caches = seed, caches
-        variant = made.make(seed_now, tf.constant(number, tf.int64), *self._caches[1])
+        made = self.trace()
+        if afresh:
+            caches = self._filled(seed)
+        else:
+            if self._caches is None or self._caches[0] != seed:
+                self._caches = seed, self._filled(seed)
+            _, caches = self._caches
+        variant = made.make(tf.constant(seed, tf.int64), tf.constant(number, tf.int64), *caches)
         return tf.data.experimental.from_variant(variant, self._spec)
+
+    def _filled(self, seed: int) -> list[tf.Tensor]:
+        """Returns caches, which are filled when they are read."""
+        made, caches = self.trace(), list[tf.Tensor]()
+        for fill, file, spec in zip(made.fill, made.files, self._cached, strict=True):
+            filled = fill(tf.constant(seed, tf.int64), tf.constant(0, tf.int64), *caches)
+            caches.append(tf.data.experimental.to_variant(tf.data.experimental.from_variant(filled, spec).cache(file)))
+        return caches
 
     def first_seed(self) -> int:
         """Returns a seed for what has none, which is the same for every start if the user has seeded the process."""

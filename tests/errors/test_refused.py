@@ -172,19 +172,3 @@ def test_what_can_be_decided_without_reading_is_decided_first(tmp_path: Path, mo
     with pytest.raises(ValueError, match="the 'train' step has other constants now"):
         make_loop(DATA["generator"], Checkpoint(tmp_path), factor=0.25).run(steps=4)
     assert sought == []
-
-
-def test_a_dataset_that_nobody_can_copy_is_not_begun_in_another_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind = DATA["generator, shuffled"]
-    make_loop(kind, Checkpoint(tmp_path)).run(steps=STEPS + 3)
-    loop = make_loop(kind, Checkpoint(tmp_path))
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingState, "restore", restored_in_vain)
-        patch.setattr("loop.data.epochs.uniterated", lambda dataset: None)
-        with pytest.raises(Refused):
-            loop.run(epochs=2)
-    loop.hooks.remove("checkpoint")
-    with pytest.raises(RuntimeError, match=r"was iterated 2 times .* Build the dataset and the loop anew"):
-        loop.run(epochs=2)

@@ -1,5 +1,6 @@
 """Each remedy that is printed is followed here literally: it is accepted, resumed exactly, and trains as before."""
 
+import collections
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
-from loop import Hook, InexactRun, Loop, StreamData
+from loop import Hook, IndexedData, InexactRun, Loop, StatefulData, StreamData
 from loop.errors import remedies
+from loop.state.randomness import random_streams
 
 ROWS, EPOCHS = 6, 3
 
@@ -47,7 +49,7 @@ def rows() -> tf.data.Dataset:
     return tf.data.Dataset.range(ROWS).map(lambda x: tf.cast(x, tf.float32))
 
 
-def over(data: tf.data.Dataset | StreamData, **state: object) -> Loop:
+def over(data: tf.data.Dataset | StreamData | IndexedData | StatefulData, **state: object) -> Loop:
     """Returns a loop over scalars whose values are those of the data."""
     w = tf.Variable(0.0, name="w")
     return Loop(lambda x: {"x": w.assign(tf.reshape(tf.cast(x, tf.float32), []))}, data, state={"w": w, **state})
@@ -95,18 +97,6 @@ def parts(x: tf.Tensor) -> tf.data.Dataset:
     return tf.data.Dataset.range(5).map(lambda y: tf.cast(y, tf.float32) + 10 * x)
 
 
-def shuffled_parts(epoch: int) -> tf.data.Dataset:
-    def seed(i: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([], [epoch, i], 0, 2**31 - 1, tf.int64)
-
-    return rows().take(2).enumerate().flat_map(lambda i, x: parts(x).shuffle(1000, seed=seed(i)))
-
-
-def from_outside() -> Loop:
-    outside = parts(tf.constant(0.0)).shuffle(1000, seed=1)
-    return over(rows().take(2).flat_map(lambda x: outside.map(lambda y: y + 10 * x)))
-
-
 def first_shuffled(seeds: keras.random.SeedGenerator | None) -> tf.Tensor:
     def row(x: tf.Tensor) -> tf.Tensor:
         given = {} if seeds is None else {"seed": keras.random.randint([], 0, 2**31 - 1, "int64", seeds)}
@@ -137,6 +127,10 @@ def counting() -> Iterator[float]:
 def drawing() -> Loop:
     rng = np.random.default_rng(1)
     return over(StreamData(generated(lambda: iter(rng.normal(size=ROWS))), resume="replay"))
+
+
+def drawing_from_numpy() -> Iterator[float]:
+    yield from (np.random.normal() for _ in range(ROWS))
 
 
 def begun_anew(epoch: int) -> Iterator[float]:
@@ -203,6 +197,175 @@ def reading_what_changes() -> Loop:
 def reading_in_step() -> Loop:
     w = tf.Variable(1.0, name="w")
     return Loop(lambda x: {"x": w.assign(x * w + 1)}, rows(), state={"w": w})
+
+
+def generated_from(w: tf.Variable) -> tf.data.Dataset:
+    return generated(lambda: (i + float(w) for i in range(ROWS)))
+
+
+def changing(data: Callable[[tf.Variable], tf.data.Dataset | IndexedData | StatefulData]) -> Loop:
+    """Returns a loop whose step changes the variable that its data are given."""
+    w = tf.Variable(1.0, name="w")
+    return Loop(lambda x: {"x": w.assign(tf.reshape(x, []) / 2 + 1)}, data(w), state={"w": w})
+
+
+class Own(tf.data.Dataset):
+    """A dataset of somebody's own, of which nobody knows how it is made."""
+
+    def __init__(self, rows: tf.data.Dataset) -> None:
+        self._rows = rows
+        super().__init__(tf.data.experimental.to_variant(rows))
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self._rows]
+
+    @property
+    def element_spec(self) -> tf.TensorSpec:
+        return self._rows.element_spec
+
+
+class Items:
+    """Numbers, each under its own."""
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, i: int) -> float:
+        return float(i)
+
+
+class ItemsDrawn(Items):
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(1)
+
+    def __getitem__(self, i: int) -> float:
+        return self.rng.normal()
+
+
+class ItemsOfNumpy(Items):
+    def __getitem__(self, i: int) -> np.ndarray:
+        return np.random.normal(size=3)[0]
+
+
+class ItemsByNumber(Items):
+    def __getitem__(self, i: int) -> float:
+        return np.random.default_rng([1, i]).normal()
+
+
+class ItemsOf(Items):
+    """Depend on what is trained."""
+
+    def __init__(self, w: tf.Variable) -> None:
+        self.w = w
+
+    def __getitem__(self, i: int) -> float:
+        return i + float(self.w)
+
+
+class Turned(Items):
+    """Keep their order in what is no plain value."""
+
+    def __init__(self) -> None:
+        self.order = collections.deque(range(ROWS))
+
+    def __getitem__(self, i: int) -> float:
+        return float(self.order[i])
+
+    def on_epoch_end(self) -> None:
+        self.order.rotate(1)
+
+
+class TurnedWithState(Turned):
+    def get_state(self) -> list[int]:
+        return list(self.order)
+
+    def set_state(self, state: list[int]) -> None:
+        self.order = collections.deque(state)
+
+
+class Numbers:
+    """An iterator that says where it is."""
+
+    def __init__(self, first: float = 0.0) -> None:
+        self.first, self.n = first, 0
+
+    def __iter__(self) -> "Numbers":
+        return self
+
+    def __next__(self) -> np.float32:
+        self.n += 1
+        return np.float32(self.first + self.n)
+
+    def get_state(self) -> dict[str, object]:
+        return {"n": self.n}
+
+    def set_state(self, state: dict) -> None:
+        self.n = state["n"]
+
+
+class NumbersOf(Numbers):
+    """Depend on what is trained."""
+
+    def __init__(self, w: tf.Variable) -> None:
+        super().__init__()
+        self.w = w
+
+    def __next__(self) -> np.float32:
+        return super().__next__() + np.float32(self.w)
+
+
+class Forgets(Numbers):
+    """Leaves out of its state what it draws from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(1)
+
+    def __next__(self) -> np.float32:
+        return super().__next__() + np.float32(self.rng.normal())
+
+
+class Remembers(Forgets):
+    def get_state(self) -> dict[str, object]:
+        return {"n": self.n, "rng": self.rng.bit_generator.state}
+
+    def set_state(self, state: dict) -> None:
+        self.n, self.rng.bit_generator.state = state["n"], state["rng"]
+
+
+class NumbersOfNumpy(Numbers):
+    def __next__(self) -> np.float32:
+        return super().__next__() + np.float32(np.random.normal())
+
+
+class Ending(Numbers):
+    def __next__(self) -> np.float32:
+        if self.n == EPOCHS * ROWS:
+            raise StopIteration
+        return super().__next__()
+
+
+class Anew:
+    """Yields something else each time it is iterated."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __iter__(self) -> Ending:
+        self.times += 1
+        return Ending(10.0 * self.times)
+
+
+def indexed(source: Items, **arguments: int) -> IndexedData:
+    return IndexedData(source, batch_size=1, seed=1, **arguments)
+
+
+def stateful(source: object, **arguments: int) -> StatefulData:
+    return StatefulData(source, steps_per_epoch=ROWS, **arguments)
+
+
+def of_one_generator(epoch: int) -> Ending:
+    return Ending(np.random.default_rng(epoch).normal())
 
 
 def csv() -> str:
@@ -289,10 +452,24 @@ PROGRAMS = {
         ],
         varies=True,
     ),
-    "GENERATOR": Program(
-        drawing, [lambda: of_epoch(lambda epoch: generated(begun_anew, args=[epoch]), resume="replay")], varies=True
+    "UNMADE": Program(
+        lambda: over(Own(rows().shuffle(1000, seed=1))),
+        [lambda: of_epoch(lambda epoch: Own(rows().shuffle(1000, seed=epoch)))],
+        varies=True,
     ),
-    "CACHE_IN_FUNCTION": Program(
+    "GENERATOR": Program(
+        drawing,
+        [
+            lambda: over(generated(drawing_from_numpy)),
+            lambda: of_epoch(lambda epoch: generated(begun_anew, args=[epoch]), resume="replay"),
+        ],
+        varies=True,
+    ),
+    "READ_BETWEEN_STEPS": Program(
+        lambda: changing(generated_from),
+        [reading_in_step, lambda: changing(lambda w: stateful(NumbersOf(w)))],
+    ),
+    "IN_FUNCTION": Program(
         lambda: over(saved(rows().take(2).flat_map(lambda x: parts(x).cache()))),
         [
             lambda: over(rows().take(2).flat_map(parts).cache()),
@@ -315,13 +492,39 @@ PROGRAMS = {
         lambda: sampled(stop_on_empty_dataset=False),
         [lambda: replayed(tf.data.Dataset.sample_from_datasets([rows(), rows()], seed=1, stop_on_empty_dataset=False))],
     ),
+    "ITEM_DRAWS": Program(
+        lambda: over(indexed(ItemsDrawn())),
+        [lambda: over(indexed(ItemsOfNumpy())), lambda: over(indexed(ItemsByNumber()))],
+        varies=True,
+    ),
+    "SOURCE_STATE": Program(
+        lambda: over(indexed(Turned(), shuffle=False)),
+        [lambda: over(indexed(TurnedWithState(), shuffle=False))],
+        varies=True,
+    ),
+    "READS_AHEAD": Program(
+        lambda: changing(lambda w: indexed(ItemsOf(w))), [lambda: changing(lambda w: indexed(ItemsOf(w), prefetch=0))]
+    ),
+    "AGAIN_FROM_STATE": Program(
+        lambda: over(stateful(Forgets())),
+        [lambda: over(stateful(Remembers())), lambda: over(stateful(NumbersOfNumpy()))],
+        varies=True,
+    ),
+    "ITERATED_ANEW": Program(
+        lambda: over(StatefulData(Anew())),
+        [lambda: over(stateful(iter(Anew()))), lambda: over(StatefulData(of_one_generator))],
+        varies=True,
+    ),
 }
 MENDED = [
     (f"{name}-{i}", mend, program.varies) for name, program in PROGRAMS.items() for i, mend in enumerate(program.mended)
 ]
 
 
-def train(make: Callable[[], Loop], *, steps: int | None = None, saved: bool = False) -> list[float]:
+def train(make: Callable[[], Loop], *, steps: int | None = None, saved: bool = False, number: int = 0) -> list[float]:
+    random_streams()  # Keras' is made once in a process, with a number that Python draws
+    random.seed(number)
+    np.random.seed(number)  # a process of its own would not have what another one had
     loop, values = make(), Values()
     loop.hooks.add(values)
     if saved:
@@ -362,4 +565,4 @@ def test_a_remedy_is_accepted_resumed_exactly_and_changes_no_statistics(mend: Ca
         assert [len(set(epoch)) for epoch in epochs] == [count] * EPOCHS
         assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
     cut = count + 2  # in the second epoch
-    assert train(mend, steps=cut, saved=True) + train(mend, saved=True) == whole
+    assert train(mend, steps=cut, saved=True) + train(mend, saved=True, number=1) == whole

@@ -326,7 +326,7 @@ def test_a_cause_of_ours_is_not_shown_and_a_group_is_shortened() -> None:
     error = caught(lambda: loop.run(epochs=1))
     assert isinstance(error, ExceptionGroup)
     assert {entry.tb_frame.f_code.co_filename for entry in entries(error.exceptions[0].__traceback__)} == {__file__}
-    data = rows().map(lambda x: tf.py_function(lambda x: x, [x], tf.float32))
+    data = StreamData(rows().map(lambda x: tf.py_function(lambda x: x, [x], tf.float32)), resume="state")
     refused = caught(lambda: over(lambda x: {"x": tf.ensure_shape(x, [])}, data, exact=False).run(epochs=1))
     assert "cannot be saved, so no run could resume" in str(refused)
     assert "direct cause" not in "".join(traceback.format_exception(refused))

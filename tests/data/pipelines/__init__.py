@@ -1,6 +1,19 @@
 """The pipelines that are tried: tables of cases, a file for each kind."""
 
-from pipelines import batches, caches, epochs, files, hidden, interleaves, keras, maps, options, python, shuffles
+from pipelines import (
+    batches,
+    caches,
+    epochs,
+    files,
+    hidden,
+    interleaves,
+    keras,
+    maps,
+    options,
+    public,
+    python,
+    shuffles,
+)
 from pipelines.cases import PIPELINES
 
 __all__ = [
@@ -14,6 +27,7 @@ __all__ = [
     "keras",
     "maps",
     "options",
+    "public",
     "python",
     "shuffles",
 ]

@@ -57,7 +57,7 @@ def _(files: Path) -> Source:
     return rows().group_by_window(lambda x: x % 2, lambda key, group: group.batch(BATCH), window_size=BATCH)
 
 
-@pipeline("groups that are shuffled", INSIDE)
+@pipeline("groups that are shuffled")
 def _(files: Path) -> Source:
     def shuffled(key: tf.Tensor, group: Dataset) -> Dataset:
         return group.shuffle(4, seed=1).batch(BATCH)
@@ -127,13 +127,13 @@ def _(files: Path) -> Source:
     return divided.ignore_errors().batch(BATCH)
 
 
-@pipeline("unbatched shuffle after numpy_function, replayed", resume="replay")
+@pipeline("unbatched shuffle after numpy_function")
 def _(files: Path) -> Source:
     mapped = rows().batch(BATCH).map(lambda x: tf.numpy_function(tripled, [x], tf.int64))
     return mapped.map(lambda x: tf.ensure_shape(x, [BATCH])).unbatch().shuffle(5, seed=1).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers after shuffled batches, replayed", resume="replay")
+@pipeline("numpy_function with random numbers after shuffled batches")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1).batch(BATCH)
     return shuffled.map(lambda x: tf.numpy_function(lambda y: y + random.randrange(99), [x], tf.int64))
@@ -142,3 +142,35 @@ def _(files: Path) -> Source:
 @pipeline("not batched")
 def _(files: Path) -> Source:
     return rows(4)
+
+
+@pipeline("windows that are reduced in a function")
+def _(files: Path) -> Source:
+    windows = rows(18).window(3, shift=1, drop_remainder=True)
+    return windows.map(lambda window: window.reduce(np.int64(0), lambda total, x: total + x)).batch(BATCH)
+
+
+@pipeline("windows that are reduced in a function, saved", INSIDE, resume="state")
+def _(files: Path) -> Source:
+    windows = rows(18).window(3, shift=1, drop_remainder=True)
+    return windows.map(lambda window: window.reduce(np.int64(0), lambda total, x: total + x)).batch(BATCH)
+
+
+@pipeline("windows that are reduced in a function by draws, shuffled")
+def _(files: Path) -> Source:
+    def noisy(total: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        return total + tf.cast(x, tf.float32) * tf.random.uniform([])
+
+    windows = rows(18).window(3, shift=1, drop_remainder=True)
+    return windows.map(lambda window: window.shuffle(3).reduce(0.0, noisy)).batch(BATCH)
+
+
+@pipeline("windows as one element each")
+def _(files: Path) -> Source:
+    windows = rows(18).window(3, shift=1, drop_remainder=True)
+    return windows.map(lambda window: window.batch(3).get_single_element()).shuffle(5).batch(BATCH)
+
+
+@pipeline("the first of a dataset in a function")
+def _(files: Path) -> Source:
+    return rows().map(lambda x: next(iter(Dataset.range(x, x + 3)))).batch(BATCH)

@@ -15,22 +15,17 @@ def _(files: Path) -> Source:
     return rows().cache().repeat().batch(BATCH)
 
 
-@pipeline("cache, replayed", resume="replay")
-def _(files: Path) -> Source:
-    return rows().cache().batch(BATCH)
-
-
 @pipeline("cache before shuffle")
 def _(files: Path) -> Source:
     return rows().cache().shuffle(ROWS, seed=1).batch(BATCH)
 
 
-@pipeline("cache after shuffle")
+@pipeline("cache before shuffle, endless", steps=3)
 def _(files: Path) -> Source:
-    return rows().shuffle(ROWS, seed=1).cache().batch(BATCH)
+    return rows().cache().shuffle(ROWS).batch(BATCH)
 
 
-@pipeline("cache after shuffle, replayed", resume="replay")
+@pipeline("cache after shuffle")
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).cache().batch(BATCH)
 
@@ -48,11 +43,6 @@ def _(files: Path) -> Source:
 @pipeline("cache in a file, before shuffle", UNFILLED)
 def _(files: Path) -> Source:
     return rows().cache(str(files / "cache")).shuffle(ROWS, seed=1).batch(BATCH)
-
-
-@pipeline("cache in a file, replayed", UNFILLED, resume="replay")
-def _(files: Path) -> Source:
-    return rows().cache(str(files / "cache")).batch(BATCH)
 
 
 def filled(files: Path) -> Dataset:

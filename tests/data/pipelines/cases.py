@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 ROWS, BATCH, EPOCHS = 16, 4, 3
 Dataset = tf.data.Dataset
 AUTOTUNE = tf.data.AUTOTUNE
-Source = Dataset | Callable[[int], Dataset]
+Source = Dataset | Callable[[int], Dataset] | keras.utils.PyDataset
 
 
 class Pipeline(NamedTuple):
@@ -66,20 +67,15 @@ def numbered(function: Callable[[], Iterator[int]]) -> Dataset:
 
 
 # What is refused, in the words that say what it is, where, and what to do about it.
-UNSEEDED = r"shuffle, or draw, without a seed.*shuffle\(1000, seed="
-TWICE = r"shuffle more than once in a pass, or repeat what they have shuffled.*lambda epoch"
-ANY_ORDER = r"in any order \(deterministic=False\).*Leave that out"
 PYTHON = r"call Python, whose place cannot be saved.*pipelines/\w+\.py:\d+.*resume='replay'"
 GENERATOR = r"call Python, whose place cannot be saved.*resume='replay'"
-STREAM = r"draw from a stream that cannot be saved.*pipelines/\w+\.py:\d+.*stateless_normal"
 RESOURCE = r"use a variable, table, generator or iterator.*pipelines/\w+\.py:\d+.*lambda epoch"
+NOT_SAVED = r"TensorFlow does not save an iterator.*pipelines/\w+\.py:\d+.*resume='replay'"
 OTHERWISE = r"yield something else when they are read a second time.*Let the generator begin anew"
-OWN_STREAM = r"draw from the process's own random numbers, or seed them.*numpy.random.default_rng\(epoch\)"
-HIDDEN_STREAM = r"draw from a stream that cannot be saved.*stateless_normal"
 INSIDE = r"within a function, which cannot be saved.*pipelines/\w+\.py:\d+.*resume='replay'"
-OUTSIDE = r"in a function, a dataset from outside of it that shuffles.*within the function.*resume='replay'"
 UNFILLED = r"would fill the cache '.*/files/cache', which a killed run leaves half filled.*Fill it before"
 NEVER_OVER = r"sample from datasets until all are over.*resume='replay'"
+HEADER = r"CsvDataset with header=True.*skip\(1\).*resume='replay'"
 
 
 def tripled(x: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.cases import BATCH, ROWS, UNSEEDED, Dataset, Source, pipeline, rows
+from pipelines.cases import BATCH, ROWS, Dataset, Source, numbered, pipeline, rows
 
 
 @pipeline("function of the epoch")
@@ -33,7 +33,7 @@ def _(files: Path) -> Source:
     return lambda epoch: rows().shuffle(ROWS).batch(BATCH)
 
 
-@pipeline("function of the epoch without seeds", r"another dataset each time|" + UNSEEDED)
+@pipeline("function of the epoch without seeds")
 def _(files: Path) -> Source:
     tf.random.set_seed(None)
     return lambda epoch: rows().shuffle(ROWS).batch(BATCH)
@@ -73,3 +73,28 @@ def _(files: Path) -> Source:
 @pipeline("function of the epoch that shuffles by Python", r"another dataset each time it is called.*seed=epoch")
 def _(files: Path) -> Source:
     return lambda epoch: Dataset.from_tensor_slices(np.random.permutation(ROWS)).batch(BATCH)
+
+
+@pipeline("function of the epoch that draws")
+def _(files: Path) -> Source:
+    tf.random.set_seed(None)
+    return lambda epoch: rows().map(lambda x: tf.random.uniform([2])).batch(BATCH)
+
+
+@pipeline("function of the epoch that draws in one of them")
+def _(files: Path) -> Source:
+    def drawn(x: tf.Tensor) -> tf.Tensor:
+        return x + tf.random.uniform([], 0, 9, tf.int64)
+
+    return lambda epoch: (rows().map(drawn) if epoch == 2 else rows()).batch(BATCH)
+
+
+@pipeline("function of the epoch that keeps a generator of random numbers")
+def _(files: Path) -> Source:
+    generator = tf.random.Generator.from_seed(1)
+    return lambda epoch: rows().shuffle(ROWS, seed=epoch).map(lambda x: generator.uniform([2])).batch(BATCH)
+
+
+@pipeline("function of the epoch with a generator that is shuffled")
+def _(files: Path) -> Source:
+    return lambda epoch: numbered(lambda: iter(range(ROWS))).shuffle(ROWS, seed=epoch).batch(BATCH)

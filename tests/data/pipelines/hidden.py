@@ -5,15 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import (
-    BATCH,
-    ROWS,
-    Dataset,
-    Source,
-    numbered,
-    pipeline,
-    rows,
-)
+from pipelines.cases import BATCH, GENERATOR, ROWS, Dataset, Source, numbered, pipeline, rows
 
 
 def chosen(choice: Dataset) -> Dataset:
@@ -36,22 +28,17 @@ def _(files: Path) -> Source:
     return chosen(rows().map(lambda x: tf.random.uniform([], 0, 2, tf.int64)))
 
 
-@pipeline("choose_from_datasets by random numbers of a stream, replayed", resume="replay")
-def _(files: Path) -> Source:
-    return chosen(rows().map(lambda x: tf.random.uniform([], 0, 2, tf.int64)))
-
-
 @pipeline("choose_from_datasets by a generator")
 def _(files: Path) -> Source:
     return chosen(numbered(lambda: iter([0, 1] * 8)))
 
 
-@pipeline("choose_from_datasets by a generator, replayed", resume="replay")
+@pipeline("choose_from_datasets by a generator, saved", GENERATOR, resume="state")
 def _(files: Path) -> Source:
     return chosen(numbered(lambda: iter([0, 1] * 8)))
 
 
-@pipeline("choose_from_datasets by a generator that draws, replayed", resume="replay")
+@pipeline("choose_from_datasets by a generator that draws")
 def _(files: Path) -> Source:
     return chosen(numbered(lambda: (random.randrange(2) for _ in range(16))))
 
@@ -62,11 +49,6 @@ def _(files: Path) -> Source:
 
 
 @pipeline("choose_from_datasets by a shuffle of the epoch")
-def _(files: Path) -> Source:
-    return lambda epoch: chosen(Dataset.range(16).map(lambda x: x % 2).shuffle(16, seed=epoch))
-
-
-@pipeline("choose_from_datasets by a shuffle of the epoch, replayed", resume="replay")
 def _(files: Path) -> Source:
     return lambda epoch: chosen(Dataset.range(16).map(lambda x: x % 2).shuffle(16, seed=epoch))
 
@@ -90,19 +72,13 @@ def _(files: Path) -> Source:
     return rows(4).interleave(lambda i: drawn, cycle_length=2).batch(BATCH)
 
 
-@pipeline("interleave of a dataset from outside that draws, replayed", resume="replay")
-def _(files: Path) -> Source:
-    drawn = rows(4).map(lambda x: tf.random.uniform([], seed=1))
-    return rows(4).interleave(lambda i: drawn, cycle_length=2).batch(BATCH)
-
-
 @pipeline("interleave of a generator from outside")
 def _(files: Path) -> Source:
     generated = numbered(lambda: iter(range(4)))
     return rows(4).interleave(lambda i: generated.map(lambda x: 10 * i + x), cycle_length=2).batch(BATCH)
 
 
-@pipeline("interleave of a generator from outside, replayed", resume="replay")
+@pipeline("interleave of a generator from outside, saved", GENERATOR, resume="state")
 def _(files: Path) -> Source:
     generated = numbered(lambda: iter(range(4)))
     return rows(4).interleave(lambda i: generated.map(lambda x: 10 * i + x), cycle_length=2).batch(BATCH)
@@ -116,13 +92,6 @@ def _(files: Path) -> Source:
 
 
 @pipeline("a dataset that is passed on as a variant, shuffled")
-def _(files: Path) -> Source:
-    shuffled = rows().shuffle(ROWS, seed=1)
-    variant = tf.data.experimental.to_variant(shuffled)
-    return tf.data.experimental.from_variant(variant, shuffled.element_spec).batch(BATCH)
-
-
-@pipeline("a dataset that is passed on as a variant, shuffled, replayed", resume="replay")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1)
     variant = tf.data.experimental.to_variant(shuffled)

@@ -4,16 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import (
-    ANY_ORDER,
-    AUTOTUNE,
-    BATCH,
-    ROWS,
-    Dataset,
-    Source,
-    pipeline,
-    rows,
-)
+from pipelines.cases import AUTOTUNE, BATCH, NEVER_OVER, ROWS, Dataset, Source, pipeline, rows
 
 
 @pipeline("interleave")
@@ -35,7 +26,7 @@ def _(files: Path) -> Source:
     return parts.batch(BATCH)
 
 
-@pipeline("interleave in any order", ANY_ORDER)
+@pipeline("interleave in any order")
 def _(files: Path) -> Source:
     parts = rows(4).interleave(
         lambda i: Dataset.range(4 * i, 4 * i + 4), cycle_length=2, num_parallel_calls=2, deterministic=False
@@ -50,12 +41,6 @@ def _(files: Path) -> Source:
 
 
 @pipeline("interleave of what is shuffled")
-def _(files: Path) -> Source:
-    parts = rows(4).interleave(lambda i: Dataset.range(4 * i, 4 * i + 4).shuffle(4, seed=1), cycle_length=2)
-    return parts.batch(BATCH)
-
-
-@pipeline("interleave of what is shuffled, replayed", resume="replay")
 def _(files: Path) -> Source:
     parts = rows(4).interleave(lambda i: Dataset.range(4 * i, 4 * i + 4).shuffle(4, seed=1), cycle_length=2)
     return parts.batch(BATCH)
@@ -110,11 +95,6 @@ def _(files: Path) -> Source:
     return Dataset.zip(rows(14).shuffle(14, seed=1), rows(20).filter(lambda x: x % 5 != 0)).batch(BATCH)
 
 
-@pipeline("concatenate with a shuffle, replayed", resume="replay")
-def _(files: Path) -> Source:
-    return rows(8).concatenate(Dataset.range(8, 16).shuffle(8, seed=1)).batch(BATCH)
-
-
 @pipeline("concatenate, then shuffle")
 def _(files: Path) -> Source:
     return rows(8).concatenate(Dataset.range(8, 16)).shuffle(ROWS, seed=1).batch(BATCH)
@@ -130,7 +110,7 @@ def _(files: Path) -> Source:
     return Dataset.sample_from_datasets([rows(8), Dataset.range(8, 16)], [0.5, 0.5], seed=1).batch(BATCH)
 
 
-@pipeline("sample_from_datasets, seeded, replayed", resume="replay")
+@pipeline("sample_from_datasets, seeded, saved", NEVER_OVER, resume="state")
 def _(files: Path) -> Source:
     return Dataset.sample_from_datasets([rows(8), Dataset.range(8, 16)], [0.5, 0.5], seed=1).batch(BATCH)
 
@@ -182,12 +162,6 @@ def _(files: Path) -> Source:
     return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1, rerandomize_each_iteration=True).batch(BATCH)
 
 
-@pipeline("sample_from_datasets, another sample each time, replayed", resume="replay")
-def _(files: Path) -> Source:
-    parts = [rows(8), Dataset.range(8, 16)]
-    return Dataset.sample_from_datasets(parts, [0.5, 0.5], seed=1, rerandomize_each_iteration=True).batch(BATCH)
-
-
 @pipeline("sample_from_datasets with weights that are a dataset")
 def _(files: Path) -> Source:
     weights = Dataset.from_tensors([0.3, 0.7]).repeat()
@@ -197,12 +171,6 @@ def _(files: Path) -> Source:
 @pipeline("choose_from_datasets")
 def _(files: Path) -> Source:
     choice = Dataset.range(2).repeat(8)
-    return Dataset.choose_from_datasets([rows(8), Dataset.range(8, 16)], choice).batch(BATCH)
-
-
-@pipeline("choose_from_datasets by a shuffle, replayed", resume="replay")
-def _(files: Path) -> Source:
-    choice = Dataset.range(16).map(lambda x: x % 2).shuffle(16, seed=1)
     return Dataset.choose_from_datasets([rows(8), Dataset.range(8, 16)], choice).batch(BATCH)
 
 
@@ -228,11 +196,6 @@ def _(files: Path) -> Source:
 
 
 @pipeline("random dataset, other numbers each time")
-def _(files: Path) -> Source:
-    return Dataset.random(seed=1, rerandomize_each_iteration=True).take(ROWS).batch(BATCH)
-
-
-@pipeline("random dataset, other numbers each time, replayed", resume="replay")
 def _(files: Path) -> Source:
     return Dataset.random(seed=1, rerandomize_each_iteration=True).take(ROWS).batch(BATCH)
 

@@ -12,12 +12,7 @@ def _(files: Path) -> Source:
     return rows().map(lambda x: tf.timestamp()).batch(BATCH)
 
 
-@pipeline("the time of day, replayed", OTHERWISE, resume="replay")
-def _(files: Path) -> Source:
-    return rows().map(lambda x: tf.timestamp()).batch(BATCH)
-
-
-@pipeline("the time of day after shuffle, replayed", OTHERWISE, resume="replay")
+@pipeline("the time of day after shuffle", OTHERWISE)
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).map(lambda x: tf.timestamp()).batch(BATCH)
 

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from pipelines.cases import (
     BATCH,
+    GENERATOR,
     OTHERWISE,
+    PYTHON,
     ROWS,
     Dataset,
     Source,
@@ -25,11 +27,6 @@ def _(files: Path) -> Source:
     return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64)).batch(BATCH)
 
 
-@pipeline("numpy_function, replayed", resume="replay")
-def _(files: Path) -> Source:
-    return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64)).batch(BATCH)
-
-
 @pipeline("numpy_function without state")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.numpy_function(tripled, [x], tf.int64, stateful=False)).batch(BATCH)
@@ -40,21 +37,21 @@ def _(files: Path) -> Source:
     return rows().map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
 
 
-@pipeline("py_function after shuffle, replayed", resume="replay")
+@pipeline("py_function after shuffle")
 def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1)
     return shuffled.map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers, replayed", resume="replay")
+@pipeline("numpy_function with random numbers")
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.numpy_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers after shuffle, replayed", resume="replay")
+@pipeline("py_function that draws, after shuffle")
 def _(files: Path) -> Source:
-    shuffled = rows().shuffle(ROWS, seed=1)
-    return shuffled.map(lambda x: tf.numpy_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
+    shuffled = rows().shuffle(ROWS)
+    return shuffled.map(lambda x: tf.py_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
 
 
 @pipeline("numpy_function with random numbers without state", OTHERWISE)
@@ -70,19 +67,14 @@ def _(files: Path) -> Source:
     return numbered(lambda: iter(range(ROWS))).batch(BATCH)
 
 
-@pipeline("generator, replayed", resume="replay")
-def _(files: Path) -> Source:
-    return numbered(lambda: iter(range(ROWS))).batch(BATCH)
-
-
-@pipeline("generator of a file, replayed", resume="replay")
+@pipeline("generator of a file")
 def _(files: Path) -> Source:
     if not (files / "numbers").exists():
         (files / "numbers").write_text("".join(f"{i}\n" for i in range(ROWS)))
     return numbered(lambda: map(int, (files / "numbers").read_text().split())).batch(BATCH)
 
 
-@pipeline("generator with its own random numbers, replayed", resume="replay")
+@pipeline("generator with its own random numbers")
 def _(files: Path) -> Source:
     def drawn() -> Iterator[int]:
         rng = np.random.default_rng(1)
@@ -91,22 +83,22 @@ def _(files: Path) -> Source:
     return numbered(drawn).shuffle(3, seed=1).batch(BATCH)
 
 
-@pipeline("generator with NumPy's global random numbers, replayed", resume="replay")
+@pipeline("generator with NumPy's global random numbers")
 def _(files: Path) -> Source:
     return numbered(lambda: iter(np.random.permutation(ROWS))).batch(BATCH)
 
 
-@pipeline("generator with Python's global random numbers, replayed", resume="replay")
+@pipeline("generator with Python's global random numbers")
 def _(files: Path) -> Source:
     return numbered(lambda: (random.randrange(99) for _ in range(ROWS))).batch(BATCH)
 
 
-@pipeline("generator with late random numbers, replayed", resume="replay")
+@pipeline("generator with late random numbers")
 def _(files: Path) -> Source:
     return numbered(lambda: (i if i < 13 else random.randrange(9, 99) for i in range(ROWS))).batch(BATCH)
 
 
-@pipeline("generator that sets the seed itself, replayed", resume="replay")
+@pipeline("generator that sets the seed itself")
 def _(files: Path) -> Source:
     def drawn() -> Iterator[int]:
         random.seed(1)  # and so lets whatever else draws from it begin again
@@ -115,13 +107,13 @@ def _(files: Path) -> Source:
     return numbered(drawn).batch(BATCH)
 
 
-@pipeline("generator with a shared random generator, replayed", OTHERWISE, resume="replay")
+@pipeline("generator with a shared random generator", OTHERWISE)
 def _(files: Path) -> Source:
     rng = np.random.default_rng(1)
     return numbered(lambda: iter(rng.permutation(ROWS))).batch(BATCH)
 
 
-@pipeline("generator that counts its calls, replayed", OTHERWISE, resume="replay")
+@pipeline("generator that counts its calls", OTHERWISE)
 def _(files: Path) -> Source:
     calls: list[int] = []
 
@@ -132,30 +124,45 @@ def _(files: Path) -> Source:
     return numbered(counted).batch(BATCH)
 
 
-@pipeline("generator that can be read once, replayed", OTHERWISE, resume="replay")
+@pipeline("generator that can be read once", OTHERWISE)
 def _(files: Path) -> Source:
     once = iter(range(3 * ROWS))
     return numbered(lambda: once).batch(BATCH)
 
 
-@pipeline("generator, endless, replayed", resume="replay", steps=3)
+@pipeline("generator, endless", steps=3)
 def _(files: Path) -> Source:
     return numbered(lambda: iter(range(ROWS))).batch(BATCH)
 
 
-@pipeline("generator of the epoch, replayed", resume="replay")
+@pipeline("generator of the epoch")
 def _(files: Path) -> Source:
     return lambda epoch: numbered(lambda: iter(np.random.default_rng(epoch).permutation(ROWS))).batch(BATCH)
 
 
-@pipeline("generator behind a cache, replayed", resume="replay")
+@pipeline("generator behind a cache")
 def _(files: Path) -> Source:
     return numbered(lambda: iter(range(ROWS))).cache().batch(BATCH)
 
 
-@pipeline("generators in an interleave, replayed", resume="replay")
+@pipeline("generators in an interleave")
 def _(files: Path) -> Source:
     def part(i: tf.Tensor) -> Dataset:
         return Dataset.from_generator(lambda n: iter(range(n * 4, n * 4 + 4)), tf.int64, args=[i])
 
     return rows(4).interleave(part, cycle_length=2).batch(BATCH)
+
+
+@pipeline("py_function, saved", PYTHON, resume="state")
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.py_function(lambda y: y * 3, [x], tf.int64)).batch(BATCH)
+
+
+@pipeline("generator, saved", GENERATOR, resume="state")
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(range(ROWS))).batch(BATCH)
+
+
+@pipeline("generator, read again as it was told to", resume="replay")
+def _(files: Path) -> Source:
+    return numbered(lambda: iter(range(ROWS))).shuffle(ROWS).batch(BATCH)
