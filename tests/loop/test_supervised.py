@@ -72,6 +72,7 @@ def test_losses_and_metrics_are_those_of_fit(case: str) -> None:
     assert result.logs == pytest.approx({name: values[-1] for name, values in history.items()}, rel=1e-5)
     assert {*result.history} == {*history}
     assert [v.numpy().tobytes() for v in model.weights] == [v.numpy().tobytes() for v in theirs.weights]
+    logs = result.logs
     assert (logs["MeanAbsoluteError"] == logs["weighted_MeanAbsoluteError"]) == (sample_weight is None)
 
 
