@@ -189,7 +189,7 @@ def test_epoch_means_are_weighted_by_examples_and_a_metric_replaces_the_mean_of_
     sizes = [8, 8, 8, 8, 8, 8, 2]
     expected = sum(loss * size for loss, size in zip(rows, sizes, strict=True)) / sum(sizes)
     assert logs[0]["loss"] == pytest.approx(expected, rel=1e-12)
-    assert sorted(logs[0]) == ["accuracy", "loss"]
+    assert sorted(logs[0]) == ["accuracy", "learning_rate", "loss"]
     assert logs[0]["accuracy"] * 50 == pytest.approx(round(logs[0]["accuracy"] * 50))
 
 

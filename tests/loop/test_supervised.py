@@ -67,9 +67,12 @@ def test_losses_and_metrics_are_those_of_fit(case: str) -> None:
     train_step, eval_step = supervised(model, optimizer, loss, **both)
     evaluation = Evaluation(eval_step, ArrayData(batch, batch_size=7, shuffle=False))
     data, state = ArrayData(batch, batch_size=8, shuffle=False), {"model": model, "optimizer": optimizer}
-    logs = Loop(train_step, data, state=state, evaluate=evaluation).run(epochs=2).logs
-    assert logs == pytest.approx({name: values[-1] for name, values in history.items()}, rel=1e-5)
+    result = Loop(train_step, data, state=state, evaluate=evaluation).run(epochs=2)
+    history["learning_rate"] = [0.1, 0.1]
+    assert result.logs == pytest.approx({name: values[-1] for name, values in history.items()}, rel=1e-5)
+    assert {*result.history} == {*history}
     assert [v.numpy().tobytes() for v in model.weights] == [v.numpy().tobytes() for v in theirs.weights]
+    logs = result.logs
     assert (logs["MeanAbsoluteError"] == logs["weighted_MeanAbsoluteError"]) == (sample_weight is None)
 
 
