@@ -1,6 +1,7 @@
 """Pipelines that are made anew, in a training: what is said of them, what they may see, and what may be changed."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from cuts import counting, run, same
 
 from hooks import Checkpoint
-from loop import ArrayData, Evaluation, Every, InexactRun, Loop, StreamData
+from loop import ArrayData, Evaluation, Event, Every, InexactRun, Loop, Moment, StreamData
 
 Dataset = tf.data.Dataset
 
@@ -150,6 +151,36 @@ def test_a_run_goes_on_with_the_same_batches_though_it_reads_ahead_otherwise(tmp
     lives = iter((1, None, 4))
     cut = run(lambda w: StreamData(written(next(lives)), resume="replay"), tmp_path / "cut", [3, 5, 12])
     assert cut == whole
+
+
+def test_hooks_that_draw_and_a_pipeline_in_which_python_draws_have_nothing_to_do_with_each_other() -> None:
+    def drawn(x: np.ndarray) -> np.ndarray:
+        first = np.random.random()
+        time.sleep(0.001)  # lets others run
+        return first + np.random.random()
+
+    def train(shuffled: bool) -> tuple[list[float], list[float]]:
+        np.random.seed(1)
+        numbers, noise = list[float](), list[float]()
+        rows = Dataset.range(30).map(lambda x: tf.numpy_function(drawn, [x], tf.float64), num_parallel_calls=2)
+        rows = rows.map(lambda x: tf.ensure_shape(x, []), num_parallel_calls=2).prefetch(8)
+        data = StreamData(lambda epoch: rows.shuffle(2, seed=epoch)) if shuffled else rows
+        loop = Loop(lambda x: {"x": x}, data, state={})
+
+        @loop.on(Event.STEP_END, every=Every(steps=1))
+        def draw(moment: Moment) -> None:
+            noise.append(np.random.random())
+            numbers.append(moment.logs["x"])
+            time.sleep(0.001)
+
+        loop.run(epochs=1)
+        return numbers, noise
+
+    expected = np.random.RandomState(1).random_sample(30).tolist()
+    for shuffled in (False, True):
+        first, second = train(shuffled), train(shuffled)
+        assert first == second
+        assert first[1] == expected
 
 
 def test_scalars_that_python_makes_come_through() -> None:
