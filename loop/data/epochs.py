@@ -4,6 +4,7 @@ import functools
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -61,7 +62,8 @@ class Source:
         self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
         self.varies, self._given, self._steps = callable(given), given, steps
         self.endless = not self.varies and steps is not None
-        one = Written(first.repeat() if self.endless else first)
+        self._python_draws = threading.Event()
+        one = Written(first.repeat() if self.endless else first, self._python_draws)
         self.saved = one.can_be_saved if saved is None else saved
         self._one = None if self.varies else one  # for all epochs
         self._first = one
@@ -98,7 +100,7 @@ class Source:
         return None if self._now is None else self._now.dataset
 
     def _written(self, epoch: int) -> Written:
-        return Written(self._cut(self._given(epoch))) if self._one is None else self._one
+        return Written(self._cut(self._given(epoch)), self._python_draws) if self._one is None else self._one
 
     def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
         return made if self._steps is None else made.take(self._steps)
@@ -110,7 +112,7 @@ class Source:
         if not self.varies:
             return written.of(seed, 0 if self.endless else epoch, afresh=afresh)
         # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
-        anew = written.needs_seed or (afresh and written.caches)
+        anew = written.needs_seed or afresh
         return written.of(number_of(seed, epoch), 0, afresh=afresh) if anew else written.dataset
 
     def _again(self, epoch: int) -> tf.data.Dataset:

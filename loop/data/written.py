@@ -1,6 +1,7 @@
 """A dataset as the user wrote it, and what comes of it: passes that can be made again."""
 
 import functools
+import threading
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
@@ -18,7 +19,6 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
-from loop.tf_internals import kind_of
 
 DATA = "the data"
 
@@ -31,14 +31,18 @@ class Written:
 
     Args:
         dataset: The dataset.
+        python_draws: Set, when Python is seen to draw in it, or in another one that the same function has made.
         replaced: By stage, another one that stands in its place.
     """
 
     def __init__(
-        self, dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+        self,
+        dataset: tf.data.Dataset,
+        python_draws: threading.Event,
+        replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
     ) -> None:
-        self.dataset, self._replaced = dataset, replaced
-        self._by_pass = ByPass(dataset, replaced)
+        self.dataset, self._replaced, self._python_draws = dataset, replaced, python_draws
+        self._by_pass = ByPass(dataset, replaced, python_draws)
 
     @functools.cached_property
     def described(self) -> list[str]:
@@ -55,7 +59,7 @@ class Written:
 
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""
-        return Written(self.dataset, reordered(self.dataset, earlier))
+        return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier))
 
     @property
     def changes(self) -> bool:
@@ -67,11 +71,6 @@ class Written:
         """Whether passes differ from one another, as far as has been seen."""
         return self._by_pass.varies
 
-    @property
-    def caches(self) -> bool:
-        """Whether it keeps what it has read."""
-        return any(kind_of(stage) == "Cache" for stage in stages(self.dataset))
-
     @functools.cached_property
     def may_differ(self) -> bool:
         """Whether it may yield something else when it is read again, for all that can be seen."""
@@ -82,10 +81,14 @@ class Written:
         """The keys of the variables of random streams that are made anew with it."""
         return self._by_pass.streams if self.changes else ()
 
-    @functools.cached_property
+    @property
     def needs_seed(self) -> bool:
         """Whether, as it was written, what it yields comes of the process."""
-        return self.changes and (bool(self.streams) or depends_on_process(self.dataset))
+        return self.changes and ((self._by_pass.calls_python and self._python_draws.is_set()) or self._depends)
+
+    @functools.cached_property
+    def _depends(self) -> bool:
+        return bool(self.streams) or depends_on_process(self.dataset)
 
     def reads(self, again: Callable[[], tf.data.Dataset], reader: Reader, owner: str) -> list[Finding]:
         """Returns which variables Python reads in it, if others make other elements: they may be what is trained.

@@ -44,7 +44,7 @@ OF_EPOCH = (
 )
 UNMADE = (
     "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
-    "seed=epoch))."
+    f"seed=epoch)). If it draws random numbers: {RANDOM_IN_DATA}"
 )
 GENERATOR = (
     "Let the generator begin anew at each call. If it draws, let it draw from numpy.random or random themselves, which "

@@ -1,6 +1,5 @@
 """What can be known of a `tf.data` pipeline without reading from it."""
 
-import collections
 import re
 from collections.abc import Iterator
 
@@ -20,9 +19,6 @@ from loop.tf_internals import (
 
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
-# Stages that begin to read an input late, or are done with it early: then its iterator, and how often it was read, is
-# not saved.
-LATE = ("Repeat", "Cache", "Concatenate", "DirectedInterleave")
 GRAPH_LIMIT = 2**28  # bytes of tensors that are copied to look into a dataset
 PYTHON = ("GeneratorDataset", "PyFunc", "EagerPyFunc", "PyFuncStateless")
 # Operations with a state that does not change what is yielded, and those that call others.
@@ -99,45 +95,12 @@ def nodes_of(graph: GraphDef) -> Iterator[NodeDef]:
         yield from function.node_def
 
 
-def reshuffling(dataset: tf.data.Dataset, *, once: bool) -> int:
-    """Counts the stages whose order depends on how often they were iterated, and one that is repeated twice.
-
-    If the dataset is iterated `once` for all epochs, so is a stage whose own input has no end.
-    """
-    ways, count = collections.Counter({(id(dataset), False): 1}), 0  # in how many places a stage is, repeated or not
-    for stage in _downwards(dataset):
-        of_one = reshuffled(stage, once=once)
-        for repeated in (False, True):
-            here = ways[id(stage), repeated]
-            count += here * of_one * (1 + (repeated and kind_of(stage) != "Variant"))
-            for source in inputs_of(stage) if here else ():
-                ways[id(source), repeated or kind_of(stage) in LATE] += (
-                    here  # a cache keeps the first order it is given
-                )
-    return count
-
-
-def reshuffled(stage: tf.data.Dataset, *, once: bool = False) -> int:
-    """Counts the orders of a stage itself that depend on how often it was iterated; see `reshuffling`."""
+def reshuffled(stage: tf.data.Dataset) -> bool:
+    """Returns whether the order of a stage itself depends on how often it was iterated."""
     kind = kind_of(stage)
-    if kind == "Variant":  # each counts as repeated, which it may be in there
-        return 2 * sum(node.op.startswith(SHUFFLES) and is_other_each_time(node) for node in graph_of(stage).node)
-    if kind == "Shuffle" and reshuffles(stage) is not False:
-        return int(not (once and any(source.cardinality() == INFINITE for source in inputs_of(stage))))
-    return int(kind == "Random" and bool(rerandomizes(stage)))
-
-
-def _downwards(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
-    """Returns all stages, each before those that it reads from."""
-    seen, order, stack = set[int](), list[tf.data.Dataset](), [(dataset, False)]
-    while stack:
-        stage, over = stack.pop()
-        if over:
-            order.append(stage)
-        elif id(stage) not in seen:
-            seen.add(id(stage))
-            stack += [(stage, True), *((source, False) for source in inputs_of(stage))]
-    return order[::-1]
+    if kind == "Variant":
+        return any(node.op.startswith(SHUFFLES) and is_other_each_time(node) for node in graph_of(stage).node)
+    return (kind == "Shuffle" and reshuffles(stage) is not False) or (kind == "Random" and bool(rerandomizes(stage)))
 
 
 def captured_in(dataset: tf.data.Dataset) -> Iterator[tf.Tensor]:

@@ -3,6 +3,7 @@
 import collections
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -96,6 +97,8 @@ class Emitter:
         streams: Likewise, of those that are given the variable of a random stream.
         own: The kinds of these that get a resource of their own, such as a seed generator, for what they are given.
         around: Likewise handlers, of those that stay what they are unless what they read, their first input, changes.
+        alone: Likewise, of those that would read that ahead, used once Python was seen to draw.
+        python_draws: Set then; if there are several of one program, they share it.
     """
 
     def __init__(
@@ -106,11 +109,13 @@ class Emitter:
         streams: Mapping[str, Handler],
         *,
         own: Iterable[str] = (),
+        alone: Mapping[str, Handler] = MappingProxyType({}),
+        python_draws: threading.Event | None = None,
     ) -> None:
         self.changes = collections.Counter[str]()
         self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
-        self.streams, self.python_draws = dict[int, int](), threading.Event()
-        self._own = frozenset(own)
+        self.streams, self.python_draws = dict[int, int](), python_draws or threading.Event()
+        self._own, self._alone = frozenset(own), alone
         self._known: dict[int, tuple[FuncGraph, set[str]]] = {}  # with the graph, so that its id stays its own
         self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}
         self._users: dict[int, tuple[FuncGraph, Mapping[str, Mapping[str, int]]]] = {}
@@ -206,15 +211,20 @@ class Emitter:
             return self._streams[op.type]
         if op.type in self._handlers:
             return self._handlers[op.type]
-        if op.type in self._around and op.inputs[0].op.name in self._changed(op.graph):
+        if op.type in self._around and self._reads_changed(op):
             return self._around[op.type]
+        if op.type in self._alone and self.python_draws.is_set() and self._reads_changed(op):
+            return self._alone[op.type]
         if any(map(self.changes_in, called(op.graph, op).values())):
             return self._callers.get(op.type, cannot)
         return _in_order if is_loose(op.node_def) and self._handlers else None
 
+    def _reads_changed(self, op: tf.Operation) -> bool:
+        return op.inputs[0].op.name in self._changed(op.graph)
+
     def _skips(self, op: tf.Operation) -> Sequence[int]:
         """Returns which inputs of an operation need not be made before it."""
-        if op.type in self._around and op.inputs[0].op.name in self._changed(op.graph):
+        if op.type in self._around and self._reads_changed(op):
             return [i for i, tensor in enumerate(op.inputs) if tensor.dtype in (tf.resource, tf.variant)]
         return [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._own else ()
 

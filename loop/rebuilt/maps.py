@@ -36,6 +36,12 @@ class Numbered:
         """Returns what the stage is given under that name."""
         return self._scope.made[named_inputs(self._op, name)[0].name]
 
+    @property
+    def calls(self) -> tf.Tensor | None:
+        """How many calls are made at the same time; None if one after the other, when an element is wanted."""
+        parallel = named_inputs(self._op, "num_parallel_calls") and not self._scope.emitter.python_draws.is_set()
+        return tf.cast(self.argument("num_parallel_calls"), tf.int64) if parallel else None
+
     def then(self, finish: Callable[[list[tf.Tensor]], Nest]) -> Callable[[tf.Tensor, Elements], Nest]:
         """Returns the function for an element with its number, and what is made of what it returns."""
 
@@ -48,14 +54,13 @@ class Numbered:
 
 def _map(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     each = Numbered(op, scope)
-    parallel = "num_parallel_calls" if named_inputs(op, "num_parallel_calls") else ""
-    calls = tf.cast(each.argument(parallel), tf.int64) if parallel else None
-    return variant(each.elements.map(each.then(tuple), calls, deterministic=True if parallel else None))
+    in_order = None if each.calls is None else True
+    return variant(each.elements.map(each.then(tuple), each.calls, deterministic=in_order))
 
 
 def _map_and_batch(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     each = Numbered(op, scope)
-    mapped = each.elements.map(each.then(tuple), each.argument("num_parallel_calls"))
+    mapped = each.elements.map(each.then(tuple), each.calls)
     return variant(mapped.batch(each.argument("batch_size"), each.argument("drop_remainder")))
 
 
@@ -77,13 +82,12 @@ def _flat_map(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
 
 def _interleave(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     each = Numbered(op, scope)
-    parallel = bool(named_inputs(op, "num_parallel_calls"))
     made = each.elements.interleave(
         each.then(lambda found: as_dataset(found[0], op)),
         each.argument("cycle_length"),
         each.argument("block_length"),
-        each.argument("num_parallel_calls") if parallel else None,
-        deterministic=True if parallel else None,
+        each.calls,
+        deterministic=None if each.calls is None else True,
     )
     return variant(made)
 

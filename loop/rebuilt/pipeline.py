@@ -1,6 +1,7 @@
 """A `tf.data` pipeline whose passes are functions of a seed and of their numbers."""
 
 import random
+import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from loop.digest import digest
 from loop.exact.graph import is_random, operations, uses
 from loop.exact.pipeline import is_unknown
 from loop.handles import by_key, captured
+from loop.rebuilt.alone import ALONE, nothing_ahead
 from loop.rebuilt.calls import CALLS
 from loop.rebuilt.draws import DRAWN, STREAMS
 from loop.rebuilt.emit import Emitter
@@ -53,20 +55,23 @@ class ByPass:
     Args:
         dataset: The pipeline as it was written.
         replaced: By stage, another one that stands in its place.
+        python_draws: Set, when what calls Python is seen to draw from Python's own streams.
     """
 
     def __init__(
         self,
         dataset: tf.data.Dataset,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+        python_draws: threading.Event | None = None,
     ) -> None:
         self._spec = dataset.element_spec
-        self._emitter = Emitter({**ORDERS, **PYTHON, **DRAWN}, AROUND, {**CALLS, **MAPS}, STREAMS, own=ORDERS)
+        handlers, callers = {**ORDERS, **PYTHON, **DRAWN}, {**CALLS, **MAPS}
+        self._emitter = Emitter(handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, python_draws=python_draws)
         self._stages = Stages(dataset, self._emitter.changes_in, self._emitter.changes_node, replaced)
         graphs = [function.graph for function in self._stages.functions]
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
         self._emitter.streams |= alike(self.streams)
-        self._made: Made | None = None
+        self._made = dict[bool, Made]()  # by whether Python was seen to draw
         self._caches: tuple[int, list[tf.Tensor]] | None = None  # with the seed
 
     @property
@@ -95,22 +100,24 @@ class ByPass:
         return [f"{what} ({count})" for what, count in sorted(self._emitter.changes.items())]
 
     def trace(self) -> Made:
-        """Makes what makes the passes, once.
+        """Makes what makes the passes, once; once more, when Python was seen to draw.
 
         Raises:
             CannotRebuild: If there is an operation of which nobody knows how to make it a function of the pass.
             NotImplementedError: If there is such a stage.
         """
-        if self._made is None:
+        alone = self._emitter.python_draws.is_set()
+        if alone not in self._made:
+            self._emitter.changes.clear()
             traced = self._stages.traced()
             given = {inner.name: outer for outer, inner in traced.graph.captures}
             caches = [op for op in traced.graph.get_operations() if op.type in CACHES]
             outputs = [op.outputs[0] for op in caches]
             fill = [self._maker(traced.graph, op.inputs[0], given, outputs[:i]) for i, op in enumerate(caches)]
             files = [given.get(op.inputs[1].name, op.inputs[1]) for op in caches]
-            self._made = Made(self._maker(traced.graph, traced.outputs[0], given, outputs), fill, files)
+            self._made[alone] = Made(self._maker(traced.graph, traced.outputs[0], given, outputs), fill, files)
             self._cached = [flat(op) for op in caches]
-        return self._made
+        return self._made[alone]
 
     def of(self, seed: int, number: int, *, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass; see `trace` for what it raises.
@@ -128,7 +135,8 @@ class ByPass:
                 self._caches = seed, self._filled(seed)
             _, caches = self._caches
         variant = made.make(tf.constant(seed, tf.int64), tf.constant(number, tf.int64), *caches)
-        return tf.data.experimental.from_variant(variant, self._spec)
+        dataset = tf.data.experimental.from_variant(variant, self._spec)
+        return dataset.with_options(nothing_ahead()) if self._emitter.python_draws.is_set() else dataset
 
     def _filled(self, seed: int) -> list[tf.Tensor]:
         """Returns caches, which are filled when they are read."""

@@ -454,7 +454,10 @@ PROGRAMS = {
     ),
     "UNMADE": Program(
         lambda: over(Own(rows().shuffle(1000, seed=1))),
-        [lambda: of_epoch(lambda epoch: Own(rows().shuffle(1000, seed=epoch)))],
+        [
+            lambda: of_epoch(lambda epoch: Own(rows().shuffle(1000, seed=epoch))),
+            lambda: of_epoch(lambda epoch: Own(normal(epoch))),
+        ],
         varies=True,
     ),
     "GENERATOR": Program(

@@ -1,5 +1,6 @@
 """Functions of the epoch."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,11 @@ def _(files: Path) -> Source:
 def _(files: Path) -> Source:
     generator = tf.random.Generator.from_seed(1)
     return lambda epoch: rows().shuffle(ROWS, seed=epoch).map(lambda x: generator.uniform([2])).batch(BATCH)
+
+
+@pipeline("function of the epoch with a generator that draws")
+def _(files: Path) -> Source:
+    return lambda epoch: numbered(lambda: (random.randrange(99) for _ in range(ROWS + epoch))).prefetch(3).batch(BATCH)
 
 
 @pipeline("function of the epoch with a generator that is shuffled")
