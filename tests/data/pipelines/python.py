@@ -54,7 +54,7 @@ def _(files: Path) -> Source:
     return shuffled.map(lambda x: tf.py_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
 
 
-@pipeline("numpy_function with random numbers without state", OTHERWISE)
+@pipeline("numpy_function with random numbers without state")
 def _(files: Path) -> Source:
     def drawn(x: tf.Tensor) -> tf.Tensor:
         return tf.numpy_function(lambda y: np.random.random(), [x], tf.float64, stateful=False)
