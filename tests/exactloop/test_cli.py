@@ -74,7 +74,7 @@ def test_ls_lists_what_is_there(saved: Path, capsys: pytest.CaptureFixture[str])
     assert [row["bytes"] for row in rows] == [
         sum((saved / f"{row['checkpoint']}{ending}").stat().st_size for ending in ENDINGS[:2]) for row in rows
     ]
-    assert all({"loss", "val_loss"} == set(row["logs"]) and row["age"] > 0 for row in rows)
+    assert all({"learning_rate", "loss", "val_loss"} == set(row["logs"]) and row["age"] > 0 for row in rows)
 
 
 def test_verify_finds_what_ls_does_not_look_for(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_diff_tells_large_integers_apart(tmp_path: Path) -> None:
 
 
 def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 18, "differences": []})
+    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 21, "differences": []})
     status, said = as_json(capsys, "diff", saved / "ckpt-4", saved)
     assert status == 1
     found = {row["name"]: (row["what"], row["count"], row["largest"]) for row in said["differences"]}
@@ -117,7 +117,7 @@ def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFi
     assert cli.main(["exactloop", "diff", str(saved / "ckpt-4"), str(saved)]) == 1
     printed = capsys.readouterr().out
     assert re.search(r"position/step +values +1 +2 +$", printed, re.M)
-    assert printed.endswith(f"{len(found)} of 18 values differ.\n")
+    assert printed.endswith(f"{len(found)} of 21 values differ.\n")
 
 
 def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,10 +109,13 @@ def changed(line: dict, **parts: object) -> dict:
     [
         (lambda line: changed(line, batches=0), r"step 2 \(epoch 1\), STEP_END: the batch is another one"),
         (
-            lambda line: changed(line, logs={"loss": (1.0).hex()}),
+            lambda line: changed(line, logs=line["logs"] | {"loss": (1.0).hex()}),
             r"step 2 \(epoch 1\), STEP_END: loss was \d\.\d+ and is 1",
         ),
-        (lambda line: changed(line, logs={}), r"step 2 \(epoch 1\), STEP_END: loss was \d\.\d+ and is absent"),
+        (
+            lambda line: changed(line, logs={name: line["logs"][name] for name in line["logs"] if name != "loss"}),
+            r"step 2 \(epoch 1\), STEP_END: loss was \d\.\d+ and is absent",
+        ),
         (lambda line: changed(line, epoch=1), r"STEP_END: this is step 2 of epoch 2 here"),
         (lambda line: changed(line, event="eval_end"), r"EVAL_END: this event comes instead of STEP_END of step 2"),
     ],
@@ -346,7 +349,7 @@ def test_only_the_loop_that_was_killed_counts_as_resumed(record: Path, tmp_path:
         "from nothing": [*resumed(record, 8), *second],
         "from step 4": [*resumed(record, 8), *third],
     }.items():
-        trial = Trial(Told(tmp_path, [*first, *second[:-4]], counts), tmp_path, [Death("step_end", 1, 8)])
+        trial = Trial(Told(tmp_path, [*first, *second[:-4]], counts), tmp_path, [Death("step_end", 1, 8)], 1)
         trial.run(Reference(written(tmp_path / "whole", [*first, *second])), lambda line: None)
         assert (trial.difference, trial.resumed) == (None, last == "from step 4")
         assert trial.kills == ["after step 8 of loop 1; this life had begun at step 0"]
