@@ -431,7 +431,8 @@ def test_an_unknown_metric_is_refused_before_the_first_step_with_those_that_are_
     loop = make_loop(losses=LOSSES, evaluate=True)
     for metric, hint in unknown:
         loop.hooks.add(EarlyStopping(metric, mode="min"))
-        message = f"EarlyStopping({metric!r}) watches {metric!r}, but this loop reports: 'loss', 'val_loss'.{hint}"
+        known = "'learning_rate', 'loss', 'val_loss'"
+        message = f"EarlyStopping({metric!r}) watches {metric!r}, but this loop reports: {known}.{hint}"
         with pytest.raises(ValueError, match=rf"^{re.escape(message)}(\n|$)"):
             loop.run(epochs=1)
         loop.hooks.remove("early_stopping")
