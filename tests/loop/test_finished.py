@@ -148,7 +148,7 @@ def test_nothing_is_traced_and_everything_is_what_it_was(
         ("run_begin", 21, 3, 0, True, True),
         ("run_end", 21, 3, 0, True, True),
     ]
-    assert recorder.names[:2] == (("accuracy", "loss"), ("val_accuracy", "val_loss"))
+    assert recorder.names[:2] == (("accuracy", "loss", "learning_rate"), ("val_accuracy", "val_loss"))
     assert (files(copied / "checkpoints"), curves(copied / "tensorboard")) == before
     assert "tracing" not in again.spent
     loop.run(**asked)  # the lock was given back
@@ -226,7 +226,10 @@ def test_what_needs_a_trace_makes_one_and_leaves_the_state_as_it_is(
     assert traced != []
     assert loop.audit() == []
     assert values(loop) == state
-    assert (loop.train_names, loop.evaluation_names) == (("accuracy", "loss"), {"val": ("val_accuracy", "val_loss")})
+    assert (loop.train_names, loop.evaluation_names) == (
+        ("accuracy", "loss", "learning_rate"),
+        {"val": ("val_accuracy", "val_loss")},
+    )
     assert (loop.total_steps, "loop" in loop.spent) == (21, True)
     assert loop.run(epochs=3) == result
 

@@ -89,7 +89,8 @@ def over(written: Written, every: Trigger = Every(steps=1), evaluations: int = 1
 
 
 def own(loop: Loop) -> dict[str, bytes]:
-    return {path: value for path, value in bits(loop).items() if not path.startswith(("hooks/", "evaluations/"))}
+    of_evaluations = ("hooks/", "evaluations/", "history/")
+    return {path: value for path, value in bits(loop).items() if not path.startswith(of_evaluations)}
 
 
 def trained(written: Callable[[], Written], every: Trigger, on_demand: bool = False) -> object:
