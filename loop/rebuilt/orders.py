@@ -90,7 +90,7 @@ def _shuffled(op: tf.Operation, source: tf.Tensor, scope: Scope) -> tf.data.Data
     seed, seed2 = _seeds(given["seed"], given["seed2"], _of_use(op, scope.at), each=each, outside=outside)
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=source,
-        buffer_size=given["buffer_size"],
+        buffer_size=tf.where(scope.at.number < 0, tf.constant(1, tf.int64), given["buffer_size"]),
         seed=seed,
         seed2=seed2,
         reshuffle_each_iteration=False,

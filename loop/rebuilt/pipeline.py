@@ -20,7 +20,7 @@ from loop.rebuilt.maps import MAPS
 from loop.rebuilt.orders import AROUND, CACHES, ORDERS, flat
 from loop.rebuilt.python import CALLS as PYTHON_CALLS
 from loop.rebuilt.python import PYTHON
-from loop.rebuilt.seeds import Pass, number_of
+from loop.rebuilt.seeds import STILL, Pass, number_of
 from loop.rebuilt.stages import Stages
 from loop.state.randomness import host
 from loop.tensors import FuncGraph
@@ -125,11 +125,13 @@ class ByPass:
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
-            afresh: Whether it has caches of its own, which are empty; else all passes with a seed have the same.
+            afresh: Whether it has caches of its own, which are empty, and nothing is shuffled, so that it begins with
+                what is read first; else all passes with a seed have the same caches.
         """
         made = self.trace()
         if afresh:
-            caches = self._filled(seed)
+            number = STILL
+            caches = self._filled(seed, number)
         else:
             if self._caches is None or self._caches[0] != seed:
                 self._caches = seed, self._filled(seed)
@@ -138,11 +140,11 @@ class ByPass:
         dataset = tf.data.experimental.from_variant(variant, self._spec)
         return dataset.with_options(nothing_ahead()) if self._emitter.python_draws.is_set() else dataset
 
-    def _filled(self, seed: int) -> list[tf.Tensor]:
+    def _filled(self, seed: int, number: int = 0) -> list[tf.Tensor]:
         """Returns caches, which are filled when they are read."""
         made, caches = self.trace(), list[tf.Tensor]()
         for fill, file, spec in zip(made.fill, made.files, self._cached, strict=True):
-            filled = fill(tf.constant(seed, tf.int64), tf.constant(0, tf.int64), *caches)
+            filled = fill(tf.constant(seed, tf.int64), tf.constant(number, tf.int64), *caches)
             caches.append(tf.data.experimental.to_variant(tf.data.experimental.from_variant(filled, spec).cache(file)))
         return caches
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+STILL = -1  # the number of a pass in which nothing is shuffled, for those who look at what is read
 WIDE = 2**32  # passes of what is repeated without end are so far apart; nobody repeats anything so often
 
 
