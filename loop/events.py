@@ -39,7 +39,7 @@ class Moment:
             values at this step, and the running results of the train metrics. `EVAL_END`: the results of that
             evaluation. `EPOCH_END`: epoch means and the latest evaluation, which may be of an earlier step.
             `SETTLED`: all of these that were measured at this step. Empty for the others. In these
-            four, also what hooks have reported in this round; in all but `EVAL_END`, also `learning_rate`, or
+            four, also what hooks have reported in this round; of steps and epochs, also `learning_rate`, or
             `learning_rate/<key>` of each of several optimizers in the state: that of the next step. Read-only: whoever
             writes to it gets a `TypeError`.
         resumed: Whether this run went on from a restored state.

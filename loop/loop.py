@@ -506,7 +506,7 @@ class Loop:
     ) -> Moment:
         last, reports = self._stops.asked or self._reached(), self.hooks.reports
         if logs is not None:
-            rates = self._making.rates.beside(logs) if event in (Event.STEP_END, Event.SETTLED) else {}
+            rates = self._making.rates.now() if event is Event.STEP_END else {}  # made only if somebody listens
             logs = {**logs, **rates, **reports.round}
         report = functools.partial(reports.take, event, self._place.step)
         stop = self._stops.after_round

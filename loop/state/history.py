@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from loop.tensors import put, read, write
+
 
 class History(tf.Module):
     """What `fit` returns: a list of the epochs' values for each name; shorter, if it was not measured in each epoch.
@@ -28,17 +30,17 @@ class History(tf.Module):
         return step, evaluations
 
     def add(self, logs: Mapping[str, float], step: int, evaluations: int) -> None:
-        """Takes the values of an epoch. Takes 0.1 ms, and a copy of what there is."""
+        """Takes the values of an epoch. Takes a copy of what there is."""
         known = self._known()
         names = [*known, *(name for name in logs if name not in known)]
         if len(names) > len(known):
-            self.names.assign(np.frombuffer("".join(f"{name}\n" for name in names).encode(), np.uint8))
+            put(self.names, tf.constant(np.frombuffer("".join(f"{name}\n" for name in names).encode(), np.uint8)))
         cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
-        self.cells.assign(np.concatenate([self.cells.numpy(), cells]))
-        self.marks.assign([step, evaluations])
+        put(self.cells, tf.constant(np.concatenate([read(self.cells).numpy(), cells])))
+        write(self.marks, [step, evaluations])
 
     def _known(self) -> list[str]:
-        return self.names.numpy().tobytes().decode().split("\n")[:-1]
+        return read(self.names).numpy().tobytes().decode().split("\n")[:-1]
 
     def result(self) -> dict[str, list[float]]:
         """Returns the lists by name."""

@@ -15,7 +15,7 @@ NAME = "learning_rate"
 class Rates:
     """Reads the rate of each optimizer, that which its next step is made with, as Keras' callbacks log it.
 
-    A rate in a variable takes 5 us to read. A schedule is traced, and takes 30 us.
+    A rate in a variable takes some microseconds to read. A schedule is traced, and takes some more.
 
     Args:
         given: What was given as `state=`.
@@ -35,10 +35,6 @@ class Rates:
     def now(self) -> dict[str, float]:
         """Returns the rates by name."""
         return {name: read() for name, read in self._read.items()}
-
-    def beside(self, logs: Mapping[str, float]) -> dict[str, float]:
-        """Returns the same, or nothing where they are among what is logged already."""
-        return {} if {*self._read} <= logs.keys() else self.now()
 
 
 def _optimizers(given: Mapping[str, object]) -> dict[str, keras.optimizers.Optimizer]:
