@@ -179,6 +179,11 @@ def stops_on_empty(sampled: Dataset) -> bool:
 
 # Datasets made anew. A stage cannot be asked for a copy of itself with another input, nor of what it was made.
 
+
+class UnknownStage(Exception):
+    """Nobody knows how to make a stage anew."""
+
+
 UNKNOWN_STAGE = "a stage of {} that cannot be made anew: {}"
 
 
@@ -222,7 +227,7 @@ def structured_functions(stage: Dataset) -> list[Structured]:
 def remade(
     stage: Dataset, inputs: Sequence[Dataset], functions: Sequence[Callable[..., tf.types.experimental.TensorLike]]
 ) -> Dataset:
-    """Returns a stage like another one that reads other datasets. Raises `NotImplementedError` if nobody knows how.
+    """Returns a stage like another one that reads other datasets. Raises `UnknownStage` if nobody knows how.
 
     Its class is called with what it kept of its arguments, each under its name with an underscore.
     """
@@ -257,13 +262,13 @@ def remade(
             value = kept[f"_{name}"]
             given[name] = int(value) if name == "buffer_size" and isinstance(value, EagerTensor) else value  # compared
         elif parameter.default is inspect.Parameter.empty:
-            raise NotImplementedError(UNKNOWN_STAGE.format(type(stage).__name__, name))
+            raise UnknownStage(UNKNOWN_STAGE.format(type(stage).__name__, name))
     made = type(stage)(**given)
     below = list(made._inputs())
     for _ in range(3):  # some put stages of their own between
         below += [source for read in below for source in read._inputs() if all(source is not found for found in below)]
     if not all(any(source is found for found in below) for source in inputs):
-        raise NotImplementedError(UNKNOWN_STAGE.format(type(stage).__name__, "what it reads"))
+        raise UnknownStage(UNKNOWN_STAGE.format(type(stage).__name__, "what it reads"))
     return made
 
 

@@ -19,6 +19,7 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.tf_internals import UnknownStage
 
 DATA = "the data"
 
@@ -120,7 +121,7 @@ class Written:
             return Finding(
                 f"use {error.op.type}, which cannot be made to depend on the pass alone", line(error.op), UNMADE
             )
-        except NotImplementedError as error:
+        except UnknownStage as error:
             return Finding(f"have {error}", "", UNMADE)
         return None
 

@@ -104,7 +104,7 @@ class ByPass:
 
         Raises:
             CannotRebuild: If there is an operation of which nobody knows how to make it a function of the pass.
-            NotImplementedError: If there is such a stage.
+            UnknownStage: If there is such a stage.
         """
         alone = self._emitter.python_draws.is_set()
         if alone not in self._made:

@@ -17,6 +17,7 @@ from loop.tf_internals import (
     RETURNED,
     ConcreteFunction,
     Structured,
+    UnknownStage,
     functions_of,
     inputs_of,
     kind_of,
@@ -90,7 +91,7 @@ class Stages:
         """Returns a function that returns the dataset as TensorFlow has it, and consists of its stages.
 
         Raises:
-            NotImplementedError: If nobody knows how to make a stage again.
+            UnknownStage: If nobody knows how to make a stage again.
         """
 
         def make() -> tf.Tensor:
@@ -130,7 +131,7 @@ class Stages:
             for source in _sources(stage):
                 uses[id(source)] += 1 if once else uses[id(stage)]
         if sum(uses[id(stage)] for stage in self._order if id(stage) in self._changed) > MOST:
-            raise NotImplementedError(f"more than {MOST} stages, as each is counted wherever it is used")
+            raise UnknownStage(f"more than {MOST} stages, as each is counted wherever it is used")
         return uses
 
     def _is_changed(self, stage: tf.data.Dataset) -> bool:
