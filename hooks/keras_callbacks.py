@@ -86,7 +86,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._said: set[str] = set()
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
-        self.evaluated = tf.Variable(False, trainable=False, name="evaluated")  # in this epoch
+        # The names of what was evaluated in this epoch, with a line feed after each.
+        self.evaluated = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="evaluated")
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
     def handlers(self) -> dict[Event, Callable[..., object]]:
@@ -152,17 +153,24 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_eval_end(self, moment: Moment) -> None:
         self._evaluating = False
-        self.evaluated.assign(True)
+        self._set_evaluated({*self._in_this_epoch(), *moment.logs})
         first = next(iter(self._loop.evaluation_names))
-        names = self._loop.evaluation_names[first]
-        self._call("on_test_end", moment, logs={name.removeprefix(f"{first}_"): moment.logs[name] for name in names})
+        found = [name for name in self._loop.evaluation_names[first] if name in moment.logs]
+        self._call("on_test_end", moment, logs={name.removeprefix(f"{first}_"): moment.logs[name] for name in found})
 
     def on_epoch_end(self, moment: Moment) -> None:
-        older = () if self.evaluated else (name for each in self._loop.evaluation_names.values() for name in each)
+        older = {name for names in self._loop.evaluation_names.values() for name in names} - {*self._in_this_epoch()}
         self._logs = self._without(moment.logs, {*self._loop.rate_names, *older})
-        self.evaluated.assign(False)
+        self._set_evaluated(())
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
+
+    def _in_this_epoch(self) -> list[str]:
+        return self.evaluated.numpy().tobytes().decode().split("\n")[:-1]
+
+    def _set_evaluated(self, names: Collection[str]) -> None:
+        said = "".join(f"{name}\n" for name in sorted(names)).encode()
+        self.evaluated.assign(np.frombuffer(said, np.uint8))
 
     @staticmethod
     def _without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:

@@ -64,8 +64,8 @@ class Monitor:
             self._event = None
 
     def value(self, moment: Moment) -> float | None:
-        """Returns the metric's value if this is the event at which it is looked at."""
-        return moment.logs[self.name] if moment.event is self._event else None
+        """Returns the metric's value if this is the event at which it is looked at, and it was measured for that."""
+        return moment.logs.get(self.name) if moment.event is self._event else None
 
     def reported(self, moment: Moment) -> float | None:
         """Returns the metric's value if a hook has just reported it, for `on_report`."""

@@ -10,7 +10,6 @@ from loop.errors.kinds import is_whole, shown
 from loop.evaluation import Evaluation
 from loop.state.training_state import check_given
 from loop.steps import Step
-from loop.triggers import Trigger
 
 # What `Loop` and `run` do not have, but others do: `fit` and `compile` of Keras, Lightning's Trainer, Orbit.
 BATCHES = "ArrayData((x, y), batch_size=32), or dataset.batch(32)"
@@ -86,13 +85,6 @@ def _each(evaluate: object) -> Iterable[object]:
         return ()
     several = isinstance(evaluate, Iterable) and not isinstance(evaluate, tf.data.Dataset | tf.Tensor | Mapping | str)
     return evaluate if isinstance(evaluate, Iterable) and several else (evaluate,)
-
-
-def check_eval_every(eval_every: Trigger) -> Trigger:
-    """Returns `eval_every`. Raises `ValueError` if it depends on time."""
-    if eval_every.next_time(0.0) is not None:
-        raise ValueError(f"eval_every must be in steps or epochs, equal in every run. Received: {eval_every!r}.")
-    return eval_every
 
 
 def check_totals(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:

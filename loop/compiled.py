@@ -213,8 +213,8 @@ class Compiled:
 
     def trained(self) -> dict[str, float]:
         """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step."""
-        means = self._means.result()
-        return {} if means is None else means | {name: float(result) for name, result in self.trace.results().items()}
+        means, results = self._means.result(), self.trace.results
+        return {} if means is None else means | results.logs(results.now())
 
     def evaluated(self) -> dict[str, float]:
         """Returns the results of the latest evaluation; empty before the first."""

@@ -13,12 +13,14 @@ from loop.data.stream import StreamData
 from loop.engine.bound import Bound
 from loop.engine.chunk import Chunk
 from loop.engine.means import Means
+from loop.engine.results import Results
 from loop.engine.ring import LONGEST
 from loop.engine.trace import Trace
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.later import later
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest
+from loop.triggers import Trigger
 
 TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
 
@@ -42,15 +44,18 @@ class Evaluation(tf.Module):
         data: A `tf.data.Dataset`, `ArrayData`, `StreamData`, `IndexedData`, or a `keras.utils.PyDataset`.
         name: The prefix of the results.
         steps: The largest number of batches to read; None: all.
+        every: When to evaluate; None: as the loop's `eval_every` says. Not by seconds, as that.
 
     Raises:
-        ValueError: If `steps` is not positive, or the data differ from one evaluation to the next.
+        ValueError: If `steps` is not positive, `every` depends on time, or the data differ from one evaluation to the
+            next.
     """
 
     names: tuple[str, ...] = later(TRACED)
     latest: tf.Variable = later(TRACED)
     means: Means = later(TRACED)
     chunk: Chunk = later(TRACED)
+    measured: Results = later(TRACED)
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Evaluation(tf.Module):
         *,
         name: str = "val",
         steps: int | None = None,
+        every: Trigger | None = None,
     ) -> None:
         super().__init__(name=name)
         self.step = as_step(eval_step)
@@ -78,20 +84,28 @@ class Evaluation(tf.Module):
                 "the dataset itself."
             )
         self._limit = steps
+        self.every = every if every is None else check_eval_every(f"Evaluation {self.name!r} (every=...)", every)
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
         self.times = tf.Variable(0, dtype=tf.int64, trainable=False, name="times")
 
     def build(self, bound: Bound) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
         trace = Trace(self.step, self.data.element_spec)
-        self.hold(trace.narrow, trace.wide)
+        self.hold(trace.narrow, trace.wide, trace.results.names)
+        self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"
         self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where)
         return trace
 
-    def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...]) -> None:
-        """Makes the variables for the results of a step that returns values of these names; see `Means`."""
-        self.names = tuple(f"{self.name}_{name}" for name in sorted({*narrow, *wide, *self.step.metrics}))
+    def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:
+        """Makes the variables for the results.
+
+        Args:
+            narrow: The names of values that the step returns; see `Means`.
+            wide: The names of the others.
+            measured: The names of the results of its metrics.
+        """
+        self.names = tuple(f"{self.name}_{name}" for name in sorted({*narrow, *wide, *measured}))
         self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
         self.means = Means(narrow, wide)
 
@@ -111,7 +125,7 @@ class Evaluation(tf.Module):
             more, done = bool(ran.more), done + int(ran.steps)  # sync: waits for the chunk
             left = min(limits) - done if limits else LONGEST
         self.data.close()
-        results = (self.means.result() or {}) | {name: float(result) for name, result in ran.results.items()}
+        results = (self.means.result() or {}) | self.measured.logs(ran.results)
         self.latest.assign(np.array([results[name] for name in sorted(results)]))
         self.times.assign_add(1)
         return True
@@ -123,3 +137,10 @@ class Evaluation(tf.Module):
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
         return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if int(self.times) else {}
+
+
+def check_eval_every(owner: str, every: Trigger) -> Trigger:
+    """Returns when to evaluate. Raises `ValueError` if it depends on time."""
+    if every.next_time(0.0) is not None:
+        raise ValueError(f"{owner} must be in steps or epochs, equal in every run. Received: {every!r}.")
+    return every

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 import tensorflow as tf
 
 from loop.engine.means import Means
+from loop.engine.results import measured
 from loop.evaluation import Evaluation
 from loop.hook import Hook
 from loop.parts import Parts
@@ -71,9 +72,11 @@ class Untraced:
     ) -> None:
         self._gather, self._means = gather, Means(*map(tuple, saved.names["train"]))
         for evaluation in evaluations:
-            evaluation.hold(*map(tuple, saved.names[evaluation.name]))
+            narrow, wide = saved.names[evaluation.name]
+            results = measured(evaluation.step, saved.logs, f"{evaluation.name}_")
+            evaluation.hold(tuple(narrow), tuple(wide), results)
         self.train_names: tuple[str, ...] = tuple(
-            sorted({name for names in saved.names["train"] for name in names} | {*step.metrics})
+            sorted({*measured(step, saved.logs), *(name for names in saved.names["train"] for name in names)})
         )
         known = {*self.train_names, *reported, *(name for evaluation in evaluations for name in evaluation.names)}
         self._logs = {name: value for name, value in saved.logs.items() if name in known}

@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 import keras
 
 from loop import standard
-from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_eval_every, check_state, check_totals
+from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_state, check_totals
 from loop.compiled import Compiled
 from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
@@ -23,7 +23,7 @@ from loop.engine.ring import LONGEST
 from loop.errors.calls import explained
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import in_user_lines
-from loop.evaluation import Evaluation
+from loop.evaluation import Evaluation, check_eval_every
 from loop.events import Event, Moment, RunResult
 from loop.failures import Failures, with_notes
 from loop.findings import Finding, report
@@ -32,6 +32,7 @@ from loop.hook import Hook
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
+from loop.schedule import Schedule
 from loop.state.history import History
 from loop.state.position import Place, Position
 from loop.state.training_state import TrainingState
@@ -59,7 +60,8 @@ class Loop:
         state: What the step changes, by name: Keras models, layers, optimizers, metrics, `SeedGenerator`s;
             `tf.Module`s, `tf.Variable`s, `tf.random.Generator`s; lists and dicts of them.
         evaluate: One `Evaluation`, or several with different names.
-        eval_every: When to evaluate; not by seconds, because its results, and what hooks make of them, are state.
+        eval_every: When to evaluate what has no `every` of its own; not by seconds, because results, and what hooks
+            make of them, are state.
         hooks: The hooks, in the order in which they are called; callbacks of Keras may be among them.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
@@ -88,15 +90,15 @@ class Loop:
         if isinstance(self._data, ArrayData | IndexedData):
             self._data.draw()
         self._given = check_state(state)
-        self._evaluations = as_evaluations(evaluate, self._step)
-        self._eval_every = check_eval_every(eval_every)
+        check_eval_every("Loop(eval_every=...)", eval_every)
+        self._evaluations = Schedule(as_evaluations(evaluate, self._step), eval_every)
         self.hooks = HookRegistry(hooks)
         self._position = Position()
         self._bound = Bound()
         self._stops = Stops(self._bound.pull_in)
         self._clock = Clock(self._bound.pull_in)
         self._history = History()
-        own = self._step, self._data, self._evaluations, self._given, self.hooks
+        own = self._step, self._data, [*self._evaluations], self._given, self.hooks
         self._making = Making(Parts(*own, self._position, self._clock, self._bound, self._history), exact=exact)
         self._running, self._runner = threading.Lock(), 0
         self._round: dict[str, float] = {}
@@ -357,7 +359,7 @@ class Loop:
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (1 if self._stops.asked else LONGEST)
-        stops = (self._stops.steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
+        stops = (self._stops.steps, left, self._evaluations.next_after(step), self.hooks.next_stop(step), longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
             ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
@@ -375,10 +377,10 @@ class Loop:
         now = self._clock.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         self._since = now
-        if self._evaluations and self._eval_every.due(halt):
+        if self._evaluations.due(self._place, over=over):
             self._position.set_due(True)
         record = self._built.chunk.record
-        self._round = ran.logs(record)
+        self._round = ran.values(record) | self._built.trace.results.logs(ran.results)
         self.hooks.emit_steps(step + 1, lambda: ran.columns(record))
         self._emit(Event.STEP_END, self._round, halt=halt)
 
@@ -387,15 +389,18 @@ class Loop:
             return
         held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
         self._emit(Event.EVAL_BEGIN)
-        for evaluation in self._evaluations:
+        # Of a program whose schedule was another when a stop came, nothing may be due by now.
+        due = self._evaluations.due(self._place, over=self._position.is_over) or [*self._evaluations]
+        for evaluation in due:
             with self._spent.on("evaluation"):
                 complete = self._built.evaluate(evaluation, self._abandons)
             if not complete:
                 self.state.put_back(held)
                 return
         self._position.set_due(False)
-        self._round = self._round | self._built.evaluated()
-        self._emit(Event.EVAL_END, self._built.evaluated())
+        found = {name: value for evaluation in due for name, value in evaluation.results().items()}
+        self._round = self._round | found
+        self._emit(Event.EVAL_END, found)
 
     def _abandons(self) -> bool:
         self._bound.let_go()
@@ -412,10 +417,12 @@ class Loop:
     def _remember(self, trained: Mapping[str, float]) -> None:
         """Adds an epoch's values to the history, with what was evaluated and reported in it."""
         step, before = self._history.since()
-        evaluations = sum(evaluation.count() for evaluation in self._evaluations)
-        evaluated = self._built.evaluated() if evaluations != before else {}
+        before += [0] * len(self._evaluations)  # of those that are new
+        counts = [evaluation.count() for evaluation in self._evaluations]
+        new = [each for each, now, then in zip(self._evaluations, counts, before, strict=False) if now != then]
+        evaluated = {name: value for evaluation in new for name, value in evaluation.results().items()}
         reported = self.hooks.reports.latest(since=step)
-        self._history.add({**trained, **evaluated, **reported}, self._place.step, evaluations)
+        self._history.add({**trained, **evaluated, **reported}, self._place.step, counts)
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.

@@ -1,7 +1,7 @@
 """What one step is: the user's function, what it returns, and the usual one for supervised learning."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
@@ -31,15 +31,22 @@ class Step:
             may return nothing.
         metrics: The metrics that the function updates, by the name under which their results are logged. A metric
             takes the place of the mean of a value of the same name. They are reset at the beginning of each epoch
-            or evaluation, and saved in mid-epoch.
+            or evaluation, and saved in mid-epoch. The results of one with a result for each class are logged as
+            `f1/0`, `f1/1` and so on.
+        class_names: What to write in place of these numbers: a name for each class.
     """
 
     def __init__(
-        self, function: Callable[[Nest], Values], *, metrics: Mapping[str, keras.Metric] | None = None
+        self,
+        function: Callable[[Nest], Values],
+        *,
+        metrics: Mapping[str, keras.Metric] | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if instead := instead_of_step(function):
             raise TypeError(f"A step must be a function from a batch to {{name: scalar}}. {instead}")
         self.function, self.metrics = function, ReadOnly(_metrics("Step", metrics))
+        self.class_names = _class_names(class_names)
         self.metrics.why = (
             "a loop knows a step's metrics from the start. Give all of them to Step(function, metrics={...})."
         )
@@ -50,11 +57,20 @@ class Step:
     @functools.cached_property
     def sketch(self) -> str:
         """What tells its Python from that of another one; as it is when a loop is first run."""
-        return sketch((self.function, self.metrics))
+        return sketch((self.function, self.metrics, self.class_names))
 
     @property
     def __name__(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def _class_names(names: Sequence[str] | None) -> tuple[str, ...]:
+    wrong = isinstance(names, str) or not all(isinstance(name, str) and name for name in names or ())
+    if wrong or len({*(names or ())}) < len(names or ()):
+        raise ValueError(
+            f"Step(class_names=...) needs a name for each class, as in ['cat', 'dog']. Received: {shown(names)}."
+        )
+    return tuple(names or ())
 
 
 def _metrics(

@@ -28,7 +28,7 @@ class Ran(NamedTuple):
         more: Whether the data, as far as it knows, goes on: bool `[]`.
         ahead: What the data hands on to the next call.
         rows: What was recorded of each step; see `Record`.
-        results: The results of the metrics after the last step: `[]` by name.
+        results: The results of the metrics after the last step: `[]` or `[classes]` by name.
     """
 
     steps: tf.Tensor
@@ -44,11 +44,10 @@ class Ran(NamedTuple):
             column.flags.writeable = False
         return ReadOnly(columns)
 
-    def logs(self, record: Record) -> dict[str, float]:
-        """Returns the values of the last step, and the running results of the metrics."""
+    def values(self, record: Record) -> dict[str, float]:
+        """Returns the values of the last step."""
         last = record.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
-        logs = {name: column.item() for name, column in last.items()}
-        return logs | {name: float(result) for name, result in self.results.items()}
+        return {name: column.item() for name, column in last.items()}
 
 
 class Chunk:
@@ -119,7 +118,7 @@ class Chunk:
             rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
             means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
-            return Ran(done, data.more(ahead), ahead, rows, trace.results())
+            return Ran(done, data.more(ahead), ahead, rows, trace.results.now())
 
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph

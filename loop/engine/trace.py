@@ -1,10 +1,11 @@
 """A step, traced once: what the compiled loop calls, and what tells it from another step."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
+from loop.engine.results import Results, results_of
 from loop.errors.instead import of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
@@ -15,7 +16,6 @@ from loop.tf_internals import add_control_inputs
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
-OF_ALL = {"average": "macro", "class_aggregation": "uniform_average"}  # arguments of Keras' metrics of several classes
 
 
 class Trace:
@@ -27,13 +27,13 @@ class Trace:
     Attributes:
         narrow: The names of the values that float32 holds, sorted.
         wide: Those of the others, sorted.
-        logged: The names of all values and metrics, sorted.
+        logged: The names of all values and results of metrics, sorted.
         graph: What was traced.
-        results: Returns the results of the metrics, scalars by name.
+        results: The results of the metrics.
 
     Raises:
         TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
-            metrics, or a metric's result is not a scalar.
+            metrics, or a metric's result is neither a scalar nor a vector.
     """
 
     def __init__(self, step: Step, element_spec: Nest) -> None:
@@ -41,7 +41,7 @@ class Trace:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             values = step.function(batch)
             _check_no_metrics(step, values)
-            results = {name: metric.result() for name, metric in step.metrics.items()}
+            results = results_of(step)
             _let_effects_wait(fetched)
             return values, results
 
@@ -55,17 +55,13 @@ class Trace:
                 add_note(error, note)
             raise
         for name, value in values.items():
-            _check_scalar(step, name, value, "Reduce it in the step, for instance with tf.reduce_mean.")
-        for name, value in results.items():
-            _check_scalar(step, name, value, _remedy(step.metrics[name]))
+            _check_scalar(step, name, value)
+        self.results = Results(step, results)
         self.narrow: tuple[str, ...] = tuple(sorted(name for name in values if values[name].dtype not in WIDE))
         self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
         self._returned = (*sorted(values), *sorted(results))
-        self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
+        self.logged: tuple[str, ...] = tuple(sorted({*values, *self.results.names}))
         self._function, self.graph = function, function.graph
-        # Compiled, because an eager result may have other bits.
-        now = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})
-        self.results: Callable[[], dict[str, tf.Tensor]] = now.get_concrete_function() if step.metrics else dict
 
     def __call__(self, batch: Nest) -> Values:
         """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""
@@ -121,7 +117,8 @@ def _check_no_metrics(step: Step, values: Values) -> None:
             )
 
 
-def _check_scalar(step: Step, name: str, value: tf.Tensor, remedy: str) -> None:
+def _check_scalar(step: Step, name: str, value: tf.Tensor) -> None:
+    remedy = "Reduce it in the step, for instance with tf.reduce_mean."
     if isinstance(value, tf.Tensor):
         numeric = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
         numeric = numeric and value.dtype.name not in BARE
@@ -134,16 +131,4 @@ def _check_scalar(step: Step, name: str, value: tf.Tensor, remedy: str) -> None:
         value = f"shape {value.shape}, dtype {value.dtype.name}"
     raise TypeError(
         f"Step {step.__name__!r}: {name!r} must be a numeric scalar of shape []. Received: {value}. {remedy}"
-    )
-
-
-def _remedy(metric: keras.Metric) -> str:
-    """Returns what makes a scalar of a metric that has a result for each class, or several of another kind."""
-    kind = type(metric).__name__
-    for argument, of_all in OF_ALL.items():
-        if vars(metric).get(argument, of_all) is None:
-            return f"Give the metric {argument}={of_all!r}, as in {kind}({argument}={of_all!r})."
-    return (
-        f"Make a metric of it whose result is a scalar: a subclass of {kind} with def result(self): "
-        "return keras.ops.mean(super().result()), say, or one for each component, with super().result()[0]."
     )

@@ -35,67 +35,60 @@ def test_a_step_must_return_named_scalars(step: Callable[[tf.Tensor], object], m
         over(step).run(epochs=1)
 
 
-class PerClass(keras.Metric):
-    """Counts the classes."""
+class Confusion(keras.Metric):
+    """Counts the classes by pairs."""
 
     def __init__(self, **arguments: object) -> None:
         super().__init__(**arguments)
-        self.counts = self.add_weight(shape=[2], initializer="zeros")
+        self.counts = self.add_weight(shape=[2, 2], initializer="zeros")
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
-        self.counts.assign_add(tf.reduce_sum(y_true, axis=0))
+        self.counts.assign_add(tf.matmul(y_true, y_pred, transpose_a=True))
 
     def result(self) -> tf.Tensor:
         return self.counts / tf.reduce_sum(self.counts)
 
 
-class MeanOfPerClass(PerClass):
+class MeanOfConfusion(Confusion):
     def result(self) -> tf.Tensor:
         return keras.ops.mean(super().result())
 
 
-class FirstOfPerClass(PerClass):
-    def result(self) -> tf.Tensor:
-        return super().result()[0]
+def measured(metric: keras.Metric, **given: object) -> Loop:
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        metric.update_state(tf.eye(2), tf.eye(2))
+        return {}
+
+    return over(Step(step, metrics={"m": metric}, **given))
 
 
-PER_CLASS = {  # a metric with several results, what is to be done, and what comes of doing just that
-    "f1": (keras.metrics.F1Score, "Give the metric average='macro', as in F1Score(average='macro').", "macro"),
-    "f2": (keras.metrics.FBetaScore, "Give the metric average='macro', as in FBetaScore(average='macro').", "macro"),
-    "r2": (
-        lambda **given: keras.metrics.R2Score(**({"class_aggregation": None} | given)),
-        "Give the metric class_aggregation='uniform_average', as in R2Score(class_aggregation='uniform_average').",
-        "uniform_average",
-    ),
-    "own": (
-        PerClass,
-        "Make a metric of it whose result is a scalar: a subclass of PerClass with def result(self): return "
-        "keras.ops.mean(super().result()), say, or one for each component, with super().result()[0].",
-        (MeanOfPerClass, FirstOfPerClass),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PER_CLASS)
-def test_a_metric_must_be_a_scalar_and_the_remedy_makes_one_of_it(name: str) -> None:
-    make, remedy, cured = PER_CLASS[name]
-
-    def measured(metric: keras.Metric) -> Loop:
-        def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-            metric.update_state(tf.eye(2), tf.eye(2))
-            return {}
-
-        return over(Step(step, metrics={name: metric}))
-
-    message = f"{name!r} must be a numeric scalar of shape []. Received: shape (2,), dtype float32. {remedy}"
+def test_a_result_of_a_metric_has_a_number_for_each_class_at_most_and_the_remedy_makes_one_of_it() -> None:
+    message = (
+        "Step 'step': the result of metric 'm' must be a numeric scalar of shape [], or one for each class, of shape "
+        "[classes]. Received: shape (2, 2), dtype float32. Make a metric of it whose result is one: a subclass with "
+        "def result(self): return keras.ops.mean(super().result()), say."
+    )
     with pytest.raises(TypeError, match=re.escape(message)):
-        measured(make()).run(epochs=1)
-    if isinstance(cured, tuple):
-        metrics = [kind() for kind in cured]
-    else:
-        (argument,) = re.findall(r"metric (\w+)=", remedy)
-        metrics = [make(**{argument: of_all}) for of_all in {cured, cured.replace("macro", "weighted")}]
-    assert [[*measured(metric).run(epochs=1).logs] for metric in metrics] == [[name] for _ in metrics]
+        measured(Confusion()).run(epochs=1)
+    assert measured(MeanOfConfusion()).run(epochs=1).logs == {"m": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("metric", "names", "message"),
+    [
+        (keras.metrics.F1Score, ["a"], r"metric 'm' has results for 2 classes, and class_names has 1: \['a'\]"),
+        (
+            keras.metrics.BinaryAccuracy,
+            ["a", "b"],
+            r"'step' has none. Give a metric average=None, or leave class_names",
+        ),
+        (keras.metrics.F1Score, "ab", r"needs a name for each class, as in \['cat', 'dog'\]. Received: 'ab'"),
+        (keras.metrics.F1Score, ["a", "a"], r"needs a name for each class.*Received: \['a', 'a'\]"),
+    ],
+)
+def test_there_is_a_name_for_each_class(metric: Callable[[], keras.Metric], names: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measured(metric(), class_names=names).run(epochs=1)
 
 
 def test_a_vector_is_seen_behind_a_metric_of_the_same_name() -> None:
@@ -263,7 +256,7 @@ def test_evaluations_need_names_of_their_own_and_a_schedule_that_repeats() -> No
     arguments = {"train_step": lambda batch: {"x": batch}, "data": tf.data.Dataset.range(3), "state": {}}
     with pytest.raises(ValueError, match=r"Two evaluations cannot have one name. Received: \['val', 'val'\]"):
         Loop(**arguments, evaluate=[evaluation(), evaluation()])
-    with pytest.raises(ValueError, match=r"eval_every must be in steps or epochs.*Every\(seconds=3\)"):
+    with pytest.raises(ValueError, match=r"Loop\(eval_every=...\) must be in steps or epochs.*Every\(seconds=3\)"):
         Loop(**arguments, evaluate=evaluation(), eval_every=Every(seconds=3))
     with pytest.raises(ValueError, match=r"Evaluation\(steps=...\) must be at least 1"):
         Evaluation(lambda batch: {"x": batch}, tf.data.Dataset.range(3), steps=0)

@@ -1,0 +1,76 @@
+"""Metrics with a result for each class, or several of another kind, are logged one by one."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from hooks import Checkpoint, EarlyStopping
+from loop import Evaluation, Event, Every, Loop, Moment, Step
+
+
+class Both(keras.metrics.Mean):
+    def result(self) -> dict[str, tf.Tensor]:
+        return {"mean": super().result(), "double": 2 * super().result()}
+
+
+def make(*hooks: object) -> Loop:
+    def metrics() -> dict[str, keras.Metric]:
+        return {"f1": keras.metrics.F1Score(average=None), "both": Both()}
+
+    def step(metrics: dict[str, keras.Metric], batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        row = tf.one_hot(batch, 3)
+        metrics["f1"].update_state(row, tf.one_hot(batch // 2, 3))
+        metrics["both"].update_state(batch)
+        return {"x": batch[0]}
+
+    trained, evaluated = metrics(), metrics()
+    train = Step(lambda batch: step(trained, batch), metrics=trained)
+    names = ["cat", "dog", "owl"]
+    evaluate = Step(lambda batch: step(evaluated, batch), metrics=evaluated, class_names=names)
+    data = tf.data.Dataset.range(3).batch(1)
+    return Loop(train, data, state={}, evaluate=Evaluation(evaluate, data), hooks=hooks)
+
+
+WHOLE = {  # classes 0, 1, 2 are taken for 0, 0, 1
+    "both/double": 2.0,
+    "both/mean": 1.0,
+    "f1/0": 2 / 3,
+    "f1/1": 0.0,
+    "f1/2": 0.0,
+    "x": 1.0,
+    "val_both/double": 2.0,
+    "val_both/mean": 1.0,
+    "val_f1/cat": 2 / 3,
+    "val_f1/dog": 0.0,
+    "val_f1/owl": 0.0,
+    "val_x": 1.0,
+}
+
+
+def rounded(logs: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in logs.items()}
+
+
+def test_each_class_is_logged_watched_and_known_again_when_nothing_is_left_to_run(tmp_path: Path) -> None:
+    hooks = [EarlyStopping("val_f1/cat", mode="max", patience=2), Checkpoint(tmp_path, best="val_f1/dog", mode="max")]
+    loop, seen = make(*hooks), []
+    loop.on(Event.STEP_END, every=Every(steps=1))(lambda moment: seen.append(rounded(moment.logs)))
+    result = loop.run(epochs=9)
+    assert seen[0] == {"x": 0.0, "f1/0": 1.0, "f1/1": 0.0, "f1/2": 0.0, "both/mean": 0.0, "both/double": 0.0}
+    assert rounded(result.logs) == rounded(WHOLE)
+    assert result.epoch == 3
+    assert {*loop.train_names} | {*loop.evaluation_names["val"]} == {*WHOLE}
+    again = make(EarlyStopping("val_f1/cat", mode="max", patience=2), Checkpoint(tmp_path))
+    assert again.run(epochs=3).logs == result.logs
+    assert {*again.train_names} | {*again.evaluation_names["val"]} == {*WHOLE}
+    names: list[str] = []
+    again.on(Event.EPOCH_END)(lambda moment: names.extend(moment.logs))
+
+
+def test_values_of_a_moment_are_those_of_the_classes() -> None:
+    logs: list[Moment] = []
+    loop = make()
+    loop.on(Event.EVAL_END)(logs.append)
+    loop.run(epochs=1)
+    assert rounded(logs[0].logs) == {n: v for n, v in rounded(WHOLE).items() if n.startswith("val_")}
