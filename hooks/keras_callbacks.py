@@ -90,8 +90,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.evaluated = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="evaluated")
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
-    def handlers(self) -> dict[Event, Callable[..., object]]:
-        unused = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
+    def handlers(self) -> dict[str, Callable[..., object]]:
+        unused: dict[str, bool] = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:

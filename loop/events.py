@@ -31,7 +31,7 @@ class Moment:
     """Where the run stands when an event is sent.
 
     Attributes:
-        event: The event itself.
+        event: The event itself; the name of one that a hook sends.
         step: Train steps completed since the very first start, 1 after the first one.
         epoch: Epochs completed: 0 throughout the first epoch, 1 at the first `EPOCH_END`.
         step_in_epoch: Train steps completed in the current epoch; 0 at `EPOCH_END`, when the next one is up.
@@ -51,7 +51,7 @@ class Moment:
             `EVAL_END` and `EPOCH_END`, while they are sent.
     """
 
-    event: Event
+    event: Event | str
     step: int
     epoch: int
     step_in_epoch: int

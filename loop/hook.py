@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from loop.errors.calls import explained
 from loop.errors.instead import never_runs
+from loop.errors.kinds import shown
 from loop.errors.later import later
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
@@ -51,6 +52,8 @@ class Hook(tf.Module):
         name: The class name in snake_case unless given. Two hooks of a loop cannot have one name.
         every: The steps after which `on_step_end` is called. It filters that method only.
         reports: The names of the values that this hook reports.
+        events: Events of your own that this hook sends, by `loop.hooks.emit("generator_updated")`, or listens to, with
+            a method of that name, `on_generator_updated(moment)`.
         last_reported: What it has reported last; None unless it announces something and is in a loop.
         saves: Whether `on_settled` saves the state; those that do come after all others.
         on_error: What becomes of the run when a method of this hook raises an `Exception`: "raise" ends it; "warn" logs
@@ -75,6 +78,7 @@ class Hook(tf.Module):
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
 
     reports: Sequence[str] = ()
+    events: Sequence[str] = ()
     last_reported: Reported | None = None
     saves: bool = False
     on_error: Literal["raise", "warn", "disable"] = "raise"
@@ -91,12 +95,17 @@ class Hook(tf.Module):
             explained(instead or {}, kinds=instead is not None)(cls)
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
+        if isinstance(cls.events, str):
+            raise TypeError(f"{cls.__name__}.events needs a tuple of names, as in ({cls.events!r},).")
+        for event in cls.events:
+            check_own_event(event)
+        methods = [*METHODS, *(f"on_{event}" for event in cls.events)]
         for method, value in vars(cls).items():
-            if method in METHODS and (why := never_runs(getattr(cls, method))):
+            if method in methods and (why := never_runs(getattr(cls, method))):
                 raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
-            if method.startswith("on_") and callable(value) and method not in METHODS:
-                close = difflib.get_close_matches(method, METHODS, n=1)
-                hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(METHODS)}."
+            if method.startswith("on_") and callable(value) and method not in methods:
+                close = difflib.get_close_matches(method, methods, n=1)
+                hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(methods)}."
                 raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint}")
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -114,10 +123,10 @@ class Hook(tf.Module):
         """Declares, in the body of a class, an attribute that `on_setup` sets; read before that, it says so."""
         return later("A hook is set up when a loop with it runs; no loop has called its on_setup yet.")
 
-    def handlers(self) -> dict[Event, Callable[..., object]]:
-        """Returns the methods that this hook overrides, by the event that calls them."""
-        mine = {event: f"on_{event}" for event in Event}
-        return {e: getattr(self, m) for e, m in mine.items() if getattr(type(self), m) is not getattr(Hook, m)}
+    def handlers(self) -> dict[str, Callable[..., object]]:
+        """Returns the methods that this hook overrides, or has for events of its own, by the event that calls them."""
+        mine = {event: getattr(type(self), f"on_{event}", None) for event in (*Event, *self.events)}
+        return {e: getattr(self, f"on_{e}") for e, m in mine.items() if m is not getattr(Hook, f"on_{e}", None)}
 
     def around_run(self, loop: "Loop") -> contextlib.AbstractContextManager[object]:
         """Returns what is entered before anything else in `run()`, such as tracing, and left after all else.
@@ -208,3 +217,17 @@ def _holds_state(value: object) -> bool:
 
 
 METHODS = [f"on_{event}" for event in Event] + ["on_steps", "on_report"]
+
+
+def is_own_event(event: object) -> bool:
+    """Returns whether an event may be called so: a part of a name that is not that of another method."""
+    return isinstance(event, str) and event.isidentifier() and f"on_{event}" not in METHODS
+
+
+def check_own_event(event: object) -> None:
+    """Raises `ValueError` if an event of one's own cannot be called so."""
+    if not is_own_event(event):
+        raise ValueError(
+            "An event of your own needs a name that on_... can be put before, and that the loop does not use, as in "
+            f"'generator_updated'. Received: {shown(event)}."
+        )

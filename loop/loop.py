@@ -215,7 +215,7 @@ class Loop:
 
     @in_user_lines
     def on(
-        self, event: Event, every: Trigger = NEVER, *, reports: Sequence[str] = ()
+        self, event: Event | str, every: Trigger = NEVER, *, reports: Sequence[str] = ()
     ) -> Callable[[Function], Function]:
         """Decorates a function that is called at each such event; see `HookRegistry.on`."""
         return self.hooks.on(event, every, reports=reports)
@@ -381,7 +381,7 @@ class Loop:
             self._position.set_due(True)
         record = self._built.chunk.record
         self._round = ran.values(record) | self._built.trace.results.logs(ran.results)
-        self.hooks.emit_steps(step + 1, lambda: ran.columns(record))
+        self.hooks.send_steps(step + 1, lambda: ran.columns(record))
         self._emit(Event.STEP_END, self._round, halt=halt)
 
     def _evaluate_if_due(self) -> None:
@@ -506,7 +506,7 @@ class Loop:
         halt: Halt | None = None,
         saves: bool | None = None,
     ) -> None:
-        self.hooks.emit(event, lambda: self._moment(event, logs), halt=halt, saves=saves)
+        self.hooks.send(event, lambda: self._moment(event, logs), halt=halt, saves=saves)
 
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None

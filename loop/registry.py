@@ -16,8 +16,8 @@ from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note, in_user_lines
 from loop.events import Event, Moment
 from loop.failures import RAISE, Tolerance, check_on_error
-from loop.hook import Hook
-from loop.reports import Reports
+from loop.hook import Hook, check_own_event, is_own_event
+from loop.reports import Reports, number
 from loop.tf_internals import is_initialized
 from loop.triggers import NEVER, Halt, Trigger
 
@@ -51,14 +51,14 @@ class FunctionHook(Hook):
     """One function that is called for one event; what `loop.on` makes of the function it decorates."""
 
     def __init__(
-        self, function: Callable[..., object], event: Event, every: Trigger, reports: Sequence[str] = ()
+        self, function: Callable[..., object], event: Event | str, every: Trigger, reports: Sequence[str] = ()
     ) -> None:
         name = getattr(function, "__name__", "")
         super().__init__(name=name if name.isidentifier() else f"on_{event}")
         self.function, self.event, self.every = function, event, every
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
-    def handlers(self) -> dict[Event, Callable[..., object]]:
+    def handlers(self) -> dict[str, Callable[..., object]]:
         return {self.event: self.function}
 
 
@@ -77,7 +77,8 @@ class HookRegistry:
     @in_user_lines
     def __init__(self, hooks: Sequence[Hook | Callback] = ()) -> None:
         self._hooks: dict[str, Hook] = {}
-        self._handlers: dict[Event, dict[str, Callable[..., object]]] = {event: {} for event in Event}
+        self._handlers: dict[str, dict[str, Callable[..., object]]] = {event: {} for event in Event}
+        self._under_way: Moment | None = None  # what hooks are being told just now
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._of_reports: dict[str, Hook] = {}  # those that define on_report
         self.reports = Reports()
@@ -142,6 +143,8 @@ class HookRegistry:
                 "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
             )
         self.reports.announce(hook)
+        for event in hook.events:
+            self.declare(event)
         self._hooks[hook.name] = hook
         for event, handler in handlers.items():
             self._handlers[event][hook.name] = handler
@@ -172,22 +175,23 @@ class HookRegistry:
 
     @in_user_lines
     def on(
-        self, event: Event, every: Trigger = NEVER, *, reports: Sequence[str] = ()
+        self, event: Event | str, every: Trigger = NEVER, *, reports: Sequence[str] = ()
     ) -> Callable[[Function], Function]:
         """Decorates a function that is called with the `Moment` of each such event, and returns it unchanged.
 
         Args:
-            event: The event. A function for `SETUP` is called with the loop and the moment.
+            event: The event, or one that is declared. A function for `SETUP` is called with the loop and the moment.
             every: For `STEP_END`, and only for it: the steps after which the function is called.
             reports: The names of values that the function reports.
 
         Raises:
             ValueError: If `every` is missing for `STEP_END`, or given for another event.
         """
-        if event not in tuple(Event):
-            known = ", ".join(f"Event.{each.name}" for each in Event)
-            raise ValueError(f"on(event) needs one of {known}. Received: {shown(event)}.")
-        event = Event(event)
+        if event not in self._handlers:
+            known = ", ".join([*(f"Event.{each.name}" for each in Event), *map(repr, [*self._handlers][len(Event) :])])
+            own = f" One of your own is declared first: loop.hooks.declare({event!r})." if is_own_event(event) else ""
+            raise ValueError(f"on(event) needs one of {known}. Received: {shown(event)}.{own}")
+        event = Event(event) if event in tuple(Event) else event
         if (event is Event.STEP_END) == (every is NEVER):
             need = (
                 "needs every=..., as in every=Every(steps=100)" if every is NEVER else "comes unfiltered: omit every="
@@ -202,6 +206,44 @@ class HookRegistry:
             return function
 
         return register
+
+    @in_user_lines
+    def declare(self, event: str) -> None:
+        """Declares an event of one's own; those in `Hook.events` are declared when the hook is added.
+
+        Raises:
+            ValueError: If it cannot be told from those that the loop sends, or part of the name of a method.
+        """
+        check_own_event(event)
+        self._handlers.setdefault(event, {})
+
+    @in_user_lines
+    def emit(self, event: str, **values: object) -> None:
+        """Sends an event of one's own, at once: calls its listeners in order, with the moment of the event under way.
+
+        To be called by a hook, while it is called. What a listener raises comes out here, unless it has an `on_error`.
+
+        Args:
+            event: The event, declared.
+            values: Numbers, which will be the `logs` of the moment.
+
+        Raises:
+            ValueError: If it is not declared, or one that the loop sends.
+            RuntimeError: If no hook is being called.
+            TypeError: If a value is no number.
+        """
+        if event in tuple(Event) or event not in self._handlers:
+            own = [name for name in self._handlers if name not in tuple(Event)]
+            raise ValueError(
+                f"emit(event) sends an event that is declared, as by loop.hooks.declare('generator_updated'). "
+                f"Received: {shown(event)}. Declared: {', '.join(map(repr, own)) or 'none'}."
+            )
+        if self._under_way is None:
+            raise RuntimeError(f"emit({event!r}) is for hooks, while they are called. Received: none is.")
+        logs = ReadOnly({name: number(f"emit({event!r}, {name}=...)", value) for name, value in values.items()})
+        moment = dataclasses.replace(self._under_way, event=event, logs=logs)
+        for name, handler in tuple(self._handlers[event].items()):
+            self._call(name, f"on_{event}", handler, moment)
 
     @contextlib.contextmanager
     def around(self, loop: "Loop") -> Iterator[None]:
@@ -221,7 +263,7 @@ class HookRegistry:
                 self._call(name, "on_setup", self._handlers[Event.SETUP][name], loop, moment)
             self._begun.append(name)
 
-    def emit(
+    def send(
         self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None, saves: bool | None = None
     ) -> None:
         """Calls the listeners of `event` in order.
@@ -245,7 +287,7 @@ class HookRegistry:
             for name, hook in tuple(self._of_reports.items()):
                 self._call(name, "on_report", hook.on_report, told)
 
-    def emit_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
+    def send_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Calls every `on_steps`, if there are values. They are made only if somebody listens."""
         if self._of_steps and (of_steps := values()):
             for name, hook in tuple(self._of_steps.items()):
@@ -324,7 +366,8 @@ class HookRegistry:
     def _call(self, name: str, method: str, handler: Callable[..., object], *args: object) -> None:
         if self._tolerance.is_off(name) and method != "on_run_end":
             return
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self._under_way
+        self._under_way = next((each for each in args if isinstance(each, Moment)), before)
         try:
             handler(*args)
         except BaseException as error:
@@ -333,4 +376,5 @@ class HookRegistry:
             add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
         finally:
+            self._under_way = before
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - began

@@ -112,11 +112,11 @@ class Reports:
                     f"No hook announces {name!r}, and so nobody could wait for it. Write reports = ({name!r},) in the "
                     f"class of the hook. Announced: {', '.join(map(repr, self._owners)) or 'nothing'}.{hint}"
                 )
-            number = _number(name, value)
+            found = number(f"moment.report({name}=...)", value)
             _, kept, at = self._owners[name]
-            kept.values[at].assign(number)
+            kept.values[at].assign(found)
             kept.steps[at].assign(step)
-            self.round[name] = self.fresh[name] = number
+            self.round[name] = self.fresh[name] = found
 
     def settle(self, *, over: bool) -> None:
         """Ends a round; where an epoch is over, names what was announced and has never come."""
@@ -142,15 +142,13 @@ class Reports:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _number(name: str, value: object) -> float:
+def number(owner: str, value: object) -> float:
     """Returns a Python float of a number of any kind: Python's, NumPy's, or a tensor of shape `[]`."""
     if isinstance(value, keras.Variable):
         value = value.value
     if isinstance(value, tf.Tensor | tf.Variable) and (value.dtype.is_floating or value.dtype.is_integer):
         value = tf.cast(value, tf.float64).numpy()
-    number = value if isinstance(value, int | float) else np.asarray(value)
-    if isinstance(number, np.ndarray) and (number.shape != () or number.dtype.kind not in "biuf"):
-        raise TypeError(
-            f"moment.report({name}=...) needs a number. Received: {shown(value)}. Reduce it to one, as in float(value)."
-        )
-    return float(number)
+    found = value if isinstance(value, int | float) else np.asarray(value)
+    if isinstance(found, np.ndarray) and (found.shape != () or found.dtype.kind not in "biuf"):
+        raise TypeError(f"{owner} needs a number. Received: {shown(value)}. Reduce it to one, as in float(value).")
+    return float(found)
