@@ -94,6 +94,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         unused: dict[str, bool] = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
+    def rehearse(self, directory: str) -> None:
+        """Leaves the callbacks out: nobody knows where they write to."""
+        self.callbacks, self._states = [], []
+
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop, self._state = loop, loop.state
         self._bound = CallbackModel(loop.state, *self._given())

@@ -29,6 +29,8 @@ ELSEWHERE = {
     **dict.fromkeys(("validation_freq", "check_val_every_n_epoch"), "write Loop(..., eval_every=Every(epochs=1))"),
     **dict.fromkeys(("val_check_interval", "eval_interval"), "write Loop(..., eval_every=Every(steps=100))"),
     **dict.fromkeys(("validation_steps", "limit_val_batches"), "write Evaluation(eval_step, data, steps=10)"),
+    **dict.fromkeys(("limit_train_batches"), "write Loop(..., limit_batches=10)"),
+    **dict.fromkeys(("overfit_batches",), "write Loop(..., overfit=1)"),
     **dict.fromkeys(("epochs", "max_epochs"), "write loop.run(epochs=10)"),
     **dict.fromkeys(("steps", "max_steps"), "write loop.run(steps=1000)"),
     "checkpoint_manager": "write Loop(..., hooks=[Checkpoint(directory)])",

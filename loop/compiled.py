@@ -142,7 +142,7 @@ class Compiled:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
         back = self._purity[evaluation.name].hold()
         try:
-            return evaluation.run(abandon)
+            return evaluation.run(abandon, self._parts.limit.batches)
         finally:
             back()
 

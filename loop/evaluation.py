@@ -109,13 +109,17 @@ class Evaluation(tf.Module):
         self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
         self.means = Means(narrow, wide)
 
-    def run(self, abandon: Callable[[], bool]) -> bool:
-        """Evaluates once. Returns False, with nothing to show for it, if `abandon` said so after some call."""
+    def run(self, abandon: Callable[[], bool], limit: int | None = None) -> bool:
+        """Evaluates once, on so many batches at most.
+
+        Returns:
+            False, with nothing to show for it, if `abandon` said so after some call.
+        """
         self.data.open(0)
         self.index.assign(0)
         for metric in self.step.metrics.values():
             metric.reset_state()
-        limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
+        limits = [limit for limit in (limit, self._limit, self.data.steps_per_epoch) if limit is not None]
         done, left, more = 0, min(limits, default=LONGEST), True
         while more and left:
             ran = self.chunk(self.data, left)

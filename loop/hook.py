@@ -161,6 +161,10 @@ class Hook(tf.Module):
     def set_state(self, state: Any) -> None:
         """Takes over what `get_state` returned: before `on_run_begin`, or when an evaluation was cut short."""
 
+    def rehearse(self, directory: str) -> None:
+        """Called before a dry run, for a hook that writes files: has to see that they go below `directory`, which is
+        removed. When the dry run ends, the attributes of the hook are put back."""
+
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here."""
 

@@ -29,9 +29,11 @@ from loop.failures import Failures, with_notes
 from loop.findings import Finding, report
 from loop.finished import why_over
 from loop.hook import Hook
+from loop.limits import Limit, first_batches
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
+from loop.rehearsal import rehearsal
 from loop.schedule import Schedule
 from loop.state.history import History
 from loop.state.position import Place, Position
@@ -64,6 +66,10 @@ class Loop:
             make of them, are state.
         hooks: The hooks, in the order in which they are called; callbacks of Keras may be among them.
         steps_per_epoch: For a bare dataset: after how many batches an epoch ends; see `StreamData`.
+        limit_batches: To try a program: the largest number of batches in an epoch, and in an evaluation. The next epoch
+            begins anew.
+        overfit: To see whether a model can learn at all: trains on the first so many batches, the same in each epoch,
+            and evaluates as many. Of `ArrayData`, not shuffled; or a `tf.data.Dataset`, kept in memory.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
             the list. See `audit`.
 
@@ -83,9 +89,14 @@ class Loop:
         eval_every: Trigger = Every(epochs=1),
         hooks: Sequence[Hook | keras.callbacks.Callback] = (),
         steps_per_epoch: int | None = None,
+        limit_batches: int | None = None,
+        overfit: int | None = None,
         exact: bool = True,
     ) -> None:
         self._step, self._exact = as_step(train_step), exact
+        self._limit = Limit(limit_batches, overfit)
+        data = data if overfit is None else first_batches(data, overfit)
+        steps_per_epoch = steps_per_epoch and self._limit.of(steps_per_epoch)
         self._data: Data = as_data(data, steps_per_epoch)
         if isinstance(self._data, ArrayData | IndexedData):
             self._data.draw()
@@ -99,7 +110,9 @@ class Loop:
         self._clock = Clock(self._bound.pull_in)
         self._history = History()
         own = self._step, self._data, [*self._evaluations], self._given, self.hooks
-        self._making = Making(Parts(*own, self._position, self._clock, self._bound, self._history), exact=exact)
+        self._making = Making(
+            Parts(*own, self._position, self._clock, self._bound, self._history, self._limit), exact=exact
+        )
         self._running, self._runner = threading.Lock(), 0
         self._round: dict[str, float] = {}
         self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
@@ -148,18 +161,18 @@ class Loop:
     @property
     def total_steps(self) -> int | None:
         """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
-        return self._stops.total_steps(self._data.steps_per_epoch)
+        return self._stops.total_steps(self.steps_per_epoch)
 
     @property
     def total_epochs(self) -> int | None:
         """How many epochs are complete, the last one maybe in part, when the run ends if nobody stops it; None if
         nobody knows."""
-        return self._stops.total_epochs(self._data.steps_per_epoch)
+        return self._stops.total_epochs(self.steps_per_epoch)
 
     @property
     def steps_per_epoch(self) -> int | None:
         """Train steps in an epoch; None if nobody knows before it ends."""
-        return self._data.steps_per_epoch
+        return self._limit.of(self._data.steps_per_epoch)
 
     @property
     def metrics(self) -> dict[str, keras.Metric]:
@@ -249,6 +262,30 @@ class Loop:
             return self._built.evaluated()
         finally:
             self.state.put_back(held)
+
+    @in_user_lines
+    def dry_run(self) -> RunResult:
+        """Trains one step and evaluates one batch, with all hooks and every event, and puts everything back.
+
+        To be called before `run()`, to see within seconds whether all of a program works. Every `on_step_end` and every
+        evaluation is due, checkpoints are saved, and what hooks write goes to a directory that is removed; callbacks of
+        Keras, which write elsewhere, are left out, and so is what there is to resume.
+
+        Returns:
+            The result of that step.
+
+        Raises:
+            RuntimeError: If something was trained or restored, or a run is under way.
+            InexactRun: As `run()` raises it.
+        """
+        if self._running.locked() or self._making.begun or self.step:
+            raise RuntimeError("A dry run is for the beginning, before run(). Make the loop anew, and begin with it.")
+        self._making.build()
+        with rehearsal(lambda: self.state, self.hooks, self._data.mark), self._limit.dry():
+            try:
+                return self.run(steps=1)
+            finally:
+                self._making.begun, self._runner = False, 0
 
     @in_user_lines
     def audit(self) -> list[Finding]:
@@ -356,7 +393,7 @@ class Loop:
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
         step, epoch, step_in_epoch = self._place
-        length = self._data.steps_per_epoch
+        length = self.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (1 if self._stops.asked else LONGEST)
         stops = (self._stops.steps, left, self._evaluations.next_after(step), self.hooks.next_stop(step), longest)
@@ -377,12 +414,15 @@ class Loop:
         now = self._clock.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         self._since = now
-        if self._evaluations.due(self._place, over=over):
+        if self._due(over=over):
             self._position.set_due(True)
         record = self._built.chunk.record
         self._round = ran.values(record) | self._built.trace.results.logs(ran.results)
         self.hooks.send_steps(step + 1, lambda: ran.columns(record))
-        self._emit(Event.STEP_END, self._round, halt=halt)
+        self._emit(Event.STEP_END, self._round, halt=None if self._limit.is_dry else halt)
+
+    def _due(self, *, over: bool) -> list[Evaluation]:
+        return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._place, over=over)
 
     def _evaluate_if_due(self) -> None:
         if self._stops.at_once or not self._position.is_due:
@@ -390,7 +430,7 @@ class Loop:
         held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
         self._emit(Event.EVAL_BEGIN)
         # Of a program whose schedule was another when a stop came, nothing may be due by now.
-        due = self._evaluations.due(self._place, over=self._position.is_over) or [*self._evaluations]
+        due = self._due(over=self._position.is_over) or [*self._evaluations]
         for evaluation in due:
             with self._spent.on("evaluation"):
                 complete = self._built.evaluate(evaluation, self._abandons)

@@ -11,6 +11,7 @@ from loop.engine.clock import Clock
 from loop.engine.means import Means
 from loop.evaluation import Evaluation
 from loop.hook import has_state
+from loop.limits import Limit
 from loop.registry import HookRegistry
 from loop.state.derived import Derived
 from loop.state.history import History
@@ -35,6 +36,7 @@ class Parts(NamedTuple):
         clock: Counts the time.
         bound: Makes the compiled functions return early.
         history: The values of the epochs.
+        limit: How many batches there are at most in an epoch, and in an evaluation.
     """
 
     step: Step
@@ -46,6 +48,7 @@ class Parts(NamedTuple):
     clock: Clock
     bound: Bound
     history: History
+    limit: Limit
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""
@@ -67,6 +70,7 @@ class Parts(NamedTuple):
         evaluated = {each.name: each.data for each in self.evaluations}
         position, data = self.position, self.data
         state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)
+        state.limits = self.limit.said()
         state.sketches = {"train": self.step.sketch, **{each.name: each.step.sketch for each in self.evaluations}}
         return state
 

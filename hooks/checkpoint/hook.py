@@ -157,6 +157,9 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._newest = None if self._resume == "never" else newest(opened)
         return self._newest
 
+    def rehearse(self, directory: str) -> None:
+        self._directory = os.path.join(directory, self.name)
+
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
         self._due, self._measured, self._refused = False, None, False  # also where an exception cut a round short

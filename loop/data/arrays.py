@@ -125,6 +125,12 @@ class ArrayData(Trackable):
         if self._given_seed is None and self._drawn_seed is None:
             self._drawn_seed = random.getrandbits(63)
 
+    def first(self, count: int) -> "ArrayData":
+        """Returns data of the rows of the first so many batches, as they stand, not shuffled."""
+        rows = count * self._batch_size
+        arrays = tf.nest.map_structure(lambda array: array[:rows], self._arrays)
+        return ArrayData(arrays, batch_size=self._wanted_batch_size, shuffle=False, drop_remainder=self._even)
+
     def settle(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
         self._drawn_seed = 0

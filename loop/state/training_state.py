@@ -52,6 +52,7 @@ class TrainingState:
         variables: Every variable of it by path, each once; read-only.
         position: Where the run stands.
         steps: What tells each step function from another one, by name; nothing before they are traced.
+        limits: What limits the data, as `describe` says it.
         sketches: What is known of that before, by name; see `sketch`.
         names: The names of the values that each step returns, those that float32 holds and the others, once traced.
         logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
@@ -90,6 +91,7 @@ class TrainingState:
         self._data, self._evaluated = data, evaluated or {}
         self.steps: dict[str, object] = {}
         self.settings: Mapping[str, Setting] = {}
+        self.limits: Mapping[str, int] = {}
         self.sketches: dict[str, str] = {}
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
@@ -179,7 +181,7 @@ class TrainingState:
         return {
             "state": {key: type(value).__name__ for key, value in self._given.items()},
             "variables": variables,
-            "data": (self._data.describe() if self._data else {}) | of_evaluations,
+            "data": (self._data.describe() if self._data else {}) | of_evaluations | {**self.limits},
             "steps": self.steps,
             "seed": {"tf.random.set_seed": global_seed()},
             "settings": {path: setting.said for path, setting in self.settings.items()},

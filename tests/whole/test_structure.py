@@ -39,7 +39,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("data",),
     ("engine",),
     ("evaluation",),
-    ("arguments", "compiled", "finished", "making", "parts", "schedule", "stops"),
+    ("arguments", "compiled", "finished", "limits", "making", "parts", "rehearsal", "schedule", "stops"),
     ("loop",),
 )
 INTERNALS = "loop/tf_internals.py"  # all of the three packages may import it, and nothing else may go around it

@@ -1,0 +1,96 @@
+"""A dry run does everything once, and leaves nothing behind."""
+
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+from tiny import make_loop
+
+from hooks import Checkpoint, EarlyStopping, TensorBoard
+from loop import Evaluation, Event, Every, Hook, Loop, Moment
+
+
+class Notes(Hook):
+    """Notes what happens, in Python and in a variable, and writes a file."""
+
+    every = Every(steps=1000)
+    reports = ("seen",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.count = tf.Variable(0, trainable=False, name="count")
+
+    def note(self, moment: Moment) -> None:
+        self.lines.append(f"{moment.event} {moment.step} {sorted(moment.logs)}")
+        ALL.append(self.lines[-1])
+        self.count.assign_add(1)
+        if moment.event == Event.STEP_END:
+            moment.report(seen=1)
+
+    on_run_begin = on_epoch_begin = on_step_end = on_eval_begin = on_eval_end = on_epoch_end = on_settled = note
+    on_run_end = note
+
+
+ALL: list[str] = []
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def test_all_phases_happen_once_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    def make(directory: Path) -> tuple[Loop, Notes]:
+        notes = Notes()
+        callbacks = [keras.callbacks.CSVLogger(directory / "log.csv")]
+        stopping = EarlyStopping("val_loss", mode="min", patience=2, restore_best="state")
+        hooks = [notes, stopping, TensorBoard(directory / "tb"), Checkpoint(directory / "ckpt"), *callbacks]
+        return make_loop(hooks=hooks, eval_every=Every(epochs=2)), notes
+
+    (tmp_path / "a").mkdir()
+    loop, notes = make(tmp_path / "a")
+    loop._making.build()
+    before = {path: variable.numpy().tobytes() for path, variable in loop.state.variables.items()}
+    ALL.clear()
+    result = loop.dry_run()
+    assert (result.step, result.epoch) == (1, 1)
+    assert {"loss", "val_loss", "seen"} <= {*result.logs}
+    assert [line.split()[0] for line in ALL] == [
+        "run_begin",
+        "epoch_begin",
+        "step_end",
+        "eval_begin",
+        "eval_end",
+        "epoch_end",
+        "settled",
+        "run_end",
+    ]
+    assert notes.lines == []
+    assert files(tmp_path) == ["a"]
+    assert {path: variable.numpy().tobytes() for path, variable in loop.state.variables.items()} == before
+    first = loop.run(epochs=2)
+
+    (tmp_path / "b").mkdir()
+    other, _ = make(tmp_path / "b")
+    second = other.run(epochs=2)
+    assert (first.logs, first.history, first.reason) == (second.logs, second.history, second.reason)
+    now, then = ({path: v.numpy().tolist() for path, v in each.state.variables.items()} for each in (loop, other))
+    assert {path for path in now if now[path] != then[path]} == {"clock/seconds"}
+    with pytest.raises(RuntimeError, match="A dry run is for the beginning"):
+        loop.dry_run()
+
+
+def test_what_fails_in_hour_three_fails_at_once() -> None:
+    def broken(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": tf.debugging.check_numerics(tf.math.log(tf.cast(batch[0], tf.float32)), "evaluated")}
+
+    count = tf.Variable(0.0, name="count")
+    data = tf.data.Dataset.range(4).batch(1)
+    evaluation = Evaluation(broken, tf.data.Dataset.range(4).batch(1), every=Every(epochs=100))
+    loop = Loop(lambda batch: {"n": count.assign_add(1.0)}, data, state={"count": count}, evaluate=evaluation)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="evaluated"):
+        loop.dry_run()
+    assert (float(count), loop.step) == (0.0, 0)
+    loop.run(steps=2)  # nothing was torn
+    assert float(count) == 2.0
