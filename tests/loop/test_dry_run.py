@@ -75,7 +75,7 @@ def test_all_phases_happen_once_and_nothing_is_left_behind(tmp_path: Path) -> No
     other, _ = make(tmp_path / "b")
     second = other.run(epochs=2)
     assert (first.logs, first.history, first.reason) == (second.logs, second.history, second.reason)
-    now, then = ({path: v.numpy().tolist() for path, v in each.state.variables.items()} for each in (loop, other))
+    now, then = ({path: repr(v.numpy().tolist()) for path, v in each.state.variables.items()} for each in (loop, other))
     assert {path for path in now if now[path] != then[path]} == {"clock/seconds"}
     with pytest.raises(RuntimeError, match="A dry run is for the beginning"):
         loop.dry_run()
