@@ -8,12 +8,14 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from hooks.event_cut import FRAME, cut
 
 log = logging.getLogger("exactloop")
+Value: TypeAlias = tf.compat.v1.Summary.Value
 LIMIT = 10_000  # points of a run that wait for room on the disk: some MB
 
 
@@ -51,20 +53,20 @@ class EventFile:
     def __init__(self, directory: Path, step: int) -> None:
         self._directory, self._from, self._latest = directory, step, step
         self._there: set[str] | None = None  # tags that have a point at `step`; None: nobody has looked
-        self._waiting = collections.deque[tuple[int, Mapping[str, float]]]()
+        self._waiting = collections.deque[tuple[int, Mapping[str, float | Value]]]()
         self._lost: list[int] = []  # the first and the latest step of which there was no room to wait
         self._writer: tf.io.TFRecordWriter | None = None
         self._path: Path | None = None
         self._certain = self._size = 0  # bytes of that file
         self._clock = WallClock(0.0)
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes scalars; they are in the file when this returns."""
+    def write(self, step: int, values: Mapping[str, float | Value]) -> None:
+        """Writes scalars, or what else there is a value of; they are in the file when this returns."""
         self.add(step, values)
         self.flush()
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Takes scalars that the next `flush` is to write."""
+    def add(self, step: int, values: Mapping[str, float | Value]) -> None:
+        """Takes what the next `flush` is to write."""
         if len(self._waiting) == LIMIT:
             self._lost = [*self._lost[:1], self._waiting.popleft()[0]]
         self._waiting.append((step, values))
@@ -116,11 +118,12 @@ class EventFile:
         self._put(writer, tf.compat.v1.Event(wall_time=self._clock.now(), step=self._latest + 1, session_log=start))
         return writer
 
-    def _event(self, step: int, values: Mapping[str, float]) -> tf.compat.v1.Event:
+    def _event(self, step: int, values: Mapping[str, float | Value]) -> tf.compat.v1.Event:
         summary = tf.compat.v1.Summary()
         for tag, value in sorted(values.items()):
             if step > self._from or tag not in (self._there or ()):
-                summary.value.add(tag=tag, simple_value=value)
+                made = Value(tag=tag, simple_value=value) if isinstance(value, int | float) else value
+                summary.value.append(made)
         return tf.compat.v1.Event(wall_time=self._clock.now(), step=step, summary=summary)
 
     def _put(self, writer: tf.io.TFRecordWriter, event: tf.compat.v1.Event) -> None:

@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, each step once, whatever happens to the run."""
+"""Values, pictures and texts for TensorBoard, each step once, whatever happens to the run."""
 
 import contextlib
 import logging
@@ -12,6 +12,7 @@ import numpy as np
 
 from hooks.event_file import EventFile
 from hooks.places import is_remote, place
+from hooks.summaries import Array, Value, histogram, picture, text
 from loop import Every, Halt, Hook, Loop, Moment, Trigger
 
 log = logging.getLogger("exactloop")
@@ -51,7 +52,7 @@ INSTEAD = {
     "profile_batch": "write Profile(directory, first=10, steps=11) for profile_batch=(10, 20)",
     **dict.fromkeys(
         ("histogram_freq", "write_graph", "write_images", "embeddings_freq", "log_graph"),
-        "leave it out: scalars are written; for others, use tf.summary in a hook of your own",
+        "leave it out: scalars are written; of others, tensorboard.histogram(name, values, moment) in a hook of yours",
     ),
 }
 
@@ -71,6 +72,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     The format of these files has float32 values: 124,505,365 is drawn as 124,505,368. What is wider is as it is in
     `moment.logs` and in checkpoints.
+
+    Hooks of your own write through `image`, `text` and `histogram`, which are cut and continued as well.
 
     Values that cannot be written, because the disk is full, say, are written as soon as there is room again, as far as
     memory holds them: the latest 10,000 points of each of these runs. At the end, what is missing is logged.
@@ -115,7 +118,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
         wanted = self.every.steps if isinstance(self.every, InTime) else self.every
         self.every = wanted if loop.needs_halt(wanted) else InTime(wanted)
-        self._runs = {}
+        self._runs, self._taken = {}, False
 
     def on_run_begin(self, moment: Moment) -> None:
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
@@ -138,7 +141,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_eval_end(self, moment: Moment) -> None:
         for run, names in self._evaluations.items():
-            self._runs[run].write(moment.step, {name.removeprefix(f"{run}_"): moment.logs[name] for name in names})
+            if found := {name.removeprefix(f"{run}_"): moment.logs[name] for name in names if name in moment.logs}:
+                self._runs[run].write(moment.step, found)
 
     def on_epoch_end(self, moment: Moment) -> None:
         self._runs["train"].write(moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names})
@@ -148,7 +152,47 @@ class TensorBoard(Hook, instead=INSTEAD):
             run = next((run for run in self._evaluations if name.startswith(f"{run}_")), "train")
             self._runs[run].write(moment.step, {name.removeprefix(f"{run}_"): value})
 
+    def image(self, name: str, images: Array, moment: Moment, *, run: str = "train", most: int = 16) -> None:
+        """Writes pictures; to be called by a hook, or a function of `loop.on`, with its moment.
+
+        Args:
+            name: What they are called.
+            images: `[height, width]`, `[height, width, channels]` or `[n, height, width, channels]`, of 1, 3 or 4
+                channels; uint8, or floats in 0..1.
+            moment: The moment.
+            run: `train`, or an evaluation.
+            most: How many of n to write.
+
+        Raises:
+            ValueError: If they are of another shape, or there is no such run.
+            RuntimeError: If no run is under way.
+        """
+        self._take(run, moment, {name: picture(name, images, most)})
+
+    def text(self, name: str, markdown: str, moment: Moment, *, run: str = "train") -> None:
+        """Writes a text, in Markdown; see `image`."""
+        self._take(run, moment, {name: text(name, markdown)})
+
+    def histogram(self, name: str, values: Array, moment: Moment, *, run: str = "train") -> None:
+        """Writes how values of any shape are distributed; see `image`."""
+        self._take(run, moment, {name: histogram(name, values)})
+
+    def _take(self, run: str, moment: Moment, values: Mapping[str, Value]) -> None:
+        if not self._runs:
+            raise RuntimeError("TensorBoard writes while a run is under way: call this in a hook, from RUN_BEGIN on.")
+        if run not in self._runs:
+            raise ValueError(f"TensorBoard has the runs {', '.join(map(repr, self._runs))}. Received: run={run!r}.")
+        self._runs[run].add(moment.step, values)
+        self._taken = True
+
+    def on_settled(self, moment: Moment) -> None:
+        if self._taken:  # before this step can be saved
+            for file in self._runs.values():
+                file.flush()
+            self._taken = False
+
     def on_run_end(self, moment: Moment) -> None:
         with contextlib.ExitStack() as closing:  # all of them, whatever is the matter with one
             for file in self._runs.values():
                 closing.callback(file.close)
+            self._runs = {}

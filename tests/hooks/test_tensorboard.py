@@ -59,7 +59,15 @@ def live(directory: Path, kill_at: int | None = None) -> None:
     """One life of a run that draws every step and saves every fourth."""
     killer = [] if kill_at is None else [Killer(kill_at)]
     drawing = TensorBoard(directory / "tensorboard", Every(steps=1))
-    make_loop([drawing, *killer, Checkpoint(directory / "checkpoints", Every(steps=4))]).run(epochs=EPOCHS)
+    loop = make_loop([drawing, *killer, Checkpoint(directory / "checkpoints", Every(steps=4))])
+
+    @loop.on(Event.STEP_END, every=Every(steps=3))
+    def draw(moment: Moment) -> None:
+        drawing.image("squares", np.full([2, 4, 4], moment.step / 30)[..., None], moment)
+        drawing.text("said", f"**{moment.step}**", moment)
+        drawing.histogram("spread", tf.range(moment.step), moment, run="val")
+
+    loop.run(epochs=EPOCHS)
 
 
 def files(directory: Path) -> list[Path]:
@@ -106,18 +114,32 @@ def server(directory: Path, loading: str) -> Iterator[int]:
         process.wait()
 
 
-def answer(port: int, run: str, tag: str) -> Curve:
-    """Returns what a TensorBoard shows of one curve at present; nothing if it is not up, or knows no such curve."""
+def ask(port: int, path: str, **wanted: str) -> list:
+    """Returns what a TensorBoard answers at present; nothing if it is not up, or knows no such curve."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         try:
-            connection.request(
-                "GET", f"/data/plugin/scalars/scalars?{urllib.parse.urlencode({'run': run, 'tag': tag})}"
-            )
+            connection.request("GET", f"/data/plugin/{path}?{urllib.parse.urlencode(wanted)}")
             response = connection.getresponse()
-            shown = json.load(response) if response.status == http.HTTPStatus.OK else []
+            return json.load(response) if response.status == http.HTTPStatus.OK else []
         except OSError:
-            shown = []
-    return [(step, value) for _, step, value in shown]
+            return []
+
+
+def answer(port: int, run: str, tag: str) -> Curve:
+    """Returns what a TensorBoard shows of one curve at present."""
+    return [(step, value) for _, step, value in ask(port, "scalars/scalars", run=run, tag=tag)]
+
+
+def drawn(port: int) -> dict[str, list[object]]:
+    """Returns what a TensorBoard shows besides curves."""
+    pictures = ask(port, "images/images", run="train", tag="squares", sample="1")
+    texts = ask(port, "text/text", run="train", tag="said")
+    spread = ask(port, "histograms/histograms", run="val", tag="spread")
+    return {
+        "pictures": [each["step"] for each in pictures],
+        "texts": [(each["step"], each["text"]) for each in texts],
+        "histograms": [(step, sum(count for _, _, count in buckets)) for _, step, buckets in spread],
+    }
 
 
 def answer_up_to(step: int, port: int, run: str, tag: str) -> Curve:
@@ -131,7 +153,7 @@ def answer_up_to(step: int, port: int, run: str, tag: str) -> Curve:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[tuple[str, str], Curve]]:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[object, object]]:
     """What TensorBoards show of a run that was killed and resumed, and what is in the files of an uninterrupted one.
 
     The servers "across the kill" have read the points of the killed process before the next one begins.
@@ -150,16 +172,22 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[tuple[str,
         live(killed)
         ports |= {f"{loading}, started later": stack.enter_context(server(logs, loading)) for loading in LOADING}
         for key, port in ports.items():
-            found[key] = {name: answer_up_to(LAST, port, *name) for name in names}
+            found[key] = {name: answer_up_to(LAST, port, *name) for name in names} | {"drawn": drawn(port)}
     return found
 
 
 @pytest.mark.parametrize("began", ["across the kill", "started later"])
 @pytest.mark.parametrize("loading", LOADING)
 def test_a_server_shows_a_killed_run_as_if_it_had_not_been(
-    shown: dict[str, dict[tuple[str, str], Curve]], loading: str, began: str
+    shown: dict[str, dict[object, object]], loading: str, began: str
 ) -> None:
-    answered = shown[f"{loading}, {began}"]
+    answered = {**shown[f"{loading}, {began}"]}
+    threes = [*range(3, 22, 3)]
+    assert answered.pop("drawn") == {
+        "pictures": threes,
+        "texts": [(step, f"<p><strong>{step}</strong></p>") for step in threes],
+        "histograms": [(step, step) for step in threes],
+    }
     expected = {name: [*range(1, 22)] for name in OF_STEPS} | {name: [7, 14, 21] for name in OF_EPOCHS}
     assert {name: [step for step, _ in of_name] for name, of_name in answered.items()} == expected
     assert answered == shown["files"]
@@ -496,3 +524,35 @@ def test_a_directory_may_have_any_name(tmp_path: Path, name: bytes) -> None:
 if __name__ == "__main__":
     tf.config.experimental.enable_op_determinism()
     live(Path(sys.argv[1]), int(sys.argv[2]))
+
+
+@pytest.mark.parametrize("shape", [[], [5], [4, 4, 2], [2, 4, 4, 5], [1, 2, 4, 4, 1]])
+def test_a_picture_has_a_shape_that_can_be_drawn(shape: list[int], tmp_path: Path) -> None:
+    loop = line_loop(tmp_path)
+    drawing = loop.hooks["tensor_board"]
+    loop.on(Event.STEP_END, every=At(1))(lambda moment: drawing.image("x", np.zeros(shape), moment))
+    with pytest.raises(ValueError, match=r"A picture for 'x' needs shape \[height, width\].*Add an axis"):
+        loop.run(steps=1)
+    with pytest.raises(RuntimeError, match="writes while a run is under way"):
+        drawing.text("x", "y", Moment(Event.SETTLED, 1, 0, 1, {}, False, False, None, print))
+
+
+def test_pictures_of_all_kinds_are_taken_and_an_unknown_run_is_named(tmp_path: Path) -> None:
+    loop = line_loop(tmp_path)
+    drawing = loop.hooks["tensor_board"]
+
+    @loop.on(Event.STEP_END, every=At(1))
+    def draw(moment: Moment) -> None:
+        for name, shape in {"a": [2, 3], "b": [2, 3, 3], "c": [20, 2, 3, 4]}.items():
+            drawing.image(name, np.zeros(shape, np.uint8), moment)
+        with pytest.raises(ValueError, match=r"TensorBoard has the runs 'train'.*Received: run='nope'"):
+            drawing.text("x", "y", moment, run="nope")
+
+    loop.run(steps=1)
+    (file,) = files(tmp_path / "tensorboard" / "train")
+    found = {value.tag: value.tensor.string_val for event in events(file) for value in event.summary.value}
+    assert {tag: (values[:2], len(values) - 2) for tag, values in found.items() if len(values)} == {
+        "a": ([b"3", b"2"], 1),
+        "b": ([b"3", b"2"], 1),
+        "c": ([b"3", b"2"], 16),
+    }

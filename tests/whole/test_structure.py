@@ -25,7 +25,7 @@ OF_ONE = {
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
-    "hooks.event_file": "hooks/tensorboard.py",
+    **dict.fromkeys(("hooks.event_file", "hooks.summaries"), "hooks/tensorboard.py"),
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported

@@ -1,0 +1,65 @@
+"""What TensorBoard shows besides scalars: pictures, texts and histograms, as `tf.summary` would write them."""
+
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.image.metadata import create_summary_metadata
+from tensorboard.plugins.text.summary_v2 import text_pb
+
+Value: TypeAlias = tf.compat.v1.Summary.Value
+Array: TypeAlias = np.ndarray | tf.Tensor
+
+
+def picture(tag: str, images: Array, most: int) -> Value:
+    """Returns pictures as PNG.
+
+    Args:
+        tag: The name.
+        images: `[height, width]`, `[height, width, channels]` or `[n, height, width, channels]`, of 1 (grey), 3 (RGB)
+            or 4 channels; uint8, or floats in 0..1.
+        most: How many of n to take.
+
+    Raises:
+        ValueError: If it is of another shape, or not of numbers.
+    """
+    given = tf.convert_to_tensor(images)
+    shape, rank = given.shape.as_list(), given.shape.rank
+    if (
+        rank not in (2, 3, 4)
+        or (rank > 2 and shape[-1] not in (1, 3, 4))
+        or not (given.dtype.is_floating or given.dtype.is_integer)
+    ):
+        raise ValueError(
+            f"A picture for {tag!r} needs shape [height, width], [height, width, channels] or [n, height, width, "
+            f"channels], of 1, 3 or 4 channels, uint8 or floats in 0..1. Received: shape {given.shape}, dtype "
+            f"{given.dtype.name}. Add an axis for the channel, as in images[..., None]."
+        )
+    given = given[..., tf.newaxis] if rank == 2 else given
+    given = given if rank == 4 else given[tf.newaxis]
+    pixels = tf.image.convert_image_dtype(given[:most], tf.uint8, saturate=True)
+    size = [str(length).encode() for length in (given.shape[2], given.shape[1])]
+    tensor = tf.make_tensor_proto([*size, *tf.image.encode_png(pixels).numpy()], tf.string)
+    return Value(tag=tag, tensor=tensor, metadata=_metadata(create_summary_metadata(None, None)))
+
+
+def text(tag: str, markdown: str) -> Value:
+    """Returns a text, in Markdown."""
+    return _value(text_pb(tag, markdown))
+
+
+def histogram(tag: str, values: Array) -> Value:
+    """Returns how values of any shape are distributed; those that are not finite are left out."""
+    numbers = np.asarray(values, np.float64).ravel()
+    return _value(histogram_pb(tag, numbers[np.isfinite(numbers)]))
+
+
+def _value(made: object) -> Value:
+    """Returns what TensorBoard has made as a message of TensorFlow, which has a copy of the format."""
+    (value,) = tf.compat.v1.Summary.FromString(made.SerializeToString()).value  # type: ignore[attr-defined]
+    return value
+
+
+def _metadata(made: object) -> object:
+    return tf.compat.v1.SummaryMetadata.FromString(made.SerializeToString())  # type: ignore[attr-defined]
