@@ -12,7 +12,7 @@ from pathlib import Path
 
 import proved
 import pytest
-from places import ROOT, TESTS, environment
+from places import TESTS
 
 from exactloop import prove
 from exactloop.proof.compare import Reference
@@ -530,39 +530,3 @@ def test_data_that_do_not_come_again_are_named(command: Command) -> None:
     done = command("--kills", "1", "--at", "9,21", "--", "generator")
     assert done.returncode == 1, done
     assert "The training data yield something else when they are read a second time" in done.stdout, done.stdout
-
-
-@pytest.mark.long
-def test_the_digits_are_exact() -> None:
-    digits = str(ROOT / "examples/digits.py")
-    proof = prove_script(digits, "--epochs=6", kills=6, at=[50])
-    assert proof.exact, proof
-    assert len(proof.kills) >= 6
-
-
-@pytest.mark.long
-def test_what_is_learned_of_random_views_is_exact_and_comes_to_what_it_says(tmp_path: Path) -> None:
-    script = str(ROOT / "examples/simclr.py")
-    proof = prove_script(script, "--epochs=4", kills=4, at=[15])
-    assert proof.exact, proof
-    assert len(proof.kills) >= 4
-    command = [sys.executable, script, f"--run_dir={tmp_path}"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    told = re.search(r"tell (\d+)\.\d+% of the others after 440 steps: 40 epochs are complete", done.stdout)
-    assert told, done
-    assert int(told[1]) >= 84
-    assert "After 40 epochs it tells more than 84 % of them" in Path(script).read_text(encoding="utf-8")
-
-
-@pytest.mark.long
-def test_the_balancing_of_a_pole_is_exact_and_comes_to_what_it_says(tmp_path: Path) -> None:
-    script = str(ROOT / "examples/dqn.py")
-    proof = prove_script(script, "--steps=700", kills=4, at=[150])
-    assert proof.exact, proof
-    assert len(proof.kills) >= 4
-    command = [sys.executable, script, f"--run_dir={tmp_path}"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    moves = re.search(r"kept up for (\d+) moves on average: 4000 steps are complete", done.stdout)
-    assert moves, done
-    assert int(moves[1]) > 120
-    assert f"the pole is kept up for\nmore than {120} moves" in Path(script).read_text(encoding="utf-8")

@@ -1,0 +1,77 @@
+"""The examples: each is run, killed and resumed, proved exact, and comes to what its docstring says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from places import ROOT, environment
+
+from exactloop.proving import prove_script
+
+
+class Example(NamedTuple):
+    """An example.
+
+    Attributes:
+        small: The arguments of a short run.
+        at: A step at which that is killed.
+        printed: What a whole run prints, with the figure in a group.
+        least: What the figure is at least; if negative, the most that it is.
+        claim: Where the docstring says so.
+    """
+
+    small: str
+    at: int
+    printed: str = ""
+    least: float = 0.0
+    claim: str = ""
+
+
+EXAMPLES = {
+    "digits": Example("--epochs=2", 15),
+    "simclr": Example(
+        "--epochs=2",
+        15,
+        r"tell (\d+)\.\d+% of the others after 440 steps: 40 epochs are complete",
+        84,
+        "After 40 epochs it tells more than 84 % of them",
+    ),
+    "dqn": Example(
+        "--steps=300",
+        150,
+        r"kept up for (\d+) moves on average: 4000 steps are complete",
+        120,
+        "the pole is kept up for\nmore than 120 moves",
+    ),
+    "gan": Example(
+        "--epochs=11",
+        95,
+        r"as near as (\d\.\d+) after 1350 steps: 150 epochs are complete",
+        -0.7,
+        "After 150 epochs it has been below 0.7.",
+    ),
+}
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_exact(name: str) -> None:
+    example = EXAMPLES[name]
+    proof = prove_script(str(ROOT / f"examples/{name}.py"), example.small, kills=2, at=[example.at])
+    assert proof.exact, proof
+    assert len(proof.kills) >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name, example in EXAMPLES.items() if example.claim])
+def test_an_example_comes_to_what_it_says(name: str, tmp_path: Path) -> None:
+    script, example = ROOT / f"examples/{name}.py", EXAMPLES[name]
+    command = [sys.executable, str(script), f"--run_dir={tmp_path}"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    told = re.search(example.printed, done.stdout)
+    assert told, done
+    assert float(told[1]) * (-1 if example.least < 0 else 1) >= example.least
+    assert example.claim in script.read_text(encoding="utf-8")
