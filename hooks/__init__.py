@@ -7,6 +7,7 @@ from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
 from hooks.tensorboard import TensorBoard
+from hooks.weight_average import WeightAverage
 
 __all__ = [
     "Checkpoint",
@@ -17,6 +18,7 @@ __all__ = [
     "Profile",
     "Progress",
     "TensorBoard",
+    "WeightAverage",
     "restore",
 ]
 

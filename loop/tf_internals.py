@@ -457,6 +457,12 @@ def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
     return optimizer._trainable_variables
 
 
+def moving_averages(optimizer: keras.Optimizer) -> list[tuple[keras.Variable, keras.Variable]]:
+    """Returns the weights of a built optimizer with `use_ema`, each with its average; it only assigns them itself."""
+    pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
+    return [(weight, average) for weight, average in pairs if average is not None]
+
+
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
     """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
     return metric._fn, metric._fn_kwargs

@@ -26,6 +26,7 @@ OF_ONE = {
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
     "hooks.event_file": "hooks/tensorboard.py",
+    "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
@@ -341,6 +342,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Profile",
         "Progress",
         "TensorBoard",
+        "WeightAverage",
         "restore",
     ]
     assert exactloop.__all__ == ["Proof", "prove"]
