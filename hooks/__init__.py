@@ -7,6 +7,7 @@ from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
 from hooks.tensorboard import TensorBoard
+from hooks.time_budget import TimeBudget
 from hooks.weight_average import WeightAverage
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Profile",
     "Progress",
     "TensorBoard",
+    "TimeBudget",
     "WeightAverage",
     "restore",
 ]

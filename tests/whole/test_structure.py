@@ -342,6 +342,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Profile",
         "Progress",
         "TensorBoard",
+        "TimeBudget",
         "WeightAverage",
         "restore",
     ]
