@@ -2,6 +2,7 @@
 
 from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
+from hooks.export import Export
 from hooks.keras_callbacks import KerasCallbacks
 from hooks.preemption import Preemption
 from hooks.profile import Profile
@@ -14,6 +15,7 @@ __all__ = [
     "Checkpoint",
     "CorruptCheckpoint",
     "EarlyStopping",
+    "Export",
     "KerasCallbacks",
     "Preemption",
     "Profile",

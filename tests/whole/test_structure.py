@@ -26,6 +26,7 @@ OF_ONE = {
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
     "hooks.event_file": "hooks/tensorboard.py",
+    "hooks.exports": "hooks/export.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
@@ -337,6 +338,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Checkpoint",
         "CorruptCheckpoint",
         "EarlyStopping",
+        "Export",
         "KerasCallbacks",
         "Preemption",
         "Profile",
