@@ -442,6 +442,10 @@ def own_seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
     return layer._seed_generators
 
 
+ITERATIONS = "_iterations"  # the attribute in which every optimizer counts steps
+TRAINED = "_trainable_variables"  # and that in which it has the weights
+
+
 def iterations(optimizer: keras.Optimizer) -> keras.Variable:
     """Returns the variable that counts steps; the public one may be computed from it."""
     return optimizer._iterations
