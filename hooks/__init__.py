@@ -4,6 +4,7 @@ from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
 from hooks.export import Export
 from hooks.keras_callbacks import KerasCallbacks
+from hooks.optuna_pruning import OptunaPruning
 from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
@@ -17,6 +18,7 @@ __all__ = [
     "EarlyStopping",
     "Export",
     "KerasCallbacks",
+    "OptunaPruning",
     "Preemption",
     "Profile",
     "Progress",

@@ -340,6 +340,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "EarlyStopping",
         "Export",
         "KerasCallbacks",
+        "OptunaPruning",
         "Preemption",
         "Profile",
         "Progress",
