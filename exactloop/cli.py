@@ -16,10 +16,15 @@ USAGE = """The command `exactloop`: looks at checkpoints, and proves that a scri
     exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed
     exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
     exactloop show CHECKPOINT           the manifest
+    exactloop average DIRECTORY [--last N] [--out PATH]
+                                        writes a checkpoint with the averages of the weights of the last N (5)
     exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
                                         kills the script N times and compares; exit status 1 if anything differs,
                                         3 if nothing was proved
     exactloop --version
+
+What average writes, by default in DIRECTORY/average, restore(PATH, {"model": model}) and TensorFlow can read. Other
+values than weights and statistics of layers, such as those of optimizers, are as in the latest checkpoint.
 
 A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
 stands for NaN, and for the age of what was made later than the clock says it is. The training time, clock/seconds, is
@@ -36,12 +41,15 @@ AT = flags.DEFINE_list("at", [], "Steps after which to kill it as well.")
 HELP = flags.DEFINE_bool("help", False, "Print what the commands do.", short_name="h")
 TWICE = flags.DEFINE_bool("same-machine-twice", False, "Kill nothing, but run the script twice and compare.")
 
+LAST = flags.DEFINE_integer("last", 5, "How many of the latest checkpoints to average.", lower_bound=1)
+OUT = flags.DEFINE_string("out", "", "The directory to write the average to; by default `average` in that of the run.")
 VERSION = flags.DEFINE_bool("version", False, "Print the version.")
 COUNTS = {  # with how many arguments the commands are given
     "ls": range(1, 2),
     "verify": range(1, 2),
     "diff": range(2, 3),
     "show": range(1, 2),
+    "average": range(1, 2),
     "prove": range(1, sys.maxsize),
 }
 

@@ -1,4 +1,4 @@
-"""What the command `exactloop` does: looks at checkpoints, and proves that a script can be resumed exactly."""
+"""What the command `exactloop` does: looks at checkpoints, averages them, proves that a script is resumed exactly."""
 
 import dataclasses
 import json
@@ -10,8 +10,9 @@ import rich.box
 import rich.console
 import rich.table
 
-from exactloop.cli import AT, JSON, KILLS, TWICE
+from exactloop.cli import AT, JSON, KILLS, LAST, OUT, TWICE
 from exactloop.proving import prove_script
+from hooks.checkpoint.average import average as averaged
 from hooks.checkpoint.manifest import Manifest, content
 from hooks.checkpoint.report import Entry, differences, entries, pinned
 from hooks.figures import figure
@@ -49,6 +50,15 @@ def show(path: str) -> int:
         print(_json(said))
     else:
         rich.console.Console().print_json(json.dumps(said))
+    return 0
+
+
+def average(directory: str) -> int:
+    """Averages the weights of the latest checkpoints of a directory."""
+    out = OUT.value or f"{directory.rstrip('/')}/average"
+    stems, paths, written = averaged(directory, LAST.value, out)
+    said = {"checkpoints": stems, "averaged": paths, "written": written}
+    print(_json(said) if JSON.value else f"Averaged {len(paths)} values of {', '.join(stems)}. Written: {written}")
     return 0
 
 
@@ -134,4 +144,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"ls": ls, "verify": verify, "diff": diff, "show": show, "prove": prove}
+COMMANDS: dict[str, Callable[..., int]] = {
+    **{"ls": ls, "verify": verify, "diff": diff, "show": show},
+    **{"average": average, "prove": prove},
+}

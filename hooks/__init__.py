@@ -2,21 +2,29 @@
 
 from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
+from hooks.export import Export
 from hooks.keras_callbacks import KerasCallbacks
+from hooks.optuna_pruning import OptunaPruning
 from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
 from hooks.tensorboard import TensorBoard
+from hooks.time_budget import TimeBudget
+from hooks.weight_average import WeightAverage
 
 __all__ = [
     "Checkpoint",
     "CorruptCheckpoint",
     "EarlyStopping",
+    "Export",
     "KerasCallbacks",
+    "OptunaPruning",
     "Preemption",
     "Profile",
     "Progress",
     "TensorBoard",
+    "TimeBudget",
+    "WeightAverage",
     "restore",
 ]
 

@@ -1,6 +1,7 @@
 """Evaluation: one compiled pass over a data set."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +46,8 @@ class Evaluation(tf.Module):
         name: The prefix of the results.
         steps: The largest number of batches to read; None: all.
         every: When to evaluate; None: as the loop's `eval_every` says. Not by seconds, as that.
+        within: Makes the context in which each evaluation is made, such as `WeightAverage.exchanged`, which has the
+            model's averages evaluated. However an evaluation ends, the context is left.
 
     Raises:
         ValueError: If `steps` is not positive, `every` depends on time, or the data differ from one evaluation to the
@@ -65,9 +68,10 @@ class Evaluation(tf.Module):
         name: str = "val",
         steps: int | None = None,
         every: Trigger | None = None,
+        within: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         super().__init__(name=name)
-        self.step = as_step(eval_step)
+        self.step, self._within = as_step(eval_step), within
         if steps is not None and steps < 1:
             raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
         if isinstance(data, tf.data.Dataset):
@@ -115,6 +119,10 @@ class Evaluation(tf.Module):
         Returns:
             False, with nothing to show for it, if `abandon` said so after some call.
         """
+        with self._within():
+            return self._run(abandon, limit)
+
+    def _run(self, abandon: Callable[[], bool], limit: int | None) -> bool:
         self.data.open(0)
         self.index.assign(0)
         for metric in self.step.metrics.values():

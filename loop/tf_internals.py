@@ -442,6 +442,10 @@ def own_seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
     return layer._seed_generators
 
 
+ITERATIONS = "_iterations"  # the attribute in which every optimizer counts steps
+TRAINED = "_trainable_variables"  # and that in which it has the weights
+
+
 def iterations(optimizer: keras.Optimizer) -> keras.Variable:
     """Returns the variable that counts steps; the public one may be computed from it."""
     return optimizer._iterations
@@ -455,6 +459,12 @@ def rate_of(optimizer: keras.Optimizer) -> object:
 def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
     """Returns the weights for which an optimizer was built."""
     return optimizer._trainable_variables
+
+
+def moving_averages(optimizer: keras.Optimizer) -> list[tuple[keras.Variable, keras.Variable]]:
+    """Returns the weights of a built optimizer with `use_ema`, each with its average; it only assigns them itself."""
+    pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
+    return [(weight, average) for weight, average in pairs if average is not None]
 
 
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:

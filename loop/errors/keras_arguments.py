@@ -48,8 +48,9 @@ def check_ema(optimizer: keras.optimizers.Optimizer) -> None:
     if inner.use_ema and not inner.ema_overwrite_frequency:
         log.warning(
             "The optimizer averages the variables (use_ema=True), and fit puts the averages into the model at its end. "
-            "A loop does not: write optimizer.finalize_variable_values(model.trainable_variables) after run(), or give "
-            "the optimizer ema_overwrite_frequency=100, say."
+            "A loop does that with hooks=[WeightAverage('optimizer')], and not by itself. Or write "
+            "optimizer.finalize_variable_values(model.trainable_variables) after run(), or give the optimizer "
+            "ema_overwrite_frequency=100, say."
         )
 
 

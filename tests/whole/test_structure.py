@@ -26,6 +26,8 @@ OF_ONE = {
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
     **dict.fromkeys(("hooks.event_file", "hooks.summaries"), "hooks/tensorboard.py"),
+    "hooks.exports": "hooks/export.py",
+    "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
@@ -336,11 +338,15 @@ def test_public_names_are_those_agreed_on() -> None:
         "Checkpoint",
         "CorruptCheckpoint",
         "EarlyStopping",
+        "Export",
         "KerasCallbacks",
+        "OptunaPruning",
         "Preemption",
         "Profile",
         "Progress",
         "TensorBoard",
+        "TimeBudget",
+        "WeightAverage",
         "restore",
     ]
     assert exactloop.__all__ == ["Proof", "prove"]

@@ -1,0 +1,129 @@
+"""The average of the latest checkpoints of a run, as a checkpoint."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hooks.checkpoint.environment import environment
+from hooks.checkpoint.fit import values
+from hooks.checkpoint.graph import CheckpointNames
+from hooks.checkpoint.manifest import Manifest
+from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.store import Pin, Store
+from loop import digest
+from loop.tf_internals import ITERATIONS, TRAINED
+
+
+def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], str]:
+    """Averages the latest checkpoints of a run, in double precision, and writes a checkpoint.
+
+    Averaged are the real and complex values of what was given as `state=`, other than those of optimizers: weights, and
+    statistics such as those of batch normalisation. Everything else is as in the latest of them.
+
+    Args:
+        directory: The directory that was given to `Checkpoint`.
+        last: How many; those that a stop has cut short in their round do not count.
+        out: The directory to write to; made if it is missing.
+
+    Returns:
+        The names of the averaged checkpoints, the oldest first; the paths of the averaged variables; and what was
+        written, without endings.
+
+    Raises:
+        FileNotFoundError: If there are not so many.
+        CorruptCheckpoint: If one of them is not whole.
+        ValueError: If they have other variables, or an average is not finite.
+        FileExistsError: If there is a checkpoint in `out`.
+    """
+    with contextlib.ExitStack() as held:
+        files = held.enter_context(contextlib.closing(open_files(directory, make=False)))
+        store = Store(files)
+        there = [stem for stem in store.stems() if stem.startswith("ckpt-")]
+        if len(there) < last:
+            raise FileNotFoundError(
+                f"There are {len(there)} checkpoints in {files.where!r}, not {last}: {', '.join(there) or 'none'}. "
+                f"Give --last {max(len(there), 1)}, or train with Checkpoint(keep={last})."
+            )
+        pins = [held.enter_context(contextlib.closing(store.pin(stem))) for stem in there[-last:]]
+        newest = pins[-1]
+        _check_alike([pin.manifest for pin in pins])
+        paths = _averaged(newest.manifest.description)
+        found = _means(pins, paths)
+        target = held.enter_context(contextlib.closing(open_files(out)))
+        target.lock()
+        written = Store(target)
+        written.load()
+        if written.stems():
+            raise FileExistsError(f"There are checkpoints in {target.where!r}. Give another directory: --out PATH.")
+        _write(written, newest, found)
+        written.remove(())  # which tells TensorFlow
+        return there[-last:], paths, f"{target.where}/{newest.manifest.record.stem}"
+
+
+def _check_alike(manifests: list[Manifest]) -> None:
+    """Raises `ValueError` if some have other variables than the latest."""
+    latest = manifests[-1]
+    now: Mapping[str, object] = latest.description["variables"]
+    for manifest in manifests:
+        then: Mapping[str, object] = manifest.description["variables"]
+        if other := [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]:
+            raise ValueError(
+                f"{manifest.record.stem} and {latest.record.stem} have other variables, and no average: "
+                f"{', '.join(other[:6])}{' ...' if len(other) > 6 else ''}. Give a smaller --last."
+            )
+
+
+def _averaged(description: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the paths of what is averaged."""
+    variables = description["variables"]
+    optimizers = [path.removesuffix(ITERATIONS) for path in variables if path.rpartition("/")[-1] == ITERATIONS]
+
+    def is_weight(path: str) -> bool:
+        owner = max((each for each in optimizers if path.startswith(each)), key=len, default="")
+        of_given = path.removeprefix("extra/").split("/", 1)[0] in description["state"]
+        return of_given and (not owner or path.removeprefix(owner).startswith(f"{TRAINED}/"))
+
+    dtypes = {path: tf.as_dtype(said[-1]) for path, said in variables.items()}
+    return [path for path, dtype in dtypes.items() if (dtype.is_floating or dtype.is_complex) and is_weight(path)]
+
+
+def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
+    """Returns the averages by path."""
+    sums, dtypes = dict[str, tf.Tensor](), dict[str, tf.DType]()
+    for pin in pins:
+        names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths)
+        for path, value in (values(pin, names) if names else {}).items():
+            wide = tf.cast(value, tf.complex128 if value.dtype.is_complex else tf.float64)
+            sums[path], dtypes[path] = sums[path] + wide if path in sums else wide, value.dtype
+    if wrong := [path for path, total in sums.items() if not np.isfinite(total.numpy()).all()]:
+        raise ValueError(f"Their average is not finite: {', '.join(wrong[:6])}. Leave out what has diverged.")
+    return {path: tf.cast(total / len(pins), dtypes[path]) for path, total in sums.items()}
+
+
+def _write(store: Store, newest: Pin, means: Mapping[str, tf.Tensor]) -> None:
+    """Writes the latest of the checkpoints with averages in the place of what is averaged."""
+    manifest, reader = newest.manifest, tf.train.load_checkpoint(newest.prefix)
+    names = CheckpointNames(newest.prefix, manifest.description["variables"]).of(manifest.description["variables"])
+    dtypes = reader.get_variable_to_dtype_map()
+    found = tf.raw_ops.RestoreV2(
+        prefix=newest.prefix,
+        tensor_names=[*dtypes],
+        shape_and_slices=[""] * len(dtypes),
+        dtypes=[*dtypes.values()],
+    )
+    tensors = dict(zip(dtypes, found, strict=True)) | {names[path]: mean for path, mean in means.items()}
+    digests = tuple(digest(tensors[names[path]]) for path in manifest.description["variables"])
+
+    def write(prefix: str) -> None:
+        none = [""] * len(tensors)
+        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=[*tensors], shape_and_slices=none, tensors=[*tensors.values()])
+
+    made = {"time": time.time(), **environment()}
+    record = dataclasses.replace(manifest.record, best={})
+    parts: dict[str, Any] = {"record": record, "digests": digests, "logs": {}, "made": made, "result": {}}
+    store.commit(record, write, lambda files: dataclasses.replace(manifest, files=files, **parts))

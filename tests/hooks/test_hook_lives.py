@@ -1,0 +1,36 @@
+"""Averages, exports, budgets: killed at any event of any step, a run leaves the same, byte for byte."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import TESTS, environment
+
+EVENTS = {  # and the steps at which they come
+    "step_end": range(1, 10),
+    "eval_begin": (2, 4, 6, 8),
+    "eval_end": (2, 4, 6, 8),
+    "epoch_end": (3, 6, 9),
+    "settled": range(1, 10),
+    "late": range(1, 10),
+    "half": (2, 4, 6, 8, 9),
+    "there": (2, 4, 6, 8, 9),
+}
+
+
+def differences(directory: Path, *kills: str) -> str:
+    command = [sys.executable, str(TESTS / "hook_lives.py"), str(directory), *kills]
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=1200)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_a_run_killed_in_an_export_leaves_the_same(tmp_path: Path) -> None:
+    assert differences(tmp_path, "half:6") == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_run_killed_at_any_step_leaves_the_same(event: str, tmp_path: Path) -> None:
+    assert differences(tmp_path, *(f"{event}:{step}" for step in EVENTS[event])) == ""
