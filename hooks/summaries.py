@@ -40,8 +40,13 @@ def picture(tag: str, images: Array, most: int) -> Value:
     given = given if rank == 4 else given[tf.newaxis]
     pixels = tf.image.convert_image_dtype(given[:most], tf.uint8, saturate=True)
     size = [str(length).encode() for length in (given.shape[2], given.shape[1])]
-    tensor = tf.make_tensor_proto([*size, *tf.image.encode_png(pixels).numpy()], tf.string)
-    return Value(tag=tag, tensor=tensor, metadata=_metadata(create_summary_metadata(None, None)))
+    strings = [*size, *tf.image.encode_png(pixels).numpy()]
+    value = Value(tag=tag, metadata=_metadata(create_summary_metadata(None, None)))
+    # By hand: tf.make_tensor_proto would end the process on more than 2 GB, where this raises.
+    value.tensor.dtype = tf.string.as_datatype_enum
+    value.tensor.tensor_shape.dim.add(size=len(strings))
+    value.tensor.string_val.extend(strings)
+    return value
 
 
 def text(tag: str, markdown: str) -> Value:
