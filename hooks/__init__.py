@@ -3,9 +3,11 @@
 from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
 from hooks.keras_callbacks import KerasCallbacks
+from hooks.learning_rate import LearningRate
 from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
+from hooks.reduce_lr_on_plateau import ReduceLROnPlateau
 from hooks.tensorboard import TensorBoard
 
 __all__ = [
@@ -13,9 +15,11 @@ __all__ = [
     "CorruptCheckpoint",
     "EarlyStopping",
     "KerasCallbacks",
+    "LearningRate",
     "Preemption",
     "Profile",
     "Progress",
+    "ReduceLROnPlateau",
     "TensorBoard",
     "restore",
 ]

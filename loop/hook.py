@@ -152,6 +152,37 @@ class Hook(tf.Module):
     def set_state(self, state: Any) -> None:
         """Takes over what `get_state` returned: before `on_run_begin`, or when an evaluation was cut short."""
 
+    def is_inside(self) -> bool:
+        """Returns whether a part of this hook is traced into the compiled loop, as `before_step` and `after_step` are.
+
+        Asked when a run begins. A loop that was traced with other such hooks is traced again.
+        """
+        mine = type(self)
+        return mine.before_step is not Hook.before_step or mine.after_step is not Hook.after_step
+
+    def ahead(self, step: int, count: int) -> Sequence[float] | np.ndarray:
+        """Returns a number for each of the `count` steps that may be run after `step` in one call, for `before_step`.
+
+        Called before each call of the compiled loop, which may return earlier; the steps are of one epoch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has before_step, and needs ahead.")
+
+    def before_step(self, number: tf.Tensor) -> None:
+        """Traced into the compiled loop, before the step: does something with its number of `ahead`, float32 `[]`.
+
+        What it needs of the loop has to be there from `around_run` on. What it changes has to be in the state.
+        """
+
+    def after_step(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Traced into the compiled loop, after the step: returns whether the loop is to halt there, bool `[]`.
+
+        Then `on_steps` is called as always, and `on_step_end` if `every` says so.
+
+        Args:
+            values: What the step has returned: `[]` by name.
+        """
+        raise NotImplementedError
+
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here."""
 

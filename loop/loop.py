@@ -34,6 +34,7 @@ from loop.parts import Parts
 from loop.registry import HookRegistry
 from loop.state.history import History
 from loop.state.position import Place, Position
+from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
 from loop.stops import Stops
@@ -174,6 +175,11 @@ class Loop:
     def evaluation_names(self) -> dict[str, tuple[str, ...]]:
         """The names that each evaluation will log, by its own name; from `SETUP` on."""
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimizers in `state=`, by the paths that the names of their learning rates have."""
+        return optimizers_by_path(self._given)
 
     @property
     def rate_names(self) -> tuple[str, ...]:

@@ -98,6 +98,10 @@ class HookRegistry:
             raise KeyError(f"No hook is named {shown(name)}. There are: {', '.join(self._hooks) or 'none'}.")
         return self._hooks[name]
 
+    def inside(self) -> list[Hook]:
+        """Returns the hooks of which a part is traced into the compiled loop."""
+        return [hook for hook in self if hook.is_inside()]
+
     @property
     def seconds(self) -> dict[str, float]:
         """The time spent in each hook since `begin`, by its name."""
