@@ -4,6 +4,7 @@ from hooks.checkpoint import Checkpoint, CorruptCheckpoint, restore
 from hooks.early_stopping import EarlyStopping
 from hooks.keras_callbacks import KerasCallbacks
 from hooks.learning_rate import LearningRate
+from hooks.nan_guard import NaNGuard
 from hooks.preemption import Preemption
 from hooks.profile import Profile
 from hooks.progress import Progress
@@ -16,6 +17,7 @@ __all__ = [
     "EarlyStopping",
     "KerasCallbacks",
     "LearningRate",
+    "NaNGuard",
     "Preemption",
     "Profile",
     "Progress",

@@ -12,7 +12,6 @@ import tensorflow as tf
 from hooks.rates import Rates, checked
 from loop import Hook, Loop, Moment
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 INSTEAD = {
     "rate": "write LearningRate(lambda step: 1e-3 * 0.99**step)",
     **dict.fromkeys(("schedule", "scheduler", "lr_lambda", "fn"), "write LearningRate(function)"),
@@ -29,11 +28,12 @@ class LearningRate(Hook, instead=INSTEAD):
         hooks=[LearningRate(keras.optimizers.schedules.CosineDecay(1e-3, 10_000), warmup=500)]
         hooks=[LearningRate(lambda epoch: 0.1 * 0.5**epoch, by="epoch")]
 
-    The rate is called with the number of train steps completed, or of epochs: 0 for the first one. By step, the compiled
-    loop does not halt for it: the rates of the steps of a call are computed before it, and read in it, which costs some
-    3 us a step, and each rate what the function takes. By epoch without `warmup`, it costs nothing between epochs. The
-    function has to be one of its argument alone, or a resumed run would go on with other rates; where nobody knows how
-    long an epoch is, it may be asked for steps that are never run, up to 8,192 of them.
+    The rate is called with the number of train steps completed, or of epochs: 0 for the first one. By step, the
+    compiled loop does not halt for it: the rates of the steps of a call are computed before it, and read in it, which
+    costs some 3 us a step, and each rate what the function takes. By epoch without `warmup`, it costs nothing between
+    epochs. The function has to be one of its argument alone, or a resumed run would go on with other rates; where
+    nobody knows how long an epoch is, it may be asked for steps that are never run, up to 8,192 of them. By step,
+    `learning_rate` is logged as the rate that the step was made with.
 
     Instead of this hook, a schedule can be given to the optimizer itself, as in `Adam(CosineDecay(...))`: then it goes
     by the updates of that optimizer, which are fewer than the steps where gradients are accumulated.
@@ -57,7 +57,7 @@ class LearningRate(Hook, instead=INSTEAD):
 
     def __init__(
         self,
-        rate: Callable[[int], float] | Schedule,
+        rate: Callable[[int], float] | keras.optimizers.schedules.LearningRateSchedule,
         *,
         by: Literal["step", "epoch"] = "step",
         warmup: int = 0,
@@ -65,7 +65,7 @@ class LearningRate(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        if not isinstance(rate, Schedule):
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             _check_function(rate)
         if by not in ("step", "epoch"):
             raise ValueError(f"LearningRate(by=...) must be 'step' or 'epoch'. Received: {by!r:.80}.")
@@ -111,15 +111,17 @@ class LearningRate(Hook, instead=INSTEAD):
         return known[:count]
 
     def _computed(self, numbers: range) -> np.ndarray:
-        if isinstance(self._function, Schedule):
+        if isinstance(self._function, keras.optimizers.schedules.LearningRateSchedule):
             self._compiled = self._compiled or _of_schedule(self._function)
             found = self._compiled(tf.range(numbers.start, numbers.stop, dtype=tf.int64)).numpy()
         else:
             found = [self._function(number) for number in numbers]
-        return np.array([checked("LearningRate", r, f"for {self._by} {n}") for n, r in zip(numbers, found, strict=True)])
+        return np.array(
+            [checked("LearningRate", r, f"for {self._by} {n}") for n, r in zip(numbers, found, strict=True)]
+        )
 
 
-def _of_schedule(schedule: Schedule) -> Callable[[tf.Tensor], tf.Tensor]:
+def _of_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what computes the rates of several steps, one by one, as an optimizer computes them."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int64)])

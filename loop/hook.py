@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -182,6 +182,15 @@ class Hook(tf.Module):
             values: What the step has returned: `[]` by name.
         """
         raise NotImplementedError
+
+    def skips(self) -> Collection[int]:
+        """Returns the steps, from 1, whose batches are read and not trained on: such a step changes nothing.
+
+        It is counted all the same, so that each batch has the step that it would have; it has no values and no
+        `on_step_end`. Evaluations and ends of epochs come when they are due. Asked before each call of the compiled
+        loop, so it has to be a function of the hook's state.
+        """
+        return ()
 
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here."""

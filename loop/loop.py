@@ -5,7 +5,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NoReturn, TypeVar
 
 import keras
 
@@ -37,7 +37,7 @@ from loop.state.position import Place, Position
 from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
-from loop.stops import Stops
+from loop.stops import RollBack, Stops
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 
@@ -231,6 +231,27 @@ class Loop:
         """
         self._stops.now(reason)
 
+    def roll_back(self, why: str, *, latest: int | None = None) -> NoReturn:
+        """Has the run go on from the newest state that was saved, as if it had been killed and started again.
+
+        To be called by a hook in `on_step_end`, `on_eval_end` or `on_epoch_end`, where it raises what the loop waits
+        for. Hooks hear `RUN_END`, with that as `moment.error`, and then `SETUP`; what they know of the steps that are
+        undone goes with their state.
+
+        Args:
+            why: What to say if there is nothing to go on from, or the hook cannot be called here.
+            latest: The last step that the state may be of; None: any.
+        """
+        if not self._position.torn:
+            raise RuntimeError(f"A run is rolled back in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}.")
+        self.state.condemn(why)
+        self._position.latest = latest
+        raise RollBack(why)
+
+    def rows(self, epoch: int, index: int) -> list[int] | None:
+        """Returns the numbers of the rows in batch `index` of an epoch, both from 0; None if the data do not know."""
+        return self._data.rows(epoch, index) if isinstance(self._data, ArrayData | IndexedData) else None
+
     @in_user_lines
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
@@ -284,23 +305,38 @@ class Loop:
                 were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
         with self._started(epochs, steps):
-            error = None
-            try:
-                self.hooks.begin(self, self._moment(Event.SETUP))
-                self._check_state()
-                self._emit_whole(Event.RUN_BEGIN)
-                self._begin()
-                while not self._over:
-                    self._position.torn = True  # until everybody is done with this step
-                    if not self._position.is_pending:  # or an earlier run was stopped in mid-round
-                        self._begin_epoch()
-                        self._train()
-                    self._evaluate_if_due()
-                    self._end_epoch_if_over()
-                    self._settle()
-            except BaseException as raised:
-                error = raised
+            while isinstance(error := self._live(), RollBack) and self._position.torn:
+                self._go_back(error)
             return self._end(error)
+
+    def _live(self) -> BaseException | None:
+        """Restores the state, and trains until the run is over; returns what was raised."""
+        try:
+            self.hooks.begin(self, self._moment(Event.SETUP))
+            self._check_state()
+            self._emit_whole(Event.RUN_BEGIN)
+            self._begin()
+            while not self._over:
+                self._position.torn = True  # until everybody is done with this step
+                if not self._position.is_pending:  # or an earlier run was stopped in mid-round
+                    self._begin_epoch()
+                    self._train()
+                self._evaluate_if_due()
+                self._end_epoch_if_over()
+                self._settle()
+        except BaseException as raised:
+            return raised
+        return None
+
+    def _go_back(self, error: BaseException) -> None:
+        """Ends what went on, and gets ready to begin again with what was saved."""
+        self._clock.stop()
+        self._bound.let_go()
+        if failures := self.hooks.finish(self._moment(Event.RUN_END, error=error)):
+            raise with_notes(failures)
+        self._stops.forget_round()
+        self._round, self._resumed = {}, False
+        self._get_ready()
 
     @contextlib.contextmanager
     def _started(self, epochs: int | None, steps: int | None) -> Iterator[None]:
@@ -328,9 +364,10 @@ class Loop:
 
     def _check_state(self) -> None:
         if self._position.torn:
+            why = self._position.condemned and f"{self._position.condemned}. Nothing that was saved was restored since."
             raise RuntimeError(
-                "An earlier run of this loop ended with an exception, which may have left the state half-updated. "
-                "Restore it (the Checkpoint hook does), or build the loop anew."
+                f"{why or 'An earlier run of this loop ended with an exception, which may have left it half-updated.'} "
+                "Restore the state (the Checkpoint hook does, if it has saved one), or build the loop anew."
             )
         if late := self.state.late():
             raise RuntimeError(
@@ -363,10 +400,13 @@ class Loop:
         length = self._data.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (1 if self._stops.asked else LONGEST)
-        stops = (self._stops.steps, left, self._eval_every.next_after(step), self.hooks.next_stop(step), longest)
+        skip = self.hooks.next_skip(step)
+        wanted = (self.hooks.next_stop(step), None if skip is None else skip - 1)
+        stops = (self._stops.steps, left, self._eval_every.next_after(step), *wanted, longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
-            ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
+            end = min(stop for stop in stops if stop is not None)
+            ran = self._built.chunk(self._data, end - step) if end > step else self._built.chunk.skip(self._data)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         if count == 0:
@@ -380,9 +420,12 @@ class Loop:
             self._position.set_over(True)
         now = self._clock.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
-        self._since = now
         if self._evaluations and self._eval_every.due(halt):
             self._position.set_due(True)
+        self._round = {}
+        if end == step:
+            return
+        self._since = now
         record = self._built.chunk.record
         self._round = ran.logs(record)
         self.hooks.emit_steps(step + 1, lambda: ran.columns(record))
@@ -442,7 +485,7 @@ class Loop:
             if (self._stops.asked or failures) and not self._over:
                 self._over = self._save(failures)
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
-            self._position.torn = len(failures.raised) > told
+            self._position.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
         self.hooks.reports.settle(over=self._place.step_in_epoch == 0)
 
@@ -475,7 +518,10 @@ class Loop:
                 self._clock.stop()  # a run that is finished and started again took as long as is saved
             return moment
 
-        failures.raised += self.hooks.save(told)
+        if self._position.condemned:
+            told()
+        else:
+            failures.raised += self.hooks.save(told)
         return moment.last
 
     def _end(self, error: BaseException | None) -> RunResult:

@@ -188,6 +188,12 @@ class ArrayData(Trackable):
 
         return tf.function(rows, autograph=False).get_concrete_function(tf.TensorSpec([2], tf.int64))
 
+    def rows(self, epoch: int, index: int) -> list[int]:
+        """Returns the numbers of the rows in batch `index` of an epoch, both from 0."""
+        order, _ = self._made(self._seed, epoch if self._shuffle else 0)
+        left = self._rows - index * self._batch_size
+        return order[index].numpy()[:left].tolist()
+
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}
 

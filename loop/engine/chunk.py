@@ -1,6 +1,7 @@
 """The compiled loop: many steps in one call, the same graph whatever their number."""
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -129,6 +130,21 @@ class Chunk:
             means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
             return Ran(done, data.more(ahead), ahead, rows, trace.results())
 
+        def skip(source: Nest, ahead: Nest) -> Ran:
+            first = counters[0].read_value()
+            batch = data.batch(source, ahead)
+            if data.seen is not None:
+                data.seen.update(batch)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                counted = [counter.assign_add(1) for counter in counters]
+            with tf.control_dependencies(counted):
+                ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
+            rows = record.read(tf.constant(0))
+            means.add(*record.values(rows), tf.zeros([0, 1], tf.float64), afresh=tf.equal(first, 0))
+            return Ran(tf.constant(1), data.more(ahead), ahead, rows, trace.results())
+
+        skipping = tf.function(skip, autograph=False)
+        self._skip = functools.cache(lambda: skipping.get_concrete_function(*data.feed_spec()))  # few runs need it
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
         # Then it may draw from Python's random streams, and nobody else must meanwhile.
@@ -142,6 +158,15 @@ class Chunk:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())
             raise
+
+    def skip(self, data: Batches) -> Ran:
+        """Reads the next batch, and counts its step without running it; what it returns has no rows."""
+        given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
+        ran = call_flat(self._skip(), given)
+        if isinstance(data, Fed):
+            return ran._replace(more=data.trained())
+        data.ahead = ran.ahead
+        return ran
 
     def _called(self, data: Batches, count: int) -> Ran:
         if self.inside.hooks:

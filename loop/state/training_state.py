@@ -291,7 +291,14 @@ class TrainingState:
                 f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
                 f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
             ) from error
-        self.position.torn = False
+        self.position.restored()
+
+    def condemn(self, why: str) -> None:
+        """Says, in the course of a round, that the state must not be saved, nor trained on until it is restored.
+
+        No hook that saves is called at the end of the round. The next run restores it, or is refused.
+        """
+        self.position.condemned = why
 
 
 def check_given(owner: str, given: Mapping[str, object]) -> None:

@@ -188,7 +188,7 @@ def test_each_of_several_optimizers_has_its_own() -> None:
     state = {"a": a.value, "b": b.value, "fast": fast, "slow": slow}
     loop = Loop(step, ArrayData(np.zeros([2, 1], np.float32), batch_size=1), state=state)
     loop.hooks.add(LearningRate(lambda step: 1.0))
-    with pytest.raises(ValueError, match="which optimizer\\? There are: 'fast', 'slow'. Write optimizer='fast', and"):
+    with pytest.raises(ValueError, match=r"which optimizer\? There are: 'fast', 'slow'. Write optimizer='fast', and"):
         loop.run(steps=2)
     loop.hooks.remove("learning_rate")
     loop.hooks.add(LearningRate(lambda step: 1.0 + step, optimizer="fast"))
@@ -209,19 +209,19 @@ def test_what_cannot_be_set_is_refused_with_a_remedy_that_works() -> None:
 def test_arguments_that_cannot_be_are_refused() -> None:
     with pytest.raises(TypeError, match=r"one number, of steps or epochs, .*missing a required argument: 'rate'"):
         LearningRate(lambda epoch, rate: rate / 2)
-    with pytest.raises(TypeError, match="a function from the number of steps to the rate.*Received: 0.1"):
+    with pytest.raises(TypeError, match=r"a function from the number of steps to the rate.*Received: 0.1"):
         LearningRate(0.1)
-    with pytest.raises(ValueError, match="'step' or 'epoch'. Received: 'batch'"):
+    with pytest.raises(ValueError, match=r"'step' or 'epoch'. Received: 'batch'"):
         LearningRate(by_step, by="batch")
     with pytest.raises(ValueError, match=r"warmup=...\) must be zero or positive, in steps. Received: -1"):
         LearningRate(by_step, warmup=-1)
-    with pytest.raises(TypeError, match="warmup=..., in steps"):
+    with pytest.raises(TypeError, match=r"warmup=..., in steps"):
         LearningRate(by_step, warmup_steps=3)
     LearningRate(lambda epoch, rate=1.0: rate / 2)
 
 
 def test_other_optimizers_and_two_hooks_for_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="no optimizer in state= is 'adam'. There are: 'optimizer'"):
+    with pytest.raises(ValueError, match=r"no optimizer in state= is 'adam'. There are: 'optimizer'"):
         make_loop([LearningRate(by_step, optimizer="adam")]).run(steps=1)
     with pytest.raises(ValueError, match="and hook 'learning_rate' would both set the learning rate of one optimizer"):
         make_loop([LearningRate(by_step), LearningRate(by_step, name="second")]).run(steps=1)

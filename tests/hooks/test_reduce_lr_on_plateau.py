@@ -165,7 +165,7 @@ def test_what_cannot_be_is_refused() -> None:
         make_loop([hook], [1.0], keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)).run(steps=1)
     with pytest.raises(ValueError, match="would both set the learning rate"):
         make_loop([hook, LearningRate(lambda step: 0.1)], [1.0]).run(steps=1)
-    with pytest.raises(ValueError, match="watches 'los', but this loop reports: .*Did you mean 'loss'"):
+    with pytest.raises(ValueError, match=r"watches 'los', but this loop reports: .*Did you mean 'loss'"):
         make_loop([ReduceLROnPlateau("los", mode="min")], [1.0]).run(steps=1)
 
 
