@@ -1,4 +1,4 @@
-"""Tools for people and for CI: the command, and the proof that a script can be resumed exactly.
+"""Tools for people and for CI: the command, the proof that a script can be resumed exactly, the search for a rate.
 
 It may import `hooks` and `loop`, and neither of them imports it. Read `proving.py`, then `proof/`. The command is in
 `cli.py` and `commands.py`.
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exactloop.proving import Proof, prove
+    from exactloop.range_test import find_learning_rate
 
-__all__ = ["Proof", "prove"]
+__all__ = ["Proof", "find_learning_rate", "prove"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Imports the proof when it is asked for: the command's help is there without TensorFlow."""
+    """Imports a tool when it is asked for: the command's help is there without TensorFlow."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from exactloop import proving
+    from exactloop import proving, range_test
 
-    return getattr(proving, name)
+    return getattr(range_test if name == "find_learning_rate" else proving, name)

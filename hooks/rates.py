@@ -48,14 +48,15 @@ class Rates:
         self.variables = {path: self._variable(path, optimizer) for path, optimizer in chosen.items()}
         for hook in loop.hooks:
             for other in vars(hook).values():
-                if isinstance(other, Rates) and other is not self and self._ids() & other._ids():
+                if isinstance(other, Rates) and other is not self and self.shares(other):
                     raise ValueError(
                         f"{self._owner} and hook {hook.name!r} would both set the learning rate of one optimizer. "
                         "Leave one of them out, or give each its own optimizer=..."
                     )
 
-    def _ids(self) -> set[int]:
-        return {id(variable) for variable in self.variables.values()}
+    def shares(self, other: "Rates") -> bool:
+        """Returns whether a rate is among those of both."""
+        return any(mine is theirs for mine in self.variables.values() for theirs in other.variables.values())
 
     def _variable(self, path: str, optimizer: keras.optimizers.Optimizer) -> tf.Variable:
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

@@ -32,6 +32,7 @@ from loop.hook import Hook
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
+from loop.rehearsal import Rehearsal
 from loop.state.history import History
 from loop.state.position import Place, Position
 from loop.state.rates import optimizers_by_path
@@ -274,6 +275,30 @@ class Loop:
             return self._built.evaluated()
         finally:
             self.state.put_back(held)
+
+    @contextlib.contextmanager
+    def rehearse(self) -> Iterator[Rehearsal]:
+        """Trains as `Rehearsal.train` is asked to, from the present state, and leaves no trace of that.
+
+        No hook is called, nothing is evaluated, and the present epoch is read from its beginning. When it is left, all
+        variables, random states and the place in the data are put back, bit for bit. Between calls of `train`,
+        variables of the state may be assigned. Only what Python does by itself, as in a function of the data or in a
+        step, is not undone.
+
+        Raises:
+            RuntimeError: If the loop is running.
+        """
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError("This loop is running. Rehearse before a run or after it.")
+        try:
+            self._making.build_alone()
+            self._built.check(self.state, at_length=True)
+            with self.state.put_back_after():
+                self._position.step_in_epoch.assign(0)
+                self._built.reset()
+                yield Rehearsal(self._built.chunk, self._data, self._position.place().epoch)
+        finally:
+            self._running.release()
 
     @in_user_lines
     def audit(self) -> list[Finding]:

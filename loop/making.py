@@ -128,6 +128,10 @@ class Making:
         if self._compiled is None:
             self._build([])  # a part of a hook has all that it needs in a run only
 
+    def build_alone(self) -> None:
+        """Traces everything as if no hook had a part in it; the next run traces again what they have."""
+        self._build([])
+
     def _build(self, inside: Sequence[Hook]) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         held = self._untraced and self._untraced.state.hold()

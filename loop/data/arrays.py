@@ -206,10 +206,12 @@ class ArrayData(Trackable):
         return []
 
     def mark(self) -> Callable[[], None]:
-        seed, place = self._drawn_seed, self.ahead
+        seed, place, order = self._drawn_seed, self.ahead, self._now
 
         def go_back() -> None:
-            self._drawn_seed, self.ahead = seed, place  # the order comes with the next pass
+            if order is not None and order != self._now:
+                self._begin_order(*order)
+            self._drawn_seed, self.ahead = seed, place
 
         return go_back
 

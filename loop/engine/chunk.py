@@ -168,6 +168,10 @@ class Chunk:
         data.ahead = ran.ahead
         return ran
 
+    def begin_again(self) -> None:
+        """Begins another pass with the next batch."""
+        self._counters[0].assign(0)
+
     def _called(self, data: Batches, count: int) -> Ran:
         if self.inside.hooks:
             self.inside.prepare(int(self._counters[-1]), count)

@@ -244,6 +244,17 @@ class TrainingState:
             self.position.torn = torn
             raise
 
+    @contextlib.contextmanager
+    def put_back_after(self) -> Iterator[None]:
+        """Puts variables, data and random states back to what they are now, whatever is done within."""
+        held, go_back = self.hold(), self._data.mark() if self._data else None
+        try:
+            yield
+        finally:
+            if go_back:
+                go_back()
+            self.put_back(held)
+
     def recall(self, notes: Mapping[str, Mapping[str, int]]) -> None:
         """Lets the data take over what they drew when the run began; to be done before `differences`."""
         if self._data:
