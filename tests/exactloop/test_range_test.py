@@ -73,7 +73,7 @@ def make_loop(hooks: list[Hook], data: str = "arrays") -> Loop:
 
     def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((w.value + 0.1 * x + 0.1 * keras.random.normal([], seed=noise) - 3.0) ** 2)
+            loss = tf.reduce_mean((w.value + 0.01 * x + 0.01 * keras.random.normal([], seed=noise) - 3.0) ** 2)
         optimizer.apply(tape.gradient(loss, [w.value]), [w])
         return {"loss": loss}
 
