@@ -38,6 +38,7 @@ CHECKS = (
     "going back",
     "storage",
     "signals",
+    "rolling back",
 )  # the others have tests of their own
 
 

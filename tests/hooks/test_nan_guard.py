@@ -323,16 +323,16 @@ class Killer(Hook):
 
 @pytest.mark.long
 def test_killed_at_any_step_also_after_a_rollback_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole = cut(tmp_path / "whole", [20], every=4, **HOW)
+    whole = cut(tmp_path / "whole", [20], every=3, **HOW)
     for at in range(1, 20):
         first = [
             Killer(at),
             EarlyStopping("loss", mode="min", patience=99),
-            *guarded(tmp_path / str(at), every=4, **HOW),
+            *guarded(tmp_path / str(at), every=3, **HOW),
         ]
         with pytest.raises(KeyboardInterrupt):
             make_loop(first, BAD).run(steps=20)
-        assert cut(tmp_path / str(at), [20], every=4, **HOW) == whole, at
+        assert cut(tmp_path / str(at), [20], every=3, **HOW) == whole, at
 
 
 def test_curves_and_a_stop_from_outside_are_those_of_a_resumed_run(tmp_path: Path) -> None:
