@@ -7,10 +7,11 @@ It may import `hooks` and `loop`, and neither of them imports it. Read `proving.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from exactloop.batch_size import find_batch_size
     from exactloop.proving import Proof, prove
     from exactloop.range_test import find_learning_rate
 
-__all__ = ["Proof", "find_learning_rate", "prove"]
+__all__ = ["Proof", "find_batch_size", "find_learning_rate", "prove"]
 __version__ = "0.1.0"
 
 
@@ -18,6 +19,7 @@ def __getattr__(name: str) -> object:
     """Imports a tool when it is asked for: the command's help is there without TensorFlow."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from exactloop import proving, range_test
+    from exactloop import batch_size, proving, range_test
 
-    return getattr(range_test if name == "find_learning_rate" else proving, name)
+    rooms = {"find_batch_size": batch_size, "find_learning_rate": range_test}
+    return getattr(rooms.get(name, proving), name)

@@ -47,9 +47,9 @@ class NaNGuard(Hook, instead=INSTEAD):
         hooks=[NaNGuard("rollback", limits={"loss": 1e4}, spike={"loss": 5.0}), Checkpoint(directory, Every(steps=100))]
 
     It looks within the compiled loop, which halts for it only where something is found; that costs some microseconds a
-    step. The state after such a step is never saved. What is watched is what the step returns: a gradient that is not
-    finite shows in the weights after that step, and so in the loss of the next one only. Return its norm, as
-    `supervised(..., clip_norm=...)` does, and it is found at its step.
+    step, of spikes some tens. The state after such a step is never saved. What is watched is what the step returns: a
+    gradient that is not finite shows in the weights after that step, and so in the loss of the next one only. Return
+    its norm, as `supervised(..., clip_norm=...)` does, and it is found at its step.
 
     With "rollback" the run goes on from the newest checkpoint before the batches that are skipped, as if it had been
     killed and started again there, and knew what to skip: what other hooks have counted, written and kept since then is

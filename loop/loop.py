@@ -389,11 +389,10 @@ class Loop:
 
     def _check_state(self) -> None:
         if self._position.torn:
-            why = self._position.condemned and f"{self._position.condemned}. Nothing that was saved was restored since."
-            raise RuntimeError(
-                f"{why or 'An earlier run of this loop ended with an exception, which may have left it half-updated.'} "
-                "Restore the state (the Checkpoint hook does, if it has saved one), or build the loop anew."
-            )
+            why = "An earlier run of this loop ended with an exception, which may have left the state half-updated"
+            if self._position.condemned:
+                why = f"{self._position.condemned}. Nothing that was saved was restored since"
+            raise RuntimeError(f"{why}. Restore it (the Checkpoint hook does), or build the loop anew.")
         if late := self.state.late():
             raise RuntimeError(
                 f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."

@@ -346,7 +346,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "TensorBoard",
         "restore",
     ]
-    assert exactloop.__all__ == ["Proof", "find_learning_rate", "prove"]
+    assert exactloop.__all__ == ["Proof", "find_batch_size", "find_learning_rate", "prove"]
 
 
 def test_what_has_moved_says_where_to() -> None:
