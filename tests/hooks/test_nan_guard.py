@@ -10,13 +10,15 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping, NaNGuard, TensorBoard
-from loop import ArrayData, At, Event, Every, Hook, Loop, Moment, StatefulData, StreamData
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StatefulData, StreamData
 
 NAN, INF = math.nan, math.inf
 ROWS = 8  # steps in an epoch
 
 
-def make_loop(hooks: Sequence[Hook] = (), bad: dict[int, float] | None = None, data: object = None) -> Loop:
+def make_loop(
+    hooks: Sequence[Hook] = (), bad: dict[int, float] | None = None, data: object = None, *, evaluate: bool = False
+) -> Loop:
     """Returns a loop whose loss, at the rows with these numbers, is what is given, and whose variable becomes that.
 
     Rows are numbered from 0, and come in this order in each epoch unless the data say otherwise.
@@ -32,7 +34,8 @@ def make_loop(hooks: Sequence[Hook] = (), bad: dict[int, float] | None = None, d
         return {"loss": loss, "w": w + 0.0}
 
     given = ArrayData(np.arange(ROWS, dtype=np.float32), batch_size=1, shuffle=False) if data is None else data
-    return Loop(step, given, state={"w": w}, hooks=hooks)
+    val = Evaluation(lambda x: {"w": w + 0.0}, ArrayData(np.zeros([1, 1]), batch_size=1)) if evaluate else None
+    return Loop(step, given, state={"w": w}, hooks=hooks, evaluate=val)
 
 
 class Notes(Hook):
@@ -220,6 +223,18 @@ def test_rollback_leaves_out_the_batch_and_goes_on(tmp_path: Path, caplog: pytes
     assert math.isnan(notes.w.pop(5))
     assert math.isnan(notes.w.pop(13))
     assert notes.w == {step: without([5, 13], step) for step in range(1, 17) if step not in (5, 13)}
+
+
+@pytest.mark.parametrize("data", ["arrays", *(pytest.param(kind, marks=pytest.mark.long) for kind in DATA)])
+def test_an_epoch_whose_last_batch_is_left_out_ends_all_the_same(data: str, tmp_path: Path) -> None:
+    loop = make_loop(guarded(tmp_path), {7: NAN}, None if data == "arrays" else DATA[data](), evaluate=True)
+    notes = loop.hooks.add(Notes())
+    result = loop.run(epochs=2)
+    assert (result.step, result.epoch) == (16, 2)
+    assert float(next(v for v in loop.state.given().values())) == without([8, 16], 16)
+    ends = [step for event, step in notes.events if event == "epoch_end"]
+    assert ends == [8, 16]
+    assert result.history["val_w"] == [without([8], 8), without([8, 16], 16)]
 
 
 def test_means_of_an_epoch_are_of_what_was_trained_also_without_its_first_batch(tmp_path: Path) -> None:
