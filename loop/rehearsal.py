@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from loop.data.source import Data
+from loop.data.stream import StreamData
 from loop.engine.chunk import Chunk
+from loop.state.position import Place
 
 
 class Rehearsal:
@@ -19,6 +21,8 @@ class Rehearsal:
 
     def __init__(self, chunk: Chunk, data: Data, epoch: int) -> None:
         self._chunk, self._data, self._epoch, self._index = chunk, data, epoch, 0
+        if isinstance(data, StreamData):  # with an iterator of its own: the one of the run is not to be moved
+            data.seek(Place(0, epoch, 0), {**data.notes(), "open": 0})
 
     def train(self, count: int) -> Mapping[str, np.ndarray]:
         """Runs so many steps, or those that are left of the epoch, at least one; then the next epoch is up.

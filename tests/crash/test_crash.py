@@ -38,7 +38,7 @@ CHECKS = (
     "going back",
     "storage",
     "signals",
-    "rolling back",
+    pytest.param("rolling back", marks=pytest.mark.long),
 )  # the others have tests of their own
 
 

@@ -143,7 +143,7 @@ KINDS = {
 
 def test_a_resumed_run_goes_on_with_the_rate_of_the_step(tmp_path: Path) -> None:
     whole = cut(tmp_path / "whole", [12], KINDS["step"])
-    assert cut(tmp_path / "cut", [4, 7, 12], KINDS["step"]) == whole
+    assert cut(tmp_path / "cut", [4, 12], KINDS["step"]) == whole
 
 
 @pytest.mark.long

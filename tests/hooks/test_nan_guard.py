@@ -310,7 +310,7 @@ HOW = {"limits": {"loss": 10.0}, "spike": {"loss": 4.0}, "window": 4, "max_rollb
 
 def test_a_run_that_is_cut_ends_with_the_same_bits(tmp_path: Path) -> None:
     whole = cut(tmp_path / "whole", [20], **HOW)
-    assert cut(tmp_path / "cut", [2, 5, 13, 20], **HOW) == whole  # 5 is between what was undone and what was found
+    assert cut(tmp_path / "cut", [5, 20], **HOW) == whole  # 5 is between what was undone and what was found
 
 
 @pytest.mark.long

@@ -143,7 +143,7 @@ def cut(directory: Path, cuts: Sequence[int]) -> dict[str, bytes]:
 
 
 def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
-    assert cut(tmp_path / "cut", [2, 5, 10]) == cut(tmp_path / "whole", [10])
+    assert cut(tmp_path / "cut", [5, 10]) == cut(tmp_path / "whole", [10])
 
 
 @pytest.mark.long
