@@ -61,7 +61,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         policy: "raise" raises `FloatingPointError`, "stop" ends the run with the reason, "rollback" goes back.
         watch: The names of the values that have to be finite; None: all that the step returns. Metrics are not among
             them.
-        limits: The largest number that a value may be, by its name.
+        limits: The largest number that a value may be, by its name; NaN is beyond it.
         spike: By its name, how many times the median of its latest values a value may be; more exactly, it may exceed
             the median m by (spike - 1) * |m|. Nothing is a spike before there are `window` values.
         window: How many of the latest values the median is of.
@@ -164,7 +164,9 @@ class NaNGuard(Hook, instead=INSTEAD):
         wrong = [tf.logical_not(tf.math.is_finite(_wide(values, names)))] if names else []
         limited = [name for name in self._limits if name in values]
         if limited:
-            wrong.append(_wide(values, limited) > [self._limits[name] for name in limited])
+            of_limits = _wide(values, limited)
+            # Not `not (... <= ...)`, which TensorFlow makes a `>` of.
+            wrong += [tf.math.is_nan(of_limits), of_limits > [self._limits[name] for name in limited]]
         if self._spike and self._spike.keys() <= values.keys():
             wrong.append(self._is_spike(_wide(values, self._spike)))
         return tf.reduce_any(tf.concat(wrong, axis=0)) if wrong else tf.constant(False)
@@ -193,7 +195,7 @@ class NaNGuard(Hook, instead=INSTEAD):
             if not math.isfinite(value) and (self._watch is None or name in self._watch):
                 return f"{name} = {value}"
         for name, limit in self._limits.items():
-            if values[name] > limit:
+            if not values[name] <= limit:
                 return f"{name} = {figure(values[name], 6)} is above its limit of {figure(limit, 6)}"
         if self._spike and int(self.count) > self._window:
             for (name, factor), median in zip(self._spike.items(), self.medians.numpy().tolist(), strict=True):

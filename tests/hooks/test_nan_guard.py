@@ -102,6 +102,8 @@ def test_a_finite_value_at_its_limit_is_none_to_be_found() -> None:
 
 def test_only_what_is_watched_is_found() -> None:
     assert make_loop([NaNGuard(watch=["loss"], limits={"w": INF})], {4: 3e38}).run(epochs=1).step == 8
+    with pytest.raises(FloatingPointError, match="loss = nan is above its limit of inf after step 5"):
+        make_loop([NaNGuard(watch=[], limits={"loss": INF})], {4: NAN}).run(epochs=1)
     with pytest.raises(FloatingPointError, match="w = inf after step 5"):
         make_loop([NaNGuard()], {4: 3e38}).run(epochs=1)
 
