@@ -429,8 +429,8 @@ class Loop:
         stops = (self._stops.steps, left, self._eval_every.next_after(step), *wanted, longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
-            end = min(stop for stop in stops if stop is not None)
-            ran = self._built.chunk(self._data, end - step) if end > step else self._built.chunk.skip(self._data)
+            end, chunk = min(stop for stop in stops if stop is not None), self._built.chunk
+            ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         if count == 0:
@@ -447,7 +447,7 @@ class Loop:
         if self._evaluations and self._eval_every.due(halt):
             self._position.set_due(True)
         self._round = {}
-        if end == step:
+        if skip == step + 1:
             return
         self._since = now
         record = self._built.chunk.record
