@@ -1,4 +1,4 @@
-"""Tools for people and for CI: the command, and the proof that a script can be resumed exactly.
+"""Tools for people and for CI: the command, the proof that a script can be resumed exactly, the search for a rate.
 
 It may import `hooks` and `loop`, and neither of them imports it. Read `proving.py`, then `proof/`. The command is in
 `cli.py` and `commands.py`.
@@ -7,16 +7,19 @@ It may import `hooks` and `loop`, and neither of them imports it. Read `proving.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from exactloop.batch_size import find_batch_size
     from exactloop.proving import Proof, prove
+    from exactloop.range_test import find_learning_rate
 
-__all__ = ["Proof", "prove"]
+__all__ = ["Proof", "find_batch_size", "find_learning_rate", "prove"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Imports the proof when it is asked for: the command's help is there without TensorFlow."""
+    """Imports a tool when it is asked for: the command's help is there without TensorFlow."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from exactloop import proving
+    from exactloop import batch_size, proving, range_test
 
-    return getattr(proving, name)
+    rooms = {"find_batch_size": batch_size, "find_learning_rate": range_test}
+    return getattr(rooms.get(name, proving), name)

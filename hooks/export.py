@@ -136,7 +136,7 @@ class Export(Hook, instead=INSTEAD):
         if self._begun:
             self._prune(loop.step)
 
-    def rehearse(self, directory: str) -> None:
+    def before_dry_run(self, directory: str) -> None:
         self._exports = self._exports.elsewhere(os.path.join(directory, self.name))
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:

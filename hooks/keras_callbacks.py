@@ -94,7 +94,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         unused: dict[str, bool] = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
-    def rehearse(self, directory: str) -> None:
+    def before_dry_run(self, directory: str) -> None:
         """Leaves the callbacks out: nobody knows where they write to."""
         self.callbacks, self._states = [], []
 

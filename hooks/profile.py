@@ -54,7 +54,7 @@ class Profile(Hook, instead=INSTEAD):
         self.every = At(*(step for step in (self._begin, self._end) if step))
         self._tracing = False
 
-    def rehearse(self, directory: str) -> None:
+    def before_dry_run(self, directory: str) -> None:
         self._directory = os.path.join(directory, self.name)
 
     def on_run_begin(self, moment: Moment) -> None:

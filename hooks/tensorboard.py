@@ -104,7 +104,7 @@ class TensorBoard(Hook, instead=INSTEAD):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         self._directory = Path(where)
 
-    def rehearse(self, directory: str) -> None:
+    def before_dry_run(self, directory: str) -> None:
         self._directory = Path(directory) / self.name
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -10,6 +10,7 @@ from loop.data.arrays import ArrayData
 from loop.data.source import Data
 from loop.engine.chunk import Chunk
 from loop.engine.clock import Spent
+from loop.engine.inside import Inside
 from loop.engine.means import Means
 from loop.engine.purity import KEEP, Purity
 from loop.engine.trace import Trace
@@ -21,6 +22,7 @@ from loop.exact.step_audit import Audited, Constants
 from loop.exact.traced import Traced
 from loop.findings import Finding
 from loop.handles import key, key_of_resource, keys
+from loop.hook import Hook
 from loop.parts import Parts
 from loop.state.derived import Derived
 from loop.state.randomness import untouched
@@ -44,9 +46,10 @@ class Compiled:
 
     Args:
         parts: What the loop is made of.
+        inside: The hooks that have a part in the train loop.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, inside: Sequence[Hook] = ()) -> None:
         step, data, evaluations, given = parts.step, parts.data, parts.evaluations, parts.given
         self._parts = parts
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
@@ -54,8 +57,7 @@ class Compiled:
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
         self.trace = Trace(step, data.element_spec)
         self._means = Means(self.trace.narrow, self.trace.wide)
-        counters = [parts.position.step_in_epoch, parts.position.step]
-        self.chunk = Chunk(self.trace, data, counters, self._means, parts.bound)
+        self.chunk = self._train_loop(inside)
         self._traces = {"train": self.trace} | {each.name: each.build(parts.bound) for each in evaluations}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
@@ -70,6 +72,17 @@ class Compiled:
         self._traced = Traced([given, *((step.function, step.metrics) for step, _ in self._steps.values())])
         self._derived: Derived | None = None
         self.spent = Spent()
+
+    def _train_loop(self, inside: Sequence[Hook]) -> Chunk:
+        parts = self._parts
+        counters = [parts.position.step_in_epoch, parts.position.step]
+        return Chunk(self.trace, parts.data, counters, self._means, parts.bound, inside=Inside(inside))
+
+    def follow(self, inside: Sequence[Hook]) -> None:
+        """Makes the train loop anew if other hooks have a part in it than when it was made."""
+        if self.chunk.inside.hooks != (*inside,):
+            self.chunk = self._train_loop(inside)
+            self._audited["train"] = Audited(self.chunk.graph, self._owners["train"])
 
     def state(self) -> TrainingState:
         """Gathers everything that a resumed run needs, and what tells this program from another one.

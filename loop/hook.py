@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -161,9 +161,49 @@ class Hook(tf.Module):
     def set_state(self, state: Any) -> None:
         """Takes over what `get_state` returned: before `on_run_begin`, or when an evaluation was cut short."""
 
-    def rehearse(self, directory: str) -> None:
+    def before_dry_run(self, directory: str) -> None:
         """Called before a dry run, for a hook that writes files: has to see that they go below `directory`, which is
         removed. When the dry run ends, the attributes of the hook are put back."""
+
+    def is_inside(self) -> bool:
+        """Returns whether a part of this hook is traced into the compiled loop, as `before_step` and `after_step` are.
+
+        Asked when a run begins. A loop that was traced with other such hooks is traced again.
+        """
+        mine = type(self)
+        return mine.before_step is not Hook.before_step or mine.after_step is not Hook.after_step
+
+    def ahead(self, step: int, count: int) -> Sequence[float] | np.ndarray:
+        """Returns a number for each of the `count` steps that may be run after `step` in one call, for `before_step`.
+
+        Called before each call of the compiled loop, which may return earlier; the steps are of one epoch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has before_step, and needs ahead.")
+
+    def before_step(self, number: tf.Tensor) -> None:
+        """Traced into the compiled loop, before the step: does something with its number of `ahead`, float32 `[]`.
+
+        What it needs of the loop has to be there from `around_run` on. What it changes has to be in the state.
+        """
+
+    def after_step(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Traced into the compiled loop, after the step: returns whether the loop is to halt there, bool `[]`.
+
+        Then `on_steps` is called as always, and `on_step_end` if `every` says so.
+
+        Args:
+            values: What the step has returned: `[]` by name.
+        """
+        raise NotImplementedError
+
+    def skips(self) -> Collection[int]:
+        """Returns the steps, from 1, whose batches are read and not trained on: such a step changes nothing.
+
+        It is counted all the same, so that each batch has the step that it would have; it has no values and no
+        `on_step_end`. Evaluations and ends of epochs come when they are due. Asked before each call of the compiled
+        loop, so it has to be a function of the hook's state.
+        """
+        return ()
 
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here."""

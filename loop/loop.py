@@ -5,7 +5,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NoReturn, TypeVar
 
 import keras
 
@@ -17,6 +17,7 @@ from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
 from loop.data.source import Data
 from loop.digest import Seen
+from loop.dry_run import leaving_nothing
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock, Spent
 from loop.engine.ring import LONGEST
@@ -33,13 +34,14 @@ from loop.limits import Limit, first_batches
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
-from loop.rehearsal import rehearsal
+from loop.rehearsal import Rehearsal
 from loop.schedule import Schedule
 from loop.state.history import History
 from loop.state.position import Place, Position
+from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
-from loop.stops import Stops
+from loop.stops import RollBack, Stops
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
 
@@ -191,6 +193,11 @@ class Loop:
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
 
     @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimizers in `state=`, by the paths that the names of their learning rates have."""
+        return optimizers_by_path(self._given)
+
+    @property
     def rate_names(self) -> tuple[str, ...]:
         """The names under which learning rates are logged, as far as no step logs a value of that name."""
         return self._making.rates.names
@@ -240,6 +247,27 @@ class Loop:
         """
         self._stops.now(reason)
 
+    def roll_back(self, why: str, *, latest: int | None = None) -> NoReturn:
+        """Has the run go on from the newest state that was saved, as if it had been killed and started again.
+
+        To be called by a hook in `on_step_end`, `on_eval_end` or `on_epoch_end`, where it raises what the loop waits
+        for. Hooks hear `RUN_END`, with that as `moment.error`, and then `SETUP`; what they know of the steps that are
+        undone goes with their state.
+
+        Args:
+            why: What to say if there is nothing to go on from, or the hook cannot be called here.
+            latest: The last step that the state may be of; None: any.
+        """
+        if not self._position.torn:
+            raise RuntimeError(f"A run is rolled back in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}.")
+        self.state.condemn(why)
+        self._position.latest = latest
+        raise RollBack(why)
+
+    def rows(self, epoch: int, index: int) -> list[int] | None:
+        """Returns the numbers of the rows in batch `index` of an epoch, both from 0; None if the data do not know."""
+        return self._data.rows(epoch, index) if isinstance(self._data, ArrayData | IndexedData) else None
+
     @in_user_lines
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
@@ -263,6 +291,30 @@ class Loop:
         finally:
             self.state.put_back(held)
 
+    @contextlib.contextmanager
+    def rehearse(self) -> Iterator[Rehearsal]:
+        """Trains as `Rehearsal.train` is asked to, from the present state, and leaves no trace of that.
+
+        No hook is called, nothing is evaluated, and the present epoch is read from its beginning. When it is left, all
+        variables, random states and the place in the data are put back, bit for bit. Between calls of `train`,
+        variables of the state may be assigned. Only what Python does by itself, as in a function of the data or in a
+        step, is not undone.
+
+        Raises:
+            RuntimeError: If the loop is running.
+        """
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError("This loop is running. Rehearse before a run or after it.")
+        try:
+            self._making.build_alone()
+            self._built.check(self.state, at_length=True)
+            with self.state.put_back_after():
+                self._position.step_in_epoch.assign(0)
+                self._built.reset()
+                yield Rehearsal(self._built.chunk, self._data, self._position.place().epoch)
+        finally:
+            self._running.release()
+
     @in_user_lines
     def dry_run(self) -> RunResult:
         """Trains one step and evaluates one batch, with all hooks and every event, and puts everything back.
@@ -281,7 +333,7 @@ class Loop:
         if self._running.locked() or self._making.begun or self.step:
             raise RuntimeError("A dry run is for the beginning, before run(). Make the loop anew, and begin with it.")
         self._making.build()
-        with rehearsal(lambda: self.state, self.hooks, self._data.mark), self._limit.dry():
+        with leaving_nothing(lambda: self.state, self.hooks, self._data.mark), self._limit.dry():
             try:
                 return self.run(steps=1)
             finally:
@@ -317,23 +369,38 @@ class Loop:
                 were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
         with self._started(epochs, steps):
-            error = None
-            try:
-                self.hooks.begin(self, self._moment(Event.SETUP))
-                self._check_state()
-                self._emit_whole(Event.RUN_BEGIN)
-                self._begin()
-                while not self._over:
-                    self._position.torn = True  # until everybody is done with this step
-                    if not self._position.is_pending:  # or an earlier run was stopped in mid-round
-                        self._begin_epoch()
-                        self._train()
-                    self._evaluate_if_due()
-                    self._end_epoch_if_over()
-                    self._settle()
-            except BaseException as raised:
-                error = raised
+            while isinstance(error := self._live(), RollBack) and self._position.torn:
+                self._go_back(error)
             return self._end(error)
+
+    def _live(self) -> BaseException | None:
+        """Restores the state, and trains until the run is over; returns what was raised."""
+        try:
+            self.hooks.begin(self, self._moment(Event.SETUP))
+            self._check_state()
+            self._emit_whole(Event.RUN_BEGIN)
+            self._begin()
+            while not self._over:
+                self._position.torn = True  # until everybody is done with this step
+                if not self._position.is_pending:  # or an earlier run was stopped in mid-round
+                    self._begin_epoch()
+                    self._train()
+                self._evaluate_if_due()
+                self._end_epoch_if_over()
+                self._settle()
+        except BaseException as raised:
+            return raised
+        return None
+
+    def _go_back(self, error: BaseException) -> None:
+        """Ends what went on, and gets ready to begin again with what was saved."""
+        self._clock.stop()
+        self._bound.let_go()
+        if failures := self.hooks.finish(self._moment(Event.RUN_END, error=error)):
+            raise with_notes(failures)
+        self._stops.forget_round()
+        self._round, self._resumed = {}, False
+        self._get_ready()
 
     @contextlib.contextmanager
     def _started(self, epochs: int | None, steps: int | None) -> Iterator[None]:
@@ -361,10 +428,10 @@ class Loop:
 
     def _check_state(self) -> None:
         if self._position.torn:
-            raise RuntimeError(
-                "An earlier run of this loop ended with an exception, which may have left the state half-updated. "
-                "Restore it (the Checkpoint hook does), or build the loop anew."
-            )
+            why = "An earlier run of this loop ended with an exception, which may have left the state half-updated"
+            if self._position.condemned:
+                why = f"{self._position.condemned}. Nothing that was saved was restored since"
+            raise RuntimeError(f"{why}. Restore it (the Checkpoint hook does), or build the loop anew.")
         if late := self.state.late():
             raise RuntimeError(
                 f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
@@ -396,10 +463,13 @@ class Loop:
         length = self.steps_per_epoch
         left = None if length is None else step + length - step_in_epoch
         longest = step + (1 if self._stops.asked else LONGEST)
-        stops = (self._stops.steps, left, self._evaluations.next_after(step), self.hooks.next_stop(step), longest)
+        skip = self.hooks.next_skip(step)
+        wanted = (self.hooks.next_stop(step), None if skip is None else skip - 1)
+        stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
         self._clock.set_alarm(self.hooks.next_time(self._since))
         with self._spent.on("steps"):
-            ran = self._built.chunk(self._data, min(stop for stop in stops if stop is not None) - step)
+            end, chunk = min(stop for stop in stops if stop is not None), self._built.chunk
+            ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         if count == 0:
@@ -413,9 +483,12 @@ class Loop:
             self._position.set_over(True)
         now = self._clock.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
-        self._since = now
         if self._due(over=over):
             self._position.set_due(True)
+        self._round = {}
+        if skip == step + 1:
+            return
+        self._since = now
         record = self._built.chunk.record
         self._round = ran.values(record) | self._built.trace.results.logs(ran.results)
         self.hooks.send_steps(step + 1, lambda: ran.columns(record))
@@ -483,7 +556,7 @@ class Loop:
             if (self._stops.asked or failures) and not self._over:
                 self._over = self._save(failures)
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
-            self._position.torn = len(failures.raised) > told
+            self._position.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
         self.hooks.reports.settle(over=self._place.step_in_epoch == 0)
 
@@ -516,7 +589,10 @@ class Loop:
                 self._clock.stop()  # a run that is finished and started again took as long as is saved
             return moment
 
-        failures.raised += self.hooks.save(told)
+        if self._position.condemned:
+            told()
+        else:
+            failures.raised += self.hooks.save(told)
         return moment.last
 
     def _end(self, error: BaseException | None) -> RunResult:

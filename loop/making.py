@@ -1,7 +1,7 @@
 """When a loop is traced, and what it has to be restored before that, and after it."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from loop.compiled import Compiled
 from loop.engine.clock import Spent
@@ -9,6 +9,7 @@ from loop.engine.means import Means
 from loop.errors.later import later
 from loop.findings import report
 from loop.finished import Untraced, untraced
+from loop.hook import Hook
 from loop.parts import Parts
 from loop.scaling import check_step
 from loop.state.position import Place
@@ -104,7 +105,7 @@ class Making:
     def trace(self) -> None:
         """Traces everything if that is yet to be done, and looks at what came of it, and has been restored before."""
         with self._spent.on("tracing"):
-            self._build()
+            self._build(self._parts.hooks.inside())
             self.compiled.spent = self._spent
             self._audit()
         now = self.compiled.settings(self.state)
@@ -125,13 +126,19 @@ class Making:
     def build(self) -> None:
         """Traces everything if that is yet to be done, for whoever wants to look at it or evaluate."""
         if self._compiled is None:
-            self._build()
+            self._build([])  # a part of a hook has all that it needs in a run only
 
-    def _build(self) -> None:
+    def build_alone(self) -> None:
+        """Traces everything as if no hook had a part in it; the next run traces again what they have."""
+        self._build([])
+
+    def _build(self, inside: Sequence[Hook]) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         held = self._untraced and self._untraced.state.hold()
-        if self._compiled is None:
-            compiled = Compiled(self._parts)
+        if self._compiled is not None:
+            self._compiled.follow(inside)
+        else:
+            compiled = Compiled(self._parts, inside)
             check_step(compiled.chunk.graph, self._parts.given)
             self._compiled = compiled
         self.compiled = self._compiled

@@ -81,6 +81,7 @@ class HookRegistry:
         self._under_way: Moment | None = None  # what hooks are being told just now
         self._of_steps: dict[str, Hook] = {}  # those that define on_steps
         self._of_reports: dict[str, Hook] = {}  # those that define on_report
+        self._skipping: dict[str, Hook] = {}  # those that define skips
         self.reports = Reports()
         self._begun: list[str] = []
         self._tolerance = Tolerance()
@@ -98,6 +99,14 @@ class HookRegistry:
         if not isinstance(name, str) or name not in self._hooks:
             raise KeyError(f"No hook is named {shown(name)}. There are: {', '.join(self._hooks) or 'none'}.")
         return self._hooks[name]
+
+    def inside(self) -> list[Hook]:
+        """Returns the hooks of which a part is traced into the compiled loop."""
+        return [hook for hook in self if hook.is_inside()]
+
+    def next_skip(self, step: int) -> int | None:
+        """Returns the first step later than `step` whose batch is not trained on, or None."""
+        return min((at for hook in self._skipping.values() for at in hook.skips() if at > step), default=None)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -152,6 +161,8 @@ class HookRegistry:
             self._of_steps[hook.name] = hook
         if type(hook).on_report is not Hook.on_report:
             self._of_reports[hook.name] = hook
+        if type(hook).skips is not Hook.skips:
+            self._skipping[hook.name] = hook
         return hook
 
     @in_user_lines
@@ -170,6 +181,7 @@ class HookRegistry:
             handlers.pop(name, None)
         self._of_steps.pop(name, None)
         self._of_reports.pop(name, None)
+        self._skipping.pop(name, None)
         self.reports.forget(self._hooks[name])
         return self._hooks.pop(name)
 

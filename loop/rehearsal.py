@@ -1,42 +1,42 @@
-"""A dry run: everything happens once, and nothing is left of it."""
+"""Steps that are trained to see what comes of them, and undone."""
 
-import contextlib
-import copy
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 
-from loop.hook import Hook
-from loop.registry import HookRegistry
-from loop.state.training_state import TrainingState
+import numpy as np
+
+from loop.data.source import Data
+from loop.data.stream import StreamData
+from loop.engine.chunk import Chunk
+from loop.state.position import Place
 
 
-@contextlib.contextmanager
-def rehearsal(
-    state: Callable[[], TrainingState], hooks: HookRegistry, mark: Callable[[], Callable[[], None]]
-) -> Iterator[None]:
-    """Puts back, at the end, all that a run changes: the state, the place in the data, and the attributes of hooks.
+class Rehearsal:
+    """Trains on without hooks, evaluations and events, beginning with an epoch; see `Loop.rehearse`.
 
     Args:
-        state: Returns the training state, which a run gathers anew.
-        hooks: The hooks; what they write goes to a directory that is removed.
-        mark: See `Resumable.mark`.
+        chunk: The compiled loop.
+        data: The train data.
+        epoch: Which epoch to begin with, from 0.
     """
-    held, go_back, kept = state().hold(), mark(), [(hook, _attributes(hook)) for hook in hooks]
-    with tempfile.TemporaryDirectory(prefix="exactloop-dry-run-") as directory:
-        try:
-            for hook in hooks:
-                hook.rehearse(directory)
-            yield
-        finally:
-            state().take_back()  # what a hook shows when a run ends
-            go_back()
-            state().put_back(held)
-            state().position.torn = False
-            for hook, attributes in kept:
-                hook.__dict__.clear()
-                hook.__dict__.update(attributes)
 
+    def __init__(self, chunk: Chunk, data: Data, epoch: int) -> None:
+        self._chunk, self._data, self._epoch, self._index = chunk, data, epoch, 0
+        if isinstance(data, StreamData):  # with an iterator of its own: the one of the run is not to be moved
+            data.seek(Place(0, epoch, 0), {**data.notes(), "open": 0})
 
-def _attributes(hook: Hook) -> dict[str, object]:
-    """Returns the attributes of a hook; of lists, dicts and sets, copies, which are what it would change."""
-    return {name: copy.copy(value) if type(value) in (list, dict, set) else value for name, value in vars(hook).items()}
+    def train(self, count: int) -> Mapping[str, np.ndarray]:
+        """Runs so many steps, or those that are left of the epoch, at least one; then the next epoch is up.
+
+        Returns:
+            The values of each step by name, `[steps]`, as in `Hook.on_steps`.
+        """
+        if self._index == 0:
+            self._data.open(self._epoch)
+        length = self._data.steps_per_epoch
+        ran = self._chunk(self._data, count if length is None else min(count, length - self._index))
+        self._index += int(ran.steps)  # sync: waits for the chunk
+        if not ran.more or self._index == length:
+            self._data.close()
+            self._chunk.begin_again()
+            self._epoch, self._index = self._epoch + 1, 0
+        return ran.columns(self._chunk.record)

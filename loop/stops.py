@@ -5,6 +5,10 @@ from collections.abc import Callable
 from loop.errors.kinds import shown
 
 
+class RollBack(Exception):
+    """Raised in a round, this has the run go on from an earlier state, as if it had been killed and started again."""
+
+
 class Stops:
     """Who has asked for a run to end, how soon, and what it was asked to reach.
 
@@ -43,6 +47,10 @@ class Stops:
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
         self.reason = reason if self.reason is None else self.reason
+
+    def forget_round(self) -> None:
+        """Forgets what was asked for by those who are put back to an earlier step; what came from elsewhere stays."""
+        self.reason = self.reason if self.at_once else None
 
     def now(self, reason: str) -> None:
         """Ends the run after the step in progress. What `loop.stop` does."""

@@ -157,7 +157,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._newest = None if self._resume == "never" else newest(opened)
         return self._newest
 
-    def rehearse(self, directory: str) -> None:
+    def before_dry_run(self, directory: str) -> None:
         self._directory = os.path.join(directory, self.name)
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:

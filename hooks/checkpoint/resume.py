@@ -71,7 +71,8 @@ def resume(
             data again would show are looked for if there are no others.
         RuntimeError: If the values after restoring are not those that were saved.
     """
-    records = {record.stem for record in store.records()}
+    latest = state.position.latest
+    records = {record.stem for record in store.records() if latest is None or record.step <= latest}
     pin, more = store.newest(records)
     if pin is None:
         _raise_if_any(store, [*damaged, *more])

@@ -194,6 +194,12 @@ class ArrayData(Trackable):
 
         return tf.function(rows, autograph=False).get_concrete_function(tf.TensorSpec([2], tf.int64))
 
+    def rows(self, epoch: int, index: int) -> list[int]:
+        """Returns the numbers of the rows in batch `index` of an epoch, both from 0."""
+        order, _ = self._made(self._seed, epoch if self._shuffle else 0)
+        left = self._rows - index * self._batch_size
+        return order[index].numpy()[:left].tolist()
+
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}
 
@@ -206,10 +212,12 @@ class ArrayData(Trackable):
         return []
 
     def mark(self) -> Callable[[], None]:
-        seed, place = self._drawn_seed, self.ahead
+        seed, place, order = self._drawn_seed, self.ahead, self._now
 
         def go_back() -> None:
-            self._drawn_seed, self.ahead = seed, place  # the order comes with the next pass
+            if order is not None and order != self._now:
+                self._begin_order(*order)
+            self._drawn_seed, self.ahead = seed, place
 
         return go_back
 

@@ -219,6 +219,12 @@ class IndexedData(Fed):
         self._reader.begin(self._next, self.steps_per_epoch or 0)
         self._sought = False
 
+    def rows(self, epoch: int, index: int) -> list[int]:
+        """Returns the numbers of the items, or of a source of whole batches the batch, in batch `index` of an epoch."""
+        with tf.device("CPU"):
+            order = order_of(self._count, tf.constant([self._seed, epoch], tf.int64), shuffled=self._shuffle).numpy()
+        return order[index * self._size : (index + 1) * self._size].tolist()
+
     def close(self) -> None:
         self._open = False
         if not self._evaluates:

@@ -1,6 +1,7 @@
 """The compiled loop: many steps in one call, the same graph whatever their number."""
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.bound import Bound
+from loop.engine.inside import Inside
 from loop.engine.means import Means, examples, examples_in
 from loop.engine.ring import LONGEST, Record
 from loop.engine.trace import Trace, has_effect
@@ -60,6 +62,7 @@ class Chunk:
         graph: What was traced.
         record: What is noted of the steps.
         own: The variables that it works with besides those of the step; not for checkpoints.
+        inside: What hooks have in it.
 
     Args:
         trace: The step to run, traced.
@@ -69,6 +72,7 @@ class Chunk:
         means: Collects the means of the values.
         bound: Up to where it runs.
         where: What an error was raised by, for a note that ends with the number of the last counter.
+        inside: What hooks have in it; None: nothing.
     """
 
     def __init__(
@@ -79,11 +83,13 @@ class Chunk:
         means: Means,
         bound: Bound,
         where: str = "by the step, or its batch, after step",
+        inside: Inside | None = None,
     ) -> None:
         size = examples_in(data.element_spec)
         self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
         self._counters, self._bound, self._where = counters, bound, where
-        self.own = [bound.variable, *record.variables, *data.variables]
+        self.inside = inside = inside or Inside()
+        self.own = [bound.variable, *record.variables, *data.variables, *inside.variables]
 
         # The loop is written in operations: for AutoGraph to convert all that it calls would take half a second.
         def run(source: Nest, ahead: Nest) -> Ran:
@@ -101,6 +107,7 @@ class Chunk:
                 batch = data.batch(source, ahead)
                 if data.seen is not None:
                     data.seen.update(batch)
+                inside.before(index)
                 graph = tf.compat.v1.get_default_graph()
                 before = len(graph.get_operations())
                 # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
@@ -110,6 +117,8 @@ class Chunk:
                 with tf.control_dependencies([*row, *effects]):
                     counted = [counter.assign_add(1) for counter in counters]
                 record.write(index, row)
+                if (halts := inside.after(values)) is not None:
+                    bound.halt_if(halts)
                 index += 1
                 with tf.control_dependencies(counted):
                     return index, data.advance(source, ahead, begin + index)
@@ -120,6 +129,21 @@ class Chunk:
             means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
             return Ran(done, data.more(ahead), ahead, rows, trace.results.now())
 
+        def skip(source: Nest, ahead: Nest) -> Ran:
+            first = counters[0].read_value()
+            batch = data.batch(source, ahead)
+            if data.seen is not None:
+                data.seen.update(batch)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                counted = [counter.assign_add(1) for counter in counters]
+            with tf.control_dependencies(counted):
+                ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
+            rows = record.read(tf.constant(0))
+            means.add(*record.values(rows), tf.zeros([0, 1], tf.float64), afresh=tf.equal(first, 0))
+            return Ran(tf.constant(1), data.more(ahead), ahead, rows, trace.results.now())
+
+        skipping = tf.function(skip, autograph=False)
+        self._skip = functools.cache(lambda: skipping.get_concrete_function(*data.feed_spec()))  # few runs need it
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
         # Then it may draw from Python's random streams, and nobody else must meanwhile.
@@ -134,7 +158,22 @@ class Chunk:
             tell(error, data.dataset())
             raise
 
+    def skip(self, data: Batches) -> Ran:
+        """Reads the next batch, and counts its step without running it; what it returns has no rows."""
+        given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
+        ran = call_flat(self._skip(), given)
+        if isinstance(data, Fed):
+            return ran._replace(more=data.trained())
+        data.ahead = ran.ahead
+        return ran
+
+    def begin_again(self) -> None:
+        """Begins another pass with the next batch."""
+        self._counters[0].assign(0)
+
     def _called(self, data: Batches, count: int) -> Ran:
+        if self.inside.hooks:
+            self.inside.prepare(int(self._counters[-1]), count)
         self._bound.set(count)
         given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
         ran = call_flat(self._run, given)
@@ -147,8 +186,12 @@ class Chunk:
         self._bound.set(1)
         while more and len(rows) < count and not (rows and self._bound.is_pulled_in):
             given = tf.nest.flatten(data.ahead, expand_composites=True)
+            if self.inside.hooks:
+                self.inside.prepare(int(self._counters[-1]), 1)
             with contextlib.nullcontext() if self._calls_python else data.meanwhile():
                 ran = call_flat(self._run, given)
             rows.append(ran.rows)
             more = data.trained()
+            if self.inside.may_halt and self._bound.is_halted:
+                break
         return ran._replace(steps=len(rows), more=more, rows=tf.concat(rows, axis=0))

@@ -26,6 +26,8 @@ class Position(tf.Module):
         is_over: Whether the end of an epoch is still to be told here; as in `epoch_over`.
         seen: A digest of what has been read in the current pass over the data, if somebody wants to know.
         torn: Whether an exception in the course of a run may have left the state half-updated. Not saved.
+        condemned: Why the state must not be saved or trained on, whole as it is; empty if it may. Not saved.
+        latest: The last step that a restored state may be of; None: any. Not saved.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,12 @@ class Position(tf.Module):
         self.is_due = self.is_over = False
         self.seen: Seen | None = None
         self.torn = False
+        self.condemned = ""
+        self.latest: int | None = None
+
+    def restored(self) -> None:
+        """Takes in that the state is whole and as it was saved."""
+        self.torn, self.condemned, self.latest = False, "", None
 
     def load(self) -> Place:
         """Takes over what has been restored, and returns the place."""

@@ -23,7 +23,7 @@ class Rates:
     """
 
     def __init__(self, given: Mapping[str, object], taken: Collection[str]) -> None:
-        found = _optimizers(given)
+        found = optimizers_by_path(given)
         named = {f"{NAME}/{path}" if len(found) > 1 else NAME: each for path, each in found.items()}
         self._read = {name: _reader(each) for name, each in named.items() if name not in taken}
 
@@ -37,7 +37,7 @@ class Rates:
         return {name: read() for name, read in self._read.items()}
 
 
-def _optimizers(given: Mapping[str, object]) -> dict[str, keras.optimizers.Optimizer]:
+def optimizers_by_path(given: Mapping[str, object]) -> dict[str, keras.optimizers.Optimizer]:
     """Returns the optimizers by path, without those that others wrap; several within one thing are numbered."""
     found: dict[str, keras.optimizers.Optimizer] = {}
     seen = set[int]()

@@ -246,6 +246,17 @@ class TrainingState:
             self.position.torn = torn
             raise
 
+    @contextlib.contextmanager
+    def put_back_after(self) -> Iterator[None]:
+        """Puts variables, data and random states back to what they are now, whatever is done within."""
+        held, go_back = self.hold(), self._data.mark() if self._data else None
+        try:
+            yield
+        finally:
+            if go_back:
+                go_back()
+            self.put_back(held)
+
     def recall(self, notes: Mapping[str, Mapping[str, int]]) -> None:
         """Lets the data take over what they drew when the run began; to be done before `differences`."""
         if self._data:
@@ -293,7 +304,14 @@ class TrainingState:
                 f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
                 f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
             ) from error
-        self.position.torn = False
+        self.position.restored()
+
+    def condemn(self, why: str) -> None:
+        """Says, in the course of a round, that the state must not be saved, nor trained on until it is restored.
+
+        No hook that saves is called at the end of the round. The next run restores it, or is refused.
+        """
+        self.position.condemned = why
 
 
 def check_given(owner: str, given: Mapping[str, object]) -> None:

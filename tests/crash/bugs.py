@@ -25,7 +25,8 @@ from trainer import Trainer, stream_data
 import hooks
 import hooks.checkpoint.manifest
 import hooks.checkpoint.resume
-from loop import At, Hook, Moment
+import hooks.nan_guard
+from loop import At, Every, Hook, Moment
 
 
 class Bug(NamedTuple):
@@ -115,9 +116,11 @@ BUGS = [
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state.training_state", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.state.randomness", '"host": HostRandomness(), ', ""),
-    Bug("accumulated gradients are forgotten", "loop.state.training_state", "        self.position.torn = False\n\n\ndef check_given",
+    Bug("accumulated gradients are forgotten", "loop.state.training_state", "        self.position.restored()\n\n    def condemn",
         '        gradients = self.variables["optimizer/_variables/2"]\n        gradients.assign(tf.zeros_like(gradients))\n'
-        "        self.position.torn = False\n\n\ndef check_given"),
+        "        self.position.restored()\n\n    def condemn"),
+    # Of rolling back.
+    Bug("a rollback takes the newest checkpoint", RESTORE, "if latest is None or record.step <= latest", "if True"),
 ]  # fmt: skip
 LATE = """
 
@@ -181,6 +184,7 @@ class Laboratory:
             "going back": self._going_back,
             "storage": self._storage,
             "signals": self._signals,
+            "rolling back": self._rolling_back,
             "a disk in memory": lambda work: protocol(),
             "operations": self._operations,
         }
@@ -384,6 +388,22 @@ class Laboratory:
         os.close(read)
         wrong = [] if ended < 10 else ["a signal is not heard"]
         return wrong + ([] if signal.SIGUSR2 in told else ["a signal of somebody else is kept"])
+
+    def _rolling_back(self, work: Path) -> list[str]:
+        """What is left out must not depend on which checkpoints there are."""
+        above = sorted(self._arrays.loss(step) for step in range(4, 11))[-3]
+
+        def live(directory: Path, steps: int) -> tuple[list[int], dict[str, bytes]]:
+            guard = hooks.nan_guard.NaNGuard("rollback", limits={"loss": above}, skip=2, max_rollbacks=9)
+            every = Every(steps=int(directory.name))
+            life = self._arrays.live(directory, guard, steps=steps, every=every)
+            return guard.found.numpy().tolist(), life.bits
+
+        wanted, bits = live(work / "1", 10)
+        wrong = [] if len(wanted) > 1 and bits != self._arrays.whole.bits else ["nothing is left out"]
+        wrong += [] if live(work / "3", 10) == (wanted, bits) else ["other checkpoints make another end"]
+        live(work / "2", 7)
+        return wrong + ([] if live(work / "2", 10) == (wanted, bits) else ["a cut makes another end"])
 
     def _operations(self, work: Path) -> Iterator[str]:
         for name, trainer in {"stream": self._stream, "arrays": self._arrays}.items():

@@ -38,6 +38,7 @@ CHECKS = (
     "going back",
     "storage",
     "signals",
+    pytest.param("rolling back", marks=pytest.mark.long),
 )  # the others have tests of their own
 
 

@@ -120,6 +120,11 @@ class Trainer:
         finally:
             uses["open_files"] = open_files
 
+    def loss(self, step: int) -> float:
+        """Returns the loss of a step of the uninterrupted run."""
+        (value,) = np.frombuffer(bytes.fromhex(self.whole.values[step].split()[0]), np.float32)
+        return float(value)
+
     def _live(self, *others: Hook, steps: int = STEPS) -> Life:
         diary = Diary()
         for hook in (diary, *others):

@@ -142,10 +142,11 @@ def test_epochs_before_start_from_epoch_are_ignored_as_in_keras() -> None:
     assert loop.epoch - 1 == of_keras([1, 2, 3, 4, 5], patience=1, start_from_epoch=2) == 3
 
 
-def test_random_runs_end_where_keras_ends(loop: Loop) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.long)])
+def test_random_runs_end_where_keras_ends(loop: Loop, count: int) -> None:
     draw = random.Random(8)
     runs = []
-    for _ in range(200):
+    for _ in range(count):
         first = draw.choice([0, 0, 1, 3])
         # Multiples of 1/8: exact in Keras' single precision too. NaN only where Keras has a best value already.
         losses = [draw.randrange(1, 33) / 8 for _ in range(draw.randrange(1, 14))]

@@ -19,7 +19,7 @@ SOURCES = {
     for package in ("loop", "hooks", "exactloop")
     for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-FOR_ALL = {"hooks.figures", "hooks.monitor", "hooks.places", "hooks.texts"}  # every hook may use them
+FOR_ALL = {"hooks.figures", "hooks.monitor", "hooks.places", "hooks.rates", "hooks.texts"}  # every hook may use them
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
@@ -41,7 +41,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("data",),
     ("engine",),
     ("evaluation",),
-    ("arguments", "compiled", "finished", "limits", "making", "parts", "rehearsal", "schedule", "stops"),
+    ("arguments", "compiled", "dry_run", "finished", "limits", "making", "parts", "rehearsal", "schedule", "stops"),
     ("loop",),
 )
 INTERNALS = "loop/tf_internals.py"  # all of the three packages may import it, and nothing else may go around it
@@ -340,20 +340,23 @@ def test_public_names_are_those_agreed_on() -> None:
         "EarlyStopping",
         "Export",
         "KerasCallbacks",
+        "LearningRate",
+        "NaNGuard",
         "OptunaPruning",
         "Preemption",
         "Profile",
         "Progress",
+        "ReduceLROnPlateau",
         "TensorBoard",
         "TimeBudget",
         "WeightAverage",
         "restore",
     ]
-    assert exactloop.__all__ == ["Proof", "prove"]
+    assert exactloop.__all__ == ["Proof", "find_batch_size", "find_learning_rate", "prove"]
 
 
 def test_what_has_moved_says_where_to() -> None:
-    for name in exactloop.__all__:
+    for name in ("Proof", "prove"):
         with pytest.raises(ImportError, match=f"write from exactloop import {name}"):
             getattr(hooks, name)
 

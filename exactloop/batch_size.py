@@ -1,0 +1,82 @@
+"""Finds a batch size: trains some steps with several, each in a loop of its own, until memory is not enough."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from loop import Loop, TrainingState
+
+TOO_LARGE = (tf.errors.ResourceExhaustedError, MemoryError)
+
+
+class BatchSizes(NamedTuple):
+    """What came of trying batch sizes.
+
+    Attributes:
+        seconds: How long a step takes by batch size, without the first one, in which things are allocated.
+        failed: The size for which memory was not enough; None if there was none.
+        largest: The largest one for which it was; None if there was none.
+        fastest: The one of most examples a second; None if there was none.
+    """
+
+    seconds: dict[int, float]
+    failed: int | None
+    largest: int | None
+    fastest: int | None
+
+
+def find_batch_size(
+    make_loop: Callable[[int], Loop],
+    *,
+    smallest: int = 1,
+    largest: int = 2**16,
+    steps: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> BatchSizes:
+    """Trains some steps with `smallest` examples, and with twice as many as often as memory is enough.
+
+    It ends at `largest`, where memory was not enough, or where a batch is a whole epoch. The steps are undone, no hook
+    is called, and Python's and NumPy's random states are put back when it ends; but the loops, and what `make_loop`
+    makes for them, are new ones. Memory that a process lacks on the CPU may be its end: the system kills it. On a GPU
+    it is an error, and that is what this looks for.
+
+    Args:
+        make_loop: From a batch size to a loop.
+        smallest: The first size.
+        largest: The last size that is tried, if it is `smallest` times a power of 2.
+        steps: How many steps are timed for each size; the first one more is not.
+        clock: Returns the time, in seconds.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if not 1 <= smallest <= largest or steps < 1:
+        raise ValueError(
+            "find_batch_size needs 1 <= smallest <= largest, and at least 1 step. "
+            f"Received: smallest={smallest!r}, largest={largest!r}, steps={steps!r}."
+        )
+    around = TrainingState({})
+    held, seconds, size, failed = around.hold(), dict[int, float](), smallest, None
+    try:
+        while size <= largest and failed is None:
+            try:
+                loop = make_loop(size)
+                seconds[size] = _timed(loop, steps, clock)
+                size = largest + 1 if loop.steps_per_epoch == 1 else 2 * size
+            except TOO_LARGE:
+                failed = size
+    finally:
+        around.put_back(held)
+    fastest = max(seconds, key=lambda size: size / seconds[size], default=None)
+    return BatchSizes(seconds, failed, max(seconds, default=None), fastest)
+
+
+def _timed(loop: Loop, steps: int, clock: Callable[[], float]) -> float:
+    with loop.rehearse() as rehearsal:
+        rehearsal.train(1)
+        began = clock()
+        for _ in range(steps):
+            rehearsal.train(1)
+        return max((clock() - began) / steps, 1e-9)

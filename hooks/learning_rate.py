@@ -1,0 +1,150 @@
+"""Sets the learning rate: a function of the step or of the epoch."""
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hooks.rates import Rates, checked
+from loop import Hook, Loop, Moment
+
+INSTEAD = {
+    "rate": "write LearningRate(lambda step: 1e-3 * 0.99**step)",
+    **dict.fromkeys(("schedule", "scheduler", "lr_lambda", "fn"), "write LearningRate(function)"),
+    **dict.fromkeys(("warmup_steps", "warmup_epochs", "num_warmup_steps"), "write warmup=..., in steps"),
+    **dict.fromkeys(("interval", "unit"), "write by='step' or by='epoch'"),
+    "logging_interval": "leave it out: learning rates are logged by themselves",
+    "verbose": "leave it out: learning rates are logged by themselves",
+}
+
+
+class LearningRate(Hook, instead=INSTEAD):
+    """Sets the learning rate of an optimizer, at exactly the step for which it is meant.
+
+        hooks=[LearningRate(keras.optimizers.schedules.CosineDecay(1e-3, 10_000), warmup=500)]
+        hooks=[LearningRate(lambda epoch: 0.1 * 0.5**epoch, by="epoch")]
+
+    The rate is called with the number of train steps completed, or of epochs: 0 for the first one. By step, the
+    compiled loop does not halt for it: the rates of the steps of a call are computed before it, and read in it, which
+    costs some 3 us a step, and for each rate what the function takes: of a schedule of Keras, which is computed for
+    each step by itself as the optimizer does it, 20 to 50 us. By epoch without `warmup`, it costs nothing between
+    epochs. The function has to be one of its argument alone, or a resumed run would go on with other rates; where
+    nobody knows how long an epoch is, it may be asked for steps that are never run, up to 8,192 of them. By step,
+    `learning_rate` is logged as the rate that the step was made with.
+
+    Instead of this hook, a schedule can be given to the optimizer itself, as in `Adam(CosineDecay(...))`: then it goes
+    by the updates of that optimizer, which are fewer than the steps where gradients are accumulated.
+
+    Args:
+        rate: A function from the number of steps or epochs to the rate, or a schedule of Keras.
+        by: "step" or "epoch".
+        warmup: For so many steps, from the first step of the training, the rate is made smaller: the k-th step, from 1,
+            is made with k / warmup of it. So it rises linearly from 0, which no step is made with, and step `warmup` is
+            the first one with the whole of it.
+        optimizer: The path of the optimizer in `state=`, as in the name of its logged rate; required if there are
+            several.
+        name: The name of the hook.
+
+    Raises:
+        TypeError, ValueError: If an argument cannot be used; when a run begins, if there is no such optimizer, or its
+            rate is a schedule already, or another hook sets it; before the step, if a rate is negative or not finite.
+    """
+
+    _loop: Loop = Hook.later()
+
+    def __init__(
+        self,
+        rate: Callable[[int], float] | keras.optimizers.schedules.LearningRateSchedule,
+        *,
+        by: Literal["step", "epoch"] = "step",
+        warmup: int = 0,
+        optimizer: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            _check_function(rate)
+        if by not in ("step", "epoch"):
+            raise ValueError(f"LearningRate(by=...) must be 'step' or 'epoch'. Received: {by!r:.80}.")
+        if warmup < 0:
+            raise ValueError(f"LearningRate(warmup=...) must be zero or positive, in steps. Received: {warmup!r}.")
+        self._function, self._by, self._warmup = rate, by, warmup
+        self._compiled: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self._rates = Rates("LearningRate", optimizer)
+        self._first, self._known = 0, np.zeros([0])  # the rates of the steps or epochs from the first one on
+
+    def around_run(self, loop: Loop) -> AbstractContextManager[object]:
+        self._loop = loop
+        self._rates.attach(loop, alone=True)
+        return nullcontext()
+
+    def is_inside(self) -> bool:
+        return self._by == "step" or self._warmup > 0
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        if not self.is_inside():
+            self._assign(tf.constant(self._rates_from(moment.epoch, 1)[0], tf.float32))
+
+    def ahead(self, step: int, count: int) -> np.ndarray:
+        rates = self._rates_from(step, count) if self._by == "step" else self._rates_from(self._loop.epoch, 1)
+        if step >= self._warmup:
+            return np.broadcast_to(rates, [count])
+        return rates * np.minimum(1.0, np.arange(step + 1, step + count + 1) / self._warmup)
+
+    def before_step(self, number: tf.Tensor) -> None:
+        self._assign(number)
+
+    def _assign(self, number: tf.Tensor) -> None:
+        for variable in self._rates.variables.values():
+            variable.assign(tf.cast(number, variable.dtype))
+
+    def _rates_from(self, first: int, count: int) -> np.ndarray:
+        """Returns the rates of so many steps or epochs; none is computed twice in a row."""
+        begin = first - self._first
+        known = self._known[begin:] if 0 <= begin <= len(self._known) else self._known[:0]
+        if missing := range(first + len(known), first + count):
+            known = np.concatenate([known, self._computed(missing)])
+        self._first, self._known = first, known
+        return known[:count]
+
+    def _computed(self, numbers: range) -> np.ndarray:
+        if isinstance(self._function, keras.optimizers.schedules.LearningRateSchedule):
+            self._compiled = self._compiled or _of_schedule(self._function)
+            found = self._compiled(tf.range(numbers.start, numbers.stop, dtype=tf.int64)).numpy()
+        else:
+            found = [self._function(number) for number in numbers]
+        return np.array(
+            [checked("LearningRate", r, f"for {self._by} {n}") for n, r in zip(numbers, found, strict=True)]
+        )
+
+
+def _of_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what computes the rates of several steps, one by one, as an optimizer computes them."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int64)])
+    def rates(steps: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(lambda step: tf.cast(schedule(step), tf.float32), steps, fn_output_signature=tf.float32)
+
+    return rates
+
+
+def _check_function(rate: object) -> None:
+    example = "LearningRate(lambda step: 1e-3 * 0.99**step)"
+    if not callable(rate):
+        raise TypeError(
+            f"LearningRate needs a function from the number of steps to the rate, as in {example}, or a "
+            f"keras.optimizers.schedules.LearningRateSchedule. Received: {rate!r:.80}."
+        )
+    try:
+        inspect.signature(rate).bind(0)
+    except TypeError as error:
+        raise TypeError(
+            f"LearningRate calls its function with one number, of steps or epochs, as in {example}. {error}. A rate "
+            "that is computed from the one before would not be the same after a resume: compute it from the number."
+        ) from None
+    except ValueError:
+        pass  # of a builtin, nobody knows

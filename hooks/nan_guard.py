@@ -1,0 +1,255 @@
+"""Ends a run, or rolls it back, at the step that returns something that is not finite."""
+
+import logging
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from hooks.figures import figure
+from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
+
+log = logging.getLogger("exactloop")
+INSTEAD = {
+    **dict.fromkeys(("monitor", "check_finite"), "write watch=['loss'], or leave it out: all values are watched"),
+    **dict.fromkeys(("divergence_threshold", "max_loss"), "write limits={'loss': 1e4}"),
+    "patience": "leave it out: the first step counts. To stop when a metric gets no better: EarlyStopping",
+    "verbose": "leave it out: what is found is logged by logging.getLogger('exactloop')",
+}
+REMEDY = "Look at the rows, the learning rate and what the loss divides by or takes the logarithm of."
+
+
+class Found:
+    """What is wrong with the latest step, as a trigger: it makes nothing halt, and is due if something is wrong."""
+
+    def __init__(self) -> None:
+        self.what = ""
+
+    def next_after(self, step: int) -> int | None:
+        return None
+
+    def next_time(self, seconds: float) -> float | None:
+        return None
+
+    def due(self, halt: Halt) -> bool:
+        return self.what != ""
+
+    def __or__(self, other: Trigger) -> Trigger:
+        return other | self
+
+
+class NaNGuard(Hook, instead=INSTEAD):
+    """Notices at the very step that a value is NaN or infinite, beyond its limit, or a spike.
+
+        hooks=[NaNGuard(), Checkpoint(directory)]
+        hooks=[NaNGuard("rollback", limits={"loss": 1e4}, spike={"loss": 5.0}), Checkpoint(directory, Every(steps=100))]
+
+    It looks within the compiled loop, which halts for it only where something is found; that costs some microseconds a
+    step, of spikes some tens. The state after such a step is never saved. What is watched is what the step returns: a
+    gradient that is not finite shows in the weights after that step, and so in the loss of the next one only. Return
+    its norm, as `supervised(..., clip_norm=...)` does, and it is found at its step.
+
+    With "rollback" the run goes on from the newest checkpoint before the batches that are skipped, as if it had been
+    killed and started again there, and knew what to skip: what other hooks have counted, written and kept since then is
+    put back, or cut, as in any resume. A skipped batch is read and not trained on; its step is counted, so all others
+    keep theirs, and has no values. A warning says which batches they were and, of `ArrayData` and `IndexedData`, which
+    rows. What is skipped is saved. A run that is killed in between finds it again, and ends with the same bits.
+
+    Args:
+        policy: "raise" raises `FloatingPointError`, "stop" ends the run with the reason, "rollback" goes back.
+        watch: The names of the values that have to be finite; None: all that the step returns. Metrics are not among
+            them.
+        limits: The largest number that a value may be, by its name; NaN is beyond it.
+        spike: By its name, how many times the median of its latest values a value may be; more exactly, it may exceed
+            the median m by (spike - 1) * |m|. Nothing is a spike before there are `window` values.
+        window: How many of the latest values the median is of.
+        skip: How many batches to leave out: that of the step in which something was found, and those before it.
+        max_rollbacks: After so many, the next one raises `FloatingPointError` instead.
+        name: The name of the hook.
+
+    Raises:
+        ValueError: If an argument cannot be used; when a run begins, if the step returns no such value, or nothing, or
+            there is no `Checkpoint` to roll back to.
+        FloatingPointError: When something is found, with policy="raise", or too often.
+    """
+
+    _loop: Loop = Hook.later()
+    _state: TrainingState = Hook.later()
+
+    def __init__(
+        self,
+        policy: Literal["raise", "stop", "rollback"] = "raise",
+        *,
+        watch: Collection[str] | None = None,
+        limits: Mapping[str, float] | None = None,
+        spike: Mapping[str, float] | None = None,
+        window: int = 100,
+        skip: int = 1,
+        max_rollbacks: int = 3,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name or "nan_guard")
+        if policy not in ("raise", "stop", "rollback"):
+            raise ValueError(f"NaNGuard(policy=...) must be 'raise', 'stop' or 'rollback'. Received: {policy!r:.80}.")
+        for argument, count in {"window": window, "skip": skip, "max_rollbacks": max_rollbacks}.items():
+            if count < 1:
+                raise ValueError(f"NaNGuard({argument}=...) must be at least 1. Received: {count!r}.")
+        if isinstance(watch, str):
+            raise TypeError(f"NaNGuard(watch=...) needs a list of names. Write watch=[{watch!r}].")
+        for factor in (spike or {}).values():
+            if not factor > 1:
+                raise ValueError(f"NaNGuard(spike=...) must be above 1, times the median. Received: {factor!r}.")
+        for limit in (limits or {}).values():
+            if math.isnan(limit):
+                raise ValueError("NaNGuard(limits=...) needs numbers. Received: nan.")
+        self._policy, self._window, self._skip, self._max = policy, window, skip, max_rollbacks
+        self._watch = None if watch is None else sorted(watch)
+        self._limits, self._spike = dict(limits or {}), dict(spike or {})
+        self._finding = self.every = Found()
+        self._known: list[int] = []  # at which steps something was found, until the state is restored
+        self._skipped: list[int] = []
+        self.found = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False, name="found")
+        self.skipped = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False, name="skipped")
+        # Of spikes: the latest values, their medians, and how many values there were. Of no shape of their own, because
+        # a resumed run may look for others.
+        none = tf.zeros([len(self._spike), window], tf.float64)
+        self.latest = tf.Variable(none, shape=[None, None], trainable=False, name="latest")
+        self.medians = tf.Variable(none[:, 0], shape=[None], trainable=False, name="medians")
+        self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="count")
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._loop, self._state, self._finding.what = loop, loop.state, ""
+        known = {name for names in loop.state.names.get("train", ((), ())) for name in names}
+        if loop.state.names:  # else nothing is left to run
+            unknown = sorted({*(self._watch or ()), *self._limits, *self._spike} - known)
+            if unknown or not known:
+                raise ValueError(
+                    f"NaNGuard watches {', '.join(map(repr, unknown)) or 'what the step returns'}, but the step "
+                    f"returns: {', '.join(map(repr, sorted(known))) or 'nothing; let it return its loss'}."
+                )
+        if self._policy == "rollback":
+            if not any(hook.saves for hook in loop.hooks):
+                raise ValueError(
+                    "NaNGuard('rollback') goes back to a checkpoint, and no hook saves one. Add "
+                    "Checkpoint(directory, Every(steps=100)), or write NaNGuard('stop')."
+                )
+            if (loop.steps_per_epoch or math.inf) <= self._skip:
+                raise ValueError(
+                    f"NaNGuard(skip={self._skip}) would leave nothing of an epoch of {loop.steps_per_epoch} steps. "
+                    "Skip fewer, or write NaNGuard('stop')."
+                )
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._finding.what = ""
+        if self._known:
+            found = sorted({*self.found.numpy().tolist(), *self._known})
+            self.found.assign(found)
+            self.skipped.assign(sorted({step for at in found for step in self._skipping(at)}))
+            self._known = []
+        self._skipped = self.skipped.numpy().tolist()
+        wanted = [len(self._spike), self._window]
+        if tf.shape(self.latest).numpy().tolist() != wanted:  # of a run that was looking for others
+            self.latest.assign(tf.zeros(wanted, tf.float64))
+            self.medians.assign(tf.zeros(wanted[:1], tf.float64))
+            self.count.assign(0)
+
+    def skips(self) -> Sequence[int]:
+        return self._skipped
+
+    def after_step(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        names = [name for name in sorted(values) if self._watch is None or name in self._watch]
+        names = [name for name in names if values[name].dtype.is_floating]
+        wrong = [tf.logical_not(tf.math.is_finite(_wide(values, names)))] if names else []
+        limited = [name for name in self._limits if name in values]
+        if limited:
+            of_limits = _wide(values, limited)
+            # Not `not (... <= ...)`, which TensorFlow makes a `>` of.
+            wrong += [tf.math.is_nan(of_limits), of_limits > [self._limits[name] for name in limited]]
+        if self._spike and self._spike.keys() <= values.keys():
+            wrong.append(self._is_spike(_wide(values, self._spike)))
+        return tf.reduce_any(tf.concat(wrong, axis=0)) if wrong else tf.constant(False)
+
+    def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns which values are spikes, bool `[values]`, and takes them in."""
+        count, latest = (
+            self.count.read_value(),
+            tf.sort(tf.ensure_shape(self.latest.read_value(), [None, self._window])),
+        )
+        medians = (latest[:, (self._window - 1) // 2] + latest[:, self._window // 2]) / 2
+        above = values - medians > (_factors(self._spike) - 1) * tf.abs(medians)
+        self.medians.assign(medians)
+        rows = tf.range(len(self._spike), dtype=tf.int64)
+        self.latest.scatter_nd_update(tf.stack([rows, tf.fill([len(self._spike)], count % self._window)], 1), values)
+        self.count.assign_add(1)
+        return tf.logical_and(above, count >= self._window)
+
+    def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        latest = {name: float(column[-1]) for name, column in values.items()}
+        self._finding.what = self._wrong(latest)
+
+    def _wrong(self, values: Mapping[str, float]) -> str:
+        """Returns what is wrong with a step, as it was seen in the compiled loop; nothing if all is well."""
+        for name, value in values.items():
+            if not math.isfinite(value) and (self._watch is None or name in self._watch):
+                return f"{name} = {value}"
+        for name, limit in self._limits.items():
+            if not values[name] <= limit:
+                return f"{name} = {figure(values[name], 6)} is above its limit of {figure(limit, 6)}"
+        if self._spike and int(self.count) > self._window:
+            for (name, factor), median in zip(self._spike.items(), self.medians.numpy().tolist(), strict=True):
+                if values[name] - median > (factor - 1) * abs(median):
+                    above = f"is more than {figure(factor)} times the median of {figure(median, 6)}"
+                    return f"{name} = {figure(values[name], 6)} {above}"
+        return ""
+
+    def on_step_end(self, moment: Moment) -> None:
+        what = f"{self._finding.what} after step {moment.step}"
+        self._finding.what = ""
+        if self._policy == "stop":
+            self._state.condemn(f"A run of this loop was stopped because {what}")
+            log.warning("NaNGuard: %s: %s.", what, self._batches(moment, [moment.step]))
+            moment.stop(what)
+        elif self._policy == "raise":
+            raise FloatingPointError(f"{what}: {self._batches(moment, [moment.step])}. {REMEDY}")
+        else:
+            self._go_back(moment, what)
+
+    def _go_back(self, moment: Moment, what: str) -> None:
+        found = self.found.numpy().tolist()
+        skipped = self._skipping(moment.step)
+        batches = self._batches(moment, skipped)
+        if len(found) >= self._max:
+            before = ", ".join(map(str, found))
+            raise FloatingPointError(
+                f"{what}: {batches}. The run was rolled back {len(found)} times, for steps {before}; "
+                f"max_rollbacks={self._max}. {REMEDY}"
+            )
+        log.warning("NaNGuard: %s. The run goes back, to leave out %s.", what, batches)
+        self._known = [*found, moment.step]
+        self._loop.roll_back(f"{what}, and there is no checkpoint before step {skipped[0]}", latest=skipped[0] - 1)
+
+    def _skipping(self, step: int) -> range:
+        return range(max(1, step - self._skip + 1), step + 1)
+
+    def _batches(self, moment: Moment, steps: Sequence[int]) -> str:
+        """Says which batches those of some steps are, up to the present one."""
+        length = self._loop.steps_per_epoch
+        said = []
+        for step in steps:
+            epoch, index = moment.epoch, moment.step_in_epoch - 1 - (moment.step - step)
+            epoch, index = divmod(step - 1, length) if length else (epoch, index)
+            rows = self._loop.rows(epoch, index) if index >= 0 else None
+            of_rows = f" (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})" if rows else ""
+            said.append(f"batch {index + 1} of epoch {epoch + 1}{of_rows}" if index >= 0 else f"that of step {step}")
+        return ", ".join(said)
+
+
+def _wide(values: Mapping[str, tf.Tensor], names: Collection[str]) -> tf.Tensor:
+    """Returns some of the values: float64 `[names]`, which holds whatever is logged of them."""
+    return tf.stack([tf.cast(values[name], tf.float64) for name in names])
+
+
+def _factors(spike: Mapping[str, float]) -> tf.Tensor:
+    return tf.constant([*spike.values()], tf.float64)

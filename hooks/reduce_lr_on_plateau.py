@@ -1,0 +1,119 @@
+"""Makes the learning rate smaller when a metric gets no better."""
+
+import logging
+import math
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import tensorflow as tf
+
+from hooks.monitor import Monitor
+from hooks.rates import Rates
+from loop import Hook, Loop, Moment
+
+log = logging.getLogger("exactloop")
+INSTEAD = {
+    "monitor": "write ReduceLROnPlateau('val_loss', mode='min')",
+    **dict.fromkeys(("metric", "metric_name"), "write ReduceLROnPlateau('val_loss', mode='min')"),
+    **dict.fromkeys(("threshold", "epsilon"), "write min_delta=..."),
+    "threshold_mode": "write relative=True for 'rel', and leave it out for 'abs'",
+    "eps": "leave it out: a rate at min_lr is not made smaller",
+    "verbose": "leave it out: reductions are logged by logging.getLogger('exactloop')",
+}
+
+
+class ReduceLROnPlateau(Hook, instead=INSTEAD):
+    """Multiplies the learning rate by `factor` when a metric has not improved for `patience` checks.
+
+        hooks=[ReduceLROnPlateau("val_loss", mode="min", factor=0.5, patience=3)]
+
+    A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step, each report
+    of one that a hook reports. The rules, and the defaults, are those of Keras' callback of this name, except that
+    values are compared in double precision, and that NaN is never the best. What it has seen is saved, and the rate is,
+    so a resumed run goes on counting.
+
+    Args:
+        monitor: The metric.
+        mode: "min" or "max"; required, and never guessed.
+        factor: What the rate is multiplied by, below 1.
+        patience: Checks in a row without improvement after which to do it; 0 and 1 both do it at the first.
+        min_delta: By how much a value has to be better than the best one to count.
+        relative: Whether `min_delta` is a fraction of the best value's size.
+        cooldown: For how many checks after a reduction nothing is counted.
+        min_lr: The rate is not made smaller than this.
+        optimizer: The path of the optimizer in `state=`, as in the name of its logged rate; None: all of them.
+        name: The name of the hook.
+
+    Raises:
+        ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric, or a
+            rate is a schedule, which cannot be assigned, or another hook sets it.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        *,
+        mode: str | None = None,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        relative: bool = False,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        optimizer: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        owner = f"ReduceLROnPlateau({monitor!r})"
+        self._monitor = Monitor(owner, monitor, mode, min_delta=min_delta, relative=relative)
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau(factor=...) must be between 0 and 1. Received: {factor!r}.")
+        for argument, number in {"patience": patience, "cooldown": cooldown, "min_lr": min_lr}.items():
+            if not number >= 0:
+                raise ValueError(f"ReduceLROnPlateau({argument}=...) must be zero or positive. Received: {number!r}.")
+        self._factor, self._patience, self._cooldown, self._min_lr = factor, max(patience, 1), cooldown, min_lr
+        self._rates = Rates(owner, optimizer)
+        self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
+        self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
+        self.cooling = tf.Variable(0, dtype=tf.int64, trainable=False, name="cooling")  # checks that are left of it
+
+    def around_run(self, loop: Loop) -> AbstractContextManager[object]:
+        self._rates.attach(loop, alone=False)
+        return nullcontext()
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._monitor.attach(loop)
+
+    def on_eval_end(self, moment: Moment) -> None:
+        self._check(self._monitor.value(moment), moment.step)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self._check(self._monitor.value(moment), moment.step)
+
+    def on_report(self, moment: Moment) -> None:
+        self._check(self._monitor.reported(moment), moment.step)
+
+    def _check(self, value: float | None, step: int) -> None:
+        if value is None:
+            return
+        best, wait, cooling = float(self.best), int(self.wait), int(self.cooling)
+        if cooling:
+            cooling, wait = cooling - 1, 0
+        if self._monitor.better(value, None if math.isnan(best) else best):
+            best, wait = value, 0
+        elif not cooling:
+            wait += 1
+            if wait >= self._patience and self._reduce(step):
+                cooling, wait = self._cooldown, 0
+        self.best.assign(best)
+        self.wait.assign(wait)
+        self.cooling.assign(cooling)
+
+    def _reduce(self, step: int) -> bool:
+        """Reduces the rates that are not as small as they may be; returns whether there was one."""
+        larger = {path: v for path, v in self._rates.variables.items() if float(v) > np.float32(self._min_lr)}
+        for path, variable in larger.items():
+            rate = max(float(variable) * self._factor, self._min_lr)
+            log.info("%s: the learning rate of %s is %.6g after step %d.", self.name, path, rate, step)
+            variable.assign(rate)
+        return bool(larger)

@@ -1,0 +1,49 @@
+"""What hooks have in the compiled loop: something done before each step, something looked at after it."""
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from loop.engine.ring import LONGEST
+from loop.hook import Hook
+
+
+class Inside:
+    """The parts of hooks that are traced into the compiled loop. Of a loop without such hooks, it adds nothing.
+
+    Attributes:
+        hooks: The hooks, in their order.
+        variables: What is read in the loop and written before each call of it; not for checkpoints.
+
+    Args:
+        hooks: As above.
+    """
+
+    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+        self.hooks = tuple(hooks)
+        self._fed = [hook for hook in self.hooks if type(hook).before_step is not Hook.before_step]
+        self._looking = [hook for hook in self.hooks if type(hook).after_step is not Hook.after_step]
+        self.variables = [tf.Variable(tf.zeros([LONGEST]), trainable=False, name="ahead") for _ in self._fed]
+
+    @property
+    def may_halt(self) -> bool:
+        """Whether one of them may make the loop return after the step in progress."""
+        return bool(self._looking)
+
+    def prepare(self, step: int, count: int) -> None:
+        """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
+        for hook, table in zip(self._fed, self.variables, strict=True):
+            numbers = tf.constant(hook.ahead(step, count), tf.float32, shape=[count])
+            tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.pad(numbers, [[0, LONGEST - count]]))
+
+    # What follows is traced into the compiled loop.
+
+    def before(self, index: tf.Tensor) -> None:
+        """Does what is to be done before step `index` of the call."""
+        for hook, table in zip(self._fed, self.variables, strict=True):
+            hook.before_step(tf.raw_ops.ResourceGather(resource=table.handle, indices=index, dtype=tf.float32))
+
+    def after(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
+        """Returns whether the loop has to return after this step, bool `[]`; None if nobody looks."""
+        found = [hook.after_step(values) for hook in self._looking]
+        return tf.reduce_any(tf.stack(found)) if found else None

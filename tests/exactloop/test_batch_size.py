@@ -1,0 +1,63 @@
+"""find_batch_size: which sizes it tries, where it ends, and that random states are put back."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from exactloop import find_batch_size
+from loop import ArrayData, Hook, Loop, Moment
+
+
+class Fails(Hook):
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        raise AssertionError("no hook is called")
+
+
+def maker(made: list[int], *, rows: int = 64, too_large: int = 99) -> Callable[[int], Loop]:
+    def make(size: int) -> Loop:
+        made.append(size)
+        random.random()
+        np.random.random()
+        w = tf.Variable(0.0)
+
+        def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"loss": w.assign_add(tf.reduce_sum(x))}
+
+        if size >= too_large:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+        data = ArrayData(np.ones([rows, 1], np.float32), batch_size=size, seed=1)
+        return Loop(step, data, state={"w": w}, hooks=[Fails()])
+
+    return make
+
+
+def test_sizes_are_doubled_until_memory_is_not_enough_and_nothing_is_left() -> None:
+    made: list[int] = []
+    ticks = iter(range(0, 100))
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    found = find_batch_size(maker(made, too_large=8), smallest=2, steps=2, clock=lambda: float(next(ticks)))
+    assert made == [2, 4, 8]
+    assert found == ({2: 0.5, 4: 0.5}, 8, 4, 4)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+
+
+def test_it_ends_where_a_batch_is_an_epoch_and_at_the_largest() -> None:
+    made: list[int] = []
+    assert find_batch_size(maker(made, rows=6), smallest=4, steps=1).failed is None
+    assert made == [4, 8]
+    assert find_batch_size(maker(made), smallest=4, largest=4, steps=1).largest == 4
+    assert find_batch_size(maker(made, too_large=1), steps=1) == ({}, 1, None, None)
+
+
+def test_other_errors_come_out() -> None:
+    with pytest.raises(ValueError, match=r"needs 1 <= smallest <= largest"):
+        find_batch_size(maker([]), smallest=0)
+
+    def broken(size: int) -> Loop:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        find_batch_size(broken)
