@@ -46,6 +46,20 @@ EXAMPLES = {
         120,
         "the pole is kept up for\nmore than 120 moves",
     ),
+    "from_keras": Example(
+        "--epochs=2",
+        15,
+        r"the values of 8 epochs differ by (\d\.\d+) at most",
+        -0.0001,
+        "no value of any epoch differs by more than 0.0001",
+    ),
+    "gpt": Example(
+        "--steps=60",
+        55,
+        r"ema_loss (\d\.\d+); bigrams 2\.4\d after 600 steps",
+        -2.1,
+        "it needs less than\n2.1 nats for a byte",
+    ),
     "gan": Example(
         "--epochs=11",
         95,
