@@ -10,6 +10,7 @@ from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
 from loop.findings import Finding, InexactRun
 from loop.hook import Hook
+from loop.keras_steps import keras_steps
 from loop.loop import Loop
 from loop.registry import HookRegistry
 from loop.state.training_state import TrainingState
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingState",
     "Trigger",
     "digest",
+    "keras_steps",
     "supervised",
 ]
 

@@ -99,8 +99,7 @@ class Evaluation(tf.Module):
         """Evaluates once. Returns False, with nothing to show for it, if `abandon` said so after some call."""
         self.data.open(0)
         self.index.assign(0)
-        for metric in self.step.metrics.values():
-            metric.reset_state()
+        self.step.reset()
         limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
         done, left, more = 0, min(limits, default=LONGEST), True
         while more and left:

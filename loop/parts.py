@@ -54,7 +54,7 @@ class Parts(NamedTuple):
             "clock": self.clock,
             "history": self.history,
             "means": means,
-            "metrics": {name: list(metric.variables) for name, metric in self.step.metrics.items()},
+            "metrics": self.step.variables(),
             "evaluations": {evaluation.name: evaluation for evaluation in self.evaluations},
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in self.hooks},

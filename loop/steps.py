@@ -14,6 +14,7 @@ from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
 from loop.exact.sketch import sketch
 from loop.metric_copies import copies
+from loop.model_metrics import ModelMetrics
 from loop.scaling import check_optimizer, scales
 from loop.tensors import Nest
 
@@ -43,9 +44,36 @@ class Step:
         self.metrics.why = (
             "a loop knows a step's metrics from the start. Give all of them to Step(function, metrics={...})."
         )
+        self.of_model: ModelMetrics | None = None
 
     def __call__(self, batch: Nest) -> Values:
         return self.function(batch)
+
+    @property
+    def running(self) -> bool:
+        """Whether it returns results so far, of which the latest counts and not the mean, as a model's own steps do."""
+        return self.of_model is not None
+
+    def measured(self) -> Mapping[str, keras.Metric]:
+        """Returns its metrics by name, those of a model as soon as they are made."""
+        return self.of_model.named() if self.of_model else self.metrics
+
+    def variables(self) -> dict[str, list[tf.Variable | keras.Variable]]:
+        """Returns those of its metrics, by the names of these; all are there once it is traced."""
+        own = {name: list(metric.variables) for name, metric in self.metrics.items()}
+        return self.of_model.variables() if self.of_model else own
+
+    def reset(self) -> None:
+        """Resets its metrics, for a new epoch or evaluation."""
+        for metric in self.metrics.values():
+            metric.reset_state()
+        if self.of_model:
+            self.of_model.reset()
+
+    def check(self) -> None:
+        """Raises `RuntimeError` if a model whose step it is was compiled again."""
+        if self.of_model:
+            self.of_model.check()
 
     @functools.cached_property
     def sketch(self) -> str:

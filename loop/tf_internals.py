@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 from keras.src.random.seed_generator import global_seed_generator
+from keras.src.trainers.compile_utils import CompileMetrics
 
 # Protocol buffers, of which TensorFlow has published the format and no module.
 from tensorflow.core.framework.dataset_options_pb2 import Options as OptionsProto
@@ -460,6 +461,16 @@ def trained_by(optimizer: keras.Optimizer) -> list[keras.Variable]:
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
     """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
     return metric._fn, metric._fn_kwargs
+
+
+def compiled_as(model: keras.Model) -> object:
+    """Returns what is another object whenever a model is compiled: where Keras takes the mean of its loss."""
+    return model._loss_tracker
+
+
+def metrics_in(metric: keras.Metric) -> list[keras.Metric]:
+    """Returns those that were given to `compile`, of what has them all, as soon as they are made; or the metric."""
+    return metric.metrics if isinstance(metric, CompileMetrics) else [metric]
 
 
 def direction(metric: keras.Metric) -> str | None:

@@ -118,7 +118,7 @@ class Chunk:
             done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
             rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
-            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
+            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0), latest=trace.running)
             return Ran(done, data.more(ahead), ahead, rows, trace.results())
 
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())

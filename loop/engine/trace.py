@@ -28,6 +28,7 @@ class Trace:
         narrow: The names of the values that float32 holds, sorted.
         wide: Those of the others, sorted.
         logged: The names of all values and metrics, sorted.
+        running: Whether the values are results so far; see `Step.running`.
         graph: What was traced.
         results: Returns the results of the metrics, scalars by name.
 
@@ -62,6 +63,7 @@ class Trace:
         self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *results}))
+        self.running = step.running
         self._function, self.graph = function, function.graph
         # Compiled, because an eager result may have other bits.
         now = tf.function(lambda: {name: metric.result() for name, metric in step.metrics.items()})

@@ -33,7 +33,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
     ("events", "failures", "hook", "registry", "reports", "triggers"),
     ("exact",),
-    ("metric_copies", "scaling", "steps"),
+    ("keras_steps", "metric_copies", "model_metrics", "scaling", "steps", "supervised"),
     ("state",),
     ("rebuilt",),
     ("data",),
@@ -330,6 +330,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "TrainingState",
         "Trigger",
         "digest",
+        "keras_steps",
         "supervised",
     ]
     assert hooks.__all__ == [
