@@ -14,7 +14,8 @@ from loop.keras_steps import keras_steps
 from loop.loop import Loop
 from loop.registry import HookRegistry
 from loop.state.training_state import TrainingState
-from loop.steps import Step, supervised
+from loop.steps import Step
+from loop.supervised import supervised
 from loop.triggers import NEVER, At, Every, Halt, Trigger
 
 __all__ = [

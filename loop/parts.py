@@ -64,6 +64,7 @@ class Parts(NamedTuple):
                 if has_state(each)
             },
         }
+        own |= {"accumulated": self.step.kept} if self.step.kept else {}
         evaluated = {each.name: each.data for each in self.evaluations}
         position, data = self.position, self.data
         state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)

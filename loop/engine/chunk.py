@@ -10,13 +10,13 @@ from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.bound import Bound
-from loop.engine.means import Means, examples, examples_in
+from loop.engine.means import Means, examples_in
 from loop.engine.ring import LONGEST, Record
 from loop.engine.trace import Trace, has_effect
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.exact.graph import calls_python, operations
-from loop.tensors import Nest
+from loop.tensors import Nest, examples
 from loop.tf_internals import call_flat
 
 

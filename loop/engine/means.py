@@ -70,13 +70,3 @@ def examples_in(spec: Nest) -> int | None:
     """Returns the leading dimension of a batch's first tensor, by type spec: 1 of a scalar, None if it varies."""
     shape = tf.nest.flatten(spec)[0].shape
     return 1 if shape.rank == 0 else None if shape.rank is None else shape[0]
-
-
-def examples(batch: Nest) -> tf.Tensor:
-    """Returns the leading dimension of a batch's first tensor, where it varies: int32 `[]`."""
-    first = tf.nest.flatten(batch)[0]
-    if isinstance(first, tf.RaggedTensor):
-        return tf.cast(first.nrows(), tf.int32)
-    if isinstance(first, tf.SparseTensor):
-        return tf.cast(first.dense_shape[0], tf.int32)
-    return tf.concat([tf.shape(first), [1]], axis=0)[0]  # of what Python has made, nobody may know that it is a scalar

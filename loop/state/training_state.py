@@ -27,7 +27,19 @@ from loop.tf_internals import CapturableResource, Trackable
 
 Kind = TypeVar("Kind")
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OF_PARTS = ("clock", "data", "evaluations", "history", "hooks", "hook_states", "means", "metrics", "position", "random")
+OF_PARTS = (
+    "accumulated",
+    "clock",
+    "data",
+    "evaluations",
+    "history",
+    "hooks",
+    "hook_states",
+    "means",
+    "metrics",
+    "position",
+    "random",
+)
 OWN = (*OF_PARTS, "extra", "save_counter")
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 

@@ -33,7 +33,10 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
     ("events", "failures", "hook", "registry", "reports", "triggers"),
     ("exact",),
-    ("keras_steps", "metric_copies", "model_metrics", "scaling", "steps", "supervised"),
+    (
+        *("keras_steps", "model_metrics", "scaling", "steps", "supervised"),
+        *("accumulate", "losses", "measures", "metric_copies", "outputs"),
+    ),
     ("state",),
     ("rebuilt",),
     ("data",),
