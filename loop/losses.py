@@ -40,7 +40,8 @@ class WeightedLoss:
         whole = not is_several(self._loss) and (not is_several(prediction) or _is_of_all(self._loss))
         if whole:
             value = _called(self._loss, y, prediction, sample_weight)
-            return (value if self._weights is None else value * self._weights), {}
+            one = Output("loss")
+            return (value if self._weights is None else value * self._factor(one, [one])), {}
         check_flat(prediction, self._loss)
         found = outputs(prediction, self._names)
         check_names(self._loss, [each.name for each in found], "a loss")

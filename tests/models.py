@@ -318,6 +318,13 @@ class Mixing(keras.Layer):
         return x * keras.random.uniform([1, 6], seed=self.seeds) + 0.01 * self.calls
 
 
+def window() -> Parts:
+    """Gradients of four batches at once, of which an epoch has seven."""
+    model, optimizer = sequential(Layers.Dense(5, activation="tanh")), keras.optimizers.Adam(1e-2)
+    steps = supervised(model, optimizer, cross_entropy(), metrics=["accuracy"], accumulate=4, clip_norm=0.1)
+    return Parts(*steps, {"model": model, "optimizer": optimizer})
+
+
 def compiled() -> Parts:
     """A compiled model with its metrics, and an optimizer that scales."""
     model = sequential(Layers.Dense(5, activation="tanh"), Layers.Dropout(0.3))
@@ -422,6 +429,7 @@ MODELS: dict[str, Callable[[], Parts]] = {
         keras.Sequential([Layers.Dense(4), Layers.Dropout(0.2), Layers.Dense(3)]), KINDS.Adam(1e-2)
     ),
     "changed by a hook": changed_by_a_hook,
+    "a window of batches": window,
     "compiled": compiled,
     "compiled with two optimizers": compiled_twice,
 }
