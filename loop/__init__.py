@@ -10,10 +10,12 @@ from loop.evaluation import Evaluation
 from loop.events import Event, Moment, RunResult
 from loop.findings import Finding, InexactRun
 from loop.hook import Hook
+from loop.keras_steps import keras_steps
 from loop.loop import Loop
 from loop.registry import HookRegistry
 from loop.state.training_state import TrainingState
-from loop.steps import Step, supervised
+from loop.steps import Step
+from loop.supervised import supervised
 from loop.triggers import NEVER, At, Every, Halt, Trigger
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "TrainingState",
     "Trigger",
     "digest",
+    "keras_steps",
     "supervised",
 ]
 

@@ -20,7 +20,8 @@ ELSEWHERE = {
     "batch_size": f"it belongs to the data: {BATCHES}",
     "shuffle": "it belongs to the data: ArrayData(..., shuffle=True), or dataset.shuffle(1000, seed=1)",
     "sample_weight": "it belongs to the data: ArrayData((x, y, sample_weight), batch_size=32)",
-    **dict.fromkeys(("class_weight", "validation_split"), "make it a part of the data"),
+    "class_weight": "write supervised(..., class_weight={0: 1.0, 1: 5.0})",
+    "validation_split": "make it a part of the data",
     **dict.fromkeys(("verbose", "enable_progress_bar"), "write Loop(..., hooks=[Progress()]), or nothing"),
     **dict.fromkeys(("initial_epoch", "ckpt_path"), "leave it out: Checkpoint(directory) goes on where a run was"),
     **dict.fromkeys(("steps_per_execution", "steps_per_loop"), "leave it out: many steps run in one call anyway"),
@@ -36,7 +37,7 @@ ELSEWHERE = {
     "checkpoint_manager": "write Loop(..., hooks=[Checkpoint(directory)])",
     "logger": "write Loop(..., hooks=[TensorBoard(directory)])",
     "gradient_clip_val": "write supervised(..., clip_norm=1.0)",
-    "accumulate_grad_batches": "give the optimizer gradient_accumulation_steps=...",
+    "accumulate_grad_batches": "write supervised(..., accumulate=4)",
 }
 OF_LOOP = ELSEWHERE | {
     BY_POSITION: "write Loop(train_step, data, state={'model': model, 'optimizer': optimizer})",

@@ -108,12 +108,14 @@ class Compiled:
         return self._parts.settings(state, is_constant=self._is_constant, used=used)
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
-        owner, own = self._owners[name], keys(self._own(self._evaluations[name]))
-        evaluation = self._evaluations[name]
+        owner, evaluation = self._owners[name], self._evaluations[name]
+        own, model = keys(self._own(evaluation)), set[int]()
+        if evaluation.step.running:  # its metrics are those of training, and are put back
+            own, model = keys(evaluation.chunk.own), keys(self._measuring(evaluation))
         in_python = not isinstance(evaluation.data, ArrayData) or any(
             map(is_callback, operations(evaluation.chunk.graph))
         )
-        purity = Purity(self._audited[name], owner, state, own, in_python=in_python)
+        purity = Purity(self._audited[name], owner, state, own, quiet=model, in_python=in_python)
         if purity.losses and not told:
             log.warning(
                 "%s writes to the state of training, which is put back after each pass: %s. %s",
@@ -131,6 +133,9 @@ class Compiled:
             evaluating: Whether only evaluations count.
             at_length: Whether to look for what takes milliseconds to see, too.
         """
+
+        for step, _ in self._steps.values():
+            step.check()
 
         def otherwise() -> list[str]:
             names = self._evaluations if evaluating else self._traces
@@ -203,15 +208,17 @@ class Compiled:
 
     def _own(self, evaluation: Evaluation) -> list[tf.Variable]:
         """Returns what an evaluation works with besides what is in its step."""
-        metrics = [raw(variable) for metric in evaluation.step.metrics.values() for variable in metric.variables]
-        return [*metrics, *evaluation.chunk.own]
+        return [*self._measuring(evaluation), *evaluation.chunk.own]
+
+    def _measuring(self, evaluation: Evaluation) -> list[tf.Variable]:
+        return [raw(variable) for variables in evaluation.step.variables().values() for variable in variables]
 
     def _held(self, state: TrainingState) -> dict[int, str]:
         """Returns names, which are the same in every process, of what `_covered` has the keys of."""
         found = {key(variable): path for path, variable in state.variables.items()}
         for name, evaluation in self._evaluations.items():
-            metrics = [variable for metric in evaluation.step.metrics.values() for variable in metric.variables]
-            found |= {key(raw(variable)): f"metrics of {name}/{i}" for i, variable in enumerate(metrics)}
+            metrics = {key(each): f"metrics of {name}/{i}" for i, each in enumerate(self._measuring(evaluation))}
+            found = metrics | found if evaluation.step.running else found | metrics
         for given in self._parts.given:
             nodes = tf.train.TrackableView(getattr(state.root, given)).descendants()
             tables = [node for node in nodes if isinstance(node, RESTORED)]
@@ -221,8 +228,7 @@ class Compiled:
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""
-        for metric in self._parts.step.metrics.values():
-            metric.reset_state()
+        self._parts.step.reset()
 
     def trained(self) -> dict[str, float]:
         """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step."""

@@ -125,8 +125,7 @@ class Evaluation(tf.Module):
     def _run(self, abandon: Callable[[], bool], limit: int | None) -> bool:
         self.data.open(0)
         self.index.assign(0)
-        for metric in self.step.metrics.values():
-            metric.reset_state()
+        self.step.reset()
         limits = [limit for limit in (limit, self._limit, self.data.steps_per_epoch) if limit is not None]
         done, left, more = 0, min(limits, default=LONGEST), True
         while more and left:

@@ -179,8 +179,8 @@ class Loop:
     @property
     def metrics(self) -> dict[str, keras.Metric]:
         """The metrics of the train step and of evaluations, by the names under which their results are logged."""
-        evaluated = {f"{each.name}_{name}": m for each in self._evaluations for name, m in each.step.metrics.items()}
-        return {**self._step.metrics, **evaluated}
+        evaluated = {f"{each.name}_{name}": m for each in self._evaluations for name, m in each.step.measured().items()}
+        return {**self._step.measured(), **evaluated}
 
     @property
     def train_names(self) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Parts(NamedTuple):
             "clock": self.clock,
             "history": self.history,
             "means": means,
-            "metrics": {name: list(metric.variables) for name, metric in self.step.metrics.items()},
+            "metrics": self.step.variables(),
             "evaluations": {evaluation.name: evaluation for evaluation in self.evaluations},
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in self.hooks},
@@ -67,6 +67,7 @@ class Parts(NamedTuple):
                 if has_state(each)
             },
         }
+        own |= {"accumulated": self.step.kept} if self.step.kept else {}
         evaluated = {each.name: each.data for each in self.evaluations}
         position, data = self.position, self.data
         state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from loop.exact.graph import functions, line, uses
+from loop.exact.graph import behind, functions, line, uses
 from loop.handles import key
 from loop.tensors import FuncGraph, unconverted
 from loop.tf_internals import Trackable, flatten_layers
@@ -123,21 +123,10 @@ def _in_float16(graph: FuncGraph) -> Iterator[tf.Operation]:
         if found:
             ends = [op for op in function.get_operations() if op.op_def.is_stateful and op.type != "ReadVariableOp"]
             ends += [output.op for output in function.outputs]
-            yield from (op for op in _behind(ends) if op.name in found)
+            yield from (op for op in behind(ends) if op.name in found)
 
 
 def _is_backward_in_float16(op: tf.Operation) -> bool:
     if op.type == "Placeholder" or not any(scope in op.name for scope in BACKWARD):
         return False
     return any(output.dtype == tf.float16 for output in op.outputs)
-
-
-def _behind(wanted: Iterable[tf.Operation]) -> Iterator[tf.Operation]:
-    """Yields operations and all that they need, each once."""
-    found = {op.name: op for op in wanted}
-    queue = list(found.values())
-    for op in queue:  # grows while it is read
-        new = {tensor.op.name: tensor.op for tensor in op.inputs if tensor.op.name not in found}
-        found |= new
-        queue += new.values()
-        yield op

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 from keras.src.random.seed_generator import global_seed_generator
+from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
 
 # Protocol buffers, of which TensorFlow has published the format and no module.
 from tensorflow.core.framework.dataset_options_pb2 import Options as OptionsProto
@@ -470,6 +471,26 @@ def moving_averages(optimizer: keras.Optimizer) -> list[tuple[keras.Variable, ke
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
     """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
     return metric._fn, metric._fn_kwargs
+
+
+def loss_of(given: str | Callable[..., Any], y: Any, prediction: Any) -> keras.losses.Loss:
+    """Returns the loss that Keras makes of a name or a function, by the shapes of what it is for."""
+    return get_loss(given, y, prediction)
+
+
+def metric_of(name: str, y: Any, prediction: Any) -> keras.Metric:
+    """Returns the metric that Keras makes of a name, by the shapes of what it is for."""
+    return get_metric(name, y, prediction)
+
+
+def compiled_as(model: keras.Model) -> object:
+    """Returns what is another object whenever a model is compiled: where Keras takes the mean of its loss."""
+    return model._loss_tracker
+
+
+def metrics_in(metric: keras.Metric) -> list[keras.Metric]:
+    """Returns those that were given to `compile`, of what has them all, as soon as they are made; or the metric."""
+    return metric.metrics if isinstance(metric, CompileMetrics) else [metric]
 
 
 def direction(metric: keras.Metric) -> str | None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loop import ArrayData, Evaluation, Hook, Loop, Moment, Step, supervised
+from loop import ArrayData, Evaluation, Hook, Loop, Moment, Step, keras_steps, supervised
 
 BATCH, STEPS_PER_EPOCH, EPOCHS = 8, 7, 3
 ALL_STEPS = EPOCHS * STEPS_PER_EPOCH
@@ -318,6 +318,57 @@ class Mixing(keras.Layer):
         return x * keras.random.uniform([1, 6], seed=self.seeds) + 0.01 * self.calls
 
 
+def window() -> Parts:
+    """Gradients of four batches at once, of which an epoch has seven."""
+    model, optimizer = sequential(Layers.Dense(5, activation="tanh")), keras.optimizers.Adam(1e-2)
+    steps = supervised(model, optimizer, cross_entropy(), metrics=["accuracy"], accumulate=4, clip_norm=0.1)
+    return Parts(*steps, {"model": model, "optimizer": optimizer})
+
+
+def compiled() -> Parts:
+    """A compiled model with its metrics, and an optimizer that scales."""
+    model = sequential(Layers.Dense(5, activation="tanh"), Layers.Dropout(0.3))
+    optimizer = keras.optimizers.LossScaleOptimizer(KINDS.Adam(1e-2), dynamic_growth_steps=4)
+    model.compile(optimizer, cross_entropy(), metrics=["accuracy"], weighted_metrics=["accuracy"])
+    return Parts(*keras_steps(model), {"model": model})
+
+
+class Judged(keras.Model):
+    """Two networks with an optimizer each, which are attributes, as are the metrics of its own step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maker = keras.Sequential([keras.Input([2]), Layers.Dense(6)])
+        self.judge = keras.Sequential([keras.Input([6]), Layers.Dropout(0.2), Layers.Dense(1)])
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def compile(self, judging: keras.optimizers.Optimizer, making: keras.optimizers.Optimizer) -> None:
+        super().compile()
+        self.judging, self.making = judging, making
+        self.judged, self.fooled = keras.metrics.Mean(name="judged"), keras.metrics.Mean(name="fooled")
+
+    def train_step(self, batch: tuple) -> Values:
+        with tf.GradientTape(persistent=True) as tape:
+            made = self.judge(self.maker(keras.random.normal([8, 2], seed=self.seeds)), training=True)
+            judged = tf.reduce_mean(self.judge(batch[0], training=True) ** 2) + tf.reduce_mean((made - 1) ** 2)
+            fooled = tf.reduce_mean(made**2)
+        for of, optimizer, value in ((self.judge, self.judging, judged), (self.maker, self.making, fooled)):
+            weights = of.trainable_weights
+            optimizer.apply_gradients(zip(tape.gradient(value, weights), weights, strict=True))
+        self.fooled.update_state(fooled)
+        return self.test_step(batch) | {"fooled": self.fooled.result()}
+
+    def test_step(self, batch: tuple) -> Values:
+        self.judged.update_state(self.judge(batch[0]))
+        return {"judged": self.judged.result()}
+
+
+def compiled_twice() -> Parts:
+    model = Judged()
+    model.compile(KINDS.RMSprop(1e-2), KINDS.SGD(0.1, momentum=0.9))
+    return Parts(*keras_steps(model), {"model": model})
+
+
 class AfterEpochs(Hook):
     """Calls a function after each epoch."""
 
@@ -378,4 +429,7 @@ MODELS: dict[str, Callable[[], Parts]] = {
         keras.Sequential([Layers.Dense(4), Layers.Dropout(0.2), Layers.Dense(3)]), KINDS.Adam(1e-2)
     ),
     "changed by a hook": changed_by_a_hook,
+    "a window of batches": window,
+    "compiled": compiled,
+    "compiled with two optimizers": compiled_twice,
 }

@@ -44,6 +44,8 @@ ONE_IN = {  # runs the first of so many cases, and of the next so many, and so o
     "test_a_storm_of_signals_saves_once": 2,
     "test_the_same_bits_under_any_schedule": 3,
     "test_losses_and_metrics_are_those_of_fit": 3,
+    "test_weights_losses_and_metrics_are_those_of_fit": 9,
+    "test_what_compile_takes_gives_what_fit_gives": 8,
     "test_other_settings_in_variables": 3,
     "test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved": 2,
     "test_nothing_is_traced_and_everything_is_what_it_was": 3,

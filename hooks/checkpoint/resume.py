@@ -6,8 +6,9 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -24,6 +25,7 @@ from hooks.places import is_remote, place_to_read
 from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
+ITERATIONS = "/_iterations"  # which each optimizer has
 TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
@@ -170,13 +172,22 @@ def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[st
     names = CheckpointNames(pin.prefix, saved)
     found = names.of(mine)
     covered = set(found.values())
+    within = [each for each in _of_optimizers(own, saved) if not any(path.startswith(each) for path in mine)]
     below = tuple(f"{prefix}{key}/" for key in keys for prefix in ("", "extra/"))
-    unknown = names.of(path for path in saved if f"{path}/".startswith(below))
+    unknown = names.of(path for path in saved if f"{path}/".startswith(below) and not path.startswith((*within,)))
     now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in mine.items()}
     then = {path: names.describe(name) for path, name in found.items()}
     then |= {path: names.describe(name) for path, name in unknown.items() if name not in covered}
     other, absent = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)], "missing"
     return [f"{p}: {then.get(p, absent)} in the checkpoint, {now.get(p, absent)} now" for p in other]
+
+
+def _of_optimizers(own: TrainingState, paths: Iterable[str]) -> list[str]:
+    """Returns what the paths of an optimizer within a model begin with: who wants its weights need not compile it."""
+    models = tuple(f"{path}/" for path in own.objects(keras.Model))
+    return [
+        path.removesuffix(ITERATIONS[1:]) for path in paths if path.endswith(ITERATIONS) and path.startswith(models)
+    ]
 
 
 def _pinned(store: Store, which: str | int) -> Pin:

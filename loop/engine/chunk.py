@@ -12,13 +12,13 @@ from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.bound import Bound
 from loop.engine.inside import Inside
-from loop.engine.means import Means, examples, examples_in
+from loop.engine.means import Means, examples_in
 from loop.engine.ring import LONGEST, Record
 from loop.engine.trace import Trace, has_effect
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.exact.graph import calls_python, operations
-from loop.tensors import Nest
+from loop.tensors import Nest, examples
 from loop.tf_internals import call_flat
 
 
@@ -126,7 +126,7 @@ class Chunk:
             done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
             rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
-            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0))
+            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0), latest=trace.running)
             return Ran(done, data.more(ahead), ahead, rows, trace.results.now())
 
         def skip(source: Nest, ahead: Nest) -> Ran:
@@ -139,7 +139,8 @@ class Chunk:
             with tf.control_dependencies(counted):
                 ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
             rows = record.read(tf.constant(0))
-            means.add(*record.values(rows), tf.zeros([0, 1], tf.float64), afresh=tf.equal(first, 0))
+            none = tf.zeros([0, 1], tf.float64)
+            means.add(*record.values(rows), none, afresh=tf.equal(first, 0), latest=trace.running)
             return Ran(tf.constant(1), data.more(ahead), ahead, rows, trace.results.now())
 
         skipping = tf.function(skip, autograph=False)

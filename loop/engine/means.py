@@ -25,7 +25,9 @@ class Means(tf.Module):
         self.sums = tf.Variable(sums, trainable=False, name="sums")
         self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
 
-    def add(self, narrow: tf.Tensor, wide: tf.Tensor, weights: tf.Tensor, *, afresh: tf.Tensor) -> None:
+    def add(
+        self, narrow: tf.Tensor, wide: tf.Tensor, weights: tf.Tensor, *, afresh: tf.Tensor, latest: bool = False
+    ) -> None:
         """Adds steps. Traced into the compiled loop, where it ends.
 
         `tf.cumsum` adds one row after the other, and so the sums do not depend on where the compiled loop halted; a
@@ -36,9 +38,11 @@ class Means(tf.Module):
             wide: float64 `[steps, wide]`.
             weights: `[steps, 1]`, of any dtype.
             afresh: Whether they are the first ones of a pass, and what was added before is forgotten: bool `[]`.
+            latest: Whether only the latest value counts, because it is the result so far of a metric.
         """
         with tf.device("CPU"):
             weights, values = tf.cast(weights, tf.float64), tf.cast(narrow, tf.float64)
+            weights = tf.ones_like(weights) if latest else weights
             if self._narrow < len(self._names):
                 head = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(wide, tf.int64), HEAD), tf.float64)
                 rest = tf.where(tf.equal(head, wide), tf.zeros_like(wide), wide - head)  # of infinity, there is none
@@ -46,7 +50,8 @@ class Means(tf.Module):
             weighted = tf.concat([values * weights, weights], axis=1)
             before = tf.concat([self.sums, [self.weight]], axis=0)
             before = tf.where(afresh, tf.zeros_like(before), before)
-            sums = tf.cumsum(tf.concat([before[tf.newaxis], weighted], axis=0))[-1]
+            rows = tf.concat([before[tf.newaxis], weighted], axis=0)
+            sums = (rows if latest else tf.cumsum(rows))[-1]
         self.sums.assign(sums[:-1])
         self.weight.assign(sums[-1])
 
@@ -65,13 +70,3 @@ def examples_in(spec: Nest) -> int | None:
     """Returns the leading dimension of a batch's first tensor, by type spec: 1 of a scalar, None if it varies."""
     shape = tf.nest.flatten(spec)[0].shape
     return 1 if shape.rank == 0 else None if shape.rank is None else shape[0]
-
-
-def examples(batch: Nest) -> tf.Tensor:
-    """Returns the leading dimension of a batch's first tensor, where it varies: int32 `[]`."""
-    first = tf.nest.flatten(batch)[0]
-    if isinstance(first, tf.RaggedTensor):
-        return tf.cast(first.nrows(), tf.int32)
-    if isinstance(first, tf.SparseTensor):
-        return tf.cast(first.dense_shape[0], tf.int32)
-    return tf.concat([tf.shape(first), [1]], axis=0)[0]  # of what Python has made, nobody may know that it is a scalar

@@ -41,11 +41,19 @@ class Purity:
         owner: What to call it.
         state: The training state.
         own: The keys of what belongs to the evaluation itself.
+        quiet: The keys of what is put back without a line in `losses`.
         in_python: Whether a pass may run Python.
     """
 
     def __init__(
-        self, audited: Audited, owner: str, state: TrainingState, own: Collection[int], *, in_python: bool
+        self,
+        audited: Audited,
+        owner: str,
+        state: TrainingState,
+        own: Collection[int],
+        *,
+        quiet: Collection[int] = (),
+        in_python: bool,
     ) -> None:
         changed = {handle: op for handle, op in audited.changed().items() if handle not in own}
         streams = by_key(state.streams())
@@ -60,7 +68,7 @@ class Purity:
             for handle, node in resources.items()
             if not isinstance(node, Table)
         ]
-        names = {handle: variable.name for handle, variable in written.items() if handle not in streams}
+        names = {handle: variable.name for handle, variable in written.items() if handle not in {*streams, *quiet}}
         names |= {handle: "a lookup table" for handle, node in resources.items() if isinstance(node, Table)}
         by = {handle: changed[handle] for handle in names if not is_of_keras(changed[handle])}
         self.losses = [f"{names[handle]}, at {line(op)}" for handle, op in by.items()]

@@ -28,6 +28,7 @@ class Trace:
         narrow: The names of the values that float32 holds, sorted.
         wide: Those of the others, sorted.
         logged: The names of all values and results of metrics, sorted.
+        running: Whether the values are results so far; see `Step.running`.
         graph: What was traced.
         results: The results of the metrics.
 
@@ -61,6 +62,7 @@ class Trace:
         self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *self.results.names}))
+        self.running = step.running
         self._function, self.graph = function, function.graph
 
     def __call__(self, batch: Nest) -> Values:

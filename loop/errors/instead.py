@@ -18,6 +18,7 @@ GENERATOR = (
     'resume="replay"), where each call of the function returns a new one'
 )
 SUPERVISED = "Write train_step, eval_step = supervised(model, optimizer, loss), and Loop(train_step, ...)."
+KERAS_STEPS = "Write train_step, eval_step = keras_steps(model), and Loop(train_step, ...)."
 CALLBACKS = {
     "EarlyStopping": "hooks.EarlyStopping('val_loss', mode='min', patience=5)",
     "ModelCheckpoint": "hooks.Checkpoint(directory, best='val_loss', mode='min')",
@@ -95,7 +96,7 @@ def instead_of_step(given: object) -> str:
     if isinstance(given, type):
         return f"Received: {shown(given)}. Write an instance of it, or a function."
     if isinstance(given, keras.Model) and given.compiled:
-        return f"Received: {shown(given)}, a compiled model. {SUPERVISED}"
+        return f"Received: {shown(given)}, a compiled model. {KERAS_STEPS}"
     if isinstance(given, tf.data.Dataset):
         return (
             f"Received: {shown(given)}. The step comes first, then the data: Loop(train_step, dataset, state={{...}})."

@@ -13,6 +13,7 @@ from loop.tensors import Nest, unconverted
 
 log = logging.getLogger("exactloop")
 SUM = "Write loss=lambda y, p, w: first(y[0], p[0], w) + second(y[1], p[1], w), with keys for a dict."
+BY_SHAPE = ("crossentropy", "ce")  # names of losses that Keras knows only when it sees what they are for
 WEIGHTS = ("w", "sw")  # what else a third argument is called that is one of weights
 
 
@@ -24,20 +25,42 @@ def check_parts(model: object, optimizer: object, loss: object) -> None:
         named = f" Write keras.optimizers.get({optimizer!r})." if isinstance(optimizer, str) else ""
         wanted = "a keras.optimizers.Optimizer, as in keras.optimizers.Adam(1e-3)"
         raise TypeError(f"supervised(optimizer=...) needs {wanted}. {_received(optimizer)}{named}")
-    if isinstance(loss, list | tuple | dict):
-        raise TypeError(f"supervised(loss=...) takes one loss. Received: {shown(loss)}. {SUM}")
+    several = loss.values() if isinstance(loss, Mapping) else loss if isinstance(loss, list | tuple) else [loss]
+    if isinstance(loss, Mapping | list | tuple) and all(each is None for each in several):
+        raise TypeError(f"supervised(loss=...) needs a loss for one output at least. Received: {shown(loss)}.")
+    for each in several:
+        if each is not None or several is not loss:
+            _check_loss_given(each, one_of_several=isinstance(loss, Mapping | list | tuple))
+
+
+def _check_loss_given(loss: object, *, one_of_several: bool) -> None:
+    """Raises `TypeError` or `ValueError` if this is no loss of one output, or of all."""
+    if loss is None and one_of_several:
+        return
+    if isinstance(loss, Mapping | list | tuple):
+        raise TypeError(f"supervised(loss=...) takes one loss for each output. Received: {shown(loss)}. {SUM}")
+    if isinstance(loss, str):
+        try:
+            keras.losses.get(loss if loss.lower() not in BY_SHAPE else "mse")
+        except ValueError:
+            raise ValueError(
+                f"supervised(loss=...) needs a loss that Keras knows by its name, such as 'mse'. Received: {loss!r}."
+            ) from None
+        return
     if isinstance(loss, type | keras.Metric) or not callable(loss):
         raise TypeError(
-            f"supervised(loss=...) needs a keras.losses.Loss or a function. {_received(loss)}"
+            f"supervised(loss=...) needs a keras.losses.Loss, a function or a name. {_received(loss)}"
             f"{_loss_named(type(loss).__name__ if isinstance(loss, keras.Metric) else loss)}"
         )
     name = getattr(loss, "__name__", type(loss).__name__)
-    of_keras = _loss_named(name) if inspect.isfunction(loss) and loss.__module__.startswith("keras.") else ""
-    if of_keras or not takes_weights(loss):  # the third argument of Keras' functions is another one
-        why = "which cannot be" if refuses_arguments(loss, 3) else "whose third argument seems to be another one"
+    if refuses_arguments(loss, 2) and refuses_arguments(loss, 3):
+        raise TypeError(f"supervised(loss=...) is called as loss(y, prediction). Received: {name}, which cannot be.")
+    weights = [] if takes_weights(loss) or isinstance(loss, keras.losses.Loss) else _named_as_weights(loss)
+    if weights:  # or they would be left out
         raise TypeError(
-            f"supervised(loss=...) is called as loss(y, prediction, sample_weight). Received: {name}, {why}."
-            f"{of_keras or _weighted(loss)}"
+            f"supervised(loss=...) is called as loss(y, prediction), or loss(y, prediction, sample_weight). Received: "
+            f"{name}, whose third argument is not {weights[0]!r}. "
+            f"Write loss=lambda y, p, w: {_callable_as(loss)}(y, p, {weights[0]}=w)."
         )
 
 
@@ -76,17 +99,16 @@ def _parameters(function: Callable[..., object], *, follow_wrapped: bool = False
     return [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
 
 
-def _weighted(loss: Callable[..., object]) -> str:
-    """Returns what to write for a function that does not take the sample weights third."""
-    name = loss.__name__ if inspect.isfunction(loss) and loss.__name__.isidentifier() else "loss"
+def _named_as_weights(loss: Callable[..., object]) -> list[str]:
+    """Returns the names of the arguments of a function that seem to be sample weights."""
     try:
-        named = [each for each in inspect.signature(loss).parameters if "weight" in each.lower()]
+        return [each for each in inspect.signature(loss).parameters if "weight" in each.lower() and "class" not in each]
     except (TypeError, ValueError):
-        named = []
-    if named:
-        return f" Write loss=lambda y, p, w: {name}(y, p, {named[0]}=w)."
-    of_keras = f'type("Mine", (keras.losses.Loss,), {{"call": lambda self, y, p: {name}(y, p)}})()'
-    return f" Write loss={of_keras}, which Keras weights as in fit."
+        return []
+
+
+def _callable_as(loss: object) -> str:
+    return loss.__name__ if inspect.isfunction(loss) and loss.__name__.isidentifier() else "loss"
 
 
 @unconverted
@@ -110,13 +132,55 @@ def check_batch(batch: Nest, loss: object) -> None:
 
 
 @unconverted
-def check_prediction(prediction: Nest, loss: object) -> None:
-    """Raises `TypeError` if a model has several outputs, of which a loss of Keras knows nothing."""
-    if isinstance(prediction, list | tuple | dict) and type(loss).__module__.startswith("keras."):
+def check_flat(prediction: Nest, loss: object) -> None:
+    """Raises `TypeError` if there are losses by output, and the outputs are not in one list or dict."""
+    if not isinstance(prediction, list | tuple | Mapping):
         raise TypeError(
-            f"supervised(loss=...) with a loss of Keras takes a model with one output. Received: "
-            f"{type(prediction).__name__} of {specs(prediction)}. {SUM}"
+            f"supervised(loss=...) has losses by output, and the model returns one tensor: {specs(prediction)}. "
+            f"Received: {shown(loss)}. Give one loss."
         )
+    inner = prediction.values() if isinstance(prediction, Mapping) else prediction
+    if any(isinstance(each, list | tuple | Mapping) for each in inner):
+        raise TypeError(
+            f"supervised(loss=...) takes losses of outputs in one list or dict. Received: {shown(loss)}, of a model "
+            f"that returns {specs(prediction)}, deeper in each other. {SUM}"
+        )
+
+
+@unconverted
+def check_each(value: object) -> None:
+    """Raises `ValueError` if a function does not return a value for each example, to which weights can be applied."""
+    if isinstance(value, tf.Tensor) and value.shape.rank == 0:
+        raise ValueError(
+            "supervised(loss=...) cannot apply the sample weights to a loss that has one value, of shape []. Return "
+            "one for each example, as with keras.ops.mean(..., axis=-1), or take the weights as a third argument: "
+            "loss(y, prediction, sample_weight)."
+        )
+
+
+def check_metric(argument: str, name: str, given: object) -> None:
+    """Raises `TypeError` if this is neither the name of a metric nor a function of two arguments."""
+    if isinstance(given, type | keras.losses.Loss) or not (isinstance(given, str) or callable(given)):
+        raise TypeError(
+            f"supervised({argument}=...) takes keras.metrics.Metric objects, names and functions. Received: "
+            f"{shown({name: given})}."
+        )
+    if callable(given) and refuses_arguments(given, 2):
+        raise TypeError(
+            f"supervised({argument}=...) calls functions as metric(y, prediction). Received: {shown({name: given})}, "
+            "which cannot be."
+        )
+
+
+def metric_named(argument: str, name: str) -> object:
+    """Returns what Keras calls by a name: a metric, or a function. Raises `ValueError` if there is none."""
+    try:
+        return keras.metrics.get(name)
+    except ValueError:
+        raise ValueError(
+            f"supervised({argument}=...) needs metrics that Keras knows by their names, such as 'accuracy' or 'mae'. "
+            f"Received: {name!r}."
+        ) from None
 
 
 @unconverted

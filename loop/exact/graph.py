@@ -3,7 +3,7 @@
 import collections
 import linecache
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import keras
 import tensorflow as tf
@@ -50,6 +50,17 @@ def operations(graph: FuncGraph) -> Iterator[tf.Operation]:
     """Yields all operations, those of each function that is called once."""
     for each in functions(graph):
         yield from each.get_operations()
+
+
+def behind(wanted: Iterable[tf.Operation]) -> Iterator[tf.Operation]:
+    """Yields operations and all that they need in their graph, each once."""
+    found = {op.name: op for op in wanted}
+    queue = list(found.values())
+    for op in queue:  # grows while it is read
+        new = {tensor.op.name: tensor.op for tensor in op.inputs if tensor.op.name not in found}
+        found |= new
+        queue += new.values()
+        yield op
 
 
 def uses(graph: FuncGraph, dtype: tf.DType = tf.resource) -> dict[int, list[tf.Operation]]:

@@ -100,11 +100,16 @@ def _parts_of_instance(value: object) -> list[object]:
 def _configuration(value: object) -> str:
     """Returns the configuration of a Keras object as text, without names, which count up in a process."""
     try:
-        config = keras.saving.serialize_keras_object(value)["config"]
+        said = keras.saving.serialize_keras_object(value)
     except Exception:  # it has none
+        if isinstance(value, keras.Model) and value.compiled:
+            raise
         return ""
+    config = said["config"]
     if isinstance(value, keras.optimizers.Optimizer) and isinstance(config.get("learning_rate"), float):
         del config["learning_rate"]  # a variable, which a hook may have moved
+    if isinstance(value, keras.Model) and value.compiled:
+        config = {**config, "compiled with": said.get("compile_config")}
     numbers = {name: f"name {i}" for i, name in enumerate(dict.fromkeys(_names_in(config)))}
     return json.dumps(_renamed(config, numbers), default=lambda other: type(other).__qualname__)
 

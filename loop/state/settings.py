@@ -56,7 +56,7 @@ def settings(
         for attribute, variable in tf.train.TrackableView(optimizer).children(optimizer).items()
         if isinstance(variable, keras.Variable) and variable is not iterations(optimizer)
     }
-    others = [part for part in flat(given) if isinstance(part, keras.optimizers.Optimizer | keras.Metric)]
+    others = [*optimizers(given), *(part for part in flat(given) if isinstance(part, keras.Metric))]
     trained = [v for layer in all_layers(given) for v in own_trainable(layer)]
     apart = {id(raw(v)) for v in (*keras_variables(others), *trained)}
     found = {}

@@ -21,13 +21,25 @@ from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Resumable
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.state.variables import flat, flat_by_path, keras_variables, layers, raw
+from loop.state.variables import flat, flat_by_path, keras_variables, layers, optimizers, raw
 from loop.tensors import put, read
 from loop.tf_internals import CapturableResource, Trackable
 
 Kind = TypeVar("Kind")
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OF_PARTS = ("clock", "data", "evaluations", "history", "hooks", "hook_states", "means", "metrics", "position", "random")
+OF_PARTS = (
+    "accumulated",
+    "clock",
+    "data",
+    "evaluations",
+    "history",
+    "hooks",
+    "hook_states",
+    "means",
+    "metrics",
+    "position",
+    "random",
+)
 OWN = (*OF_PARTS, "extra", "save_counter")
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
@@ -120,7 +132,7 @@ class TrainingState:
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
         given = list(flat(self._given))
-        others = [value for value in given if isinstance(value, STATE_OF_TRAINING)]
+        others = [*optimizers(given), *(value for value in given if isinstance(value, STATE_OF_TRAINING))]
         found = [layer for value in given for layer in layers(value)]
         not_weights = {id(raw(v)) for value in others for v in keras_variables(value)}
         not_weights |= {id(raw(v)) for layer in found for v in layer.variables}
@@ -334,21 +346,29 @@ def check_given(owner: str, given: Mapping[str, object]) -> None:
 
 
 def _walk(root: Trackable) -> dict[str, tf.Variable]:
-    """Returns the variables below a root by path, each once: by its shortest path below the first child that has it."""
+    """Returns the variables below a root by path, each once: by its shortest path below the first child that has it.
+
+    Optimizers within something, such as that of a compiled model, come last there: they refer to the weights, too.
+    """
     view = tf.train.TrackableView(root)
     found: dict[int, tuple[str, tf.Variable]] = {}
     seen = {id(root)}
     for key, top in view.children(root).items():
-        queue = (
+        first = (
             [(key, top)] if key != "save_counter" else []
         )  # checkpoints are numbered by step: TensorFlow's is unused
-        for path, node in queue:  # grows while it is read: breadth first
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if isinstance(node, tf.Variable | keras.Variable):
-                found.setdefault(id(raw(node)), (path, raw(node)))
-            queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+        last = list[tuple[str, Trackable]]()
+        for queue in (first, last):
+            for path, node in queue:  # grows while it is read: breadth first
+                if id(node) in seen:
+                    continue
+                if queue is first and isinstance(node, keras.optimizers.Optimizer) and node is not top:
+                    last.append((path, node))
+                    continue
+                seen.add(id(node))
+                if isinstance(node, tf.Variable | keras.Variable):
+                    found.setdefault(id(raw(node)), (path, raw(node)))
+                queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
     return dict(found.values())
 
 

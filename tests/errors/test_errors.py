@@ -324,13 +324,6 @@ def test_an_argument_of_another_kind_is_named(arguments: dict[str, object], mess
         Loop(**{"train_step": print, "data": tf.data.Dataset.range(3), "state": {}} | arguments)
 
 
-def test_supervised_wants_objects_and_not_their_names() -> None:
-    with pytest.raises(TypeError, match=r"needs a keras.losses.Loss or a function. Received: 'mse'"):
-        supervised(model(), keras.optimizers.SGD(), "mse")
-    with pytest.raises(TypeError, match=r"keras.metrics.Metric objects by name.*'acc'"):
-        supervised(model(), keras.optimizers.SGD(), keras.losses.MeanSquaredError(), metrics={"acc": "accuracy"})
-
-
 @pytest.mark.parametrize("value", [None, [1.0, 2.0], {"x": 1.0}])
 def test_a_value_that_is_no_tensor_at_all_is_named(value: object) -> None:
     with pytest.raises(TypeError, match=r"'a' must be a numeric scalar of shape \[\]"):

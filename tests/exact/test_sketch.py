@@ -14,7 +14,7 @@ import tensorflow as tf
 from places import environment
 
 from loop.exact.sketch import sketch
-from loop.steps import supervised
+from loop.supervised import supervised
 
 COEFFICIENT = 0.5
 

@@ -2,14 +2,18 @@
 
 import functools
 import re
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop import ArrayData, Evaluation, Loop, Step, supervised
+from hooks import Checkpoint
+from loop import ArrayData, Evaluation, Every, Hook, Loop, Step, supervised
 
 ROWS, WORDS = 23, 6  # in batches of 8, and of 7 when evaluated: the last ones are smaller
 RNG = np.random.default_rng(1)
@@ -91,8 +95,8 @@ def test_names_and_metrics_are_each_given_once() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             steps(**given)
-    with pytest.raises(TypeError, match=r"weighted_metrics=...\) needs a dict.*Received: \["):
-        steps(weighted_metrics=[accuracy])
+    with pytest.raises(TypeError, match=r"weighted_metrics=...\) needs a dict.*Received: BinaryAccuracy"):
+        steps(weighted_metrics=accuracy)
     train_step, eval_step = steps(metrics={"grad_norm": accuracy}, weighted_metrics={"a": other})
     assert [*train_step.metrics] == [*eval_step.metrics] == ["grad_norm", "a"]
     assert train_step.metrics["a"] is other
@@ -144,18 +148,35 @@ class Called:
         return two(y, p)
 
 
-@pytest.mark.parametrize(
-    "loss", [two, focal, by_keyword, late, decorated, functools.partial(keras.losses.binary_crossentropy), Called()]
-)
+@pytest.mark.parametrize("loss", [by_keyword, late])
 def test_a_loss_that_would_lose_the_weights_is_refused_with_what_works(loss: object) -> None:
-    with pytest.raises(TypeError, match=r"is called as loss\(y, prediction, sample_weight\)") as refused:
+    with pytest.raises(
+        TypeError, match=r"is called as loss\(y, prediction\), or loss\(y, prediction, sample_weight"
+    ) as refused:
         supervised(one(), keras.optimizers.SGD(), loss)
-    remedy = re.search(r"Write loss=(.*?)(, which Keras weights.*)?\.$", str(refused.value))
+    remedy = re.search(r"Write loss=(.*?)\.$", str(refused.value))
     assert remedy is not None
-    name = getattr(loss, "__name__", "loss")
-    written = eval(remedy[1], {**globals(), "loss": loss, name: loss})  # noqa: S307
-    expected = loss if "lambda self" in remedy[1] else keras.losses.MeanSquaredError()
-    assert of_supervised(written) == pytest.approx(given_to_fit(expected), rel=1e-5)
+    written = eval(remedy[1], {**globals(), loss.__name__: loss})  # noqa: S307
+    assert of_supervised(written) == pytest.approx(given_to_fit(keras.losses.MeanSquaredError()), rel=1e-5)
+
+
+FUNCTIONS = [two, focal, decorated, functools.partial(keras.losses.binary_crossentropy, from_logits=True), Called()]
+
+
+@pytest.mark.parametrize(
+    "loss", [two, *(pytest.param(each, marks=pytest.mark.more) for each in (*FUNCTIONS[1:], "mse", "crossentropy"))]
+)
+def test_functions_of_two_arguments_and_names_are_weighted_as_in_fit(loss: object) -> None:
+    assert of_supervised(loss) == pytest.approx(given_to_fit(loss), rel=1e-5)
+
+
+def test_a_function_with_one_value_is_refused_where_it_would_be_weighted() -> None:
+    def whole(y: object, p: object) -> object:
+        return keras.ops.mean((y - p) ** 2)
+
+    assert ran(one(), whole, rows((FEATURES, LABELS)))["loss"] > 0
+    with pytest.raises(ValueError, match=r"weights to a loss that has one value.*a third argument: loss\(y, pred"):
+        of_supervised(whole)
 
 
 @pytest.mark.parametrize(
@@ -191,23 +212,50 @@ def rows(arrays: object) -> ArrayData:
 
 def outputs(kind: type) -> keras.Model:
     x = keras.Input([4])
-    both = {"a": keras.layers.Dense(1)(x), "b": keras.layers.Dense(1)(x)}
+    both = {"a": keras.layers.Dense(1, name="p")(x), "b": keras.layers.Dense(1, name="q")(x)}
     return keras.Model(x, both if kind is dict else [*both.values()])
+
+
+def nested() -> keras.Model:
+    x = keras.Input([4])
+    return keras.Model(x, {"a": keras.layers.Dense(1)(x), "n": [keras.layers.Dense(1)(x)]})
 
 
 MSE = keras.losses.MeanSquaredError()
 MISTAKES = {
-    "several losses": (one, [MSE, MSE], (FEATURES, LABELS), r"takes one loss.*Write loss=lambda y, p, w: first"),
-    "losses by name": (one, {"a": MSE}, (FEATURES, LABELS), r"takes one loss.*Write loss=lambda y, p, w: first"),
-    "a metric": (one, keras.metrics.MeanSquaredError(), (FEATURES, LABELS), r"Write keras.losses.MeanSquaredError\(\)"),
-    "a list of outputs": (
+    "several losses": (one, [MSE, MSE], (FEATURES, LABELS), "has losses by output, and the model returns one tensor"),
+    "losses by name": (one, {"a": MSE}, (FEATURES, LABELS), "by output.*one tensor: float32 .*Give one loss"),
+    "three losses": (
+        lambda: outputs(list),
+        [MSE, MSE, MSE],
+        (FEATURES, (LABELS, LABELS)),
+        r"needs a loss for output 'p'. Received: 3, for the outputs \['p', 'q'\]",
+    ),
+    "a loss of another output": (
+        lambda: outputs(dict),
+        {"a": MSE, "c": MSE},
+        (FEATURES, {"a": LABELS, "b": LABELS}),
+        r"has a loss for an output 'c', which is not there. Received: \['a', 'c'\], for the outputs \['a', 'b'\]",
+    ),
+    "no labels of an output": (
+        lambda: outputs(dict),
+        {"a": MSE, "b": MSE},
+        (FEATURES, {"a": LABELS, "c": LABELS}),
+        r"needs labels for output 'b'. Received: \['a', 'c'\]",
+    ),
+    "two outputs, one y": (
         lambda: outputs(list),
         MSE,
-        (FEATURES, (LABELS, LABELS)),
-        "one output.*lambda y, p, w: first",
+        (FEATURES, LABELS),
+        "needs labels for output 'p'.*: one, for",
     ),
-    "outputs by name": (lambda: outputs(dict), MSE, (FEATURES, {"a": LABELS, "b": LABELS}), "with keys for a dict"),
-    "two outputs, one y": (lambda: outputs(list), MSE, (FEATURES, LABELS), "one output.*lambda y, p, w: first"),
+    "outputs within others": (
+        nested,
+        MSE,
+        (FEATURES, {"a": LABELS, "n": (LABELS,)}),
+        "takes losses of outputs in one list or dict.*deeper.*lambda y, p, w: first",
+    ),
+    "a metric": (one, keras.metrics.MeanSquaredError(), (FEATURES, LABELS), r"Write keras.losses.MeanSquaredError\(\)"),
     "no reduction": (
         one,
         keras.losses.MeanSquaredError(reduction="none"),
@@ -278,3 +326,180 @@ def test_averages_that_nobody_uses_are_told_and_the_remedy_does_what_fit_does(
     caplog.clear()
     supervised(one(), averaging(ema_overwrite_frequency=2), MSE)
     assert [record for record in caplog.records if record.name == "exactloop"] == []
+
+
+class Compiled(NamedTuple):
+    """What is given to `compile` and to `supervised` alike, and the arrays."""
+
+    build: Callable[[], keras.Model]
+    given: dict[str, Any]
+    arrays: tuple[Any, ...]
+    of_fit: Mapping[str, Any] = types.MappingProxyType({})
+
+
+def named_outputs() -> keras.Model:
+    x = keras.Input([4])
+    return keras.Model(
+        x,
+        {"first": keras.layers.Dense(1, activation="sigmoid")(x), "second": keras.layers.Dense(1, name="other")(x)},
+    )
+
+
+class Late(keras.Model):
+    """Two outputs whose names nobody knows before it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = keras.layers.Dense(1, activation="sigmoid"), keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return {"first": self.first(x), "second": self.second(x)}
+
+
+SUMS = FEATURES.sum(axis=1, keepdims=True)
+ONE_HOT = np.eye(3, dtype="float32")[RNG.integers(0, 3, [ROWS])]
+BY_NAME = {"first": LABELS, "second": SUMS}
+OF_BOTH = {
+    "loss": {"first": "binary_crossentropy", "second": two},
+    "loss_weights": {"first": 0.3, "second": 2.0},
+    "metrics": {"first": ["accuracy", "mae"], "second": "mse"},
+    "weighted_metrics": {"first": ["accuracy"]},
+}
+COMPILED = {
+    "names": Compiled(
+        lambda: keras.Sequential([keras.Input([4]), keras.layers.Dense(3, activation="softmax")]),
+        {"loss": "categorical_crossentropy", "metrics": ["accuracy", two, "top_k_categorical_accuracy"]},
+        (FEATURES, ONE_HOT, WEIGHTS),
+    ),
+    "a weight": Compiled(
+        one, {"loss": "mse", "loss_weights": 0.3, "weighted_metrics": ["mae"]}, (FEATURES, LABELS, WEIGHTS)
+    ),
+    "classes": Compiled(
+        one,
+        {"loss": "mse", "weighted_metrics": ["mae"]},
+        (FEATURES, LABELS),
+        {"class_weight": {0: 1.0, 1: 4.0}},
+    ),
+    "by name": Compiled(
+        named_outputs, OF_BOTH, (FEATURES, BY_NAME, {"first": WEIGHTS, "second": WEIGHTS[::-1].copy()})
+    ),
+    "weights for all": Compiled(Late, OF_BOTH, (FEATURES, BY_NAME, WEIGHTS)),
+    "in order": Compiled(
+        lambda: outputs(list),
+        {"loss": ["mae", "mse"], "loss_weights": [1.0, 0.5], "metrics": [["mae"], ["mae", "mse"]]},
+        (FEATURES, (LABELS, SUMS)),
+    ),
+    "one for all": Compiled(
+        lambda: outputs(list), {"loss": "mse", "metrics": ["mae", "mse"]}, (FEATURES, (LABELS, SUMS))
+    ),
+    "one of two": Compiled(
+        named_outputs, {"loss": {"second": "mse"}, "metrics": {"second": ["mae"]}}, (FEATURES, BY_NAME)
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of the output that has no loss
+@pytest.mark.parametrize("case", COMPILED)
+def test_what_compile_takes_gives_what_fit_gives(case: str) -> None:
+    build, given, arrays, of_fit = COMPILED[case]
+    keras.utils.set_random_seed(1)
+    theirs = build()
+    copied = {
+        n: [keras.metrics.AUC(name="auc") if isinstance(v, keras.Metric) else v for v in g]
+        if isinstance(g, list)
+        else g
+        for n, g in given.items()
+    }
+    theirs.compile(keras.optimizers.SGD(0.1), **copied)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(arrays)
+    sizes = {"batch_size": 8, "validation_batch_size": 7}
+    data = {"sample_weight": sample_weight, "validation_data": arrays}
+    history = theirs.fit(x, y, epochs=2, shuffle=False, verbose=0, **sizes, **data, **of_fit).history
+
+    keras.utils.set_random_seed(1)
+    model, optimizer = build(), keras.optimizers.SGD(0.1)
+    train_step, eval_step = supervised(model, optimizer, **given, **of_fit)
+    evaluation = Evaluation(eval_step, ArrayData(arrays, batch_size=7, shuffle=False))
+    state = {"model": model, "optimizer": optimizer}
+    loop = Loop(train_step, ArrayData(arrays, batch_size=8, shuffle=False), state=state, evaluate=evaluation)
+    found = loop.run(epochs=2).history
+    assert {*found} - {"learning_rate"} == {*history}
+    # Keras' means of these do not count the examples in a batch, and so are no parts of its loss.
+    right = [name for name in history if not re.fullmatch("(val_)?(?!val_loss).*_loss", name)]
+    assert {name: found[name] for name in right} == {n: pytest.approx(history[n], abs=1e-6) for n in right}
+    assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
+    weights = given.get("loss_weights")
+    factors = dict(zip("pq", weights, strict=True)) if isinstance(weights, list) else weights or {}
+    parts = [name for name in history if name not in right and name[:4] != "val_"]
+    total = sum(factors.get(name[:-5], 1.0) * np.array(found[name]) for name in parts)
+    assert not parts or total == pytest.approx(np.array(found["loss"]), abs=1e-6)
+
+
+def test_weights_of_classes_take_the_place_of_other_weights() -> None:
+    model, optimizer = one(), keras.optimizers.SGD()
+    step, _ = supervised(model, optimizer, "mse", class_weight={1: 3})
+    loop = Loop(step, rows((FEATURES, LABELS, WEIGHTS)), state={"model": model, "optimizer": optimizer})
+    with pytest.raises(ValueError, match=r"takes the place of sample weights.*multiply these, in the data"):
+        loop.run(epochs=1)
+
+
+def accumulating(length: int, batch_size: int, hooks: Sequence[Hook] = (), **given: Any) -> Loop:
+    keras.utils.set_random_seed(1)
+    model, optimizer = one(), given.pop("optimizer", None) or keras.optimizers.SGD(0.1, momentum=0.9)
+    step, _ = supervised(model, optimizer, "mse", accumulate=length, **given)
+    data = ArrayData((FEATURES, LABELS, WEIGHTS), batch_size=batch_size, shuffle=False)
+    return Loop(step, data, state={"model": model, "optimizer": optimizer}, hooks=hooks)
+
+
+def weights_of(loop: Loop) -> list[Any]:
+    return [v.numpy() for v in loop.state.weights().values()]
+
+
+@pytest.mark.parametrize("given", [{}, pytest.param({"clip_norm": 0.05}, marks=pytest.mark.more)])
+def test_accumulated_gradients_are_those_of_one_large_batch(given: dict[str, Any]) -> None:
+    """The last of the three batches has seven rows, and counts for seven."""
+    one_batch, three = accumulating(1, ROWS, **given), accumulating(3, 8, **given)
+    assert three.audit() == []
+    one_batch.run(steps=4)
+    three.run(steps=14)
+    before = weights_of(three)
+    assert before == [pytest.approx(each, abs=1e-6) for each in weights_of(one_batch)]
+    three.run(steps=15)
+    assert [each.tolist() for each in weights_of(three)] != [each.tolist() for each in before]
+
+
+@pytest.mark.parametrize("cuts", [[4, 10], pytest.param(range(1, 11), marks=pytest.mark.long)])
+def test_a_window_goes_on_where_a_run_was_cut(cuts: Sequence[int], tmp_path: Path) -> None:
+    """Three batches an epoch, and windows of four."""
+    whole = accumulating(4, 8)
+    ended = whole.run(steps=10)
+    for steps in cuts:
+        loop = accumulating(4, 8, [Checkpoint(tmp_path, Every(steps=1), background=False)])
+        result = loop.run(steps=steps)
+    assert (result.logs, result.history) == (ended.logs, ended.history)
+    assert [v.tolist() for v in weights_of(loop)] == [v.tolist() for v in weights_of(whole)]
+    assert [loop.state.variables[f"accumulated/{name}"].numpy() for name in ("batches", "examples")] == [2, 15]
+
+
+def test_a_scaled_loss_is_accumulated_and_an_optimizer_that_accumulates_is_refused() -> None:
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9))
+    loop, plain = accumulating(2, 8, optimizer=scaling), accumulating(2, 8)
+    loop.run(epochs=2)
+    plain.run(epochs=2)
+    assert int(scaling.iterations) == 3
+    assert weights_of(loop) == [pytest.approx(each, abs=1e-6) for each in weights_of(plain)]
+    with pytest.raises(ValueError, match=r"gradient_accumulation_steps=2 would both accumulate. Leave one"):
+        accumulating(2, 8, optimizer=keras.optimizers.SGD(gradient_accumulation_steps=2))
+    accumulating(1, 8, optimizer=keras.optimizers.SGD(gradient_accumulation_steps=2))
+
+
+def test_labels_of_other_structures_reach_a_function() -> None:
+    ragged = tf.ragged.constant([[1.0], [2.0, 3.0], [], [4.0]])
+    x = tf.zeros([4, 4])
+
+    def of_ragged(y: Any, p: Any) -> Any:
+        return (tf.reduce_sum(y["r"], axis=1) - p[:, 0]) ** 2 + tf.reduce_sum(tf.sparse.to_dense(y["s"][0]), axis=1)
+
+    sparse = tf.sparse.from_dense([[0.0, 1.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
+    data = tf.data.Dataset.from_tensor_slices((x, {"r": ragged, "s": (sparse,)})).batch(4)
+    assert ran(one(), of_ragged, data)["loss"] == pytest.approx((1 + 25 + 0 + 16 + 3) / 4)

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping, Progress, TensorBoard
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, Trigger
-from loop.engine.means import Means, examples
+from loop.engine.means import Means
 from loop.engine.ring import LONGEST
+from loop.tensors import examples
 
 INTEGER, REAL = 2**53 - 1, 0.12345678901234567
 FLOAT32 = (tf.float32, tf.float16, tf.bfloat16, tf.int8, tf.uint8, tf.int16, tf.uint16, tf.bool)

@@ -35,7 +35,10 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
     ("events", "failures", "hook", "registry", "reports", "triggers"),
     ("exact",),
-    ("metric_copies", "scaling", "steps"),
+    (
+        *("keras_steps", "model_metrics", "scaling", "steps", "supervised"),
+        *("accumulate", "losses", "measures", "metric_copies", "outputs"),
+    ),
     ("state",),
     ("rebuilt",),
     ("data",),
@@ -332,6 +335,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "TrainingState",
         "Trigger",
         "digest",
+        "keras_steps",
         "supervised",
     ]
     assert hooks.__all__ == [

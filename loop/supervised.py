@@ -1,0 +1,218 @@
+"""The usual steps of supervised learning, of which Keras' users know the arguments."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from loop.accumulate import Window
+from loop.errors.calls import BY_POSITION, explained
+from loop.errors.keras_arguments import check_batch, check_ema, check_parts
+from loop.errors.kinds import shown
+from loop.losses import OF_OUTPUT, Losses, WeightedLoss, Weights
+from loop.measures import Given, Measure, measures, update
+from loop.metric_copies import copies
+from loop.scaling import check_optimizer, scales
+from loop.steps import Step, Values
+from loop.tensors import Nest, examples
+
+Measures = Mapping[str, Measure]
+
+
+@explained(
+    {
+        BY_POSITION: "write metrics={'accuracy': keras.metrics.SparseCategoricalAccuracy()}",
+        "loss_fn": "write loss=...",
+        **dict.fromkeys(("clipnorm", "max_norm", "gradient_clip_val"), "write clip_norm=..."),
+        **dict.fromkeys(("gradient_accumulation_steps", "accumulate_grad_batches"), "write accumulate=..."),
+        **dict.fromkeys(("jit_compile", "run_eagerly"), "leave it out: the loop compiles the steps"),
+    }
+)
+def supervised(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Losses,
+    *,
+    loss_weights: Weights | None = None,
+    metrics: Given | None = None,
+    weighted_metrics: Given | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    class_names: Sequence[str] | None = None,
+) -> tuple[Step, Step]:
+    """Returns the train step and the evaluation step of supervised learning.
+
+    A batch is `(x, y)` or `(x, y, sample_weight)`, as in Keras. Both steps return `loss`, with the model's own losses
+    (regularisation) in it, and of several outputs the loss of each, as `name_loss`, before it is weighted; the train
+    step also returns `grad_norm`, before clipping, if it clips.
+
+    What is for several outputs is given in a dict by their names, or in a list in their order, as are labels and sample
+    weights. The names are the keys of a model that returns a dict, and those of the layers of a functional model that
+    returns a list.
+
+    Args:
+        model: Called as `model(x, training=...)`.
+        optimizer: Its `scale_loss` is used, so a `LossScaleOptimizer` works; layers that compute in float16 need one.
+        loss: A loss of Keras; its name, such as "mse"; or a function `loss(y, prediction)` that returns a value for
+            each example. Of several outputs one for each, or one of these for all. A function of three arguments,
+            `loss(y, prediction, sample_weight)`, gets all outputs at once, and returns a scalar.
+        loss_weights: What the losses are multiplied with before they are added.
+        metrics: Metrics for the train step, updated without sample weights; the evaluation step gets copies of its own.
+            Objects of Keras, names such as "accuracy", or functions `metric(y, prediction)`: in a dict by the names
+            under which they are logged, in a list, or by output.
+        weighted_metrics: More of them, updated with the sample weights, if the batch has some.
+        class_weight: The weights of examples by their class, as in `fit`, for the train step alone; 1 for others.
+        accumulate: Applies the gradients of so many batches at once: those of the mean over all of their examples.
+            Batches are counted on from epoch to epoch and from run to run; what the last ones of a run have left waits
+            for the next. `grad_norm` is that of the mean so far.
+        clip_norm: The largest global norm of the gradients, a positive number. For another kind of clipping, or with
+            loss scaling, give it to the optimizer (`global_clipnorm`, `clipnorm`, `clipvalue`).
+        class_names: By which the results of metrics with one for each class are logged; see `Step`.
+
+    Raises:
+        ValueError: If `clip_norm` or `accumulate` is not positive, or the optimizer scales the loss and so the
+            gradients; if layers compute in float16 and the optimizer does not scale the loss; if two values would have
+            one name; if Keras does not know a name; if the optimizer accumulates, too.
+        TypeError: If something is no loss or metric, or a metric cannot be copied with its arguments.
+    """
+    check_parts(model, optimizer, loss)
+    losses = WeightedLoss(model, loss, loss_weights)
+    names = losses.outputs
+    plain = measures("metrics", metrics, names)
+    weighted = measures("weighted_metrics", weighted_metrics, names, [*plain])
+    own = ["loss", *(["grad_norm"] if clip_norm is not None else [])]
+    _check_apart(plain, weighted, [*own, *(OF_OUTPUT.format(name) for name in names if len(names) > 1)])
+    evaluated, evaluated_weighted = _copied(plain), _copied(weighted)
+    _check_numbers(optimizer, accumulate, clip_norm)
+    of_classes = None if class_weight is None else _checked(class_weight)
+    check_optimizer(model, optimizer)
+    check_ema(optimizer)
+    window = Window(accumulate) if accumulate > 1 else None
+
+    def build() -> None:
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        if window:
+            window.build(model.trainable_variables)
+
+    if model.built:
+        build()  # or the first trace would do it, and so be done twice
+
+    def forward(batch: Nest, training: bool, measured: Measures, with_weights: Measures) -> Values:
+        check_batch(batch, loss)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        if training and of_classes is not None:
+            sample_weight = _weights(of_classes, y, sample_weight)
+        prediction = model(x, training=training)
+        value, values = losses(y, prediction, sample_weight)
+        if model.losses:
+            sums = [each if each.shape.rank == 0 else tf.reduce_sum(each) for each in model.losses]
+            value += tf.add_n([tf.cast(each, value.dtype) for each in sums])
+        update(measured, names, y, prediction)
+        update(with_weights, names, y, prediction, sample_weight)
+        return {"loss": value, **values}
+
+    def train_step(batch: Nest) -> Values:
+        with tf.GradientTape() as tape:
+            values = dict(forward(batch, True, plain, weighted))
+            scaled = optimizer.scale_loss(values["loss"])
+        check_optimizer(model, optimizer)  # again: layers may have been made by the call
+        variables = model.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if window is None:
+            if clip_norm is not None:
+                gradients, values["grad_norm"] = tf.clip_by_global_norm(gradients, clip_norm)
+            optimizer.apply(gradients, variables)
+            return values
+
+        def apply(means: list[tf.Tensor | None]) -> None:
+            optimizer.apply(means if clip_norm is None else tf.clip_by_global_norm(means, clip_norm)[0], variables)
+
+        build()
+        means = window.add(gradients, examples(batch), apply)
+        return values if clip_norm is None else {**values, "grad_norm": tf.linalg.global_norm(means)}
+
+    def eval_step(batch: Nest) -> Values:
+        return forward(batch, False, evaluated, evaluated_weighted)
+
+    train = Step(
+        train_step, metrics={name: each.metric for name, each in {**plain, **weighted}.items()}, class_names=class_names
+    )
+    train.kept = window
+    copied = {**evaluated, **evaluated_weighted}
+    return train, Step(eval_step, metrics={name: each.metric for name, each in copied.items()}, class_names=class_names)
+
+
+def _copied(found: Measures) -> dict[str, Measure]:
+    made = copies({name: each.metric for name, each in found.items()})
+    return {name: Measure(made[name], each.output) for name, each in found.items()}
+
+
+def _check_apart(plain: Measures, weighted: Measures, own: Sequence[str]) -> None:
+    """Raises `ValueError` if a metric would hide another value, or be updated twice."""
+    for name in sorted({*own, *weighted} & {*plain} | {*own} & {*weighted}):
+        raise ValueError(
+            f"supervised(...) would log two values as {name!r}"
+            f"{', which is one of its own' if name in own else ' (metrics=... and weighted_metrics=...)'}. "
+            f"Give the metric another name, such as {f'weighted_{name}'!r}."
+        )
+    named = [(name, each.metric) for name, each in (*plain.items(), *weighted.items())]
+    twice = [name for i, (name, metric) in enumerate(named) if any(metric is other for _, other in named[:i])]
+    if twice:
+        raise ValueError(f"A metric would be updated twice in each step. Give {twice} objects of their own.")
+
+
+def _check_numbers(optimizer: keras.optimizers.Optimizer, accumulate: int, clip_norm: float | None) -> None:
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")
+    if clip_norm is not None and scales(optimizer):
+        raise ValueError(
+            "supervised(clip_norm=...) would clip scaled gradients. Leave it out, and give the inner optimizer, where "
+            f"there is one, global_clipnorm={clip_norm:g}."
+        )
+    if accumulate < 1:
+        raise ValueError(f"supervised(accumulate=...) must be positive. Received: {accumulate!r}.")
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    inner = optimizer.inner_optimizer if scaled else optimizer
+    if accumulate > 1 and inner.gradient_accumulation_steps:
+        raise ValueError(
+            f"supervised(accumulate={accumulate}) and the optimizer's gradient_accumulation_steps="
+            f"{inner.gradient_accumulation_steps} would both accumulate. Leave one of them out."
+        )
+
+
+def _checked(class_weight: Mapping[int, float]) -> dict[int, float]:
+    """Returns weights by class. Raises `ValueError` if they are none."""
+    weights = {}
+    for of_class, weight in class_weight.items():
+        if not isinstance(of_class, int | np.integer) or not float(weight) >= 0 or np.isinf(weight):
+            raise ValueError(
+                "supervised(class_weight=...) needs numbers from 0 on by the number of the class, as in "
+                f"{{0: 1.0, 1: 5.0}}. Received: {shown({of_class: weight})}."
+            )
+        weights[int(of_class)] = float(weight)
+    return weights
+
+
+def _weights(of_classes: Mapping[int, float], y: Nest, sample_weight: Nest) -> tf.Tensor:
+    """Returns the weight of each example: of whole numbers, `[n]` or `[n, 1]`, or of classes one of which is 1."""
+    if sample_weight is not None:
+        raise ValueError(
+            "supervised(class_weight=...) takes the place of sample weights, and the batches have some. Leave it out, "
+            "and multiply these, in the data, with the weights of the classes."
+        )
+    if not isinstance(y, tf.Tensor):
+        raise ValueError("supervised(class_weight=...) is for one output. Give sample weights, in the data, instead.")
+    if y.shape.rank is not None and y.shape.rank >= 2:
+        classes = tf.squeeze(y, -1) if y.shape[-1] == 1 else tf.argmax(y, -1)
+    else:
+        classes = y
+    if classes.dtype.is_floating:
+        classes = tf.round(classes)
+    classes = tf.cast(classes, tf.int64)
+    weights = tf.ones_like(classes, keras.backend.floatx())
+    for of_class, weight in of_classes.items():
+        weights = tf.where(classes == of_class, tf.cast(weight, weights.dtype), weights)
+    return weights
