@@ -5,8 +5,10 @@ tools may import it, too. Only what classes override to be saved is defined in t
 `_restore_from_tensors` and `_trackable_children` of `Trackable`.
 """
 
+import contextlib
 import inspect
 import operator
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CellType, FunctionType
 from typing import Any, TypeAlias
@@ -28,6 +30,7 @@ from tensorflow.python.data.ops.dataset_ops import DatasetV1Adapter
 from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
 from tensorflow.python.data.ops.structured_function import StructuredFunctionWrapper
 from tensorflow.python.data.util import structure
+from tensorflow.python.eager import context
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
 from tensorflow.python.framework.function import _DefinedFunction
@@ -118,7 +121,13 @@ def inputs_of(stage: Dataset) -> Sequence[Dataset]:
 
 def functions_of(stage: Dataset) -> list[ConcreteFunction]:
     """Returns the functions of a stage, such as that of a `map`, traced."""
-    return [function.function for function in stage._functions()]
+    return [wrapper.function for wrapper in _wrappers(stage)]
+
+
+def _wrappers(stage: Dataset) -> list[StructuredFunctionWrapper]:
+    """Returns the functions of a stage; `load` says of none that it has one."""
+    held = [value for value in vars(stage).values() if isinstance(value, StructuredFunctionWrapper)]
+    return list({id(wrapper): wrapper for wrapper in [*stage._functions(), *held]}.values())
 
 
 def tensors_of(stage: Dataset) -> Sequence[tf.Tensor]:
@@ -162,6 +171,11 @@ def cycle_length(stage: Dataset) -> tf.Tensor | None:
     return vars(stage).get("_cycle_length")
 
 
+def parallel_calls(stage: Dataset) -> tf.Tensor | None:
+    """Returns how many calls of its function a stage makes at the same time: int64 `[]`; None of one that makes one."""
+    return vars(stage).get("_num_parallel_calls")
+
+
 def cache_file(cache: Dataset) -> tf.Tensor:
     """Returns the name of the file of a cache: string `[]`, empty if it is in memory."""
     return cache._filename
@@ -170,6 +184,11 @@ def cache_file(cache: Dataset) -> tf.Tensor:
 def has_header(csv: Dataset) -> bool:
     """Returns whether a `CsvDataset` skips the first lines of its files."""
     return bool(csv._header)
+
+
+def reads_as_usual(load: Dataset) -> bool:
+    """Returns whether nobody said how the files of `save` are to be read: as many in turns as there are cores."""
+    return load._reader_func._func.__module__ == type(load).__module__
 
 
 def stops_on_empty(sampled: Dataset) -> bool:
@@ -221,7 +240,7 @@ class Structured:
 
 def structured_functions(stage: Dataset) -> list[Structured]:
     """Returns the functions of a stage."""
-    return [Structured(wrapper) for wrapper in stage._functions()]
+    return [Structured(wrapper) for wrapper in _wrappers(stage)]
 
 
 def remade(
@@ -411,6 +430,20 @@ def keras_generator() -> keras.random.SeedGenerator:
 def tensorflow_generator() -> tf.random.Generator | None:
     """Returns the global generator of TensorFlow, if somebody has asked for it."""
     return stateful_random_ops.global_generator
+
+
+@contextlib.contextmanager
+def op_seeds_from(seed: int) -> Iterator[None]:
+    """Lets the seeds begin anew that TensorFlow draws, under one of the process, for what is given none.
+
+    They are taken back to where they were when it ends. In public, setting the seed of the process begins them anew.
+    """
+    eager = context.context()
+    kept, eager._rng = eager._rng, random.Random(seed)
+    try:
+        yield
+    finally:
+        eager._rng = kept
 
 
 # Keras objects. Public lists are of a layer and all below it, and of what is trainable now.

@@ -40,7 +40,8 @@ READ_OR_REPLAY = f"Read it in the step; or, if nobody changes it, use {REPLAY}."
 TABLE = "Use tf.lookup.StaticHashTable, or the step."
 OF_EPOCH = (
     "Let what it makes depend on the epoch alone, and shuffle in it: shuffle(1000, seed=epoch), "
-    "numpy.random.default_rng(epoch)."
+    "numpy.random.default_rng(epoch). Or call keras.utils.set_random_seed(1) first: then what it draws from "
+    "numpy.random and random does."
 )
 UNMADE = (
     "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
