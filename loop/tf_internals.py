@@ -238,6 +238,16 @@ class Structured:
         return structure.from_tensor_list(self._wrapper.output_structure, tensors)
 
 
+def programmed(stage: Dataset) -> list[tuple[Callable[..., Any], Callable[[], object]]]:
+    """Returns the functions that a stage was given, in Python, each with what traces it once more, for nothing."""
+
+    def again(wrapper: StructuredFunctionWrapper) -> Callable[[], object]:
+        structure = wrapper._input_structure
+        return lambda: StructuredFunctionWrapper(wrapper._func, kind_of(stage), input_structure=structure)
+
+    return [(wrapper._func, again(wrapper)) for wrapper in _wrappers(stage)]
+
+
 def structured_functions(stage: Dataset) -> list[Structured]:
     """Returns the functions of a stage."""
     return [Structured(wrapper) for wrapper in _wrappers(stage)]

@@ -10,9 +10,10 @@ import tensorflow as tf
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
 from loop.data.replay import Reader
+from loop.data.unseeded import unseeded
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
-from loop.exact.pipeline import may_differ, stages
+from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import at_once
@@ -112,7 +113,8 @@ class Written:
     @functools.cached_property
     def can_be_saved(self) -> bool:
         """Whether TensorFlow saves its iterator, as far as can be seen."""
-        return self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
+        no_more = self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
+        return no_more and not any(op.type not in MADE_ANEW and is_not_saved(op) for op in operations_of(self.dataset))
 
     @functools.cached_property
     def _fault(self) -> Finding | None:
@@ -163,7 +165,7 @@ class Written:
         found = self._wrong(owner, saved=saved)
         if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
             found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
-        return found
+        return found + unseeded(self.dataset, owner)
 
     @property
     def _varies_otherwise(self) -> bool:

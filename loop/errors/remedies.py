@@ -43,6 +43,8 @@ OF_EPOCH = (
     "numpy.random.default_rng(epoch). Or call keras.utils.set_random_seed(1) first: then what it draws from "
     "numpy.random and random does."
 )
+SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made."
+SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
 UNMADE = (
     "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
     f"seed=epoch)). If it draws random numbers: {RANDOM_IN_DATA}"
