@@ -278,6 +278,8 @@ def remade(
             given[name] = inputs[0]
         elif name.endswith("_func") or name == "predicate":
             given[name] = next(own)
+        elif name == "reducer":
+            given[name] = tf.data.experimental.Reducer(next(own), next(own), next(own))
         elif name == "options":
             with tf.init_scope():  # in a graph, it warns that it may not know
                 given[name] = stage.options()
@@ -287,6 +289,8 @@ def remade(
             given[name] = False
         elif name == "row_splits_dtype":
             given[name] = _row_splits(stage)
+        elif f"_{name}_t" in kept:
+            given[name] = kept[f"_{name}_t"]
         elif f"_{name}" in kept:
             value = kept[f"_{name}"]
             given[name] = int(value) if name == "buffer_size" and isinstance(value, EagerTensor) else value  # compared
