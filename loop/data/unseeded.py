@@ -7,6 +7,7 @@ gave to networks, and what Python draws while a function is traced, which is onc
 import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeGuard
 
 import keras
 import numpy as np
@@ -20,9 +21,9 @@ from loop.findings import Finding
 from loop.state.randomness import is_seeded, seeded
 from loop.tf_internals import programmed
 
-OF_LAYER = "_initializer"  # ends the attributes in which layers have initializers
 MODULES = (random, np.random)
-STREAMS = (random.random.__self__, np.random.random.__self__)  # which have the functions of these modules as methods
+METHOD_OF = "__self__"
+STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
 
 
 def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
@@ -47,7 +48,7 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
     return found
 
 
-def _draws(thing: object) -> bool:
+def _draws(thing: object) -> TypeGuard[Callable[[Sequence[int]], tf.Tensor]]:
     """Returns whether this is an initializer that drew its own seed."""
     return isinstance(thing, keras.initializers.Initializer) and thing.get_config().get("seed", 0) is None
 
@@ -55,9 +56,9 @@ def _draws(thing: object) -> bool:
 def _is_as_drawn(layer: keras.Layer) -> bool:
     """Returns whether a layer has the weights still that such an initializer gave it: nobody has loaded others."""
     for name, initializer in attributes(layer).items():
-        if name.endswith(OF_LAYER) and _draws(initializer):
-            stem = name.removesuffix(OF_LAYER)
-            for weight in (getattr(layer, attribute, None) for attribute in (stem, f"{stem}_kernel")):
+        stem, _, what = name.rpartition("_")
+        if what == "initializer" and _draws(initializer):
+            for weight in (getattr(layer, attribute, None) for attribute in (stem, "_".join((stem, "kernel")))):
                 if isinstance(weight, keras.Variable) and np.array_equal(initializer(weight.shape), weight):
                     return True
     return False
@@ -74,7 +75,7 @@ def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
 
 def _any_stream(values: Iterable[object]) -> bool:
     return any(
-        any(value is each for each in MODULES) or any(getattr(value, "__self__", None) is each for each in STREAMS)
+        any(value is each for each in MODULES) or any(getattr(value, METHOD_OF, None) is each for each in STREAMS)
         for value in values
     )
 

@@ -417,7 +417,7 @@ def saved(dataset: tf.data.Dataset) -> StreamData:
 
 
 def sampled_classes(x: tf.Tensor) -> tf.Tensor:
-    classes = tf.random.uniform_candidate_sampler(tf.zeros([1, 1], tf.int64), 1, 1, unique=False, range_max=9)
+    classes = tf.random.learned_unigram_candidate_sampler(tf.zeros([1, 1], tf.int64), 1, 1, unique=False, range_max=9)
     return tf.cast(classes.sampled_candidates[0], tf.float32)
 
 
