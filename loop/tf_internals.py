@@ -5,8 +5,10 @@ tools may import it, too. Only what classes override to be saved is defined in t
 `_restore_from_tensors` and `_trackable_children` of `Trackable`.
 """
 
+import contextlib
 import inspect
 import operator
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CellType, FunctionType
 from typing import Any, TypeAlias
@@ -29,6 +31,7 @@ from tensorflow.python.data.ops.dataset_ops import DatasetV1Adapter
 from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
 from tensorflow.python.data.ops.structured_function import StructuredFunctionWrapper
 from tensorflow.python.data.util import structure
+from tensorflow.python.eager import context
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
 from tensorflow.python.framework.function import _DefinedFunction
@@ -119,7 +122,13 @@ def inputs_of(stage: Dataset) -> Sequence[Dataset]:
 
 def functions_of(stage: Dataset) -> list[ConcreteFunction]:
     """Returns the functions of a stage, such as that of a `map`, traced."""
-    return [function.function for function in stage._functions()]
+    return [wrapper.function for wrapper in _wrappers(stage)]
+
+
+def _wrappers(stage: Dataset) -> list[StructuredFunctionWrapper]:
+    """Returns the functions of a stage; `load` says of none that it has one."""
+    held = [value for value in vars(stage).values() if isinstance(value, StructuredFunctionWrapper)]
+    return list({id(wrapper): wrapper for wrapper in [*stage._functions(), *held]}.values())
 
 
 def tensors_of(stage: Dataset) -> Sequence[tf.Tensor]:
@@ -163,6 +172,11 @@ def cycle_length(stage: Dataset) -> tf.Tensor | None:
     return vars(stage).get("_cycle_length")
 
 
+def parallel_calls(stage: Dataset) -> tf.Tensor | None:
+    """Returns how many calls of its function a stage makes at the same time: int64 `[]`; None of one that makes one."""
+    return vars(stage).get("_num_parallel_calls")
+
+
 def cache_file(cache: Dataset) -> tf.Tensor:
     """Returns the name of the file of a cache: string `[]`, empty if it is in memory."""
     return cache._filename
@@ -171,6 +185,11 @@ def cache_file(cache: Dataset) -> tf.Tensor:
 def has_header(csv: Dataset) -> bool:
     """Returns whether a `CsvDataset` skips the first lines of its files."""
     return bool(csv._header)
+
+
+def reads_as_usual(load: Dataset) -> bool:
+    """Returns whether nobody said how the files of `save` are to be read: as many in turns as there are cores."""
+    return load._reader_func._func.__module__ == type(load).__module__
 
 
 def stops_on_empty(sampled: Dataset) -> bool:
@@ -220,9 +239,19 @@ class Structured:
         return structure.from_tensor_list(self._wrapper.output_structure, tensors)
 
 
+def programmed(stage: Dataset) -> list[tuple[Callable[..., Any], Callable[[], object]]]:
+    """Returns the functions that a stage was given, in Python, each with what traces it once more, for nothing."""
+
+    def again(wrapper: StructuredFunctionWrapper) -> Callable[[], object]:
+        structure = wrapper._input_structure
+        return lambda: StructuredFunctionWrapper(wrapper._func, kind_of(stage), input_structure=structure)
+
+    return [(wrapper._func, again(wrapper)) for wrapper in _wrappers(stage)]
+
+
 def structured_functions(stage: Dataset) -> list[Structured]:
     """Returns the functions of a stage."""
-    return [Structured(wrapper) for wrapper in stage._functions()]
+    return [Structured(wrapper) for wrapper in _wrappers(stage)]
 
 
 def remade(
@@ -250,6 +279,8 @@ def remade(
             given[name] = inputs[0]
         elif name.endswith("_func") or name == "predicate":
             given[name] = next(own)
+        elif name == "reducer":
+            given[name] = tf.data.experimental.Reducer(next(own), next(own), next(own))
         elif name == "options":
             with tf.init_scope():  # in a graph, it warns that it may not know
                 given[name] = stage.options()
@@ -259,6 +290,8 @@ def remade(
             given[name] = False
         elif name == "row_splits_dtype":
             given[name] = _row_splits(stage)
+        elif f"_{name}_t" in kept:
+            given[name] = kept[f"_{name}_t"]
         elif f"_{name}" in kept:
             value = kept[f"_{name}"]
             given[name] = int(value) if name == "buffer_size" and isinstance(value, EagerTensor) else value  # compared
@@ -412,6 +445,20 @@ def keras_generator() -> keras.random.SeedGenerator:
 def tensorflow_generator() -> tf.random.Generator | None:
     """Returns the global generator of TensorFlow, if somebody has asked for it."""
     return stateful_random_ops.global_generator
+
+
+@contextlib.contextmanager
+def op_seeds_from(seed: int) -> Iterator[None]:
+    """Lets the seeds begin anew that TensorFlow draws, under one of the process, for what is given none.
+
+    They are taken back to where they were when it ends. In public, setting the seed of the process begins them anew.
+    """
+    eager = context.context()
+    kept, eager._rng = eager._rng, random.Random(seed)
+    try:
+        yield
+    finally:
+        eager._rng = kept
 
 
 # Keras objects. Public lists are of a layer and all below it, and of what is trainable now.

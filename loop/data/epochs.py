@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from loop.data.of_epoch import OfEpoch
 from loop.data.passes import Passes
 from loop.data.replay import Reader
 from loop.data.written import Written
 from loop.errors.instead import instead_of_data, refuses_arguments, specs
 from loop.errors.kinds import shown
 from loop.exact.pipeline_audit import Read, of_function, of_reading
-from loop.exact.pipeline_hash import short, values_read
+from loop.exact.pipeline_hash import short, values_cached, values_read
 from loop.findings import Finding
 from loop.rebuilt.seeds import number_of
 from loop.tensors import Nest
@@ -52,6 +53,7 @@ class Source:
                 "StreamData needs a tf.data.Dataset, or a function that is called with the epoch, from 0, and returns "
                 f"one. Received: {shown(given)}. {instead_of_data(given) if own else 'Write lambda epoch: dataset.'}"
             )
+        given = OfEpoch(given) if callable(given) else given
         first = given(0) if callable(given) else given
         if not isinstance(first, tf.data.Dataset):
             source = "a function returning a " if callable(given) else "a "
@@ -68,12 +70,13 @@ class Source:
         self._one = None if self.varies else one  # for all epochs
         self._first = one
         self._seed: int | None = None
+        self._cores = cores()  # that the run began with
         self._passes, self._reader = Passes(), Reader()
         self._now: Written | None = None  # of what is iterated
         self._next: dict[int, Written] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
         self._described: dict[int, list[str]] = {}
-        self._read = ""
+        self._values: dict[str, str] = {}  # hashes of what it reads besides what it was made with
         self._hashes: dict[int, int] = {}
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
@@ -110,10 +113,10 @@ class Source:
             self._describe(list(self._sample()))
         seed = self._seed or 0
         if not self.varies:
-            return written.of(seed, 0 if self.endless else epoch, afresh=afresh)
+            return written.of(seed, 0 if self.endless else epoch, self._cores, afresh=afresh)
         # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
-        anew = written.needs_seed or afresh
-        return written.of(number_of(seed, epoch), 0, afresh=afresh) if anew else written.dataset
+        anew = written.needs_seed or written.at_once(self._cores) or afresh
+        return written.of(number_of(seed, epoch), 0, self._cores, afresh=afresh) if anew else written.dataset
 
     def _again(self, epoch: int) -> tf.data.Dataset:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
@@ -171,7 +174,9 @@ class Source:
             self._seed = number_of(*(written.first_seed() for written in each.values()))
         if not self._described:
             self._described = {epoch: written.described for epoch, written in each.items()}
-            self._read = "".join(values_read(written.dataset, written.streams) for written in each.values())
+            read = "".join(values_read(written.dataset, written.streams) for written in each.values())
+            cached = values_cached(each[0].dataset)
+            self._values = {name: value for name, value in (("read", read), ("cached", cached)) if value}
         return each
 
     def _sample(self) -> Iterator[tuple[int, Written]]:
@@ -189,14 +194,14 @@ class Source:
         if not self._described:
             self._describe(list(self._sample()))  # nothing is read for that
         of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
-        return {"stages": self._described[0], **of_epochs, **({"read": self._read} if self._read else {})}
+        return {"stages": self._described[0], **of_epochs, **self._values}
 
     def notes(self, epoch: int) -> dict[str, int]:
         """Returns what tells the data from others, at an epoch: that of the open pass, or the one that comes next."""
         stages = self._stages(epoch)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
-        seed |= {"cores": cores()} if self._first.at_once(cores()) else {}
+        seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
         return {"epoch": epoch, **seed, **of_stages, **self._passes.notes()}
 
@@ -204,13 +209,12 @@ class Source:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now, self._next, self._hashes = None, {}, {}
         self._take(notes.get("seed", self._seed))
-        then, now = (self._first.at_once(number) for number in (notes.get("cores", cores()), cores()))
-        if then != now:
+        self._cores = notes.get("cores", cores())
+        if self._first.of_cores(self._cores) != self._first.of_cores(cores()):
             self._passes.forget()
             return [
                 "data: interleave(...) without cycle_length yields of as many inputs at once as the cores allow, so "
-                f"the order is another one: there were {notes['cores']} cores when the checkpoint was made, and are "
-                f"{cores()}. "
+                f"the order is another one: there were {self._cores} cores when the run began, and are {cores()}. "
                 "Give it a cycle_length in new runs, and go on with this one on as many cores"
             ]
         stages = self._stages(epoch)

@@ -13,7 +13,7 @@ def variables_reached(roots: Iterable[object]) -> list[tf.Variable]:
     """Returns the variables, also those of models, that objects and functions of the program hold or name."""
     reach = Reach(roots)
     found: dict[int, tf.Variable] = {}
-    for thing in [*reach.objects, *_held(reach)]:
+    for thing in [*reach.objects, *held(reach)]:
         found |= {id(variable): variable for variable in variables_of(thing)}
     return list(found.values())
 
@@ -27,7 +27,8 @@ def variables_of(thing: object) -> list[tf.Variable]:
     return [raw(thing)] if isinstance(thing, tf.Variable | keras.Variable) else []
 
 
-def _held(reach: Reach) -> Iterator[object]:
+def held(reach: Reach) -> Iterator[object]:
+    """Yields what objects, containers and functions of the program hold or name, whatever it is."""
     for thing in reach.objects:
         if is_of_program(type(thing)):
             yield from attributes(thing).values()

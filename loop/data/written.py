@@ -10,9 +10,10 @@ import tensorflow as tf
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
 from loop.data.replay import Reader
+from loop.data.unseeded import unseeded
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
-from loop.exact.pipeline import may_differ, stages
+from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import at_once
@@ -51,8 +52,12 @@ class Written:
         return described(self.dataset, self._replaced)
 
     def at_once(self, cores: int) -> list[int]:
-        """Returns of how many inputs at once its stages yield, if so many cores there are; see `stage_audit`."""
+        """Returns of how many inputs at once stages yield that depend on how many cores there are."""
         return [length for stage in stages(self.dataset) for length in at_once(stage, cores)]
+
+    def of_cores(self, cores: int) -> list[int]:
+        """Returns the same, of those that cannot be told how many there were when the run began."""
+        return [] if self._is_made_anew else self.at_once(cores)
 
     def seeds(self) -> list[int]:
         """Returns the seeds by which it shuffles."""
@@ -108,7 +113,8 @@ class Written:
     @functools.cached_property
     def can_be_saved(self) -> bool:
         """Whether TensorFlow saves its iterator, as far as can be seen."""
-        return self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
+        no_more = self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
+        return no_more and not any(op.type not in MADE_ANEW and is_not_saved(op) for op in operations_of(self.dataset))
 
     @functools.cached_property
     def _fault(self) -> Finding | None:
@@ -125,20 +131,24 @@ class Written:
             return Finding(f"have {error}", "", UNMADE)
         return None
 
-    def of(self, seed: int, number: int, *, afresh: bool = False) -> tf.data.Dataset:
+    @functools.cached_property
+    def _is_made_anew(self) -> bool:
+        return self.changes and not self._fault
+
+    def of(self, seed: int, number: int, cores: int, *, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass: made anew if passes differ, and that can be done; else the dataset as it was written.
 
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
+            cores: How many there were when the run began.
             afresh: Whether nothing that was cached before is in it.
         """
-        made_anew = self.changes and not self._fault
-        return self._by_pass.of(seed, number, afresh=afresh) if made_anew else self.dataset
+        return self._by_pass.of(seed, number, cores=cores, afresh=afresh) if self._is_made_anew else self.dataset
 
     def made_otherwise(self) -> list[str]:
         """Returns which stages are made in another way than they were written, for people."""
-        return self._by_pass.changes if self.changes and not self._fault else []
+        return self._by_pass.changes if self._is_made_anew else []
 
     def first_seed(self) -> int:
         """Returns the seed for a run that begins."""
@@ -153,9 +163,14 @@ class Written:
             alone: Whether it is the dataset of all epochs, and not one that a function has made for one of them.
         """
         found = self._wrong(owner, saved=saved)
-        if not found and (alone or self.needs_seed) and (fault := self._fault):
+        if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
             found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
-        return found
+        return found + unseeded(self.dataset, owner)
+
+    @property
+    def _varies_otherwise(self) -> bool:
+        """Whether it would be made anew also if it did not matter how many cores there are."""
+        return ByPass(self.dataset, self._replaced, self._python_draws, pins=False).changed
 
     def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
         return in_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)

@@ -40,16 +40,19 @@ READ_OR_REPLAY = f"Read it in the step; or, if nobody changes it, use {REPLAY}."
 TABLE = "Use tf.lookup.StaticHashTable, or the step."
 OF_EPOCH = (
     "Let what it makes depend on the epoch alone, and shuffle in it: shuffle(1000, seed=epoch), "
-    "numpy.random.default_rng(epoch)."
+    "numpy.random.default_rng(epoch). Or call keras.utils.set_random_seed(1) first: then what it draws from "
+    "numpy.random and random does."
 )
+SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made."
+SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
 UNMADE = (
     "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
     f"seed=epoch)). If it draws random numbers: {RANDOM_IN_DATA}"
 )
 GENERATOR = (
-    "Let the generator begin anew at each call. If it draws, let it draw from numpy.random or random themselves, which "
-    "have a seed of their own in each epoch. Or make the dataset of each epoch, and let it draw from a generator that "
-    "it makes itself of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator("
+    "Let the generator or function begin anew at each call. If it draws, let it draw from numpy.random or random "
+    "themselves, which have a seed of their own in each epoch. Or make the dataset of each epoch, and let it draw from "
+    "a generator that it makes itself of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator("
     "function, args=[epoch], ...), resume='replay'), where function(epoch) begins with rng = "
     "numpy.random.default_rng(epoch)."
 )

@@ -112,6 +112,18 @@ def changes(op: tf.Operation) -> bool:
     return not op.type.startswith(READS) and not op.type.endswith(SUMMARIES)
 
 
+def named_inputs(op: tf.Operation, name: str) -> list[tf.Tensor]:
+    """Returns what an operation is given under a name, be it a list."""
+    at = 0
+    for argument in op.op_def.input_arg:
+        length = len(op.get_attr(argument.type_list_attr)) if argument.type_list_attr else 1
+        length = op.get_attr(argument.number_attr) if argument.number_attr else length
+        if argument.name == name:
+            return list(op.inputs[at : at + length])
+        at += length
+    return []
+
+
 def is_random(op: tf.Operation) -> bool:
     """Returns whether an operation draws from a stream of its own, which nobody can save or restore."""
     if op.type in POOLS:

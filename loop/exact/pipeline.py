@@ -132,6 +132,11 @@ def is_other_each_time(node: NodeDef) -> bool:
     return any(node.attr[name].b for name in ("reshuffle_each_iteration", "rerandomize_each_iteration"))
 
 
+def is_not_saved(op: tf.Operation) -> bool:
+    """Returns whether TensorFlow may save no iterator that does this, because it writes or checks something."""
+    return is_unknown(op.node_def) and not any(tensor.dtype == tf.resource for tensor in op.inputs)
+
+
 def is_unknown(node: NodeDef) -> bool:
     """Returns whether an operation has a state of which nobody knows whether it changes what is yielded."""
     return op_definition(node.op).is_stateful and not HARMLESS.search(node.op)

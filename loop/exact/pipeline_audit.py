@@ -147,6 +147,8 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
         drawn: Whether it draws from a stream of its own.
         unknown: Whether it has another state, and nobody knows which.
     """
+    if kind == "Timestamp":
+        return "read the clock", remedies.CLOCK
     if drawn and "Dataset" not in kind:
         return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
     if saved and kind == "DummyMemoryCache":

@@ -14,7 +14,7 @@ from loop.exact.graph import uses
 from loop.exact.pipeline import graph_of, nodes_of, places, stages
 from loop.handles import captured
 from loop.tensors import NodeDef
-from loop.tf_internals import HINTS, TENSORS, functions_of, kind_of
+from loop.tf_internals import HINTS, TENSORS, cache_file, functions_of, kind_of, reads_as_usual
 
 UNSEEN = ("Prefetch", "Options")  # stages that change nothing of what is yielded
 FILES, BLOCK = 1000, 4096  # how many files of a pipeline are looked into, and how many bytes at three places of each
@@ -62,6 +62,19 @@ def values_read(dataset: tf.data.Dataset, streams: Collection[int] = ()) -> str:
     return short(found) if found else ""
 
 
+def values_cached(dataset: tf.data.Dataset) -> str:
+    """Returns a hash of what is in the files of caches; empty if there are none, or one that is not filled yet.
+
+    The index of such a file has a checksum of each element.
+    """
+    names = [cache_file(stage).numpy() for stage in stages(dataset) if kind_of(stage) == "Cache"]
+    indices = [f"{name.decode(errors='surrogateescape')}.index" for name in names if name]
+    if not all(map(tf.io.gfile.exists, indices)):
+        return ""
+    contents = [hashlib.sha256(tf.io.gfile.GFile(index, "rb").read()).digest() for index in indices]
+    return short(contents) if contents else ""
+
+
 def short(parts: object) -> str:
     """Returns 8 hex digits that are others for other lists, strings and numbers."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
@@ -89,10 +102,19 @@ def _said(stage: tf.data.Dataset) -> Iterator[object]:
                 hidden = hidden or name == TENSORS  # ragged and sparse ones
             elif isinstance(part, tf.Tensor) and part.dtype != tf.resource:
                 yield name, digest(part)
-    for function in functions_of(stage):
+    for function in () if _in_one_order(stage) else functions_of(stage):
         yield fingerprint(function.graph, function.captured_inputs)
     if hidden:
         yield from sorted((node.op, _constant(node)) for node in nodes_of(graph_of(stage)))
+
+
+def _in_one_order(stage: tf.data.Dataset) -> bool:
+    """Returns whether it loads elements by a function that is another one on each machine, but out of a single file."""
+    if kind_of(stage) != "Load" or not reads_as_usual(stage):
+        return False
+    directories = [value for value in vars(stage).values() if isinstance(value, str) and os.path.isdir(value)]
+    below = [name for directory in directories for _, names, _ in os.walk(directory) for name in names]
+    return sum(name.endswith(".shard") for name in below) < 2
 
 
 def _constant(node: NodeDef) -> bytes:

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from loop.errors import remedies
+from loop.exact.graph import named_inputs
 from loop.exact.pipeline import INFINITE, SHUFFLES, graph_of, operations_in
 from loop.findings import Finding
 from loop.tensors import GraphDef, NodeDef
@@ -14,11 +15,13 @@ from loop.tf_internals import (
     inputs_of,
     kind_of,
     op_definition,
+    parallel_calls,
     seeds_of,
     stops_on_empty,
 )
 
 AUTOTUNE = -1
+CALLS = "num_parallel_calls"
 THREADS = 3  # that TensorFlow counts for each input of an `interleave` in parallel
 
 
@@ -69,15 +72,29 @@ def at_once(stage: tf.data.Dataset, cores: int) -> list[int]:
         stage: The stage.
         cores: How many the process may use, by which TensorFlow decides, and so decides the order.
     """
-    kinds, given = [kind_of(stage)], [cycle_length(stage)]
-    for op in operations_in(stage):
-        names = [argument.name for argument in op.op_def.input_arg]
-        if "InterleaveDataset" in op.type and "cycle_length" in names:
-            kinds.append(op.type)
-            given.append(op.inputs[names.index("cycle_length")])
-    lengths = [None if length is None else tf.get_static_value(length) for length in given]
-    chosen = [kind for kind, length in zip(kinds, lengths, strict=True) if length is not None and length == AUTOTUNE]
-    return [-(-cores // THREADS) if "Parallel" in kind else cores for kind in chosen]
+    given = [(kind_of(stage), cycle_length(stage), parallel_calls(stage))]
+    given += [(op.type, cycle_of(op), next(iter(named_inputs(op, CALLS)), None)) for op in operations_in(stage)]
+    return [by_cores(kind, calls, cores) for kind, length, calls in given if is_open(length)]
+
+
+def cycle_of(op: tf.Operation) -> tf.Tensor | None:
+    """Returns of how many inputs at once an operation yields in turns: int64 `[]`; None of one that does not."""
+    given = named_inputs(op, "cycle_length") if "InterleaveDataset" in op.type else []
+    return given[0] if given else None
+
+
+def is_open(length: tf.Tensor | None) -> bool:
+    """Returns whether the user left it to TensorFlow of how many inputs at once it yields."""
+    known = None if length is None else tf.get_static_value(length)
+    return known is not None and int(known) == AUTOTUNE
+
+
+def by_cores(kind: str, calls: tf.Tensor | None, cores: int) -> int:
+    """Returns of how many inputs at once an `interleave` yields then, with so many calls in parallel and cores."""
+    known = None if calls is None else tf.get_static_value(calls)
+    if "Parallel" not in kind:
+        return cores
+    return -(-cores // THREADS) if known is None or known == AUTOTUNE else min(int(known), cores)
 
 
 def _reads_header(op: tf.Operation) -> bool:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from loop.exact.graph import named_inputs
 from loop.rebuilt.emit import Handler, Scope
 from loop.rebuilt.maps import MAPS
-from loop.rebuilt.orders import named_inputs, typed
+from loop.rebuilt.orders import typed
 
 
 def nothing_ahead() -> tf.data.Options:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from loop.rebuilt.emit import Handler, Scope, cannot
+from loop.rebuilt.samplers import SAMPLERS
 
 CHANGED = "random numbers in functions: of the seed, the pass and the element"
 CHANGE = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngSkip")  # variables
@@ -140,6 +141,7 @@ DRAWS: Mapping[str, Draw] = {
     "StatefulStandardNormalV2": _normal,
     "StatefulTruncatedNormal": _truncated_normal,
     "StatefulRandomBinomial": _binomial,
+    **SAMPLERS,
     "RngReadAndSkip": lambda op, inputs, seed: _bits([3], seed, _dtype(op)),
 }
 DRAWN: Mapping[str, Handler] = {**dict.fromkeys(DRAWS, _drawn), **dict.fromkeys(CHANGE, cannot)}

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from loop.exact.graph import called
+from loop.exact.stage_audit import cycle_of, is_open
 from loop.handles import key_of
 from loop.rebuilt.seeds import Pass
 from loop.tensors import FuncGraph, GraphDef, NodeDef
@@ -90,6 +91,7 @@ class Emitter:
         changes: What was changed, for people: what it is, and how often.
         streams: By key of the variable of a random stream, a number that those with the same state have in common.
         python_draws: Set, when what calls Python is seen to draw from Python's own streams.
+        cores: How many there were when the run began.
 
     Args:
         handlers: By kind, what makes something else in the place of an operation.
@@ -98,6 +100,7 @@ class Emitter:
         own: The kinds of these that get a resource of their own, such as a seed generator, for what they are given.
         around: Likewise handlers, of those that stay what they are unless what they read, their first input, changes.
         alone: Likewise, of those that would read that ahead, used once Python was seen to draw.
+        pinned: Likewise, of those that yield of as many inputs at once as the cores allow.
         python_draws: Set then; if there are several of one program, they share it.
     """
 
@@ -110,12 +113,13 @@ class Emitter:
         *,
         own: Iterable[str] = (),
         alone: Mapping[str, Handler] = MappingProxyType({}),
+        pinned: Mapping[str, Handler] = MappingProxyType({}),
         python_draws: threading.Event | None = None,
     ) -> None:
         self.changes = collections.Counter[str]()
         self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
         self.streams, self.python_draws = dict[int, int](), python_draws or threading.Event()
-        self._own, self._alone = frozenset(own), alone
+        self._own, self._alone, self._pinned, self.cores = frozenset(own), alone, pinned, 1
         self._known: dict[int, tuple[FuncGraph, set[str]]] = {}  # with the graph, so that its id stays its own
         self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}
         self._users: dict[int, tuple[FuncGraph, Mapping[str, Mapping[str, int]]]] = {}
@@ -198,6 +202,7 @@ class Emitter:
             for op in graph.get_operations():
                 if (
                     self.changes_node(op.node_def)
+                    or self._is_pinned(op, {})
                     or any(tensor.op.name in names for tensor in op.inputs)
                     or any(map(self.changes_in, called(graph, op).values()))
                 ):
@@ -217,7 +222,13 @@ class Emitter:
             return self._alone[op.type]
         if any(map(self.changes_in, called(op.graph, op).values())):
             return self._callers.get(op.type, cannot)
+        if self._is_pinned(op, made):
+            return self._pinned[op.type]
         return _in_order if is_loose(op.node_def) and self._handlers else None
+
+    def _is_pinned(self, op: tf.Operation, made: Given) -> bool:
+        length = cycle_of(op) if op.type in self._pinned else None
+        return length is not None and is_open(made.get(length.name, length))
 
     def _reads_changed(self, op: tf.Operation) -> bool:
         return op.inputs[0].op.name in self._changed(op.graph)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from loop.exact.graph import named_inputs
+from loop.exact.stage_audit import by_cores, is_open
 from loop.rebuilt.calls import function
-from loop.rebuilt.emit import Handler, Scope
-from loop.rebuilt.orders import as_dataset, named_inputs, variant
+from loop.rebuilt.emit import AttrValue, Handler, Scope, is_loose
+from loop.rebuilt.orders import as_dataset, typed, variant
 from loop.tensors import Nest, unconverted
 
 OTHERS = "_other_arguments"  # ends the names of what functions of a stage have from outside, if there are several
@@ -80,11 +82,28 @@ def _flat_map(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     return variant(each.elements.flat_map(each.then(lambda found: as_dataset(found[0], op))))
 
 
+def _cycle_length(op: tf.Operation, scope: Scope) -> tf.Tensor:
+    """Returns of how many inputs at once a stage yields; what depended on the cores is what it was with those then."""
+    (length,) = [scope.made[tensor.name] for tensor in named_inputs(op, "cycle_length")]
+    if not is_open(length):
+        return length
+    scope.emitter.changes["interleave without cycle_length: the one for the cores when the run began"] += 1
+    calls = next((scope.made[tensor.name] for tensor in named_inputs(op, "num_parallel_calls")), None)
+    return tf.constant(by_cores(op.type, calls, scope.emitter.cores), tf.int64)
+
+
+def _pinned(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes a stage of which only that changes."""
+    (name,) = [tensor.name for tensor in named_inputs(op, "cycle_length")]
+    in_order = {"deterministic": AttrValue(s=b"true")} if is_loose(op.node_def) else {}
+    return scope.emitter.copied(op, {**scope.made, name: _cycle_length(op, scope)}, **in_order)
+
+
 def _interleave(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     each = Numbered(op, scope)
     made = each.elements.interleave(
         each.then(lambda found: as_dataset(found[0], op)),
-        each.argument("cycle_length"),
+        _cycle_length(op, scope),
         each.argument("block_length"),
         each.calls,
         deterministic=None if each.calls is None else True,
@@ -149,15 +168,36 @@ def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     return variant(source.enumerate().group_by_window(by_key, made, window_size_func=unconverted(size)))
 
 
+def _load(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes a stage that reads the files of `save` through a function, which is called once in each pass."""
+    body, others = function(op, "reader_func"), named_inputs(op, "reader_func_other_args")
+    given, at = [scope.made[tensor.name] for tensor in others], scope.at.of_stage().of_element(tf.constant(0, tf.int64))
+
+    def read(files: tf.Tensor) -> tf.Tensor:
+        return scope.emitter.call(body, [files, *given], at)[0]
+
+    reader = tf.function(read, [tf.TensorSpec([], tf.variant)], autograph=False).get_concrete_function()
+    made = tf.raw_ops.LoadDataset(
+        path=scope.made[op.inputs[0].name],
+        reader_func_other_args=reader.captured_inputs,
+        reader_func=reader,
+        compression=op.get_attr("compression"),
+        **typed(op),
+    )
+    return [made]
+
+
+INTERLEAVES = ("InterleaveDataset", *(f"ParallelInterleaveDataset{version}" for version in ("V2", "V3", "V4")))
+PINNED: Mapping[str, Handler] = dict.fromkeys(INTERLEAVES, _pinned)
 MAPS: Mapping[str, Handler] = {  # if their functions change
     **dict.fromkeys(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2"), _map),
     **dict.fromkeys(("MapAndBatchDataset", "ExperimentalMapAndBatchDataset"), _map_and_batch),
     **dict.fromkeys(("FilterDataset", "ParallelFilterDataset"), _chosen(lambda dataset, keep: dataset.filter(keep))),
     "TakeWhileDataset": _chosen(lambda dataset, goes_on: dataset.take_while(goes_on)),
     "FlatMapDataset": _flat_map,
-    "InterleaveDataset": _interleave,
-    **{f"ParallelInterleaveDataset{version}": _interleave for version in ("V2", "V3", "V4")},
+    **dict.fromkeys(INTERLEAVES, _interleave),
     **dict.fromkeys(("LegacyParallelInterleaveDatasetV2", "ParallelInterleaveDataset"), _interleave),
+    "LoadDataset": _load,
     "ScanDataset": _scan,
     "ReduceDataset": _reduce,
     **dict.fromkeys(("GroupByWindowDataset", "ExperimentalGroupByWindowDataset"), _groups),

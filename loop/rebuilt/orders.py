@@ -36,18 +36,6 @@ def typed(op: tf.Operation) -> dict[str, object]:
     return {"output_types": op.get_attr("output_types"), "output_shapes": op.get_attr("output_shapes")}
 
 
-def named_inputs(op: tf.Operation, name: str) -> list[tf.Tensor]:
-    """Returns what a stage is given under a name, be it a list."""
-    at = 0
-    for argument in op.op_def.input_arg:
-        length = len(op.get_attr(argument.type_list_attr)) if argument.type_list_attr else 1
-        length = op.get_attr(argument.number_attr) if argument.number_attr else length
-        if argument.name == name:
-            return list(op.inputs[at : at + length])
-        at += length
-    return []
-
-
 def _single(op: tf.Operation, scope: Scope) -> dict[str, tf.Tensor]:
     """Returns what a stage that is given no lists is given, by name."""
     given = zip([argument.name for argument in op.op_def.input_arg], op.inputs, strict=True)

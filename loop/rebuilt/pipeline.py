@@ -16,7 +16,7 @@ from loop.rebuilt.alone import ALONE, nothing_ahead
 from loop.rebuilt.calls import CALLS
 from loop.rebuilt.draws import DRAWN, STREAMS
 from loop.rebuilt.emit import Emitter
-from loop.rebuilt.maps import MAPS
+from loop.rebuilt.maps import MAPS, PINNED
 from loop.rebuilt.orders import AROUND, CACHES, ORDERS, flat
 from loop.rebuilt.python import CALLS as PYTHON_CALLS
 from loop.rebuilt.python import PYTHON
@@ -56,6 +56,7 @@ class ByPass:
         dataset: The pipeline as it was written.
         replaced: By stage, another one that stands in its place.
         python_draws: Set, when what calls Python is seen to draw from Python's own streams.
+        pins: Whether what yields of as many inputs at once as the cores allow is made anew, too.
     """
 
     def __init__(
@@ -63,15 +64,20 @@ class ByPass:
         dataset: tf.data.Dataset,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
         python_draws: threading.Event | None = None,
+        *,
+        pins: bool = True,
     ) -> None:
         self._spec = dataset.element_spec
         handlers, callers = {**ORDERS, **PYTHON, **DRAWN}, {**CALLS, **MAPS}
-        self._emitter = Emitter(handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, python_draws=python_draws)
-        self._stages = Stages(dataset, self._emitter.changes_in, self._emitter.changes_node, replaced)
+        pinned = PINNED if pins else {}
+        self._emitter = Emitter(
+            handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, pinned=pinned, python_draws=python_draws
+        )
+        self._stages = Stages(dataset, self._emitter.changes_in, self._emitter.changes_node, replaced, pins=pins)
         graphs = [function.graph for function in self._stages.functions]
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
         self._emitter.streams |= alike(self.streams)
-        self._made = dict[bool, Made]()  # by whether Python was seen to draw
+        self._made = dict[tuple[bool, int], Made]()  # by whether Python was seen to draw, and how many cores there were
         self._caches: tuple[int, list[tf.Tensor]] | None = None  # with the seed
 
     @property
@@ -100,14 +106,14 @@ class ByPass:
         return [f"{what} ({count})" for what, count in sorted(self._emitter.changes.items())]
 
     def trace(self) -> Made:
-        """Makes what makes the passes, once; once more, when Python was seen to draw.
+        """Makes what makes the passes, once; once more, when Python was seen to draw, or with other cores.
 
         Raises:
             CannotRebuild: If there is an operation of which nobody knows how to make it a function of the pass.
             UnknownStage: If there is such a stage.
         """
-        alone = self._emitter.python_draws.is_set()
-        if alone not in self._made:
+        key = self._emitter.python_draws.is_set(), self._emitter.cores
+        if key not in self._made:
             self._emitter.changes.clear()
             traced = self._stages.traced()
             given = {inner.name: outer for outer, inner in traced.graph.captures}
@@ -115,19 +121,22 @@ class ByPass:
             outputs = [op.outputs[0] for op in caches]
             fill = [self._maker(traced.graph, op.inputs[0], given, outputs[:i]) for i, op in enumerate(caches)]
             files = [given.get(op.inputs[1].name, op.inputs[1]) for op in caches]
-            self._made[alone] = Made(self._maker(traced.graph, traced.outputs[0], given, outputs), fill, files)
+            self._made[key] = Made(self._maker(traced.graph, traced.outputs[0], given, outputs), fill, files)
             self._cached = [flat(op) for op in caches]
-        return self._made[alone]
+        return self._made[key]
 
-    def of(self, seed: int, number: int, *, afresh: bool = False) -> tf.data.Dataset:
+    def of(self, seed: int, number: int, *, cores: int = 1, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass; see `trace` for what it raises.
 
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
+            cores: How many there were when the run began.
             afresh: Whether it has caches of its own, which are empty, and nothing is shuffled, so that it begins with
                 what is read first; else all passes with a seed have the same caches.
         """
+        if cores != self._emitter.cores:
+            self._emitter.cores, self._caches = cores, None
         made = self.trace()
         if afresh:
             number = STILL

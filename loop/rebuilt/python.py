@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from loop.exact.graph import named_inputs
 from loop.rebuilt.calls import function
 from loop.rebuilt.emit import AS_IT_IS, Emitter, Handler, Scope
-from loop.rebuilt.orders import flat, named_inputs, variant
+from loop.rebuilt.orders import flat, variant
 from loop.rebuilt.seeds import number_of
 from loop.state.randomness import seeded
 from loop.tensors import unconverted

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.exact.graph import operations
 from loop.exact.pipeline import graph_of, nodes_of
-from loop.exact.stage_audit import in_any_order, unseeded
+from loop.exact.stage_audit import at_once, in_any_order, unseeded
 from loop.rebuilt.emit import AS_IT_IS
 from loop.rebuilt.orders import OUTSIDE
 from loop.rebuilt.seeds import Pass
@@ -41,6 +41,7 @@ class Stages:
         changes: Says of a function whether anything in it changes from pass to pass.
         changes_node: Says so of an operation that was read from a definition.
         replaced: By stage, another one that stands in its place.
+        pins: Whether what yields of as many inputs at once as the cores allow counts as changing, too.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Stages:
         changes: Callable[[FuncGraph], bool],
         changes_node: Callable[[NodeDef], bool],
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset],
+        *,
+        pins: bool,
     ) -> None:
-        self._top, self._changes = read_by(dataset), changes
+        self._top, self._changes, self._pins = read_by(dataset), changes, pins
         self._replaced = replaced
         self._order = list(_upwards(self._top))
         self._hidden = {id(tensor): graph_of(tensor) for stage in self._order for tensor in _hidden_in(stage)}
@@ -136,7 +139,7 @@ class Stages:
 
     def _is_changed(self, stage: tf.data.Dataset) -> bool:
         loose = kind_of(stage) == "Options" and stage.options().deterministic is False
-        if loose or kind_of(stage) in OWN or in_any_order(stage):
+        if loose or kind_of(stage) in OWN or in_any_order(stage) or (self._pins and at_once(stage, 1)):
             return True
         if any(id(tensor) in self._hiding for tensor in _hidden_in(stage)):
             return True

@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Description = Mapping[str, Mapping[str, Any]]
-OF_NUMBERS = ("content", "read", "seed", "shuffle")  # of data: others can be restored, but other batches come of them
+OF_NUMBERS = (
+    "content",
+    "read",
+    "cached",
+    "seed",
+    "shuffle",
+)  # of data: others can be restored, but other batches come of them
 UNSEEDED = (
     "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
     "call keras.utils.set_random_seed first"
@@ -27,7 +33,7 @@ def unhashed(then: Description, now: Description) -> dict[str, Mapping[str, Any]
 
 def _is_hashed(key: str) -> bool:
     name = key.rpartition("/")[2]
-    return name in ("content", "read") or name.startswith("stages")
+    return name in ("content", "read", "cached") or name.startswith("stages")
 
 
 class Differences(NamedTuple):
@@ -99,12 +105,13 @@ def _kind(part: str, key: str) -> str:
 def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping[str, object]) -> bool:
     """Returns whether there is nothing to compare with, because an owner of it is not there at all on the other side.
 
-    That is a hook, an evaluation, the history, or an epoch of which a function makes a dataset.
+    That is a hook, an evaluation, the history, an epoch of which a function makes a dataset, or the file of a cache,
+    which may be filled since then.
     """
     other = now if key in then else then
     if part == "data":
         owner, _, name = key.rpartition("/")
-        if name.startswith("stages of epoch") and key not in other:
+        if (name == "cached" or name.startswith("stages of epoch")) and key not in other:
             return True
     else:
         owner = "/".join(key.split("/")[:2]) if key.startswith(("hooks/", "evaluations/")) else ""
@@ -130,6 +137,8 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
         return f"{owner}: the {what} than when the checkpoint was made{UNSEEDED}"
     if part == "data" and name == "read":
         return f"{owner}: the variables that the pipeline reads begin with other values than when the run began"
+    if part == "data" and name == "cached":
+        return f"{owner}: the files of its caches hold other elements than when the checkpoint was made"
     return f"{owner}: {name} was {then[key]!r} in the checkpoint and is {now[key]!r} now"
 
 

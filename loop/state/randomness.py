@@ -14,6 +14,7 @@ from loop.tf_internals import keras_generator, tensorflow_generator
 
 OURS = threading.RLock()  # held by whoever has them for himself
 WORDS = 624  # of the state of a Mersenne twister
+BLOCKS = 2_000  # of so many numbers in which the present place of a stream is looked for; it takes 40 ms
 
 
 class Host(NamedTuple):
@@ -108,3 +109,16 @@ def global_seed() -> int | None:
     """Returns the seed set with `tf.random.set_seed`, or None. With an op seed given, asking draws no number."""
     seed, _ = tf.compat.v1.random.get_seed(0)
     return None if seed == 87654321 else seed  # TensorFlow's own default
+
+
+def is_seeded() -> bool:
+    """Returns whether Python's stream began with the seed of the process, as after `keras.utils.set_random_seed`."""
+    if (seed := global_seed()) is None:
+        return False
+    stream, (_, now, _) = random.Random(seed), random.getstate()
+    for _ in range(BLOCKS):
+        _, words, _ = stream.getstate()
+        if words[:WORDS] == now[:WORDS]:
+            return True
+        stream.getrandbits(32 * WORDS)
+    return False

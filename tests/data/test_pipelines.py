@@ -23,7 +23,7 @@ import keras
 import pytest
 import tensorflow as tf
 from pipelines import PIPELINES
-from pipelines.cases import EPOCHS, OTHERWISE, ROWS, Dataset
+from pipelines.cases import CLOCK, EPOCHS, ROWS, Dataset
 from places import environment
 from tensorflow.python.framework.config import disable_op_determinism
 
@@ -210,7 +210,7 @@ def test_with_exact_false_a_pipeline_that_would_be_refused_is_logged_and_runs(
         loop.run(epochs=1)
     assert len(batches.numpy()) == 4
     (message,) = [record.getMessage() for record in caplog.records if "could not be resumed" in record.getMessage()]
-    assert re.search(OTHERWISE, message, re.DOTALL)
+    assert re.search(CLOCK, message, re.DOTALL)
 
 
 def test_what_has_to_be_read_for_the_audit_is_read_once_however_often_a_loop_is_run() -> None:

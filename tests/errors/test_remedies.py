@@ -59,6 +59,28 @@ def of_epoch(function: Callable[[int], tf.data.Dataset], **arguments: object) ->
     return over(StreamData(function, **arguments))
 
 
+def traced_once() -> Loop:
+    return over(rows().shuffle(1000).map(lambda x: x + random.random()))
+
+
+def initialized(**arguments: object) -> Loop:
+    initializer = keras.initializers.RandomNormal(**arguments)
+    return over(rows().map(lambda x: x + initializer([])))
+
+
+def taught() -> Loop:
+    teacher = keras.layers.Dense(1)
+    return over(rows().map(lambda x: teacher(tf.reshape(x, [1, 1]))))
+
+
+def seeded_first(make: Callable[[], Loop]) -> Callable[[], Loop]:
+    def made() -> Loop:
+        keras.utils.set_random_seed(1)
+        return make()
+
+    return made
+
+
 def stepping(draw: Callable[[tf.Tensor], tf.Tensor], **state: object) -> Loop:
     """Returns a loop whose step logs what a function makes of each row."""
     w = tf.Variable(0.0, name="w")
@@ -395,7 +417,7 @@ def saved(dataset: tf.data.Dataset) -> StreamData:
 
 
 def sampled_classes(x: tf.Tensor) -> tf.Tensor:
-    classes = tf.random.uniform_candidate_sampler(tf.zeros([1, 1], tf.int64), 1, 1, unique=False, range_max=9)
+    classes = tf.random.learned_unigram_candidate_sampler(tf.zeros([1, 1], tf.int64), 1, 1, unique=False, range_max=9)
     return tf.cast(classes.sampled_candidates[0], tf.float32)
 
 
@@ -433,6 +455,10 @@ PROGRAMS = {
     "CLOCK": Program(
         lambda: stepping(lambda x: x + 0 * tf.cast(tf.timestamp(), tf.float32)), [lambda: stepping(lambda x: x)]
     ),
+    "SEED_FIRST": Program(traced_once, [seeded_first(traced_once)], varies=True),
+    "SEED_OR_FIRST": Program(
+        initialized, [lambda: initialized(seed=1), seeded_first(initialized), seeded_first(taught)]
+    ),
     "READ_IN_STEP": Program(reading_what_changes, [reading_in_step]),
     "READ_OR_REPLAY": Program(
         variable(lambda v: over(saved(rows().map(lambda x: x * v)))),
@@ -443,12 +469,16 @@ PROGRAMS = {
     ),
     "TABLE": Program(mutable_table, [static_table]),
     "OF_EPOCH": Program(
-        lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=random.randrange(2**31))),
+        lambda: (lambda rng: of_epoch(lambda epoch: rows().shuffle(1000, seed=rng.integers(2**31))))(
+            np.random.default_rng(1)
+        ),
         [
             lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=epoch)),
             lambda: of_epoch(
                 lambda epoch: tf.data.Dataset.from_tensor_slices(np.random.default_rng(epoch).normal(size=ROWS))
             ),
+            seeded_first(lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=random.randrange(2**31)))),
+            seeded_first(lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=np.random.randint(2**31)))),
         ],
         varies=True,
     ),

@@ -25,6 +25,17 @@ def _no_seed_at_all() -> Iterator[None]:
     tf.config.experimental.enable_op_determinism()
 
 
+def candidates(sampler: Callable[..., tuple[tf.Tensor, ...]], *, unique: bool = True) -> tuple[tf.Tensor, ...]:
+    return sampler(tf.constant([[0, 3]], tf.int64), 2, 5, unique, 10)
+
+
+def moments(weights: np.ndarray) -> tuple[float, float]:
+    """Returns the mean and the standard deviation of classes with such probabilities."""
+    mean = float((weights * np.arange(len(weights))).sum())
+    return mean, float((weights * (np.arange(len(weights)) - mean) ** 2).sum()) ** 0.5
+
+
+ZIPF = moments(np.log1p(1 / np.arange(1, 11)) / np.log(11))
 STREAM = tf.random.Generator.from_seed(5)
 KERAS = keras.random.SeedGenerator(5)
 DRAWS: dict[str, tuple[Callable[[], tf.Tensor], float, float]] = {  # with mean and standard deviation
@@ -36,6 +47,12 @@ DRAWS: dict[str, tuple[Callable[[], tf.Tensor], float, float]] = {  # with mean 
     "gammas of several shapes": (lambda: tf.random.gamma([2], [4.0, 4.0])[1, 0], 4.0, 2.0),
     "poisson": (lambda: tf.random.poisson([], 4.0), 4.0, 2.0),
     "categorical": (lambda: tf.random.categorical([[0.0, 0.0]], 1)[0, 0], 0.5, 0.5),
+    "candidates": (lambda: candidates(tf.random.uniform_candidate_sampler, unique=False)[0][2], 4.5, 8.25**0.5),
+    "candidates, each once": (lambda: candidates(tf.random.uniform_candidate_sampler)[0][4], 4.5, 8.25**0.5),
+    "candidates by Zipf's law": (
+        lambda: candidates(tf.random.log_uniform_candidate_sampler, unique=False)[0][1],
+        *ZIPF,
+    ),
     "shuffle": (lambda: tf.random.shuffle(tf.range(10))[3], 4.5, 8.25**0.5),
     "a box": (
         lambda: tf.image.sample_distorted_bounding_box(
@@ -87,6 +104,28 @@ def test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass
     assert abs(correlation(first, second)) < 0.1
     assert np.array_equal(first, other) if name in OF_USER else abs(correlation(first, other)) < 0.1
     assert abs(correlation(first[1:], first[:-1])) < 0.1
+
+
+@pytest.mark.parametrize("sampler", [tf.random.uniform_candidate_sampler, tf.random.log_uniform_candidate_sampler])
+@pytest.mark.parametrize("unique", [True, False])
+def test_candidates_are_as_often_expected_as_tensorflow_says(
+    sampler: Callable[..., tuple[tf.Tensor, ...]], unique: bool
+) -> None:
+    rows = Dataset.range(MANY).map(lambda _: candidates(sampler, unique=unique))
+    ours, theirs = (list(each.as_numpy_iterator()) for each in (ByPass(rows).of(7, 0), rows))
+    assert all(len(set(drawn)) == 5 for drawn, _, _ in ours) or not unique
+    for of in range(1, 3):
+        means = [np.mean([row[of] for row in each], axis=0) for each in (ours, theirs)]
+        spread = np.std([row[of] for row in ours], axis=0) + 1e-6
+        assert np.all(np.abs(means[0] - means[1]) < 7 * spread / MANY**0.5 + 1e-6)
+    often = [np.bincount(np.concatenate([row[0] for row in each]), minlength=10) / MANY for each in (ours, theirs)]
+    assert np.all(np.abs(often[0] - often[1]) < 0.1)
+
+
+def test_all_candidates_are_no_draw() -> None:
+    rows = Dataset.range(2).map(lambda x: tf.random.all_candidate_sampler(tf.reshape(x, [1, 1]), 1, 4, True))
+    ours, theirs = (list(each.as_numpy_iterator()) for each in (ByPass(rows).of(7, 0), rows))
+    assert repr(ours) == repr(theirs)
 
 
 def test_two_draws_two_uses_two_branches_and_two_iterations_have_nothing_in_common() -> None:

@@ -75,6 +75,15 @@ STAGES: dict[str, Callable[[], Dataset]] = {
     "enumerate": lambda: rows().enumerate(),
     "zip": lambda: Dataset.zip((rows(1), {"b": rows(2)})),
     "concatenate": lambda: rows(1).concatenate(rows(2)),
+    "map and batch at once": lambda: rows().apply(
+        tf.data.experimental.map_and_batch(lambda x: 2 * x, 2, num_parallel_calls=2)
+    ),
+    "groups that are reduced": lambda: rows().apply(
+        tf.data.experimental.group_by_reducer(
+            lambda x: x % 2,
+            tf.data.experimental.Reducer(lambda key: key, lambda state, x: 3 * state + x, lambda state: state + 1),
+        )
+    ),
     "choose": lambda: Dataset.choose_from_datasets([rows(1), rows(2)], Dataset.range(2).repeat(4)),
     "sample": lambda: Dataset.sample_from_datasets([rows(1), rows(2)], [0.3, 0.7], seed=3, stop_on_empty_dataset=True),
     "sample by weights that change": lambda: Dataset.sample_from_datasets(

@@ -59,9 +59,7 @@ def _(files: Path) -> Source:
     return lambda epoch: shuffled.map(lambda x: x + epoch)
 
 
-@pipeline(
-    "choose_from_datasets by a shuffle of the global seed in a function of the epoch", r"another dataset each time"
-)
+@pipeline("choose_from_datasets by a shuffle of the global seed in a function of the epoch")
 def _(files: Path) -> Source:
     return lambda epoch: chosen(Dataset.range(16).map(lambda x: x % 2).shuffle(16))
 

@@ -4,17 +4,38 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines.cases import BATCH, OTHERWISE, RESOURCE, ROWS, Source, pipeline, rows, tripled
+from pipelines.cases import BATCH, CLOCK, RESOURCE, ROWS, Source, pipeline, rows, tripled
 
 
-@pipeline("the time of day", OTHERWISE)
+@pipeline("the time of day", CLOCK)
 def _(files: Path) -> Source:
     return rows().map(lambda x: tf.timestamp()).batch(BATCH)
 
 
-@pipeline("the time of day after shuffle", OTHERWISE)
+@pipeline("the time of day after shuffle", CLOCK)
 def _(files: Path) -> Source:
     return rows().shuffle(ROWS, seed=1).map(lambda x: tf.timestamp()).batch(BATCH)
+
+
+@pipeline("the time of day in a dataset from outside", r"read the clock.*Measure time in a hook")
+def _(files: Path) -> Source:
+    timed = rows(4).map(lambda x: tf.timestamp())
+    return rows(4).interleave(lambda i: timed, cycle_length=2).batch(BATCH)
+
+
+@pipeline("numbers that are checked")
+def _(files: Path) -> Source:
+    return rows().map(lambda x: tf.debugging.check_numerics(tf.cast(x, tf.float32), "wrong")).batch(BATCH)
+
+
+@pipeline("numbers that are checked on a condition, and files that are written")
+def _(files: Path) -> Source:
+    def written(x: tf.Tensor) -> tf.Tensor:
+        tf.io.write_file(str(files / "latest"), tf.strings.as_string(x))
+        number = tf.cast(x, tf.float32)
+        return tf.cond(x > 2, lambda: tf.debugging.check_numerics(number, "wrong"), lambda: number)
+
+    return rows().shuffle(ROWS).map(written).batch(BATCH)
 
 
 @pipeline("an iterator of another dataset", RESOURCE)

@@ -1,0 +1,110 @@
+"""What was drawn in a process without a seed, and is in no checkpoint, is refused before the first step."""
+
+import random
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework.config import disable_op_determinism
+
+from loop import Loop
+from loop.state.randomness import is_seeded
+
+Dataset = tf.data.Dataset
+
+
+@pytest.fixture(autouse=True)
+def _no_seed_at_all() -> Iterator[None]:
+    disable_op_determinism()
+    tf.random.set_seed(None)
+    yield
+    tf.config.experimental.enable_op_determinism()
+
+
+def mapped(function: Callable[[tf.Tensor], tf.Tensor]) -> Dataset:
+    return Dataset.range(4).map(lambda x: function(tf.cast(x, tf.float32)))
+
+
+def initialized(**arguments: object) -> Dataset:
+    initializer = keras.initializers.RandomNormal(**arguments)
+    return mapped(lambda x: x + initializer([]))
+
+
+def taught(layer: keras.Layer, *, loaded: bool = False) -> Dataset:
+    layer.build([None, 3, 1])
+    if loaded:
+        layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+    return mapped(lambda x: layer(tf.reshape(x, [1, 1, 1]) * tf.ones([1, 3, 1])))
+
+
+def at_run_time(x: np.ndarray) -> np.float32:
+    return x + np.float32(np.random.random())
+
+
+def permuted(x: tf.Tensor) -> tf.Tensor:
+    return x * np.random.permutation(9)[0]
+
+
+PIPELINES: dict[str, tuple[Callable[[], Dataset], str | None]] = {
+    "an initializer": (initialized, "use an initializer, RandomNormal, without a seed"),
+    "an initializer with a seed": (lambda: initialized(seed=1), None),
+    "an initializer that draws nothing": (lambda: mapped(lambda x: x + keras.initializers.Zeros()([])), None),
+    "a teacher": (
+        lambda: taught(keras.layers.Dense(2, name="teacher")),
+        "use layer 'teacher', whose weights were drawn",
+    ),
+    "a recurrent teacher": (lambda: taught(keras.layers.LSTM(2)), "use layer 'lstm_cell', whose weights were drawn"),
+    "a teacher that was loaded": (lambda: taught(keras.layers.Dense(2), loaded=True), None),
+    "a teacher with a seed": (
+        lambda: taught(keras.layers.Dense(2, kernel_initializer=keras.initializers.HeNormal(seed=3))),
+        None,
+    ),
+    "Python while it is traced": (lambda: mapped(lambda x: x + random.random()), "while a function is traced, once"),
+    "NumPy while it is traced": (lambda: mapped(permuted), "while a function is traced, once"),
+    "NumPy while it runs": (
+        lambda: mapped(lambda x: tf.ensure_shape(tf.numpy_function(at_run_time, [x], tf.float32), [])),
+        None,
+    ),
+    "what draws anew in each pass": (lambda: mapped(lambda x: x + tf.random.normal([])), None),
+}
+
+
+def found(name: str) -> str:
+    loop = Loop(lambda x: {"x": tf.reduce_sum(x)}, PIPELINES[name][0](), state={})
+    return " ".join(finding.what for finding in loop.audit())
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_what_another_process_would_draw_otherwise_is_found(name: str) -> None:
+    said = PIPELINES[name][1]
+    assert (said in found(name)) if said else (found(name) == "")
+
+
+@pytest.mark.parametrize("name", ["an initializer", "a teacher", "Python while it is traced"])
+def test_with_a_seed_of_the_process_nothing_is(name: str) -> None:
+    keras.utils.set_random_seed(5)
+    assert found(name) == ""
+
+
+def test_whether_python_goes_on_from_the_seed_of_the_process_is_known() -> None:
+    keras.utils.set_random_seed(7)
+    drawn = [is_seeded()]
+    for count in (1, 623, 624, 5_000):
+        for _ in range(count):
+            random.random()
+        drawn.append(is_seeded())
+    random.seed(8)
+    assert [*drawn, is_seeded()] == [True] * 5 + [False]
+    random.seed(7)
+    tf.random.set_seed(None)
+    assert not is_seeded()
+
+
+@pytest.mark.long
+def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
+    layer = keras.layers.AugMix((0, 255))
+    data = Dataset.from_tensors(tf.zeros([1, 8, 8, 3])).map(lambda x: layer(x, training=True))
+    (finding,) = Loop(lambda x: {"x": tf.reduce_sum(x)}, data, state={}).audit()
+    assert "while a function is traced, once" in finding.what
