@@ -97,6 +97,11 @@ class Export(Hook, instead=INSTEAD):
         super().__init__(name=name)
         if is_remote(where := place(directory)):
             raise ValueError(f"Export(directory=...) has to be a path here. Received: {directory!r}.")
+        if isinstance(within, AbstractContextManager) or not callable(within):
+            raise TypeError(
+                "Export(within=...) needs what makes a context, and is called for each export, as in "
+                f"within=average.exchanged, without (). Received: {type(within).__name__}."
+            )
         if format not in ENDINGS:
             known = ", ".join(map(repr, ENDINGS))
             raise ValueError(f"Export(format=...) must be one of {known}. Received: {format!r:.80}.")

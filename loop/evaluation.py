@@ -18,6 +18,7 @@ from loop.engine.results import Results
 from loop.engine.ring import LONGEST
 from loop.engine.trace import Trace
 from loop.errors.calls import BY_POSITION, explained
+from loop.errors.kinds import shown
 from loop.errors.later import later
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest
@@ -72,6 +73,11 @@ class Evaluation(tf.Module):
     ) -> None:
         super().__init__(name=name)
         self.step, self._within = as_step(eval_step), within
+        if isinstance(within, AbstractContextManager) or not callable(within):
+            raise TypeError(
+                "Evaluation(within=...) needs what makes a context, and is called for each evaluation, as in "
+                f"within=average.exchanged, without (). Received: {shown(within)}."
+            )
         if steps is not None and steps < 1:
             raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
         if isinstance(data, tf.data.Dataset):

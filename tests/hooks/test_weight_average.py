@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, EarlyStopping, WeightAverage
+from hooks import Checkpoint, EarlyStopping, Export, WeightAverage
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
 
 STEPS, SEQUENCES = 12, 250
@@ -272,6 +272,17 @@ def test_an_optimizer_that_does_not_average_is_refused_and_so_is_a_hook_that_no_
     average = WeightAverage()
     with pytest.raises(RuntimeError, match=r"hooks=\[average\]"):
         descent([], variable, evaluations=evaluations(variable, average)).run(epochs=1)
+
+
+def test_what_makes_no_context_is_refused_at_once(tmp_path: Path) -> None:
+    average, data = WeightAverage(), ArrayData(np.zeros([3]), batch_size=1)
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    for wrong in (average, average.exchanged(), None):
+        with pytest.raises(TypeError, match="within"):
+            Evaluation(lambda x: {"loss": x}, data, within=wrong)
+        with pytest.raises(TypeError, match="within"):
+            Export(tmp_path, model, within=wrong)
+    Evaluation(lambda x: {"loss": x}, data, within=average.exchanged)
 
 
 def test_an_exception_leaves_the_weights_of_the_last_step() -> None:
