@@ -66,7 +66,7 @@ class Untraced:
         self,
         saved: Saved,
         step: Step,
-        evaluations: Sequence[Evaluation],
+        evaluations: Iterable[Evaluation],
         gather: Callable[[Means], TrainingState],
         reported: Sequence[str],
     ) -> None:

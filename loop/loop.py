@@ -1,7 +1,6 @@
 """The training loop."""
 
 import contextlib
-import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,31 +18,28 @@ from loop.data.source import Data
 from loop.digest import Seen
 from loop.dry_run import leaving_nothing
 from loop.engine.bound import Bound
-from loop.engine.clock import Clock, Spent
-from loop.engine.ring import LONGEST
+from loop.engine.clock import Clock
 from loop.errors.calls import explained
-from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation, check_eval_every
-from loop.events import Event, Moment, RunResult
-from loop.failures import Failures, with_notes
-from loop.findings import Finding, report
-from loop.finished import why_over
+from loop.events import Event, RunResult
+from loop.findings import Finding
 from loop.hook import Hook
 from loop.limits import Limit, first_batches
 from loop.making import Making
 from loop.parts import Parts
 from loop.registry import HookRegistry
 from loop.rehearsal import Rehearsal
+from loop.run import Run
 from loop.schedule import Schedule
 from loop.state.history import History
-from loop.state.position import Place, Position
+from loop.state.position import Position
 from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.steps import Step, Values, as_step
 from loop.stops import RollBack, Stops
 from loop.tensors import Nest
-from loop.triggers import NEVER, Every, Halt, Trigger, of_steps_only
+from loop.triggers import NEVER, Every, Trigger, of_steps_only
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -109,15 +105,22 @@ class Loop:
         self._position = Position()
         self._bound = Bound()
         self._stops = Stops(self._bound.pull_in)
-        self._clock = Clock(self._bound.pull_in)
-        self._history = History()
-        own = self._step, self._data, [*self._evaluations], self._given, self.hooks
-        self._making = Making(
-            Parts(*own, self._position, self._clock, self._bound, self._history, self._limit), exact=exact
+        self._parts = Parts(
+            step=self._step,
+            data=self._data,
+            evaluations=self._evaluations,
+            given=self._given,
+            hooks=self.hooks,
+            position=self._position,
+            clock=Clock(self._bound.pull_in),
+            bound=self._bound,
+            history=History(),
+            limit=self._limit,
+            stops=self._stops,
         )
+        self._making = Making(self._parts, exact=exact)
         self._running, self._runner = threading.Lock(), 0
-        self._round: dict[str, float] = {}
-        self._spent, self._place, self._resumed, self._over = Spent(), Place(0, 0, 0), False, False
+        self._run = Run(self, self._parts, self._making, exact=exact)
         for witness in self.witnesses:
             witness(self)
 
@@ -213,18 +216,12 @@ class Loop:
 
         From `RUN_BEGIN` on.
         """
-        if self._position.is_pending:
-            return ""
-        step, epoch, _ = self._place
-        if said := self._stops.nothing_left(step, epoch):
-            return said
-        reason = why_over(self.hooks)
-        return f"{reason}: nothing to do" if reason else ""
+        return self._run.finished
 
     @property
     def spent(self) -> dict[str, float]:
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. Empty before the first."""
-        return self._spent.with_rest(self.hooks.seconds) if self._runner else {}
+        return self._run.spent.with_rest(self.hooks.seconds) if self._runner else {}
 
     def needs_halt(self, trigger: Trigger) -> bool:
         """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
@@ -303,17 +300,13 @@ class Loop:
         Raises:
             RuntimeError: If the loop is running.
         """
-        if not self._running.acquire(blocking=False):
-            raise RuntimeError("This loop is running. Rehearse before a run or after it.")
-        try:
+        with self._alone("Rehearse before a run or after it."):
             self._making.build_alone()
             self._built.check(self.state, at_length=True)
             with self.state.put_back_after():
                 self._position.step_in_epoch.assign(0)
                 self._built.reset()
                 yield Rehearsal(self._built.chunk, self._data, self._position.place().epoch)
-        finally:
-            self._running.release()
 
     @in_user_lines
     def dry_run(self) -> RunResult:
@@ -368,273 +361,20 @@ class Loop:
             RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state; or if layers
                 were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
-        with self._started(epochs, steps):
-            while isinstance(error := self._live(), RollBack) and self._position.torn:
-                self._go_back(error)
-            return self._end(error)
-
-    def _live(self) -> BaseException | None:
-        """Restores the state, and trains until the run is over; returns what was raised."""
-        try:
-            self.hooks.begin(self, self._moment(Event.SETUP))
-            self._check_state()
-            self._emit_whole(Event.RUN_BEGIN)
-            self._begin()
-            while not self._over:
-                self._position.torn = True  # until everybody is done with this step
-                if not self._position.is_pending:  # or an earlier run was stopped in mid-round
-                    self._begin_epoch()
-                    self._train()
-                self._evaluate_if_due()
-                self._end_epoch_if_over()
-                self._settle()
-        except BaseException as raised:
-            return raised
-        return None
-
-    def _go_back(self, error: BaseException) -> None:
-        """Ends what went on, and gets ready to begin again with what was saved."""
-        self._clock.stop()
-        self._bound.let_go()
-        if failures := self.hooks.finish(self._moment(Event.RUN_END, error=error)):
-            raise with_notes(failures)
-        self._stops.forget_round()
-        self._round, self._resumed = {}, False
-        self._get_ready()
-
-    @contextlib.contextmanager
-    def _started(self, epochs: int | None, steps: int | None) -> Iterator[None]:
         totals = check_totals(epochs, steps)
-        if not self._running.acquire(blocking=False):
-            raise RuntimeError("This loop is running. A hook, or another thread, cannot run it at the same time.")
-        try:
+        with self._alone("A hook, or another thread, cannot run it at the same time."):
             self._runner = threading.get_ident()
             standard.occupy()
             self._stops.begin(*totals)
-            self._round, self._resumed, self._idle = {}, False, False
-            self._spent = Spent()
+            self._run = Run(self, self._parts, self._making, exact=self._exact)
             with self.hooks.around(self):
-                self._get_ready()
-                yield
+                return self._run.through()
+
+    @contextlib.contextmanager
+    def _alone(self, otherwise: str) -> Iterator[None]:
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError(f"This loop is running. {otherwise}")
+        try:
+            yield
         finally:
             self._running.release()
-
-    def _get_ready(self) -> None:
-        """Finds out where the run stands, and traces what is yet to be traced."""
-        self._making.begin(self._spent)
-        self._place = self._position.load()
-        if not self._making.ends_untraced(self._place, self._stops, lambda: self.finished):
-            self._making.trace()  # takes its time; a stop that comes meanwhile counts
-
-    def _check_state(self) -> None:
-        if self._position.torn:
-            why = "An earlier run of this loop ended with an exception, which may have left the state half-updated"
-            if self._position.condemned:
-                why = f"{self._position.condemned}. Nothing that was saved was restored since"
-            raise RuntimeError(f"{why}. Restore it (the Checkpoint hook does), or build the loop anew.")
-        if late := self.state.late():
-            raise RuntimeError(
-                f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
-            )
-        self._place = self._position.load()
-        self._resumed = self._place.step > 0
-        self._making.begun = True
-
-    def _begin(self) -> None:
-        """Begins to train, unless that is over already."""
-        self._idle = self._over = self._stops.asked or (self._reached() and not self._position.is_pending)
-        if not self._over:
-            self._making.trace_after_all()
-            self._built.check(self.state)
-            self._constants = self._built.constants(self.state)
-            self._clock.start()
-            self._since = self._clock.now()
-
-    def _begin_epoch(self) -> None:
-        if self._place.step_in_epoch == 0:
-            self._data.open(self._place.epoch)
-            self._built.reset()
-            self._emit(Event.EPOCH_BEGIN)
-            self._built.check(self.state)
-
-    def _train(self) -> None:
-        """Runs to the next step that somebody wants, and tells those who asked for it."""
-        step, epoch, step_in_epoch = self._place
-        length = self.steps_per_epoch
-        left = None if length is None else step + length - step_in_epoch
-        longest = step + (1 if self._stops.asked else LONGEST)
-        skip = self.hooks.next_skip(step)
-        wanted = (self.hooks.next_stop(step), None if skip is None else skip - 1)
-        stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
-        self._clock.set_alarm(self.hooks.next_time(self._since))
-        with self._spent.on("steps"):
-            end, chunk = min(stop for stop in stops if stop is not None), self._built.chunk
-            ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
-            count = int(ran.steps)  # sync: waits for the chunk
-        self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
-        if count == 0:
-            raise RuntimeError(
-                f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
-            )
-        self._place = Place(step + count, epoch, step_in_epoch + count)
-        over = not ran.more or step_in_epoch + count == length
-        if over:
-            self._data.close()
-            self._position.set_over(True)
-        now = self._clock.now()
-        halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
-        if self._due(over=over):
-            self._position.set_due(True)
-        self._round = {}
-        if skip == step + 1:
-            return
-        self._since = now
-        record = self._built.chunk.record
-        self._round = ran.values(record) | self._built.trace.results.logs(ran.results)
-        self.hooks.send_steps(step + 1, lambda: ran.columns(record))
-        self._emit(Event.STEP_END, self._round, halt=None if self._limit.is_dry else halt)
-
-    def _due(self, *, over: bool) -> list[Evaluation]:
-        return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._place, over=over)
-
-    def _evaluate_if_due(self) -> None:
-        if self._stops.at_once or not self._position.is_due:
-            return
-        held = self.state.hold()  # for random streams and hooks, if the evaluation has to be redone
-        self._emit(Event.EVAL_BEGIN)
-        # Of a program whose schedule was another when a stop came, nothing may be due by now.
-        due = self._due(over=self._position.is_over) or [*self._evaluations]
-        for evaluation in due:
-            with self._spent.on("evaluation"):
-                complete = self._built.evaluate(evaluation, self._abandons)
-            if not complete:
-                self.state.put_back(held)
-                return
-        self._position.set_due(False)
-        found = {name: value for evaluation in due for name, value in evaluation.results().items()}
-        self._round = self._round | found
-        self._emit(Event.EVAL_END, found)
-
-    def _abandons(self) -> bool:
-        self._bound.let_go()
-        return self._stops.at_once
-
-    def _end_epoch_if_over(self) -> None:
-        if self._position.is_over and not self._position.is_due:
-            self._place = self._position.next_epoch(self._place)
-            trained = self._built.trained() | self._making.rates.now()
-            self._round = self._round | trained  # what an evaluation of an earlier step found is no value of this one
-            self._emit(Event.EPOCH_END, trained | self._built.evaluated())
-            self._remember(trained)
-
-    def _remember(self, trained: Mapping[str, float]) -> None:
-        """Adds an epoch's values to the history, with what was evaluated and reported in it."""
-        step, before = self._history.since()
-        before += [0] * len(self._evaluations)  # of those that are new
-        counts = [evaluation.count() for evaluation in self._evaluations]
-        new = [each for each, now, then in zip(self._evaluations, counts, before, strict=False) if now != then]
-        evaluated = {name: value for evaluation in new for name, value in evaluation.results().items()}
-        reported = self.hooks.reports.latest(since=step)
-        self._history.add({**trained, **evaluated, **reported}, self._place.step, counts)
-
-    def _settle(self) -> None:
-        """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
-
-        An exception out of a hook is such a stop, because the step is complete, and is raised after it. But not a
-        `KeyboardInterrupt`: somebody is impatient.
-        """
-        over = self._place.step_in_epoch == 0 or self._reached()
-        if over:
-            report(self._constants.findings() + self._built.found_since(), exact=self._exact)
-        failures = Failures()
-        failures.raised += self.hooks.settle(lambda: self._moment(Event.SETTLED, self._round), self._held)
-        with failures.kept(BaseException):
-            # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
-            ends, told = over or bool(failures), len(failures.raised)
-            self._built.check(self.state, at_length=ends)
-            self._over = self._save(failures)
-            if (self._stops.asked or failures) and not self._over:
-                self._over = self._save(failures)
-            # What is not saved is done again, or a run that has nothing left to do would end well without it.
-            self._position.torn = len(failures.raised) > told or self._position.condemned != ""
-        failures.come_out()
-        self.hooks.reports.settle(over=self._place.step_in_epoch == 0)
-
-    def _held(self) -> Callable[[], None]:
-        """Holds the present state, and returns what puts it back."""
-        held = self.state.hold()
-        return lambda: self.state.put_back(held)
-
-    def _emit_whole(self, event: Event) -> None:
-        """Sends an event at which the state is whole, and puts it back if a hook raises."""
-        back = self._held()
-        try:
-            self._emit(event)
-        except BaseException:
-            back()
-            raise
-        finally:
-            del back  # or this frame, which an exception has, would keep the values
-
-    def _save(self, failures: Failures) -> bool:
-        """Tells those that save, and returns whether they were told that it is for the last time."""
-        if failures:
-            self._stops.after_round("an exception")
-        moment = self._moment(Event.SETTLED, self._round)
-        standard.occupy()  # 1 us; a hook may have closed them
-
-        def told() -> Moment:
-            self._clock.mark()
-            if moment.last:
-                self._clock.stop()  # a run that is finished and started again took as long as is saved
-            return moment
-
-        if self._position.condemned:
-            told()
-        else:
-            failures.raised += self.hooks.save(told)
-        return moment.last
-
-    def _end(self, error: BaseException | None) -> RunResult:
-        """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
-        self._clock.stop()
-        self._bound.let_go()
-        self._place = self._position.place()  # a failed call of the compiled loop has gone on, too
-        logs = {} if error else {**self.state.logs(), **self._making.rates.now()}  # before hooks put the best back
-        history = {} if error else self._history.result()
-        failures = self.hooks.finish(self._moment(Event.RUN_END, error=error))
-        raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
-        step, epoch, _ = self._place
-        seconds = self._clock.now()
-        finished = self.finished if self._idle else ""
-        reason = self._stops.ended(step, epoch, finished)
-        said = raised[0] if raised else finished or reason
-        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
-        if raised:
-            raise with_notes(raised)
-        return RunResult(step, epoch, reason, logs, seconds, history, self.spent)
-
-    def _emit(
-        self,
-        event: Event,
-        logs: Mapping[str, float] | None = None,
-        *,
-        halt: Halt | None = None,
-        saves: bool | None = None,
-    ) -> None:
-        self.hooks.send(event, lambda: self._moment(event, logs), halt=halt, saves=saves)
-
-    def _moment(
-        self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
-    ) -> Moment:
-        last, reports = self._stops.asked or self._reached(), self.hooks.reports
-        if logs is not None:
-            rates = self._making.rates.now() if event is Event.STEP_END else {}  # made only if somebody listens
-            logs = {**logs, **rates, **reports.round}
-        report = functools.partial(reports.take, event, self._place.step)
-        stop = self._stops.after_round
-        return Moment(event, *self._place, ReadOnly(logs or {}), self._resumed, last, error, stop, report)
-
-    def _reached(self) -> bool:
-        """Whether what was asked for is done when this round is."""
-        return self._stops.reached(self._place.step, self._place.epoch + self._position.is_over)

@@ -1,6 +1,6 @@
 """What a loop is made of, and the training state that is gathered from it."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -9,10 +9,10 @@ from loop.data.source import Data
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock
 from loop.engine.means import Means
-from loop.evaluation import Evaluation
 from loop.hook import has_state
 from loop.limits import Limit
 from loop.registry import HookRegistry
+from loop.schedule import Schedule
 from loop.state.derived import Derived
 from loop.state.history import History
 from loop.state.plain import Kept
@@ -21,6 +21,7 @@ from loop.state.randomness import random_streams
 from loop.state.settings import Setting, settings
 from loop.state.training_state import TrainingState
 from loop.steps import Step
+from loop.stops import Stops
 
 
 class Parts(NamedTuple):
@@ -29,7 +30,7 @@ class Parts(NamedTuple):
     Attributes:
         step: The train step.
         data: The train data.
-        evaluations: The evaluations.
+        evaluations: The evaluations, and when each is due.
         given: The user's `state=`.
         hooks: The hooks.
         position: Counts the steps.
@@ -37,11 +38,12 @@ class Parts(NamedTuple):
         bound: Makes the compiled functions return early.
         history: The values of the epochs.
         limit: How many batches there are at most in an epoch, and in an evaluation.
+        stops: What a run is asked to reach, and who has asked for its end.
     """
 
     step: Step
     data: Data
-    evaluations: Sequence[Evaluation]
+    evaluations: Schedule
     given: Mapping[str, object]
     hooks: HookRegistry
     position: Position
@@ -49,6 +51,7 @@ class Parts(NamedTuple):
     bound: Bound
     history: History
     limit: Limit
+    stops: Stops
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""

@@ -44,7 +44,19 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("data",),
     ("engine",),
     ("evaluation",),
-    ("arguments", "compiled", "dry_run", "finished", "limits", "making", "parts", "rehearsal", "schedule", "stops"),
+    (
+        "arguments",
+        "compiled",
+        "dry_run",
+        "finished",
+        "limits",
+        "making",
+        "parts",
+        "rehearsal",
+        "run",
+        "schedule",
+        "stops",
+    ),
     ("loop",),
 )
 INTERNALS = "loop/tf_internals.py"  # all of the three packages may import it, and nothing else may go around it
