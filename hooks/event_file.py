@@ -53,19 +53,19 @@ class EventFile:
     def __init__(self, directory: Path, step: int) -> None:
         self._directory, self._from, self._latest = directory, step, step
         self._there: set[str] | None = None  # tags that have a point at `step`; None: nobody has looked
-        self._waiting = collections.deque[tuple[int, Mapping[str, float | Value]]]()
+        self._waiting = collections.deque[tuple[int, Mapping[str, float | Value] | bytes]]()
         self._lost: list[int] = []  # the first and the latest step of which there was no room to wait
         self._writer: tf.io.TFRecordWriter | None = None
         self._path: Path | None = None
         self._certain = self._size = 0  # bytes of that file
         self._clock = WallClock(0.0)
 
-    def write(self, step: int, values: Mapping[str, float | Value]) -> None:
-        """Writes scalars, or what else there is a value of; they are in the file when this returns."""
+    def write(self, step: int, values: Mapping[str, float | Value] | bytes) -> None:
+        """Writes scalars, what else there is a value of, or a serialized graph; it is in the file when this returns."""
         self.add(step, values)
         self.flush()
 
-    def add(self, step: int, values: Mapping[str, float | Value]) -> None:
+    def add(self, step: int, values: Mapping[str, float | Value] | bytes) -> None:
         """Takes what the next `flush` is to write."""
         if len(self._waiting) == LIMIT:
             self._lost = [*self._lost[:1], self._waiting.popleft()[0]]
@@ -118,7 +118,9 @@ class EventFile:
         self._put(writer, tf.compat.v1.Event(wall_time=self._clock.now(), step=self._latest + 1, session_log=start))
         return writer
 
-    def _event(self, step: int, values: Mapping[str, float | Value]) -> tf.compat.v1.Event:
+    def _event(self, step: int, values: Mapping[str, float | Value] | bytes) -> tf.compat.v1.Event:
+        if isinstance(values, bytes):
+            return tf.compat.v1.Event(wall_time=self._clock.now(), step=step, graph_def=values)
         summary = tf.compat.v1.Summary()
         for tag, value in sorted(values.items()):
             if step > self._from or tag not in (self._there or ()):

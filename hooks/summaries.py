@@ -51,16 +51,16 @@ def picture(tag: str, images: Array, most: int) -> Value:
 
 def text(tag: str, markdown: str) -> Value:
     """Returns a text, in Markdown."""
-    return _value(text_pb(tag, markdown))
+    return converted(text_pb(tag, markdown))
 
 
 def histogram(tag: str, values: Array) -> Value:
     """Returns how values of any shape are distributed; those that are not finite are left out."""
     numbers = np.asarray(values, np.float64).ravel()
-    return _value(histogram_pb(tag, numbers[np.isfinite(numbers)]))
+    return converted(histogram_pb(tag, numbers[np.isfinite(numbers)]))
 
 
-def _value(made: object) -> Value:
+def converted(made: object) -> Value:
     """Returns what TensorBoard has made as a message of TensorFlow, which has a copy of the format."""
     (value,) = tf.compat.v1.Summary.FromString(made.SerializeToString()).value  # type: ignore[attr-defined]
     return value

@@ -3,13 +3,14 @@
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from hooks.drawings import Drawings, beginning, check_settings, ending
 from hooks.event_file import EventFile
 from hooks.places import is_remote, place
 from hooks.summaries import Array, Value, histogram, picture, text
@@ -49,10 +50,12 @@ INSTEAD = {
     "directory": "write TensorBoard(directory)",
     **dict.fromkeys(("log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
     **dict.fromkeys(("update_freq", "log_every_n_steps", "steps"), "write every=Every(steps=100)"),
+    "histogram_freq": "write histograms=True, draw=Every(epochs=1)",
+    **dict.fromkeys(("write_graph", "log_graph"), "write graph=True"),
     "profile_batch": "write Profile(directory, first=10, steps=11) for profile_batch=(10, 20)",
     **dict.fromkeys(
-        ("histogram_freq", "write_graph", "write_images", "embeddings_freq", "log_graph"),
-        "leave it out: scalars are written; of others, tensorboard.histogram(name, values, moment) in a hook of yours",
+        ("write_images", "embeddings_freq"),
+        "leave it out; of what you make, images={name: function} or tensorboard.image(name, images, moment) in a hook",
     ),
 }
 
@@ -62,7 +65,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     Under `directory` there is a run `train` with the values after the steps of `every` (`loss`) and the epoch means
     (`epoch_loss`), and a run for each evaluation, such as `val`, with its results under the names without the prefix
-    (`loss`), so that the curves come to lie in one chart. What hooks report is in the run whose name it begins with,
+    (`loss`), so that the curves come to lie in one chart, and once more as `epoch_loss` where an epoch ends. What hooks
+    report is in the run whose name it begins with,
     such as `fid` of `val_fid`, or else in `train`. All have the true number of train steps. What was written is
     in the file before the state of that step can be saved; points after a restored step are cut out of the files.
 
@@ -81,6 +85,12 @@ class TensorBoard(Hook, instead=INSTEAD):
     Args:
         directory: Point TensorBoard here: `tensorboard --logdir <directory>`.
         every: The steps of which train values are written.
+        images: Functions of the moment that return pictures, by name, called after the epochs of `draw`; see `image`.
+        text: The same of texts.
+        histograms: The same of values of any shape, or True: of all weights in `state=`.
+        draw: After which epochs; in epochs alone.
+        graph: Whether to write the train step as it was traced, some MB for a large network.
+        hparams: Hyperparameters of the run, for their dashboard.
         name: The name of the hook.
         on_error: What becomes of the run if something cannot be written; see `Hook`.
     """
@@ -89,12 +99,19 @@ class TensorBoard(Hook, instead=INSTEAD):
     _train_names: tuple[str, ...] = Hook.later()
     _evaluations: dict[str, tuple[str, ...]] = Hook.later()
     _runs: "dict[str, EventFile]" = Hook.later()
+    _found: dict[str, dict[str, float]] = Hook.later()  # in this round, by evaluation
 
     def __init__(
         self,
         directory: str | os.PathLike[str],
         every: Trigger = Every(steps=100),
         *,
+        images: Mapping[str, Callable[[Moment], Array]] | None = None,
+        text: Mapping[str, Callable[[Moment], str]] | None = None,
+        histograms: Mapping[str, Callable[[Moment], Array]] | bool = False,
+        draw: Trigger = Every(epochs=1),
+        graph: bool = False,
+        hparams: Mapping[str, bool | int | float | str] | None = None,
         name: str | None = None,
         on_error: Literal["raise", "warn", "disable"] | None = None,
     ) -> None:
@@ -103,6 +120,9 @@ class TensorBoard(Hook, instead=INSTEAD):
         if is_remote(where := place(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         self._directory = Path(where)
+        self._drawings = Drawings(images or {}, text or {}, histograms, draw)
+        self._drawings.check("TensorBoard")
+        self._graph, self._hparams = graph, check_settings("TensorBoard", hparams or {})
 
     def before_dry_run(self, directory: str) -> None:
         self._directory = Path(directory) / self.name
@@ -115,15 +135,19 @@ class TensorBoard(Hook, instead=INSTEAD):
             )
         if os.path.isfile(self._directory):  # which raises nothing
             raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")
-        self._train_names, self._evaluations = loop.train_names, loop.evaluation_names
+        self._loop, self._train_names, self._evaluations = loop, loop.train_names, loop.evaluation_names
         wanted = self.every.steps if isinstance(self.every, InTime) else self.every
         self.every = wanted if loop.needs_halt(wanted) else InTime(wanted)
         self._runs, self._taken = {}, False
+        self._found = {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
-        for file in self._runs.values():
-            file.flush()
+        self._began = moment.step, self._loop.spent.get("steps", 0.0)
+        self._runs["train"].add(moment.step, beginning(self._loop, self._hparams))
+        if self._graph and not moment.resumed and not self._loop.finished:
+            self._runs["train"].add(moment.step, self._loop.graph.as_graph_def().SerializeToString())
+        self._flush()
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
         if isinstance(self.every, InTime):
@@ -142,10 +166,34 @@ class TensorBoard(Hook, instead=INSTEAD):
     def on_eval_end(self, moment: Moment) -> None:
         for run, names in self._evaluations.items():
             if found := {name.removeprefix(f"{run}_"): moment.logs[name] for name in names if name in moment.logs}:
+                self._found[run] = found
                 self._runs[run].write(moment.step, found)
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._runs["train"].write(moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names})
+        train = self._runs["train"]
+        train.add(
+            moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names} | self._rate(moment.step)
+        )
+        for run, found in self._found.items():  # of this very step
+            self._runs[run].add(moment.step, {f"epoch_{name}": value for name, value in found.items()})
+            if self._hparams:  # whose dashboard looks for the metrics of a run in the run itself
+                train.add(moment.step, {f"hparams/{run}_{name}": value for name, value in found.items()})
+        try:
+            if drawn := self._drawings.made(moment, self._loop):
+                train.add(moment.step, drawn)
+        finally:
+            self._flush()
+
+    def _rate(self, step: int) -> dict[str, float]:
+        """Returns how fast the steps of an epoch, or of what this run has done of it, were: without evaluations."""
+        (began, before), seconds = self._began, self._loop.spent.get("steps", 0.0)
+        self._began = step, seconds
+        return {"steps_per_second": (step - began) / (seconds - before)} if seconds > before else {}
+
+    def _flush(self) -> None:
+        with contextlib.ExitStack() as flushing:  # all of them, whatever is the matter with one
+            for file in self._runs.values():
+                flushing.callback(file.flush)
 
     def on_report(self, moment: Moment) -> None:
         for name, value in moment.logs.items():
@@ -187,12 +235,14 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_settled(self, moment: Moment) -> None:
         if self._taken:  # before this step can be saved
-            for file in self._runs.values():
-                file.flush()
             self._taken = False
+            self._flush()
+        self._found = {}
 
     def on_run_end(self, moment: Moment) -> None:
         with contextlib.ExitStack() as closing:  # all of them, whatever is the matter with one
+            if self._hparams and self._runs and moment.error is None and self._loop.finished:
+                self._runs["train"].add(moment.step, ending())
             for file in self._runs.values():
                 closing.callback(file.close)
             self._runs = {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, NoReturn, TypeVar
 
 import keras
+import tensorflow as tf
 
 from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_state, check_totals
@@ -142,6 +143,11 @@ class Loop:
     @property
     def _built(self) -> Compiled:
         return self._making.compiled
+
+    @property
+    def graph(self) -> tf.Graph:
+        """The train step as it was traced; from `SETUP` on, unless nothing is left to run."""
+        return self._built.trace.graph
 
     @property
     def step(self) -> int:

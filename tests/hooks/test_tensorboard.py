@@ -19,6 +19,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -37,7 +38,9 @@ Curve = list[tuple[int, float]]
 
 EPOCHS, KILL_AT, RESTORED, LAST = 3, 19, 16, 21
 OF_STEPS = [("train", "accuracy"), ("train", "learning_rate"), ("train", "loss")]
-OF_EPOCHS = [("train", f"epoch_{name}") for _, name in OF_STEPS] + [("val", "accuracy"), ("val", "loss")]
+OF_EPOCHS = [("train", f"epoch_{name}") for _, name in OF_STEPS] + [
+    ("val", name) for name in ("accuracy", "epoch_accuracy", "epoch_loss", "loss")
+]
 LOADING = {"fast loading": [], "slow loading": ["--load_fast=false"]}
 
 
@@ -58,7 +61,14 @@ class Killer(Hook):
 def live(directory: Path, kill_at: int | None = None) -> None:
     """One life of a run that draws every step and saves every fourth."""
     killer = [] if kill_at is None else [Killer(kill_at)]
-    drawing = TensorBoard(directory / "tensorboard", Every(steps=1))
+    drawing = TensorBoard(
+        directory / "tensorboard",
+        Every(steps=1),
+        images={"checks": lambda moment: np.eye(4, dtype=np.float32)},
+        histograms=True,
+        graph=True,
+        hparams={"rate": 0.01, "kind": "tiny"},
+    )
     loop = make_loop([drawing, *killer, Checkpoint(directory / "checkpoints", Every(steps=4))])
 
     @loop.on(Event.STEP_END, every=Every(steps=3))
@@ -88,6 +98,7 @@ def points(directory: Path) -> list[tuple[str, str, int, float]]:
         for file in files(run)
         for event in events(file)
         for value in event.summary.value
+        if value.tag not in ("steps_per_second", "configuration")  # which are others in each run
     ]
 
 
@@ -114,15 +125,36 @@ def server(directory: Path, loading: str) -> Iterator[int]:
         process.wait()
 
 
-def ask(port: int, path: str, **wanted: str) -> list:
+def ask(port: int, path: str, **wanted: str) -> Any:
     """Returns what a TensorBoard answers at present; nothing if it is not up, or knows no such curve."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         try:
             connection.request("GET", f"/data/plugin/{path}?{urllib.parse.urlencode(wanted)}")
             response = connection.getresponse()
-            return json.load(response) if response.status == http.HTTPStatus.OK else []
+            return json.load(response) if response.status == http.HTTPStatus.OK else {}
         except OSError:
-            return []
+            return {}
+
+
+def sessions(port: int) -> list[tuple[dict[str, object], str, list[int]]]:
+    """Returns what the dashboard of hyperparameters shows of each run: these, its status, the step of a metric."""
+    metric = {"group": "", "tag": "hparams/val_loss"}
+    statuses = ["STATUS_SUCCESS", "STATUS_RUNNING"]
+    wanted = {"experimentName": "", "allowedStatuses": statuses, "startIndex": 0, "sliceSize": 9}
+    body = json.dumps({**wanted, "colParams": [{"metric": metric}]})
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/data/plugin/hparams/session_groups", body, headers)
+        groups = json.load(connection.getresponse()).get("sessionGroups", [])
+    return [
+        (
+            group["hparams"],
+            session["status"],
+            [each["trainingStep"] for each in session["metricValues"] if each["name"] == metric],
+        )
+        for group in groups
+        for session in group["sessions"]
+    ]
 
 
 def answer(port: int, run: str, tag: str) -> Curve:
@@ -135,7 +167,14 @@ def drawn(port: int) -> dict[str, list[object]]:
     pictures = ask(port, "images/images", run="train", tag="squares", sample="1")
     texts = ask(port, "text/text", run="train", tag="said")
     spread = ask(port, "histograms/histograms", run="val", tag="spread")
+    weights = ask(port, "histograms/tags").get("train", {})
+    of_first = ask(port, "histograms/histograms", run="train", tag=min(weights, default=""))
     return {
+        "weights": (len(weights), [step for _, step, _ in of_first]),
+        "checks": [each["step"] for each in ask(port, "images/images", run="train", tag="checks", sample="0")],
+        "sessions": sessions(port),
+        "graph": [*ask(port, "graphs/info")] != [],
+        "configuration": len(ask(port, "text/text", run="train", tag="configuration")),
         "pictures": [each["step"] for each in pictures],
         "texts": [(each["step"], each["text"]) for each in texts],
         "histograms": [(step, sum(count for _, _, count in buckets)) for _, step, buckets in spread],
@@ -184,6 +223,11 @@ def test_a_server_shows_a_killed_run_as_if_it_had_not_been(
     answered = {**shown[f"{loading}, {began}"]}
     threes = [*range(3, 22, 3)]
     assert answered.pop("drawn") == {
+        "weights": (8, [7, 14, 21]),
+        "checks": [7, 14, 21],
+        "sessions": [({"kind": "tiny", "rate": 0.01}, "STATUS_SUCCESS", [LAST])],
+        "graph": True,
+        "configuration": 2,  # of each start
         "pictures": threes,
         "texts": [(step, f"<p><strong>{step}</strong></p>") for step in threes],
         "histograms": [(step, step) for step in threes],
@@ -224,7 +268,9 @@ def test_a_run_writes_steps_epochs_and_evaluations_under_their_steps(tmp_path: P
         *both("train", 12, Event.STEP_END, "", ""),
         *both("train", 14, Event.EPOCH_END, "epoch_", ""),
         *both("val", 7, Event.EVAL_END, "", "val_"),
+        *both("val", 7, Event.EVAL_END, "epoch_", "val_"),
         *both("val", 14, Event.EVAL_END, "", "val_"),
+        *both("val", 14, Event.EVAL_END, "epoch_", "val_"),
     ]
 
 
@@ -286,9 +332,9 @@ def crash_after_step_10(directory: Path) -> Path:
 
 def test_points_after_the_restored_step_disappear_from_the_file(tmp_path: Path) -> None:
     file = crash_after_step_10(tmp_path)
-    assert [event.step for event in events(file)] == [0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10]
+    assert [event.step for event in events(file)] == [0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10]
     line_loop(tmp_path).run(steps=9)
-    assert [event.step for event in events(file)] == [0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 8]
+    assert [event.step for event in events(file)] == [0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8]
     assert steps(tmp_path / "tensorboard") == [*range(1, 10)]
 
 
@@ -347,7 +393,7 @@ def test_a_last_record_that_was_cut_off_disappears_from_the_file(tmp_path: Path,
     with pytest.raises(tf.errors.DataLossError):
         events(file)
     line_loop(tmp_path).run(steps=12)
-    assert [event.step for event in events(file)] == [0, 1, 1, 2, 3, 4, 5, 6, 7, 7, 8]
+    assert [event.step for event in events(file)] == [0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8]
     assert steps(tmp_path / "tensorboard") == [*range(1, 13)]
 
 
@@ -551,7 +597,7 @@ def test_pictures_of_all_kinds_are_taken_and_an_unknown_run_is_named(tmp_path: P
     loop.run(steps=1)
     (file,) = files(tmp_path / "tensorboard" / "train")
     found = {value.tag: value.tensor.string_val for event in events(file) for value in event.summary.value}
-    assert {tag: (values[:2], len(values) - 2) for tag, values in found.items() if len(values)} == {
+    assert {tag: (values[:2], len(values) - 2) for tag, values in found.items() if tag in "abc"} == {
         "a": ([b"3", b"2"], 1),
         "b": ([b"3", b"2"], 1),
         "c": ([b"3", b"2"], 16),

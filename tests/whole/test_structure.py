@@ -19,13 +19,15 @@ SOURCES = {
     for package in ("loop", "hooks", "exactloop")
     for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-FOR_ALL = {"hooks.figures", "hooks.monitor", "hooks.places", "hooks.rates", "hooks.texts"}  # every hook may use them
+FOR_ALL = {  # every hook may use them
+    f"hooks.{name}" for name in ("figures", "monitor", "places", "rates", "summaries", "texts")
+}
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
-    **dict.fromkeys(("hooks.event_file", "hooks.summaries"), "hooks/tensorboard.py"),
+    **dict.fromkeys(("hooks.event_file", "hooks.drawings"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
