@@ -90,6 +90,8 @@ class TensorBoard(Hook, instead=INSTEAD):
         histograms: The same of values of any shape, or True: of all weights in `state=`.
         draw: After which epochs; in epochs alone.
         graph: Whether to write the train step as it was traced, some MB for a large network.
+        rate: Whether to write how many steps were made in a second, without evaluations, for each epoch. All else that
+            is written is the same whatever happens to the run.
         hparams: Hyperparameters of the run, for their dashboard.
         name: The name of the hook.
         on_error: What becomes of the run if something cannot be written; see `Hook`.
@@ -111,6 +113,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         histograms: Mapping[str, Callable[[Moment], Array]] | bool = False,
         draw: Trigger = Every(epochs=1),
         graph: bool = False,
+        rate: bool = False,
         hparams: Mapping[str, bool | int | float | str] | None = None,
         name: str | None = None,
         on_error: Literal["raise", "warn", "disable"] | None = None,
@@ -122,6 +125,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._directory = Path(where)
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)
         self._drawings.check("TensorBoard")
+        self._shows_rate = rate
         self._graph, self._hparams = graph, check_settings("TensorBoard", hparams or {})
 
     def before_dry_run(self, directory: str) -> None:
@@ -144,9 +148,10 @@ class TensorBoard(Hook, instead=INSTEAD):
     def on_run_begin(self, moment: Moment) -> None:
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
         self._began = moment.step, self._loop.spent.get("steps", 0.0)
-        self._runs["train"].add(moment.step, beginning(self._loop, self._hparams))
-        if self._graph and not moment.resumed and not self._loop.finished:
-            self._runs["train"].add(moment.step, self._loop.graph.as_graph_def().SerializeToString())
+        if moment.step == 0:  # or it is there already
+            self._runs["train"].add(0, beginning(self._loop, self._hparams))
+            if self._graph:
+                self._runs["train"].add(0, self._loop.graph.as_graph_def().SerializeToString())
         self._flush()
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
@@ -188,7 +193,8 @@ class TensorBoard(Hook, instead=INSTEAD):
         """Returns how fast the steps of an epoch, or of what this run has done of it, were: without evaluations."""
         (began, before), seconds = self._began, self._loop.spent.get("steps", 0.0)
         self._began = step, seconds
-        return {"steps_per_second": (step - began) / (seconds - before)} if seconds > before else {}
+        wanted = self._shows_rate and seconds > before
+        return {"steps_per_second": (step - began) / (seconds - before)} if wanted else {}
 
     def _flush(self) -> None:
         with contextlib.ExitStack() as flushing:  # all of them, whatever is the matter with one

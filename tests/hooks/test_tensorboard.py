@@ -67,6 +67,7 @@ def live(directory: Path, kill_at: int | None = None) -> None:
         images={"checks": lambda moment: np.eye(4, dtype=np.float32)},
         histograms=True,
         graph=True,
+        rate=True,
         hparams={"rate": 0.01, "kind": "tiny"},
     )
     loop = make_loop([drawing, *killer, Checkpoint(directory / "checkpoints", Every(steps=4))])
@@ -169,7 +170,9 @@ def drawn(port: int) -> dict[str, list[object]]:
     spread = ask(port, "histograms/histograms", run="val", tag="spread")
     weights = ask(port, "histograms/tags").get("train", {})
     of_first = ask(port, "histograms/histograms", run="train", tag=min(weights, default=""))
+    rates = ask(port, "scalars/scalars", run="train", tag="steps_per_second")
     return {
+        "rates": [step for _, step, rate in rates if rate > 0],
         "weights": (len(weights), [step for _, step, _ in of_first]),
         "checks": [each["step"] for each in ask(port, "images/images", run="train", tag="checks", sample="0")],
         "sessions": sessions(port),
@@ -223,11 +226,12 @@ def test_a_server_shows_a_killed_run_as_if_it_had_not_been(
     answered = {**shown[f"{loading}, {began}"]}
     threes = [*range(3, 22, 3)]
     assert answered.pop("drawn") == {
+        "rates": [7, 14, 21],
         "weights": (8, [7, 14, 21]),
         "checks": [7, 14, 21],
         "sessions": [({"kind": "tiny", "rate": 0.01}, "STATUS_SUCCESS", [LAST])],
         "graph": True,
-        "configuration": 2,  # of each start
+        "configuration": 1,
         "pictures": threes,
         "texts": [(step, f"<p><strong>{step}</strong></p>") for step in threes],
         "histograms": [(step, step) for step in threes],
