@@ -416,9 +416,24 @@ def saved(dataset: tf.data.Dataset) -> StreamData:
     return StreamData(dataset, resume="state")
 
 
-def sampled_classes(x: tf.Tensor) -> tf.Tensor:
-    classes = tf.random.learned_unigram_candidate_sampler(tf.zeros([1, 1], tf.int64), 1, 1, unique=False, range_max=9)
-    return tf.cast(classes.sampled_candidates[0], tf.float32)
+def truncated(x: tf.Tensor) -> tf.Tensor:
+    given = {"means": [0.0], "stdevs": [1.0], "minvals": [-2.0], "maxvals": [2.0]}
+    return x + tf.raw_ops.ParameterizedTruncatedNormal(shape=[1], **given)[0]
+
+
+def classes(sampler: Callable[..., tuple[tf.Tensor, ...]], **arguments: object) -> Loop:
+    """Returns a loop over classes, all of them in some order, as one number."""
+
+    def sampled(_: tf.Tensor) -> tf.Tensor:
+        found = sampler(tf.zeros([1, 1], tf.int64), 1, 9, True, 9, **arguments)[0]
+        return tf.reduce_sum(10 ** tf.range(9.0) * tf.cast(found, tf.float32))
+
+    return over(rows().map(sampled))
+
+
+def counts_in_file() -> str:
+    Path("counts").write_text("".join(f"word,{count}\n" for count in range(1, 10)))
+    return "counts"
 
 
 def replayed(dataset: tf.data.Dataset) -> Loop:
@@ -427,7 +442,7 @@ def replayed(dataset: tf.data.Dataset) -> Loop:
 
 PROGRAMS = {
     "RANDOM_IN_DATA": Program(
-        lambda: over(rows().map(sampled_classes)),
+        lambda: over(rows().map(truncated)),
         [lambda: of_epoch(normal), lambda: of_epoch(twice)],
         varies=True,
     ),
@@ -479,6 +494,24 @@ PROGRAMS = {
             ),
             seeded_first(lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=random.randrange(2**31)))),
             seeded_first(lambda: of_epoch(lambda epoch: rows().shuffle(1000, seed=np.random.randint(2**31)))),
+        ],
+        varies=True,
+    ),
+    "CLASSES_IN_FILE": Program(
+        lambda: classes(tf.random.fixed_unigram_candidate_sampler, vocab_file=counts_in_file()),
+        [
+            lambda: classes(
+                tf.random.fixed_unigram_candidate_sampler,
+                unigrams=[float(line.split(",")[-1]) for line in open(counts_in_file())],
+            )
+        ],
+        varies=True,
+    ),
+    "CLASSES_LEARNED": Program(
+        lambda: classes(tf.random.learned_unigram_candidate_sampler),
+        [
+            lambda: classes(tf.random.fixed_unigram_candidate_sampler, unigrams=[1.0] * 9),
+            lambda: classes(tf.random.log_uniform_candidate_sampler),
         ],
         varies=True,
     ),
