@@ -502,7 +502,7 @@ PROGRAMS = {
         [
             lambda: classes(
                 tf.random.fixed_unigram_candidate_sampler,
-                unigrams=[float(line.split(",")[-1]) for line in open(counts_in_file())],
+                unigrams=[float(line.split(",")[-1]) for line in open(counts_in_file())],  # noqa: SIM115
             )
         ],
         varies=True,
