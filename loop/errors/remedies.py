@@ -53,6 +53,10 @@ CLASSES_LEARNED = (
     "Give it the counts of the classes: tf.random.fixed_unigram_candidate_sampler(..., unigrams=counts). Or, if "
     "classes are numbered from the most frequent one on: tf.random.log_uniform_candidate_sampler."
 )
+HELD_OR_SEED = (
+    "Put the network that it belongs to into state, so that checkpoints hold it: Loop(..., state={..., 'teacher': "
+    f"teacher}}). Or load weights into it. Or: {SEED_FIRST}"
+)
 UNMADE = (
     "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
     f"seed=epoch)). If it draws random numbers: {RANDOM_IN_DATA}"
