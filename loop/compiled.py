@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.source import Data
+from loop.data.unseeded import as_drawn
 from loop.engine.chunk import Chunk
 from loop.engine.clock import Spent
 from loop.engine.inside import Inside
@@ -169,6 +170,7 @@ class Compiled:
         covered = self._covered(state)
         found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
         found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
+        found += as_drawn([step.function for step, _ in self._steps.values()], self.only_read(state))
         return found + [finding for purity in self._purity.values() for finding in purity.findings]
 
     def only_read(self, state: TrainingState) -> list[tf.Variable]:

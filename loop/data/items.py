@@ -51,7 +51,9 @@ def _as_array(leaf: object, where: str) -> np.ndarray:
         raise TypeError(f"{where} has {shown(leaf)} in it, of which NumPy makes no array: {error}") from error
     texts = array is not None and array.dtype == object and all(isinstance(each, str | bytes) for each in array.flat)
     if array is None or (array.dtype == object and not texts) or array.dtype.kind in "VMm":
-        instead = "Leave it out." if leaf is None else instead_of_data(leaf) if odd else "Give it as numbers or texts."
+        named = type(leaf).__module__.split(".")[0] == "pandas"  # a row or rows of a frame
+        plain = "Write dict(row), which has its columns by name." if named else "Give it as numbers or texts."
+        instead = "Leave it out." if leaf is None else instead_of_data(leaf) if odd else plain
         raise TypeError(f"{where} has {shown(leaf)} in it, which is no array of numbers or texts. {instead}")
     return array
 

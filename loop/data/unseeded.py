@@ -1,23 +1,24 @@
 """What a pipeline holds that was drawn when it was made, in a process without a seed: the next one draws it otherwise.
 
 What is drawn while a run goes on is in its checkpoints. This is not: initializers without a seed, the weights that they
-gave to networks, and what Python draws while a function is traced, which is once.
+gave to networks, and what Python draws while a function is traced, which is once; and networks that steps only read.
 """
 
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeGuard
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from loop.data.reached import held
-from loop.errors.remedies import SEED_FIRST, SEED_OR_FIRST
+from loop.data.reached import held, variables_of
+from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.findings import Finding
+from loop.handles import keys
 from loop.state.randomness import is_seeded, seeded
 from loop.tf_internals import programmed
 
@@ -46,6 +47,22 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
         drawn = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
         found.append(Finding(f"{owner} {drawn}", "", SEED_FIRST))
     return found
+
+
+def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> list[Finding]:
+    """Returns which layers another process would draw otherwise, in one without a seed.
+
+    Args:
+        roots: The steps, and what they work on.
+        variables: Those that they only read, and no checkpoint holds.
+    """
+    if not variables or is_seeded():
+        return []
+    read = keys(variables)
+    found = [layer for layer in Reach(roots).objects if isinstance(layer, keras.Layer) and _is_as_drawn(layer)]
+    names = [layer.name for layer in found if keys(variables_of(layer)) & read]
+    what = "A step reads layer {!r}, whose weights were drawn without a seed, and no checkpoint would hold them"
+    return [Finding(what.format(name), "", HELD_OR_SEED) for name in names]
 
 
 def _draws(thing: object) -> TypeGuard[Callable[[Sequence[int]], tf.Tensor]]:

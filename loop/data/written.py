@@ -124,9 +124,8 @@ class Written:
         try:
             self._by_pass.trace()
         except CannotRebuild as error:
-            return Finding(
-                f"use {error.op.type}, which cannot be made to depend on the pass alone", line(error.op), UNMADE
-            )
+            what = f"use {error.op.type}, which cannot be made to depend on the pass alone"
+            return Finding(what, line(error.op), error.instead)
         except UnknownStage as error:
             return Finding(f"have {error}", "", UNMADE)
         return None

@@ -17,6 +17,14 @@ GENERATOR = (
     "A generator goes into StreamData(tf.data.Dataset.from_generator(function, output_signature=...), "
     'resume="replay"), where each call of the function returns a new one'
 )
+FRAME = (
+    "Write ArrayData(dict(frame), batch_size=32), where batches have the columns by name; or, of columns of numbers, "
+    "ArrayData(frame[columns].to_numpy(dtype='float32'), batch_size=32)."
+)
+COLUMN = (
+    "Write ArrayData(column.to_numpy(dtype='float32'), batch_size=32); of what are no numbers, "
+    "column.astype(str).fillna('')."
+)
 SUPERVISED = "Write train_step, eval_step = supervised(model, optimizer, loss), and Loop(train_step, ...)."
 KERAS_STEPS = "Write train_step, eval_step = keras_steps(model), and Loop(train_step, ...)."
 CALLBACKS = {
@@ -43,7 +51,7 @@ def instead_of_data(given: object) -> str:
     if isinstance(given, tf.SparseTensor):
         return "Write tf.sparse.to_dense(x), or tf.data.Dataset.from_tensor_slices(x).batch(32)."
     if package == "pandas":
-        return "Write ArrayData(frame[columns].to_numpy(dtype='float32'), ...), of columns of numbers."
+        return FRAME if type(given).__name__ == "DataFrame" else COLUMN
     if package == "scipy":
         return "Write x.toarray(), or a tf.data.Dataset that makes dense batches."
     if isinstance(given, keras.utils.PyDataset):

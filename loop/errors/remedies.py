@@ -45,6 +45,18 @@ OF_EPOCH = (
 )
 SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made."
 SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
+CLASSES_IN_FILE = (
+    "Read the file before, and give what is in it as numbers: unigrams=[float(line.split(',')[-1]) for line in "
+    "open(file)] instead of vocab_file=file."
+)
+CLASSES_LEARNED = (
+    "Give it the counts of the classes: tf.random.fixed_unigram_candidate_sampler(..., unigrams=counts). Or, if "
+    "classes are numbered from the most frequent one on: tf.random.log_uniform_candidate_sampler."
+)
+HELD_OR_SEED = (
+    "Put the network that it belongs to into state, so that checkpoints hold it: Loop(..., state={..., 'teacher': "
+    f"teacher}}). Or load weights into it. Or: {SEED_FIRST}"
+)
 UNMADE = (
     "Make the dataset of an epoch, without repeat(), in a function: StreamData(lambda epoch: ... .shuffle(n, "
     f"seed=epoch)). If it draws random numbers: {RANDOM_IN_DATA}"

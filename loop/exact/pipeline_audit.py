@@ -30,6 +30,7 @@ from loop.tf_internals import functions_of
 USE = "use a variable, table, generator or iterator, at a time that depends on how far they read ahead"
 READS = "read a variable that a step changes, at a time that depends on how far they read ahead"
 WITHIN = ("ReduceDataset", "DatasetToSingleElement", "AnonymousIterator")  # in functions, TensorFlow saves none of them
+LEARNING = ("LearnedUnigramCandidateSampler", "ThreadUnsafeUnigramCandidateSampler")  # count what they are given
 READS_SAVED = "read a variable, and TensorFlow does not save an iterator that does"
 
 
@@ -149,6 +150,9 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
     """
     if kind == "Timestamp":
         return "read the clock", remedies.CLOCK
+    if kind in LEARNING:
+        what = "draw classes as often as they have been read, and that cannot be saved"
+        return what, remedies.CLASSES_LEARNED
     if drawn and "Dataset" not in kind:
         return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
     if saved and kind == "DummyMemoryCache":

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from loop.rebuilt.emit import Handler, Scope, cannot
+from loop.rebuilt.pools import POOLS, is_drawn
 from loop.rebuilt.samplers import SAMPLERS
 
 CHANGED = "random numbers in functions: of the seed, the pass and the element"
@@ -19,6 +20,8 @@ Draw: TypeAlias = Callable[[tf.Operation, Sequence[tf.Tensor], tf.Tensor], tf.Te
 
 def _drawn(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     """Makes what an operation draws."""
+    if op.type in POOLS and not is_drawn(op):
+        return scope.emitter.copied(op, scope.made)
     scope.emitter.changes[CHANGED] += 1
     attributes = op.node_def.attr
     given = [attributes[name].i for name in ("seed", "seed2") if name in attributes]
@@ -142,6 +145,7 @@ DRAWS: Mapping[str, Draw] = {
     "StatefulTruncatedNormal": _truncated_normal,
     "StatefulRandomBinomial": _binomial,
     **SAMPLERS,
+    **POOLS,
     "RngReadAndSkip": lambda op, inputs, seed: _bits([3], seed, _dtype(op)),
 }
 DRAWN: Mapping[str, Handler] = {**dict.fromkeys(DRAWS, _drawn), **dict.fromkeys(CHANGE, cannot)}

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from loop.errors.remedies import UNMADE
 from loop.exact.graph import called
 from loop.exact.stage_audit import cycle_of, is_open
 from loop.handles import key_of
@@ -28,11 +29,12 @@ class CannotRebuild(Exception):
 
     Args:
         op: The operation.
+        instead: What to write instead.
     """
 
-    def __init__(self, op: tf.Operation) -> None:
+    def __init__(self, op: tf.Operation, instead: str = UNMADE) -> None:
         super().__init__(op.type)
-        self.op = op
+        self.op, self.instead = op, instead
 
 
 class Scope(NamedTuple):

@@ -1,12 +1,15 @@
 """Samplers of candidates, as for negative sampling: what they draw, drawn from a seed instead.
 
-Those that draw all classes alike, or by Zipf's law, as in tensorflow/core/kernels/range_sampler.cc.
+Those that draw all classes alike, by Zipf's law, or as often as they are told, as in
+tensorflow/core/kernels/range_sampler.cc.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
+from loop.errors.remedies import CLASSES_IN_FILE
 from loop.rebuilt.emit import CannotRebuild
 
 BLOCK = 64  # draws that are made at the same time, at least
@@ -81,6 +84,34 @@ def _log_uniform(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor)
     )
 
 
+def _fixed(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
+    """Makes what draws classes as often as the user has told it."""
+    if op.get_attr("vocab_file"):
+        raise CannotRebuild(op, CLASSES_IN_FILE)
+    weights = _weights(op)
+    least = op.get_attr("num_sampled") if op.get_attr("unique") else 1
+    if len(weights) != op.get_attr("range_max") or np.count_nonzero(weights) < least:
+        raise CannotRebuild(op)  # TensorFlow fails then, or never ends
+    shares = weights / weights.sum()
+    ends = np.cumsum(shares)
+    ends /= ends[-1]  # rounded, the last one may be less than 1
+
+    def probability(of: tf.Tensor) -> tf.Tensor:
+        known = (of >= 0) & (of < len(shares))
+        return tf.where(known, tf.gather(shares, tf.cast(tf.where(known, of, 0), tf.int64)), 0)
+
+    return _with_counts(op, inputs[0], lambda u: tf.searchsorted(ends, u, "right", tf.int64), probability, seed)
+
+
+def _weights(op: tf.Operation) -> np.ndarray:
+    """Returns how often the classes are to be drawn, of which the first ones may be reserved, and others elsewhere."""
+    shards, shard, reserved = (op.get_attr(name) for name in ("num_shards", "shard", "num_reserved_ids"))
+    zeros = [0.0 for i in range(reserved) if i % shards == shard]
+    given = np.array(op.get_attr("unigrams"), np.float32) ** np.float32(op.get_attr("distortion"))
+    of_here = [weight for i, weight in enumerate(given, len(zeros)) if i % shards == shard]
+    return np.array([*zeros, *of_here], np.float64)
+
+
 def _all(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
     """Makes all classes, which are no draw at all, though TensorFlow gives that a seed."""
     del seed
@@ -91,5 +122,6 @@ def _all(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> list
 SAMPLERS: Mapping[str, Callable[[tf.Operation, Sequence[tf.Tensor], tf.Tensor], list[tf.Tensor]]] = {
     "UniformCandidateSampler": _uniform,
     "LogUniformCandidateSampler": _log_uniform,
+    "FixedUnigramCandidateSampler": _fixed,
     "AllCandidateSampler": _all,
 }

@@ -114,10 +114,10 @@ def successive(seed: tf.Tensor, seed2: tf.Tensor, number: tf.Tensor) -> tuple[tf
         seed2: The second one, likewise.
         number: Of the pass, from 0: int64 `[]`.
     """
-    key, high = (tf.reshape(tf.bitcast(part, tf.uint64), [1]) for part in (seed, seed2))
-    first = tf.reshape(tf.bitcast(2 * number // 4, tf.uint64), [1])  # of four numbers in a block
+    # Each operation that is made here is made once more for each stage that shuffles, of which there may be hundreds.
+    counter = tf.bitcast(tf.stack([number // 2, seed2]), tf.uint64)  # of blocks of four numbers
     block = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[4], key=key, counter=tf.concat([first, high], 0), alg=1, dtype=tf.uint32
+        shape=[4], key=tf.bitcast(tf.reshape(seed, [1]), tf.uint64), counter=counter, alg=1, dtype=tf.uint32
     )
-    two = tf.cast(tf.slice(block, [2 * number % 4], [2]), tf.int64)
-    return two[0], two[1]
+    first, second = tf.unstack(tf.cast(tf.gather(tf.reshape(block, [2, 2]), number % 2), tf.int64))
+    return first, second

@@ -15,6 +15,7 @@ UNSEEDED = (
     "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
     "call keras.utils.set_random_seed first"
 )
+MAY_DRAW = {*("Shuffle", "TensorSlice", "Tensor", "Random", "Map", "ParallelMap", "Filter", "FlatMap", "Interleave")}
 
 
 def unhashed(then: Description, now: Description) -> dict[str, Mapping[str, Any]]:
@@ -149,7 +150,7 @@ def _of_stages(then: Sequence[str], now: Sequence[str]) -> str:
         was, has = (" <- ".join(of_side) for of_side in kinds)
         return f"was {was} in the checkpoint and is {has} now"
     other = [kind for kind, left, right in zip(kinds[0], then, now, strict=True) if left != right]
-    hint = UNSEEDED if {*other} & {"Shuffle", "TensorSlice", "Tensor", "Random"} else ""
+    hint = UNSEEDED if {*other} & MAY_DRAW else ""
     return f"has other arguments, functions or source data now in: {', '.join(other)}{hint}"
 
 
@@ -162,5 +163,5 @@ def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         return "has the same operations, connected otherwise or with other attributes now"
     return (
         "has other constants now, such as a coefficient, the length of a schedule, or the weights of a network that it "
-        "only reads"
+        f"only reads{UNSEEDED}"
     )

@@ -82,6 +82,32 @@ def test_what_another_process_would_draw_otherwise_is_found(name: str) -> None:
     assert (said in found(name)) if said else (found(name) == "")
 
 
+class Student:
+    """A step that learns from a network that it holds."""
+
+    def __init__(self) -> None:
+        self.learned = tf.Variable(0.0)
+        self.teacher = keras.Sequential([keras.Input([2]), keras.layers.Dense(1, name="teacher")])
+
+    def step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": self.learned.assign_add(tf.reduce_sum(self.teacher(x)))}
+
+    def found(self, **state: object) -> str:
+        data = Dataset.from_tensors(tf.ones([1, 2]))
+        loop = Loop(self.step, data, state={"learned": self.learned, **state})
+        return " ".join(finding.what for finding in loop.audit())
+
+
+def test_a_network_that_a_step_only_reads_is_found_if_no_checkpoint_holds_it_and_nobody_loaded_it() -> None:
+    student = Student()
+    assert "A step reads layer 'teacher', whose weights were drawn without a seed" in student.found()
+    assert student.found(teacher=student.teacher) == ""
+    student.teacher.set_weights([np.ones([2, 1]), np.ones(1)])
+    assert student.found() == ""
+    keras.utils.set_random_seed(5)
+    assert Student().found() == ""
+
+
 @pytest.mark.parametrize("name", ["an initializer", "a teacher", "Python while it is traced"])
 def test_with_a_seed_of_the_process_nothing_is(name: str) -> None:
     keras.utils.set_random_seed(5)

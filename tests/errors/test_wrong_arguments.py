@@ -24,6 +24,7 @@ from loop import (
     Event,
     Every,
     Hook,
+    IndexedData,
     Loop,
     Moment,
     Step,
@@ -35,6 +36,7 @@ from loop import (
 
 X, Y = np.arange(24, dtype=np.float32).reshape(8, 3), np.arange(8, dtype=np.float32)[:, None]
 Frame = type("DataFrame", (), {"__module__": "pandas.core.frame"})  # which need not be installed
+Column = type("Series", (), {"__module__": "pandas", "__array__": lambda self, *_, **__: np.array([1, "a"], object)})
 MSE = keras.losses.MeanSquaredError
 
 
@@ -187,6 +189,13 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "ragged": (lambda: ArrayData(tf.ragged.constant([[1], [1, 2]]), batch_size=2), TypeError, r"x.to_tensor\(\)"),
     "sparse": (lambda: ArrayData(tf.sparse.from_dense([[1]]), batch_size=2), TypeError, r"tf.sparse.to_dense\(x\)"),
     "pandas": (lambda: ArrayData(Frame(), batch_size=2), TypeError, r"frame\[columns\].to_numpy\(dtype='float32'\)"),
+    "pandas, by name": (lambda: ArrayData(Frame(), batch_size=2), TypeError, r"ArrayData\(dict\(frame\), batch_size=32\)"),
+    "a column of pandas": (
+        lambda: ArrayData({"a": Column()}, batch_size=2),
+        TypeError,
+        r"column.to_numpy\(dtype='float32'\).*column.astype\(str\).fillna\(''\)",
+    ),
+    "a row of pandas": (lambda: IndexedData([Column()], batch_size=1), TypeError, r"Write dict\(row\)"),
     "objects": (lambda: ArrayData(np.array([[1, "a", None]], object), batch_size=1), TypeError, r"x.astype\('float32'\)"),
     "unequal lists": (lambda: ArrayData([[1, 2], [3]], batch_size=2), ValueError, r"np.array\(examples\)"),
     "a million numbers": (lambda: ArrayData([0.5] * 10**6, batch_size=2), ValueError, r"0.5, in a list.*np.array"),

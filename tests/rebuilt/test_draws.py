@@ -29,6 +29,15 @@ def candidates(sampler: Callable[..., tuple[tf.Tensor, ...]], *, unique: bool = 
     return sampler(tf.constant([[0, 3]], tf.int64), 2, 5, unique, 10)
 
 
+def by_counts(*arguments: object) -> tuple[tf.Tensor, ...]:
+    """Draws classes by their counts; the first one, which is reserved, never."""
+    given = {"distortion": 0.5, "num_reserved_ids": 1, "unigrams": (COUNTS[1:] ** 2).tolist()}
+    return tf.random.fixed_unigram_candidate_sampler(*arguments, **given)
+
+
+COUNTS = np.arange(10.0)
+
+
 def moments(weights: np.ndarray) -> tuple[float, float]:
     """Returns the mean and the standard deviation of classes with such probabilities."""
     mean = float((weights * np.arange(len(weights))).sum())
@@ -52,6 +61,15 @@ DRAWS: dict[str, tuple[Callable[[], tf.Tensor], float, float]] = {  # with mean 
     "candidates by Zipf's law": (
         lambda: candidates(tf.random.log_uniform_candidate_sampler, unique=False)[0][1],
         *ZIPF,
+    ),
+    "candidates by counts, with a reserved one": (
+        lambda: candidates(by_counts, unique=False)[0][1],
+        *moments(COUNTS / COUNTS.sum()),
+    ),
+    "borders of pools": (
+        lambda: tf.nn.fractional_max_pool(tf.zeros([1, 5, 1, 1]), [1, 1.6, 1, 1])[1][1],
+        5 / 3,
+        2**0.5 / 3,
     ),
     "shuffle": (lambda: tf.random.shuffle(tf.range(10))[3], 4.5, 8.25**0.5),
     "a box": (
@@ -106,7 +124,10 @@ def test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass
     assert abs(correlation(first[1:], first[:-1])) < 0.1
 
 
-@pytest.mark.parametrize("sampler", [tf.random.uniform_candidate_sampler, tf.random.log_uniform_candidate_sampler])
+SAMPLERS = (tf.random.uniform_candidate_sampler, tf.random.log_uniform_candidate_sampler, by_counts)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("unique", [True, False])
 def test_candidates_are_as_often_expected_as_tensorflow_says(
     sampler: Callable[..., tuple[tf.Tensor, ...]], unique: bool
@@ -120,6 +141,42 @@ def test_candidates_are_as_often_expected_as_tensorflow_says(
         assert np.all(np.abs(means[0] - means[1]) < 7 * spread / MANY**0.5 + 1e-6)
     often = [np.bincount(np.concatenate([row[0] for row in each]), minlength=10) / MANY for each in (ours, theirs)]
     assert np.all(np.abs(often[0] - often[1]) < 0.1)
+
+
+@pytest.mark.parametrize(
+    ("pool", "overlapping", "dtype"),
+    [
+        (tf.nn.fractional_max_pool, True, tf.float32),
+        (tf.nn.fractional_avg_pool, True, tf.int32),
+        (tf.nn.fractional_avg_pool, False, tf.float32),
+    ],
+)
+def test_regions_with_borders_that_are_drawn_are_pooled_as_by_tensorflow(
+    pool: Callable[..., tuple[tf.Tensor, ...]], overlapping: bool, dtype: tf.DType
+) -> None:
+    image = (np.random.default_rng(1).normal(size=[2, 9, 7, 2]) * 100).astype(dtype.as_numpy_dtype)
+
+    def pooled(_: tf.Tensor) -> list[tf.Tensor]:
+        found = pool(image, [1.0, 1.6, 2.1, 1.0], pseudo_random=True, overlapping=overlapping)
+        return [found[0], *(tf.compat.v1.placeholder_with_default(ends, [None]) for ends in found[1:])]
+
+    largest = pool is tf.nn.fractional_max_pool
+    for found, *borders in ByPass(Dataset.range(3).map(pooled)).of(7, 0).as_numpy_iterator():
+        assert [list(ends[[0, -1]]) for ends in borders] == [[0, 9], [0, 7]]
+        for i, j in np.ndindex(5, 3):
+            along = (slice(ends[k], ends[k + 1] + overlapping) for ends, k in zip(borders, (i, j), strict=True))
+            region = image[(slice(None), *along)]
+            wanted = region.max((1, 2)) if largest else region.mean((1, 2))
+            wanted = np.trunc(wanted) if dtype == tf.int32 else wanted
+            np.testing.assert_allclose(found[:, i, j], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_pools_with_a_seed_are_as_they_were() -> None:
+    rows = Dataset.range(1).map(
+        lambda _: tf.nn.fractional_max_pool(tf.random.stateless_normal([1, 9, 9, 1], [1, 2]), 1.6, seed=3)[0]
+    )
+    ours, theirs = (list(each.as_numpy_iterator()) for each in (ByPass(rows.shuffle(2)).of(7, 0), rows))
+    assert repr(ours) == repr(theirs)
 
 
 def test_all_candidates_are_no_draw() -> None:
