@@ -116,6 +116,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         saved = parted(self.kept.numpy().tobytes())
         for state in self._states:
             state.note()
+            state.begin_anew()
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
         held = self._state.hold() if saved else None
@@ -189,6 +190,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         try:
             if moment.error is None:
                 self._end()
+            else:
+                for state in self._states:
+                    state.take()  # what has changed, and is to be undone if this process goes on from a checkpoint
         finally:
             self._bound.take_back()
 
