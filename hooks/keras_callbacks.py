@@ -1,5 +1,6 @@
 """Runs Keras' callbacks as they are."""
 
+import json
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
@@ -86,7 +87,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._said: set[str] = set()
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
-        # The names of what was evaluated in this epoch, with a line feed after each.
+        # The names of what was evaluated in this epoch, a list in JSON.
         self.evaluated = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="evaluated")
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
@@ -171,11 +172,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
 
     def _in_this_epoch(self) -> list[str]:
-        return self.evaluated.numpy().tobytes().decode().split("\n")[:-1]
+        return json.loads(self.evaluated.numpy().tobytes() or "[]")
 
     def _set_evaluated(self, names: Collection[str]) -> None:
-        said = "".join(f"{name}\n" for name in sorted(names)).encode()
-        self.evaluated.assign(np.frombuffer(said, np.uint8))
+        self.evaluated.assign(np.frombuffer(json.dumps(sorted(names)).encode(), np.uint8))
 
     @staticmethod
     def _without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
