@@ -1,5 +1,6 @@
 """Runs Keras' callbacks as they are."""
 
+import json
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
@@ -86,7 +87,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._said: set[str] = set()
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
-        # The names of what was evaluated in this epoch, with a line feed after each.
+        # The names of what was evaluated in this epoch, a list in JSON.
         self.evaluated = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="evaluated")
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
@@ -116,6 +117,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         saved = parted(self.kept.numpy().tobytes())
         for state in self._states:
             state.note()
+            state.begin_anew()
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
         held = self._state.hold() if saved else None
@@ -170,11 +172,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
 
     def _in_this_epoch(self) -> list[str]:
-        return self.evaluated.numpy().tobytes().decode().split("\n")[:-1]
+        return json.loads(self.evaluated.numpy().tobytes() or "[]")
 
     def _set_evaluated(self, names: Collection[str]) -> None:
-        said = "".join(f"{name}\n" for name in sorted(names)).encode()
-        self.evaluated.assign(np.frombuffer(said, np.uint8))
+        self.evaluated.assign(np.frombuffer(json.dumps(sorted(names)).encode(), np.uint8))
 
     @staticmethod
     def _without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
@@ -189,6 +190,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         try:
             if moment.error is None:
                 self._end()
+            else:
+                for state in self._states:
+                    state.take()  # what has changed, and is to be undone if this process goes on from a checkpoint
         finally:
             self._bound.take_back()
 

@@ -1,6 +1,7 @@
 """Sets the learning rate: a function of the step or of the epoch."""
 
 import inspect
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -12,6 +13,7 @@ import tensorflow as tf
 from hooks.rates import Rates, checked
 from loop import Hook, Loop, Moment
 
+log = logging.getLogger("exactloop")
 INSTEAD = {
     "rate": "write LearningRate(lambda step: 1e-3 * 0.99**step)",
     **dict.fromkeys(("schedule", "scheduler", "lr_lambda", "fn"), "write LearningRate(function)"),
@@ -34,7 +36,8 @@ class LearningRate(Hook, instead=INSTEAD):
     each step by itself as the optimizer does it, 20 to 50 us. By epoch without `warmup`, it costs nothing between
     epochs. The function has to be one of its argument alone, or a resumed run would go on with other rates; where
     nobody knows how long an epoch is, it may be asked for steps that are never run, up to 8,192 of them. By step,
-    `learning_rate` is logged as the rate that the step was made with.
+    `learning_rate` is logged as the rate that the step was made with. What others assign to it, such as a callback
+    of Keras, is gone with the next one that this hook sets; a warning says so.
 
     Instead of this hook, a schedule can be given to the optimizer itself, as in `Adam(CosineDecay(...))`: then it goes
     by the updates of that optimizer, which are fewer than the steps where gradients are accumulated.
@@ -76,24 +79,47 @@ class LearningRate(Hook, instead=INSTEAD):
         self._compiled: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._rates = Rates("LearningRate", optimizer)
         self._first, self._known = 0, np.zeros([0])  # the rates of the steps or epochs from the first one on
+        self._step, self._set = 0, np.zeros([0])  # after which step which rates were set, one for each step or for all
+        self._told = False
 
     def around_run(self, loop: Loop) -> AbstractContextManager[object]:
-        self._loop = loop
+        self._loop, self._set = loop, np.zeros([0])
         self._rates.attach(loop, alone=True)
         return nullcontext()
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self._set = np.zeros([0])  # of a state that may have been undone
 
     def is_inside(self) -> bool:
         return self._by == "step" or self._warmup > 0
 
     def on_epoch_begin(self, moment: Moment) -> None:
         if not self.is_inside():
-            self._assign(tf.constant(self._rates_from(moment.epoch, 1)[0], tf.float32))
+            rates = self._rates_from(moment.epoch, 1)
+            self._look(moment.step, rates)
+            self._assign(tf.constant(rates[0], tf.float32))
 
     def ahead(self, step: int, count: int) -> np.ndarray:
         rates = self._rates_from(step, count) if self._by == "step" else self._rates_from(self._loop.epoch, 1)
-        if step >= self._warmup:
-            return np.broadcast_to(rates, [count])
-        return rates * np.minimum(1.0, np.arange(step + 1, step + count + 1) / self._warmup)
+        if step < self._warmup:
+            rates = rates * np.minimum(1.0, np.arange(step + 1, step + count + 1) / self._warmup)
+        self._look(step, rates)
+        return np.broadcast_to(rates, [count])
+
+    def _look(self, step: int, rates: np.ndarray) -> None:
+        """Says it once if the rate is no longer what was set here, before others are set."""
+        if len(self._set) and not self._told:
+            own = np.float32(self._set[min(step - self._step, len(self._set)) - 1])
+            for path, variable in self._rates.variables.items():
+                found = variable.numpy()
+                if found != own.astype(found.dtype):
+                    self._told = True
+                    log.warning(
+                        "Something else has set the learning rate of %s to %.6g after step %d, and hook %r sets it to "
+                        "%.6g now. Leave one of the two out, or compute the rate in the function of this hook.",
+                        path, found, step, self.name, rates[0],
+                    )  # fmt: skip
+        self._step, self._set = step, rates
 
     def before_step(self, number: tf.Tensor) -> None:
         self._assign(number)

@@ -96,7 +96,8 @@ class Evaluation(tf.Module):
         self._limit = steps
         self.every = every if every is None else check_eval_every(f"Evaluation {self.name!r} (every=...)", every)
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
-        self.times = tf.Variable(0, dtype=tf.int64, trainable=False, name="times")
+        self.known = tf.Variable(False, trainable=False, name="known")  # whether `latest` has results
+        self.new = tf.Variable(False, trainable=False, name="new")  # and whether nobody has taken them
 
     def build(self, bound: Bound) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
@@ -144,16 +145,19 @@ class Evaluation(tf.Module):
         self.data.close()
         results = (self.means.result() or {}) | self.measured.logs(ran.results)
         self.latest.assign(np.array([results[name] for name in sorted(results)]))
-        self.times.assign_add(1)
+        self.known.assign(True)
+        self.new.assign(True)
         return True
-
-    def count(self) -> int:
-        """Returns how often it was evaluated."""
-        return int(self.times)
 
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
-        return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if int(self.times) else {}
+        return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if self.known else {}
+
+    def take(self) -> dict[str, float]:
+        """Returns them if they are of this epoch, or else nothing; called at its end."""
+        found = self.results() if self.new else {}
+        self.new.assign(False)
+        return found
 
 
 def check_eval_every(owner: str, every: Trigger) -> Trigger:

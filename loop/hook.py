@@ -106,7 +106,8 @@ class Hook(tf.Module):
             if method.startswith("on_") and callable(value) and method not in methods:
                 close = difflib.get_close_matches(method, methods, n=1)
                 hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(methods)}."
-                raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint}")
+                own = f"For an event of your own, write events = ({method.removeprefix('on_')!r},) in the class, too."
+                raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint} {own}")
 
     def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, tf.Variable) and isinstance(vars(self).get(name), tf.Variable):

@@ -60,7 +60,7 @@ class Run:
     @property
     def finished(self) -> str:
         """Why nothing is left to do of what was asked for, in a sentence; empty if something is."""
-        if self._position.is_pending:
+        if self._position.is_pending or self._position.condemned:
             return ""
         step, epoch, _ = self.place
         if said := self._stops.nothing_left(step, epoch):
@@ -211,13 +211,9 @@ class Run:
 
     def _remember(self, trained: Mapping[str, float]) -> None:
         """Adds an epoch's values to the history, with what was evaluated and reported in it."""
-        step, before = self._history.since()
-        before += [0] * len(self._evaluations)  # of those that are new
-        counts = [evaluation.count() for evaluation in self._evaluations]
-        new = [each for each, now, then in zip(self._evaluations, counts, before, strict=False) if now != then]
-        evaluated = {name: value for evaluation in new for name, value in evaluation.results().items()}
-        reported = self._hooks.reports.latest(since=step)
-        self._history.add({**trained, **evaluated, **reported}, self.place.step, counts)
+        evaluated = {name: value for evaluation in self._evaluations for name, value in evaluation.take().items()}
+        reported = self._hooks.reports.latest(since=self._history.since())
+        self._history.add({**trained, **evaluated, **reported}, self.place.step)
 
     def _settle(self) -> None:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.

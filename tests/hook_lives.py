@@ -1,6 +1,7 @@
 """Lives of a run with averages, exports and a budget: each a forked process, some of which are killed.
 
     PYTHONPATH=. python tests/hook_lives.py DIRECTORY KILL [KILL ...]
+    PYTHONPATH=. python tests/hook_lives.py DIRECTORY together KILL [KILL ...]
 
 Runs 3 epochs of 3 steps once without interruption, and once for each KILL (`<event>:<step>`), where the process is
 killed by SIGKILL and the run is taken up again by a new one. Prints a line for each thing that is other than in the
@@ -18,14 +19,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from lives import KILLED, Killer
+from lives import KILLED, Killer, points
 from tiny import bits
+from together import EPOCHS
+from together import make_loop as make_together
 
 from hooks import Checkpoint, EarlyStopping, Export, TimeBudget, WeightAverage
 from hooks.exports import Exports
 from loop import ArrayData, Evaluation, Every, Loop
 
 EXPORTS = ("best", "each", "end")
+WRITTEN = ("events.jsonl", "steps.jsonl", "log.csv")
 TEXTS = "hooks/early_stopping/copies"
 
 
@@ -83,6 +87,8 @@ class At(Killer):
         if in_export:
             _kill_in_export(event, int(step))
 
+    on_run_end = Killer.kill
+
 
 def _kill_in_export(stage: str, step: int) -> None:
     """Kills the process when an export of a step is written, or when it is in its place."""
@@ -101,22 +107,22 @@ def _kill_in_export(stage: str, step: int) -> None:
     Exports.add = adds
 
 
-def live(directory: Path, kill: str | None) -> None:
+def live(directory: Path, kill: str | None, together: bool) -> None:
     directory.mkdir(exist_ok=True)
-    loop = make_loop(directory, [At(kill)] if kill else [])
-    result = loop.run(epochs=3)
+    loop = (make_together if together else make_loop)(directory, [At(kill)] if kill else [])
+    result = loop.run(epochs=EPOCHS if together else 3)
     ended = {path: value.hex() for path, value in bits(loop).items() if path != TEXTS}
     ended[TEXTS] = [text.hex() for text in loop.state.variables[TEXTS].numpy()]  # their bytes would be addresses
     logs = {name: value.hex() for name, value in result.logs.items()}
     (directory / "ended.json").write_text(json.dumps([result.step, result.reason, logs, ended]))
 
 
-def fork(directory: Path, kill: str | None = None) -> int:
+def fork(directory: Path, kill: str | None = None, *, together: bool = False) -> int:
     """Returns the exit status of a life; negative for the signal that ended it."""
     pid = os.fork()
     if pid == 0:
         try:
-            live(directory, kill)
+            live(directory, kill, together)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)
@@ -133,8 +139,29 @@ def remains(directory: Path) -> dict[str, object]:
     return found
 
 
+def all_together(root: Path, kills: list[str]) -> None:
+    for name, lives in {"whole": [None], "killed": [*kills, None]}.items():
+        for i, kill in enumerate(lives):
+            if (status := fork(root / name, kill, together=True)) != (KILLED if kill else 0):
+                sys.exit(f"Life {i} of {name}, to be killed at {kill}, ended with {status}.")
+    whole, killed = ({**remains(root / name), **left(root / name)} for name in ("whole", "killed"))
+    for name in whole.keys() | killed.keys():
+        if whole.get(name) != killed.get(name):
+            print(f"killed {len(kills)} times: {name} differs")
+
+
+def left(directory: Path) -> dict[str, object]:
+    """Returns what hooks have written of the course of a run."""
+    checkpoints = sorted(path.name for path in (directory / "checkpoints").glob("ckpt-*"))
+    texts = {name: (directory / name).read_text() for name in WRITTEN}
+    return {"checkpoints": checkpoints, "tensorboard": sorted(points(directory)), **texts}
+
+
 def main(root: Path, kills: list[str]) -> None:
     root.mkdir(exist_ok=True)
+    if kills[0] == "together":
+        all_together(root, kills[1:])
+        return
     if fork(root / "whole") != 0:
         sys.exit("The uninterrupted run failed.")
     whole = remains(root / "whole")

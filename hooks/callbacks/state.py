@@ -62,6 +62,16 @@ class CallbackState:
         if self._first is None:
             self._first = {name: _written(value)[0] for name, value in self._attributes()}
 
+    def begin_anew(self) -> None:
+        """Puts back how the callback was made, as in a new process: what a run has changed that is undone now."""
+        own = vars(self._callback)
+        for name in self._changed & own.keys():
+            if (first := (self._first or {}).get(name)) is None:
+                del own[name]
+            elif not isinstance(first, int):
+                own[name] = read(first[0], iter(first[1]), own[name])
+        self._changed.clear()
+
     def take(self) -> tuple[dict[str, tuple[str, int]], list[bytes]]:
         """Returns, for each attribute that has ever changed, a text and how many parts its arrays have; and these."""
         texts: dict[str, tuple[str, int]] = {}

@@ -24,7 +24,8 @@ class Results:
 
     Raises:
         TypeError: If a result is neither a scalar nor a vector of a known length, or not numeric.
-        ValueError: If the `class_names` are not as many as a vector has components, or there is none.
+        ValueError: If the `class_names` are not as many as a vector has components, or there is none; if two results
+            would have one name.
     """
 
     def __init__(self, step: Step, traced: Mapping[str, tf.Tensor]) -> None:
@@ -35,6 +36,7 @@ class Results:
                 "Give a metric average=None, or leave class_names out."
             )
         self.names = tuple(name for each, classes in self._classes.items() for name in _names(each, classes))
+        _check_once(step, self.names)
         compiled = tf.function(lambda: results_of(step))
         self.now: Callable[[], dict[str, tf.Tensor]] = compiled.get_concrete_function() if step.metrics else dict
 
@@ -49,20 +51,28 @@ class Results:
 
 def results_of(step: Step) -> dict[str, tf.Tensor]:
     """Returns the results of a step's metrics, with an entry for each item of one that is a dict."""
-    found = dict[str, tf.Tensor]()
+    found = list[tuple[str, tf.Tensor]]()
     for name, metric in step.metrics.items():
         result = metric.result()
-        if isinstance(result, Mapping):
-            found |= {f"{name}/{key}": value for key, value in result.items()}
-        else:
-            found[name] = result
-    return found
+        of_keys = isinstance(result, Mapping)
+        found += [(f"{name}/{key}", value) for key, value in result.items()] if of_keys else [(name, result)]
+    _check_once(step, [name for name, _ in found])
+    return dict(found)
 
 
 def measured(step: Step, logs: Mapping[str, float], prefix: str = "") -> tuple[str, ...]:
     """Returns which names in `logs` are results of a step's metrics, without their prefix, where nothing is traced."""
     names = [name.removeprefix(prefix) for name in logs if name.startswith(prefix)]
     return tuple(name for name in names if any(name == each or name.startswith(f"{each}/") for each in step.metrics))
+
+
+def _check_once(step: Step, names: Sequence[str]) -> None:
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ValueError(
+            f"Step {step.__name__!r} would log two results of its metrics as {twice[0]!r}: results for classes, and "
+            f"those that are dicts, are logged as '<metric>/<class>'. Give one of the metrics another name."
+        )
 
 
 def _names(name: str, classes: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The values of the epochs, over all the runs that a training was cut into."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -12,37 +13,34 @@ class History(tf.Module):
     """What `fit` returns: a list of the epochs' values for each name; shorter, if it was not measured in each epoch.
 
     Attributes:
-        names: Of what there are values, with a line feed after each: uint8 `[bytes]`. No texts, because many compare
-            variables by their bytes, and those of a text are an address.
+        names: Of what there are values, a list in JSON: uint8 `[bytes]`. No texts, because many compare variables by
+            their bytes, and those of a text are an address.
         cells: The values in the order in which they came, each with the index of its name: float64 `[cells, 2]`.
-        marks: At the end of the latest epoch: the step, and how often each evaluation had been done: int64
-            `[1 + evaluations]`.
+        end: The step at the end of the latest epoch: int64 `[]`.
     """
 
     def __init__(self) -> None:
         super().__init__(name="history")
         self.names = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="names")
         self.cells = tf.Variable(tf.zeros([0, 2], tf.float64), shape=[None, 2], trainable=False, name="cells")
-        self.marks = tf.Variable([0], dtype=tf.int64, shape=[None], trainable=False, name="marks")
+        self.end = tf.Variable(0, dtype=tf.int64, trainable=False, name="end")
 
-    def since(self) -> tuple[int, list[int]]:
-        """Returns the step at the end of the latest epoch, and how often each evaluation had been done by then; of
-        those that are new, nothing."""
-        step, *evaluations = self.marks.numpy().tolist()
-        return step, evaluations
+    def since(self) -> int:
+        """Returns the step at the end of the latest epoch."""
+        return int(self.end)
 
-    def add(self, logs: Mapping[str, float], step: int, evaluations: Sequence[int]) -> None:
+    def add(self, logs: Mapping[str, float], step: int) -> None:
         """Takes the values of an epoch. Takes a copy of what there is."""
         known = self._known()
         names = [*known, *(name for name in logs if name not in known)]
         if len(names) > len(known):
-            put(self.names, tf.constant(np.frombuffer("".join(f"{name}\n" for name in names).encode(), np.uint8)))
+            put(self.names, tf.constant(np.frombuffer(json.dumps(names).encode(), np.uint8)))
         cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
         put(self.cells, tf.constant(np.concatenate([read(self.cells).numpy(), cells])))
-        put(self.marks, tf.constant([step, *evaluations], tf.int64))
+        self.end.assign(step)
 
     def _known(self) -> list[str]:
-        return read(self.names).numpy().tobytes().decode().split("\n")[:-1]
+        return json.loads(read(self.names).numpy().tobytes() or "[]")
 
     def result(self) -> dict[str, list[float]]:
         """Returns the lists by name."""

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, KerasCallbacks
-from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
+from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
@@ -417,3 +417,41 @@ def test_an_evaluation_that_is_abandoned_takes_back_what_callbacks_did_for_it(tm
     whole.run(epochs=3)
     for path, variable in whole.state.variables.items():
         assert "seconds" in path or digest(variable.read_value()) == digest(again.state.variables[path].read_value())
+
+
+class Seen(keras.callbacks.Callback):
+    """Keeps what it has seen in attributes, and in a list that somebody else may have, too."""
+
+    def __init__(self, tolerant: bool = True) -> None:
+        super().__init__()
+        self.count, self.losses, self.tolerant = 0, [], tolerant
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.count += 1
+        self.losses.append(logs["loss"])
+        self.latest = logs["loss"]
+        if self.count == 2 and not self.tolerant:
+            raise RuntimeError("This callback has had enough.")
+
+
+def test_what_callbacks_have_kept_of_steps_that_are_undone_goes(tmp_path: Path) -> None:
+    whole, back, again = Seen(), Seen(), Seen(tolerant=False)
+    make([whole]).run(epochs=3)
+    losses = back.losses
+    once = [True]
+
+    def loses(moment: Moment) -> None:
+        if once and once.pop():
+            loop.roll_back("it was asked to")
+
+    loop = make([back, Checkpoint(tmp_path / "back", At(3))])  # when the callback has seen nothing
+    loop.on("step_end", At(6))(loses)
+    loop.run(epochs=3)
+    assert (back.count, back.losses, back.latest) == (3, whole.losses, whole.latest)
+    assert losses is back.losses
+    loop = make([again, Checkpoint(tmp_path / "again", At(3))])
+    with pytest.raises(RuntimeError, match="had enough"):
+        loop.run(epochs=3)
+    again.tolerant = True  # what the program has changed itself stays
+    loop.run(epochs=3)
+    assert (again.count, again.losses, again.tolerant) == (3, whole.losses, True)

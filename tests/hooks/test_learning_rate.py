@@ -163,6 +163,26 @@ def test_the_rate_is_logged_as_the_one_that_the_step_was_made_with() -> None:
     assert seen == [by_step(3), by_step(7), by_step(11)]
 
 
+def test_a_rate_that_something_else_sets_is_named_when_it_goes(caplog: pytest.LogCaptureFixture) -> None:
+    def others(by: str, *, late: bool) -> list[str]:
+        caplog.clear()
+        loop = make_loop([LearningRate(lambda number: 0.25 * 0.5**number, by=by)])
+        rate, event = loop.optimizers["optimizer"].learning_rate, "epoch_end" if late else "run_end"
+        loop.on(event)(lambda moment: rate.assign(0.0625) if moment.epoch == 1 else None)
+        if not late:
+            loop.run(steps=3)  # a cut is no difference
+        loop.run(epochs=3)
+        return [record.getMessage() for record in caplog.records]
+
+    assert others("step", late=False) == others("epoch", late=False) == []
+    (by_step,), (by_epoch,) = others("step", late=True), others("epoch", late=True)
+    assert by_step == (
+        "Something else has set the learning rate of optimizer to 0.0625 after step 5, and hook 'learning_rate' "
+        "sets it to 0.0078125 now. Leave one of the two out, or compute the rate in the function of this hook."
+    )
+    assert by_epoch == by_step.replace("0.0078125", "0.125")
+
+
 def test_it_may_be_added_to_a_loop_that_has_run_and_taken_away() -> None:
     notes = Moved()
     loop = make_loop([notes], steps_per_epoch=3)

@@ -5,12 +5,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, EarlyStopping, NaNGuard, TensorBoard
-from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StatefulData, StreamData
+from hooks import Checkpoint, EarlyStopping, Export, NaNGuard, TensorBoard
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StatefulData, StreamData, supervised
 
 NAN, INF = math.nan, math.inf
 ROWS = 8  # steps in an epoch
@@ -370,3 +371,18 @@ def test_curves_and_a_stop_from_outside_are_those_of_a_resumed_run(tmp_path: Pat
 def events(path: Path, tag: str) -> list[tf.compat.v1.Event]:
     records = map(tf.compat.v1.Event.FromString, tf.compat.v1.io.tf_record_iterator(str(path)))
     return [event for event in records if any(value.tag == tag for value in event.summary.value)]
+
+
+def test_a_run_that_is_stopped_at_its_last_step_exports_nothing_of_that(tmp_path: Path) -> None:
+    def run(policy: str, bad: dict[int, float]) -> tuple[str, list[str], str]:
+        model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+        step, _ = supervised(model, optimizer := keras.optimizers.SGD(0.1), "mse")
+        rows = np.array([[bad.get(row, 1.0)] for row in range(2)], np.float32)
+        export = Export(tmp_path / str(len(bad)), model, "end", format="weights")
+        data = ArrayData((rows, rows), batch_size=1, shuffle=False)
+        hooks = [NaNGuard(policy), export]
+        loop = Loop(step, data, state={"model": model, "optimizer": optimizer}, hooks=hooks)
+        return loop.run(epochs=1).reason, [path.name for path in export.paths()], loop.finished
+
+    assert run("stop", {1: NAN}) == ("loss = nan after step 2", [], "")
+    assert run("stop", {})[1] == ["2.weights.h5"]

@@ -115,3 +115,12 @@ def test_a_method_for_an_event_that_the_class_does_not_name_is_refused() -> None
         type("Typo", (Hook,), {"events": ("generator_updated",), "on_generator_update": lambda self, moment: None})
     with pytest.raises(TypeError, match=r"Text.events needs a tuple of names, as in \('a',\)"):
         type("Text", (Hook,), {"events": "a"})
+
+
+def test_who_listens_without_declaring_is_told_what_to_write() -> None:
+    def listener(**more: object) -> type[Hook]:
+        return type("Listener", (Hook,), {"on_probed": lambda self, moment: None, **more})
+
+    with pytest.raises(TypeError, match=r"on_probed would never.*own, write events = \('probed',\) in the class, too"):
+        listener()
+    assert listener(events=("probed",)).events == ("probed",)

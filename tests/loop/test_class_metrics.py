@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import keras
+import numpy as np
+import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping
-from loop import Evaluation, Event, Every, Loop, Moment, Step
+from loop import ArrayData, Evaluation, Event, Every, Loop, Moment, Step
 
 
 class Both(keras.metrics.Mean):
@@ -74,3 +76,22 @@ def test_values_of_a_moment_are_those_of_the_classes() -> None:
     loop.on(Event.EVAL_END)(logs.append)
     loop.run(epochs=1)
     assert rounded(logs[0].logs) == {n: v for n, v in rounded(WHOLE).items() if n.startswith("val_")}
+
+
+def test_two_results_of_one_name_are_refused() -> None:
+    def audit(name: str, of_classes: keras.Metric) -> None:
+        metrics = {"f1": of_classes, name: keras.metrics.Mean()}
+        data = ArrayData((np.eye(2, dtype="float32"),), batch_size=2)
+        Loop(Step(lambda batch: {"x": tf.reduce_sum(batch[0])}, metrics=metrics), data, state={}).audit()
+
+    class Both(keras.metrics.Mean):
+        def result(self) -> dict[str, tf.Tensor]:
+            return {"mean": super().result()}
+
+    for name, metric in {"f1/mean": Both(), "f1/1": keras.metrics.F1Score()}.items():
+        if isinstance(metric, keras.metrics.F1Score):
+            metric.update_state(np.eye(2), np.eye(2))
+        why = f"two results of its metrics as '{name}'.*Give one of the metrics another name"
+        with pytest.raises(ValueError, match=why):
+            audit(name, metric)
+        audit(name + "_mean", metric)

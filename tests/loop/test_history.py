@@ -107,3 +107,20 @@ def test_rates_of_several_optimizers_schedules_and_wrapped_ones() -> None:
         return {"loss": w.assign_add(1.0), "learning_rate": tf.reduce_mean(x) * 7}
 
     assert rates(own, fast=fast) == {"learning_rate": [7.0, 7.0]}  # a value of the step is what it says
+
+
+def test_what_was_evaluated_before_is_no_value_of_an_epoch_whichever_evaluations_are_taken_away(tmp_path: Path) -> None:
+    def run(epochs: int, *names: str) -> dict[str, list[float]]:
+        w = tf.Variable(0.0)
+        every = {"a": None, "b": Every(epochs=2)}
+        evaluations = [
+            Evaluation(lambda x: {"w\nin two lines": w + 0.0}, ArrayData(X, batch_size=8), name=name, every=every[name])
+            for name in names
+        ]
+        data, more = ArrayData(X, batch_size=8), {"evaluate": evaluations, "hooks": [Checkpoint(tmp_path)]}
+        return Loop(lambda x: {"w": w.assign_add(1.0)}, data, state={"w": w}, **more).run(epochs=epochs).history
+
+    a, b = "a_w\nin two lines", "b_w\nin two lines"
+    assert run(2, "a", "b") == {"w": [1.0, 2.0], a: [1.0, 2.0], b: [2.0]}
+    assert run(3, "b") == {"w": [1.0, 2.0, 3.0], a: [1.0, 2.0], b: [2.0]}
+    assert run(4, "b", "a") == {"w": [1.0, 2.0, 3.0, 4.0], a: [1.0, 2.0, 4.0], b: [2.0, 4.0]}
