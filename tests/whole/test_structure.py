@@ -19,7 +19,18 @@ SOURCES = {
     for package in ("loop", "hooks", "exactloop")
     for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-FOR_ALL = {"hooks.figures", "hooks.monitor", "hooks.places", "hooks.rates", "hooks.texts"}  # every hook may use them
+FOR_ALL = {  # every hook may use them
+    *(
+        "hooks.figures",
+        "hooks.in_time",
+        "hooks.monitor",
+        "hooks.places",
+        "hooks.rates",
+        "hooks.row_hook",
+        "hooks.texts",
+    ),
+    "hooks.row_format",
+}
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
@@ -27,6 +38,7 @@ OF_ONE = {
     "hooks.event_cut": "hooks/event_file.py",
     **dict.fromkeys(("hooks.event_file", "hooks.summaries"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
+    "hooks.row_file": "hooks/row_hook.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
@@ -51,6 +63,7 @@ PATHS = {f"{of}.{part}" for of, part in (module.split(".") for module in PRIVATE
 UNDERSCORE = re.compile("_[A-Za-z][A-Za-z0-9_]*")
 NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
+    "hooks/row_hook.py": {"_replace"},
     "hooks/checkpoint/resume.py": {"_asdict"},
     "hooks/checkpoint/remote.py": {"_temp"},
     "hooks/checkpoint/store.py": {"_temp"},
@@ -341,6 +354,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Export",
         "KerasCallbacks",
         "LearningRate",
+        "MetricsLog",
         "NaNGuard",
         "OptunaPruning",
         "Preemption",
@@ -349,6 +363,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "ReduceLROnPlateau",
         "TensorBoard",
         "TimeBudget",
+        "Tracker",
         "WeightAverage",
         "restore",
     ]
