@@ -58,9 +58,9 @@ class Tracker(RowHook, instead=INSTEAD):
 
     The means of an epoch are called `epoch_loss`, since values of the last step have their name at the same step.
 
-    A tracker that takes what it is given for granted, as MLflow does, can miss no step, and has at most one twice: if a
-    kill came between what it did and the note of it. With `latest=` not even that; and for one that keeps what it is
-    given in memory for a while, as Trackio does, it is what tells which steps were lost with that.
+    A tracker that has stored what it was given when `log` returns, as MLflow has, misses no step, and has at most one
+    twice: if a kill came between that and the note of it. With `latest=` not even that one. Trackio, and wandb offline,
+    keep for a while in memory what they are given, and a kill loses it: there, `latest=` says what is to be sent again.
 
     Example:
         >>> import os, tempfile, tensorflow as tf

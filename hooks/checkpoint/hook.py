@@ -51,9 +51,9 @@ class Checkpoint(Hook, instead=INSTEAD):
     SIGKILL and power failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
     `tf.train.Checkpoint(model=model).restore(path)` reads them too.
 
-    Hooks hear the event `committed` when one is complete, so that they can copy it elsewhere, say: in the loop's thread,
-    when the next round is settled or the run ends. Its step is `moment.logs["step"]`.
-    Listen by `@loop.on("committed")`, or a hook with `events = ("committed",)` and `on_committed(moment)`.
+    When one is complete, hooks hear the event `committed`, so that they can copy it elsewhere, say: in the loop's
+    thread, when the next round is settled or the run ends. Its step is `moment.logs["step"]`. Who listens is a function
+    of `@loop.on("committed")`, or a hook with `events = ("committed",)` and `on_committed(moment)`.
 
     Args:
         directory: Where checkpoints go; made if it is missing. One run to a directory. With an address such as
@@ -251,8 +251,9 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _tell(self) -> None:
         """Tells hooks what is complete since they were told last."""
-        for step in self._saver.committed() if self._loop else ():
-            self._loop.hooks.emit("committed", step=step)
+        if self._loop is not None:
+            for step in self._saver.committed():
+                self._loop.hooks.emit("committed", step=step)
 
     def _is_running(self) -> bool:
         """Returns whether a run goes on in which this saves: not if it was taken out since, and the loop runs again."""

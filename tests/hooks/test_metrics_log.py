@@ -164,7 +164,7 @@ def test_a_path_needs_a_name_that_says_the_format(tmp_path: Path) -> None:
         Tracker(print, tmp_path / "log.csv")
     with pytest.raises(TypeError, match=r"needs a run with log\(values, step=...\)"):
         Tracker(3, tmp_path / "log.jsonl")
-    with pytest.raises(TypeError, match="Tracker\\(...\\) needs 'path': write"):
+    with pytest.raises(TypeError, match=r"Tracker\(\.\.\.\) needs 'path': write"):
         Tracker(print)
     MetricsLog(tmp_path / "LOG.CSV")
 
@@ -202,7 +202,7 @@ def test_of_what_cannot_be_written_the_latest_rows_wait_and_the_rest_is_told(
     file = RowFile(tmp_path / "file" / "log.csv", 0, ())
     for row in rows(*range(1, LIMIT + 11)):
         file.add(row)
-    with pytest.raises(OSError, match="log.csv|File exists|Not a directory"):
+    with pytest.raises(OSError, match=r"log\.csv|File exists|Not a directory"):
         file.close()
     (said,) = [record.message for record in caplog.records]
     assert said.startswith(f"No values of steps 1 to {LIMIT + 10} in ")
