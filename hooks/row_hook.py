@@ -31,6 +31,7 @@ class RowHook(Hook):
     on_error = "warn"
     _file: RowFile = Hook.later()
     _evaluated: frozenset[str] = Hook.later()
+    _trained: frozenset[str] = Hook.later()
     _epoch: int = Hook.later()
 
     def __init__(
@@ -55,6 +56,7 @@ class RowHook(Hook):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
+        self._trained = frozenset(loop.train_names)
         self._names = (*loop.train_names, *sorted(self._evaluated), *loop.reported_names)
         RowFile(self._path, 0, ()).check()
         wanted = self.every.steps if isinstance(self.every, InTime) else self.every
@@ -78,12 +80,14 @@ class RowHook(Hook):
         if not isinstance(self.every, InTime):
             self._take(STEP, moment.logs)
 
+    # What was reported at the end of the step is no longer in `logs` if the run was stopped in between, so each row has
+    # what was measured in its own event. What was reported in that is added by `on_report`.
     def on_eval_end(self, moment: Moment) -> None:
-        self._take(EVALUATION, moment.logs)
+        self._take(EVALUATION, {name: value for name, value in moment.logs.items() if name in self._evaluated})
 
     def on_epoch_end(self, moment: Moment) -> None:
-        older = self._evaluated - self._others.get(EVALUATION, {}).keys()  # results of an earlier step
-        self._take(EPOCH, {name: value for name, value in moment.logs.items() if name not in older})
+        new = self._trained | self._others.get(EVALUATION, {}).keys()  # not results of an earlier step
+        self._take(EPOCH, {name: value for name, value in moment.logs.items() if name in new})
 
     def on_report(self, moment: Moment) -> None:
         if kind := KIND_OF.get(moment.event):

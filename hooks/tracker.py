@@ -92,7 +92,6 @@ class Tracker(RowHook, instead=INSTEAD):
     """
 
     events = (COMMITTED,)
-    _train_names: frozenset[str] = Hook.later()
     _pending: Callable[[], bool] = Hook.later()
     _at_once: bool = Hook.later()
     _sent: int = Hook.later()
@@ -124,7 +123,6 @@ class Tracker(RowHook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         super().on_setup(loop, moment)
-        self._train_names = frozenset(loop.train_names)
         self._pending = lambda: loop.state.position.is_pending
         self._at_once = not any(hook.saves and COMMITTED in hook.events for hook in loop.hooks)
         self._place = self._sent = self._due = 0
@@ -183,7 +181,7 @@ class Tracker(RowHook, instead=INSTEAD):
             yield step, values, place_of_end
 
     def _named(self, row: Row) -> Mapping[str, float]:
-        means = self._train_names if row.kind == EPOCH else frozenset[str]()
+        means = self._trained if row.kind == EPOCH else frozenset[str]()
         return {f"epoch_{name}" if name in means else name: value for name, value in row.values.items()}
 
     @property

@@ -142,6 +142,11 @@ class Evaluation(tf.Module):
         self.times.assign_add(1)
         return True
 
+    def read(self) -> tuple[int, int | None]:
+        """Returns how many batches were read in the latest pass, and how many there are, if that is known."""
+        limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
+        return int(self.index), min(limits, default=None)
+
     def count(self) -> int:
         """Returns how often it was evaluated."""
         return int(self.times)

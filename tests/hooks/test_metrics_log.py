@@ -25,7 +25,7 @@ EVENTS = {  # and the steps, or numbers, at which they come
     "eval_end": (2, 4, 6, 8),
     "epoch_end": (3, 6, 9),
     "settled": range(1, 10),
-    "half": range(1, 24),
+    "half": range(1, 19),
     "sent": range(1, 10),
     "stop": (2, 4, 6, 8),
 }
