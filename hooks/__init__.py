@@ -5,6 +5,7 @@ from hooks.early_stopping import EarlyStopping
 from hooks.export import Export
 from hooks.keras_callbacks import KerasCallbacks
 from hooks.learning_rate import LearningRate
+from hooks.metrics_log import MetricsLog
 from hooks.nan_guard import NaNGuard
 from hooks.optuna_pruning import OptunaPruning
 from hooks.preemption import Preemption
@@ -13,6 +14,7 @@ from hooks.progress import Progress
 from hooks.reduce_lr_on_plateau import ReduceLROnPlateau
 from hooks.tensorboard import TensorBoard
 from hooks.time_budget import TimeBudget
+from hooks.tracker import Tracker
 from hooks.weight_average import WeightAverage
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Export",
     "KerasCallbacks",
     "LearningRate",
+    "MetricsLog",
     "NaNGuard",
     "OptunaPruning",
     "Preemption",
@@ -30,6 +33,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "TensorBoard",
     "TimeBudget",
+    "Tracker",
     "WeightAverage",
     "restore",
 ]

@@ -1,25 +1,47 @@
-"""How far a run is, on a terminal or in a log."""
+"""How far a run is, on a terminal, in a notebook or in a log."""
 
+import collections
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import rich.console
-import rich.progress
 
-from hooks.figures import figure
-from loop import Every, Hook, Loop, Moment, Trigger
+from hooks.monitor import Monitor
+from hooks.progress_bar import NoBar, bar
+from hooks.progress_line import Line, clock, said_of
+from hooks.ticker import Ticker
+from loop import At, Every, Hook, Loop, Moment, Trigger
+
+WINDOW = 5.0  # seconds of training over which the rate is taken
+SHORTEST, LONGEST, MOST = 0.1, 10.0, 20  # of the time between two lines: seconds, and what part of the run so far
+INSTEAD = {
+    "refresh_rate": "write every=Every(steps=10)",
+    "disable": "write verbose=0",
+    "leave": "leave it out: what a bar ends with stays",
+}
 
 
-class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write every=Every(steps=10)"}):
-    """Shows a bar with rate, time left and the latest values on a terminal, and plain lines elsewhere.
+class Progress(Hook, instead=INSTEAD):
+    """Shows how far a run is: a bar on a terminal or in a notebook, plain lines elsewhere.
 
-    What an evaluation found stands in a line of the step at which it was, which is that of an epoch's end if it is one.
-    The last line says what the time of the run went into; see `RunResult.spent`.
+    The bar has the epoch, the step, the rate of the last seconds of training alone, the time left, or how long it has
+    taken if nobody knows the end, and as many of the latest values as fit. It says `tracing …` and `evaluating …`.
+    It is drawn ten times a second at most, from what the loop has at hand wherever it halts.
+
+    Each epoch has a line, and so has an evaluation within one, of the step at which it was. Of those that come fast,
+    some are left out: they are a tenth of a second apart, and later a twentieth of the time so far, up to ten seconds;
+    the last one is always there. Elsewhere than on a terminal, the steps of `every` have lines as well, all of them,
+    and `Every(epochs=10)` has a line for each tenth epoch, and for no other. A value with a `*` is the best since this
+    run was started, of those for which a hook says by its `mode=` what is better. The last line says what the time of
+    the run went into; see `RunResult.spent`.
+
+    Nothing is drawn where `CI` is set in the environment, or the terminal is a dumb one. `NO_COLOR` is heeded.
 
     Args:
         every: When to bring it up to date: by default each half second on a terminal, each half minute elsewhere.
+        verbose: 0: nothing is shown; 1: as above; 2: lines for epochs and evaluations, no bar and no steps.
         console: Where to write; standard error by default.
         name: The name of the hook.
         on_error: What becomes of the run if nothing can be written there; see `Hook`. A bar that could not be drawn is
@@ -29,17 +51,15 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
     on_error = "warn"
 
     _loop: Loop = Hook.later()
-    _task: rich.progress.TaskID | None = Hook.later()
-    _found: Mapping[str, float] = Hook.later()  # by the evaluation of this round, as long as no line has it
-    _said: Mapping[str, float] = Hook.later()  # in a line of this round
     _total: int | None = Hook.later()
-    _began: float = Hook.later()
-    _first: int = Hook.later()
+    _evaluated: frozenset[str] = Hook.later()
+    _first: tuple[float, int] = Hook.later()  # when the run began, and with which step
 
     def __init__(
         self,
         every: Trigger | None = None,
         *,
+        verbose: Literal[0, 1, 2] = 1,
         console: rich.console.Console | None = None,
         name: str | None = None,
         on_error: Literal["raise", "warn", "disable"] | None = None,
@@ -48,89 +68,163 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         if console is not None and not isinstance(console, rich.console.Console):
             wanted = "a rich.console.Console, as in rich.console.Console(file=sys.stdout)"
             raise TypeError(f"Progress(console=...) needs {wanted}. Received: {type(console).__name__}.")
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"Progress(verbose=...) must be 0, 1 or 2. Received: {verbose!r:.80}.")
         self._console = console or rich.console.Console(stderr=True)
         if type(self._console).on_broken_pipe is rich.console.Console.on_broken_pipe:  # which ends the process
             self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
-        self.every = every or Every(seconds=0.5 if self._console.is_terminal else 30.0)
-        self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("epoch {task.fields[epoch]}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[rate]}"),
-            rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.fields[values]}", markup=False),
-            console=self._console,
-            auto_refresh=False,  # no thread of its own beside the compiled loop
-            disable=not self._console.is_terminal,
-        )
+        self._verbose, self._said = verbose, Line()
+        self._bar = bar(self._console, self._said) if verbose == 1 else NoBar()
+        self.every = every or Every(seconds=0.5 if self._bar.live else 30.0)
+        self._given = every
+        if verbose != 1:
+            self.every = At()
+        self._drawing = False
+        self._ticker, self._before = Ticker(self._tell_evaluation), dict[str, tuple[int, int | None]]()
+        self._samples = collections.deque[tuple[float, int]]()  # seconds of training, and steps
+        self._found: dict[str, float] = {}  # by the evaluation of this round, as long as no line has it
+        self._in_line: Mapping[str, float] = {}  # in a line of this round
+        self._latest: dict[str, float] = {}
+        self._best: dict[str, float] = {}
+        self._marked: set[str] = set()
+        self._monitors: list[Monitor] = []
+        self._lined = self._drawn = -LONGEST  # when there was a line, and when it was drawn
+        self._asked = False  # whether `every` has asked for this step
+
+    @contextlib.contextmanager
+    def around_run(self, loop: Loop) -> Iterator[None]:
+        self._drawing, self._said.epoch, self._said.doing = self._bar.live, "", "tracing …"
+        with contextlib.suppress(Exception):  # which comes again, where it is told
+            self._draw(self._bar.draw)
+        if self._bar.live:
+            self._ticker.start()
+        try:
+            yield
+        finally:
+            self._ticker.stop()
+            with contextlib.suppress(Exception):
+                self._bar.stop(keep=False)
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
-        self._task = None
-        self._found = self._said = {}
+        self._drawing = self._bar.live
+        found = [value for hook in loop.hooks for value in vars(hook).values() if isinstance(value, Monitor)]
+        self._monitors = [*{monitor.name: monitor for monitor in found}.values()]
+        self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
+        self._said.first = [monitor.name for monitor in self._monitors]
+        self._found, self._in_line, self._latest, self._best, self._marked = {}, {}, {}, {}, set()
+        self._samples.clear()
 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps
-        self._began, self._first = self._bar.get_time(), moment.step
+        # Begun where the run is: what earlier runs did says nothing about the rate of this one.
+        self._first = self._console.get_time(), moment.step
+        self._lined = self._drawn = self._first[0] - LONGEST
+        self._samples.append((0.0, moment.step))
+        self._said.doing = ""
         if self._loop.finished:
             self._out(self._loop.finished)
         elif moment.resumed:
             self._out(f"Going on from step {moment.step}, epoch {moment.epoch + 1}.")
-        # Begun where the run is: what earlier runs did says nothing about the rate of this one.
-        self._task = self._bar.add_task("", total=self._total, completed=moment.step, epoch="", rate="", values="")
-        self._draw(self._bar.start)
-        self._show(moment)
+        self._show(moment, at_once=True)
 
     def on_step_end(self, moment: Moment) -> None:
-        if self._console.is_terminal:
+        self._asked = True
+        self._latest.update(moment.logs)
+        if self._bar.live:
             self._show(moment)
-        else:
+        elif self._of_epochs() != "only":
             self._line(f"step {moment.step}", moment, moment.logs)
 
+    def on_eval_begin(self, moment: Moment) -> None:
+        if self._drawing:
+            self._said.doing = "evaluating …"
+            self._before = self._loop.evaluated_batches
+            self._show(moment)
+            self._ticker.begin()
+
     def on_eval_end(self, moment: Moment) -> None:
-        self._found = moment.logs
+        self._ticker.end()
+        self._said.doing = ""
+        self._latest.update(moment.logs)
+        self._found = dict(moment.logs)
+        self._compare(lambda monitor: monitor.value(moment))
 
     def on_epoch_end(self, moment: Moment) -> None:
-        evaluated = {name for names in self._loop.evaluation_names.values() for name in names}
-        older = evaluated - {*self._found}
+        self._compare(lambda monitor: monitor.value(moment))
+        self._latest.update(moment.logs)
+        older = self._evaluated - {*self._found}
         logs = {name: value for name, value in moment.logs.items() if name not in older}
-        self._line(f"epoch {moment.epoch}, step {moment.step}", moment, logs)
-        self._found, self._said = {}, logs
+        if self._wanted(moment, of_epoch=True):
+            self._line(f"epoch {moment.epoch}, step {moment.step}", moment, logs)
+        self._found, self._in_line = {}, logs
 
     def on_report(self, moment: Moment) -> None:
-        new = {name: value for name, value in moment.logs.items() if name not in self._said}
+        self._compare(lambda monitor: monitor.reported(moment))
+        new = {name: value for name, value in moment.logs.items() if name not in self._in_line}
         self._found = {**self._found, **new}
 
     def on_settled(self, moment: Moment) -> None:
-        if self._found:
+        self._latest.update(moment.logs)
+        if self._found and self._wanted(moment):
             self._line(f"step {moment.step}", moment, self._found)
-            self._found = {}
-        self._said = {}
+        changed, self._found, self._in_line = bool(self._found or self._in_line), {}, {}
+        self._ticker.end()  # of an evaluation that was given up
+        self._asked, self._said.doing = False, ""
+        if changed and self._drawing:
+            self._show(moment)
 
     def on_run_end(self, moment: Moment) -> None:
-        if self._task is not None:
-            try:
-                self._show(moment)
-                self._draw(self._bar.stop)
-            finally:
-                self._bar.remove_task(self._task)
-                self._task = None
+        self._ticker.end()
+        self._said.doing = ""
+        try:
+            if self._drawing and self._said.epoch:
+                self._show(moment, at_once=True)
+                self._draw(lambda: self._bar.stop(keep=True))
+        finally:
+            self._drawing = False
+        if self._samples:  # it had begun
             self._out(self._spent())
+            self._samples.clear()
 
-    def _show(self, moment: Moment) -> None:
-        if self._task is not None:
-            values = self._values(moment.logs)
-            epoch = max(1, moment.epoch + (moment.step_in_epoch > 0))  # the one of the latest step
-            fields = {"epoch": str(epoch), "rate": self._rate(moment)} | ({"values": values} if values else {})
-            self._bar.update(self._task, completed=moment.step, **fields)  # type: ignore[arg-type]
-            self._draw(self._bar.refresh)
+    def _show(self, moment: Moment, *, at_once: bool = False) -> None:
+        now = self._console.get_time()
+        if self._drawing and (now - self._drawn >= SHORTEST or at_once):
+            self._drawn = now
+            self._update(moment, now)
+            self._draw(self._bar.draw)
 
-    def _values(self, logs: Mapping[str, float]) -> str:
-        return "  ".join(f"{name} {figure(value)}" for name, value in logs.items())
+    def _update(self, moment: Moment, now: float) -> None:
+        said, epochs = self._said, self._loop.total_epochs
+        epoch = max(1, moment.epoch + (moment.step_in_epoch > 0))  # the one of the latest step
+        said.epoch = f"{epoch}/{epochs}" if epochs else str(epoch)
+        said.step, said.total, said.rate = moment.step, self._total, self._rate(moment)
+        trained = {name: value for name, value in self._latest.items() if name not in self._evaluated}
+        said.values, said.best, said.time = {**trained, **self._latest}, {*self._marked}, self._time(moment, now)
+
+    def _tell_evaluation(self) -> None:
+        """Says how far an evaluation is, in a thread of its own: the latest that has read something since it began."""
+        now = self._loop.evaluated_batches
+        done, total = next((now[name] for name in reversed(now) if now[name] != self._before.get(name)), (0, None))
+        self._said.doing = f"evaluating {done}/{total or '?'}"
+        self._bar.draw()
+
+    def _time(self, moment: Moment, now: float) -> str:
+        began, first = self._first
+        if self._total is None:
+            return clock(now - began)
+        done, left = moment.step - first, self._total - moment.step
+        return clock(left * (now - began) / done if done else None if left else 0.0)
 
     def _rate(self, moment: Moment) -> str:
-        seconds = self._bar.get_time() - self._began
-        return f"{(moment.step - self._first) / seconds:.1f} steps/s" if seconds > 0 else ""
+        """Returns the rate of the last seconds of training: evaluations, hooks and saving are not in it."""
+        seconds, samples = self._loop.spent.get("steps", 0.0), self._samples
+        if not samples or samples[-1][1] != moment.step:
+            samples.append((seconds, moment.step))
+        while len(samples) > 2 and seconds - samples[1][0] >= WINDOW:
+            samples.popleft()
+        (began, first), (ended, last) = samples[0], samples[-1]
+        return f"{(last - first) / (ended - began):.1f} steps/s" if ended > began else ""
 
     def _spent(self) -> str:
         spent = self._loop.spent
@@ -138,26 +232,65 @@ class Progress(Hook, instead={"verbose": "leave it out", "refresh_rate": "write 
         shares = sorted(((seconds / whole, what) for what, seconds in spent.items()), reverse=True)
         return f"{whole:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in shares if share >= 0.005)
 
+    def _compare(self, value_of: Callable[[Monitor], float | None]) -> None:
+        """Marks what is better than all before it in this run."""
+        for monitor in self._monitors:
+            if (value := value_of(monitor)) is not None:
+                known = monitor.name in self._best
+                best = self._best.get(monitor.name, value)
+                better = value < best if monitor.mode == "min" else value > best
+                self._marked.discard(monitor.name)
+                if better:
+                    self._marked.add(monitor.name)
+                if better or (not known and value == value):
+                    self._best[monitor.name] = value
+
+    def _of_epochs(self) -> Literal["only", "also", "not"]:
+        """Returns whether `every` is about epochs."""
+        units = {getattr(each, "unit", "") for each in _parts(self._given)}
+        return "not" if "epochs" not in units else "only" if units == {"epochs"} else "also"
+
+    def _wanted(self, moment: Moment, *, of_epoch: bool = False) -> bool:
+        """Returns whether there is a line for an epoch, or an evaluation, that has come to an end."""
+        last = moment.last or moment.step == self._total
+        if not self._bar.live and self._verbose == 1 and self._of_epochs() != "not":
+            return self._asked or last
+        now = self._console.get_time()
+        gap = min(LONGEST, max(SHORTEST, (now - self._first[0]) / MOST))
+        wanted = last or now - self._lined >= gap
+        self._lined = now if wanted else self._lined
+        return wanted
+
     def _line(self, where: str, moment: Moment, logs: Mapping[str, float]) -> None:
         of = f" of {self._total}" if self._total else ""
-        line = f"{where}{of}  {self._values(logs)}  ({self._rate(moment)})"
-        self._out(line)
+        if self._drawing and self._said.epoch:
+            self._update(moment, self._console.get_time())  # or the bar would lag behind its own lines
+        values = "  ".join(said_of(name, value, best=name in self._marked) for name, value in logs.items())
+        self._out(f"{where}{of}  {values}  ({self._rate(moment)})")
 
     def _out(self, line: str) -> None:
         """Writes a line as it is: names may have brackets in them."""
-        self._draw(lambda: self._console.out(line, highlight=False))
+        if self._verbose:
+            self._draw(lambda: self._console.out(line, highlight=False))
 
     def _draw(self, draw: Callable[[], object]) -> None:
         """Has rich write something. If it cannot, it lets go of everything: prints of others go through a bar, too."""
         try:
             draw()
         except BaseException:
+            self._drawing = False
             with contextlib.suppress(Exception):
-                self._bar.stop()
+                self._bar.stop(keep=False)
             with contextlib.suppress(Exception):
                 self._console.begin_capture()
                 self._console.end_capture()  # of what was not written, which would be kept, and grow
             raise
+
+
+def _parts(trigger: Trigger | None) -> list[object]:
+    """Returns what a trigger is joined of."""
+    inner = [vars(trigger)[name] for name in ("first", "second")] if type(trigger).__name__ == "Either" else []
+    return [part for each in inner for part in _parts(each)] or [trigger]
 
 
 def _raise_again() -> None:

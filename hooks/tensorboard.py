@@ -1,10 +1,8 @@
 """Values, pictures and texts for TensorBoard, each step once, whatever happens to the run."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,39 +10,10 @@ import numpy as np
 
 from hooks.drawings import Drawings, beginning, check_settings, ending
 from hooks.event_file import EventFile
+from hooks.in_time import InTime
 from hooks.places import is_remote, place
 from hooks.summaries import Array, Value, histogram, picture, text
-from loop import Every, Halt, Hook, Loop, Moment, Trigger
-
-log = logging.getLogger("exactloop")
-SECOND = Every(seconds=1.0)
-
-
-@dataclass(frozen=True, repr=False)
-class InTime:
-    """Fires each second, so that the values of some steps, which are handed out without a halt, come soon enough.
-
-    Attributes:
-        steps: Which steps they are.
-    """
-
-    steps: Trigger
-
-    def next_after(self, step: int) -> int | None:
-        return None
-
-    def next_time(self, seconds: float) -> float | None:
-        return SECOND.next_time(seconds)
-
-    def due(self, halt: Halt) -> bool:
-        return SECOND.due(halt)
-
-    def __or__(self, other: Trigger) -> Trigger:
-        return self.steps | other
-
-    def __repr__(self) -> str:
-        return repr(self.steps)
-
+from loop import Every, Hook, Loop, Moment, Trigger
 
 INSTEAD = {
     "directory": "write TensorBoard(directory)",

@@ -44,4 +44,6 @@ __all__ = [
     "supervised",
 ]
 
+__version__ = "0.1.0"
+
 standard.occupy()  # also for what is done without a run

@@ -149,6 +149,11 @@ class Evaluation(tf.Module):
         self.new.assign(True)
         return True
 
+    def read(self) -> tuple[int, int | None]:
+        """Returns how many batches were read in the latest pass, and how many there are, if that is known."""
+        limits = [limit for limit in (self._limit, self.data.steps_per_epoch) if limit is not None]
+        return int(self.index), min(limits, default=None)
+
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
         return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if self.known else {}

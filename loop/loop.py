@@ -202,6 +202,12 @@ class Loop:
         return {evaluation.name: evaluation.names for evaluation in self._evaluations}
 
     @property
+    def evaluated_batches(self) -> dict[str, tuple[int, int | None]]:
+        """How many batches each evaluation has read in its latest pass, which may be under way, and how many there are,
+        if that is known; by its name. To be read from any thread; from `SETUP` on."""
+        return {evaluation.name: evaluation.read() for evaluation in self._evaluations}
+
+    @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
         """The optimizers in `state=`, by the paths that the names of their learning rates have."""
         return optimizers_by_path(self._given)

@@ -51,6 +51,10 @@ class Checkpoint(Hook, instead=INSTEAD):
     SIGKILL and power failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
     `tf.train.Checkpoint(model=model).restore(path)` reads them too.
 
+    When one is complete, hooks hear the event `committed`, so that they can copy it elsewhere, say: in the loop's
+    thread, when the next round is settled or the run ends. Its step is `moment.logs["step"]`. Who listens is a function
+    of `@loop.on("committed")`, or a hook with `events = ("committed",)` and `on_committed(moment)`.
+
     Args:
         directory: Where checkpoints go; made if it is missing. One run to a directory. With an address such as
             `gs://...`, nothing is locked, and how well files survive is the affair of that service.
@@ -87,6 +91,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     """
 
     saves = True
+    events = ("committed",)
 
     _state: TrainingState = Hook.later()
     _description: dict[str, dict[str, object]] = Hook.later()
@@ -205,6 +210,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         except FloatingPointError:
             self._refused = True  # what comes of it, too, or the next run would go on as if nothing had been amiss
             raise
+        self._tell()
 
     def _save_in_turn(self, moment: Moment) -> None:
         try:
@@ -234,6 +240,7 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def on_run_end(self, moment: Moment) -> None:
         self._let_go()
+        self._tell()
 
     def _let_go(self) -> None:
         """Waits for the save under way, and lets others write to the directory."""
@@ -241,6 +248,12 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._saver.wait()
         finally:
             self._saver.leave(self._close)  # not yet if an impatient Ctrl-C has cut the waiting short
+
+    def _tell(self) -> None:
+        """Tells hooks what is complete since they were told last."""
+        if self._loop is not None:
+            for step in self._saver.committed():
+                self._loop.hooks.emit("committed", step=step)
 
     def _is_running(self) -> bool:
         """Returns whether a run goes on in which this saves: not if it was taken out since, and the loop runs again."""

@@ -1,5 +1,6 @@
 """Writes snapshots in a thread of its own, one at a time."""
 
+import collections
 import contextlib
 import errno
 import functools
@@ -7,7 +8,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,7 @@ class Saver:
         self._snapshot = Snapshot(state)
         self._trained = frozenset(state.given())
         self._writing: Writing | None = None
+        self._committed = collections.deque[int]()
 
     def ranks(self, value: float) -> bool:
         """Returns whether a value is among the best, with what is being written."""
@@ -147,6 +149,12 @@ class Saver:
         """Raises what the latest save raised, if it is over; once."""
         if not self.is_writing():
             self.wait()
+
+    def committed(self) -> Iterator[int]:
+        """Yields the steps of which checkpoints are complete, each once."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self._committed.popleft()
 
     def is_writing(self) -> bool:
         """Returns whether a save is under way."""
@@ -198,6 +206,7 @@ class Saver:
                 lambda prefix: self._manager(prefix).save(checkpoint_number=record.step),
                 lambda files: Manifest(record, files, digests=digests, format=FORMAT, **parts),
             )
+            self._committed.append(record.step)
             if self._standing.count + 1 != self._store.count:  # somebody has removed the directory meanwhile
                 self._standing = Standing(self._rule, self._store.records()[:-1])
             self._store.remove(self._standing.add(record))

@@ -9,18 +9,23 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import pytest
 import rich.console
 import tensorflow as tf
+from places import TESTS, environment
+from rich.cells import cell_len
+from screen import recorded, seen
 
 from hooks import Progress
-from loop import At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
+from hooks.progress_line import Line, fitting
+from loop import NEVER, At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-BAR_OR_TIME = re.compile(r"[━╸╺]+|[-\d]:[-\d]{2}:[-\d]{2}")
+BAR_OR_TIME = re.compile(r"[━─]+|[-\d]:[-\d]{2}:[-\d]{2}")
 RATE = re.compile(r"\d+\.\d steps/s")
 SPENT = re.compile(r"(\d+\.\d) s: (.*)\n\Z")
 
@@ -28,10 +33,13 @@ SPENT = re.compile(r"(\d+\.\d) s: (.*)\n\Z")
 @pytest.fixture(autouse=True)
 def able_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
 
 
 def console(*, terminal: bool) -> rich.console.Console:
-    return rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    """Returns one whose clock goes on fast, so that nothing is left out."""
+    time = itertools.count(0.0, 15.0).__next__
+    return rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100, get_time=time)
 
 
 def written(console: rich.console.Console) -> str:
@@ -42,7 +50,7 @@ def written(console: rich.console.Console) -> str:
 
 def last_frame(console: rich.console.Console) -> list[str]:
     """Returns the words that a bar ended with, without the bar itself and the times."""
-    frame = CONTROL.sub("", written(console)).rstrip("\n").split("\r")[-1].split("\n")[-1]
+    frame = [line for line in seen(written(console), 100) if line][-1]
     return [word for word in frame.split() if not BAR_OR_TIME.fullmatch(word)]
 
 
@@ -144,15 +152,14 @@ def test_a_log_has_names_as_they_are(name: str) -> None:
 def test_a_bar_has_names_as_they_are(name: str) -> None:
     screen = console(terminal=True)
     counting_loop(Progress(At(5), console=screen), name=name).run(steps=6)
-    assert last_frame(screen) == ["epoch", "1", "6/6", "?", name, "5"]
+    assert last_frame(screen) == ["epoch", "1/1", "6/6", "?", name, "6"]
 
 
 def test_a_bar_ends_at_the_total() -> None:
     screen = console(terminal=True)
     counting_loop(Progress(Every(steps=2), console=screen)).run(epochs=2)
-    assert last_frame(screen) == ["epoch", "2", "14/14", "?", "loss", "14"]
-    lines = [line for line in CONTROL.sub("", written(screen)).replace("\r", "\n").split("\n") if " of " in line]
-    assert [line.rstrip() for line in lines] == [
+    assert last_frame(screen) == ["epoch", "2/2", "14/14", "?", "loss", "11", "val_count", "14"]
+    assert [line for line in seen(written(screen), 100) if " of " in line] == [
         "epoch 1, step 7 of 14  loss 4  val_count 7  (?)",
         "epoch 2, step 14 of 14  loss 11  val_count 14  (?)",
     ]
@@ -162,12 +169,13 @@ def test_a_bar_of_a_run_that_goes_on_begins_where_it_is() -> None:
     screen = console(terminal=True)
     loop = counting_loop(Progress(At(3), console=screen))
     loop.run(steps=8)
-    assert last_frame(screen) == ["epoch", "2", "8/8", "?", "loss", "3"]
+    assert last_frame(screen) == ["epoch", "2/2", "8/8", "?", "loss", "8", "val_count", "7"]
     loop.run(steps=10)
-    frames = re.findall(r"Going on from step 8, epoch 2|\d+/\d+", CONTROL.sub("", written(screen)))
+    frames = re.findall(r"Going on from step 8, epoch 2|\d+/(?:8|10)\b", CONTROL.sub("", written(screen)))
     assert [frame for before, frame in zip([None, *frames], frames, strict=False) if frame != before] == [
         "0/8",
         "3/8",
+        "7/8",
         "8/8",
         "Going on from step 8, epoch 2",
         "8/10",
@@ -179,7 +187,7 @@ def test_a_bar_of_data_of_unknown_length_counts_without_a_total() -> None:
     screen = console(terminal=True)
     data = StreamData(batches().filter(lambda row: True))
     counting_loop(Progress(At(5), console=screen), data=data).run(epochs=1)
-    assert last_frame(screen) == ["epoch", "1", "7/?", "?", "loss", "5"]
+    assert last_frame(screen) == ["epoch", "1/1", "7/?", "?", "loss", "4", "val_count", "7"]
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -192,7 +200,7 @@ def test_an_error_in_the_setup_of_another_hook_is_all_that_is_raised(
     with pytest.raises(ConnectionError, match="an accident") as raised:
         loop.run(epochs=1)
     assert raised.value.__notes__ == ["Raised by hook 'accident' in on_setup."]
-    assert written(shown) == ""
+    assert "".join(seen(written(shown), 100)) == ""
 
 
 def test_a_bar_that_an_error_ends_gives_the_cursor_back() -> None:
@@ -200,7 +208,7 @@ def test_a_bar_that_an_error_ends_gives_the_cursor_back() -> None:
     with pytest.raises(ConnectionError, match="an accident") as raised:
         counting_loop(Progress(At(3), console=screen), Accident(At(5), in_setup=False)).run(epochs=1)
     assert raised.value.__notes__ == ["Raised by hook 'accident' in on_step_end."]
-    assert last_frame(screen) == ["epoch", "1", "5/7", "?", "loss", "3"]
+    assert last_frame(screen) == ["epoch", "1/1", "5/7", "?", "loss", "3"]
     hidden, shown = (written(screen).rfind(f"\x1b[?25{letter}") for letter in "lh")
     assert -1 < hidden < shown
 
@@ -226,6 +234,226 @@ def test_the_last_line_says_what_the_time_went_into(terminal: bool) -> None:
 @pytest.mark.parametrize(("terminal", "seconds"), [(True, 0.5), (False, 30.0)])
 def test_a_terminal_is_brought_up_to_date_more_often_than_a_log(terminal: bool, seconds: float) -> None:
     assert repr(Progress(console=console(terminal=terminal)).every) == f"Every(seconds={seconds})"
+
+
+RECORDED = {
+    "80 columns": ([80], [], {}),
+    "200 columns": ([200], [], {}),
+    "dumb": ([80], [], {"TERM": "dumb"}),
+    "CI": ([80], [], {"CI": "true"}),
+    "no colour": ([80], [], {"NO_COLOR": "1"}),
+    "verbose=0": ([80], ["0"], {}),
+    "verbose=2": ([80], ["2"], {}),
+}
+LINES = [
+    "epoch 1, step 7 of 14  loss 4  mean_absolute_error 1.333  precision -4  val_loss -7  val_precision 1  (?)",
+    "epoch 2, step 14 of 14  loss 11  mean_absolute_error 3.667  precision -11  val_loss -14*  val_precision 2  (?)",
+]
+STEPS = [
+    f"step {step} of 14  loss {step}  mean_absolute_error {step / 3:.4g}  precision -{step}  (?)".replace(".000", "")
+    for step in range(1, 15)
+]
+IN_LOG = [*STEPS[:7], LINES[0], *STEPS[7:], LINES[1]]
+BARS = {
+    80: "epoch 2/2 ━━━━━━━━━━━━━━ 14/14 ? 0:00:01  loss 11  val_loss -14*  …",
+    200: "epoch 2/2 ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 14/14 ? 0:00:01  loss 11  mean_absolute_error 3.667  "
+    "precision -11  val_loss -14*  val_precision 2",
+}
+
+
+def shown_at(widths: list[int], arguments: list[str], more: dict[str, str]) -> tuple[str, list[str]]:
+    """Returns all that a run writes to a terminal, and what is to be seen of it in the end, unfolded."""
+    given = {name: value for name, value in environment().items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR")}
+    command = [sys.executable, str(TESTS / "progress_life.py"), *arguments]
+    status, written = recorded(command, given | {"TERM": "xterm"} | more, widths)
+    assert status == 0, written
+    text = "\n".join(seen(written, 10_000))
+    lines = re.sub(r"\d+\.\d s: .*", "", RATE.sub("?", text)).splitlines()
+    return written, [line for line in lines if line and "cudart" not in line and "absl::" not in line]
+
+
+@pytest.mark.long
+def test_a_terminal_shows_what_fits() -> None:
+    written, lines = shown_at([80], [], {})
+    assert lines == [*LINES, BARS[80]]
+    assert "tracing …" in written
+    assert "\x1b[?25h" in written
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", RECORDED)
+def test_a_terminal_shows_a_bar_where_it_can_be_drawn_and_lines_elsewhere(case: str) -> None:
+    widths, arguments, more = RECORDED[case]
+    written, lines = shown_at(widths, arguments, more)
+    expected = {
+        "80 columns": [*LINES, BARS[80]],
+        "no colour": [*LINES, BARS[80]],
+        "200 columns": [*LINES, BARS[200]],
+        "dumb": IN_LOG,
+        "CI": IN_LOG,
+        "verbose=0": [],
+        "verbose=2": LINES,
+    }
+    assert lines == expected[case]
+    assert ("\x1b[" in written) == ("columns" in case or "colour" in case)
+    assert bool(re.search(r"\x1b\[[0-9;]*3\d", written)) == ("columns" in case)  # colours
+
+
+@pytest.mark.long
+def test_a_terminal_that_is_made_narrower_gets_frames_that_fit() -> None:
+    written, _ = shown_at([200, 80, 50], ["--wait"], {})
+    parts = [CONTROL.sub("", part) for part in written.split("#")]
+    longest = [max(len(frame) for frame in re.findall(r"epoch \d/2 [^\r\n]*", part)) for part in parts]
+    assert longest[0] <= 200
+    assert longest[1] <= 200  # what was there is drawn again above
+    frames = re.findall(r"epoch 2/2 [^\r\n]*", parts[1]) + re.findall(r"epoch 2/2 [^\r\n]*", parts[2])
+    assert max(map(len, frames)) <= 80
+    assert RATE.sub("?", frames[-1].rstrip()) == "epoch 2/2 ━━━━━━ 14/14 ? 0:00:01  …"
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (100, "loss 0.25  a_metric_with_a_name 12345  val_loss 0.5*  x nan"),
+        (57, "loss 0.25  a_metric_with_a_name 12345  val_loss 0.5*  …"),
+        (40, "loss 0.25  val_loss 0.5*  …"),
+        (20, "val_loss 0.5*  …"),
+        (9, ""),
+    ],
+)
+def test_values_are_left_out_whole_and_those_that_are_watched_last(width: int, expected: str) -> None:
+    values = {"loss": 0.25, "a_metric_with_a_name": 12345.0, "val_loss": 0.5, "x": float("nan")}
+    assert fitting(values, width, first=["val_loss"], best=["val_loss"]) == expected
+
+
+def test_a_line_fits_and_keeps_its_numbers_in_their_places() -> None:
+    names, widths = ("loss", "名前", "a\nb", "é" * 99), (10, 20, 30, 40, 60, 80, 120, 300)
+    for width, total, name in itertools.product(widths, (None, 3, 1_000_000), names):
+        line = Line("3/10", 3, total, "12.5 steps/s", "0:01:02", "", {name: 1.0, "b": 2.0})
+        console = rich.console.Console(file=io.StringIO(), width=width)
+        console.print(line.text(width))
+        (shown,) = console.file.getvalue().splitlines()
+        assert cell_len(shown) <= width
+        if width >= 60:
+            assert f"3/{total or '?'} 12.5 steps/s 0:01:02" in shown
+            assert ("━" in shown or "─" in shown) == (total is not None)
+
+
+def test_an_evaluation_that_takes_long_says_how_far_it_is() -> None:
+    screen = console(terminal=True)
+    assert isinstance(screen.file, io.StringIO)
+    file, evaluating = screen.file, list[bool]()
+
+    def slow() -> Iterator[int]:
+        for i in range(7):
+            deadline = time.monotonic() + 60
+            while (
+                i == 5
+                and evaluating
+                and not re.search(r"evaluating \d", file.getvalue())
+                and time.monotonic() < deadline
+            ):
+                time.sleep(0.05)
+            yield i
+
+    count = tf.Variable(0.0)
+    data = tf.data.Dataset.from_generator(slow, output_signature=tf.TensorSpec([], tf.int64)).batch(1).take(7)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = data.apply(tf.data.experimental.assert_cardinality(7)).with_options(options)
+    evaluate = Evaluation(lambda batch: {"count": count.read_value()}, data)
+    loop = Loop(
+        lambda batch: {"loss": count.assign_add(1.0)},
+        batches(),
+        state={"count": count},
+        evaluate=evaluate,
+        hooks=[Progress(console=screen)],
+    )
+    loop.on("eval_begin")(lambda moment: evaluating.append(True))  # and not when the data are looked at before
+    loop.run(epochs=1)
+    assert re.findall(r"evaluating (\d)/7", file.getvalue())
+    assert last_frame(screen) == ["epoch", "1/1", "7/7", "?", "loss", "4", "val_count", "7"]
+
+
+def test_fast_epochs_do_not_print_hundreds_of_lines() -> None:
+    for terminal in (False, True):
+        clock = itertools.count(0.0, 0.001).__next__  # no time at all
+        shown = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100, get_time=clock)
+        counting_loop(Progress(console=shown), eval_every=NEVER).run(epochs=30)
+        lines = [line for line in seen(written(shown), 100) if " of 210 " in line]
+        assert 2 <= len(lines) < 9
+        assert [line.split("  ")[0] for line in (lines[0], lines[-1])] == [
+            "epoch 1, step 7 of 210",
+            "epoch 30, step 210 of 210",
+        ]
+
+
+def test_lines_come_for_the_epochs_that_are_wanted_and_for_the_last() -> None:
+    log = console(terminal=False)
+    counting_loop(Progress(Every(epochs=2), console=log)).run(epochs=5)
+    assert [line.split(",")[0] for line in written(log).splitlines()] == ["epoch 2", "epoch 4", "epoch 5"]
+    log = console(terminal=False)
+    counting_loop(Progress(Every(epochs=2) | At(3), console=log)).run(epochs=3)
+    assert [line.split("  ")[0] for line in written(log).splitlines()] == [
+        "step 3 of 21",
+        "step 14 of 21",
+        "epoch 2, step 14 of 21",
+        "epoch 3, step 21 of 21",
+    ]
+
+
+def test_the_rate_is_that_of_the_last_seconds_of_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = {"steps": 0.0, "evaluation": 0.0}
+    monkeypatch.setattr(Loop, "spent", property(lambda loop: spent))
+    log = console(terminal=False)
+    loop = counting_loop(Progress(Every(steps=1), console=log), eval_every=Every(steps=100))
+
+    @loop.on("epoch_begin")
+    def slow(moment: Moment) -> None:
+        spent["evaluation"] += 1000.0
+
+    class Clock(Hook):
+        def on_steps(self, first_step: int, values: object) -> None:
+            spent["steps"] += 2.0 if first_step <= 7 else 1.0
+
+    loop.hooks.add(Clock())
+    loop.run(epochs=3)
+    assert isinstance(log.file, io.StringIO)
+    rates = re.findall(r"step (\d+) of 21.*\((.*) steps/s\)", log.file.getvalue())
+    assert dict(rates)["7"] == "0.5"
+    assert dict(rates)["21"] == "1.0"
+
+
+class Notebook:
+    """What IPython shows: the latest of each output."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def display(self, data: dict[str, str], *, raw: bool, display_id: bool) -> "Notebook":
+        assert raw
+        assert display_id
+        self.shown.append(data["text/plain"])
+        return self
+
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.shown[-1] = data["text/plain"]
+
+
+def test_a_notebook_has_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    module = types.ModuleType("IPython.display")
+    module.display = notebook.display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    screen = console(terminal=False)
+    screen.is_jupyter = True
+    monkeypatch.setattr(screen, "out", lambda line, highlight: None)
+    counting_loop(Progress(console=screen)).run(epochs=2)
+    (line,) = notebook.shown
+    words = [word for word in RATE.sub("?", line).split() if not BAR_OR_TIME.fullmatch(word)]
+    assert words == ["epoch", "2/2", "14/14", "?", "loss", "11", "val_count", "14"]
 
 
 def closed() -> io.TextIOWrapper:

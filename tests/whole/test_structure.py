@@ -20,7 +20,8 @@ SOURCES = {
     for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
 FOR_ALL = {  # every hook may use them
-    f"hooks.{name}" for name in ("figures", "monitor", "places", "rates", "summaries", "texts")
+    f"hooks.{name}"
+    for name in ("figures", "in_time", "monitor", "places", "rates", "row_format", "row_hook", "summaries", "texts")
 }
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
@@ -29,6 +30,7 @@ OF_ONE = {
     "hooks.event_cut": "hooks/event_file.py",
     **dict.fromkeys(("hooks.event_file", "hooks.drawings"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
+    "hooks.row_file": "hooks/row_hook.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
@@ -68,6 +70,7 @@ PATHS = {f"{of}.{part}" for of, part in (module.split(".") for module in PRIVATE
 UNDERSCORE = re.compile("_[A-Za-z][A-Za-z0-9_]*")
 NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
+    "hooks/row_hook.py": {"_replace"},
     "hooks/checkpoint/resume.py": {"_asdict"},
     "hooks/checkpoint/remote.py": {"_temp"},
     "hooks/checkpoint/store.py": {"_temp"},
@@ -359,6 +362,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "Export",
         "KerasCallbacks",
         "LearningRate",
+        "MetricsLog",
         "NaNGuard",
         "OptunaPruning",
         "Preemption",
@@ -367,6 +371,7 @@ def test_public_names_are_those_agreed_on() -> None:
         "ReduceLROnPlateau",
         "TensorBoard",
         "TimeBudget",
+        "Tracker",
         "WeightAverage",
         "restore",
     ]
