@@ -92,13 +92,14 @@ class Evaluation(tf.Module):
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
         self.times = tf.Variable(0, dtype=tf.int64, trainable=False, name="times")
 
-    def build(self, bound: Bound) -> Trace:
+    def build(self, bound: Bound, *, jit_compile: bool) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
-        trace = Trace(self.step, self.data.element_spec)
+        trace = Trace(self.step, self.data.element_spec, jit_compile=jit_compile and isinstance(self.data, ArrayData))
         self.hold(trace.narrow, trace.wide, trace.results.names)
         self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"
-        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where)
+        owner = f"Evaluation {self.name!r}"
+        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where, owner=owner)
         return trace
 
     def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ class Parts(NamedTuple):
         bound: Makes the compiled functions return early.
         history: The values of the epochs.
         limit: How many batches there are at most in an epoch, and in an evaluation.
+        jit_compile: Whether XLA compiles the loop, and evaluations on arrays.
     """
 
     step: Step
@@ -49,6 +50,7 @@ class Parts(NamedTuple):
     bound: Bound
     history: History
     limit: Limit
+    jit_compile: bool = False
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""
