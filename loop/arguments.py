@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
+from loop.data.arrays import ArrayData
+from loop.data.source import Data
 from loop.errors.calls import BY_POSITION
 from loop.errors.instead import instead_of_evaluation
 from loop.errors.kinds import is_whole, shown
@@ -88,6 +90,16 @@ def _each(evaluate: object) -> Iterable[object]:
         return ()
     several = isinstance(evaluate, Iterable) and not isinstance(evaluate, tf.data.Dataset | tf.Tensor | Mapping | str)
     return evaluate if isinstance(evaluate, Iterable) and several else (evaluate,)
+
+
+def check_compilable(data: Data) -> None:
+    """Raises `ValueError` if XLA cannot have the data in its program."""
+    if not isinstance(data, ArrayData):
+        raise ValueError(
+            "Loop(jit_compile=True) needs data in memory, because a program of XLA has no iterator in it. Received: "
+            f"{type(data).__name__}. Write ArrayData(arrays, batch_size=32); or leave out jit_compile, and let XLA "
+            "compile each step by itself: Loop(tf.function(step, jit_compile=True), ...)."
+        )
 
 
 def check_totals(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:

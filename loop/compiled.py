@@ -56,10 +56,12 @@ class Compiled:
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
-        self.trace = Trace(step, data.element_spec)
+        self.trace = Trace(step, data.element_spec, jit_compile=parts.jit_compile)
         self._means = Means(self.trace.narrow, self.trace.wide)
         self.chunk = self._train_loop(inside)
-        self._traces = {"train": self.trace} | {each.name: each.build(parts.bound) for each in evaluations}
+        self._traces = {"train": self.trace} | {
+            each.name: each.build(parts.bound, jit_compile=parts.jit_compile) for each in evaluations
+        }
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
@@ -151,7 +153,7 @@ class Compiled:
         try:
             covered, held = self._covered(state), self._held(state)
             with untouched(), traced_anew(self._traced.compiled):
-                trace = Trace(step, data.element_spec)
+                trace = Trace(step, data.element_spec, jit_compile=self._traces[name].jit_compile)
             then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
             return trace.fingerprint(held, Audited(trace.graph, name).only_read(covered)) != then
         except Exception:  # such as that of an optimizer which does not know a variable

@@ -99,13 +99,14 @@ class Evaluation(tf.Module):
         self.known = tf.Variable(False, trainable=False, name="known")  # whether `latest` has results
         self.new = tf.Variable(False, trainable=False, name="new")  # and whether nobody has taken them
 
-    def build(self, bound: Bound) -> Trace:
+    def build(self, bound: Bound, *, jit_compile: bool) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
-        trace = Trace(self.step, self.data.element_spec)
+        trace = Trace(self.step, self.data.element_spec, jit_compile=jit_compile and isinstance(self.data, ArrayData))
         self.hold(trace.narrow, trace.wide, trace.results.names)
         self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"
-        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where)
+        owner = f"Evaluation {self.name!r}"
+        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where, owner=owner)
         return trace
 
     def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:

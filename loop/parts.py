@@ -39,6 +39,7 @@ class Parts(NamedTuple):
         history: The values of the epochs.
         limit: How many batches there are at most in an epoch, and in an evaluation.
         stops: What a run is asked to reach, and who has asked for its end.
+        jit_compile: Whether XLA compiles the loop, and evaluations on arrays.
     """
 
     step: Step
@@ -52,6 +53,7 @@ class Parts(NamedTuple):
     history: History
     limit: Limit
     stops: Stops
+    jit_compile: bool = False
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""

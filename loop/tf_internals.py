@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import operator
 import random
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CellType, FunctionType
 from typing import Any, TypeAlias
@@ -37,7 +38,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled as is_o
 from tensorflow.python.framework.function import _DefinedFunction
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
-from tensorflow.python.ops import stateful_random_ops
+from tensorflow.python.ops import random_ops_util, stateful_random_ops
 from tensorflow.python.ops.script_ops import EagerFunc, _py_funcs
 from tensorflow.python.trackable.resource import CapturableResource as CapturableResource  # lookup tables and the like
 
@@ -373,6 +374,35 @@ def op_definition(kind: str) -> OpDef:
     Public is only the `op_def` of an operation that there is, and a function that was read has but the names of kinds.
     """
     return op_def_registry.get(kind) or OpDef()
+
+
+_explicit = threading.local()
+_key_counter_alg = random_ops_util.get_key_counter_alg
+
+
+def _get_key_counter_alg(seed: tf.Tensor, alg: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    """Takes the place of TensorFlow's own, which says for every function that draws where its numbers come from."""
+    is_open = alg is None or random_ops_util.convert_alg_to_int(alg) == tf.random.Algorithm.AUTO_SELECT.value
+    if is_open and vars(_explicit).get("chosen") and not tf.executing_eagerly():
+        seed = tf.convert_to_tensor(seed, dtype_hint=tf.int64)
+        alg = "threefry" if seed.dtype.size == 4 else "philox"
+    return _key_counter_alg(seed, alg)
+
+
+@contextlib.contextmanager
+def explicit_algorithm() -> Iterator[None]:
+    """Has what this thread traces for XLA say how random numbers are made where it leaves that to TensorFlow.
+
+    As all of Keras does; public is only an argument of each call. Left open, XLA makes the key of Philox from the seed
+    again for each number: twenty times as slow. Threefry takes the seed for its key, as far as it has 64 bits. It is of
+    the same kind, what JAX draws with, and known to XLA only; so what is run at once, as initializers are, is left.
+    """
+    random_ops_util.get_key_counter_alg = _get_key_counter_alg
+    before, _explicit.chosen = vars(_explicit).get("chosen", False), True
+    try:
+        yield
+    finally:
+        _explicit.chosen = before
 
 
 def body_of(caller: tf.Graph, name: str) -> tf.Graph | None:

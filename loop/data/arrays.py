@@ -260,6 +260,20 @@ class ArrayData(Trackable):
         with tf.control_dependencies(None):  # fetched while the step runs, which a tenth of a small one would wait for
             return self._fetch(self._order, index)
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        rest = self._rows % self._batch_size
+        return [self._batch_size] if self._even else [self._batch_size, rest][-self.steps_per_epoch :]
+
+    def alike(self, index: int) -> int:
+        left = self.steps_per_epoch - index
+        return left if self._even else max(1, left - 1)
+
+    def at(self, index: tf.Tensor, like: Nest) -> Nest:
+        rows = tf.gather(self._order, index)
+        rows = rows if self._even else rows[: tf.shape(tf.nest.flatten(like)[0])[0]]
+        return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
+
     def _fetch(self, order: tf.Tensor | tf.Variable, index: tf.Tensor) -> Nest:
         rows = tf.gather(order, index)
         if not self._even:

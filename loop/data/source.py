@@ -46,6 +46,20 @@ class Batches(Protocol):
         ...
 
 
+class InMemory(Batches, Protocol):
+    """What a program of XLA can read, which may have no iterator in it: batches that are found by their index."""
+
+    sizes: Sequence[int]  # the leading dimensions that batches have
+
+    def alike(self, index: int) -> int:
+        """Returns how many batches from `index` on, at least one, have the size of that one."""
+        ...
+
+    def at(self, index: tf.Tensor, like: Nest) -> Nest:
+        """Returns batch `index` of the pass, int32 `[]`, which has the size of `like`. Traced into the program."""
+        ...
+
+
 class Passes(Protocol):
     """What the loop reads in Python: one pass after the other."""
 

@@ -52,7 +52,7 @@ class Bound:
     @property
     def is_halted(self) -> bool:
         """Whether the latest call was ended from within."""
-        return int(read(self.variable)) <= 1 - FAR
+        return int(read(self.variable)) < 0
 
     @property
     def is_pulled_in(self) -> bool:

@@ -2,17 +2,21 @@
 
 import contextlib
 import functools
+import time
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from loop.data.arrays import ArrayData
 from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.bound import Bound
+from loop.engine.cut import Cut
 from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
+from loop.engine.program import Program
 from loop.engine.ring import LONGEST, Record
 from loop.engine.trace import Trace, has_effect
 from loop.errors.readonly import ReadOnly
@@ -73,6 +77,7 @@ class Chunk:
         bound: Up to where it runs.
         where: What an error was raised by, for a note that ends with the number of the last counter.
         inside: What hooks have in it; None: nothing.
+        owner: What to call the step.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Chunk:
         bound: Bound,
         where: str = "by the step, or its batch, after step",
         inside: Inside | None = None,
+        owner: str = "The train step",
     ) -> None:
         size = examples_in(data.element_spec)
         self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
@@ -91,8 +97,23 @@ class Chunk:
         self.inside = inside = inside or Inside()
         self.own = [bound.variable, *record.variables, *data.variables, *inside.variables]
 
+        def run_step(batch: Nest, index: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
+            if data.seen is not None:
+                data.seen.update(batch)
+            inside.before(index)
+            graph = tf.compat.v1.get_default_graph()
+            before = len(graph.get_operations())
+            # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
+            values = trace(batch)
+            effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
+            row = record.row(values, examples(batch) if size is None else None)
+            with tf.control_dependencies([*row, *effects]):
+                counted = [counter.assign_add(1) for counter in counters]
+            record.write(index, row)
+            return counted, inside.after(values)
+
         # The loop is written in operations: for AutoGraph to convert all that it calls would take half a second.
-        def run(source: Nest, ahead: Nest) -> Ran:
+        def run(source: Nest, ahead: Nest, most: tf.Tensor | None = None) -> Ran:
             # Counted from here, an index is an int32 in an epoch of any length; of a GPU's integers, only those are
             # kept where the condition is looked at.
             first = counters[0].read_value()
@@ -104,29 +125,26 @@ class Chunk:
                 return tf.logical_and(index < bound.variable, data.more(ahead))
 
             def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
-                batch = data.batch(source, ahead)
-                if data.seen is not None:
-                    data.seen.update(batch)
-                inside.before(index)
-                graph = tf.compat.v1.get_default_graph()
-                before = len(graph.get_operations())
-                # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
-                values = trace(batch)
-                effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
-                row = record.row(values, examples(batch) if size is None else None)
-                with tf.control_dependencies([*row, *effects]):
-                    counted = [counter.assign_add(1) for counter in counters]
-                record.write(index, row)
-                if (halts := inside.after(values)) is not None:
+                counted, halts = run_step(data.batch(source, ahead), index)
+                if halts is not None:
                     bound.halt_if(halts)
                 index += 1
                 with tf.control_dependencies(counted):
                     return index, data.advance(source, ahead, begin + index)
 
-            done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
+            if program is None:
+                done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
+            else:
+                done, halted = program(begin, tf.minimum(most, bound.variable), ahead)
+                ahead = data.advance(source, ahead, begin + done)
+                if inside.may_halt:
+                    bound.halt_if(halted)
             rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
-            means.add(*record.values(rows), sizes, afresh=tf.equal(first, 0), latest=trace.running)
+            afresh = tf.equal(first, 0)
+            if program is not None:
+                afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
+            means.add(*record.values(rows), sizes, afresh=afresh, latest=trace.running)
             return Ran(done, data.more(ahead), ahead, rows, trace.results.now())
 
         def skip(source: Nest, ahead: Nest) -> Ran:
@@ -143,17 +161,26 @@ class Chunk:
             means.add(*record.values(rows), none, afresh=tf.equal(first, 0), latest=trace.running)
             return Ran(tf.constant(1), data.more(ahead), ahead, rows, trace.results.now())
 
+        program = Program(data, run_step, owner) if trace.jit_compile and isinstance(data, ArrayData) else None
+        self._cut = None if program is None else Cut()
         skipping = tf.function(skip, autograph=False)
         self._skip = functools.cache(lambda: skipping.get_concrete_function(*data.feed_spec()))  # few runs need it
-        self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
+        most = [] if program is None else [tf.TensorSpec([], tf.int32)]
+        self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec(), *most)
         self.graph = self._run.graph
+        if program is not None and isinstance(data, ArrayData):
+            program.compile(data, lambda batch: call_flat(self._run, [*batch, tf.constant(0)]))
         # Then it may draw from Python's random streams, and nobody else must meanwhile.
         self._calls_python = isinstance(data, Fed) and any(map(calls_python, operations(self.graph)))
 
     def __call__(self, data: Batches, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
         try:
-            return self._one_by_one(data, count) if isinstance(data, Fed) else self._called(data, min(count, LONGEST))
+            if isinstance(data, Fed):
+                return self._one_by_one(data, count)
+            if isinstance(data, ArrayData) and self._cut is not None:
+                return self._in_cuts(data, count, self._cut)
+            return self._called(data, min(count, LONGEST))
         except tf.errors.OpError as error:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())
@@ -177,9 +204,23 @@ class Chunk:
             self.inside.prepare(int(self._counters[-1]), count)
         self._bound.set(count)
         given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
-        ran = call_flat(self._run, given)
+        ran = call_flat(self._run, given if self._cut is None else [*given, tf.constant(count)])
         data.ahead = ran.ahead
         return ran
+
+    def _in_cuts(self, data: ArrayData, count: int, cut: Cut) -> Ran:
+        """Calls a program that cannot see its bound move, a few steps at a time, and puts together what comes of it."""
+        rows, done = list[tf.Tensor](), 0
+        while done < count and not (rows and self._bound.is_pulled_in):
+            began = time.perf_counter()
+            ran = self._called(data, min(count - done, cut.length, data.alike(int(self._counters[0]))))
+            steps = int(ran.steps)  # sync: waits for the call
+            cut.took(steps, time.perf_counter() - began)
+            rows.append(ran.rows)
+            done += steps
+            if self.inside.may_halt and self._bound.is_halted:
+                break
+        return ran if len(rows) == 1 else ran._replace(steps=done, rows=tf.concat(rows, axis=0))
 
     def _one_by_one(self, data: Fed, count: int) -> Ran:
         """Calls the same for each batch that Python hands over, between steps, and puts together what comes of it."""

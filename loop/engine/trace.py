@@ -1,5 +1,6 @@
 """A step, traced once: what the compiled loop calls, and what tells it from another step."""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
@@ -10,9 +11,10 @@ from loop.errors.instead import of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
 from loop.exact.fingerprint import fingerprint
+from loop.state.differences import JIT_COMPILE
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import add_control_inputs
+from loop.tf_internals import add_control_inputs, explicit_algorithm
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
@@ -31,13 +33,19 @@ class Trace:
         running: Whether the values are results so far; see `Step.running`.
         graph: What was traced.
         results: The results of the metrics.
+        jit_compile: Whether XLA is to compile it.
+
+    Args:
+        step: The step.
+        element_spec: Of a batch.
+        jit_compile: As above.
 
     Raises:
         TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
             metrics, or a metric's result is neither a scalar nor a vector.
     """
 
-    def __init__(self, step: Step, element_spec: Nest) -> None:
+    def __init__(self, step: Step, element_spec: Nest, *, jit_compile: bool = False) -> None:
         def traced(batch: Nest) -> tuple[Values, Values]:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             values = step.function(batch)
@@ -47,7 +55,8 @@ class Trace:
             return values, results
 
         try:
-            function = tf.function(traced).get_concrete_function(element_spec)
+            with explicit_algorithm() if jit_compile else contextlib.nullcontext():
+                function = tf.function(traced).get_concrete_function(element_spec)
             values, results = function.structured_outputs
             values = {} if values is None and step.metrics else values
             _check_mapping(step, values)
@@ -63,7 +72,7 @@ class Trace:
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *self.results.names}))
         self.running = step.running
-        self._function, self.graph = function, function.graph
+        self._function, self.graph, self.jit_compile = function, function.graph, jit_compile
 
     def __call__(self, batch: Nest) -> Values:
         """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""
@@ -78,9 +87,12 @@ class Trace:
             constants: Variables that are only read and not in the training state.
         """
         function = self._function
-        return fingerprint(
+        found = fingerprint(
             function.graph, function.captured_inputs, returned=self._returned, held=held, constants=constants
         )
+        if self.jit_compile and isinstance(counts := found["operations"], dict):
+            return {**found, "operations": {**counts, JIT_COMPILE: 1}}
+        return found
 
 
 def has_effect(op: tf.Operation) -> bool:

@@ -4,13 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Description = Mapping[str, Mapping[str, Any]]
-OF_NUMBERS = (
-    "content",
-    "read",
-    "cached",
-    "seed",
-    "shuffle",
-)  # of data: others can be restored, but other batches come of them
+JIT_COMPILE = "jit_compile"  # counts as an operation of a step that XLA compiles, because other bits come of it
+OF_NUMBERS = ("content", "read", "cached", "seed", "shuffle")  # of data: others go on, with other batches
 UNSEEDED = (
     "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
     "call keras.utils.set_random_seed first"
@@ -29,7 +24,16 @@ def unhashed(then: Description, now: Description) -> dict[str, Mapping[str, Any]
     """
     said = then["data"]
     data = {key: value if _is_hashed(key) else said.get(key, value) for key, value in now["data"].items()}
-    return {**then, "data": data, "steps": now["steps"]}
+    saved = then["steps"]
+    steps = {
+        name: step if _compiled(step) == _compiled(saved.get(name, step)) else saved[name]
+        for name, step in now["steps"].items()
+    }
+    return {**then, "data": data, "steps": steps}
+
+
+def _compiled(step: Mapping[str, Any]) -> bool:
+    return JIT_COMPILE in step["operations"]
 
 
 def _is_hashed(key: str) -> bool:
@@ -155,6 +159,9 @@ def _of_stages(then: Sequence[str], now: Sequence[str]) -> str:
 
 
 def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if _compiled(now) != _compiled(then):
+        was, has = (f"{JIT_COMPILE}={_compiled(step)}" for step in (then, now))
+        return f"was compiled with {was} in the checkpoint and is with {has} now, of which other bits come"
     counts = {kind: now["operations"].get(kind, 0) - then["operations"].get(kind, 0) for kind in then["operations"]}
     counts |= {kind: count for kind, count in now["operations"].items() if kind not in counts}
     if changed := [f"{count:+d} {kind}" for kind, count in sorted(counts.items()) if count]:

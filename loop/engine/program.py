@@ -1,0 +1,100 @@
+"""The compiled loop as one program of XLA."""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from loop.data.source import InMemory
+from loop.exact.graph import functions, line
+from loop.findings import Finding, listed
+from loop.tensors import FuncGraph, Nest
+
+log = logging.getLogger("exactloop")
+# A step, of a batch and its index in the call: what has to be done before the next one; whether to return, if anybody
+# looks.
+RunStep = Callable[[Nest, tf.Tensor], tuple[list[tf.Operation], tf.Tensor | None]]
+UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
+UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
+ELSEWHERE = (
+    "Leave out jit_compile=True, or do this in the data: XLA knows no texts, tables, Python, and few other things."
+)
+
+
+class Program:
+    """Runs steps in a program that XLA compiles once, whatever their number.
+
+    It sees nothing that changes outside while it runs, and nobody sees anything of it before it ends. So how many steps
+    it runs is handed over, and what they are trained on has to be in memory.
+
+    Args:
+        data: Where the batches come from.
+        run_step: A step.
+        owner: What to call the step.
+    """
+
+    def __init__(self, data: InMemory, run_step: RunStep, owner: str) -> None:
+        def program(begin: tf.Tensor, end: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, tf.Tensor]:
+            def goes_on(index: tf.Tensor, halted: tf.Tensor) -> tf.Tensor:
+                return tf.logical_and(index < end, tf.logical_not(halted))
+
+            def one_step(index: tf.Tensor, halted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                counted, halts = run_step(data.at(begin + index, ahead), index)
+                with tf.control_dependencies(counted):
+                    return index + 1, halted if halts is None else halts
+
+            return tf.while_loop(goes_on, one_step, (tf.constant(0), tf.constant(False)))
+
+        number = tf.TensorSpec([], tf.int32)
+        function = tf.function(program, jit_compile=True, autograph=False)
+        self._program = function.get_concrete_function(number, number, data.element_spec)
+        self._owner = owner
+        self._say_what_is_left_out()
+
+    def __call__(self, begin: tf.Tensor, end: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, tf.Tensor]:
+        """Runs steps. Traced into the compiled loop.
+
+        Args:
+            begin: The index of the first batch in the pass: int32 `[]`.
+            end: How many steps: int32 `[]`.
+            ahead: The first batch.
+
+        Returns:
+            How many steps were run, int32 `[]`, and whether the last of them wants the loop to return: bool `[]`.
+        """
+        return self._program(begin, end, ahead)
+
+    def compile(self, data: InMemory, call: Callable[[Sequence[tf.Tensor]], object]) -> None:
+        """Has it compiled, for each size that batches have.
+
+        Args:
+            data: Where the batches come from.
+            call: Calls what this was traced into, for no step, with the tensors of a first batch.
+
+        Raises:
+            ValueError: If XLA cannot; each operation that it does not know is named with its line.
+        """
+        try:
+            for size in data.sizes:
+                call([tf.zeros([size, *spec.shape[1:]], spec.dtype) for spec in tf.nest.flatten(data.element_spec)])
+        except tf.errors.OpError as error:
+            raise ValueError(
+                f"Loop(jit_compile=True): XLA cannot compile this.\n{listed(self._found(error))}"
+            ) from error
+
+    def _found(self, error: tf.errors.OpError) -> list[Finding]:
+        """Returns what XLA did not know, with the lines that made it."""
+        wanted = UNKNOWN.findall(error.message)
+        ops = [op for graph in functions(self._graph) for op in graph.get_operations() if (op.type, op.name) in wanted]
+        found = [Finding(f"{self._owner}: {op.type}", line(op), ELSEWHERE) for op in ops]
+        return found or [Finding(f"{self._owner}: {error.message.split(chr(10))[0]}", "", ELSEWHERE)]
+
+    def _say_what_is_left_out(self) -> None:
+        ops = [op for graph in functions(self._graph) for op in graph.get_operations() if op.type in UNCHECKED]
+        if lines := dict.fromkeys(f"  {op.type}, at {line(op)}" for op in ops if line(op)):
+            log.warning("%s: XLA leaves out checks, and goes on:\n%s", self._owner, "\n".join(lines))
+
+    @property
+    def _graph(self) -> FuncGraph:
+        return self._program.graph

@@ -1,0 +1,314 @@
+"""The loop as one program of XLA: as exact as without, and what XLA cannot compile is named."""
+
+import functools
+import inspect
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from models import bits
+
+from hooks import Checkpoint, LearningRate, NaNGuard
+from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, StreamData, Trigger
+from loop.engine.cut import SECONDS, Cut
+from loop.engine.program import Program
+
+ROWS, BATCH, LENGTH = 11, 4, 3  # the last batch of an epoch has three rows
+X = np.random.default_rng(1).normal(size=[ROWS, 2]).astype(np.float32)
+
+
+def make_loop(hooks: Sequence[Hook] = (), *, jit_compile: bool = True, evaluate: bool = True, rows: int = ROWS) -> Loop:
+    """Returns a loop over two numbers, with dropout and a metric, and batches of two sizes."""
+    w, seeds = tf.Variable([1.0, -1.0]), keras.random.SeedGenerator(1)
+    rate = keras.optimizers.SGD(0.1)
+    rate.build([w])
+    mean = keras.metrics.Mean()
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        dropped = keras.random.dropout(x, 0.5, seed=seeds)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((dropped @ w[:, tf.newaxis] - tf.reduce_sum(x, 1, keepdims=True)) ** 2)
+        rate.apply(tape.gradient(loss, [w]), [w])
+        mean.update_state(loss)
+        return {"loss": loss, "rows": tf.shape(x)[0]}
+
+    val = Evaluation(lambda x: {"w": tf.reduce_sum(x @ w[:, tf.newaxis])}, ArrayData(X, batch_size=6, shuffle=False))
+    state = {"w": w, "seeds": seeds, "optimizer": rate}
+    data = ArrayData(X[:rows], batch_size=BATCH, seed=5)
+    of = {"evaluate": val, "eval_every": Every(steps=2)} if evaluate else {}
+    return Loop(Step(step, metrics={"mean": mean}), data, state=state, hooks=hooks, jit_compile=jit_compile, **of)
+
+
+class Noted(Hook):
+    """Notes each value of each step, and where it was called."""
+
+    def __init__(self, every: Trigger = At()) -> None:
+        super().__init__()
+        self.every, self.values, self.at = every, dict[int, tuple[float, ...]](), list[int]()
+
+    def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        self.values |= {
+            first_step + i: row for i, row in enumerate(zip(*(v.tolist() for v in values.values()), strict=True))
+        }
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.at.append(moment.step)
+
+
+def own(loop: Loop) -> dict[str, bytes]:
+    return {path: value for path, value in bits(loop).items() if not path.startswith("hooks/")}
+
+
+@functools.cache
+def reference() -> tuple[dict[str, bytes], dict[int, tuple[float, ...]]]:
+    noted = Noted()
+    loop = make_loop([noted])
+    loop.run(epochs=4)
+    return own(loop), noted.values
+
+
+def test_the_same_bits_under_any_schedule_with_every_value_and_hooks_at_their_steps() -> None:
+    steps = range(1, 4 * LENGTH + 1)
+    assert [*reference()[1]] == [*steps]
+    assert [rows for _, rows in reference()[1].values()] == [4, 4, 3] * 4
+    noted = Noted(At(2, 7) | Every(seconds=1e-4))
+    loop = make_loop([noted])
+    loop.run(epochs=4)
+    assert own(loop) == reference()[0]
+    assert noted.values == reference()[1]
+    assert {2, 7} <= {*noted.at}
+
+
+@pytest.mark.long
+def test_the_same_bits_with_a_halt_after_each_step() -> None:
+    noted = Noted(Every(steps=1))
+    loop = make_loop([noted])
+    loop.run(epochs=4)
+    assert own(loop) == reference()[0]
+    assert noted.at == [*reference()[1]]
+
+
+@pytest.mark.long
+def test_it_trains_as_without_but_for_the_last_bits() -> None:
+    loop, other = make_loop(), make_loop(jit_compile=False)
+    for each in (loop, other):
+        each.digest_batches()
+        each.run(epochs=1)
+    digests = [each.state.variables["position/seen/digest"].numpy() for each in (loop, other)]
+    assert digests[0] == digests[1] != 0  # the same batches
+    assert [v.shape for v in loop.state.variables.values()] == [v.shape for v in other.state.variables.values()]
+
+
+def test_what_is_drawn_differs_from_step_to_step_and_has_its_mean() -> None:
+    seeds, kept = keras.random.SeedGenerator(3), tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        drawn = keras.random.uniform([4096], seed=seeds)
+        far = tf.random.stateless_normal([512], seed=[2**40, tf.cast(x[0], tf.int64)])
+        kept.assign(drawn[0])
+        return {"mean": tf.reduce_mean(drawn), "square": tf.reduce_mean(drawn**2), "far": tf.reduce_mean(far**2)}
+
+    noted = Noted()
+    Loop(
+        step,
+        ArrayData(np.arange(64), batch_size=1),
+        state={"seeds": seeds, "kept": kept},
+        hooks=[noted],
+        jit_compile=True,
+    ).run(epochs=1)
+    far, mean, square = np.array([*noted.values.values()]).T
+    assert all(len({*column.tolist()}) == 64 for column in (far, mean, square))
+    assert abs(mean.mean() - 1 / 2) < 0.003
+    assert abs(square.mean() - 1 / 3) < 0.003
+    assert abs(far.mean() - 1) < 0.05
+
+
+@pytest.mark.long
+def test_a_killed_run_is_resumed_and_one_without_is_refused_by_name(tmp_path: object) -> None:
+    def saving() -> Checkpoint:
+        return Checkpoint(tmp_path, Every(steps=1))
+
+    make_loop([saving()]).run(steps=5)
+    with pytest.raises(ValueError, match="compiled with jit_compile=True in the checkpoint and is with jit_compile=F"):
+        make_loop([saving()], jit_compile=False).run(epochs=4)
+    loop = make_loop([saving()])
+    loop.run(epochs=4)
+    assert own(loop) == reference()[0]
+    loop = make_loop([Checkpoint(tmp_path, Every(steps=1), resume_changed="warn")], jit_compile=False)
+    with pytest.warns(UserWarning, match="jit_compile"):
+        loop.run(epochs=5)
+    with pytest.raises(ValueError, match="compiled with jit_compile=False in the checkpoint and is with jit_compile=T"):
+        make_loop([saving()]).run(epochs=6)
+
+
+def test_what_hooks_do_inside_is_done_at_every_step() -> None:
+    rates = LearningRate(lambda step: 0.1 / (step + 1))
+
+    class Rates(Noted):
+        def on_step_end(self, moment: Moment) -> None:
+            self.at.append(moment.logs["learning_rate"])
+
+    noted, guard = Rates(Every(steps=1)), NaNGuard("stop", limits={"rows": 3.5}, watch=["rows"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cut, "took", lambda cut, steps, seconds: setattr(cut, "length", 2))
+        make_loop([rates, noted], evaluate=False).run(epochs=2)
+        result = make_loop([guard], evaluate=False).run(epochs=2)
+    assert noted.at == [float(np.float32(0.1 / (step + 1))) for step in range(2 * LENGTH)]
+    assert result.step == 1
+    assert result.reason.startswith("rows = 4 is above its limit of 3.5")
+
+
+def test_a_value_that_is_not_finite_ends_the_call_at_its_step() -> None:
+    x, w = np.ones([16, 1], np.float32), tf.Variable(0.0)
+    x[9] = math.nan
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        w.assign_add(1.0)
+        return {"loss": tf.reduce_sum(batch)}
+
+    data = ArrayData(x, batch_size=1, shuffle=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cut, "took", lambda cut, steps, seconds: setattr(cut, "length", 100))
+        result = Loop(step, data, state={"w": w}, hooks=[NaNGuard("stop")], jit_compile=True).run(epochs=2)
+    assert (result.step, float(w), result.reason) == (10, 10.0, "loss = nan after step 10")
+
+
+def test_a_stop_is_heard_at_the_end_of_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make_loop(evaluate=False, rows=8)
+    took = Cut.took
+
+    def stopping(cut: Cut, steps: int, seconds: float) -> None:
+        took(cut, steps, SECONDS / 2)
+        loop.stop("enough")
+
+    monkeypatch.setattr(Cut, "took", stopping)
+    result = loop.run(epochs=2)
+    assert (result.step, result.reason) == (1, "enough")
+
+
+def test_cuts_become_as_long_as_fits_and_short_calls_say_nothing() -> None:
+    cut = Cut()
+    assert cut.length == 1  # one step may take a minute
+    lengths = []
+    for _ in range(6):
+        cut.took(cut.length, cut.length * SECONDS / 100)
+        lengths.append(cut.length)
+    assert lengths == [8, 64, 100, 100, 100, 100]
+    cut.took(1, SECONDS / 2)  # a hook halts
+    assert cut.length == 100
+    cut.took(100, 4 * SECONDS)
+    assert cut.length == 25
+    cut.took(25, 100 * SECONDS)
+    assert cut.length == 1
+
+
+@pytest.mark.long
+def test_there_is_one_program_of_each_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    init = Program.__init__
+    monkeypatch.setattr(Program, "__init__", lambda *args, **named: made.append(1) or init(*args, **named))
+    loop = make_loop([Noted(Every(steps=2))])
+    loop.audit()
+    loop.run(epochs=1)
+    loop.run(epochs=3)
+    assert len(made) == 2
+
+
+def texts(x: tf.Tensor) -> tf.Tensor:
+    return tf.strings.length(tf.strings.as_string(x[0, 0]))  # texts
+
+
+def python(x: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(tf.py_function(lambda x: x, [x[0, 0]], tf.float32), [])  # python
+
+
+def deep(x: tf.Tensor) -> tf.Tensor:
+    return tf.cond(x[0, 0] > 0, lambda: tf.strings.length(tf.strings.as_string(x[0, 0])), lambda: 0)  # deep
+
+
+def table(x: tf.Tensor) -> tf.Tensor:
+    return table_of_two().lookup(tf.cast(x[0, 0], tf.int32))  # table
+
+
+def printed(x: tf.Tensor) -> tf.Tensor:
+    tf.print(x)  # printed
+    return x[0, 0]
+
+
+def gamma(x: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_gamma([], [1, 2], tf.exp(x[0, 0]))  # gamma
+
+
+@functools.cache
+def table_of_two() -> tf.lookup.StaticHashTable:
+    with tf.init_scope():
+        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1, 2], [3, 4]), -1)
+
+
+LONG = [pytest.param(each, marks=pytest.mark.long) for each in (texts, python, table, printed, gamma)]
+
+
+@pytest.mark.parametrize("compute", [deep, *LONG])
+def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
+    compute: Callable[[tf.Tensor], tf.Tensor],
+) -> None:
+    w = tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        w.assign_add(1.0)
+        return {"value": compute(x)}
+
+    loop = Loop(step, ArrayData(X, batch_size=4), state={"w": w}, jit_compile=True, exact=False)
+    with pytest.raises(ValueError, match="XLA cannot compile") as caught:
+        loop.run(epochs=1)
+    lines = inspect.getsource(compute).splitlines()
+    (number,) = (i for i, line in enumerate(lines) if line.endswith(f"# {compute.__name__}"))
+    first = inspect.getsourcelines(compute)[1]
+    assert f"test_jit_compile.py:{first + number}: {lines[number].strip()}" in str(caught.value)
+    assert float(w) == 0.0
+    Loop(step, ArrayData(X, batch_size=4), state={"w": w}, exact=False).run(epochs=1)  # what the message says
+
+
+def test_checks_that_xla_leaves_out_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    w = tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.debugging.assert_less(x, 100.0)
+        return {"w": w.assign_add(tf.reduce_sum(x))}
+
+    with caplog.at_level(logging.WARNING, "exactloop"):
+        Loop(step, ArrayData(X, batch_size=4), state={"w": w}, jit_compile=True).run(epochs=1)
+    (record,) = caplog.records
+    assert "XLA leaves out checks" in record.message
+    assert record.message.count("tf.debugging.assert_less(x, 100.0)") == 1
+
+
+def test_data_that_are_not_in_memory_are_refused_with_a_remedy_that_works() -> None:
+    w = tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"w": w.assign_add(tf.reduce_sum(x))}
+
+    dataset = tf.data.Dataset.from_tensor_slices(X).batch(4, drop_remainder=True)
+    for data in (dataset, StreamData(dataset)):
+        with pytest.raises(ValueError, match=r"Received: StreamData.*Loop\(tf.function\(step, jit_compile=True\)"):
+            Loop(step, data, state={"w": w}, jit_compile=True)
+    assert Loop(tf.function(step, jit_compile=True), dataset, state={"w": w}).run(epochs=1).step == 2
+
+
+@pytest.mark.long
+def test_it_can_be_evaluated_rehearsed_and_tried_without_a_trace() -> None:
+    loop = make_loop()
+    loop.dry_run()
+    loop.run(steps=5)
+    before = bits(loop)
+    assert loop.evaluate().keys() == {"val_w"}
+    with loop.rehearse() as rehearsal:
+        assert sum(len(rehearsal.train(5)["loss"]) for _ in range(3)) >= LENGTH
+    assert bits(loop) == before
+    loop.run(epochs=4)
+    assert own(loop) == reference()[0]
