@@ -21,13 +21,14 @@ SOURCES = {
 }
 FOR_ALL = {  # every hook may use them
     f"hooks.{name}"
-    for name in ("figures", "in_time", "monitor", "places", "rates", "row_format", "row_hook", "summaries", "texts")
-}
+    for name in ("figures", "in_time", "monitor", "places", "progress_line", "rates", "row_format", "row_hook")
+} | {"hooks.summaries", "hooks.texts"}
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
+    **dict.fromkeys(("hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     **dict.fromkeys(("hooks.event_file", "hooks.drawings"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.row_file": "hooks/row_hook.py",
