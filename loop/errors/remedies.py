@@ -47,7 +47,7 @@ SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made
 SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
 CLASSES_IN_FILE = (
     "Read the file before, and give what is in it as numbers: unigrams=[float(line.split(',')[-1]) for line in "
-    "open(file)] instead of vocab_file=file."
+    "pathlib.Path(file).read_text().splitlines()] instead of vocab_file=file."
 )
 CLASSES_LEARNED = (
     "Give it the counts of the classes: tf.random.fixed_unigram_candidate_sampler(..., unigrams=counts). Or, if "

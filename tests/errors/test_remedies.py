@@ -514,7 +514,7 @@ PROGRAMS = {
         [
             lambda: classes(
                 tf.random.fixed_unigram_candidate_sampler,
-                unigrams=[float(line.split(",")[-1]) for line in open(counts_in_file())],  # noqa: SIM115
+                unigrams=[float(line.split(",")[-1]) for line in Path(counts_in_file()).read_text().splitlines()],
             )
         ],
         varies=True,
