@@ -12,7 +12,17 @@ import rich.console
 import tensorflow as tf
 from workloads import Workload
 
-from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
+from hooks import (
+    Checkpoint,
+    EarlyStopping,
+    LearningRate,
+    NaNGuard,
+    Preemption,
+    Progress,
+    TensorBoard,
+    TimeBudget,
+    WeightAverage,
+)
 from loop import ArrayData, Every, Hook, Loop, Moment, StreamData
 
 Round = Callable[[], object]
@@ -139,9 +149,9 @@ class EachStep(Hook):
         pass
 
 
-def exactloop(task: Workload, *, stream: bool = False, hooks: Sequence[Hook] = ()) -> Round:
+def exactloop(task: Workload, *, stream: bool = False, hooks: Sequence[Hook] = (), averages: bool = False) -> Round:
     """This toolkit."""
-    parts = task.parts()
+    parts = task.parts(averages=averages)
     data = StreamData(task.dataset()) if stream else ArrayData(task.arrays, batch_size=task.batch, seed=1)
     loop = Loop(parts.step(), data, state={"model": parts.model, "optimizer": parts.optimizer}, hooks=hooks)
     loop.audit()
@@ -156,12 +166,17 @@ def full_set(directory: Path) -> list[Hook]:
         EarlyStopping("loss", mode="min", patience=10**9, restore_best=None),
         Checkpoint(directory / "checkpoints", Every(steps=1000), background=True),
         Preemption(),
+        LearningRate(lambda step: 1e-3 * 0.9999**step, warmup=100),
+        NaNGuard(limits={"loss": 1e9}),
+        WeightAverage("optimizer"),
+        TimeBudget(hours=10),
     ]
 
 
 LIMIT, BY_HAND, EACH_STEP = "the limit", "by hand, in the graph", "by hand, one call a step"
 ARRAYS, STREAM = "exactloop, ArrayData", "exactloop, StreamData"
-FULL, IDLE, ONE = "exactloop, full set of hooks", "exactloop, 100 idle hooks", "exactloop, a hook at every step"
+FULL, NONE = "exactloop, full set of hooks", "exactloop, an optimizer that averages"
+IDLE, ONE = "exactloop, 100 idle hooks", "exactloop, a hook at every step"
 FIT, CALLBACK = "Keras fit", "Keras fit, a batch callback"
 FIT_64, FIT_DATASET, FIT_DATASET_64 = f"{FIT}, 64 steps a call", f"{FIT}, dataset", f"{FIT}, dataset, 64 steps a call"
 ORBIT, ORBIT_1 = "Orbit, 100 steps a loop", "Orbit, 1 step a loop"
@@ -178,7 +193,8 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
     fast: dict[str, Round] = {
         LIMIT: limit(task),
         ARRAYS: exactloop(task),
-        FULL: exactloop(task, hooks=full_set(directory)),
+        NONE: exactloop(task, averages=True),
+        FULL: exactloop(task, hooks=full_set(directory), averages=True),
         IDLE: exactloop(task, hooks=[Idle(name=f"idle_{i}") for i in range(100)]),
         STREAM: exactloop(task, stream=True),
         BY_HAND: by_hand(task),

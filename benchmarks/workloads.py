@@ -56,10 +56,10 @@ class Workload:
         """Steps in a round."""
         return self.epochs * self.steps_per_epoch
 
-    def parts(self) -> Parts:
-        """Returns new parts, with the same weights each time."""
+    def parts(self, *, averages: bool = False) -> Parts:
+        """Returns new parts, with the same weights each time; with an optimizer that averages them, if wanted."""
         keras.utils.set_random_seed(1)
-        model, optimizer = self.network(), keras.optimizers.Adam()
+        model, optimizer = self.network(), keras.optimizers.Adam(use_ema=averages)
         optimizer.build(model.trainable_variables)
         return Parts(model, optimizer, self.loss)
 

@@ -119,6 +119,10 @@ class NaNGuard(Hook, instead=INSTEAD):
         self.medians = tf.Variable(none[:, 0], shape=[None], trainable=False, name="medians")
         self.count = tf.Variable(0, dtype=tf.int64, trainable=False, name="count")
 
+    def before_dry_run(self, directory: str) -> None:
+        """Has what is found raised: there is nothing to go back to, and nothing to stop."""
+        self._policy = "raise"
+
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop, self._state, self._finding.what = loop, loop.state, ""
         known = {name for names in loop.state.names.get("train", ((), ())) for name in names}
@@ -205,6 +209,8 @@ class NaNGuard(Hook, instead=INSTEAD):
         return ""
 
     def on_step_end(self, moment: Moment) -> None:
+        if not self._finding.what:
+            return  # in a dry run, which calls all of them
         what = f"{self._finding.what} after step {moment.step}"
         self._finding.what = ""
         if self._policy == "stop":

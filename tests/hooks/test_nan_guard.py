@@ -386,3 +386,13 @@ def test_a_run_that_is_stopped_at_its_last_step_exports_nothing_of_that(tmp_path
 
     assert run("stop", {1: NAN}) == ("loss = nan after step 2", [], "")
     assert run("stop", {})[1] == ["2.weights.h5"]
+
+
+def test_a_dry_run_raises_what_is_found_and_leaves_the_policy(tmp_path: Path) -> None:
+    guard = NaNGuard("rollback")
+    loop = make_loop([guard, Checkpoint(tmp_path, Every(steps=2))], {4: NAN})
+    assert loop.dry_run().step == 1
+    loop.run(epochs=1)
+    assert guard.skipped.numpy().tolist() == [5]
+    with pytest.raises(FloatingPointError, match="loss = nan after step 1: batch 1 of epoch 1"):
+        make_loop([NaNGuard("rollback"), Checkpoint(tmp_path / "first")], {0: NAN}).dry_run()
