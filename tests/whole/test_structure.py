@@ -29,7 +29,7 @@ FOR_ALL = {  # every hook may use them
         "hooks.row_hook",
         "hooks.texts",
     ),
-    "hooks.row_format",
+    *("hooks.progress_line", "hooks.row_format"),
 }
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
@@ -39,6 +39,7 @@ OF_ONE = {
     **dict.fromkeys(("hooks.event_file", "hooks.summaries"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.row_file": "hooks/row_hook.py",
+    **dict.fromkeys(("hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
