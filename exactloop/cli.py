@@ -1,5 +1,6 @@
 """The command `exactloop`: what it is asked for. Without TensorFlow, so that help comes at once."""
 
+import difflib
 import signal
 import sys
 import types
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from exactloop import __version__
+from exactloop.quiet import quiet
 
 # No docstring, which python -OO leaves out.
 USAGE = """The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.
@@ -21,6 +23,7 @@ USAGE = """The command `exactloop`: looks at checkpoints, and proves that a scri
     exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
                                         kills the script N times and compares; exit status 1 if anything differs,
                                         3 if nothing was proved
+    exactloop COMMAND --help            what one of them takes, and says
     exactloop --version
 
 What average writes, by default in DIRECTORY/average, restore(PATH, {"model": model}) and TensorFlow can read. Other
@@ -53,6 +56,38 @@ COUNTS = {  # with how many arguments the commands are given
     "prove": range(1, sys.maxsize),
 }
 
+HELPS = {
+    "ls": """exactloop ls DIRECTORY [--json]
+
+Lists the checkpoints of a run: steps, epochs, ages, sizes, the values that were logged, and whether the files have
+their sizes. Values that do not fit are left out; --json has them all. Exit status 1 if a checkpoint is damaged.
+""",
+    "verify": """exactloop verify DIRECTORY [--json]
+
+Hashes all files of all checkpoints of a run. Exit status 1 if one is not what was committed.
+""",
+    "diff": """exactloop diff CHECKPOINT CHECKPOINT [--json]
+
+Says which values of two checkpoints differ, in bits; the training time does not count. A CHECKPOINT is
+DIRECTORY/ckpt-120, or a directory, for its newest. Exit status 1 if some differ.
+""",
+    "show": """exactloop show CHECKPOINT [--json]
+
+Prints the manifest of a checkpoint, DIRECTORY/ckpt-120, or a directory, for its newest.
+""",
+    "average": """exactloop average DIRECTORY [--last N] [--out PATH] [--json]
+
+Writes a checkpoint with the averages of the weights of the last N checkpoints (5), by default to DIRECTORY/average.
+restore(PATH, {"model": model}) reads it, and so does TensorFlow.
+""",
+    "prove": """exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [--json] [-- ARGUMENTS]
+
+Runs a script to its end, then again in processes that are killed N times (5), and after the STEPS of --at 3,20 as well,
+and compares. --same-machine-twice kills nothing and runs twice. What comes after -- are arguments of the script. Exit
+status 1 if anything differs, 3 if nothing was proved.
+""",
+}
+
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command.
@@ -63,17 +98,18 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
+    command, *given = arguments[1:] or [""]
     if HELP.value:
-        print(USAGE)
+        print(HELPS.get(command, USAGE))
         return 0
     if VERSION.value:
         print(f"exactloop {__version__}")
         return 0
-    command, *given = arguments[1:] or [""]
     if len(given) not in COUNTS.get(command, ()):
-        print(USAGE, file=sys.stderr)
+        print(_wrong(command, given), file=sys.stderr)
         return 2
-    from exactloop.commands import COMMANDS  # here, because TensorFlow comes with it, which takes seconds
+    with quiet():
+        from exactloop.commands import COMMANDS  # here, because TensorFlow comes with it, which takes seconds
 
     try:
         return COMMANDS[command](*given)
@@ -83,6 +119,18 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"exactloop {command}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _wrong(command: str, given: Sequence[str]) -> str:
+    """Returns what is wrong with a command, and what to write."""
+    if not command:
+        return USAGE
+    if command in HELPS:
+        received = f"Received: {', '.join(map(repr, given)) or 'none'}"
+        return f"exactloop {command}: another number of arguments is needed. {received}.\n\n{HELPS[command]}"
+    close = difflib.get_close_matches(command, COUNTS, n=1) or [close for close in COUNTS if command.startswith(close)]
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"exactloop: there is no command {command!r}.{hint} There are: {', '.join(COUNTS)}.\n\n{USAGE}"
 
 
 def run() -> None:

@@ -16,6 +16,7 @@ from hooks.checkpoint.average import average as averaged
 from hooks.checkpoint.manifest import Manifest, content
 from hooks.checkpoint.report import Entry, differences, entries, pinned
 from hooks.figures import figure
+from hooks.progress_line import fitting
 
 UNPROVED = 3  # the exit status if nothing was proved, neither that it is exact nor that it is not
 NUMBERS = ("step", "epoch", "bytes", "count", "largest")
@@ -101,14 +102,29 @@ def _print(for_machines: object, rows: Sequence[dict[str, object]], summary: str
         return
     console = rich.console.Console()
     if rows:
-        table = rich.table.Table(box=rich.box.SIMPLE)
+        table = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
         names = list(dict.fromkeys(name for row in rows for name in row))
+        cells = [{name: _text(name, row[name]) if name in row else "" for name in names} for row in rows]
+        if console.is_terminal and "logs" in names:
+            _shorten(cells, rows, console.width)
         for name in names:
-            table.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
-        for row in rows:
-            table.add_row(*(_text(name, row[name]) if name in row else "" for name in names))
+            is_text = name in ("logs", "files", "name", "path")
+            table.add_column(name, overflow="fold", no_wrap=not is_text, justify="right" if name in NUMBERS else "left")
+        for of_row in cells:
+            table.add_row(*of_row.values())
         console.print(table)
     console.print(summary, highlight=False)
+
+
+def _shorten(cells: Sequence[dict[str, str]], rows: Sequence[dict[str, object]], width: int) -> None:
+    """Leaves as many of the logged values as fit beside everything else."""
+    others = [name for name in cells[0] if name != "logs"]
+    longest = {name: max(len(cell[name]) for cell in cells) for name in others}
+    longest["files"] = min(longest["files"], 12)  # what is wrong with files may be long, and goes on in the next lines
+    taken = sum(max(len(name), longest[name]) + 2 for name in others)
+    for cell, row in zip(cells, rows, strict=True):
+        logs = row.get("logs")
+        cell["logs"] = fitting(logs, max(8, width - taken - 2)) if isinstance(logs, dict) else ""
 
 
 def _json(value: object) -> str:

@@ -134,10 +134,11 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
     [
         (["ls", "nowhere"], "exactloop ls: [Errno 2] No such file or directory"),
         (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, "),
-        (["diff", "saved"], "The command `exactloop`: looks at checkpoints, and"),
+        (["diff", "saved"], "exactloop diff: another number of arguments is needed. Received: 'saved'.\n\nexactloop"),
         (["verify", "."], "exactloop verify: There is no checkpoint in '.'."),
         (["prove", __file__, "--at=0"], "exactloop prove: Steps count from 1. Received a kill after: [0]."),
-        (["list", "saved"], "The command `exactloop`: looks at checkpoints, and"),
+        (["list", "saved"], "exactloop: there is no command 'list'. Did you mean 'ls'? There are: ls, verify"),
+        (["shw", "saved"], "exactloop: there is no command 'shw'. Did you mean 'show'? There are: ls, "),
         ([], "The command `exactloop`: looks at checkpoints, and"),
     ],
 )  # fmt: skip
@@ -162,6 +163,7 @@ def test_what_cannot_be_done_is_said(
         (["prove", "train.py", "--kills=few"], 2, "flag --kills=few: invalid literal"),
         (["ls", "--bogus"], 2, "exactloop: Unknown command line flag 'bogus'."),
         (["--help"], 0, "exactloop prove SCRIPT.py"),
+        (["diff", "--help"], 0, "exactloop diff CHECKPOINT CHECKPOINT [--json]\n\nSays which values"),
         (["--version"], 0, f"exactloop {exactloop.__version__}"),
         (["ls", "nowhere"], 2, "No such file or directory"),
     ],
@@ -189,6 +191,38 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setitem(commands.COMMANDS, "ls", interrupted)
     assert cli.main(["exactloop", "ls", "here"]) == 130
     assert capsys.readouterr().err == "exactloop ls: interrupted\n"
+
+
+def test_each_command_has_its_help() -> None:
+    assert {*cli.HELPS} == {*cli.COUNTS} == {*commands.COMMANDS}
+
+
+def test_a_list_fits_into_80_columns_whatever_is_logged(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("COLUMNS", "CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    names = ["loss", "val_loss", "a_very_long_name_of_a_metric_that_nobody_would_give_to_one", "x", "名前"]
+    logs = dict.fromkeys(names, 0.123456)
+    row = {"checkpoint": "ckpt-1234567", "step": 1234567, "epoch": 1234, "age": 7200.0, "bytes": 10**9}
+    row |= {"best": True, "logs": logs, "files": "sizes right"}
+    for width in (80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        commands._print([], [row, row], "2 checkpoints, 0 damaged.")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+        assert max(map(len, lines)) <= width
+        assert sum(line.split()[:2] == ["ckpt-1234567", "1234567"] for line in lines) == 2
+        assert any("val_loss 0.1235" in line for line in lines) == (width == 200)
+
+
+@pytest.mark.long
+def test_the_command_says_nothing_of_tensorflow(saved: Path) -> None:
+    given = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "exactloop"]
+    for arguments in (["ls", saved], ["verify", saved], ["diff", saved, saved], ["show", saved]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=given)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_two_runs_do_not_differ_by_the_time_they_took(tmp_path: Path) -> None:

@@ -339,6 +339,7 @@ def test_a_line_fits_and_keeps_its_numbers_in_their_places() -> None:
             assert ("━" in shown or "─" in shown) == (total is not None)
 
 
+@pytest.mark.long
 def test_an_evaluation_that_takes_long_says_how_far_it_is() -> None:
     screen = console(terminal=True)
     assert isinstance(screen.file, io.StringIO)

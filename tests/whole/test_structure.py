@@ -28,10 +28,10 @@ OF_ONE = {
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
-    **dict.fromkeys(("hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     **dict.fromkeys(("hooks.event_file", "hooks.drawings"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.row_file": "hooks/row_hook.py",
+    **dict.fromkeys(("hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
