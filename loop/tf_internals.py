@@ -23,6 +23,8 @@ from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metri
 from tensorflow.core.framework.dataset_options_pb2 import Options as OptionsProto
 from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
 from tensorflow.core.framework.types_pb2 import DataType as DataType
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto as BundleEntryProto
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleHeaderProto as BundleHeaderProto
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph as TrackableObjectGraph
@@ -33,6 +35,7 @@ from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
 from tensorflow.python.data.ops.structured_function import StructuredFunctionWrapper
 from tensorflow.python.data.util import structure
 from tensorflow.python.eager import context
+from tensorflow.python.eager.context import FunctionCallOptions
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
 from tensorflow.python.framework.function import _DefinedFunction
@@ -422,11 +425,40 @@ def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> 
 
 
 def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any:
-    """Calls a function with its flattened arguments, as they are.
+    """Calls a function with its flattened arguments, as they are, and without what changes bits; see `_WithoutSums`.
 
     A public call fits them to the signature again, which takes as long as two small steps.
     """
-    return function._call_flat(arguments, function.captured_inputs)
+    now = context.context()
+    before = now.function_call_options
+    now.function_call_options = _OPTIONS.of(before)
+    try:
+        return function._call_flat(arguments, function.captured_inputs)
+    finally:
+        now.function_call_options = before
+
+
+class _WithoutSums:
+    """How functions are called, with TensorFlow's optimizer of arithmetic left out.
+
+    It makes one operation of several additions, in an order that is another one from time to time, so that the same
+    program has other bits. The public way, `tf.config.optimizer.set_experimental_options`, is for the whole process.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[FunctionCallOptions, FunctionCallOptions] | None = None
+
+    def of(self, options: FunctionCallOptions) -> FunctionCallOptions:
+        """Returns options with it left out; 1 us, if the options are those of the call before."""
+        made = self._made
+        if made is None or made[0] is not options:
+            config = ConfigProto.FromString(options.config_proto_serialized)
+            config.graph_options.rewrite_options.arithmetic_optimization = RewriterConfig.OFF
+            made = self._made = options, FunctionCallOptions(options.executor_type, config)
+        return made[1]
+
+
+_OPTIONS = _WithoutSums()
 
 
 def bound_functions(function: PolymorphicFunction) -> list[PolymorphicFunction]:
