@@ -500,3 +500,14 @@ def test_callbacks_find_the_optimizer_and_know_what_is_better_of_the_metrics() -
     assert (result.epoch, stopping.monitor_op) == (2, keras.ops.less)
     assert result.history["learning_rate"][1:] == [1.0]
     assert float(model.optimizer.learning_rate) == 0.5
+
+
+@pytest.mark.long
+def test_the_same_program_has_the_same_bits_however_often_it_is_made() -> None:
+    """TensorFlow's optimizer of arithmetic adds three losses in another order from time to time."""
+    ended = set[bytes]()
+    for _ in range(12):
+        loop = loop_of(made(vae), KINDS["a variational autoencoder"].arrays)
+        loop.run(epochs=2)
+        ended.add(b"".join(bits(loop).values()))
+    assert len(ended) == 1
