@@ -218,7 +218,7 @@ def test_there_is_one_program_of_each_loop(monkeypatch: pytest.MonkeyPatch) -> N
     loop.audit()
     loop.run(epochs=1)
     loop.run(epochs=3)
-    assert len(made) == 2
+    assert len(made) == 4  # for two sizes of batches each
 
 
 def texts(x: tf.Tensor) -> tf.Tensor:
@@ -317,14 +317,18 @@ def test_it_can_be_evaluated_rehearsed_and_tried_without_a_trace() -> None:
     assert own(loop) == reference()[0]
 
 
-REFUSED = {"table": "LookupTableFindV2", "second source": "IteratorGetNext"}  # what no program of XLA can have in it
+REFUSED = {  # what no program of XLA can have in it
+    "table": "LookupTableFindV2",
+    "second source": "IteratorGetNext",
+    "augmentation": "ImageProjectiveTransformV3",
+}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_whatever_a_network_keeps_a_resumed_run_has_it_again(name: str, tmp_path: Path) -> None:
     if name in REFUSED:
-        with pytest.raises(ValueError, match=rf"XLA cannot compile[^$]*{REFUSED[name]}[^$]*models.py:\d+: "):
+        with pytest.raises(ValueError, match=rf"XLA cannot compile[^$]*{REFUSED[name]}"):
             loop_of(MODELS[name], jit_compile=True).run(steps=1)
         return
     diary, rest = Diary(), Diary()
