@@ -24,6 +24,7 @@ from hooks import (
     WeightAverage,
 )
 from loop import ArrayData, Every, Hook, Loop, Moment, StreamData
+from loop.tf_internals import explicit_algorithm
 
 Round = Callable[[], object]
 
@@ -57,6 +58,31 @@ def limit(task: Workload) -> Round:
     return lambda: float(run(steps))
 
 
+def limit_xla(task: Workload) -> Round:
+    """The step on batches gathered from arrays, an epoch in one `tf.while`, all of it one program of XLA."""
+    step, steps = task.parts().step(), tf.constant(task.steps_per_epoch)
+    arrays = [tf.Variable(array, trainable=False) for array in task.arrays]
+    rows = tf.random.shuffle(tf.range(task.steps_per_epoch * task.batch), seed=1)
+    order = tf.Variable(tf.reshape(rows, [-1, task.batch]), trainable=False)
+
+    @tf.function(jit_compile=True)
+    def run(count: tf.Tensor) -> tf.Tensor:
+        done, loss = tf.constant(0), tf.constant(0.0)
+        while done < count:
+            chosen = tf.gather(order, done)
+            loss = step(tuple(tf.gather(array, chosen) for array in arrays))["loss"]
+            done += 1
+        return loss
+
+    def train() -> None:
+        for _ in range(task.epochs):
+            float(run(steps))
+
+    with explicit_algorithm():
+        run(tf.constant(0))
+    return train
+
+
 def by_hand(task: Workload) -> Round:
     """A loop in the graph over the dataset, called once an epoch."""
     step, dataset = task.parts().step(), task.dataset()
@@ -88,10 +114,12 @@ def by_hand_each_step(task: Workload) -> Round:
     return run
 
 
-def keras_fit(task: Workload, *, arrays: bool, steps_per_execution: int = 1, callbacks: int = 0) -> Round:
+def keras_fit(
+    task: Workload, *, arrays: bool, steps_per_execution: int = 1, callbacks: int = 0, jit_compile: bool = False
+) -> Round:
     """Keras' `fit`."""
     parts, dataset = task.parts(), task.dataset()
-    parts.model.compile(parts.optimizer, parts.loss, steps_per_execution=steps_per_execution)
+    parts.model.compile(parts.optimizer, parts.loss, steps_per_execution=steps_per_execution, jit_compile=jit_compile)
     listening = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None) for _ in range(callbacks)]
 
     def run() -> None:
@@ -149,11 +177,19 @@ class EachStep(Hook):
         pass
 
 
-def exactloop(task: Workload, *, stream: bool = False, hooks: Sequence[Hook] = (), averages: bool = False) -> Round:
+def exactloop(
+    task: Workload,
+    *,
+    stream: bool = False,
+    hooks: Sequence[Hook] = (),
+    averages: bool = False,
+    jit_compile: bool = False,
+) -> Round:
     """This toolkit."""
     parts = task.parts(averages=averages)
     data = StreamData(task.dataset()) if stream else ArrayData(task.arrays, batch_size=task.batch, seed=1)
-    loop = Loop(parts.step(), data, state={"model": parts.model, "optimizer": parts.optimizer}, hooks=hooks)
+    state = {"model": parts.model, "optimizer": parts.optimizer}
+    loop = Loop(parts.step(), data, state=state, hooks=hooks, jit_compile=jit_compile)
     loop.audit()
     return lambda: loop.run(steps=loop.step + task.steps)
 
@@ -177,6 +213,8 @@ LIMIT, BY_HAND, EACH_STEP = "the limit", "by hand, in the graph", "by hand, one 
 ARRAYS, STREAM = "exactloop, ArrayData", "exactloop, StreamData"
 FULL, NONE = "exactloop, full set of hooks", "exactloop, an optimizer that averages"
 IDLE, ONE = "exactloop, 100 idle hooks", "exactloop, a hook at every step"
+LIMIT_XLA, ARRAYS_XLA = "by hand, XLA, gathered", "exactloop, ArrayData, XLA"
+FULL_XLA, FIT_XLA = "exactloop, full set of hooks, XLA", "Keras fit, XLA, 64 steps a call"
 FIT, CALLBACK = "Keras fit", "Keras fit, a batch callback"
 FIT_64, FIT_DATASET, FIT_DATASET_64 = f"{FIT}, 64 steps a call", f"{FIT}, dataset", f"{FIT}, dataset, 64 steps a call"
 ORBIT, ORBIT_1 = "Orbit, 100 steps a loop", "Orbit, 1 step a loop"
@@ -199,6 +237,12 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
         STREAM: exactloop(task, stream=True),
         BY_HAND: by_hand(task),
     }
+    if task.xla:
+        fast |= {
+            LIMIT_XLA: limit_xla(task),
+            ARRAYS_XLA: exactloop(task, jit_compile=True),
+            FULL_XLA: exactloop(task, hooks=full_set(directory / "xla"), jit_compile=True),
+        }
     slow: dict[str, Round] = {
         EACH_STEP: by_hand_each_step(short),
         ONE: exactloop(short, hooks=[EachStep()]),
@@ -208,6 +252,8 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
         FIT_DATASET: keras_fit(short, arrays=False),
         FIT_DATASET_64: keras_fit(short, arrays=False, steps_per_execution=64),
     }
+    if task.xla:
+        slow[FIT_XLA] = keras_fit(short, arrays=True, steps_per_execution=64, jit_compile=True)
     if orbit is not None:
         slow |= {ORBIT: orbit_loop(short, 100), ORBIT_1: orbit_loop(short, 1)}
     of_fast = {name: Contestant(train, task.steps) for name, train in fast.items()}

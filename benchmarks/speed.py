@@ -21,12 +21,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from chart import chart
 from contestants import (
     ARRAYS,
+    ARRAYS_XLA,
     BY_HAND,
     CALLBACK,
     FIT,
+    FIT_XLA,
     FULL,
+    FULL_XLA,
     IDLE,
     LIMIT,
+    LIMIT_XLA,
     NONE,
     ONE,
     ORBIT,
@@ -41,6 +45,8 @@ from workloads import Workload, workloads
 RUNS = Path(__file__).parent.parent / "runs" / "bench"
 # The same loop, traced anew, differs by 5 % from itself and more: so each is made several times.
 TIMES, ROUNDS, QUICK = 3, 3, ("tiny-long",)
+# How many times as fast XLA has to make it as the limit without, and as Keras' fit as it comes.
+GAINED, OF_FIT = {"regularized": 2.5, "lstm": 2.7, "compute": 1.15}, {"tiny-long": 40.0}
 Times = dict[str, list[float]]
 
 
@@ -75,6 +81,13 @@ def goals(key: str, times: Times) -> list[tuple[str, float, float]]:
         if ORBIT in times:
             best = max((ORBIT, ORBIT_1), key=lambda name: ratio(times, name, LIMIT))
             wanted.append((f"against Orbit at its best ({best})", ARRAYS, best, 1.5))
+    if LIMIT_XLA in times:
+        wanted.append(("XLA: ArrayData against the loop by hand", ARRAYS_XLA, LIMIT_XLA, 0.9))
+        wanted.append(("XLA: full set of hooks against none", FULL_XLA, ARRAYS_XLA, 0.9))
+        wanted.append(("XLA: ArrayData against Keras fit on arrays", ARRAYS_XLA, FIT, OF_FIT.get(key, 1.0)))
+        wanted.append(("XLA: ArrayData against Keras fit with XLA", ARRAYS_XLA, FIT_XLA, 5.0 if key in OF_FIT else 1.0))
+        wanted.append(("XLA: ArrayData against the limit without", ARRAYS_XLA, LIMIT, GAINED.get(key, 1.0)))
+        wanted.append(("XLA: ArrayData against ArrayData", ARRAYS_XLA, ARRAYS, GAINED.get(key, 1.0)))
     best = max((name for name in PEERS if name in times), key=lambda name: ratio(times, name, LIMIT))
     wanted.append((f"against the best of all peers ({best})", ARRAYS, best, 1.0))
     return [(what, ratio(times, name, to), least) for what, name, to, least in wanted]

@@ -21,10 +21,12 @@ class Parts:
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     loss: keras.losses.Loss
+    measured: bool
 
     def step(self) -> Step:
         """Returns the train step that all hand-written loops and this toolkit have in common."""
-        return supervised(self.model, self.optimizer, self.loss)[0]
+        metrics = {"error": keras.metrics.MeanAbsoluteError()} if self.measured else None
+        return supervised(self.model, self.optimizer, self.loss, metrics=metrics)[0]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Workload:
         loss: Of targets and what the network says.
         batch: Rows in a batch.
         epochs: Epochs in a round of the benchmark; a quarter of them for slow loops.
+        measured: Whether the step updates a metric.
+        xla: Whether to compile it with XLA as well, which on a CPU makes convolutions ten times as slow.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Workload:
     loss: keras.losses.Loss
     batch: int
     epochs: int
+    measured: bool = False
+    xla: bool = True
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,7 +67,7 @@ class Workload:
         keras.utils.set_random_seed(1)
         model, optimizer = self.network(), keras.optimizers.Adam(use_ema=averages)
         optimizer.build(model.trainable_variables)
-        return Parts(model, optimizer, self.loss)
+        return Parts(model, optimizer, self.loss, self.measured)
 
     def dataset(self) -> tf.data.Dataset:
         """Returns the same batches as a pipeline that shuffles anew in each epoch."""
@@ -92,6 +98,11 @@ def _mlp(width: int, *hidden: int) -> keras.Model:
     return keras.Sequential([keras.Input([width]), *dense, layers.Dense(1)])
 
 
+def _regularized() -> keras.Model:
+    first = [layers.Dense(64, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.2)]
+    return keras.Sequential([keras.Input([16]), *first, layers.Dense(64, activation="relu"), layers.Dense(1)])
+
+
 def _cnn() -> keras.Model:
     convolutions = [layers.Conv2D(16, 3, activation="relu"), layers.Conv2D(32, 3, activation="relu")]
     return keras.Sequential([keras.Input([8, 8, 1]), *convolutions, layers.Flatten(), layers.Dense(10)])
@@ -112,7 +123,12 @@ def workloads() -> dict[str, Workload]:
     return {
         "tiny-long": Workload("tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 4),
         "tiny-short": Workload("tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 64),
-        "digits": Workload("digits CNN, batch 64", _digits(200, 64), _cnn, classes, 64, 4),
+        "regularized": Workload(
+            "tiny MLP with dropout, batch normalisation and a metric, 2,000 steps an epoch",
+            *(_regression(64_000, 16), _regularized, squared, 32, 4),
+            measured=True,
+        ),
+        "digits": Workload("digits CNN, batch 64", _digits(200, 64), _cnn, classes, 64, 4, xla=False),
         "lstm": Workload("LSTM over 16 steps, batch 32", _sequences(6_400), _lstm, squared, 32, 4),
         "compute": Workload(
             "MLP 1024 wide, batch 256", _regression(256 * 20, 64), lambda: _mlp(64, 1024, 1024), squared, 256, 4

@@ -13,8 +13,8 @@ from loop.engine.chunk import Chunk
 from loop.engine.clock import Spent
 from loop.engine.inside import Inside
 from loop.engine.means import Means
+from loop.engine.program import traced
 from loop.engine.purity import KEEP, Purity
-from loop.engine.trace import Trace
 from loop.evaluation import Evaluation
 from loop.exact.graph import is_callback, operations
 from loop.exact.pipeline_audit import Read
@@ -56,7 +56,7 @@ class Compiled:
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
-        self.trace = Trace(step, data.element_spec, jit_compile=parts.jit_compile)
+        self.trace = traced(step, data, jit_compile=parts.jit_compile)
         self._means = Means(self.trace.narrow, self.trace.wide)
         self.chunk = self._train_loop(inside)
         self._traces = {"train": self.trace} | {
@@ -153,7 +153,7 @@ class Compiled:
         try:
             covered, held = self._covered(state), self._held(state)
             with untouched(), traced_anew(self._traced.compiled):
-                trace = Trace(step, data.element_spec, jit_compile=self._traces[name].jit_compile)
+                trace = traced(step, data, jit_compile=self._parts.jit_compile)
             then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
             return trace.fingerprint(held, Audited(trace.graph, name).only_read(covered)) != then
         except Exception:  # such as that of an optimizer which does not know a variable

@@ -14,6 +14,7 @@ from loop.data.stream import StreamData
 from loop.engine.bound import Bound
 from loop.engine.chunk import Chunk
 from loop.engine.means import Means
+from loop.engine.program import traced
 from loop.engine.results import Results
 from loop.engine.ring import LONGEST
 from loop.engine.trace import Trace
@@ -101,7 +102,7 @@ class Evaluation(tf.Module):
 
     def build(self, bound: Bound, *, jit_compile: bool) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
-        trace = Trace(self.step, self.data.element_spec, jit_compile=jit_compile and isinstance(self.data, ArrayData))
+        trace = traced(self.step, self.data, jit_compile=jit_compile)
         self.hold(trace.narrow, trace.wide, trace.results.names)
         self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"

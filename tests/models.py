@@ -63,15 +63,16 @@ def arrays(shape: Sequence[int], rows: int) -> tuple[np.ndarray, np.ndarray]:
     return x, (flat @ rng.normal(size=[flat.shape[1], 3])).argmax(axis=1)
 
 
-def make_loop(parts: Callable[[], Parts], hooks: Sequence[Hook] = (), *, exact: bool = True) -> Loop:
+def make_loop(
+    parts: Callable[[], Parts], hooks: Sequence[Hook] = (), *, exact: bool = True, jit_compile: bool = False
+) -> Loop:
     """Returns a loop as a script would make it."""
     keras.utils.set_random_seed(1)
     train_step, eval_step, state, shape, rows, own = parts()
     data = ArrayData(arrays(shape, rows), batch_size=BATCH, seed=3)
     val_data = ArrayData(arrays(shape, rows), batch_size=BATCH, shuffle=False)
-    return Loop(
-        train_step, data, state=state, evaluate=Evaluation(eval_step, val_data), hooks=[*own, *hooks], exact=exact
-    )
+    evaluate, hooks = Evaluation(eval_step, val_data), [*own, *hooks]
+    return Loop(train_step, data, state=state, evaluate=evaluate, hooks=hooks, exact=exact, jit_compile=jit_compile)
 
 
 def of(

@@ -262,16 +262,18 @@ class ArrayData(Trackable):
 
     @property
     def sizes(self) -> Sequence[int]:
-        rest = self._rows % self._batch_size
+        rest = self._rows - (self.steps_per_epoch - 1) * self._batch_size
         return [self._batch_size] if self._even else [self._batch_size, rest][-self.steps_per_epoch :]
 
     def alike(self, index: int) -> int:
         left = self.steps_per_epoch - index
         return left if self._even else max(1, left - 1)
 
-    def at(self, index: tf.Tensor, like: Nest) -> Nest:
-        rows = tf.gather(self._order, index)
-        rows = rows if self._even else rows[: tf.shape(tf.nest.flatten(like)[0])[0]]
+    def order(self) -> tf.Tensor:
+        return self._order.read_value()
+
+    def at(self, order: tf.Tensor, index: tf.Tensor, size: int) -> Nest:
+        rows = tf.ensure_shape(tf.gather(order, index), [self._batch_size])[:size]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
 
     def _fetch(self, order: tf.Tensor | tf.Variable, index: tf.Tensor) -> Nest:

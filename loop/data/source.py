@@ -55,8 +55,12 @@ class InMemory(Batches, Protocol):
         """Returns how many batches from `index` on, at least one, have the size of that one."""
         ...
 
-    def at(self, index: tf.Tensor, like: Nest) -> Nest:
-        """Returns batch `index` of the pass, int32 `[]`, which has the size of `like`. Traced into the program."""
+    def order(self) -> tf.Tensor:
+        """Returns where to find the batches of the pass. Traced outside of the program: it may be on another device."""
+        ...
+
+    def at(self, order: tf.Tensor, index: tf.Tensor, size: int) -> Nest:
+        """Returns batch `index` of the pass, int32 `[]`, which is of this size. Traced into the program."""
         ...
 
 

@@ -23,7 +23,7 @@ from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.exact.graph import calls_python, operations
 from loop.tensors import Nest, examples
-from loop.tf_internals import call_flat
+from loop.tf_internals import ConcreteFunction, call_flat
 
 
 class Ran(NamedTuple):
@@ -132,10 +132,11 @@ class Chunk:
                 with tf.control_dependencies(counted):
                     return index, data.advance(source, ahead, begin + index)
 
+            program = programs.get(tf.nest.flatten(ahead)[0].shape[0]) if programs else None
             if program is None:
                 done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
             else:
-                done, halted = program(begin, tf.minimum(most, bound.variable), ahead)
+                done, halted = program(begin, tf.minimum(most, bound.variable))
                 ahead = data.advance(source, ahead, begin + done)
                 if inside.may_halt:
                     bound.halt_if(halted)
@@ -161,15 +162,18 @@ class Chunk:
             means.add(*record.values(rows), none, afresh=tf.equal(first, 0), latest=trace.running)
             return Ran(tf.constant(1), data.more(ahead), ahead, rows, trace.results.now())
 
-        program = Program(data, run_step, owner) if trace.jit_compile and isinstance(data, ArrayData) else None
-        self._cut = None if program is None else Cut()
+        memory = data if trace.jit_compile and isinstance(data, ArrayData) else None
+        programs = {size: Program(memory, size, run_step, owner) for size in memory.sizes} if memory else {}
+        self._cut = Cut() if programs else None
         skipping = tf.function(skip, autograph=False)
         self._skip = functools.cache(lambda: skipping.get_concrete_function(*data.feed_spec()))  # few runs need it
-        most = [] if program is None else [tf.TensorSpec([], tf.int32)]
-        self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec(), *most)
+        running = tf.function(run, autograph=False)
+        self._runs: dict[int | None, ConcreteFunction] = {}
+        for size, program in programs.items():
+            self._runs[size] = running.get_concrete_function((), program.spec, tf.TensorSpec([], tf.int32))
+            program.compile(self._runs[size])
+        self._run = next(iter(self._runs.values()), None) or running.get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
-        if program is not None and isinstance(data, ArrayData):
-            program.compile(data, lambda batch: call_flat(self._run, [*batch, tf.constant(0)]))
         # Then it may draw from Python's random streams, and nobody else must meanwhile.
         self._calls_python = isinstance(data, Fed) and any(map(calls_python, operations(self.graph)))
 
@@ -204,7 +208,10 @@ class Chunk:
             self.inside.prepare(int(self._counters[-1]), count)
         self._bound.set(count)
         given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
-        ran = call_flat(self._run, given if self._cut is None else [*given, tf.constant(count)])
+        if self._cut is None:
+            ran = call_flat(self._run, given)
+        else:
+            ran = call_flat(self._runs[given[0].shape[0]], [*given, tf.constant(count)])
         data.ahead = ran.ahead
         return ran
 

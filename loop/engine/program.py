@@ -2,14 +2,19 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from loop.data.source import InMemory
+from loop.data.arrays import ArrayData
+from loop.data.source import Data, InMemory
+from loop.engine.trace import Trace
+from loop.errors.op_errors import shortened
 from loop.exact.graph import functions, line
 from loop.findings import Finding, listed
+from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
+from loop.tf_internals import ConcreteFunction, call_flat
 
 log = logging.getLogger("exactloop")
 # A step, of a batch and its index in the call: what has to be done before the next one; whether to return, if anybody
@@ -22,25 +27,41 @@ ELSEWHERE = (
 )
 
 
+def of_size(data: InMemory, size: int) -> Nest:
+    """Returns the type spec of the batches of one size."""
+    return tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), data.element_spec)
+
+
+def traced(step: Step, data: Data, *, jit_compile: bool) -> Trace:
+    """Returns the trace of a step; for XLA, if it can have the data in a program."""
+    if jit_compile and isinstance(data, ArrayData):
+        return Trace(step, of_size(data, data.sizes[0]), jit_compile=True)
+    return Trace(step, data.element_spec)
+
+
 class Program:
     """Runs steps in a program that XLA compiles once, whatever their number.
 
     It sees nothing that changes outside while it runs, and nobody sees anything of it before it ends. So how many steps
     it runs is handed over, and what they are trained on has to be in memory.
 
+    Attributes:
+        spec: The type spec of its batches.
+
     Args:
         data: Where the batches come from.
+        size: The leading dimension of those that this is for: XLA has to know all shapes.
         run_step: A step.
         owner: What to call the step.
     """
 
-    def __init__(self, data: InMemory, run_step: RunStep, owner: str) -> None:
-        def program(begin: tf.Tensor, end: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, tf.Tensor]:
+    def __init__(self, data: InMemory, size: int, run_step: RunStep, owner: str) -> None:
+        def program(begin: tf.Tensor, end: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             def goes_on(index: tf.Tensor, halted: tf.Tensor) -> tf.Tensor:
                 return tf.logical_and(index < end, tf.logical_not(halted))
 
             def one_step(index: tf.Tensor, halted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                counted, halts = run_step(data.at(begin + index, ahead), index)
+                counted, halts = run_step(data.at(order, begin + index, size), index)
                 with tf.control_dependencies(counted):
                     return index + 1, halted if halts is None else halts
 
@@ -48,36 +69,36 @@ class Program:
 
         number = tf.TensorSpec([], tf.int32)
         function = tf.function(program, jit_compile=True, autograph=False)
-        self._program = function.get_concrete_function(number, number, data.element_spec)
-        self._owner = owner
-        self._say_what_is_left_out()
+        order = tf.TensorSpec([None, None], tf.int32)
+        self._program = function.get_concrete_function(number, number, order)
+        self.spec, self._data, self._owner = of_size(data, size), data, owner
+        if size == data.sizes[0]:
+            self._say_what_is_left_out()
 
-    def __call__(self, begin: tf.Tensor, end: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, begin: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs steps. Traced into the compiled loop.
 
         Args:
             begin: The index of the first batch in the pass: int32 `[]`.
             end: How many steps: int32 `[]`.
-            ahead: The first batch.
 
         Returns:
             How many steps were run, int32 `[]`, and whether the last of them wants the loop to return: bool `[]`.
         """
-        return self._program(begin, end, ahead)
+        return self._program(begin, end, self._data.order())
 
-    def compile(self, data: InMemory, call: Callable[[Sequence[tf.Tensor]], object]) -> None:
-        """Has it compiled, for each size that batches have.
+    def compile(self, whole: ConcreteFunction) -> None:
+        """Has it compiled, before there is anything to run.
 
         Args:
-            data: Where the batches come from.
-            call: Calls what this was traced into, for no step, with the tensors of a first batch.
+            whole: What this was traced into: called with a batch, and how many steps to run at most.
 
         Raises:
             ValueError: If XLA cannot; each operation that it does not know is named with its line.
         """
         try:
-            for size in data.sizes:
-                call([tf.zeros([size, *spec.shape[1:]], spec.dtype) for spec in tf.nest.flatten(data.element_spec)])
+            specs = tf.nest.flatten(self.spec)
+            call_flat(whole, [*(tf.zeros(spec.shape, spec.dtype) for spec in specs), tf.constant(0)])
         except tf.errors.OpError as error:
             raise ValueError(
                 f"Loop(jit_compile=True): XLA cannot compile this.\n{listed(self._found(error))}"
@@ -87,8 +108,8 @@ class Program:
         """Returns what XLA did not know, with the lines that made it."""
         wanted = UNKNOWN.findall(error.message)
         ops = [op for graph in functions(self._graph) for op in graph.get_operations() if (op.type, op.name) in wanted]
-        found = [Finding(f"{self._owner}: {op.type}", line(op), ELSEWHERE) for op in ops]
-        return found or [Finding(f"{self._owner}: {error.message.split(chr(10))[0]}", "", ELSEWHERE)]
+        found = [Finding(f"{self._owner}: {op.type}, {op.name}", line(op), ELSEWHERE) for op in ops]
+        return found or [Finding(f"{self._owner}: {shortened(error.message)[0]}", "", ELSEWHERE)]
 
     def _say_what_is_left_out(self) -> None:
         ops = [op for graph in functions(self._graph) for op in graph.get_operations() if op.type in UNCHECKED]

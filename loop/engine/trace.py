@@ -34,6 +34,7 @@ class Trace:
         graph: What was traced.
         results: The results of the metrics.
         jit_compile: Whether XLA is to compile it.
+        element_spec: Of a batch; with `jit_compile`, the step is traced again for another size that it is called with.
 
     Args:
         step: The step.
@@ -56,7 +57,8 @@ class Trace:
 
         try:
             with explicit_algorithm() if jit_compile else contextlib.nullcontext():
-                function = tf.function(traced).get_concrete_function(element_spec)
+                self._traced = tf.function(traced)
+                function = self._traced.get_concrete_function(element_spec)
             values, results = function.structured_outputs
             values = {} if values is None and step.metrics else values
             _check_mapping(step, values)
@@ -72,11 +74,16 @@ class Trace:
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *self.results.names}))
         self.running = step.running
+        self.element_spec = element_spec
         self._function, self.graph, self.jit_compile = function, function.graph, jit_compile
 
     def __call__(self, batch: Nest) -> Values:
         """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""
-        values, _ = self._function(batch)
+        function = self._function
+        if self.jit_compile and _sizes(batch) != _sizes(self.element_spec):  # XLA has to know all shapes
+            with explicit_algorithm():
+                function = self._traced.get_concrete_function(tf.nest.map_structure(tf.TensorSpec.from_tensor, batch))
+        values, _ = function(batch)
         return values or {}
 
     def fingerprint(self, held: Mapping[int, str], constants: Iterable[tf.Variable]) -> dict[str, object]:
@@ -93,6 +100,10 @@ class Trace:
         if self.jit_compile and isinstance(counts := found["operations"], dict):
             return {**found, "operations": {**counts, JIT_COMPILE: 1}}
         return found
+
+
+def _sizes(batch: Nest) -> list[tf.TensorShape]:
+    return [each.shape for each in tf.nest.flatten(batch)]
 
 
 def has_effect(op: tf.Operation) -> bool:

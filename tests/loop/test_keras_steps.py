@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import bits
 
 from hooks import Checkpoint, restore
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, keras_steps
@@ -507,7 +508,7 @@ def test_the_same_program_has_the_same_bits_however_often_it_is_made() -> None:
     """TensorFlow's optimizer of arithmetic adds three losses in another order from time to time."""
     ended = set[bytes]()
     for _ in range(12):
-        loop = loop_of(made(vae), KINDS["a variational autoencoder"].arrays)
+        loop = loop_of(made(vae), KINDS["vae"].arrays)
         loop.run(epochs=2)
         ended.add(b"".join(bits(loop).values()))
     assert len(ended) == 1

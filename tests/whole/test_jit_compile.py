@@ -4,13 +4,16 @@ import functools
 import inspect
 import logging
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import bits
+from models import EPOCHS, MODELS, Diary, bits
+from models import make_loop as loop_of
 
 from hooks import Checkpoint, LearningRate, NaNGuard
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, StreamData, Trigger
@@ -128,7 +131,7 @@ def test_what_is_drawn_differs_from_step_to_step_and_has_its_mean() -> None:
 
 
 @pytest.mark.long
-def test_a_killed_run_is_resumed_and_one_without_is_refused_by_name(tmp_path: object) -> None:
+def test_a_killed_run_is_resumed_and_one_without_is_refused_by_name(tmp_path: Path) -> None:
     def saving() -> Checkpoint:
         return Checkpoint(tmp_path, Every(steps=1))
 
@@ -215,7 +218,7 @@ def test_there_is_one_program_of_each_loop(monkeypatch: pytest.MonkeyPatch) -> N
     loop.audit()
     loop.run(epochs=1)
     loop.run(epochs=3)
-    assert len(made) == 2
+    assert len(made) == 4  # for two sizes of batches each
 
 
 def texts(x: tf.Tensor) -> tf.Tensor:
@@ -312,3 +315,42 @@ def test_it_can_be_evaluated_rehearsed_and_tried_without_a_trace() -> None:
     assert bits(loop) == before
     loop.run(epochs=4)
     assert own(loop) == reference()[0]
+
+
+REFUSED = {  # what no program of XLA can have in it
+    "table": "LookupTableFindV2",
+    "second source": "IteratorGetNext",
+    "augmentation": "ImageProjectiveTransformV3",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MODELS)
+def test_whatever_a_network_keeps_a_resumed_run_has_it_again(name: str, tmp_path: Path) -> None:
+    if name in REFUSED:
+        with pytest.raises(ValueError, match=rf"XLA cannot compile[^$]*{REFUSED[name]}"):
+            loop_of(MODELS[name], jit_compile=True).run(steps=1)
+        return
+    diary, rest = Diary(), Diary()
+    loop = loop_of(MODELS[name], [diary, Checkpoint(tmp_path / "saved", At(10))], jit_compile=True)
+    loop.run(steps=10)
+    shutil.copytree(tmp_path / "saved", tmp_path / "killed")
+    loop.run(epochs=EPOCHS)
+    hooks = [rest, Asking(Every(steps=4)), Checkpoint(tmp_path / "killed", At(10))]
+    resumed = loop_of(MODELS[name], hooks, jit_compile=True)
+    resumed.run(epochs=EPOCHS)
+    assert differing(loop, resumed) == []
+    assert rest.noted == {key: value for key, value in diary.noted.items() if key[0] > 10} != {}
+
+
+class Asking(Hook):
+    """Asks for steps and does nothing with them."""
+
+    def __init__(self, every: Trigger) -> None:
+        super().__init__()
+        self.every = every
+
+
+def differing(loop: Loop, other: Loop) -> list[str]:
+    left, right = own(loop), own(other)
+    return [path for path in {**left, **right} if left.get(path) != right.get(path)]

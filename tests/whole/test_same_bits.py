@@ -65,7 +65,11 @@ def test_the_same_bits_under_all_hooks(tmp_path: object) -> None:
 def test_one_trace_for_any_length_of_chunks(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     traced = []
     made = Trace.__init__
-    monkeypatch.setattr(Trace, "__init__", lambda trace, step, spec: traced.append(step) or made(trace, step, spec))
+    monkeypatch.setattr(
+        Trace,
+        "__init__",
+        lambda trace, step, *given, **named: traced.append(step) or made(trace, step, *given, **named),
+    )
     loop = make_loop([Asking(Every(steps=3) | At(1, 2, 20))], DATA[data]())
     loop.audit()
     before = list(traced)
