@@ -386,10 +386,7 @@ _key_counter_alg = random_ops_util.get_key_counter_alg
 def _get_key_counter_alg(seed: tf.Tensor, alg: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
     """Takes the place of TensorFlow's own, which says for every function that draws where its numbers come from."""
     is_open = alg is None or random_ops_util.convert_alg_to_int(alg) == tf.random.Algorithm.AUTO_SELECT.value
-    if is_open and vars(_explicit).get("chosen") and not tf.executing_eagerly():
-        seed = tf.convert_to_tensor(seed, dtype_hint=tf.int64)
-        alg = "threefry" if seed.dtype.size == 4 else "philox"
-    return _key_counter_alg(seed, alg)
+    return _key_counter_alg(seed, "philox" if is_open and vars(_explicit).get("chosen") else alg)
 
 
 @contextlib.contextmanager
@@ -397,8 +394,8 @@ def explicit_algorithm() -> Iterator[None]:
     """Has what this thread traces for XLA say how random numbers are made where it leaves that to TensorFlow.
 
     As all of Keras does; public is only an argument of each call. Left open, XLA makes the key of Philox from the seed
-    again for each number: twenty times as slow. Threefry takes the seed for its key, as far as it has 64 bits. It is of
-    the same kind, what JAX draws with, and known to XLA only; so what is run at once, as initializers are, is left.
+    again for each number: twenty times as slow. Threefry would be faster still, but only XLA has it, and initializers
+    of layers that are built late do not run in XLA.
     """
     random_ops_util.get_key_counter_alg = _get_key_counter_alg
     before, _explicit.chosen = vars(_explicit).get("chosen", False), True
