@@ -42,7 +42,7 @@ class Counter:
     def run(self, directory: str | Path, steps: int, **kinds: object) -> None:
         """Runs to a step from what is in the directory; the count has to be that of the steps."""
         for variable in self.loop.state.variables.values():
-            variable.assign(tf.zeros_like(variable))
+            variable.assign(tf.zeros([length or 0 for length in variable.shape], variable.dtype))
         self.loop.state.position.torn = False
         self.loop.hooks.add(Checkpoint(directory, **KEPT | kinds))
         try:

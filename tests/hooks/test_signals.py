@@ -107,7 +107,7 @@ class Training(NamedTuple):
 
     def begin_anew(self, directory: Path, **kinds: object) -> None:
         for variable in self.loop.state.variables.values():
-            variable.assign(tf.zeros_like(variable))
+            variable.assign(tf.zeros([length or 0 for length in variable.shape], variable.dtype))
         self.loop.state.position.torn = False
         for name in [hook.name for hook in self.loop.hooks]:
             self.loop.hooks.remove(name)
