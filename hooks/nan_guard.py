@@ -163,6 +163,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         return self._skipped
 
     def after_step(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
         names = [name for name in sorted(values) if self._watch is None or name in self._watch]
         names = [name for name in names if values[name].dtype.is_floating]
         wrong = [tf.logical_not(tf.math.is_finite(_wide(values, names)))] if names else []

@@ -33,6 +33,7 @@ class RowHook(Hook):
     _evaluated: frozenset[str] = Hook.later()
     _trained: frozenset[str] = Hook.later()
     _epoch: int = Hook.later()
+    _names: tuple[str, ...] = Hook.later()
 
     def __init__(
         self,

@@ -70,6 +70,8 @@ class TensorBoard(Hook, instead=INSTEAD):
     _train_names: tuple[str, ...] = Hook.later()
     _evaluations: dict[str, tuple[str, ...]] = Hook.later()
     _runs: "dict[str, EventFile]" = Hook.later()
+    _loop: Loop = Hook.later()
+    _began: tuple[int, float] = Hook.later()  # where the rate is measured from: step, and seconds of steps
     _found: dict[str, dict[str, float]] = Hook.later()  # in this round, by evaluation
 
     def __init__(
@@ -94,7 +96,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._directory = Path(where)
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)
         self._drawings.check("TensorBoard")
-        self._shows_rate = rate
+        self._shows_rate, self._taken = rate, False
         self._graph, self._hparams = graph, check_settings("TensorBoard", hparams or {})
 
     def before_dry_run(self, directory: str) -> None:

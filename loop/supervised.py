@@ -26,7 +26,8 @@ Measures = Mapping[str, Measure]
         "loss_fn": "write loss=...",
         **dict.fromkeys(("clipnorm", "max_norm", "gradient_clip_val"), "write clip_norm=..."),
         **dict.fromkeys(("gradient_accumulation_steps", "accumulate_grad_batches"), "write accumulate=..."),
-        **dict.fromkeys(("jit_compile", "run_eagerly"), "leave it out: the loop compiles the steps"),
+        "jit_compile": "write Loop(..., jit_compile=True)",
+        "run_eagerly": "leave it out: the loop compiles the steps",
     }
 )
 def supervised(

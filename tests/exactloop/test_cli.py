@@ -105,7 +105,7 @@ def test_diff_tells_large_integers_apart(tmp_path: Path) -> None:
 
 
 def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 21, "differences": []})
+    assert as_json(capsys, "diff", saved, saved / "ckpt-6") == (0, {"values": 22, "differences": []})
     status, said = as_json(capsys, "diff", saved / "ckpt-4", saved)
     assert status == 1
     found = {row["name"]: (row["what"], row["count"], row["largest"]) for row in said["differences"]}
@@ -117,7 +117,7 @@ def test_diff_names_the_values_that_differ(saved: Path, capsys: pytest.CaptureFi
     assert cli.main(["exactloop", "diff", str(saved / "ckpt-4"), str(saved)]) == 1
     printed = capsys.readouterr().out
     assert re.search(r"position/step +values +1 +2 +$", printed, re.M)
-    assert printed.endswith(f"{len(found)} of 21 values differ.\n")
+    assert printed.endswith(f"{len(found)} of 22 values differ.\n")
 
 
 def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
