@@ -236,7 +236,7 @@ def _weights(path: Path) -> list[bytes]:
 
 def test_exports_of_a_step_that_is_done_again_are_removed_and_older_ones_are_kept_that_long(tmp_path: Path) -> None:
     def life(epochs: int, every: int) -> list[str]:
-        hooks = [Checkpoint(tmp_path / "checkpoints", Every(steps=every))]
+        hooks = [Checkpoint(tmp_path / "checkpoints", Every(steps=every), background=False)]
         loop = make(hooks, directory=tmp_path / "exports", on=Every(steps=2), format="weights", keep=2)
 
         @loop.on(Event.STEP_END, every=Every(steps=9))
