@@ -301,7 +301,7 @@ def test_weights_losses_and_metrics_are_those_of_fit(kind: str) -> None:
     for name, values in history.items():
         assert found[name] == pytest.approx(values, abs=1e-6), name
     for ours, of_fit in zip(model.weights, theirs.weights, strict=True):  # whose sums have another order
-        np.testing.assert_allclose(ours, of_fit, atol=1e-6)
+        np.testing.assert_allclose(ours, of_fit, atol=1e-5)
 
 
 @pytest.mark.long
@@ -322,7 +322,7 @@ def test_xla_computes_what_fit_computes_with_it() -> None:
     found = loop.run(epochs=3).history
     assert {name: found[name] for name in history} == {n: pytest.approx(v, abs=1e-6) for n, v in history.items()}
     for ours, of_fit in zip(model.weights, theirs.weights, strict=True):  # whose sums have another order
-        np.testing.assert_allclose(ours, of_fit, atol=1e-6)
+        np.testing.assert_allclose(ours, of_fit, atol=1e-5)
 
 
 class Tiny(keras.Model):
