@@ -178,10 +178,8 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""
-        count, latest = (
-            self.count.read_value(),
-            tf.sort(tf.ensure_shape(self.latest.read_value(), [None, self._window])),
-        )
+        count = self.count.read_value()
+        latest = tf.sort(tf.ensure_shape(self.latest.read_value(), [None, self._window]))
         medians = (latest[:, (self._window - 1) // 2] + latest[:, self._window // 2]) / 2
         above = values - medians > (_factors(self._spike) - 1) * tf.abs(medians)
         self.medians.assign(medians)

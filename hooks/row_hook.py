@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from hooks.in_time import InTime
+from hooks.in_time import InTime, of_steps, without_halts
 from hooks.places import is_remote, place
 from hooks.row_file import RowFile
 from hooks.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
@@ -60,8 +60,7 @@ class RowHook(Hook):
         self._trained = frozenset(loop.train_names)
         self._names = (*loop.train_names, *sorted(self._evaluated), *loop.reported_names)
         RowFile(self._path, 0, ()).check()
-        wanted = self.every.steps if isinstance(self.every, InTime) else self.every
-        self.every = wanted if loop.needs_halt(wanted) else InTime(wanted)
+        self.every = without_halts(self.every, loop)
         self._steps, self._others, self._open = [], {}, False
 
     def on_run_begin(self, moment: Moment) -> None:
@@ -69,13 +68,7 @@ class RowHook(Hook):
         self._file.flush()
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
-        if isinstance(self.every, InTime):
-            wanted, end = self.every.steps, first_step + len(next(iter(values.values())))
-            step = wanted.next_after(first_step - 1)
-            while step is not None and step < end:
-                of_step = {name: float(column[step - first_step]) for name, column in values.items()}
-                self._steps.append(Row(STEP, step, self._epoch, of_step))
-                step = wanted.next_after(step)
+        self._steps += [Row(STEP, step, self._epoch, said) for step, said in of_steps(self.every, first_step, values)]
 
     def on_step_end(self, moment: Moment) -> None:
         if not isinstance(self.every, InTime):

@@ -10,7 +10,7 @@ import numpy as np
 
 from hooks.drawings import Drawings, beginning, check_settings, ending
 from hooks.event_file import EventFile
-from hooks.in_time import InTime
+from hooks.in_time import InTime, of_steps, without_halts
 from hooks.places import is_remote, place
 from hooks.summaries import Array, Value, histogram, picture, text
 from loop import Every, Hook, Loop, Moment, Trigger
@@ -111,8 +111,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         if os.path.isfile(self._directory):  # which raises nothing
             raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")
         self._loop, self._train_names, self._evaluations = loop, loop.train_names, loop.evaluation_names
-        wanted = self.every.steps if isinstance(self.every, InTime) else self.every
-        self.every = wanted if loop.needs_halt(wanted) else InTime(wanted)
+        self.every = without_halts(self.every, loop)
         self._runs, self._taken = {}, False
         self._found = {}
 
@@ -127,12 +126,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
         if isinstance(self.every, InTime):
-            wanted, end = self.every.steps, first_step + len(next(iter(values.values())))
-            step = wanted.next_after(first_step - 1)
-            while step is not None and step < end:
-                of_step = {name: float(column[step - first_step]) for name, column in values.items()}
-                self._runs["train"].add(step, of_step)
-                step = wanted.next_after(step)
+            for step, said in of_steps(self.every, first_step, values):
+                self._runs["train"].add(step, said)
             self._runs["train"].flush()
 
     def on_step_end(self, moment: Moment) -> None:

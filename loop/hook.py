@@ -72,7 +72,7 @@ class Hook(tf.Module):
 
     Raises:
         TypeError: When a class defines an `on_...` method that no event calls, or one that is `async` or has a `yield`;
-            or one of `get_state` and `set_state`.
+            or one of `get_state` and `set_state`, or one of `ahead` and `before_step`.
     """
 
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
@@ -95,6 +95,8 @@ class Hook(tf.Module):
             explained(instead or {}, kinds=instead is not None)(cls)
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
+        if (cls.before_step is Hook.before_step) != (cls.ahead is Hook.ahead):
+            raise TypeError(f"{cls.__name__} defines one of ahead and before_step, which is given what ahead returns.")
         if isinstance(cls.events, str):
             raise TypeError(f"{cls.__name__}.events needs a tuple of names, as in ({cls.events!r},).")
         for event in cls.events:
@@ -179,7 +181,7 @@ class Hook(tf.Module):
 
         Called before each call of the compiled loop, which may return earlier; the steps are of one epoch.
         """
-        raise NotImplementedError(f"{type(self).__name__} has before_step, and needs ahead.")
+        return [0.0] * count
 
     def before_step(self, number: tf.Tensor) -> None:
         """Traced into the compiled loop, before the step: does something with its number of `ahead`, float32 `[]`.
@@ -195,7 +197,7 @@ class Hook(tf.Module):
         Args:
             values: What the step has returned: `[]` by name.
         """
-        raise NotImplementedError
+        return tf.constant(False)
 
     def skips(self) -> Collection[int]:
         """Returns the steps, from 1, whose batches are read and not trained on: such a step changes nothing.

@@ -281,7 +281,6 @@ class Run:
         logs = (
             {} if error else {**self._making.state.logs(), **self._making.rates.now()}
         )  # before hooks put the best back
-        history = {} if error else self._history.result()
         failures = self._hooks.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self.place
@@ -292,7 +291,8 @@ class Run:
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
             raise with_notes(raised)
-        return RunResult(step, epoch, reason, logs, seconds, history, self.spent.with_rest(self._hooks.seconds))
+        spent = self.spent.with_rest(self._hooks.seconds)
+        return RunResult(step, epoch, reason, logs, seconds, self._history.result(), spent)
 
     def _emit(
         self,

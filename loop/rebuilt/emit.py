@@ -273,6 +273,11 @@ class Emitter:
         if not ops:
             return
         names, definition, here = {op.name for op in ops}, GraphDef(), tf.compat.v1.get_default_graph()
+        bare = self._without_nodes(graph)
+        if any(called(graph, op) for op in ops):
+            definition.CopyFrom(bare)  # with the functions that they call
+        else:
+            definition.versions.CopyFrom(bare.versions)
         for op in ops:
             node = definition.node.add()
             node.CopyFrom(op.node_def)
@@ -282,9 +287,6 @@ class Emitter:
             kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
             del node.input[:]
             node.input.extend(kept)
-        if any(called(graph, op) for op in ops):
-            definition.library.CopyFrom(self._definition(graph).library)
-        definition.versions.CopyFrom(self._definition(graph).versions)
         outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
         inputs, outputs = (
             {name: here.capture(made[name]) for name in outside},
@@ -296,9 +298,11 @@ class Emitter:
                 new.set_shape(old.shape)
             made[old.name] = new
 
-    def _definition(self, graph: FuncGraph) -> GraphDef:
+    def _without_nodes(self, graph: FuncGraph) -> GraphDef:
         if id(graph) not in self._definitions:
-            self._definitions[id(graph)] = graph, graph.as_graph_def()
+            definition = graph.as_graph_def()
+            del definition.node[:]
+            self._definitions[id(graph)] = graph, definition
         return self._definitions[id(graph)][1]
 
 

@@ -124,3 +124,9 @@ def test_who_listens_without_declaring_is_told_what_to_write() -> None:
     with pytest.raises(TypeError, match=r"on_probed would never.*own, write events = \('probed',\) in the class, too"):
         listener()
     assert listener(events=("probed",)).events == ("probed",)
+
+
+@pytest.mark.parametrize("method", ["ahead", "before_step"])
+def test_what_is_done_before_a_step_needs_its_numbers(method: str) -> None:
+    with pytest.raises(TypeError, match="Half defines one of ahead and before_step"):
+        type("Half", (Hook,), {method: lambda self, *given: None})
