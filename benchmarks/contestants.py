@@ -214,7 +214,8 @@ ARRAYS, STREAM = "exactloop, ArrayData", "exactloop, StreamData"
 FULL, NONE = "exactloop, full set of hooks", "exactloop, an optimizer that averages"
 IDLE, ONE = "exactloop, 100 idle hooks", "exactloop, a hook at every step"
 LIMIT_XLA, ARRAYS_XLA = "by hand, XLA, gathered", "exactloop, ArrayData, XLA"
-FULL_XLA, FIT_XLA = "exactloop, full set of hooks, XLA", "Keras fit, XLA, 64 steps a call"
+FULL_XLA, NONE_XLA = f"{FULL}, XLA", f"{NONE}, XLA"
+FIT_XLA = "Keras fit, XLA, 64 steps a call"
 FIT, CALLBACK = "Keras fit", "Keras fit, a batch callback"
 FIT_64, FIT_DATASET, FIT_DATASET_64 = f"{FIT}, 64 steps a call", f"{FIT}, dataset", f"{FIT}, dataset, 64 steps a call"
 ORBIT, ORBIT_1 = "Orbit, 100 steps a loop", "Orbit, 1 step a loop"
@@ -241,7 +242,8 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
         fast |= {
             LIMIT_XLA: limit_xla(task),
             ARRAYS_XLA: exactloop(task, jit_compile=True),
-            FULL_XLA: exactloop(task, hooks=full_set(directory / "xla"), jit_compile=True),
+            NONE_XLA: exactloop(task, averages=True, jit_compile=True),
+            FULL_XLA: exactloop(task, hooks=full_set(directory / "xla"), averages=True, jit_compile=True),
         }
     slow: dict[str, Round] = {
         EACH_STEP: by_hand_each_step(short),

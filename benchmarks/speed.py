@@ -32,6 +32,7 @@ from contestants import (
     LIMIT,
     LIMIT_XLA,
     NONE,
+    NONE_XLA,
     ONE,
     ORBIT,
     ORBIT_1,
@@ -83,7 +84,7 @@ def goals(key: str, times: Times) -> list[tuple[str, float, float]]:
             wanted.append((f"against Orbit at its best ({best})", ARRAYS, best, 1.5))
     if LIMIT_XLA in times:
         wanted.append(("XLA: ArrayData against the loop by hand", ARRAYS_XLA, LIMIT_XLA, 0.9))
-        wanted.append(("XLA: full set of hooks against none", FULL_XLA, ARRAYS_XLA, 0.9))
+        wanted.append(("XLA: full set of hooks against none", FULL_XLA, NONE_XLA, 0.9))
         wanted.append(("XLA: ArrayData against Keras fit on arrays", ARRAYS_XLA, FIT, OF_FIT.get(key, 1.0)))
         wanted.append(("XLA: ArrayData against Keras fit with XLA", ARRAYS_XLA, FIT_XLA, 5.0 if key in OF_FIT else 1.0))
         wanted.append(("XLA: ArrayData against the limit without", ARRAYS_XLA, LIMIT, GAINED.get(key, 1.0)))
