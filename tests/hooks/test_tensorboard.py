@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -35,12 +35,25 @@ from hooks.event_file import EventFile
 from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]
+Shown = TypeVar("Shown")
 
 EPOCHS, KILL_AT, RESTORED, LAST = 3, 19, 16, 21
 OF_STEPS = [("train", "accuracy"), ("train", "learning_rate"), ("train", "loss")]
 OF_EPOCHS = [("train", f"epoch_{name}") for _, name in OF_STEPS] + [
     ("val", name) for name in ("accuracy", "epoch_accuracy", "epoch_loss", "loss")
 ]
+THREES = [*range(3, 22, 3)]
+DRAWN = {
+    "rates": [7, 14, 21],
+    "weights": (8, [7, 14, 21]),
+    "checks": [7, 14, 21],
+    "sessions": [({"kind": "tiny", "rate": 0.01}, "STATUS_SUCCESS", [LAST])],
+    "graph": True,
+    "configuration": 1,
+    "pictures": THREES,
+    "texts": [(step, f"<p><strong>{step}</strong></p>") for step in THREES],
+    "histograms": [(step, step) for step in THREES],
+}
 LOADING = {"fast loading": [], "slow loading": ["--load_fast=false"]}
 
 
@@ -184,14 +197,19 @@ def drawn(port: int) -> dict[str, list[object]]:
     }
 
 
-def answer_up_to(step: int, port: int, run: str, tag: str) -> Curve:
-    """Asks a TensorBoard again and again until a curve has come to a step, or for five minutes."""
+def asked_until(ask: Callable[[], Shown], enough: Callable[[Shown], bool]) -> Shown:
+    """Asks again and again until an answer is enough, or for five minutes: a TensorBoard reads its files by and by."""
     deadline = time.monotonic() + 300
-    shown = answer(port, run, tag)
-    while [at for at, _ in shown][-1:] != [step] and time.monotonic() < deadline:
+    shown = ask()
+    while not enough(shown) and time.monotonic() < deadline:
         time.sleep(0.2)
-        shown = answer(port, run, tag)
+        shown = ask()
     return shown
+
+
+def answer_up_to(step: int, port: int, run: str, tag: str) -> Curve:
+    """Asks until a curve has come to a step."""
+    return asked_until(lambda: answer(port, run, tag), lambda curve: [at for at, _ in curve][-1:] == [step])
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +232,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[object, ob
         live(killed)
         ports |= {f"{loading}, started later": stack.enter_context(server(logs, loading)) for loading in LOADING}
         for key, port in ports.items():
-            found[key] = {name: answer_up_to(LAST, port, *name) for name in names} | {"drawn": drawn(port)}
+            found[key] = {name: answer_up_to(LAST, port, *name) for name in names} | {
+                "drawn": asked_until(lambda of=port: drawn(of), lambda shown: shown == DRAWN)
+            }
     return found
 
 
@@ -224,18 +244,7 @@ def test_a_server_shows_a_killed_run_as_if_it_had_not_been(
     shown: dict[str, dict[object, object]], loading: str, began: str
 ) -> None:
     answered = {**shown[f"{loading}, {began}"]}
-    threes = [*range(3, 22, 3)]
-    assert answered.pop("drawn") == {
-        "rates": [7, 14, 21],
-        "weights": (8, [7, 14, 21]),
-        "checks": [7, 14, 21],
-        "sessions": [({"kind": "tiny", "rate": 0.01}, "STATUS_SUCCESS", [LAST])],
-        "graph": True,
-        "configuration": 1,
-        "pictures": threes,
-        "texts": [(step, f"<p><strong>{step}</strong></p>") for step in threes],
-        "histograms": [(step, step) for step in threes],
-    }
+    assert answered.pop("drawn") == DRAWN
     expected = {name: [*range(1, 22)] for name in OF_STEPS} | {name: [7, 14, 21] for name in OF_EPOCHS}
     assert {name: [step for step, _ in of_name] for name, of_name in answered.items()} == expected
     assert answered == shown["files"]
