@@ -129,8 +129,9 @@ class Chunk:
                 if halts is not None:
                     bound.halt_if(halts)
                 index += 1
+                following = begin + index  # known before the step is done, and so is, of arrays, the batch
                 with tf.control_dependencies(counted):
-                    return index, data.advance(source, ahead, begin + index)
+                    return index, data.advance(source, ahead, following)
 
             program = programs.get(tf.nest.flatten(ahead)[0].shape[0]) if programs else None
             if program is None:
