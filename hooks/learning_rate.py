@@ -143,9 +143,7 @@ class LearningRate(Hook, instead=INSTEAD):
             found = self._compiled(tf.range(numbers.start, numbers.stop, dtype=tf.int64)).numpy()
         else:
             found = [self._function(number) for number in numbers]
-        return np.array(
-            [checked("LearningRate", r, f"for {self._by} {n}") for n, r in zip(numbers, found, strict=True)]
-        )
+        return np.array([checked("LearningRate", r, self._by, n) for n, r in zip(numbers, found, strict=True)])
 
 
 def _of_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable[[tf.Tensor], tf.Tensor]:

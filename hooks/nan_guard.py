@@ -1,5 +1,6 @@
 """Ends a run, or rolls it back, at the step that returns something that is not finite."""
 
+import functools
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -164,17 +165,31 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     def after_step(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
-        names = [name for name in sorted(values) if self._watch is None or name in self._watch]
-        names = [name for name in names if values[name].dtype.is_floating]
-        wrong = [tf.logical_not(tf.math.is_finite(_wide(values, names)))] if names else []
-        limited = [name for name in self._limits if name in values]
-        if limited:
-            of_limits = _wide(values, limited)
-            # Not `not (... <= ...)`, which TensorFlow makes a `>` of.
-            wrong += [tf.math.is_nan(of_limits), of_limits > [self._limits[name] for name in limited]]
+        wrong = [self._is_outside(values, dtype) for dtype in (tf.float32, tf.float64)]
         if self._spike and self._spike.keys() <= values.keys():
-            wrong.append(self._is_spike(_wide(values, self._spike)))
-        return tf.reduce_any(tf.concat(wrong, axis=0)) if wrong else tf.constant(False)
+            wrong.append(tf.reduce_any(self._is_spike(_wide(values, self._spike))))
+        return functools.reduce(tf.logical_or, [each for each in wrong if each is not None] or [tf.constant(False)])
+
+    def _is_outside(self, values: Mapping[str, tf.Tensor], dtype: tf.DType) -> tf.Tensor | None:
+        """Returns whether one of the values of a dtype is beyond its bounds, or NaN: bool `[]`; None if there is none.
+
+        Few operations, because a step as small as they are waits for each: two comparisons, whatever is watched.
+        """
+        largest = float(dtype.max)
+        found, least, most = list[tf.Tensor](), list[np.floating](), list[np.floating]()
+        for name, value in values.items():
+            watched = value.dtype.is_floating and (self._watch is None or name in self._watch)
+            if _kept_in(value.dtype) == dtype and (watched or name in self._limits):
+                limit = self._limits.get(name, math.inf)
+                found.append(tf.cast(value, dtype))
+                least.append(_rounded_down(-largest if watched else -math.inf, dtype))
+                most.append(_rounded_down(min(limit, largest) if watched else limit, dtype))
+        if len(found) < 2:  # one has nothing to be stacked with
+            inside = [tf.logical_and(value >= least[0], value <= most[0]) for value in found]
+        else:
+            stacked = tf.stack(found)
+            inside = [tf.reduce_all(tf.logical_and(stacked >= least, stacked <= most))]
+        return tf.logical_not(inside[0]) if inside else None
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""
@@ -249,6 +264,18 @@ class NaNGuard(Hook, instead=INSTEAD):
             of_rows = f" (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})" if rows else ""
             said.append(f"batch {index + 1} of epoch {epoch + 1}{of_rows}" if index >= 0 else f"that of step {step}")
         return ", ".join(said)
+
+
+def _kept_in(dtype: tf.DType) -> tf.DType:
+    """Returns the dtype that holds all numbers of another, and in which they can be compared."""
+    return tf.float32 if dtype.is_floating and dtype.size <= tf.float32.size else tf.float64
+
+
+def _rounded_down(bound: float, dtype: tf.DType) -> np.floating:
+    """Returns the largest number of a dtype that is not above a bound, so that comparisons are as with the bound."""
+    with np.errstate(over="ignore"):
+        number = dtype.as_numpy_dtype(bound)
+    return number if float(number) <= bound else np.nextafter(number, dtype.as_numpy_dtype(-math.inf))
 
 
 def _wide(values: Mapping[str, tf.Tensor], names: Collection[str]) -> tf.Tensor:

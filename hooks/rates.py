@@ -1,5 +1,7 @@
 """The learning rates of optimizers, for hooks that set them."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -69,12 +71,13 @@ class Rates:
         return rate.value
 
 
-def checked(owner: str, rate: float, where: str) -> float:
-    """Returns a rate as a float. Raises `ValueError` if it is negative, or not finite, or no number."""
+def checked(owner: str, rate: float, by: str, number: int) -> float:
+    """Returns the rate of a step or an epoch as a float. Raises `ValueError` if it cannot be one."""
     try:
-        number = float(rate)
+        found = float(rate)
     except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"{owner}: the learning rate must be a number, zero or positive. Received {rate!r} {where}.")
-    return number
+        found = -1.0
+    if not 0 <= found < math.inf:
+        received = f"Received {rate!r} for {by} {number}"
+        raise ValueError(f"{owner}: the learning rate must be a number, zero or positive. {received}.")
+    return found

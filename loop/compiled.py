@@ -11,7 +11,6 @@ from loop.data.source import Data
 from loop.data.unseeded import as_drawn
 from loop.engine.chunk import Chunk
 from loop.engine.clock import Spent
-from loop.engine.inside import Inside
 from loop.engine.means import Means
 from loop.engine.program import traced
 from loop.engine.purity import KEEP, Purity
@@ -79,7 +78,7 @@ class Compiled:
     def _train_loop(self, inside: Sequence[Hook]) -> Chunk:
         parts = self._parts
         counters = [parts.position.step_in_epoch, parts.position.step]
-        return Chunk(self.trace, parts.data, counters, self._means, parts.bound, inside=Inside(inside))
+        return Chunk(self.trace, parts.data, counters, self._means, parts.bound, hooks=inside)
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""

@@ -4,9 +4,7 @@ import threading
 
 import tensorflow as tf
 
-from loop.tensors import read, write
-
-FAR = 2**30  # more steps than a call has
+from loop.tensors import write
 
 
 class Bound:
@@ -36,23 +34,6 @@ class Bound:
         with self._lock:
             self._pulled = True
             write(self.variable, 1)
-
-    def halt_if(self, halts: tf.Tensor) -> None:
-        """Ends the call after the step in progress. Traced into the compiled loop.
-
-        By a subtraction, because between reading it and assigning another value somebody might pull it in.
-
-        Args:
-            halts: Whether to: bool `[]`.
-        """
-        with tf.device("CPU"):
-            less = tf.where(halts, FAR, 0)
-            tf.raw_ops.AssignSubVariableOp(resource=self.variable.handle, value=less)
-
-    @property
-    def is_halted(self) -> bool:
-        """Whether the latest call was ended from within."""
-        return int(read(self.variable)) < 0
 
     @property
     def is_pulled_in(self) -> bool:

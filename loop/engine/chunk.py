@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +18,12 @@ from loop.engine.cut import Cut
 from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
 from loop.engine.program import Program
-from loop.engine.ring import LONGEST, Record
+from loop.engine.ring import HALTED, LONGEST, Record
 from loop.engine.trace import Trace, has_effect
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.exact.graph import calls_python, operations
+from loop.hook import Hook
 from loop.tensors import Nest, examples
 from loop.tf_internals import ConcreteFunction, call_flat
 
@@ -31,6 +33,7 @@ class Ran(NamedTuple):
 
     Attributes:
         steps: How many steps were run: int32 `[]`.
+        halted: Whether a hook's part in the loop has ended the call: bool `[]`.
         more: Whether the data, as far as it knows, goes on: bool `[]`.
         ahead: What the data hands on to the next call.
         rows: What was recorded of each step; see `Record`.
@@ -38,6 +41,7 @@ class Ran(NamedTuple):
     """
 
     steps: tf.Tensor
+    halted: tf.Tensor
     more: tf.Tensor
     ahead: Nest
     rows: tf.Tensor
@@ -76,7 +80,7 @@ class Chunk:
         means: Collects the means of the values.
         bound: Up to where it runs.
         where: What an error was raised by, for a note that ends with the number of the last counter.
-        inside: What hooks have in it; None: nothing.
+        hooks: Those that have a part in it.
         owner: What to call the step.
     """
 
@@ -88,13 +92,14 @@ class Chunk:
         means: Means,
         bound: Bound,
         where: str = "by the step, or its batch, after step",
-        inside: Inside | None = None,
+        hooks: Sequence[Hook] = (),
         owner: str = "The train step",
     ) -> None:
         size = examples_in(data.element_spec)
         self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
         self._counters, self._bound, self._where = counters, bound, where
-        self.inside = inside = inside or Inside()
+        in_parts = trace.jit_compile or isinstance(data, Fed)
+        self.inside = inside = Inside(hooks, in_parts=in_parts)
         self.own = [bound.variable, *record.variables, *data.variables, *inside.variables]
 
         def run_step(batch: Nest, index: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
@@ -118,6 +123,7 @@ class Chunk:
             # kept where the condition is looked at.
             first = counters[0].read_value()
             begin = tf.cast(first, tf.int32)  # of use to arrays alone, whose passes are not longer
+            begin_next = begin + 1
 
             # What is carried from step to step costs four operations in each, so only these two are; TensorFlow lets no
             # step begin before all effects of the one before it are there. One condition for both, and no branch.
@@ -126,28 +132,26 @@ class Chunk:
 
             def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
                 counted, halts = run_step(data.batch(source, ahead), index)
-                if halts is not None:
-                    bound.halt_if(halts)
-                index += 1
-                following = begin + index  # known before the step is done, and so is, of arrays, the batch
+                following = begin_next + index  # known before the step is done, and so is, of arrays, the batch
+                # One number says both, because each that is carried costs four operations in each step.
+                index += 1 if halts is None else tf.where(halts, 1 + HALTED, 1)
                 with tf.control_dependencies(counted):
                     return index, data.advance(source, ahead, following)
 
             program = programs.get(tf.nest.flatten(ahead)[0].shape[0]) if programs else None
             if program is None:
-                done, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
+                index, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
+                done, halted = index % HALTED, index > HALTED
             else:
                 done, halted = program(begin, tf.minimum(most, bound.variable))
                 ahead = data.advance(source, ahead, begin + done)
-                if inside.may_halt:
-                    bound.halt_if(halted)
             rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
             afresh = tf.equal(first, 0)
             if program is not None:
                 afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
             means.add(*record.values(rows), sizes, afresh=afresh, latest=trace.running)
-            return Ran(done, data.more(ahead), ahead, rows, trace.results.now())
+            return Ran(done, halted, data.more(ahead), ahead, rows, trace.results.now())
 
         def skip(source: Nest, ahead: Nest) -> Ran:
             first = counters[0].read_value()
@@ -161,7 +165,7 @@ class Chunk:
             rows = record.read(tf.constant(0))
             none = tf.zeros([0, 1], tf.float64)
             means.add(*record.values(rows), none, afresh=tf.equal(first, 0), latest=trace.running)
-            return Ran(tf.constant(1), data.more(ahead), ahead, rows, trace.results.now())
+            return Ran(tf.constant(1), tf.constant(False), data.more(ahead), ahead, rows, trace.results.now())
 
         memory = data if trace.jit_compile and isinstance(data, ArrayData) else None
         programs = {size: Program(memory, size, run_step, owner) for size in memory.sizes} if memory else {}
@@ -180,12 +184,15 @@ class Chunk:
 
     def __call__(self, data: Batches, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
+        count = min(count, LONGEST)
         try:
+            if self.inside.hooks:
+                self.inside.prepare(int(self._counters[-1]), count)
             if isinstance(data, Fed):
                 return self._one_by_one(data, count)
             if isinstance(data, ArrayData) and self._cut is not None:
                 return self._in_cuts(data, count, self._cut)
-            return self._called(data, min(count, LONGEST))
+            return self._called(data, count)
         except tf.errors.OpError as error:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())
@@ -205,8 +212,6 @@ class Chunk:
         self._counters[0].assign(0)
 
     def _called(self, data: Batches, count: int) -> Ran:
-        if self.inside.hooks:
-            self.inside.prepare(int(self._counters[-1]), count)
         self._bound.set(count)
         given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
         if self._cut is None:
@@ -221,12 +226,13 @@ class Chunk:
         rows, done = list[tf.Tensor](), 0
         while done < count and not (rows and self._bound.is_pulled_in):
             began = time.perf_counter()
+            self.inside.go_on(done)
             ran = self._called(data, min(count - done, cut.length, data.alike(int(self._counters[0]))))
             steps = int(ran.steps)  # sync: waits for the call
             cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)
             done += steps
-            if self.inside.may_halt and self._bound.is_halted:
+            if ran.halted:
                 break
         return ran if len(rows) == 1 else ran._replace(steps=done, rows=tf.concat(rows, axis=0))
 
@@ -236,12 +242,11 @@ class Chunk:
         self._bound.set(1)
         while more and len(rows) < count and not (rows and self._bound.is_pulled_in):
             given = tf.nest.flatten(data.ahead, expand_composites=True)
-            if self.inside.hooks:
-                self.inside.prepare(int(self._counters[-1]), 1)
+            self.inside.go_on(len(rows))
             with contextlib.nullcontext() if self._calls_python else data.meanwhile():
                 ran = call_flat(self._run, given)
             rows.append(ran.rows)
             more = data.trained()
-            if self.inside.may_halt and self._bound.is_halted:
+            if ran.halted:
                 break
         return ran._replace(steps=len(rows), more=more, rows=tf.concat(rows, axis=0))

@@ -1,11 +1,13 @@
 """What hooks have in the compiled loop: something done before each step, something looked at after it."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from loop.engine.ring import LONGEST
 from loop.hook import Hook
+from loop.tensors import write
 
 
 class Inside:
@@ -17,33 +19,38 @@ class Inside:
 
     Args:
         hooks: As above.
+        in_parts: Whether the steps that are prepared are run in several calls; see `go_on`.
     """
 
-    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(self, hooks: Sequence[Hook] = (), *, in_parts: bool = False) -> None:
         self.hooks = tuple(hooks)
         self._fed = [hook for hook in self.hooks if type(hook).before_step is not Hook.before_step]
         self._looking = [hook for hook in self.hooks if type(hook).after_step is not Hook.after_step]
-        self.variables = [tf.Variable(tf.zeros([LONGEST]), trainable=False, name="ahead") for _ in self._fed]
-
-    @property
-    def may_halt(self) -> bool:
-        """Whether one of them may make the loop return after the step in progress."""
-        return bool(self._looking)
+        self._ahead = [tf.Variable(tf.zeros([LONGEST]), trainable=False, name="ahead") for _ in self._fed]
+        self._done = [tf.Variable(0, trainable=False, name="done")] if self._fed and in_parts else []
+        self.variables = [*self._ahead, *self._done]
 
     def prepare(self, step: int, count: int) -> None:
         """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
-        for hook, table in zip(self._fed, self.variables, strict=True):
+        for hook, table in zip(self._fed, self._ahead, strict=True):
             numbers = tf.constant(hook.ahead(step, count), tf.float32, shape=[count])
             tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.pad(numbers, [[0, LONGEST - count]]))
+        self.go_on(0)
+
+    def go_on(self, done: int) -> None:
+        """Says how many of the steps that are prepared have been run, before a call that runs others of them."""
+        for variable in self._done:
+            write(variable, done)
 
     # What follows is traced into the compiled loop.
 
     def before(self, index: tf.Tensor) -> None:
         """Does what is to be done before step `index` of the call."""
-        for hook, table in zip(self._fed, self.variables, strict=True):
+        index = index + self._done[0].read_value() if self._done else index
+        for hook, table in zip(self._fed, self._ahead, strict=True):
             hook.before_step(tf.raw_ops.ResourceGather(resource=table.handle, indices=index, dtype=tf.float32))
 
     def after(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
         """Returns whether the loop has to return after this step, bool `[]`; None if nobody looks."""
         found = [hook.after_step(values) for hook in self._looking]
-        return tf.reduce_any(tf.stack(found)) if found else None
+        return functools.reduce(tf.logical_or, found) if found else None

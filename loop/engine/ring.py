@@ -9,6 +9,7 @@ from loop.tensors import widened
 
 # Steps in one call, which bounds the memory of what is recorded; the call costs nothing against them.
 LONGEST = 2**13
+HALTED = 2**30  # what the index of a step is put ahead by to end a call, which has fewer steps
 
 
 class Record:
