@@ -102,7 +102,18 @@ def resume(
     if not state.steps:
         state.unchecked.append(functools.partial(agree_later, store, manifest, changed=changed))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
+    if gone := _hooks(manifest.description["variables"]) - _hooks(state.variables):
+        log.warning(
+            "%s holds what was kept by hooks that are not here now: %s. It is left out, and what they set in the state, "
+            "such as a learning rate, stays as they left it. A hook that was renamed needs name= with its former name.",
+            manifest.record.stem, ", ".join(map(repr, sorted(gone))),
+        )  # fmt: skip
     return manifest
+
+
+def _hooks(paths: Iterable[str]) -> set[str]:
+    """Returns the names of the hooks that variables belong to."""
+    return {path.split("/")[1] for path in paths if path.startswith("hooks/")}
 
 
 def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:

@@ -1,5 +1,6 @@
 """What has changed between two starts is refused, or a warning, and named."""
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -146,13 +147,16 @@ class Counting(Hook):
         self.count.assign_add(1)
 
 
-def test_hooks_and_evaluations_come_and_go(tmp_path: Path) -> None:
+def test_hooks_and_evaluations_come_and_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_loop(tmp_path).run(steps=3)
     counting = Counting()
     assert make_loop(tmp_path, evaluated=True, hooks=[counting]).run(steps=7).logs.keys() >= {"val_loss"}
     assert int(counting.count) == 4  # it begins where it comes
-    make_loop(tmp_path).run(steps=10)
-    assert make_loop(tmp_path, hooks=[counting]).run(steps=11).step == 11
+    with caplog.at_level(logging.WARNING, "exactloop"):
+        make_loop(tmp_path).run(steps=10)
+        assert make_loop(tmp_path, hooks=[counting]).run(steps=11).step == 11
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("ckpt-7 holds what was kept by hooks that are not here now: 'counting'. It is left out")
 
 
 def as_if_made_with(directory: Path, **other: object) -> None:
