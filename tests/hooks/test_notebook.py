@@ -49,7 +49,7 @@ def test_a_notebook_has_a_bar_that_changes_in_its_place_and_lines(monkeypatch: p
         assert len(bars) == 1
         assert bars[0].startswith(f"epoch {step // 7}/{step // 7} ━")
         assert f"{step}/{step} ? 0:00:00" in bars[0]
-        assert f"val_loss {2 * (9 - step)}*" in bars[0]
+        assert f"val_loss {2 * (9 - step)}{'*' if step == 14 else ''}" in bars[0]  # the best of several
         lines = [line.split("  ")[0] for line in text.splitlines() if line.startswith(("epoch", "Going"))]
         assert f"epoch {step // 7}, step {step} of {step}" in lines
         assert "tracing" not in bars[0]
