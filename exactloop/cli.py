@@ -4,7 +4,7 @@ import difflib
 import signal
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
@@ -12,12 +12,13 @@ from exactloop import __version__
 from exactloop.quiet import quiet
 
 # No docstring, which python -OO leaves out.
-USAGE = """The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.
+USAGE = """The command `exactloop`: looks at checkpoints and runs, and proves that a script can be resumed exactly.
 
     exactloop ls DIRECTORY              steps, epochs, ages, sizes, metrics, and whether the files have their sizes
     exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed
     exactloop diff CHECKPOINT CHECKPOINT   which values differ, in bits; exit status 1 if some do
     exactloop show CHECKPOINT           the manifest
+    exactloop watch DIRECTORY ...       what runs that go on elsewhere are doing, read from their files
     exactloop average DIRECTORY [--last N] [--out PATH]
                                         writes a checkpoint with the averages of the weights of the last N (5)
     exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
@@ -46,12 +47,20 @@ TWICE = flags.DEFINE_bool("same-machine-twice", False, "Kill nothing, but run th
 
 LAST = flags.DEFINE_integer("last", 5, "How many of the latest checkpoints to average.", lower_bound=1)
 OUT = flags.DEFINE_string("out", "", "The directory to write the average to; by default `average` in that of the run.")
+ONCE = flags.DEFINE_bool("once", False, "Print one picture, and end.")
 VERSION = flags.DEFINE_bool("version", False, "Print the version.")
+AT_ONCE = ("ls", "show", "watch")  # without TensorFlow, if what they read is on this machine
+OF = {  # which commands know a flag, of those that not all know
+    **dict.fromkeys(("kills", "at", "same-machine-twice"), ("prove",)),
+    **dict.fromkeys(("last", "out"), ("average",)),
+    "once": ("watch",),
+}
 COUNTS = {  # with how many arguments the commands are given
     "ls": range(1, 2),
     "verify": range(1, 2),
     "diff": range(2, 3),
     "show": range(1, 2),
+    "watch": range(1, sys.maxsize),
     "average": range(1, 2),
     "prove": range(1, sys.maxsize),
 }
@@ -74,6 +83,13 @@ DIRECTORY/ckpt-120, or a directory, for its newest. Exit status 1 if some differ
     "show": """exactloop show CHECKPOINT [--json]
 
 Prints the manifest of a checkpoint, DIRECTORY/ckpt-120, or a directory, for its newest.
+""",
+    "watch": """exactloop watch DIRECTORY [DIRECTORY ...] [--once] [--json]
+
+Shows what runs are doing: epoch, step, rate, time left, the age of the latest save, values and their curves. It reads
+checkpoints, event files of TensorBoard and files of MetricsLog below each DIRECTORY, locks nothing and writes nothing.
+Several runs below one DIRECTORY are shown beside one another, as those of several are. It looks each second, until it
+is interrupted; with --once, with --json, and where there is no terminal, once.
 """,
     "average": """exactloop average DIRECTORY [--last N] [--out PATH] [--json]
 
@@ -108,17 +124,33 @@ def main(arguments: Sequence[str]) -> int:
     if len(given) not in COUNTS.get(command, ()):
         print(_wrong(command, given), file=sys.stderr)
         return 2
-    with quiet():
-        from exactloop.commands import COMMANDS  # here, because TensorFlow comes with it, which takes seconds
-
+    if said := _ignored(command):
+        print(f"exactloop {command}: {said}\n\n{HELPS[command]}", file=sys.stderr)
+        return 2
     try:
-        return COMMANDS[command](*given)
+        return _commands(command, given)[command](*given)
     except (OSError, RuntimeError, ValueError, UserWarning) as error:
         print(f"exactloop {command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"exactloop {command}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _commands(command: str, given: Sequence[str]) -> Mapping[str, Callable[..., int]]:
+    """Imports what a command needs. TensorFlow, which takes seconds, is needed for those that read values."""
+    if command in AT_ONCE and not any("://" in each for each in given):
+        from exactloop.looking import COMMANDS
+    else:
+        with quiet():
+            from exactloop.commands import COMMANDS
+    return COMMANDS
+
+
+def _ignored(command: str) -> str:
+    """Returns what is wrong with flags that a command does not know; nothing, if nothing is."""
+    wrong = [name for name, known in OF.items() if command not in known and flags.FLAGS[name].present]
+    return f"it takes no --{wrong[0]}; that is for: {', '.join(OF[wrong[0]])}." if wrong else ""
 
 
 def _wrong(command: str, given: Sequence[str]) -> str:

@@ -59,7 +59,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self,
         monitor: str,
         *,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
         patience: int = 0,
         min_delta: float = 0.0,
         relative: bool = False,

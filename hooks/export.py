@@ -90,7 +90,7 @@ class Export(Hook, instead=INSTEAD):
         format: Literal["saved_model", "keras", "weights", "safetensors"] = "saved_model",  # noqa: A002 (Keras' word)
         keep: int = 1,
         monitor: str | None = None,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
         within: Callable[[], AbstractContextManager[object]] = nullcontext,
         name: str | None = None,
     ) -> None:

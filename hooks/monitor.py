@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from typing import Literal
 
 from loop import Event, Loop, Moment
 
@@ -24,7 +25,13 @@ class Monitor:
     """
 
     def __init__(
-        self, owner: str, name: str, mode: str | None, *, min_delta: float = 0.0, relative: bool = False
+        self,
+        owner: str,
+        name: str,
+        mode: Literal["min", "max"] | None,
+        *,
+        min_delta: float = 0.0,
+        relative: bool = False,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"{owner} needs the name of a metric, as in 'val_loss'. Received: {type(name).__name__}.")

@@ -1,11 +1,12 @@
 """A line that is drawn again and again: on a terminal, in a notebook, or nowhere."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import rich.console
 import rich.live
+from rich.text import Text
 
 from hooks.progress_line import Line
 
@@ -26,17 +27,24 @@ class Bar(Protocol):
         ...
 
 
+class Now:
+    """The line as it is whenever rich draws it, below what is printed as well."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: rich.console.Console, options: rich.console.ConsoleOptions) -> Iterator[Text]:
+        yield self._line.text(console.width)
+
+
 class TerminalBar:
     """The last line of a terminal; what others print comes above it."""
 
     live = True
 
     def __init__(self, console: rich.console.Console, line: Line) -> None:
-        self._live = rich.live.Live(
-            console=console,
-            auto_refresh=False,  # no thread of its own beside the compiled loop
-            get_renderable=lambda: line.text(console.width),
-        )
+        # No thread of its own beside the compiled loop.
+        self._live = rich.live.Live(Now(line), console=console, auto_refresh=False)
 
     def draw(self) -> None:
         if not self._live.is_started:

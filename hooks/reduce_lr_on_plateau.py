@@ -3,6 +3,7 @@
 import logging
 import math
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -53,7 +54,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         self,
         monitor: str,
         *,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
         factor: float = 0.1,
         patience: int = 10,
         min_delta: float = 1e-4,

@@ -1,8 +1,9 @@
 """Values, pictures and texts for TensorBoard, each step once, whatever happens to the run."""
 
+import collections
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from hooks.drawings import Drawings, beginning, check_settings, ending
 from hooks.event_file import EventFile
 from hooks.in_time import InTime, of_steps, without_halts
 from hooks.places import is_remote, place
+from hooks.recorded import Recorders
 from hooks.summaries import Array, Value, histogram, picture, text
 from loop import Every, Hook, Loop, Moment, Trigger
 
@@ -97,7 +99,34 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)
         self._drawings.check("TensorBoard")
         self._shows_rate, self._taken = rate, False
+        self._recorders = Recorders()
         self._graph, self._hparams = graph, check_settings("TensorBoard", hparams or {})
+
+    @contextlib.contextmanager
+    def summaries(self, run: str = "train") -> Iterator[None]:
+        """Makes `tf.summary.scalar`, `image`, `histogram`, `text` write through this hook, in its files.
+
+        In a train step, an evaluation step, or a hook, with the number of the train step: what is written is cut and
+        continued as all the rest. Each step that is trained writes; to write less often, `tf.summary.record_if`.
+
+            tensorboard = TensorBoard("runs/digits/tensorboard")
+
+            def train_step(batch):
+                ...
+                with tensorboard.summaries():
+                    tf.summary.histogram("gradients", gradients[0])
+
+        Args:
+            run: `train`, or an evaluation.
+
+        Raises:
+            RuntimeError: If it is called neither in a step nor while a run is under way.
+        """
+        number = self.step_number()
+        if number is None and not self._runs:
+            raise RuntimeError("TensorBoard.summaries() is for steps, and for hooks while a run is under way.")
+        with self._recorders.of(run).writer.as_default(self._loop.step if number is None else number):
+            yield
 
     def before_dry_run(self, directory: str) -> None:
         self._directory = Path(directory) / self.name
@@ -122,6 +151,9 @@ class TensorBoard(Hook, instead=INSTEAD):
             self._runs["train"].add(0, beginning(self._loop, self._hparams))
             if self._graph:
                 self._runs["train"].add(0, self._loop.graph.as_graph_def().SerializeToString())
+        for run in self._recorders.runs:
+            self._check_run(run)
+        collections.deque(self._recorders.new(), maxlen=0)  # of what was tried, or taken back
         self._flush()
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
@@ -200,18 +232,29 @@ class TensorBoard(Hook, instead=INSTEAD):
     def _take(self, run: str, moment: Moment, values: Mapping[str, Value]) -> None:
         if not self._runs:
             raise RuntimeError("TensorBoard writes while a run is under way: call this in a hook, from RUN_BEGIN on.")
-        if run not in self._runs:
-            raise ValueError(f"TensorBoard has the runs {', '.join(map(repr, self._runs))}. Received: run={run!r}.")
+        self._check_run(run)
         self._runs[run].add(moment.step, values)
         self._taken = True
 
+    def _check_run(self, run: str) -> None:
+        if run not in self._runs:
+            raise ValueError(f"TensorBoard has the runs {', '.join(map(repr, self._runs))}. Received: run={run!r}.")
+
+    def _take_recorded(self, now: int) -> None:
+        for run, step, value in self._recorders.new():
+            self._runs[run].add(min(step, now), {value.tag: value})  # an evaluation is before the next step
+            self._taken = True
+
     def on_settled(self, moment: Moment) -> None:
+        self._take_recorded(moment.step)
         if self._taken:  # before this step can be saved
             self._taken = False
             self._flush()
         self._found = {}
 
     def on_run_end(self, moment: Moment) -> None:
+        if self._runs:
+            self._take_recorded(moment.step)
         with contextlib.ExitStack() as closing:  # all of them, whatever is the matter with one
             if self._hparams and self._runs and moment.error is None and self._loop.finished:
                 self._runs["train"].add(moment.step, ending())

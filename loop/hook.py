@@ -15,6 +15,7 @@ from loop.errors.kinds import shown
 from loop.errors.later import later
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
+from loop.numbered import step_number
 from loop.tf_internals import Trackable
 from loop.triggers import At, Trigger
 
@@ -125,6 +126,14 @@ class Hook(tf.Module):
     def later() -> Any:
         """Declares, in the body of a class, an attribute that `on_setup` sets; read before that, it says so."""
         return later("A hook is set up when a loop with it runs; no loop has called its on_setup yet.")
+
+    @staticmethod
+    def step_number() -> tf.Tensor | None:
+        """Returns the number of the train step, from 1, int64 `[]`, for what is called in a step while that is traced.
+
+        In an evaluation step it is that of the next train step; elsewhere it is None.
+        """
+        return step_number()
 
     def handlers(self) -> dict[str, Callable[..., object]]:
         """Returns the methods that this hook overrides, or has for events of its own, by the event that calls them."""

@@ -10,6 +10,7 @@ from loop.errors.later import later
 from loop.findings import report
 from loop.finished import Untraced, untraced
 from loop.hook import Hook
+from loop.numbered import numbered
 from loop.parts import Parts
 from loop.scaling import check_step
 from loop.state.position import Place
@@ -135,12 +136,13 @@ class Making:
     def _build(self, inside: Sequence[Hook]) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
         held = self._untraced and self._untraced.state.hold()
-        if self._compiled is not None:
-            self._compiled.follow(inside)
-        else:
-            compiled = Compiled(self._parts, inside)
-            check_step(compiled.chunk.graph, self._parts.given)
-            self._compiled = compiled
+        with numbered(self._parts.position.step):
+            if self._compiled is not None:
+                self._compiled.follow(inside)
+            else:
+                compiled = Compiled(self._parts, inside)
+                check_step(compiled.chunk.graph, self._parts.given)
+                self._compiled = compiled
         self.compiled = self._compiled
         state = self.compiled.state()
         if self._untraced and held:  # hooks have it already, and it may be restored

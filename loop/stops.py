@@ -100,8 +100,8 @@ class Stops:
         if self.reason is not None:
             return self.reason
         if epoch == self.epochs:
-            return f"{epoch} epochs are complete"
-        return finished if finished and step != self.steps else f"{step} steps are complete"
+            return f"{_counted(epoch, 'epoch')} complete"
+        return finished if finished and step != self.steps else f"{_counted(step, 'step')} complete"
 
 
 def _nothing_to_do(what: str, asked: int, complete: int) -> str:
@@ -112,5 +112,10 @@ def _nothing_to_do(what: str, asked: int, complete: int) -> str:
         asked: How many were asked for.
         complete: How many are complete.
     """
-    were, are = ("was" if asked == 1 else "were"), ("is" if complete == 1 else "are")
-    return f"{asked} {what}{'' if asked == 1 else 's'} {were} asked for, {complete} {are} complete: nothing to do"
+    are = "is" if complete == 1 else "are"
+    return f"{_counted(asked, what, 'was', 'were')} asked for, {complete} {are} complete: nothing to do"
+
+
+def _counted(count: int, what: str, one: str = "is", more: str = "are") -> str:
+    """Returns a number of things, and a verb that agrees with it."""
+    return f"{count} {what} {one}" if count == 1 else f"{count} {what}s {more}"

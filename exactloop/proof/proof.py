@@ -15,6 +15,7 @@ from exactloop.proof.kill_plan import plan
 from exactloop.proof.process import Life, Program
 from exactloop.proof.provable import NOT_RESUMED, unsaved, why_not
 from exactloop.proof.trial import Trial
+from hooks.figures import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Proof:
     unproved: str = ""
 
     def __str__(self) -> str:
-        done = f"{len(self.kills)} kills, {self.steps} steps"
+        done = f"{counted(len(self.kills), 'kill')}, {counted(self.steps, 'step')}"
         said = f"exact: {done}, 0 differences" if self.exact else f"NOT exact: {self.difference}"
         said = f"not proved: {self.unproved}" if self.unproved else said
         return "\n".join([said, *(f"Note: {note}" for note in self.notes)])
@@ -79,7 +80,7 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
         _must_succeed(life)
     if unproved := why_not(whole, life.said, killing=not twice):
         return Proof(False, (), steps, unproved=unproved)
-    say(f"  {steps} steps, {len(whole.of('epoch_end'))} epochs.")
+    say(f"  {counted(steps, 'step')}, {counted(len(whole.of('epoch_end')), 'epoch')}.")
     directories = _directories(whole, root / "uninterrupted")
     trial = Trial(program, root, [] if twice else plan(whole, kills, at, random.Random()), entropy)
     say("Running once more." if twice else "Running again, to be killed.")

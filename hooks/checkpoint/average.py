@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.environment import environment
 from hooks.checkpoint.fit import values
 from hooks.checkpoint.graph import CheckpointNames
 from hooks.checkpoint.manifest import Manifest
-from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.store import Pin, Store
+from hooks.figures import counted
 from loop import digest
 from loop.tf_internals import ITERATIONS, TRAINED
 
@@ -45,8 +46,10 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
         store = Store(files)
         there = [stem for stem in store.stems() if stem.startswith("ckpt-")]
         if len(there) < last:
+            are = "is" if len(there) == 1 else "are"
             raise FileNotFoundError(
-                f"There are {len(there)} checkpoints in {files.where!r}, not {last}: {', '.join(there) or 'none'}. "
+                f"There {are} {counted(len(there), 'checkpoint')} in {files.where!r}, not {last}: "
+                f"{', '.join(there) or 'none'}. "
                 f"Give --last {max(len(there), 1)}, or train with Checkpoint(keep={last})."
             )
         pins = [held.enter_context(contextlib.closing(store.pin(stem))) for stem in there[-last:]]

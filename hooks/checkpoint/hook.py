@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.environment import environment
 from hooks.checkpoint.limit import refuse_if_too_large
 from hooks.checkpoint.manifest import FORMAT, CorruptCheckpoint, Manifest, Record, canonical, content
-from hooks.checkpoint.resume import go_on, open_files, resume
+from hooks.checkpoint.plausible import LARGEST
+from hooks.checkpoint.resume import go_on, resume
 from hooks.checkpoint.retention import Retention
 from hooks.checkpoint.saved import Newest, newest
 from hooks.checkpoint.saver import Saver
@@ -105,7 +107,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         *,
         keep: int = 3,
         best: str | None = None,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
         keep_best: int = 1,
         keep_every: Trigger = NEVER,
         resume: Literal["auto", "must", "never"] = "auto",
@@ -313,11 +315,17 @@ class Checkpoint(Hook, instead=INSTEAD):
         """Returns what a manifest says besides."""
         if self._description["steps"] is not self._state.steps:  # traced since
             self._description = self._state.describe()
-        notes, made = self._state.notes(), {"time": time.time(), **environment()}
+        notes, made = self._state.notes(), {"time": time.time(), **environment(), **self._totals()}
         of_steps = {"names": self._state.names, "sketches": self._state.sketches}
         result = {**of_steps, "logs": self._state.logs(), "last": moment.last}
         logs = dict(moment.logs)
         return {"notes": notes, "description": self._description, "logs": logs, "made": made, "result": result}
+
+    def _totals(self) -> dict[str, int]:
+        """Returns where this run is to end, as far as that is known: for people."""
+        loop = self._loop
+        totals = {"total_steps": loop.total_steps, "total_epochs": loop.total_epochs} if loop else {}
+        return {name: total for name, total in totals.items() if total is not None and total < LARGEST}
 
     def _refuse_what_no_manifest_holds(self, moment: Moment) -> None:
         """Raises now what encoding a manifest would raise at the first save."""

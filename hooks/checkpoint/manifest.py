@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 
 from hooks.checkpoint.limit import limit
 from hooks.checkpoint.plausible import is_plausible, is_plausible_head
-from loop import TrainingState
 
 FORMAT = 3  # what is written; all that came before is read
 PACKAGE = "0.1.0"  # the version of this package
-WRITER: dict[str, str | int] = {"exactloop": PACKAGE, "fingerprint": TrainingState.fingerprint}
 HEAD = 2**14  # bytes in which the head of a manifest ends, if its checkpoint has up to about a hundred files
+
+
+def this_writer() -> dict[str, str | int]:
+    """Returns what writes here: the versions of this package and of its fingerprints."""
+    from loop import TrainingState  # here, because TensorFlow comes with it, which who only reads does not need
+
+    return {"exactloop": PACKAGE, "fingerprint": TrainingState.fingerprint}
 
 
 class CorruptCheckpoint(UserWarning):
@@ -77,7 +82,8 @@ class Manifest:
         description: What `TrainingState.describe` said: among others, shape and dtype of every variable.
         digests: The first 16 hex digits of the SHA-256 of each variable's value, in the order of the description.
         logs: The values logged in the event round of this step, all measured at it.
-        made: Seconds since 1970, versions and thread counts: for people, and for later comparison.
+        made: Seconds since 1970, versions and thread counts, and where the run was to end, `total_steps` and
+            `total_epochs`, as far as that was known: for people, and for later comparison.
         writer: The versions of this package and of its fingerprints; empty if that is not known.
         format: In which format it was written.
         result: What a run that has nothing left to do here needs: the `names` of the values that each step returns,
@@ -92,7 +98,7 @@ class Manifest:
     digests: tuple[str, ...]
     logs: Mapping[str, float]
     made: Mapping[str, object]
-    writer: Mapping[str, str | int] = field(default_factory=lambda: {**WRITER})
+    writer: Mapping[str, str | int] = field(default_factory=this_writer)
     format: int = FORMAT
     result: Mapping[str, Any] = field(default_factory=dict)
 

@@ -7,43 +7,26 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint.files import Files
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse
 from hooks.checkpoint.graph import CheckpointNames
-from hooks.checkpoint.local import LocalFiles
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.remote import RemoteFiles
-from hooks.checkpoint.retention import ranks
+from hooks.checkpoint.ranks import ranks
 from hooks.checkpoint.store import Pin, Store, order
 from hooks.checkpoint.writer import is_comparable
-from hooks.places import is_remote, place_to_read
+from hooks.places import place_to_read
 from loop import TrainingState, digest
 
 log = logging.getLogger("exactloop")
 ITERATIONS = "/_iterations"  # which each optimizer has
 TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
-
-
-def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files:
-    """Opens a directory of checkpoints.
-
-    Args:
-        directory: A path, or an address such as `gs://...`; not one that is yet to be put elsewhere.
-        make: Whether to make it if it is missing.
-
-    Raises:
-        FileNotFoundError: If it is missing, and not to be made.
-        NotADirectoryError: If it is a file, or below one.
-        PermissionError: If it cannot be made.
-    """
-    path = os.fsdecode(directory)
-    return RemoteFiles(path, make=make) if is_remote(path) else LocalFiles(os.path.abspath(path), make=make)
 
 
 def resume(
@@ -130,7 +113,9 @@ def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None
     store.set_aside([s for s in store.stems() if s not in records or order(s) > (step, True)])
 
 
-def restore(directory: str | os.PathLike[str], state: Mapping[str, object], *, which: str | int = "latest") -> int:
+def restore(
+    directory: str | os.PathLike[str], state: Mapping[str, object], *, which: Literal["latest", "best"] | int = "latest"
+) -> int:
     """Restores models, and whatever else is given, from a checkpoint of a run, for scripts that want only these.
 
     No lock is needed: a run that is writing there is not disturbed, and half a checkpoint is never read.

@@ -2,15 +2,13 @@
 
 import bisect
 import collections
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hooks.checkpoint.manifest import Record
+from hooks.checkpoint.ranks import Rank, ranks
 from hooks.monitor import Monitor
 from loop import Halt, Trigger
-
-Rank = tuple[float, tuple[int, bool], str]  # the smaller the better: by value, then by step
 
 
 @dataclass(frozen=True)
@@ -112,14 +110,6 @@ class Standing:
     def _is_for_good(self, record: Record) -> bool:
         epoch = record.epoch if record.step_in_epoch == 0 else None
         return self._rule.keep_every.due(Halt(record.step, epoch, self._since, record.seconds))
-
-
-def ranks(records: Iterable[Record], name: str, mode: str) -> list[Rank]:
-    """Returns those that have a value of a metric, the best first; of equals, the earliest. NaN is no value."""
-    sign = 1 if mode == "min" else -1
-    named = [record for record in records if record.best.get("name") == name]
-    valued = [(float(record.best["value"]), record) for record in named]
-    return sorted((sign * value, record.order, record.stem) for value, record in valued if not math.isnan(value))
 
 
 def _value(rank: Rank, mode: str) -> float:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from hooks.checkpoint.aside import drop, next_aside
 from hooks.checkpoint.files import Files, Measure
-from hooks.checkpoint.index import check_file
 from hooks.checkpoint.limit import SMALL, limit
 from hooks.checkpoint.manifest import HEAD, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 
@@ -49,6 +48,13 @@ class Pin:
         self.held.close()
 
 
+def _check_file(path: str, data: int) -> None:
+    """Imports `check_file` when it is needed: TensorFlow comes with it, and who only looks goes without."""
+    from hooks.checkpoint.index import check_file
+
+    check_file(path, data)
+
+
 class Store:
     """The checkpoints in a directory.
 
@@ -58,7 +64,7 @@ class Store:
             bytes all files have.
     """
 
-    def __init__(self, files: Files, *, check_index: Callable[[str, int], None] = check_file) -> None:
+    def __init__(self, files: Files, *, check_index: Callable[[str, int], None] = _check_file) -> None:
         self.files, self._survives = files, check_index
         self.size = 0  # of the latest checkpoint, in bytes
         self._heads: dict[str, Head] = {}  # the oldest first

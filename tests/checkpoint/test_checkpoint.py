@@ -20,7 +20,7 @@ import tensorflow as tf
 from places import environment
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
-from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.store import Store
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
 
@@ -637,7 +637,7 @@ def test_a_second_loop_is_refused_while_the_first_runs_and_not_after(
 
 HOLD = """
 import sys
-from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.directory import open_files
 open_files(sys.argv[1]).lock()
 print("held", flush=True)
 sys.stdin.read()

@@ -16,8 +16,8 @@ import tensorflow as tf
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from hooks import Checkpoint, CorruptCheckpoint
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.manifest import canonical, content
-from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.store import Store
 from loop import ArrayData, Every, Loop
 

@@ -25,7 +25,7 @@ from storage import (
 )
 
 from hooks import Checkpoint
-from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.directory import open_files
 from loop import At, Event, Moment
 
 

@@ -19,10 +19,10 @@ from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
 from exactloop.proof.journal import Record, place
 from hooks import Checkpoint, CorruptCheckpoint, TensorBoard
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.index import check_index
 from hooks.checkpoint.manifest import Manifest, canonical, content, decode, encode
 from hooks.checkpoint.report import entries
-from hooks.checkpoint.resume import open_files
 from hooks.checkpoint.retention import Retention, Standing
 from hooks.checkpoint.saved import newest
 from hooks.checkpoint.store import Store

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from hooks.checkpoint.aside import KEPT, MOST
-from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.store import Store
 from loop import ArrayData, Every, Hook, Loop
 

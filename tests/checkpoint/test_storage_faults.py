@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint import local, lock
-from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.directory import open_files
 from loop import ArrayData, At, Event, Every, Loop, Moment
 
 KEPT = {"every": Every(steps=2), "keep": 2, "background": False}

@@ -23,8 +23,8 @@ from protocol import protocol
 from trainer import Trainer, stream_data
 
 import hooks
+import hooks.checkpoint.directory
 import hooks.checkpoint.manifest
-import hooks.checkpoint.resume
 import hooks.nan_guard
 from loop import At, Every, Hook, Moment
 
@@ -223,7 +223,7 @@ class Laboratory:
 
     def _locks(self, work: Path) -> list[str]:
         """While somebody writes there, a second trainer has to be refused, and to change nothing."""
-        holder = hooks.checkpoint.resume.open_files(self._saved(work / "saved"))
+        holder = hooks.checkpoint.directory.open_files(self._saved(work / "saved"))
         holder.lock()
         for name in ("ckpt-8.index", "ckpt-8.json.tmp"):
             (work / "saved" / name).write_bytes(b"being written")
@@ -330,7 +330,7 @@ class Laboratory:
         self._arrays.live(directory, steps=7, watch=copied)
         if (copy / "ckpt-7.json.tmp").read_bytes() != b"":
             wrong.append("a copy by hard links is written to")
-        holder = hooks.checkpoint.resume.open_files(directory)
+        holder = hooks.checkpoint.directory.open_files(directory)
         holder.lock()
         shutil.rmtree(copy)
         shutil.copytree(directory, copy, copy_function=os.link)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hooks.checkpoint.directory
 import hooks.checkpoint.manifest
-import hooks.checkpoint.resume
 import hooks.checkpoint.store
 
 DATA, INDEX, MANIFEST = "ckpt-6.data-00000-of-00001", "ckpt-6.index", "ckpt-6.json"
@@ -50,7 +50,7 @@ def rename(directory: Path, to: str) -> None:
 
 def edit(path: Path, **changes: object) -> None:
     """Changes a manifest and makes its own SHA-256 right again, as somebody who means harm would."""
-    store = hooks.checkpoint.store.Store(hooks.checkpoint.resume.open_files(path.parent))
+    store = hooks.checkpoint.store.Store(hooks.checkpoint.directory.open_files(path.parent))
     content = hooks.checkpoint.manifest.content(store.read(path.stem)) | changes
     path.write_bytes(hooks.checkpoint.manifest.canonical(content))
     store.files.close()
@@ -153,7 +153,7 @@ def impatience() -> Iterator[None]:
 
 def found(directory: Path) -> tuple[str | None, list[Any]]:
     """Returns the stem of what a start would restore, and what it would report."""
-    store = hooks.checkpoint.store.Store(hooks.checkpoint.resume.open_files(directory))
+    store = hooks.checkpoint.store.Store(hooks.checkpoint.directory.open_files(directory))
     with contextlib.closing(store.files):
         damaged = store.load()
         pin, more = store.newest([each.stem for each in store.records()])

@@ -15,7 +15,7 @@ from bugs import BUGS, Bug, Laboratory, planted
 from damage import DATA, INDEX, MANIFEST, found
 from trainer import Trainer, array_data, stream_data
 
-from hooks.checkpoint.resume import open_files
+from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.store import Store
 
 # At least so many different states have to be looked at in each scenario, or the laboratory is not what it was.

@@ -13,7 +13,7 @@ from absl.testing import flagsaver
 
 from exactloop import cli
 from hooks import Checkpoint, restore
-from hooks.checkpoint.report import differences
+from hooks.checkpoint.differences import differences
 from loop import Every, Loop, StreamData, supervised
 
 X = np.arange(8.0, dtype=np.float32).reshape(4, 2)

@@ -17,9 +17,9 @@ from absl import flags
 from absl.testing import flagsaver
 
 import exactloop
-from exactloop import cli, commands
+from exactloop import cli, commands, looking, printing
 from hooks import Checkpoint
-from hooks.checkpoint.report import Difference, differences
+from hooks.checkpoint.differences import Difference, differences
 from loop import ArrayData, Evaluation, Every, Loop, supervised
 
 ENDINGS = (".data-00000-of-00001", ".index", ".json")
@@ -139,7 +139,7 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
         (["prove", __file__, "--at=0"], "exactloop prove: Steps count from 1. Received a kill after: [0]."),
         (["list", "saved"], "exactloop: there is no command 'list'. Did you mean 'ls'? There are: ls, verify"),
         (["shw", "saved"], "exactloop: there is no command 'shw'. Did you mean 'show'? There are: ls, "),
-        ([], "The command `exactloop`: looks at checkpoints, and"),
+        ([], "The command `exactloop`: looks at checkpoints and runs, and"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said(
@@ -162,6 +162,9 @@ def test_what_cannot_be_done_is_said(
         (["prove", "train.py", "--epochs=3"], 2, "after --, as in: exactloop prove train.py -- --epochs=3"),
         (["prove", "train.py", "--kills=few"], 2, "flag --kills=few: invalid literal"),
         (["ls", "--bogus"], 2, "exactloop: Unknown command line flag 'bogus'."),
+        (["ls", "there", "--kills=3"], 2, "exactloop ls: it takes no --kills; that is for: prove.\n\nexactloop ls DIR"),
+        (["prove", "train.py", "--once"], 2, "exactloop prove: it takes no --once; that is for: watch."),
+        (["watch", "--help"], 0, "exactloop watch DIRECTORY [DIRECTORY ...] [--once]"),
         (["--help"], 0, "exactloop prove SCRIPT.py"),
         (["diff", "--help"], 0, "exactloop diff CHECKPOINT CHECKPOINT [--json]\n\nSays which values"),
         (["--version"], 0, f"exactloop {exactloop.__version__}"),
@@ -188,13 +191,16 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     def interrupted(directory: str) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(commands.COMMANDS, "ls", interrupted)
+    monkeypatch.setitem(looking.COMMANDS, "ls", interrupted)
     assert cli.main(["exactloop", "ls", "here"]) == 130
     assert capsys.readouterr().err == "exactloop ls: interrupted\n"
 
 
 def test_each_command_has_its_help() -> None:
     assert {*cli.HELPS} == {*cli.COUNTS} == {*commands.COMMANDS}
+    assert {*cli.AT_ONCE} == {*looking.COMMANDS}
+    assert [command for command in cli.COUNTS if f"    exactloop {command} " not in cli.USAGE] == []
+    assert max(map(len, "\n".join([cli.USAGE, *cli.HELPS.values()]).splitlines())) <= 120
 
 
 def test_a_list_fits_into_80_columns_whatever_is_logged(
@@ -209,7 +215,7 @@ def test_a_list_fits_into_80_columns_whatever_is_logged(
     for width in (80, 200):
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setenv("FORCE_COLOR", "1")
-        commands._print([], [row, row], "2 checkpoints, 0 damaged.")
+        printing.report([], [row, row], "2 checkpoints, 0 damaged.")
         lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
         assert max(map(len, lines)) <= width
         assert sum(line.split()[:2] == ["ckpt-1234567", "1234567"] for line in lines) == 2

@@ -77,7 +77,7 @@ def test_a_script_with_a_pipe_a_child_a_thread_a_warm_start_and_a_link_is_proved
     Path("script.py").symlink_to("elsewhere/real.py")
     subprocess.run([sys.executable, "-c", PRETRAINED], check=True)
     done = prove(AWKWARD, "--kills", "1", given="2\n")
-    assert re.search("exact: 1 kills, 8 steps, 0 differences\n$", done.stdout), done
+    assert re.search("exact: 1 kill, 8 steps, 0 differences\n$", done.stdout), done
     assert (done.returncode, processes("child-of-a-life"), [*Path("temporary").glob("exactloop-*")]) == (0, [], [])
 
 
@@ -104,7 +104,7 @@ def test_a_function_in_a_package_is_proved_though_it_is_wrapped(prove: Prove, tm
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from package.mine import make_loop"
     code += "; from exactloop import prove; print(prove(make_loop, epochs=2, kills=1))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "exact: 1 kills, 8 steps, 0 differences\n", done
+    assert done.stdout == "exact: 1 kill, 8 steps, 0 differences\n", done
 
 
 UNPROVED = """
@@ -126,7 +126,7 @@ def test_what_cannot_be_proved_is_said_before_it_trains_and_each_remedy_works(pr
     assert (done.returncode, json.loads(done.stdout)["exact"], json.loads(done.stdout)["kills"]) == (3, False, []), done
     assert "Checkpoint(directory, Every(steps=2))" in json.loads(done.stdout)["unproved"]
     done = prove(UNPROVED, "--kills=1", "--", "2", "4")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "exact: 1 kills, 4 steps, 0 differences"), done
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "exact: 1 kill, 4 steps, 0 differences"), done
 
 
 WRONG = {

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping, restore
-from hooks.checkpoint.report import differences
+from hooks.checkpoint.differences import differences
 from loop import ArrayData, Every, Hook, Loop, Moment
 from loop.digest import digest, sampled
 

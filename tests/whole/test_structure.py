@@ -23,12 +23,13 @@ FOR_ALL = {  # every hook may use them
     f"hooks.{name}"
     for name in ("figures", "in_time", "monitor", "places", "progress_line", "rates", "row_format", "row_hook")
 } | {"hooks.summaries", "hooks.texts"}
+DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
     "hooks.callbacks.state": "hooks/keras_callbacks.py",
     "hooks.event_cut": "hooks/event_file.py",
-    **dict.fromkeys(("hooks.event_file", "hooks.drawings"), "hooks/tensorboard.py"),
+    **dict.fromkeys(("hooks.drawings", "hooks.event_file", "hooks.recorded"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.row_file": "hooks/row_hook.py",
     **dict.fromkeys(("hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
@@ -37,7 +38,7 @@ OF_ONE = {
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
-    ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
+    ("errors", "digest", "findings", "handles", "logs", "numbered", "standard", "tensors", "tf_internals"),
     ("events", "failures", "hook", "registry", "reports", "triggers"),
     ("exact",),
     (
@@ -107,8 +108,8 @@ def allowed(file: str, module: str, name: str) -> bool:
     if package == "hooks":
         if here != "hooks":
             return here == "exactloop" or (file, name) == WRAPS
-        if module == "hooks.checkpoint" or file == "hooks/__init__.py":
-            return file == "hooks/__init__.py"
+        if module == "hooks.checkpoint" or file in DOORS:
+            return file in DOORS
         inner = any(file.startswith(f"hooks/{x}/") and module.startswith(f"hooks.{x}.") for x in ROOMS)
         return inner or module in FOR_ALL or OF_ONE.get(module) == file
     if package == "loop":

@@ -1,0 +1,66 @@
+"""What the manifests of checkpoints say of a run."""
+
+import contextlib
+import os
+import socket
+
+from hooks.checkpoint.directory import open_files
+from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.store import MANIFEST, Store
+from hooks.checkpoint.store import order as by_step
+
+MOST = 200  # of the latest are read
+
+
+class Saves:
+    """The checkpoints of a directory of this machine. Each is read once.
+
+    Attributes:
+        manifests: The latest of them, the oldest first.
+        wrong: What is the matter with those that cannot be read; empty if nothing is.
+
+    Args:
+        directory: The directory.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._read = dict[tuple[str, int, int], Manifest]()
+        self.manifests, self.wrong = list[Manifest](), ""
+
+    def read(self) -> None:
+        """Takes in what is new. Raises `OSError` if the directory cannot be read."""
+        found, self.wrong = dict[tuple[str, int, int], Manifest](), ""
+        with contextlib.closing(open_files(self._directory, make=False)) as files:
+            stems = [match[1] for name in files.names() if (match := MANIFEST.fullmatch(name))]
+            for stem in sorted(stems, key=by_step)[-MOST:]:
+                with contextlib.suppress(FileNotFoundError):  # it has been removed since
+                    status = os.stat(os.path.join(self._directory, f"{stem}.json"))
+                    key = stem, status.st_ino, status.st_mtime_ns
+                    if manifest := self._read.get(key) or self._manifest(Store(files), stem):
+                        found[key] = manifest
+        self._read, self.manifests = found, [*found.values()]
+
+    def _manifest(self, store: Store, stem: str) -> Manifest | None:
+        try:
+            return store.read(stem)
+        except CorruptCheckpoint as error:
+            if os.path.exists(error.file):  # else it has been removed since
+                self.wrong = f"{os.path.basename(error.file)} {error.reason}"
+        except RuntimeError as error:
+            self.wrong = str(error)
+        return None
+
+    def holder(self) -> int | None:
+        """Returns the process that writes here: its number, 0 if there is none, None if that cannot be known."""
+        try:
+            path = os.path.join(self._directory, ".lock")
+            with open(path, encoding="utf-8", errors="replace") as file:
+                _, process, _, host, *_ = file.readline().split()
+            with open("/proc/locks", encoding="utf-8") as file:
+                locked = {line.split()[5].rsplit(":", 1)[1] for line in file if " FLOCK " in line}
+            if host != socket.gethostname():
+                return None
+            return int(process) if str(os.stat(path).st_ino) in locked else 0
+        except (OSError, ValueError, IndexError):
+            return None

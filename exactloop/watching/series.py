@@ -1,0 +1,24 @@
+"""Values over steps, as a file has them."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Series:
+    """What a file of values says.
+
+    Attributes:
+        points: Step to value, by name.
+        means: The same of what was measured over an epoch.
+        times: When there was which step, in seconds since 1970, in the session that wrote last; where it began, first.
+        epochs: The latest step and the epoch, from 1, in which that is; empty if that is not known.
+    """
+
+    points: dict[str, dict[int, float]] = field(default_factory=dict)
+    means: dict[str, dict[int, float]] = field(default_factory=dict)
+    times: list[tuple[float, int]] = field(default_factory=list)
+    epochs: tuple[int, int] | None = None
+
+    def put(self, name: str, step: int, value: float, *, of_epoch: bool = False) -> None:
+        """Takes a value."""
+        (self.means if of_epoch else self.points).setdefault(name, {})[step] = value

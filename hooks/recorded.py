@@ -1,0 +1,68 @@
+"""What `tf.summary` writes in a step, or in a hook, on its way to where it is cut and continued."""
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from hooks.summaries import Value
+
+HEADER, FRAME = 12, 16  # bytes before a record, and around it
+FREED = 2**24  # bytes that have been read, after which the disk gets them back
+
+
+class Recorder:
+    """A writer of `tf.summary` whose file nobody else sees: it holds what has been written since it was last asked.
+
+    So what a run does that is killed, or taken back, is gone as if it had not been done.
+    """
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="exactloop-summaries-", ignore_cleanup_errors=True)
+        with tf.init_scope():  # outside of the step that may be traced
+            self.writer = tf.summary.create_file_writer(self._directory.name)
+        self._at = self._freed = 0
+
+    def new(self) -> Iterator[tuple[int, Value]]:
+        """Yields steps and values that have been written since."""
+        self.writer.flush()
+        (name,) = os.listdir(self._directory.name)
+        path = os.path.join(self._directory.name, name)
+        with open(path, "rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        at = 0
+        while at + HEADER <= len(data):
+            (length,) = struct.unpack_from("<Q", data, at)
+            event = tf.compat.v1.Event.FromString(data[at + HEADER : at + HEADER + length])
+            yield from ((event.step, value) for value in event.summary.value)
+            at += FRAME + length
+        self._at += at
+        if self._at - self._freed > FREED:  # the writer goes on where it is, behind a hole that takes no room
+            os.truncate(path, 0)
+            self._freed = self._at
+
+
+class Recorders:
+    """A recorder for each run of TensorBoard of which something asks for one; steps hold them as long as they live."""
+
+    def __init__(self) -> None:
+        self._of = dict[str, Recorder]()
+
+    def of(self, run: str) -> Recorder:
+        """Returns the one of a run."""
+        if run not in self._of:
+            self._of[run] = Recorder()
+        return self._of[run]
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs that have one."""
+        return [*self._of]
+
+    def new(self) -> Iterator[tuple[str, int, Value]]:
+        """Yields runs, steps and values of what has been written since."""
+        for run, recorder in self._of.items():
+            yield from ((run, step, value) for step, value in recorder.new())
