@@ -88,7 +88,7 @@ def resume(
     if gone := _hooks(manifest.description["variables"]) - _hooks(state.variables):
         log.warning(
             "%s holds what was kept by hooks that are not here now: %s. It is left out, and what they set in the "
-            "state, such as a learning rate, stays as they left it. A hook that was renamed needs name= with its former name.",
+            "state, such as a learning rate, stays as they left it. A hook that was renamed needs its former name: name=.",
             manifest.record.stem, ", ".join(map(repr, sorted(gone))),
         )  # fmt: skip
     return manifest
