@@ -20,6 +20,7 @@ from keras.src.random.seed_generator import global_seed_generator
 from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
 
 # Protocol buffers, of which TensorFlow has published the format and no module.
+from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
 from tensorflow.core.framework.dataset_options_pb2 import Options as OptionsProto
 from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
 from tensorflow.core.framework.types_pb2 import DataType as DataType
@@ -491,6 +492,35 @@ def set_message(error: tf.errors.OpError, message: str) -> None:
 def records(path: bytes) -> Iterator[bytes]:
     """Returns what reads the records of a file, a hundred times as fast as `tf.data`. Raises an `OpError` at damage."""
     return RecordIterator(path, "")
+
+
+# Clusters. Public is a strategy that makes one; not what its processes tell one another, nor how soon one is missed.
+
+HEARTBEAT_MS = 6000  # after so long without a sign of life, a worker counts as dead
+
+
+def begin_coordination(cluster: Mapping[str, Sequence[str]]) -> None:
+    """Has the strategy that is made next notice within seconds when one of its processes is gone."""
+    jobs = [CoordinatedJob(name=name, num_tasks=len(tasks)) for name, tasks in cluster.items()]
+    leader = f"/job:{'chief' if 'chief' in cluster else 'worker'}/replica:0/task:0"
+    context.context().configure_coordination_service(
+        "standalone", leader, heartbeat_timeout_in_ms=HEARTBEAT_MS, coordinated_jobs=jobs
+    )
+
+
+def set_config_key_value(key: str, value: str) -> None:
+    """Writes a text for all processes of a cluster. Raises an `OpError` if the key is there."""
+    context.context().set_config_key_value(key, value)
+
+
+def config_key_value(key: str, timeout: float | None) -> str:
+    """Returns such a text, and waits for it; so many seconds at most."""
+    return context.context().get_config_key_value(key, 0 if timeout is None else max(1, int(timeout * 1000)))
+
+
+def delete_config_key_value(key: str) -> None:
+    """Forgets such a text."""
+    context.context().delete_config_key_value(key)
 
 
 # Random streams. To ask for a global generator in public makes one, or Keras' cannot be asked for at all.

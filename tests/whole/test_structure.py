@@ -38,6 +38,7 @@ ROOMS = ("callbacks", "checkpoint")  # of one hook each
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
     ("errors", "digest", "findings", "handles", "logs", "standard", "tensors", "tf_internals"),
+    ("workers",),
     ("events", "failures", "hook", "registry", "reports", "triggers"),
     ("exact",),
     (
@@ -352,9 +353,12 @@ def test_public_names_are_those_agreed_on() -> None:
         "StreamData",
         "TrainingState",
         "Trigger",
+        "average",
+        "connect",
         "digest",
         "keras_steps",
         "supervised",
+        "total",
     ]
     assert hooks.__all__ == [
         "Checkpoint",
