@@ -1,5 +1,7 @@
 """Who is there: this process and its peers."""
 
+import atexit
+import contextlib
 import logging
 import os
 import random
@@ -7,14 +9,18 @@ import shutil
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.tf_internals import begin_coordination
-from loop.workers.store import InProcess, OfCluster, Store, Value
+from loop.workers.collective import Collective
+from loop.workers.failures import Failures
+from loop.workers.store import InProcess, OfCluster, Store, Value, WorkerFailed
 from loop.workers.waiting import named_while_missing
 
 log = logging.getLogger("exactloop")
+PATIENCE = 3600.0  # seconds for which a script that is done waits for the others
 MEMBERS = ("chief", "worker")  # the tasks of a cluster that train
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
@@ -29,6 +35,7 @@ class Workers:
         rank: The number of this process, from 0, which is the chief: who saves, and writes what people read.
         count: How many there are.
         addresses: Where they are, by rank; empty of one process without a cluster.
+        collective: Adds up over all of them.
 
     Args:
         rank: As above.
@@ -38,7 +45,9 @@ class Workers:
 
     def __init__(self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None) -> None:
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
+        self.collective = Collective(rank, self.count)
         self._store = InProcess() if store is None else store
+        self.failures: Failures | None = None  # of one process, there are none to watch
 
     @property
     def are_several(self) -> bool:
@@ -49,6 +58,18 @@ class Workers:
     def is_chief(self) -> bool:
         """Whether this is the process that saves."""
         return self.rank == 0
+
+    def exchange(self, *numbers: float) -> np.ndarray:
+        """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them."""
+        return self.collective.exchange(*numbers)
+
+    def failed(self, error: BaseException) -> BaseException:
+        """Tells the others that this worker fails; returns what to raise: who else has failed, if it comes of that."""
+        if self.failures is None:
+            return error
+        error = self.failures.explained(error)
+        self.failures.tell(error)
+        return error
 
     def put(self, key: str, value: Value) -> bool:
         """Tells all others something; returns False if somebody has said something under that key before."""
@@ -61,6 +82,10 @@ class Workers:
             TimeoutError: If nobody does in time.
         """
         return self._store.get(key, timeout)
+
+    def listen(self, key: str) -> Value:
+        """Returns what somebody says under a key, whatever happens to the others meanwhile."""
+        return self._store.listen(key)
 
     def remove(self, key: str) -> None:
         """Forgets what was said under a key."""
@@ -110,7 +135,8 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
         return here()
     if tf.distribute.has_strategy():
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
-    workers = Workers(rank, addresses, OfCluster(lambda error: error))
+    store = OfCluster()
+    workers = Workers(rank, addresses, store)
     with named_while_missing(workers.rank, addresses):
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
@@ -120,10 +146,24 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
             f"Each process trains on one device. Received: a process that sees {devices}. Start one process for each "
             "device, as `exactloop launch` does, with CUDA_VISIBLE_DEVICES set to its number."
         )
+    workers.failures = store.failures = Failures(workers)
     _here[0] = workers
+    atexit.register(leave, workers)
     _share_seed(workers)
     log.info("This is %s of %d.", workers.name(rank), workers.count)
     return workers
+
+
+def leave(workers: Workers) -> None:
+    """Waits, when a script is done, until all others are: the chief keeps what they tell one another."""
+    failures = workers.failures
+    if failures is None or failures.said is not None or failures.has_told:
+        return
+    with contextlib.suppress(WorkerFailed, TimeoutError, tf.errors.OpError):
+        workers.put(f"done/{workers.rank}", True)
+        for rank in range(workers.count):
+            workers.get(f"done/{rank}", PATIENCE)
+    failures.leave()
 
 
 def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:
