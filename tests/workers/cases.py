@@ -1,5 +1,6 @@
 """What several processes do in tests: each case takes the workers and texts, and returns what it has found, in JSON."""
 
+import time
 from collections.abc import Callable
 
 import keras
@@ -7,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 import loop
-from loop import ArrayData, Evaluation, Hook, Loop, Step
+from hooks import Checkpoint, Preemption
+from loop import ArrayData, Evaluation, Every, Hook, Loop, Step, average
 
 
 class Steps(Hook):
@@ -58,4 +60,71 @@ def dense(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: 
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
-CASES: dict[str, Callable[..., dict]] = {"dense": dense}
+class Marks(Hook):
+    """Writes a line after each step of a trigger, and may be slow."""
+
+    def __init__(self, every: int, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.every, self._seconds = Every(steps=every), seconds
+
+    def on_step_end(self, moment: loop.Moment) -> None:
+        print(f"step {moment.step}.", flush=True)
+        time.sleep(self._seconds)
+
+
+def small(step_of: Callable | None = None) -> tuple[Step, dict]:
+    """Returns a step with one variable, dropout and momentum, and its state."""
+    weights, draws = tf.Variable(tf.zeros([3, 1]), name="weights"), keras.random.SeedGenerator(5)
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    optimizer.build([weights])
+
+    def step(batch: tuple) -> dict:
+        x, y = batch
+        with tf.GradientTape() as tape:
+            x = keras.random.dropout(x, 0.2, seed=draws)
+            loss = tf.reduce_mean(tf.square(x @ weights - y))
+        gradients = tape.gradient(loss, [weights])
+        optimizer.apply(gradients if step_of else average(gradients), [weights])
+        return {"loss": loss}
+
+    return Step(step), {"weights": weights, "optimizer": optimizer, "draws": draws}
+
+
+def saved(workers: loop.workers.cluster.Workers, directory: str, steps: str, every: str, slow: str = "0") -> dict:
+    """One variable, saved now and then; goes on where it was."""
+    step, state = small()
+    listening = Steps()
+    hooks = [Checkpoint(directory, Every(steps=int(every))), Preemption(), Marks(10, float(slow)), listening]
+    trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state, hooks=hooks)
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def forgotten(workers: loop.workers.cluster.Workers, directory: str) -> dict:
+    """A step that applies its gradients by hand, and forgets to average them."""
+    weights = tf.Variable(tf.zeros([3, 1]), name="weights")
+
+    def step(batch: tuple) -> dict:
+        x, y = batch
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ weights - y))
+        weights.assign_sub(0.1 * tape.gradient(loss, weights))
+        return {"loss": loss}
+
+    data = ArrayData(rows(8), batch_size=4, seed=3)
+    Loop(step, data, state={"weights": weights}, hooks=[Checkpoint(directory, Every(steps=3))]).run(steps=9)
+    return {}
+
+
+def unaveraged(workers: loop.workers.cluster.Workers) -> dict:
+    """A step whose optimizer applies gradients that were not averaged."""
+    step, state = small(step_of=lambda gradients: gradients)
+    Loop(step, ArrayData(rows(8), batch_size=4, seed=3), state=state).run(steps=9)
+    return {}
+
+
+CASES: dict[str, Callable[..., dict]] = {
+    "dense": dense,
+    "saved": saved,
+    "forgotten": forgotten,
+    "unaveraged": unaveraged,
+}

@@ -7,11 +7,8 @@ import loop
 
 WORKERS = loop.connect()
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
 import cases  # noqa: E402
+import keras  # noqa: E402
 
 case, *arguments, file = sys.argv[1:]
 keras.utils.set_random_seed(1)
