@@ -6,7 +6,9 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from types import TracebackType
 
 import keras
 import numpy as np
@@ -16,11 +18,10 @@ from loop.errors.kinds import shown
 from loop.tf_internals import begin_coordination
 from loop.workers.collective import Collective
 from loop.workers.failures import Failures
-from loop.workers.store import InProcess, OfCluster, Store, Value, WorkerFailed
+from loop.workers.store import InProcess, OfCluster, Store, Value
 from loop.workers.waiting import named_while_missing
 
 log = logging.getLogger("exactloop")
-PATIENCE = 3600.0  # seconds for which a script that is done waits for the others
 MEMBERS = ("chief", "worker")  # the tasks of a cluster that train
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
@@ -41,9 +42,13 @@ class Workers:
         rank: As above.
         addresses: As above.
         store: What they tell one another.
+        chiefs: How many of them the cluster calls so, rather than workers: 0 or 1.
     """
 
-    def __init__(self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None) -> None:
+    def __init__(
+        self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None, *, chiefs: int = 0
+    ) -> None:
+        self._chiefs = chiefs
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
         self.collective = Collective(rank, self.count)
         self._store = InProcess() if store is None else store
@@ -62,6 +67,21 @@ class Workers:
     def exchange(self, *numbers: float) -> np.ndarray:
         """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them."""
         return self.collective.exchange(*numbers)
+
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """While in it, all workers are: whoever leaves, or raises anything here, ends the others too."""
+        if self.failures is None:
+            yield
+            return
+        self.failures.running = True
+        try:
+            yield
+        except BaseException as error:
+            self.failed(error)
+            raise
+        finally:
+            self.failures.running = False
 
     def failed(self, error: BaseException) -> BaseException:
         """Tells the others that this worker fails; returns what to raise: who else has failed, if it comes of that."""
@@ -83,13 +103,17 @@ class Workers:
         """
         return self._store.get(key, timeout)
 
-    def listen(self, key: str) -> Value:
-        """Returns what somebody says under a key, whatever happens to the others meanwhile."""
-        return self._store.listen(key)
+    def listen(self, key: str, timeout: float) -> Value:
+        """Returns what somebody says under a key, as `get` does, whatever is known of the others meanwhile."""
+        return self._store.listen(key, timeout)
 
     def remove(self, key: str) -> None:
         """Forgets what was said under a key."""
         self._store.remove(key)
+
+    def rank_of(self, kind: str, number: int) -> int:
+        """Returns the rank of a task of the cluster."""
+        return number + (self._chiefs if kind == MEMBERS[1] else 0)
 
     def name(self, rank: int) -> str:
         """Returns what to call a worker in messages."""
@@ -136,7 +160,8 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     if tf.distribute.has_strategy():
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
     store = OfCluster()
-    workers = Workers(rank, addresses, store)
+    chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
+    workers = Workers(rank, addresses, store, chiefs=chiefs)
     with named_while_missing(workers.rank, addresses):
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
@@ -148,22 +173,22 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
         )
     workers.failures = store.failures = Failures(workers)
     _here[0] = workers
-    atexit.register(leave, workers)
+    atexit.register(workers.failures.leave)
+    _told(workers.failures)
     _share_seed(workers)
     log.info("This is %s of %d.", workers.name(rank), workers.count)
     return workers
 
 
-def leave(workers: Workers) -> None:
-    """Waits, when a script is done, until all others are: the chief keeps what they tell one another."""
-    failures = workers.failures
-    if failures is None or failures.said is not None or failures.has_told:
-        return
-    with contextlib.suppress(WorkerFailed, TimeoutError, tf.errors.OpError):
-        workers.put(f"done/{workers.rank}", True)
-        for rank in range(workers.count):
-            workers.get(f"done/{rank}", PATIENCE)
-    failures.leave()
+def _told(failures: Failures) -> None:
+    """Has the others be told of an exception that ends this script, wherever it is raised."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        failures.tell(error)
+        usual(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:

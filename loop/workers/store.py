@@ -29,8 +29,8 @@ class Store(Protocol):
         """
         ...
 
-    def listen(self, key: str) -> Value:
-        """Returns a value, and waits for it, whatever happens to the others meanwhile."""
+    def listen(self, key: str, timeout: float) -> Value:
+        """Returns a value, as `get` does, whatever is known of the others meanwhile."""
         ...
 
     def remove(self, key: str) -> None:
@@ -69,8 +69,8 @@ class InProcess:
                 raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.")
             return json.loads(self._values[key])
 
-    def listen(self, key: str) -> Value:
-        return self.get(key)
+    def listen(self, key: str, timeout: float) -> Value:
+        return self.get(key, timeout)
 
     def remove(self, key: str) -> None:
         with self._changed:
@@ -98,14 +98,17 @@ class OfCluster:
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or time.monotonic() < end:
             left = SLICE if end is None else min(SLICE, max(0.001, end - time.monotonic()))
-            with contextlib.suppress(tf.errors.DeadlineExceededError):
-                return json.loads(config_key_value(key, left))
+            with contextlib.suppress(TimeoutError):
+                return self.listen(key, left)
             if self.failures is not None and self.failures.said is not None:
                 raise WorkerFailed(self.failures.said)
         raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.")
 
-    def listen(self, key: str) -> Value:
-        return json.loads(config_key_value(key, None))
+    def listen(self, key: str, timeout: float) -> Value:
+        try:
+            return json.loads(config_key_value(key, timeout))
+        except tf.errors.DeadlineExceededError as error:
+            raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.") from error
 
     def remove(self, key: str) -> None:
         with contextlib.suppress(tf.errors.OpError):
