@@ -17,6 +17,8 @@ from loop.state.training_state import TrainingState
 from loop.steps import Step
 from loop.supervised import supervised
 from loop.triggers import NEVER, At, Every, Halt, Trigger
+from loop.workers.cluster import connect
+from loop.workers.sums import average, total
 
 __all__ = [
     "NEVER",
@@ -39,9 +41,12 @@ __all__ = [
     "StreamData",
     "TrainingState",
     "Trigger",
+    "average",
+    "connect",
     "digest",
     "keras_steps",
     "supervised",
+    "total",
 ]
 
 __version__ = "0.1.0"
