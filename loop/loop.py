@@ -399,7 +399,7 @@ class Loop:
             standard.occupy()
             self._stops.begin(*totals)
             self._run = Run(self, self._parts, self._making, exact=self._exact)
-            with self.workers.needed(), self.hooks.around(self):
+            with self.workers.needed(), self.hooks.calls.around(self):
                 return self._run.through()
 
     @contextlib.contextmanager

@@ -77,7 +77,7 @@ class Run:
     def _live(self) -> BaseException | None:
         """Restores the state, and trains until the run is over; returns what was raised."""
         try:
-            self._hooks.begin(self._loop, self._moment(Event.SETUP))
+            self._hooks.calls.begin(self._loop, self._moment(Event.SETUP))
             self._check_state()
             self._emit_whole(Event.RUN_BEGIN)
             self._agreed.stops()
@@ -98,7 +98,7 @@ class Run:
         """Ends what went on, and gets ready to begin again with what was saved."""
         self._clock.stop()
         self._bound.let_go()
-        if failures := self._hooks.finish(self._moment(Event.RUN_END, error=error)):
+        if failures := self._hooks.calls.finish(self._moment(Event.RUN_END, error=error)):
             raise with_notes(failures)
         self._stops.forget_round()
         self._round, self._resumed = {}, False
@@ -176,7 +176,7 @@ class Run:
         self._since = now
         record = self._built.chunk.record
         self._round = ran.values(record) | self._built.trace.results.logs(ran.results)
-        self._hooks.send_steps(step + 1, lambda: ran.columns(record))
+        self._hooks.calls.send_steps(step + 1, lambda: ran.columns(record))
         self._emit(Event.STEP_END, self._round, halt=None if self._limit.is_dry else halt)
 
     def _due(self, *, over: bool) -> list[Evaluation]:
@@ -230,7 +230,7 @@ class Run:
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         failures = Failures()
-        failures.raised += self._hooks.settle(lambda: self._moment(Event.SETTLED, self._round), self._held)
+        failures.raised += self._hooks.calls.settle(lambda: self._moment(Event.SETTLED, self._round), self._held)
         self._agreed.stops(failures.raised)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
@@ -278,7 +278,7 @@ class Run:
         if self._position.condemned:
             told()
         else:
-            failures.raised += self._hooks.save(told)
+            failures.raised += self._hooks.calls.save(told)
         return moment.last
 
     def _end(self, error: BaseException | None) -> RunResult:
@@ -289,7 +289,7 @@ class Run:
         logs = (
             {} if error else {**self._making.state.logs(), **self._making.rates.now()}
         )  # before hooks put the best back
-        failures = self._hooks.finish(self._moment(Event.RUN_END, error=error))
+        failures = self._hooks.calls.finish(self._moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self.place
         seconds = self._clock.now()
@@ -310,7 +310,7 @@ class Run:
         halt: Halt | None = None,
         saves: bool | None = None,
     ) -> None:
-        self._hooks.send(event, lambda: self._moment(event, logs), halt=halt, saves=saves)
+        self._hooks.calls.send(event, lambda: self._moment(event, logs), halt=halt, saves=saves)
 
     def _moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None

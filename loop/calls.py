@@ -1,0 +1,211 @@
+"""Who listens to what, and how they are called."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loop.errors.readonly import ReadOnly
+from loop.errors.tracebacks import add_note
+from loop.events import Event, Moment
+from loop.failures import RAISE, Tolerance
+from loop.hook import Hook
+from loop.reports import Reports
+from loop.triggers import Halt
+from loop.workers.cluster import here
+
+if TYPE_CHECKING:
+    from loop.loop import Loop
+
+OPTIONAL = ("on_steps", "on_report", "skips")  # methods that cost something, or mean something, if a hook has them
+
+
+class Calls:
+    """Calls hooks for what they listen to, in order; `RUN_END` goes through them backwards.
+
+    An event without a listener costs nothing. A hook may be taken out while others are told of an event: it hears
+    nothing more.
+
+    Attributes:
+        hooks: Those there are, by name, in order.
+        handlers: Who is called, by event and name.
+        reports: What the hooks report.
+        seconds: The time spent in each hook since `begin`, by its name.
+        begun: The names of those who were told of the run that is under way.
+        under_way: What hooks are being told just now.
+    """
+
+    def __init__(self) -> None:
+        self.hooks: dict[str, Hook] = {}
+        self.handlers: dict[str, dict[str, Callable[..., object]]] = {event: {} for event in Event}
+        self.reports = Reports()
+        self.seconds: dict[str, float] = {}
+        self.begun: list[str] = []
+        self.under_way: Moment | None = None
+        self._tolerance = Tolerance()
+        self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
+
+    def add(self, hook: Hook) -> None:
+        """Calls a hook from now on, after the others."""
+        self.reports.announce(hook)
+        self.hooks[hook.name] = hook
+        for event, handler in hook.handlers().items():
+            self.handlers[event][hook.name] = handler
+        for method, having in self._having.items():
+            if getattr(type(hook), method) is not getattr(Hook, method):
+                having[hook.name] = hook
+
+    def remove(self, name: str) -> Hook:
+        """Calls a hook no more, and returns it."""
+        for handlers in self.handlers.values():
+            handlers.pop(name, None)
+        for having in self._having.values():
+            having.pop(name, None)
+        self.reports.forget(self.hooks[name])
+        return self.hooks.pop(name)
+
+    def skipping(self) -> list[Hook]:
+        """Returns the hooks that leave out batches."""
+        return [*self._having["skips"].values()]
+
+    def waiting(self) -> list[Hook]:
+        """Returns the hooks that wait for steps."""
+        return [self.hooks[name] for name in self.handlers[Event.STEP_END] if not self._tolerance.is_off(name)]
+
+    @contextlib.contextmanager
+    def around(self, loop: "Loop") -> Iterator[None]:
+        """Goes through `around_run` of the hooks there are."""
+        with contextlib.ExitStack() as entered:
+            for hook in tuple(self.hooks.values()):
+                if not self._is_elsewhere(hook.name):
+                    entered.enter_context(hook.around_run(loop))
+            yield
+
+    def begin(self, loop: "Loop", moment: Moment) -> None:
+        """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
+        self.begun, self.seconds, self._tolerance = [], {}, Tolerance()
+        if self.reports.names:
+            self.reports.begin([*loop.train_names, *(n for names in loop.evaluation_names.values() for n in names)])
+        for name in tuple(self.hooks):
+            if name in self.handlers[Event.SETUP]:  # not if one before it has removed it
+                self._call(name, "on_setup", self.handlers[Event.SETUP][name], loop, moment)
+            self.begun.append(name)
+
+    def send(
+        self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None, saves: bool | None = None
+    ) -> None:
+        """Calls the listeners of `event` in order.
+
+        Args:
+            event: The event; not `SETUP` or `RUN_END`, see `begin` and `finish`.
+            moment: Makes what they are told; called only if somebody listens.
+            halt: For `STEP_END`: calls only those whose `every` is due here.
+            saves: Calls only hooks that save, or only those that do not; None: all.
+        """
+        told = None
+        self.reports.open(event)
+        for name, handler in tuple(self.handlers[event].items()):
+            hook = self.hooks.get(name)  # none, if one before it has removed it
+            if hook and (halt is None or hook.every.due(halt)) and saves in (None, hook.saves):
+                told = told or moment()
+                self._call(name, f"on_{event}", handler, told)
+                told = None if self.reports.fresh else told  # whoever comes next is told of that, too
+        if (fresh := self.reports.close()) and self._having["on_report"]:
+            told = dataclasses.replace(moment(), logs=ReadOnly(fresh))
+            for name, hook in tuple(self._having["on_report"].items()):
+                self._call(name, "on_report", hook.on_report, told)
+
+    def send_steps(self, first_step: int, values: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Calls every `on_steps`, if there are values. They are made only if somebody listens."""
+        if self._having["on_steps"] and (of_steps := values()):
+            for name, hook in tuple(self._having["on_steps"].items()):
+                self._call(name, "on_steps", hook.on_steps, first_step, of_steps)
+
+    def send_own(self, event: str, logs: Mapping[str, float]) -> None:
+        """Calls the listeners of an event of one's own, with the moment of the event under way."""
+        if self.under_way is not None:
+            moment = dataclasses.replace(self.under_way, event=event, logs=ReadOnly(logs))
+            for name, handler in tuple(self.handlers[event].items()):
+                self._call(name, f"on_{event}", handler, moment)
+
+    def save(self, moment: Callable[[], Moment]) -> list[Exception]:
+        """Sends `SETTLED` to every hook that saves, whatever the others do; returns what they raised.
+
+        What is no `Exception` is raised at once: whoever interrupts a save does not want the next one.
+        """
+        raised: list[Exception] = []
+        told = None
+        for name, handler in tuple(self.handlers[Event.SETTLED].items()):
+            if name in self.hooks and self.hooks[name].saves:
+                told = told or moment()
+                try:
+                    self._call(name, "on_settled", handler, told)
+                except Exception as error:
+                    raised.append(error)
+        return raised
+
+    def settle(
+        self, moment: Callable[[], Moment], hold: Callable[[], Callable[[], None]]
+    ) -> list[Exception | SystemExit]:
+        """Sends `SETTLED` to every hook that does not save, whatever the others do; returns what they raised.
+
+        A hook that raises may have changed half of what it wanted to. So the state is held for each that may end the
+        run, which takes some 5 us a variable, and what it changed is put back; the others are called all the same.
+
+        Args:
+            moment: Makes what they are told; called only if somebody listens.
+            hold: Holds the present state, and returns what puts it back.
+        """
+        raised: list[Exception | SystemExit] = []
+        told = None
+        for name, handler in tuple(self.handlers[Event.SETTLED].items()):
+            hook = self.hooks.get(name)  # none, if one before it has removed it
+            if hook is None or hook.saves:
+                continue
+            told = told or moment()
+            back = hold() if hook.on_error == RAISE else None
+            try:
+                self._call(name, "on_settled", handler, told)
+            except (Exception, SystemExit) as error:
+                if back is None:  # a hook that does not end runs, and so a signal: the state may be half-changed
+                    raise
+                back()
+                raised.append(error)
+        return raised
+
+    def finish(self, moment: Moment) -> list[BaseException]:
+        """Sends `RUN_END` backwards to every hook that began, whatever the others do; returns what they raised."""
+        raised: list[BaseException] = []
+        for name in reversed([name for name in self.begun if name in self.hooks]):
+            try:
+                if name in self.handlers[Event.RUN_END]:
+                    self._call(name, "on_run_end", self.handlers[Event.RUN_END][name], moment)
+            except BaseException as error:
+                raised.append(error)
+        self.begun = []
+        return raised
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Returns whether a hook is called in the first worker alone, and this is another one."""
+        return not here().is_chief and name in self.hooks and not self.hooks[name].everywhere
+
+    def _call(self, name: str, method: str, handler: Callable[..., object], *args: object) -> None:
+        if (self._tolerance.is_off(name) and method != "on_run_end") or (
+            name in self.hooks and self._is_elsewhere(name)
+        ):
+            return
+        began, before = time.perf_counter(), self.under_way
+        self.under_way = next((each for each in args if isinstance(each, Moment)), before)
+        try:
+            handler(*args)
+        except BaseException as error:
+            if name in self.hooks and self._tolerance.takes(self.hooks[name], method, error):
+                return
+            add_note(error, f"Raised by hook {name!r} in {method}.")
+            raise
+        finally:
+            self.under_way = before
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began

@@ -1,0 +1,58 @@
+"""What something has to be to be a hook of a loop."""
+
+from collections.abc import Mapping
+
+from loop.errors.instead import instead_of_hook, never_runs
+from loop.errors.kinds import shown, wanted
+from loop.events import Event
+from loop.failures import check_on_error
+from loop.hook import Hook
+from loop.tf_internals import is_initialized
+from loop.triggers import Trigger
+
+
+def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
+    """Returns something, which is a hook that can be added to others.
+
+    Args:
+        hook: What was given.
+        taken: The others, by name.
+
+    Raises:
+        TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
+        ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` or
+            `everywhere` that it cannot have.
+    """
+    if not isinstance(hook, Hook):
+        kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
+        raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
+    if not is_initialized(hook):
+        raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
+    if taken.get(hook.name) is hook:
+        raise ValueError(f"Hook {hook.name!r} is there already. Give it once.")
+    if hook.name in taken:
+        raise ValueError(
+            f"There is already a hook named {hook.name!r} ({type(taken[hook.name]).__name__}); a name is the "
+            f"key of a hook's saved state. Give this {type(hook).__name__} another one: name=..., or rename "
+            "the function."
+        )
+    check_on_error(hook)
+    handlers = hook.handlers()
+    for event, handler in handlers.items():
+        if why := never_runs(handler):
+            raise TypeError(f"What hook {hook.name!r} has for {event} would never run: {why}")
+    if wanted(Trigger, hook.every):
+        raise TypeError(
+            f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={shown(hook.every)}."
+        )
+    if Event.STEP_END in handlers and hook.every is Hook.every:
+        raise ValueError(
+            f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
+            "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
+        )
+    if not hook.everywhere and (hook.reports or hook.is_inside()):
+        raise ValueError(
+            f"Hook {hook.name!r} reports values, or has a part in the compiled loop, so that all workers need it. "
+            "Received: everywhere=False. Leave it out."
+        )
+    return hook
