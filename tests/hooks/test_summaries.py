@@ -156,6 +156,27 @@ def test_what_is_only_tried_is_not_there(whole: list[Point], tmp_path: Path) -> 
     assert points(tmp_path) == whole
 
 
+def test_a_step_that_is_traced_again_to_be_compared_is_the_same(tmp_path: Path) -> None:
+    class Settings:
+        factor, label = 2.0, "first"
+
+    weight, board, settings = tf.Variable(1.0), TensorBoard(tmp_path / "tensorboard"), Settings()
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        with board.summaries():
+            tf.summary.scalar("inside", weight)
+        return {"loss": weight.assign_add(x[0] * settings.factor, name=settings.label)}
+
+    loop = Loop(step, ArrayData(tf.range(2.0), batch_size=1), state={"weight": weight}, hooks=[board])
+    loop.run(epochs=1)
+    settings.label = "second"  # of which the step makes nothing
+    loop.run(epochs=2)
+    assert [step for _, step, _, _ in points(tmp_path)] == [1, 2, 3, 4]
+    settings.factor = 3.0
+    with pytest.raises(RuntimeError, match="factor"):
+        loop.run(epochs=3)
+
+
 @pytest.mark.long
 def test_a_search_for_a_rate_leaves_no_points(tmp_path: Path) -> None:
     weight, optimizer, board = keras.Variable(1.0), keras.optimizers.SGD(0.1), TensorBoard(tmp_path / "tensorboard")
