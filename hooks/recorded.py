@@ -1,8 +1,10 @@
 """What `tf.summary` writes in a step, or in a hook, on its way to where it is cut and continued."""
 
 import os
+import shutil
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -20,16 +22,17 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="exactloop-summaries-", ignore_cleanup_errors=True)
+        self._directory = tempfile.mkdtemp(prefix="exactloop-summaries-")
+        weakref.finalize(self, _remove, self._directory, os.getpid())
         with tf.init_scope():  # outside of the step that may be traced
-            self.writer = tf.summary.create_file_writer(self._directory.name)
+            self.writer = tf.summary.create_file_writer(self._directory)
         self._at = self._freed = 0
 
     def new(self) -> Iterator[tuple[int, Value]]:
         """Yields steps and values that have been written since."""
         self.writer.flush()
-        (name,) = os.listdir(self._directory.name)
-        path = os.path.join(self._directory.name, name)
+        (name,) = os.listdir(self._directory)
+        path = os.path.join(self._directory, name)
         with open(path, "rb") as file:
             file.seek(self._at)
             data = file.read()
@@ -62,7 +65,17 @@ class Recorders:
         """The runs that have one."""
         return [*self._of]
 
+    @property
+    def writers(self) -> list[tf.summary.SummaryWriter]:
+        """What they write to."""
+        return [recorder.writer for recorder in self._of.values()]
+
     def new(self) -> Iterator[tuple[str, int, Value]]:
         """Yields runs, steps and values of what has been written since."""
         for run, recorder in self._of.items():
             yield from ((run, step, value) for step, value in recorder.new())
+
+
+def _remove(directory: str, process: int) -> None:
+    if os.getpid() == process:  # and not one that was forked from it
+        shutil.rmtree(directory, ignore_errors=True)

@@ -2,8 +2,9 @@
 
 import collections
 import contextlib
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,14 @@ from hooks.places import is_remote, place
 from hooks.recorded import Recorders
 from hooks.summaries import Array, Value, histogram, picture, text
 from loop import Every, Hook, Loop, Moment, Trigger
+from loop.tf_internals import writers_of_others
 
+log = logging.getLogger("exactloop")
+UNCUT = (
+    "the train step writes tf.summary to a file of its own, which no resume cuts back: after a kill, points are "
+    "missing there, or there twice. Write `with tensorboard.summaries():`, with this hook, in the place of `with "
+    "writer.as_default():`."
+)
 INSTEAD = {
     "directory": "write TensorBoard(directory)",
     **dict.fromkeys(("log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
@@ -141,6 +149,8 @@ class TensorBoard(Hook, instead=INSTEAD):
         if os.path.isfile(self._directory):  # which raises nothing
             raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")
         self._loop, self._train_names, self._evaluations = loop, loop.train_names, loop.evaluation_names
+        for run in self._recorders.runs:
+            _check_run(run, ("train", *self._evaluations))
         self.every = without_halts(self.every, loop)
         self._runs, self._taken = {}, False
         self._found = {}
@@ -152,8 +162,8 @@ class TensorBoard(Hook, instead=INSTEAD):
             self._runs["train"].add(0, beginning(self._loop, self._hparams))
             if self._graph:
                 self._runs["train"].add(0, self._loop.graph.as_graph_def().SerializeToString())
-        for run in self._recorders.runs:
-            self._check_run(run)
+        if not self._loop.finished and writers_of_others(self._loop.graph, self._recorders.writers):
+            log.warning("%s: %s", self.name, UNCUT)
         collections.deque(self._recorders.new(), maxlen=0)  # of what was tried, or taken back
         self._flush()
 
@@ -233,13 +243,9 @@ class TensorBoard(Hook, instead=INSTEAD):
     def _take(self, run: str, moment: Moment, values: Mapping[str, Value]) -> None:
         if not self._runs:
             raise RuntimeError("TensorBoard writes while a run is under way: call this in a hook, from RUN_BEGIN on.")
-        self._check_run(run)
+        _check_run(run, self._runs)
         self._runs[run].add(moment.step, values)
         self._taken = True
-
-    def _check_run(self, run: str) -> None:
-        if run not in self._runs:
-            raise ValueError(f"TensorBoard has the runs {', '.join(map(repr, self._runs))}. Received: run={run!r}.")
 
     def _take_recorded(self, now: int) -> None:
         for run, step, value in self._recorders.new():
@@ -262,3 +268,8 @@ class TensorBoard(Hook, instead=INSTEAD):
             for file in self._runs.values():
                 closing.callback(file.close)
             self._runs = {}
+
+
+def _check_run(run: str, runs: Collection[str]) -> None:
+    if run not in runs:
+        raise ValueError(f"TensorBoard has the runs {', '.join(map(repr, runs))}. Received: run={run!r}.")

@@ -23,6 +23,7 @@ from loop.exact.traced import Traced
 from loop.findings import Finding
 from loop.handles import key, key_of_resource, keys
 from loop.hook import Hook
+from loop.numbered import numbered
 from loop.parts import Parts
 from loop.state.derived import Derived
 from loop.state.randomness import untouched
@@ -152,7 +153,8 @@ class Compiled:
         step, data = self._steps[name]
         try:
             covered, held = self._covered(state), self._held(state)
-            with untouched(), traced_anew(self._traced.compiled):
+            done = self._parts.position.step
+            with numbered(done), untouched(), traced_anew(self._traced.compiled):
                 trace = traced(step, data, jit_compile=self._parts.jit_compile)
             then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
             return trace.fingerprint(held, Audited(trace.graph, name).only_read(covered)) != then

@@ -10,7 +10,7 @@ import inspect
 import operator
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import CellType, FunctionType
 from typing import Any, TypeAlias
 
@@ -658,6 +658,16 @@ TRAINED = "_trainable_variables"  # and that in which it has the weights
 def iterations(optimizer: keras.Optimizer) -> keras.Variable:
     """Returns the variable that counts steps; the public one may be computed from it."""
     return optimizer._iterations
+
+
+def writers_of_others(graph: tf.Graph, own: Collection[tf.summary.SummaryWriter]) -> int:
+    """Returns to how many writers of `tf.summary` a function writes that are not among these; none has a public handle.
+
+    What kind of resource a handle is for, its text alone says.
+    """
+    mine = [writer._resource for writer in own]
+    handles = [outer for outer, _ in graph.captures if outer.dtype == tf.resource and "SummaryWriter" in repr(outer)]
+    return sum(not any(handle is each for each in mine) for handle in handles)
 
 
 def rate_of(optimizer: keras.Optimizer) -> object:

@@ -24,6 +24,8 @@ class Rates:
 
     def __init__(self, given: Mapping[str, object], taken: Collection[str]) -> None:
         found = optimizers_by_path(given)
+        # One that nobody has built trains nothing, such as that of a compiled model that is trained by another.
+        found = {path: each for path, each in found.items() if each.built} or found
         named = {f"{NAME}/{path}" if len(found) > 1 else NAME: each for path, each in found.items()}
         self._read = {name: _reader(each) for name, each in named.items() if name not in taken}
 
@@ -40,12 +42,15 @@ class Rates:
 def optimizers_by_path(given: Mapping[str, object]) -> dict[str, keras.optimizers.Optimizer]:
     """Returns the optimizers by path, without those that others wrap; several within one thing are numbered."""
     found: dict[str, keras.optimizers.Optimizer] = {}
-    seen = set[int]()
-    for path, part in flat_by_path(given):
-        within = [node for node in nodes(part) if isinstance(node, keras.optimizers.Optimizer)]
-        within = [node for node in within if id(node) not in seen]
-        wrapped = {id(node.inner_optimizer) for node in within if isinstance(node, keras.optimizers.LossScaleOptimizer)}
-        outer = [node for node in within if id(node) not in wrapped]
+    of_parts = {
+        path: [node for node in nodes(part) if isinstance(node, keras.optimizers.Optimizer)]
+        for path, part in flat_by_path(given)
+    }
+    everywhere = [node for within in of_parts.values() for node in within]
+    scaling = [node for node in everywhere if isinstance(node, keras.optimizers.LossScaleOptimizer)]
+    seen = {id(node.inner_optimizer) for node in scaling}
+    for path, within in of_parts.items():
+        outer = [node for node in within if id(node) not in seen]
         seen |= {id(node) for node in within}
         found |= {path if len(outer) == 1 else f"{path}/{i}": node for i, node in enumerate(outer)}
     return found

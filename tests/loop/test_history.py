@@ -103,6 +103,14 @@ def test_rates_of_several_optimizers_schedules_and_wrapped_ones() -> None:
         "learning_rate/more/0": [0.5] * 2,
     }
 
+    assert rates(train_step, slow=slow, inner=fast.inner_optimizer, more=[fast]).keys() == {
+        "learning_rate/slow",
+        "learning_rate/more/0",
+    }
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    model.compile("adam", "mse")  # which nobody trains with it
+    assert rates(train_step, model=model, slow=slow) == {"learning_rate": [0.25] * 2}
+
     def own(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"loss": w.assign_add(1.0), "learning_rate": tf.reduce_mean(x) * 7}
 
