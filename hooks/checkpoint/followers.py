@@ -25,11 +25,11 @@ class Workers:
 
     Args:
         loop: The loop.
-        name: The name of the hook.
     """
 
-    def __init__(self, loop: Loop, name: str) -> None:
-        self._workers, self._name, self._state = loop.workers, name, loop.state
+    def __init__(self, loop: Loop) -> None:
+        self._workers, self._state = loop.workers, loop.state
+        self._key = loop.workers.new_key("checkpoint")  # of one run: the next one tells other things
         self._apart = loop.hooks.apart()
         self._saves = 0
         self._telling: threading.Thread | None = None
@@ -55,10 +55,10 @@ class Workers:
 
     # Of the chief.
 
-    def announce(self, turn: int, stem: str | None) -> None:
+    def announce(self, stem: str | None) -> None:
         """Says which checkpoint was restored; None: none."""
         if self.are_several:
-            self._workers.put(f"{self._name}/restored/{turn}", stem)
+            self._workers.put(f"{self._key}/restored", stem)
 
     def comparing(self) -> Callable[[Mapping[str, str]], None]:
         """Returns what is called, in any thread, with the digests of what is saved next, by path.
@@ -70,7 +70,7 @@ class Workers:
 
         def compare(mine: Mapping[str, str]) -> None:
             for rank in range(1, self._workers.count):
-                key = f"{self._name}/digests/{number}/{rank}"
+                key = f"{self._key}/digests/{number}/{rank}"
                 theirs = self._workers.get(key, PATIENCE)
                 self._workers.remove(key)
                 if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
@@ -89,9 +89,9 @@ class Workers:
 
     # Of the others.
 
-    def follow(self, turn: int, directory: str, *, changed: str) -> None:
+    def follow(self, directory: str, *, changed: str) -> None:
         """Restores what the chief has restored, without a lock: it keeps that until all have."""
-        stem = self._workers.get(f"{self._name}/restored/{turn}")
+        stem = self._workers.get(f"{self._key}/restored")
         if stem is not None:
             with contextlib.closing(open_files(directory, make=False)) as files:
                 store = Store(files)
@@ -101,7 +101,7 @@ class Workers:
     def tell(self) -> None:
         """Says, in a thread, what this worker holds now."""
         self._saves += 1
-        key = f"{self._name}/digests/{self._saves}/{self._workers.rank}"
+        key = f"{self._key}/digests/{self._saves}/{self._workers.rank}"
         values = _held(self._state, self._counts)
 
         def put() -> None:

@@ -52,6 +52,7 @@ class Workers:
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
         self.collective = Collective(rank, self.count)
         self._store = InProcess() if store is None else store
+        self._keys = 0
         self.failures: Failures | None = None  # of one process, there are none to watch
 
     @property
@@ -90,6 +91,11 @@ class Workers:
         error = self.failures.explained(error)
         self.failures.tell(error)
         return error
+
+    def new_key(self, what: str) -> str:
+        """Returns a key that was never used. All workers have to ask for the same ones in the same order."""
+        self._keys += 1
+        return f"{what}/{self._keys}"
 
     def put(self, key: str, value: Value) -> bool:
         """Tells all others something; returns False if somebody has said something under that key before."""
