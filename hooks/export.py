@@ -77,6 +77,7 @@ class Export(Hook, instead=INSTEAD):
         OSError: When a model cannot be written. What was exported before is as it was, and the step is saved.
     """
 
+    everywhere = False
     saves = True  # so it comes when all others are done with a step
 
     _loop: Loop = Hook.later()

@@ -66,6 +66,8 @@ class OptunaPruning(Hook, instead=INSTEAD):
         ValueError: When a run begins, if nothing reports the metric.
     """
 
+    everywhere = False
+
     def __init__(self, trial: "optuna.trial.BaseTrial", monitor: str, *, name: str | None = None) -> None:
         super().__init__(name=name)
         try:

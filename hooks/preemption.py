@@ -77,6 +77,7 @@ class Preemption(Hook, instead=INSTEAD):
 
     def _forget(self) -> None:
         self._heard: list[int] = []  # by the listener
+        self._elsewhere = 0  # what another worker has heard
         self._handled: list[int] = []  # by the handler
         self._over = False
 
@@ -113,14 +114,20 @@ class Preemption(Hook, instead=INSTEAD):
                         raise
                     failed.add_note(f"Then {ended!r}, from a handler of {signal.Signals(number).name}")
             del failed  # or this frame and its exception would keep each other alive
-        if self._heard and self._exit:
-            raise SystemExit(128 + self._heard[0])
+        heard = [*self._heard, *([self._elsewhere] if self._elsewhere else [])]
+        if heard and self._exit:
+            raise SystemExit(128 + heard[0])
 
     def on_settled(self, moment: Moment) -> None:
         if self._listener is not None:
             self._listener.listen()
         if self._grace is not None:
             self._grace.settled(moment)
+
+    def on_run_end(self, moment: Moment) -> None:
+        if self._loop.workers.count > 1 and moment.error is None:  # all of them end as the one that was told to
+            number = self._heard[0] if self._heard else 0
+            self._elsewhere = int(self._loop.workers.exchange(float(number)).max())
 
     def _hear(self, number: int) -> None:
         self._heard.append(number)

@@ -35,6 +35,7 @@ class Profile(Hook, instead=INSTEAD):
     """
 
     on_error = "warn"
+    everywhere = False
 
     def __init__(
         self,

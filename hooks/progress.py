@@ -49,6 +49,7 @@ class Progress(Hook, instead=INSTEAD):
     """
 
     on_error = "warn"
+    everywhere = False
 
     _loop: Loop = Hook.later()
     _total: int | None = Hook.later()

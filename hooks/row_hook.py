@@ -29,6 +29,7 @@ class RowHook(Hook):
     """
 
     on_error = "warn"
+    everywhere = False
     _file: RowFile = Hook.later()
     _evaluated: frozenset[str] = Hook.later()
     _trained: frozenset[str] = Hook.later()

@@ -67,6 +67,7 @@ class TensorBoard(Hook, instead=INSTEAD):
     """
 
     on_error = "warn"
+    everywhere = False
     _train_names: tuple[str, ...] = Hook.later()
     _evaluations: dict[str, tuple[str, ...]] = Hook.later()
     _runs: "dict[str, EventFile]" = Hook.later()

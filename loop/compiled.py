@@ -56,11 +56,12 @@ class Compiled:
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
-        self.trace = traced(step, data, jit_compile=parts.jit_compile)
+        self.trace = traced(step, data, jit_compile=parts.jit_compile, several=parts.several)
         self._means = Means(self.trace.narrow, self.trace.wide)
         self.chunk = self._train_loop(inside)
         self._traces = {"train": self.trace} | {
-            each.name: each.build(parts.bound, jit_compile=parts.jit_compile) for each in evaluations
+            each.name: each.build(parts.bound, jit_compile=parts.jit_compile, several=parts.several)
+            for each in evaluations
         }
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         for name in evaluated:
@@ -79,7 +80,8 @@ class Compiled:
     def _train_loop(self, inside: Sequence[Hook]) -> Chunk:
         parts = self._parts
         counters = [parts.position.step_in_epoch, parts.position.step]
-        return Chunk(self.trace, parts.data, counters, self._means, parts.bound, inside=Inside(inside))
+        inner = Inside(inside)
+        return Chunk(self.trace, parts.data, counters, self._means, parts.bound, inside=inner, several=parts.several)
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""

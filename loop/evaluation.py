@@ -17,6 +17,7 @@ from loop.engine.means import Means
 from loop.engine.program import traced
 from loop.engine.results import Results
 from loop.engine.ring import LONGEST
+from loop.engine.several import Several
 from loop.engine.trace import Trace
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
@@ -100,14 +101,14 @@ class Evaluation(tf.Module):
         self.known = tf.Variable(False, trainable=False, name="known")  # whether `latest` has results
         self.new = tf.Variable(False, trainable=False, name="new")  # and whether nobody has taken them
 
-    def build(self, bound: Bound, *, jit_compile: bool) -> Trace:
+    def build(self, bound: Bound, *, jit_compile: bool, several: Several | None = None) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
-        trace = traced(self.step, self.data, jit_compile=jit_compile)
+        trace = traced(self.step, self.data, jit_compile=jit_compile, several=several)
         self.hold(trace.narrow, trace.wide, trace.results.names)
         self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"
         owner = f"Evaluation {self.name!r}"
-        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where, owner=owner)
+        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where, owner=owner, several=several)
         return trace
 
     def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:

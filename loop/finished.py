@@ -98,7 +98,8 @@ class Untraced:
 def untraced(parts: Parts, gather: Callable[[Means], TrainingState], stops: Stops) -> Untraced | None:
     """Returns the state of a loop that has nothing left to run when it is restored; None if something may be left.
 
-    Also None if it does not fit as far as that can be compared, or has variables that only a trace makes.
+    Also None if it does not fit as far as that can be compared, or has variables that only a trace makes; and of
+    several workers, because the first one alone knows what will be restored.
 
     Args:
         parts: What the loop is made of.
@@ -106,6 +107,8 @@ def untraced(parts: Parts, gather: Callable[[Means], TrainingState], stops: Stop
         stops: What the run is asked to reach.
     """
     step, evaluations, hooks = parts.step, parts.evaluations, parts.hooks
+    if parts.several:
+        return None
     saved = next((found for hook in hooks if (found := hook.saved_place())), None)
     if saved is None or saved.pending or not {"train", *(each.name for each in evaluations)} <= saved.names.keys():
         return None  # or the names of what is logged come of a trace only

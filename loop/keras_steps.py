@@ -12,6 +12,7 @@ from loop.errors.kinds import shown
 from loop.model_metrics import ModelMetrics
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
+from loop.workers.sums import now_traced
 
 log = logging.getLogger("exactloop")
 LATEST = (
@@ -48,6 +49,7 @@ def keras_steps(model: keras.Model) -> tuple[Step, Step]:
     if keras.Model.train_step is type(model).train_step and model.built and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
     metrics = ModelMetrics(model)
+    metrics.results = lambda: _flat(model.get_metrics_result())
     return _step(model, metrics, "train_step"), _step(model, metrics, "test_step")
 
 
@@ -83,8 +85,9 @@ def _step(model: keras.Model, metrics: ModelMetrics, name: str) -> Step:
                 log.warning(LATEST, name, model.name, ", ".join(others))
             return flat
 
+        jit_compile = model.jit_compile and not now_traced()  # XLA has no sums over several workers
         once: Callable[[Nest], Values] = (
-            tf.function(called, autograph=False, jit_compile=True) if model.jit_compile else called
+            tf.function(called, autograph=False, jit_compile=True) if jit_compile else called
         )
         return once(batch)
 

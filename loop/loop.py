@@ -20,6 +20,7 @@ from loop.digest import Seen
 from loop.dry_run import leaving_nothing
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock
+from loop.engine.several import several_of
 from loop.errors.calls import explained
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation, check_eval_every
@@ -41,6 +42,7 @@ from loop.steps import Step, Values, as_step
 from loop.stops import RollBack, Stops
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Trigger, of_steps_only
+from loop.workers.cluster import Workers, here
 
 log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -110,8 +112,10 @@ class Loop:
         self._evaluations = Schedule(as_evaluations(evaluate, self._step), eval_every)
         self.hooks = HookRegistry(hooks)
         self._position = Position()
-        self._bound = Bound()
-        self._stops = Stops(self._bound.pull_in)
+        workers = here()
+        several = several_of(workers, self._given, [self._data, *(each.data for each in self._evaluations)])
+        self._bound = Bound(together=several is not None)
+        self._stops = Stops(self._bound.pull_in, together=several is not None)
         self._parts = Parts(
             step=self._step,
             data=self._data,
@@ -125,6 +129,8 @@ class Loop:
             limit=self._limit,
             stops=self._stops,
             jit_compile=jit_compile,
+            workers=workers,
+            several=several,
         )
         self._making = Making(self._parts, exact=exact)
         self._running, self._runner = threading.Lock(), 0
@@ -146,6 +152,11 @@ class Loop:
         said = {"training": self._data} | {each.name: each.data for each in self._evaluations}
         lines = [f"{name}: {change}" for name, data in said.items() for change in data.changes()]
         return "\n".join(lines) or "The data are read as they were written."
+
+    @property
+    def workers(self) -> Workers:
+        """This process among those that train together: its `rank`, and their `count`."""
+        return self._parts.workers
 
     @property
     def _built(self) -> Compiled:
@@ -367,6 +378,8 @@ class Loop:
         For tools that compare runs; to be called before the loop is first run or audited.
         """
         self._data.seen = self._data.seen or Seen()
+        if self._parts.several:
+            self._parts.several.read_apart(self._data)
 
     @explained(OF_RUN, kinds=False)
     def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
@@ -386,7 +399,7 @@ class Loop:
             standard.occupy()
             self._stops.begin(*totals)
             self._run = Run(self, self._parts, self._making, exact=self._exact)
-            with self.hooks.around(self):
+            with self.workers.needed(), self.hooks.around(self):
                 return self._run.through()
 
     @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """What the steps of a compiled Keras model measure with: its metrics, which it updates and resets by itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import tensorflow as tf
@@ -17,12 +17,16 @@ class ModelMetrics:
     A model has one set of them, for training and for evaluations. So they are in the training state, an evaluation
     begins with them reset, and what it leaves there is put back.
 
+    Attributes:
+        results: Returns the results so far by the names under which the steps return them; in a graph.
+
     Args:
         model: A compiled model.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._model, self._was, self._told = model, (compiled_as(model), model.optimizer), set[str]()
+        self.results: Callable[[], Mapping[str, tf.Tensor]] = dict
 
     def reset(self) -> None:
         """Resets them as `fit` and `evaluate` do when they begin."""

@@ -9,6 +9,7 @@ from loop.data.source import Data
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock
 from loop.engine.means import Means
+from loop.engine.several import Several
 from loop.hook import has_state
 from loop.limits import Limit
 from loop.registry import HookRegistry
@@ -22,6 +23,7 @@ from loop.state.settings import Setting, settings
 from loop.state.training_state import TrainingState
 from loop.steps import Step
 from loop.stops import Stops
+from loop.workers.cluster import Workers
 
 
 class Parts(NamedTuple):
@@ -40,6 +42,8 @@ class Parts(NamedTuple):
         limit: How many batches there are at most in an epoch, and in an evaluation.
         stops: What a run is asked to reach, and who has asked for its end.
         jit_compile: Whether XLA compiles the loop, and evaluations on arrays.
+        workers: This process among the workers.
+        several: What tracing needs to know of them, if there are several.
     """
 
     step: Step
@@ -54,6 +58,8 @@ class Parts(NamedTuple):
     limit: Limit
     stops: Stops
     jit_compile: bool = False
+    workers: Workers = Workers()
+    several: Several | None = None
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""

@@ -20,6 +20,7 @@ from loop.hook import Hook, check_own_event, is_own_event
 from loop.reports import Reports, number
 from loop.tf_internals import is_initialized
 from loop.triggers import NEVER, Halt, Trigger
+from loop.workers.cluster import here
 
 if TYPE_CHECKING:
     from loop.loop import Loop
@@ -151,6 +152,11 @@ class HookRegistry:
                 f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
                 "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
             )
+        if not hook.everywhere and (hook.reports or hook.is_inside()):
+            raise ValueError(
+                f"Hook {hook.name!r} reports values, or has a part in the compiled loop, so that all workers need it. "
+                "Received: everywhere=False. Leave it out."
+            )
         self.reports.announce(hook)
         for event in hook.events:
             self.declare(event)
@@ -262,7 +268,8 @@ class HookRegistry:
         """Goes through `around_run` of the hooks there are."""
         with contextlib.ExitStack() as entered:
             for hook in self:
-                entered.enter_context(hook.around_run(loop))
+                if not self._is_elsewhere(hook.name):
+                    entered.enter_context(hook.around_run(loop))
             yield
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
@@ -375,8 +382,14 @@ class HookRegistry:
     def _waiting(self) -> list[Hook]:
         return [self._hooks[name] for name in self._handlers[Event.STEP_END] if not self._tolerance.is_off(name)]
 
+    def _is_elsewhere(self, name: str) -> bool:
+        """Returns whether a hook is called in the first worker alone, and this is another one."""
+        return not here().is_chief and name in self._hooks and not self._hooks[name].everywhere
+
     def _call(self, name: str, method: str, handler: Callable[..., object], *args: object) -> None:
-        if self._tolerance.is_off(name) and method != "on_run_end":
+        if (self._tolerance.is_off(name) and method != "on_run_end") or (
+            name in self._hooks and self._is_elsewhere(name)
+        ):
             return
         began, before = time.perf_counter(), self._under_way
         self._under_way = next((each for each in args if isinstance(each, Moment)), before)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from loop import standard
+from loop.agreed import Agreed
 from loop.compiled import Compiled
 from loop.engine.clock import Spent
 from loop.engine.ring import LONGEST
@@ -46,6 +47,7 @@ class Run:
         self._hooks, self._data, self._evaluations = parts.hooks, parts.data, parts.evaluations
         self._position, self._clock, self._bound = parts.position, parts.clock, parts.bound
         self._history, self._limit, self._stops = parts.history, parts.limit, parts.stops
+        self._agreed, self._workers = Agreed(parts.workers, parts.stops, parts.clock), parts.workers
         self.place, self.spent, self._since = Place(0, 0, 0), Spent(), 0.0
         self._round: dict[str, float] = {}  # what was measured at this step
         self._resumed = self._idle = self._over = False
@@ -78,6 +80,7 @@ class Run:
             self._hooks.begin(self._loop, self._moment(Event.SETUP))
             self._check_state()
             self._emit_whole(Event.RUN_BEGIN)
+            self._agreed.stops()
             self._begin()
             while not self._over:
                 self._position.torn = True  # until everybody is done with this step
@@ -88,7 +91,7 @@ class Run:
                 self._end_epoch_if_over()
                 self._settle()
         except BaseException as raised:
-            return raised
+            return raised if isinstance(raised, RollBack) else self._workers.failed(raised)
         return None
 
     def _go_back(self, error: BaseException) -> None:
@@ -150,7 +153,7 @@ class Run:
         stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
         self._clock.set_alarm(self._hooks.next_time(self._since))
         with self.spent.on("steps"):
-            end, chunk = min(stop for stop in stops if stop is not None), self._built.chunk
+            end, chunk = self._agreed.end(step, min(stop for stop in stops if stop is not None)), self._built.chunk
             ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
@@ -163,7 +166,7 @@ class Run:
         if over:
             self._data.close()
             self._position.set_over(True)
-        now = self._clock.now()
+        now = self._agreed.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         if self._due(over=over):
             self._position.set_due(True)
@@ -199,6 +202,7 @@ class Run:
 
     def _abandons(self) -> bool:
         self._bound.let_go()
+        self._agreed.stops()
         return self._stops.at_once
 
     def _end_epoch_if_over(self) -> None:
@@ -222,20 +226,24 @@ class Run:
         `KeyboardInterrupt`: somebody is impatient.
         """
         over = self.place.step_in_epoch == 0 or self._reached()
+        self._agreed.stops()
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         failures = Failures()
         failures.raised += self._hooks.settle(lambda: self._moment(Event.SETTLED, self._round), self._held)
+        self._agreed.stops(failures.raised)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
             ends, told = over or bool(failures), len(failures.raised)
             self._built.check(self._making.state, at_length=ends)
             self._over = self._save(failures)
+            self._agreed.stops(failures.raised)
             if (self._stops.asked or failures) and not self._over:
                 self._over = self._save(failures)
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
             self._position.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
+        self._agreed.come_out()
         self._hooks.reports.settle(over=self.place.step_in_epoch == 0)
 
     def _held(self) -> Callable[[], None]:

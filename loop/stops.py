@@ -1,6 +1,7 @@
 """When a run ends: its totals are reached, or somebody has asked for it."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from loop.errors.kinds import shown
 
@@ -9,11 +10,19 @@ class RollBack(Exception):
     """Raised in a round, this has the run go on from an earlier state, as if it had been killed and started again."""
 
 
+class Wish(NamedTuple):
+    """What one of several workers has asked for: the end, for a reason; and whether evaluations are to be abandoned."""
+
+    reason: str
+    at_once: bool
+
+
 class Stops:
     """Who has asked for a run to end, how soon, and what it was asked to reach.
 
     A stop may come from any thread and at any time, also before the first step: whatever is asked for while a run
-    begins counts. The first reason is the one that is reported.
+    begins counts. The first reason is the one that is reported. Of several workers, each has a wish until all have
+    agreed on it.
 
     Attributes:
         reason: Why somebody has asked for it; None if nobody has.
@@ -23,10 +32,11 @@ class Stops:
 
     Args:
         hurry: Makes the compiled loop return after the step in progress.
+        together: Whether there are several workers.
     """
 
-    def __init__(self, hurry: Callable[[], None]) -> None:
-        self._hurry = hurry
+    def __init__(self, hurry: Callable[[], None], *, together: bool = False) -> None:
+        self._hurry, self._together = hurry, together
         self.begin(None, None)
 
     def begin(self, epochs: int | None, steps: int | None) -> None:
@@ -34,6 +44,7 @@ class Stops:
         self.epochs, self.steps = epochs, steps
         self.reason: str | None = None
         self.at_once = False
+        self._wish: Wish | None = None
 
     @property
     def asked(self) -> bool:
@@ -46,7 +57,20 @@ class Stops:
             raise TypeError(
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
+        if self._together:
+            self._wish = self._wish or Wish(reason, at_once=False)
+        else:
+            self.reason = reason if self.reason is None else self.reason
+
+    def wish(self) -> Wish | None:
+        """Returns what this worker has asked for and not all have agreed on; None if that is nothing."""
+        return self._wish
+
+    def take(self, reason: str, *, at_once: bool) -> None:
+        """Takes over what all workers have agreed on."""
+        self._wish = None
         self.reason = reason if self.reason is None else self.reason
+        self.at_once = self.at_once or at_once
 
     def forget_round(self) -> None:
         """Forgets what was asked for by those who are put back to an earlier step; what came from elsewhere stays."""
@@ -55,7 +79,10 @@ class Stops:
     def now(self, reason: str) -> None:
         """Ends the run after the step in progress. What `loop.stop` does."""
         self.after_round(reason)
-        self.at_once = True
+        if self._together:
+            self._wish = Wish(reason, at_once=True)
+        else:
+            self.at_once = True
         self._hurry()
 
     def reached(self, step: int, epoch: int) -> bool:

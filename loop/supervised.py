@@ -15,7 +15,8 @@ from loop.measures import Given, Measure, measures, update
 from loop.metric_copies import copies
 from loop.scaling import check_optimizer, scales
 from loop.steps import Step, Values
-from loop.tensors import Nest, examples
+from loop.tensors import Nest
+from loop.workers.sums import average, rows_of_all
 
 Measures = Mapping[str, Measure]
 
@@ -121,7 +122,7 @@ def supervised(
             scaled = optimizer.scale_loss(values["loss"])
         check_optimizer(model, optimizer)  # again: layers may have been made by the call
         variables = model.trainable_variables
-        gradients = tape.gradient(scaled, variables)
+        gradients = average(tape.gradient(scaled, variables))
         if window is None:
             if clip_norm is not None:
                 gradients, values["grad_norm"] = tf.clip_by_global_norm(gradients, clip_norm)
@@ -132,7 +133,7 @@ def supervised(
             optimizer.apply(means if clip_norm is None else tf.clip_by_global_norm(means, clip_norm)[0], variables)
 
         build()
-        means = window.add(gradients, examples(batch), apply)
+        means = window.add(gradients, rows_of_all(batch), apply)
         return values if clip_norm is None else {**values, "grad_norm": tf.linalg.global_norm(means)}
 
     def eval_step(batch: Nest) -> Values:

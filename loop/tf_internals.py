@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
+from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.random.seed_generator import global_seed_generator
 from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
 
@@ -521,6 +522,77 @@ def config_key_value(key: str, timeout: float | None) -> str:
 def delete_config_key_value(key: str) -> None:
     """Forgets such a text."""
     context.context().delete_config_key_value(key)
+
+
+def abort_collectives(said: str) -> None:
+    """Ends all sums over processes that are under way, and those that come, with an `AbortedError`."""
+    context.context().abort_collective_ops(tf.errors.ABORTED, said)
+
+
+@contextlib.contextmanager
+def drawing_apart(rank: int) -> Iterator[None]:
+    """Has what is traced draw, in each process of a cluster, other numbers out of one state, which stays the same.
+
+    A generator of TensorFlow goes on by as many numbers as were drawn; here by a number that no batch changes. In
+    public, only each call that draws can be given another seed.
+    """
+    drawn, skipped = keras.random.SeedGenerator.next, tf.random.Generator.skip
+
+    def next_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
+        seed = drawn(generator, ordered)
+        return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0]), seed.dtype)
+
+    def skip(generator: tf.random.Generator, delta: tf.types.experimental.TensorLike) -> tf.Tensor:
+        counter_and_key = skipped(generator, tf.constant(2**32, tf.uint64))
+        return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + (rank * 0x9E3779B97F4A7C15) % 2**63], 0)
+
+    keras.random.SeedGenerator.next, tf.random.Generator.skip = next_seed, skip
+    try:
+        yield
+    finally:
+        keras.random.SeedGenerator.next, tf.random.Generator.skip = drawn, skipped
+
+
+@contextlib.contextmanager
+def moments_from(function: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Iterator[None]:
+    """Has synchronized layers take mean and variance from a function; they ask a strategy, or nobody."""
+    kept = keras_nn._compute_moments_sync
+    keras_nn._compute_moments_sync = function
+    try:
+        yield
+    finally:
+        keras_nn._compute_moments_sync = kept
+
+
+@contextlib.contextmanager
+def gradients_through(function: Callable[[keras.optimizers.Optimizer, list], list]) -> Iterator[None]:
+    """Has optimizers apply what a function returns that is called with them and the gradients; the outermost does so.
+
+    Public is only to override the method in a class of one's own.
+    """
+    kinds = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
+    kept, within = [kind.apply for kind in kinds], list[object]()
+
+    def through(apply: Callable[..., None]) -> Callable[..., None]:
+        def applied(
+            self: keras.optimizers.Optimizer, grads: Sequence[object], trainable_variables: object = None
+        ) -> None:
+            given = list(grads) if within else function(self, list(grads))
+            within.append(self)
+            try:
+                apply(self, given, trainable_variables)
+            finally:
+                within.pop()
+
+        return applied
+
+    for kind, apply in zip(kinds, kept, strict=True):
+        kind.apply = through(apply)
+    try:
+        yield
+    finally:
+        for kind, apply in zip(kinds, kept, strict=True):
+            kind.apply = apply
 
 
 # Random streams. To ask for a global generator in public makes one, or Keras' cannot be asked for at all.

@@ -51,3 +51,7 @@ def named(path: str) -> Iterator[None]:
         if error.errno is not None:  # else it has a text of its own
             error.filename = path
         raise
+
+
+class Differing(RuntimeError):
+    """Workers do not hold the same values, so that what the first one holds must not be saved."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from hooks.checkpoint.environment import environment
+from hooks.checkpoint.errors import Differing
+from hooks.checkpoint.followers import Workers
 from hooks.checkpoint.limit import refuse_if_too_large
 from hooks.checkpoint.manifest import FORMAT, CorruptCheckpoint, Manifest, Record, canonical, content
 from hooks.checkpoint.resume import go_on, open_files, resume
@@ -97,6 +99,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     _description: dict[str, dict[str, object]] = Hook.later()
     _saver: Saver = Hook.later()
     _opened: contextlib.ExitStack = Hook.later()
+    _workers: Workers = Hook.later()
 
     def __init__(
         self,
@@ -137,6 +140,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = self._refused = False
+        self._turn = 0  # how often it was set up
         self._measured: tuple[int, float] | None = None  # at which step, and what
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
@@ -172,6 +176,10 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._monitor.attach(loop)
         self._description = self._state.describe()
         self._refuse_what_no_manifest_holds(moment)
+        self._workers, self._turn = Workers(loop, self.name), self._turn + 1
+        if self._workers.follows:
+            self._workers.follow(self._turn, self._directory, changed=self._changed)
+            return
         earlier = HELD.get(self._directory)
         if earlier is not None and (earlier is self or not earlier._is_running()):
             self._logged(earlier._let_go)
@@ -182,7 +190,8 @@ class Checkpoint(Hook, instead=INSTEAD):
             files.lock()
             store = Store(files)
             damaged = store.load()
-            self._take_over(store, damaged, loop)
+            restored = self._take_over(store, damaged, loop)
+            self._workers.announce(self._turn, restored)
             self._description = self._state.describe()  # nothing in it changes from here on
             self._saver = Saver(
                 store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
@@ -203,44 +212,59 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._look(moment, self._monitor.reported(moment) if self._monitor else None)
 
     def on_settled(self, moment: Moment) -> None:
-        if self._refused:
+        wanted = self._workers.agreed(self._is_due(moment))
+        self._due = False
+        if self._workers.follows:
+            if wanted:
+                self._workers.tell()
+            if moment.last:
+                self._workers.wait_for_all()
             return
         try:
-            self._save_in_turn(moment)
-        except FloatingPointError:
+            if not self._refused:
+                self._save_in_turn(moment, wanted=wanted)
+        except (FloatingPointError, Differing):
             self._refused = True  # what comes of it, too, or the next run would go on as if nothing had been amiss
             raise
+        finally:
+            if moment.last:
+                self._workers.wait_for_all()
         self._tell()
 
-    def _save_in_turn(self, moment: Moment) -> None:
+    def _is_due(self, moment: Moment) -> bool:
+        if self._workers.follows or self._refused:
+            return False
+        value = self._value(moment.step)
+        return self._due or moment.last or (value is not None and self._saver.ranks(value))
+
+    def _save_in_turn(self, moment: Moment, *, wanted: bool) -> None:
         try:
             self._tolerate(self._saver.wait if moment.last else self._saver.collect)
         except OSError as earlier:
             if moment.last:  # what could not be saved before is no reason not to save this
                 try:
-                    self._save_if_due(moment)
+                    self._save_if(wanted, moment)
                     earlier.add_note(f"The state after step {moment.step}, with which the run ends, is saved.")
                 except Exception as also:
                     earlier.add_note(f"Then {also!r}")
             raise
-        self._save_if_due(moment)
+        self._save_if(wanted, moment)
 
-    def _save_if_due(self, moment: Moment) -> None:
-        value = self._value(moment.step)
-        ranks = value is not None and self._saver.ranks(value)
-        if self._due or moment.last or ranks:
+    def _save_if(self, wanted: bool, moment: Moment) -> None:
+        if wanted:
+            compare = self._workers.comparing()  # first: each worker counts the saves
             self._tolerate(self._saver.wait)
             self._state.check()
-            self._saver.save(self._record(), **self._parts(moment))
+            self._saver.save(self._record(), compare, **self._parts(moment))
             if moment.last:
                 self._saver.wait()
             elif not self._background:
                 self._tolerate(self._saver.wait)
-        self._due = False
 
     def on_run_end(self, moment: Moment) -> None:
-        self._let_go()
-        self._tell()
+        if not self._workers.follows:
+            self._let_go()
+            self._tell()
 
     def _let_go(self) -> None:
         """Waits for the save under way, and lets others write to the directory."""
@@ -280,7 +304,9 @@ class Checkpoint(Hook, instead=INSTEAD):
         """Returns what the metric was at this very step; a stop may have a step settled twice."""
         return self._measured[1] if self._measured and self._measured[0] == step else None
 
-    def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> None:
+    def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> str | None:
+        """Restores what there is; returns its stem, or None if nothing was restored."""
+
         def found(manifest: Manifest) -> None:
             if not self._state.steps and not (self._newest and manifest.record.stem == self._newest.stem):
                 loop.audit()  # not traced yet, because of another one, by which nothing was left to run
@@ -291,11 +317,14 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._resume = "auto"  # what comes from here on is this training's own
         elif step > 0 and not self._state.position.torn:
             go_on(store, step, damaged)
-        elif resume(store, self._state, damaged, changed=self._changed, found=found) is None and self._resume == "must":
+        elif manifest := resume(store, self._state, damaged, changed=self._changed, found=found):
+            return manifest.record.stem
+        elif self._resume == "must":
             raise FileNotFoundError(
                 f"resume='must', but there is no checkpoint in {self._directory!r}. "
                 "Give the directory of an earlier run, or resume='auto' to start where there is none."
             )
+        return None
 
     def _stop(self, loop: Loop) -> None:
         if self._on_error == "raise":

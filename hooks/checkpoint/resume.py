@@ -83,26 +83,45 @@ def resume(
         manifest = pin.manifest
         _warn(manifest, [*damaged, *more])
         found(manifest)
-        with state.unless_raised():
-            state.recall(manifest.notes)
-            accepted, settings = agree(store, state, pin, changed=changed)
-            seen = _sought(store, state, manifest)
-            moved = seen if is_comparable(manifest) else []
-            refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)
-            for line in [*accepted, *moved]:
-                warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
-            later = [s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)]
-            state.restore(pin.prefix)
-        state.position.torn = True  # until seen to be otherwise
-        _compare(pin, state.variables)
-        _compare_place(store, manifest, state)
-        store.set_aside(later)
-        state.set_again(settings)
-        state.position.torn = False
+
+        def set_aside() -> None:
+            store.set_aside([s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)])
+
+        taken_over(store, state, pin, changed=changed, then=set_aside)
     if not state.steps:
         state.unchecked.append(functools.partial(agree_later, store, manifest, changed=changed))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     return manifest
+
+
+def taken_over(
+    store: Store, state: TrainingState, pin: Pin, *, changed: str, then: Callable[[], object] = lambda: None
+) -> None:
+    """Restores a checkpoint, and compares what came of it. Raises as `resume` does.
+
+    Args:
+        store: Where it is.
+        state: What to assign. If anything is raised before all of it is, it is left as it was.
+        pin: The checkpoint.
+        changed: "refuse" or "warn" where the run would go on with other numbers.
+        then: Called when all is seen to be right, before the run may go on.
+    """
+    manifest = pin.manifest
+    with state.unless_raised():
+        state.recall(manifest.notes)
+        accepted, settings = agree(store, state, pin, changed=changed)
+        seen = _sought(store, state, manifest)
+        moved = seen if is_comparable(manifest) else []
+        refuse(store, manifest, [] if changed == "warn" else moved, REMEDY + OR_WARN)
+        for line in [*accepted, *moved]:
+            warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+        state.restore(pin.prefix)
+    state.position.torn = True  # until seen to be otherwise
+    _compare(pin, state.variables)
+    _compare_place(store, manifest, state)
+    then()
+    state.set_again(settings)
+    state.position.torn = False
 
 
 def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:

@@ -9,11 +9,12 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.manifest import FORMAT, Manifest, Record
 from hooks.checkpoint.retention import Retention, Standing
 from hooks.checkpoint.snapshot import Snapshot
@@ -27,6 +28,7 @@ ERRNO = {  # what TensorFlow's errors are to the operating system
     tf.errors.NotFoundError: errno.ENOENT,
     tf.errors.OutOfRangeError: errno.EFBIG,
 }
+Compare: TypeAlias = Callable[[Mapping[str, str]], None]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -113,11 +115,12 @@ class Saver:
         writing = self._writing  # first: what is over meanwhile is among the others
         return self._standing.ranks(value, writing.record if writing and writing.error is None else None)
 
-    def save(self, record: Record, **parts: Mapping) -> None:
+    def save(self, record: Record, compare: Compare = lambda digests: None, **parts: Mapping) -> None:
         """Begins to save the present state; waits first for the save that is under way.
 
         Args:
             record: What it is a checkpoint of; nothing is done if that is there already.
+            compare: Called with the digests of all values by path; what it raises, the save raises.
             parts: What else the manifest says.
         """
         if self._store.has(record.stem) or (self._writing and self._writing.record.stem == record.stem):
@@ -126,7 +129,7 @@ class Saver:
         self._snapshot.take()
         writing = Writing(record)
         # Not of a pool: those take no work any more when the main thread has ended, and training may go on in another.
-        thread = threading.Thread(target=self._run, args=(writing, parts), name="checkpoint")
+        thread = threading.Thread(target=self._run, args=(writing, compare, parts), name="checkpoint")
         try:
             self._writing = writing
             thread.start()
@@ -134,7 +137,7 @@ class Saver:
             _say_once(str(error))
             self._writing = None
             try:
-                self._write(record, parts)
+                self._write(record, compare, parts)
             except Exception as failure:
                 self._failed()
                 writing.end(failure)
@@ -182,18 +185,18 @@ class Saver:
         else:
             self._writing.finally_(close)
 
-    def _run(self, writing: Writing, parts: Mapping[str, Any]) -> None:
+    def _run(self, writing: Writing, compare: Compare, parts: Mapping[str, Any]) -> None:
         if not writing.claim():
             return
         try:
-            self._write(writing.record, parts)
+            self._write(writing.record, compare, parts)
         except BaseException as error:
             self._failed()
             writing.end(error)
         else:
             writing.end(None)
 
-    def _write(self, record: Record, parts: Mapping[str, Any]) -> None:
+    def _write(self, record: Record, compare: Compare, parts: Mapping[str, Any]) -> None:
         try:
             if self._finite and (wrong := self._not_finite()):
                 raise FloatingPointError(
@@ -201,6 +204,7 @@ class Saver:
                     f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it."
                 )
             digests = tuple(map(digest, self._snapshot.values.values()))
+            compare(dict(zip(self._snapshot.values, digests, strict=True)))
             self._store.commit(
                 record,
                 lambda prefix: self._manager(prefix).save(checkpoint_number=record.step),
@@ -210,7 +214,7 @@ class Saver:
             if self._standing.count + 1 != self._store.count:  # somebody has removed the directory meanwhile
                 self._standing = Standing(self._rule, self._store.records()[:-1])
             self._store.remove(self._standing.add(record))
-        except FloatingPointError:
+        except (FloatingPointError, Differing):
             raise
         except Exception as error:
             # Without its frames, which hold the values of the state.

@@ -20,6 +20,7 @@ from loop.findings import Finding
 from loop.state.position import Place
 from loop.tensors import Nest
 from loop.tf_internals import Trackable
+from loop.workers.rows import Count, OwnRows
 
 SCALAR = (bool, int, float, complex, str, bytes, np.generic)
 LISTS = "A list is a nest: of examples, make one array, as in np.array(examples)."
@@ -95,6 +96,7 @@ class ArrayData(Trackable):
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
         self.repeats_itself, self.taken = True, False
         self.seen: Seen | None = None
+        self.own: OwnRows | None = None  # of several workers: the rows that are fetched of each batch
         with tf.device("CPU"):
             shape = [self.steps_per_epoch + 1, self._batch_size]
             self._order = tf.Variable(tf.zeros(shape, tf.int32), trainable=False, name="order")
@@ -248,7 +250,7 @@ class ArrayData(Trackable):
         return None
 
     def feed_spec(self) -> tuple[Nest, Nest]:
-        return (), self.element_spec
+        return (), self.element_spec if self.own is None else self.own.spec(self.element_spec)
 
     def more(self, ahead: Nest) -> tf.Tensor:
         return tf.constant(True)
@@ -276,11 +278,24 @@ class ArrayData(Trackable):
         rows = tf.ensure_shape(tf.gather(order, index), [self._batch_size])[:size]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
 
+    def read_apart(self, own: OwnRows) -> None:
+        """Has only the rows of one of several workers be fetched, unless somebody wants to digest whole batches."""
+        self.own = None if self.seen is not None else own
+
+    def size_at(self, index: tf.Tensor) -> Count:
+        """Returns how many rows batch `index` of a pass has, int32 `[]`."""
+        if self._even:
+            return self._batch_size
+        return tf.maximum(tf.minimum(self._rows - index * self._batch_size, self._batch_size), 0)
+
     def _fetch(self, order: tf.Tensor | tf.Variable, index: tf.Tensor) -> Nest:
         rows = tf.gather(order, index)
         if not self._even:
             left = self._rows - index * self._batch_size
             rows = rows[: tf.minimum(left, self._batch_size)]
+        if self.own is not None:
+            first, end = self.own.bounds(self.size_at(index))
+            rows = rows[first:end]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
 
 

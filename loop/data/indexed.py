@@ -30,6 +30,7 @@ from loop.state.plain import Encoded, Plain
 from loop.state.position import Place
 from loop.state.randomness import host, untouched
 from loop.tensors import Nest
+from loop.workers.rows import Count, OwnRows
 
 TRIAL = 0  # the seed of what is drawn by items that are tried
 TRIED, ROUNDS = 8, 4  # items that are read again before the first step, so often: what is drawn may be one bit
@@ -123,6 +124,7 @@ class IndexedData(Fed):
         self._epoch = self._next = 0  # of the batch that is wanted
         self._order = np.zeros([0], np.int32)
         self._open, self._sought, self._evaluates = False, False, False
+        self.own: OwnRows | None = None  # of several workers: the items that are read of each batch
         self._found: list[Finding] | None = None
         self._generators: Mapping[tuple[str, ...], object] = {}
         with untouched():
@@ -166,7 +168,10 @@ class IndexedData(Fed):
     def _make(self, number: int) -> Making[Nest]:
         """Makes a batch, with a yield after each item."""
         numbers = self._order[number * self._size : (number + 1) * self._size].tolist()
-        rows: Rows | None = None
+        if self.own is not None:
+            first, end = self.own.bounds(len(numbers))
+            numbers = numbers[first:end]
+        spec, rows = self.feed_spec()[1], None if numbers else Rows.none(self.feed_spec()[1])
         read: Nest = None
         batch: Nest = None
         for row, item in enumerate(numbers):
@@ -174,13 +179,13 @@ class IndexedData(Fed):
                 key_streams(self._seed, self._epoch, item)
             read, name = self._source[item], f"Item {item}"
             if self._batched:
-                batch = as_batch(read, leaves_of(read, name), self.element_spec, name)
+                batch = as_batch(read, leaves_of(read, name), spec, name)
             else:
                 rows = rows or Rows(read, name, len(numbers))
                 rows.put(row, read, name)
             yield
-        where = f"The batch that begins with item {numbers[0]}"
-        return batch if rows is None else as_batch(read, rows.leaves, self.element_spec, where)
+        where = f"The batch that begins with item {numbers[0]}" if numbers else "A batch of no items"
+        return batch if rows is None else as_batch(read if numbers else spec, rows.leaves, spec, where)
 
     @property
     def _seed(self) -> int:
@@ -218,6 +223,17 @@ class IndexedData(Fed):
             self._order = order_of(self._count, seed_and_epoch, shuffled=self._shuffle).numpy()
         self._reader.begin(self._next, self.steps_per_epoch or 0)
         self._sought = False
+
+    def read_apart(self, own: OwnRows) -> None:
+        """Has only the items of one of several workers be read; of whole batches, all of a batch have to be."""
+        self.own = None if self._batched or self.seen is not None else own
+
+    def size_at(self, index: tf.Tensor) -> Count:
+        """Returns how many items batch `index` of a pass has, int32 `[]`."""
+        return self._size if self._even else tf.minimum(self._count - index * self._size, self._size)
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        return (), self.element_spec if self.own is None else self.own.spec(self.element_spec)
 
     def rows(self, epoch: int, index: int) -> list[int]:
         """Returns the numbers of the items, or of a source of whole batches the batch, in batch `index` of an epoch."""

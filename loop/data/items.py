@@ -107,6 +107,12 @@ class Rows:
         self._first, self._name, self._like = first, name, leaves_of(first, name)
         self.leaves = [np.empty([size, *leaf.shape], leaf.dtype) for leaf in self._like]
 
+    @classmethod
+    def none(cls, spec: Nest) -> "Rows":
+        """Returns a batch of no items, of such a spec."""
+        like = tf.nest.map_structure(lambda each: np.empty(each.shape[1:].as_list(), each.dtype.as_numpy_dtype), spec)
+        return cls(like, "No item", 0)
+
     def put(self, row: int, item: Nest, name: str) -> None:
         """Copies an item. Raises `ValueError` if it is not like the first one."""
         leaves = leaves_of(item, name)

@@ -14,28 +14,45 @@ class Bound:
 
     The train loop and its evaluations have one in common, because only one of them runs at a time.
 
+    Of several workers, all have to return after the same step. So whoever pulls it in only says so; the step adds that
+    up, as it does with everything else, and then all halt.
+
     Attributes:
         variable: The number, int32 `[]`, which the loop reads before each step: one comparison says whether to go on.
+        wish: Of several workers: whether this one wants it to be pulled in, float64 `[]`, which each step reads.
+
+    Args:
+        together: Whether there are several workers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, together: bool = False) -> None:
         with tf.device("CPU"):
             self.variable = tf.Variable(0, trainable=False, name="bound")
+            wish = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="wish") if together else None
+        self.wish = wish
         self._lock = threading.RLock()  # whoever pulls may be a signal handler in the midst of `set`
         self._pulled = False
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What the loop reads of it; not for checkpoints."""
+        return [self.variable, *([] if self.wish is None else [self.wish])]
 
     def set(self, count: int) -> None:
         """Bounds the next call by `count` steps, or, if it was pulled in before, by one."""
         with self._lock:
             write(self.variable, count)
             if self._pulled:
-                write(self.variable, 1)
+                self._pull()
 
     def pull_in(self) -> None:
         """Makes the loop stop after the step in progress, or else the next call of it after one step."""
         with self._lock:
             self._pulled = True
-            write(self.variable, 1)
+            self._pull()
+
+    def _pull(self) -> None:
+        write(self.variable if self.wish is None else self.wish, 1)
 
     def halt_if(self, halts: tf.Tensor) -> None:
         """Ends the call after the step in progress. Traced into the compiled loop.
@@ -61,4 +78,7 @@ class Bound:
 
     def let_go(self) -> None:
         """Forgets that it was pulled in. To be called before looking at what it was pulled in for, or one is missed."""
-        self._pulled = False
+        with self._lock:
+            self._pulled = False
+            if self.wish is not None:
+                write(self.wish, 0.0)

@@ -18,10 +18,12 @@ from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
 from loop.engine.program import Program
 from loop.engine.ring import LONGEST, Record
+from loop.engine.several import Several
 from loop.engine.trace import Trace, has_effect
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.exact.graph import calls_python, operations
+from loop.steps import Values
 from loop.tensors import Nest, examples
 from loop.tf_internals import ConcreteFunction, call_flat
 
@@ -78,6 +80,7 @@ class Chunk:
         where: What an error was raised by, for a note that ends with the number of the last counter.
         inside: What hooks have in it; None: nothing.
         owner: What to call the step.
+        several: The workers, if there are several.
     """
 
     def __init__(
@@ -90,27 +93,40 @@ class Chunk:
         where: str = "by the step, or its batch, after step",
         inside: Inside | None = None,
         owner: str = "The train step",
+        several: Several | None = None,
     ) -> None:
         size = examples_in(data.element_spec)
         self.record = record = Record(trace.narrow, trace.wide, sized=size is None)
         self._counters, self._bound, self._where = counters, bound, where
         self.inside = inside = inside or Inside()
-        self.own = [bound.variable, *record.variables, *data.variables, *inside.variables]
+        self.own = [*bound.variables, *record.variables, *data.variables, *inside.variables]
+        self._together = several is not None
+        self._may_halt = inside.may_halt or self._together
 
-        def run_step(batch: Nest, index: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
+        def step(batch: Nest, at: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
+            if several is None or bound.wish is None:
+                return trace(batch), examples(batch) if size is None else None, None
+            part = several.part(data, batch, at)
+            joined = trace.joined(part, bound.wish.read_value())
+            return joined.values, tf.cast(part.whole, tf.int32) if size is None else None, joined.asked
+
+        def run_step(batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
             if data.seen is not None:
                 data.seen.update(batch)
             inside.before(index)
             graph = tf.compat.v1.get_default_graph()
             before = len(graph.get_operations())
             # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
-            values = trace(batch)
+            values, rows, asked = step(batch, begin + index)
             effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
-            row = record.row(values, examples(batch) if size is None else None)
+            row = record.row(values, rows)
             with tf.control_dependencies([*row, *effects]):
                 counted = [counter.assign_add(1) for counter in counters]
             record.write(index, row)
-            return counted, inside.after(values)
+            halts = inside.after(values)
+            if asked is not None:
+                halts = asked if halts is None else tf.logical_or(halts, asked)
+            return counted, halts
 
         # The loop is written in operations: for AutoGraph to convert all that it calls would take half a second.
         def run(source: Nest, ahead: Nest, most: tf.Tensor | None = None) -> Ran:
@@ -125,7 +141,7 @@ class Chunk:
                 return tf.logical_and(index < bound.variable, data.more(ahead))
 
             def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
-                counted, halts = run_step(data.batch(source, ahead), index)
+                counted, halts = run_step(data.batch(source, ahead), index, begin)
                 if halts is not None:
                     bound.halt_if(halts)
                 index += 1
@@ -225,7 +241,7 @@ class Chunk:
             cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)
             done += steps
-            if self.inside.may_halt and self._bound.is_halted:
+            if self._may_halt and self._bound.is_halted:
                 break
         return ran if len(rows) == 1 else ran._replace(steps=done, rows=tf.concat(rows, axis=0))
 
@@ -233,7 +249,7 @@ class Chunk:
         """Calls the same for each batch that Python hands over, between steps, and puts together what comes of it."""
         rows, more = list[tf.Tensor](), True
         self._bound.set(1)
-        while more and len(rows) < count and not (rows and self._bound.is_pulled_in):
+        while more and len(rows) < count and not (rows and self._bound.is_pulled_in and not self._together):
             given = tf.nest.flatten(data.ahead, expand_composites=True)
             if self.inside.hooks:
                 self.inside.prepare(int(self._counters[-1]), 1)
@@ -241,6 +257,6 @@ class Chunk:
                 ran = call_flat(self._run, given)
             rows.append(ran.rows)
             more = data.trained()
-            if self.inside.may_halt and self._bound.is_halted:
+            if self._may_halt and self._bound.is_halted:
                 break
         return ran._replace(steps=len(rows), more=more, rows=tf.concat(rows, axis=0))

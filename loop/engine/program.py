@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.source import Data, InMemory
+from loop.engine.several import Several
 from loop.engine.trace import Trace
 from loop.errors.op_errors import shortened
 from loop.exact.graph import functions, line
@@ -17,9 +18,9 @@ from loop.tensors import FuncGraph, Nest
 from loop.tf_internals import ConcreteFunction, call_flat
 
 log = logging.getLogger("exactloop")
-# A step, of a batch and its index in the call: what has to be done before the next one; whether to return, if anybody
-# looks.
-RunStep = Callable[[Nest, tf.Tensor], tuple[list[tf.Operation], tf.Tensor | None]]
+# A step, of a batch, its index in the call, and that of the first one in the pass: what has to be done before the next
+# one; whether to return, if anybody looks.
+RunStep = Callable[[Nest, tf.Tensor, tf.Tensor], tuple[list[tf.Operation], tf.Tensor | None]]
 UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
 UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
 ELSEWHERE = (
@@ -32,11 +33,11 @@ def of_size(data: InMemory, size: int) -> Nest:
     return tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), data.element_spec)
 
 
-def traced(step: Step, data: Data, *, jit_compile: bool) -> Trace:
+def traced(step: Step, data: Data, *, jit_compile: bool, several: Several | None = None) -> Trace:
     """Returns the trace of a step; for XLA, if it can have the data in a program."""
     if jit_compile and isinstance(data, ArrayData):
         return Trace(step, of_size(data, data.sizes[0]), jit_compile=True)
-    return Trace(step, data.element_spec)
+    return Trace(step, data.element_spec, several=several)
 
 
 class Program:
@@ -61,7 +62,7 @@ class Program:
                 return tf.logical_and(index < end, tf.logical_not(halted))
 
             def one_step(index: tf.Tensor, halted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                counted, halts = run_step(data.at(order, begin + index, size), index)
+                counted, halts = run_step(data.at(order, begin + index, size), index, begin)
                 with tf.control_dependencies(counted):
                     return index + 1, halted if halts is None else halts
 

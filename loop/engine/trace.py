@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from loop.engine.means import examples_in
 from loop.engine.results import Results, results_of
+from loop.engine.several import Several
 from loop.errors.instead import of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
@@ -14,7 +16,9 @@ from loop.exact.fingerprint import fingerprint
 from loop.state.differences import JIT_COMPILE
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import add_control_inputs, explicit_algorithm
+from loop.tf_internals import ConcreteFunction, add_control_inputs, explicit_algorithm
+from loop.workers.rows import Part
+from loop.workers.together import Joined
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
@@ -40,13 +44,17 @@ class Trace:
         step: The step.
         element_spec: Of a batch.
         jit_compile: As above.
+        several: The workers, if there are several. Then the step is traced twice: as one process would run it, by which
+            it is told from others whatever their number, and as it runs here.
 
     Raises:
         TypeError: If the step does not return a mapping from names to numeric scalars, or nothing although it has no
             metrics, or a metric's result is neither a scalar nor a vector.
     """
 
-    def __init__(self, step: Step, element_spec: Nest, *, jit_compile: bool = False) -> None:
+    def __init__(
+        self, step: Step, element_spec: Nest, *, jit_compile: bool = False, several: Several | None = None
+    ) -> None:
         def traced(batch: Nest) -> tuple[Values, Values]:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             values = step.function(batch)
@@ -76,6 +84,31 @@ class Trace:
         self.running = step.running
         self.element_spec = element_spec
         self._function, self.graph, self.jit_compile = function, function.graph, jit_compile
+        self._joined = self._traced_together(step, several) if several else None
+
+    def _traced_together(self, step: Step, several: Several) -> ConcreteFunction:
+        together = several.together(step, self.graph)
+        size = examples_in(self.element_spec)
+        static = size is not None and (several.own.size(size), size)
+
+        def traced(batch: Nest, rows: tf.Tensor, whole: tf.Tensor, wish: tf.Tensor) -> Joined:
+            fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
+            begun = together.begin(Part(batch, *(static or (rows, whole))))
+            with together.tracing(begun):
+                values = step.function(batch)
+            joined = together.join(begun, values, wish)
+            _let_effects_wait(fetched)
+            return joined
+
+        number, spec = tf.TensorSpec([], tf.int32), several.own.spec(self.element_spec)
+        wish = tf.TensorSpec([], tf.float64)
+        return tf.function(traced).get_concrete_function(spec, number, number, wish)
+
+    def joined(self, part: Part, wish: tf.Tensor) -> Joined:
+        """Returns what comes of the step in all workers, each of which calls it with its part; see `Together`."""
+        if self._joined is None:
+            raise TypeError("This was traced for one process.")
+        return self._joined(part.batch, tf.cast(part.rows, tf.int32), tf.cast(part.whole, tf.int32), wish)
 
     def __call__(self, batch: Nest) -> Values:
         """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""

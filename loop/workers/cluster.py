@@ -1,16 +1,23 @@
 """Who is there: this process and its peers."""
 
+import atexit
+import contextlib
 import logging
 import os
 import random
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from types import TracebackType
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.tf_internals import begin_coordination
+from loop.workers.collective import Collective
+from loop.workers.failures import Failures
 from loop.workers.store import InProcess, OfCluster, Store, Value
 from loop.workers.waiting import named_while_missing
 
@@ -29,16 +36,23 @@ class Workers:
         rank: The number of this process, from 0, which is the chief: who saves, and writes what people read.
         count: How many there are.
         addresses: Where they are, by rank; empty of one process without a cluster.
+        collective: Adds up over all of them.
 
     Args:
         rank: As above.
         addresses: As above.
         store: What they tell one another.
+        chiefs: How many of them the cluster calls so, rather than workers: 0 or 1.
     """
 
-    def __init__(self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None) -> None:
+    def __init__(
+        self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None, *, chiefs: int = 0
+    ) -> None:
+        self._chiefs = chiefs
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
+        self.collective = Collective(rank, self.count)
         self._store = InProcess() if store is None else store
+        self.failures: Failures | None = None  # of one process, there are none to watch
 
     @property
     def are_several(self) -> bool:
@@ -49,6 +63,33 @@ class Workers:
     def is_chief(self) -> bool:
         """Whether this is the process that saves."""
         return self.rank == 0
+
+    def exchange(self, *numbers: float) -> np.ndarray:
+        """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them."""
+        return self.collective.exchange(*numbers)
+
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """While in it, all workers are: whoever leaves, or raises anything here, ends the others too."""
+        if self.failures is None:
+            yield
+            return
+        self.failures.running = True
+        try:
+            yield
+        except BaseException as error:
+            self.failed(error)
+            raise
+        finally:
+            self.failures.running = False
+
+    def failed(self, error: BaseException) -> BaseException:
+        """Tells the others that this worker fails; returns what to raise: who else has failed, if it comes of that."""
+        if self.failures is None:
+            return error
+        error = self.failures.explained(error)
+        self.failures.tell(error)
+        return error
 
     def put(self, key: str, value: Value) -> bool:
         """Tells all others something; returns False if somebody has said something under that key before."""
@@ -62,9 +103,17 @@ class Workers:
         """
         return self._store.get(key, timeout)
 
+    def listen(self, key: str, timeout: float) -> Value:
+        """Returns what somebody says under a key, as `get` does, whatever is known of the others meanwhile."""
+        return self._store.listen(key, timeout)
+
     def remove(self, key: str) -> None:
         """Forgets what was said under a key."""
         self._store.remove(key)
+
+    def rank_of(self, kind: str, number: int) -> int:
+        """Returns the rank of a task of the cluster."""
+        return number + (self._chiefs if kind == MEMBERS[1] else 0)
 
     def name(self, rank: int) -> str:
         """Returns what to call a worker in messages."""
@@ -110,7 +159,9 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
         return here()
     if tf.distribute.has_strategy():
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
-    workers = Workers(rank, addresses, OfCluster(lambda error: error))
+    store = OfCluster()
+    chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
+    workers = Workers(rank, addresses, store, chiefs=chiefs)
     with named_while_missing(workers.rank, addresses):
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
@@ -120,10 +171,24 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
             f"Each process trains on one device. Received: a process that sees {devices}. Start one process for each "
             "device, as `exactloop launch` does, with CUDA_VISIBLE_DEVICES set to its number."
         )
+    workers.failures = store.failures = Failures(workers)
     _here[0] = workers
+    atexit.register(workers.failures.leave)
+    _told(workers.failures)
     _share_seed(workers)
     log.info("This is %s of %d.", workers.name(rank), workers.count)
     return workers
+
+
+def _told(failures: Failures) -> None:
+    """Has the others be told of an exception that ends this script, wherever it is raised."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        failures.tell(error)
+        usual(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:

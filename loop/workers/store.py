@@ -3,13 +3,14 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable
+import time
 from typing import Protocol
 
 import tensorflow as tf
 
 from loop.tf_internals import config_key_value, delete_config_key_value, set_config_key_value
 
+SLICE = 1.0  # seconds for which something is waited for before looking whether somebody has failed
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 
 
@@ -28,9 +29,23 @@ class Store(Protocol):
         """
         ...
 
+    def listen(self, key: str, timeout: float) -> Value:
+        """Returns a value, as `get` does, whatever is known of the others meanwhile."""
+        ...
+
     def remove(self, key: str) -> None:
         """Forgets a key, if it is there."""
         ...
+
+
+class WorkerFailed(RuntimeError):
+    """Another worker has failed, so that none can go on."""
+
+
+class Watching(Protocol):
+    """Who knows of failures."""
+
+    said: str | None
 
 
 class InProcess:
@@ -54,6 +69,9 @@ class InProcess:
                 raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.")
             return json.loads(self._values[key])
 
+    def listen(self, key: str, timeout: float) -> Value:
+        return self.get(key, timeout)
+
     def remove(self, key: str) -> None:
         with self._changed:
             self._values.pop(key, None)
@@ -62,29 +80,35 @@ class InProcess:
 class OfCluster:
     """The store of TensorFlow's coordination service, which the first worker runs.
 
-    Args:
-        explained: Returns what to raise instead of an error of TensorFlow's: that a worker has failed, say.
+    Attributes:
+        failures: Who watches the workers, from when somebody does.
     """
 
-    def __init__(self, explained: Callable[[tf.errors.OpError], Exception]) -> None:
-        self._explained = explained
+    def __init__(self) -> None:
+        self.failures: Watching | None = None
 
     def put(self, key: str, value: Value) -> bool:
         try:
             set_config_key_value(key, json.dumps(value))
         except tf.errors.AlreadyExistsError:
             return False
-        except tf.errors.OpError as error:
-            raise self._explained(error) from error
         return True
 
     def get(self, key: str, timeout: float | None = None) -> Value:
+        end = None if timeout is None else time.monotonic() + timeout
+        while end is None or time.monotonic() < end:
+            left = SLICE if end is None else min(SLICE, max(0.001, end - time.monotonic()))
+            with contextlib.suppress(TimeoutError):
+                return self.listen(key, left)
+            if self.failures is not None and self.failures.said is not None:
+                raise WorkerFailed(self.failures.said)
+        raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.")
+
+    def listen(self, key: str, timeout: float) -> Value:
         try:
             return json.loads(config_key_value(key, timeout))
         except tf.errors.DeadlineExceededError as error:
             raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.") from error
-        except tf.errors.OpError as error:
-            raise self._explained(error) from error
 
     def remove(self, key: str) -> None:
         with contextlib.suppress(tf.errors.OpError):

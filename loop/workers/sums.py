@@ -1,7 +1,86 @@
 """What a step adds up over all workers: gradients, and sums over rows."""
 
-from loop.tensors import Nest
-from loop.workers.cluster import here
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from loop.tensors import Nest, examples
+from loop.workers.cluster import Workers
+from loop.workers.rows import Part
+
+_tracing: list["Traced"] = []  # the step that is being traced for several workers, if one is
+
+
+class Traced:
+    """A step while it is traced for several workers.
+
+    Attributes:
+        averaged: The names of the operations that have added up gradients.
+
+    Args:
+        workers: All of them.
+        part: This worker's rows.
+    """
+
+    def __init__(self, workers: Workers, part: Part) -> None:
+        self.workers, self.part = workers, part
+        self.averaged = set[tf.Operation]()
+        static = isinstance(part.rows, int) and isinstance(part.whole, int)
+        self.share = tf.constant(part.rows / part.whole) if static else tf.cast(part.rows / part.whole, tf.float32)
+        self._is_never_empty = isinstance(part.rows, int) and part.rows > 0
+
+    def weighted(self, tensor: tf.Tensor) -> tf.Tensor:
+        """Returns a tensor times the share of the batch that this worker has."""
+        return self.unless_empty(tensor * tf.cast(self.share, tensor.dtype))
+
+    def average(self, gradients: Nest) -> Nest:
+        given = [each for each in tf.nest.flatten(gradients) if each is not None]
+        means = self.workers.collective.sum([self.weighted(tf.convert_to_tensor(each)) for each in given])
+        self.averaged |= {each.op for each in means}
+        found = iter(means)
+        flat = [None if each is None else next(found) for each in tf.nest.flatten(gradients)]
+        return tf.nest.pack_sequence_as(gradients, flat)
+
+    def total(self, x: Nest) -> Nest:
+        flat = [tf.convert_to_tensor(each) for each in tf.nest.flatten(x)]
+        return tf.nest.pack_sequence_as(x, self.sum(flat))
+
+    def sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Adds up what the losses of all workers may depend on: what is trained is the mean of these, by rows.
+
+        So the gradient is that of all losses; `average` multiplies it with the share that it is divided by here.
+        """
+
+        @tf.custom_gradient
+        def added(*given: tf.Tensor) -> tuple[list[tf.Tensor], object]:
+            def backward(*upstream: tf.Tensor) -> list[tf.Tensor]:
+                of_all = self.workers.collective.sum([self.weighted(each) for each in upstream])
+                return [tf.math.divide_no_nan(each, tf.cast(self.share, each.dtype)) for each in of_all]
+
+            return self.workers.collective.sum([self.unless_empty(each) for each in given]), backward
+
+        found = added(*tensors)
+        return [*found] if isinstance(found, list | tuple) else [found]
+
+    def unless_empty(self, tensor: tf.Tensor) -> tf.Tensor:
+        """Returns a tensor, or zeros if this worker has no rows: what an empty part has is NaN as often as not."""
+        return tensor if self._is_never_empty else tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
+
+
+@contextlib.contextmanager
+def traced(step: Traced) -> Iterator[None]:
+    """While in it, `average` and `total` add up over all workers."""
+    _tracing.append(step)
+    try:
+        yield
+    finally:
+        _tracing.pop()
+
+
+def now_traced() -> Traced | None:
+    """Returns the step that is being traced for several workers, if one is."""
+    return _tracing[-1] if _tracing else None
 
 
 def average(gradients: Nest) -> Nest:
@@ -22,9 +101,8 @@ def average(gradients: Nest) -> Nest:
     Returns:
         The nest, with equal bits in all workers.
     """
-    if not here().are_several:
-        return gradients
-    raise NotImplementedError
+    step = now_traced()
+    return gradients if step is None else step.average(gradients)
 
 
 def total(x: Nest) -> Nest:
@@ -48,6 +126,11 @@ def total(x: Nest) -> Nest:
     Returns:
         The nest, with equal bits in all workers.
     """
-    if not here().are_several:
-        return x
-    raise NotImplementedError
+    step = now_traced()
+    return x if step is None else step.total(x)
+
+
+def rows_of_all(batch: Nest) -> tf.Tensor:
+    """Returns how many rows the batch has of which the step that is traced sees a part: int32 `[]`."""
+    step = now_traced()
+    return examples(batch) if step is None else tf.cast(step.part.whole, tf.int32)

@@ -51,6 +51,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("engine",),
     ("evaluation",),
     (
+        "agreed",
         "arguments",
         "compiled",
         "dry_run",

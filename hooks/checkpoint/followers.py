@@ -1,0 +1,117 @@
+"""What the first of several workers, which saves, asks of the others: to restore what it has restored, and to hold the
+values that it saves."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from hooks.checkpoint.errors import Differing
+from hooks.checkpoint.resume import open_files, taken_over
+from hooks.checkpoint.store import Store
+from loop import Loop, TrainingState, digest
+
+OWN = ("clock/seconds",)  # what differs from worker to worker, and what the chief saves is right
+PATIENCE = 600.0  # seconds in which another worker says what it holds
+FORGOTTEN = (
+    "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
+    "has changed them, or Python in one worker has done what it has not in another"
+)
+
+
+class Workers:
+    """The workers of a loop, as a hook that saves sees them. Alone, each method is nothing but its answer.
+
+    Args:
+        loop: The loop.
+        name: The name of the hook.
+    """
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self._workers, self._name, self._state = loop.workers, name, loop.state
+        mine = [f"hooks/{hook.name}/" for hook in loop.hooks if not hook.everywhere]
+        self._apart = (*OWN, *mine)
+        self._saves = 0
+        self._telling: threading.Thread | None = None
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there is more than one."""
+        return self._workers.are_several
+
+    @property
+    def follows(self) -> bool:
+        """Whether this is not the one that saves."""
+        return not self._workers.is_chief
+
+    def agreed(self, wanted: bool) -> bool:
+        """Returns whether the chief wants to save; all call it once whenever a step is settled."""
+        return wanted if not self.are_several else bool(self._workers.exchange(float(wanted))[0, 0])
+
+    def wait_for_all(self) -> None:
+        """Returns when all have called it."""
+        if self.are_several:
+            self._workers.exchange(0.0)
+
+    # Of the chief.
+
+    def announce(self, turn: int, stem: str | None) -> None:
+        """Says which checkpoint was restored; None: none."""
+        if self.are_several:
+            self._workers.put(f"{self._name}/restored/{turn}", stem)
+
+    def comparing(self) -> Callable[[Mapping[str, str]], None]:
+        """Returns what is called, in any thread, with the digests of what is saved next, by path.
+
+        It raises `Differing` if another worker holds other values.
+        """
+        self._saves += 1
+        number = self._saves
+
+        def compare(mine: Mapping[str, str]) -> None:
+            for rank in range(1, self._workers.count):
+                key = f"{self._name}/digests/{number}/{rank}"
+                theirs = self._workers.get(key, PATIENCE)
+                self._workers.remove(key)
+                if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
+                    raise Differing(
+                        f"Worker {rank} does not hold what the first one does, and nothing was saved: "
+                        f"{', '.join(wrong)}. {FORGOTTEN}."
+                    )
+
+        return compare if self.are_several else lambda mine: None
+
+    def _differing(self, mine: Mapping[str, str], theirs: Mapping[str, object]) -> list[str]:
+        return [path for path, value in mine.items() if self._counts(path) and value != theirs.get(path)]
+
+    def _counts(self, path: str) -> bool:
+        return not path.startswith(self._apart)
+
+    # Of the others.
+
+    def follow(self, turn: int, directory: str, *, changed: str) -> None:
+        """Restores what the chief has restored, without a lock: it keeps that until all have."""
+        stem = self._workers.get(f"{self._name}/restored/{turn}")
+        if stem is not None:
+            with contextlib.closing(open_files(directory, make=False)) as files:
+                store = Store(files)
+                with contextlib.closing(store.pin(str(stem))) as pin:
+                    taken_over(store, self._state, pin, changed=changed)
+
+    def tell(self) -> None:
+        """Says, in a thread, what this worker holds now."""
+        self._saves += 1
+        key = f"{self._name}/digests/{self._saves}/{self._workers.rank}"
+        values = _held(self._state, self._counts)
+
+        def put() -> None:
+            with contextlib.suppress(tf.errors.OpError):
+                self._workers.put(key, {path: digest(value) for path, value in values.items()})
+
+        self._telling = threading.Thread(target=put, name="digests")
+        self._telling.start()
+
+
+def _held(state: TrainingState, counts: Callable[[str], bool]) -> dict[str, tf.Tensor]:
+    return {path: variable.read_value() for path, variable in state.variables.items() if counts(path)}

@@ -1,0 +1,77 @@
+"""What all workers of a run agree on, at the same places of each round; alone, a process agrees with itself."""
+
+from collections.abc import Sequence
+
+from loop.engine.clock import Clock
+from loop.stops import Stops
+from loop.workers.cluster import Workers
+from loop.workers.store import WorkerFailed
+
+
+class Agreed:
+    """The decisions of a run that no worker takes alone: how far to go, what time it is, and whether to end.
+
+    Each of them is one exchange of a few numbers between all workers, some 0.2 ms on one machine. Whoever calls one
+    waits for the others, so all have to.
+
+    Args:
+        workers: All of them.
+        stops: Who has asked for the end.
+        clock: Counts the time.
+    """
+
+    def __init__(self, workers: Workers, stops: Stops, clock: Clock) -> None:
+        self._workers, self._stops, self._clock, self._turn = workers, stops, clock, 0
+        self._failed: str | None = None  # who has failed in this round, and how
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is one process."""
+        return not self._workers.are_several
+
+    def end(self, step: int, end: int) -> int:
+        """Returns how far to go in one call: as far as the one goes who wants to go least far.
+
+        Raises:
+            RuntimeError: If the workers are at different steps.
+        """
+        if self.is_alone:
+            return end
+        said = self._workers.exchange(step, end)
+        if len(steps := {*said[:, 0].astype(int).tolist()}) > 1:
+            raise RuntimeError(f"The workers are at different steps: {sorted(steps)}. One has run on its own.")
+        return int(said[:, 1].min())
+
+    def now(self) -> float:
+        """Returns the time of training, by the chief's clock, and takes over what anybody has asked for."""
+        return self._clock.now() if self.is_alone else self._exchange()
+
+    def stops(self, failures: Sequence[BaseException] = ()) -> None:
+        """Takes over what anybody has asked for, or that somebody has failed; this worker, if there are failures."""
+        if not self.is_alone:
+            if failures:
+                self._stops.after_round(f"{type(failures[0]).__name__}: {failures[0]}")
+            self._exchange(failed=bool(failures))
+
+    def come_out(self) -> None:
+        """Raises `WorkerFailed` if another worker has failed in this round, of which the state is complete."""
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise WorkerFailed(failed)
+
+    def _exchange(self, *, failed: bool = False) -> float:
+        self._turn += 1
+        wish, key = self._stops.wish(), f"stop/{self._turn}/{{}}"
+        if wish is not None:
+            self._workers.put(key.format(self._workers.rank), wish.reason)
+        urgency = 0 if wish is None else 1 + wish.at_once
+        said = self._workers.exchange(self._clock.now(), urgency, failed)
+        asking = [rank for rank, urgent in enumerate(said[:, 1]) if urgent]
+        if asking:
+            reason = str(self._workers.get(key.format(asking[0])))
+            failing = [rank for rank, has_failed in enumerate(said[:, 2]) if has_failed]
+            if failing and failing != [self._workers.rank]:
+                why = self._workers.get(key.format(failing[0]))
+                self._failed = f"{self._workers.name(failing[0])} has failed: {why}"
+            self._stops.take(reason, at_once=bool(said[:, 1].max() > 1))
+        return float(said[0, 0])

@@ -1,0 +1,169 @@
+"""What tracing a step for several workers needs to know of it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from loop.data.arrays import ArrayData
+from loop.data.indexed import IndexedData
+from loop.data.source import Batches, Data
+from loop.engine.means import examples_in
+from loop.exact.graph import changes, uses
+from loop.handles import by_key, key, key_of
+from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
+from loop.steps import Step
+from loop.tensors import FuncGraph, Nest
+from loop.workers.cluster import Workers
+from loop.workers.rows import OwnRows, Part
+from loop.workers.sums import Traced
+from loop.workers.together import Together
+
+FORGOTTEN = (
+    "The train step applies gradients of this worker's rows alone, by {}: other workers have other rows, and would go "
+    "on with other weights. Write, before they are clipped or applied, gradients = loop.average(gradients)."
+)
+INSTEAD = (
+    "Write loop.connect() in the first line of the script, leave out the strategy, and start it with `exactloop launch "
+    "--workers N script.py`: one process for each device."
+)
+
+
+class Several(NamedTuple):
+    """Several workers, as a loop sees them.
+
+    Attributes:
+        workers: All of them.
+        own: The rows of this one.
+        given: The user's `state=`.
+    """
+
+    workers: Workers
+    own: OwnRows
+    given: Mapping[str, object]
+
+    def read_apart(self, data: Data) -> None:
+        """Has data that can do so read the rows of this worker alone; unless somebody wants to know the whole batch."""
+        if isinstance(data, ArrayData | IndexedData):
+            data.read_apart(self.own)
+
+    def part(self, data: Batches, batch: Nest, index: tf.Tensor) -> Part:
+        """Returns the rows of this worker of the batch that was read: int32 `[]`, from 0, its index in the pass."""
+        if isinstance(data, ArrayData | IndexedData) and data.own is not None:
+            whole = data.size_at(index)
+            return Part(batch, self.own.size(whole), whole)
+        return self.own.of(batch)
+
+    def together(self, step: Step, graph: FuncGraph) -> Together:
+        """Returns what runs a step on several workers.
+
+        Args:
+            step: The step.
+            graph: The step as one process runs it, traced, so that its metrics and layers are built.
+        """
+        metrics = [variable for variables in step.variables().values() for variable in variables]
+        apart = {id(raw(variable)) for variable in metrics}
+        statistics = [each for each in _statistics(self.given, graph) if id(each) not in apart]
+        of_model = step.of_model
+        if of_model is None:
+            return Together(self.workers, metrics, statistics, check_averaged)
+        return Together(self.workers, metrics, statistics, _averaged, of_model.results)
+
+
+def several_of(workers: Workers, given: Mapping[str, object], data: Iterable[Data]) -> Several | None:
+    """Returns what tracing needs to know of the workers; None if there is one. Has data read by each what is its own.
+
+    Raises:
+        RuntimeError: If a strategy of TensorFlow's is in use.
+        ValueError: If batches have fewer rows than there are workers.
+    """
+    if tf.distribute.has_strategy():
+        name = type(tf.distribute.get_strategy()).__name__
+        raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
+    if not workers.are_several:
+        return None
+    several = Several(workers, OwnRows(workers.rank, workers.count), given)
+    for each in data:
+        size = examples_in(each.element_spec)
+        if size is not None and size < workers.count:
+            raise ValueError(
+                f"A batch needs at least one row for each of the {workers.count} workers. Received: batches of {size}. "
+                f"Give them batch_size={workers.count} or more: it is that of all workers together."
+            )
+        several.read_apart(each)
+    return several
+
+
+def _statistics(given: Mapping[str, object], graph: FuncGraph) -> Iterator[tf.Variable]:
+    """Yields what a step changes of layers and modules without training it: floating, of no optimizer or metric."""
+    changed = {handle for handle, ops in uses(graph).items() if any(map(changes, ops))}
+    parts = [value for value in flat(given) if not isinstance(value, tf.Variable | keras.Variable | keras.Metric)]
+    others = {id(raw(variable)) for optimizer in optimizers(given) for variable in optimizer.variables}
+    found = [node for part in parts for node in nodes(part) if isinstance(node, tf.Variable)]
+    found += [raw(variable) for layer in all_layers(given) for variable in own_variables(layer)]
+    for variable in {id(variable): variable for variable in found}.values():
+        mine = not variable.trainable and variable.dtype.is_floating and id(variable) not in others
+        if mine and key(variable) in changed:
+            yield variable
+
+
+def _averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
+    """Returns gradients that a model's own step applies, averaged, unless it has done so itself."""
+    return gradients if _went_through(step, gradients) else step.average(gradients)
+
+
+def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
+    """Returns gradients that are applied. Raises `ValueError` if some did not go through `average`."""
+    if not _went_through(step, gradients):
+        raise ValueError(FORGOTTEN.format(f"{type(optimizer).__name__} {optimizer.name!r}"))
+    return gradients
+
+
+def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
+    given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
+    return all(_is_behind(step.averaged, each) for each in given)
+
+
+def _is_behind(wanted: set[tf.Operation], tensor: tf.Tensor) -> bool:
+    """Returns whether one of some operations is behind a tensor: also by way of variables that gradients are kept in,
+    and from within a condition."""
+    queue, seen = [tensor], set[int]()
+    for each in queue:  # grows while it is read
+        op = each.op
+        if op in wanted:
+            return True
+        if id(op) in seen:
+            continue
+        seen.add(id(op))
+        queue += op.inputs
+        if op.type == "Placeholder":
+            queue += [outer for outer, inner in op.graph.captures if inner is each and tf.is_symbolic_tensor(outer)]
+        elif op.type == "ReadVariableOp":
+            queue += _kept_in(op)
+    return False
+
+
+def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
+    """Returns what is assigned to the variable that an operation reads, unless it is a weight."""
+    handle, found = _outermost(read.inputs[0]), list[tf.Tensor]()
+    graph: tf.Graph | None = read.graph
+    while graph is not None and (captures := getattr(graph, "captures", None)):
+        variable = by_key(graph.variables).get(key_of(handle))
+        if variable is not None and variable.trainable:
+            return []
+        inner = [each for outer, each in captures if _outermost(outer) is handle]
+        uses_of = [use for each in inner for use in each.consumers()]
+        found += [use.inputs[1] for use in uses_of if use.type.startswith("Assign")]
+        graph = graph.outer_graph
+    return found
+
+
+def _outermost(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns what a tensor is that functions hand on to those within them."""
+    while tf.is_symbolic_tensor(tensor):
+        outer = next((outer for outer, inner in tensor.graph.captures if inner is tensor), None)
+        if outer is None:
+            break
+        tensor = outer
+    return tensor

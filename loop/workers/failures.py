@@ -1,0 +1,133 @@
+"""Notices that another worker has failed, and ends what waits for it."""
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import threading
+from typing import Protocol
+
+import tensorflow as tf
+
+from loop.tf_internals import abort_collectives
+from loop.workers.store import Value, WorkerFailed
+
+log = logging.getLogger("exactloop")
+KEY = "failed"
+TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
+GONE = "{} has gone: it was killed, or cannot be reached any more"
+LEFT = "left"
+LOOK_EVERY, SHORT = 1.0, 0.001  # seconds
+PATIENCE = 3600.0  # seconds for which a script that is done waits for the others
+GRACE = 3.0  # seconds in which a process ends by itself when another one has failed
+KNOWN_WITHIN = 10.0  # seconds until it is known who has failed, when something has come of it
+
+
+class Telling(Protocol):
+    """What workers tell one another."""
+
+    rank: int
+    count: int
+
+    def put(self, key: str, value: Value) -> bool: ...
+
+    def get(self, key: str, timeout: float) -> Value: ...
+
+    def listen(self, key: str, timeout: float) -> Value: ...
+
+    def name(self, rank: int) -> str: ...
+
+    def rank_of(self, kind: str, number: int) -> int: ...
+
+
+class Failures:
+    """Watches the other workers, in a thread.
+
+    A worker that fails says so. One that is killed is missed by TensorFlow, within seconds. Then what waits for it is
+    ended: sums in the compiled loop raise, and a process that does not end by itself is ended.
+
+    Attributes:
+        said: Who has failed, and how, in one line; None as long as nobody has.
+        has_told: Whether this worker has.
+        running: Whether this worker trains, and so needs all others.
+
+    Args:
+        workers: All of them.
+    """
+
+    def __init__(self, workers: Telling) -> None:
+        self._workers = workers
+        self.said: str | None = None
+        self.has_told = self.running = False
+        self._known, self._over = threading.Event(), False
+        threading.Thread(target=self._watch, daemon=True, name="failures").start()
+
+    def tell(self, error: BaseException) -> None:
+        """Tells the others that this worker will not go on, and why."""
+        if self.has_told or isinstance(error, SystemExit):  # which the others are told of by who raises it
+            return
+        self.has_told = True
+        said = f"{type(error).__name__}: {error}".splitlines() or [""]
+        with contextlib.suppress(Exception):
+            self._workers.put(KEY, {"rank": self._workers.rank, "said": said[0][:500]})
+
+    def leave(self) -> None:
+        """Tells the others that this worker is done, and watches them no more when all are."""
+        if self.has_told or self.said is not None:
+            return
+        with contextlib.suppress(WorkerFailed, TimeoutError, tf.errors.OpError):
+            self._workers.put(LEFT, self._workers.rank)
+            self._workers.put(f"done/{self._workers.rank}", True)
+            for rank in range(self._workers.count):
+                self._workers.get(f"done/{rank}", PATIENCE)
+        self._over = True
+
+    def explained(self, error: BaseException) -> BaseException:
+        """Returns what to raise instead of an error: who has failed, if it comes of that."""
+        lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+        if isinstance(error, WorkerFailed) or not isinstance(error, (*lost, tf.errors.UnknownError)):
+            return error
+        if self.said is None and (gone := self._gone(error.message)):
+            return WorkerFailed(gone)
+        self._known.wait(KNOWN_WITHIN)
+        return error if self.said is None else WorkerFailed(self.said)
+
+    def _watch(self) -> None:
+        while not self._over:
+            try:
+                value = self._workers.listen(KEY, LOOK_EVERY)
+            except TimeoutError:
+                if self.running and (left := self._left()):
+                    return self._found(left)
+                continue
+            except tf.errors.OpError as error:
+                return self._found(self._gone(error.message) or GONE.format(self._workers.name(0)))
+            if isinstance(value, dict) and value["rank"] != self._workers.rank:
+                return self._found(f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}")
+
+    def _left(self) -> str:
+        """Returns who has left, if somebody has whose script is done; else nothing."""
+        try:
+            rank = int(str(self._workers.listen(LEFT, SHORT)))
+        except TimeoutError:
+            return ""
+        return f"{self._workers.name(rank)} has left: its script has ended while others still train"
+
+    def _gone(self, message: str) -> str:
+        """Returns who has gone, if an error of TensorFlow's says it; else nothing."""
+        ranks = [self._workers.rank_of(kind, int(number)) for kind, number in TASK.findall(message)]
+        others = [rank for rank in ranks if rank != self._workers.rank]
+        return GONE.format(self._workers.name(others[0])) if others else ""
+
+    def _found(self, said: str) -> None:
+        if self._over:
+            return
+        self.said = said
+        self._known.set()
+        with contextlib.suppress(tf.errors.OpError):
+            abort_collectives(said)
+        threading.Event().wait(GRACE)
+        if not self._over:
+            print(f"exactloop: {said}", file=sys.stderr, flush=True)
+            os._exit(1)

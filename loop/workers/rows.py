@@ -1,0 +1,77 @@
+"""Which rows of a batch a worker trains on."""
+
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from loop.tensors import Nest, examples
+
+Count: TypeAlias = int | tf.Tensor
+
+
+class Part(NamedTuple):
+    """A worker's rows of a batch.
+
+    Attributes:
+        batch: The rows.
+        rows: How many they are; none, if there are fewer in the batch than workers.
+        whole: How many the batch has.
+    """
+
+    batch: Nest
+    rows: Count
+    whole: Count
+
+
+class OwnRows:
+    """The rows of a worker: of n rows, those from `n * rank / count` on up to those of the next one.
+
+    Args:
+        rank: The number of this worker.
+        count: How many there are.
+    """
+
+    def __init__(self, rank: int, count: int) -> None:
+        self._rank, self.count = rank, count
+
+    def bounds(self, rows: Count) -> tuple[Count, Count]:
+        """Returns the first row, and the one behind the last, of so many."""
+        return rows * self._rank // self.count, rows * (self._rank + 1) // self.count
+
+    def size(self, rows: Count) -> Count:
+        """Returns how many rows these are."""
+        first, end = self.bounds(rows)
+        return end - first
+
+    def spec(self, element_spec: Nest) -> Nest:
+        """Returns the type specs of a worker's rows of such batches."""
+        return tf.nest.map_structure(self._of_spec, element_spec)
+
+    def _of_spec(self, spec: tf.TypeSpec) -> tf.TypeSpec:
+        shape = spec.shape
+        if not shape.rank:  # a number for the whole batch, or nobody knows
+            return spec
+        size = None if shape[0] is None else self.size(shape[0])
+        if isinstance(spec, tf.RaggedTensorSpec):
+            return tf.RaggedTensorSpec([size, *shape[1:]], spec.dtype, spec.ragged_rank, spec.row_splits_dtype)
+        kind = tf.SparseTensorSpec if isinstance(spec, tf.SparseTensorSpec) else tf.TensorSpec
+        return kind([size, *shape[1:]], spec.dtype)
+
+    def of(self, batch: Nest) -> Part:
+        """Returns a worker's rows of a batch. To be called in a graph."""
+        first = tf.nest.flatten(batch)[0]
+        static = first.shape[0] if first.shape.rank else None
+        whole: Count = examples(batch) if static is None else static
+        begin, end = self.bounds(whole)
+
+        def cut(tensor: Nest) -> Nest:
+            if tensor.shape.rank == 0:
+                return tensor
+            if isinstance(tensor, tf.SparseTensor):
+                shape = tf.cast(tensor.dense_shape, tf.int64)
+                head = tf.cast(tf.stack([begin, end - begin]), tf.int64)
+                start = tf.concat([head[:1], tf.zeros_like(shape[1:])], 0)
+                return tf.sparse.slice(tensor, start, tf.concat([head[1:], shape[1:]], 0))
+            return tensor[begin:end]
+
+        return Part(tf.nest.map_structure(cut, batch), end - begin, whole)

@@ -1,0 +1,136 @@
+"""A step on several workers: each runs it on its own rows, and what it leaves is made the same in all."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from loop.tensors import unconverted, widened
+from loop.tf_internals import drawing_apart, gradients_through, moments_from
+from loop.workers.cluster import Workers
+from loop.workers.rows import Part
+from loop.workers.sums import Traced, traced
+
+Values = Mapping[str, tf.Tensor]
+
+
+class Joined(NamedTuple):
+    """What comes of a step in all workers.
+
+    Attributes:
+        values: The values that it has returned: means over all rows.
+        asked: Whether anybody wants the loop to return after it: bool `[]`.
+    """
+
+    values: Values
+    asked: tf.Tensor
+
+
+class Together:
+    """Runs a step on this worker's rows, and makes equal in all workers what it has changed.
+
+    One small sum at the end of the step has all of that: the values, times the rows that they are means over; what the
+    metrics have added up since it began; the moving statistics, averaged by rows; and whether somebody wants to halt.
+    In float64, in which a value that is equal everywhere stays what it is.
+
+    Args:
+        workers: All of them.
+        metrics: The variables of the step's metrics.
+        statistics: What layers have computed from their rows without training it.
+        applied: Called with an optimizer and gradients that are applied, in the graph; returns those to apply.
+        results: Returns values that are results of metrics, when these are added up, by name.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        metrics: Sequence[tf.Variable | keras.Variable],
+        statistics: Sequence[tf.Variable],
+        applied: Callable[[Traced, keras.optimizers.Optimizer, list], list],
+        results: Callable[[], Values] = dict,
+    ) -> None:
+        self._workers, self._statistics, self._results, self._applied = workers, statistics, results, applied
+        self._sums = [_raw(each) for each in metrics if _added_up(each)]
+        self._means = [_raw(each) for each in metrics if not _added_up(each)]
+
+    @unconverted
+    def begin(self, part: Part) -> "Begun":
+        """Begins a step on these rows of this worker. This and what follows is traced into the compiled loop."""
+        before = [each.read_value() for each in self._sums]
+        with tf.control_dependencies(before):
+            for each in self._sums:
+                each.assign(tf.zeros_like(each))
+        return Begun(Traced(self._workers, part), before)
+
+    @unconverted
+    @contextlib.contextmanager
+    def tracing(self, begun: "Begun") -> Iterator[None]:
+        """While in it, what is traced is a step on several workers: `average` and `total` add up, draws differ."""
+        step = begun.step
+
+        def moments(x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
+            return _moments(step, x, axes, keepdims)
+
+        def applied(optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
+            return self._applied(step, optimizer, gradients)
+
+        with traced(step), drawing_apart(self._workers.rank), moments_from(moments), gradients_through(applied):
+            yield
+
+    @unconverted
+    def join(self, begun: "Begun", values: Values | None, wish: tf.Tensor) -> Joined:
+        """Ends the step that has returned these values.
+
+        Args:
+            begun: What `begin` returned.
+            values: As above.
+            wish: Whether this worker wants the loop to return: float64 `[]`, 0 or 1.
+        """
+        step, values = begun.step, values or {}
+        names = sorted(values)
+        rows, whole = (tf.cast(each, tf.float64) for each in (step.part.rows, step.part.whole))
+        own = [tf.cast(widened(tf.convert_to_tensor(values[name])), tf.float64) * rows for name in names]
+        own += [tf.cast(each.read_value(), tf.float64) for each in self._sums]
+        averaged = [*self._statistics, *self._means]
+        own += [tf.cast(each.read_value(), tf.float64) * rows for each in averaged]
+        found = iter(self._workers.collective.sum([wish, *(step.unless_empty(each) for each in own)], on_host=True))
+        asked = next(found) > 0
+        of_all = {name: _as_value(next(found) / whole, values[name].dtype) for name in names}
+        for variable, then in zip(self._sums, begun.before, strict=True):
+            variable.assign(then + tf.cast(next(found), variable.dtype))
+        for variable in averaged:
+            variable.assign(tf.cast(next(found) / whole, variable.dtype))
+        measured = {name: value for name, value in self._results().items() if name in of_all}
+        return Joined({**of_all, **measured}, asked)
+
+
+class Begun(NamedTuple):
+    """A step that has begun: how it is traced, and what its metrics were before it."""
+
+    step: Traced
+    before: Sequence[tf.Tensor]
+
+
+def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns mean and variance over the rows of all workers."""
+    count = tf.cast(tf.reduce_prod(tf.gather(tf.shape(x), axes)), x.dtype)
+    sums, squares, of = step.sum([tf.reduce_sum(x, axes, True), tf.reduce_sum(x * x, axes, True), count])
+    mean = sums / of
+    variance = tf.maximum(squares / of - mean * mean, 0.0)
+    return (mean, variance) if keepdims else (tf.squeeze(mean, axes), tf.squeeze(variance, axes))
+
+
+def _raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _added_up(variable: tf.Variable | keras.Variable) -> bool:
+    """Returns whether the parts of a metric's variable are added up, as those of all of Keras' own are."""
+    return getattr(variable, "aggregation", "sum") not in ("mean", tf.VariableAggregation.MEAN)
+
+
+def _as_value(value: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Returns a mean in the dtype of what it is the mean of; of integers and truth values, as it is."""
+    return tf.cast(value, dtype) if dtype.is_floating else value

@@ -1,0 +1,122 @@
+"""Real processes on loopback that train together: started, waited for, and ended whatever happens."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import places
+
+PATIENCE = 120.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
+
+
+class Ended(NamedTuple):
+    """What is left of a worker: how it ended, what it wrote, and its result."""
+
+    code: int
+    said: str
+    result: dict
+
+
+class Cluster:
+    """Processes of one script.
+
+    Args:
+        script: What to run. Its last argument is the file that its result, in JSON, goes to.
+        count: How many; 1: without a cluster.
+        arguments: More arguments, before that.
+        where: A directory for their results and what they say.
+    """
+
+    def __init__(self, script: Path, count: int, arguments: Sequence[str], where: Path) -> None:
+        where.mkdir(parents=True, exist_ok=True)
+        self._where = where
+        ports = free_ports(count)
+        self.processes: list[subprocess.Popen] = []
+        for rank in range(count):
+            environment = places.environment(TF_CPP_MIN_LOG_LEVEL="2")
+            environment.pop("TF_CONFIG", None)
+            if count > 1:
+                cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+                environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
+            self._result(rank).unlink(missing_ok=True)
+            command = [sys.executable, str(script), *arguments, str(self._result(rank))]
+            with open(where / f"said-{rank}", "w") as said:
+                self.processes.append(
+                    subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=where)
+                )
+
+    def _result(self, rank: int) -> Path:
+        return self._where / f"result-{rank}.json"
+
+    def said(self, rank: int) -> str:
+        return (self._where / f"said-{rank}").read_text(errors="replace")
+
+    def wait_for(self, rank: int, text: str) -> None:
+        """Waits until a worker has written something."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.said(rank):
+            assert time.monotonic() < end, f"{text!r} is not in: {self.said(rank)}"
+            assert self.processes[rank].poll() is None or text in self.said(rank), self.said(rank)
+            time.sleep(0.02)
+
+    def kill(self, rank: int, number: int = signal.SIGKILL) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.processes[rank].send_signal(number)
+
+    def ended(self, patience: float = PATIENCE) -> list[Ended]:
+        """Waits until all have ended by themselves, and returns what is left of them."""
+        end = time.monotonic() + patience
+        for rank, process in enumerate(self.processes):
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                said = "\n".join(f"--- {i}\n{self.said(i)}" for i in range(len(self.processes)))
+                raise AssertionError(f"Worker {rank} does not end.\n{said}") from None
+        found = []
+        for rank, process in enumerate(self.processes):
+            file = self._result(rank)
+            found.append(
+                Ended(process.returncode, self.said(rank), json.loads(file.read_text()) if file.exists() else {})
+            )
+        return found
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def running(script: Path, count: int, *arguments: str, where: Path) -> Iterator[Cluster]:
+    """Runs a script in so many processes; none is left when it is left."""
+    cluster = Cluster(script, count, arguments, where)
+    try:
+        yield cluster
+    finally:
+        cluster.end()
+
+
+def run(script: Path, count: int, *arguments: str, where: Path) -> list[dict]:
+    """Runs a script in so many processes, and returns their results."""
+    with running(script, count, *arguments, where=where) as cluster:
+        ended = cluster.ended()
+    for each in ended:
+        assert each.code == 0, each.said
+    return [each.result for each in ended]
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    for each in held:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
