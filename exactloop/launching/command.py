@@ -18,7 +18,7 @@ def launch(script: str, *arguments: str) -> int:
         raise FileNotFoundError(f"There is no script {script!r}.")
     _refuse_to_be_one_of_several(os.environ)
     with _places() as places:
-        return Launcher([sys.executable, "-u", script, *arguments], places, restarts=MAX_RESTARTS.value).run()
+        return Launcher([sys.executable, script, *arguments], places, restarts=MAX_RESTARTS.value).run()
 
 
 def _places() -> AbstractContextManager[Places]:

@@ -23,6 +23,7 @@ COMMAND = [sys.executable, "-m", "exactloop", "launch"]
 ANSWER = """
 import json, os, signal, subprocess, sys, time
 rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+sys.stdout.reconfigure(line_buffering=True)
 """
 # Starts a process of its own that no signal but SIGKILL ends, and says what their numbers are.
 STUBBORN = """
@@ -150,7 +151,7 @@ def test_one_that_is_killed_ends_also_who_does_not_listen(
     path = script(STUBBORN)
     code = (
         "import sys; from exactloop.launching.launcher import Launcher; from exactloop.launching.places import *\n"
-        "command = [sys.executable, '-u', sys.argv[1]]\n"
+        "command = [sys.executable, sys.argv[1]]\n"
         "with on_loopback(2) as places: sys.exit(Launcher(command, places, grace=0.5).run())"
     )
     process = started(sys.executable, "-c", code, path)
