@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loop import standard
 from loop.agreed import Agreed
+from loop.alike import check_alike
 from loop.compiled import Compiled
 from loop.engine.clock import Spent
 from loop.engine.ring import LONGEST
@@ -43,11 +44,11 @@ class Run:
     """
 
     def __init__(self, loop: "Loop", parts: Parts, making: Making, *, exact: bool) -> None:
-        self._loop, self._making, self._exact = loop, making, exact
+        self._loop, self._parts, self._making, self._exact = loop, parts, making, exact
         self._hooks, self._data, self._evaluations = parts.hooks, parts.data, parts.evaluations
         self._position, self._clock, self._bound = parts.position, parts.clock, parts.bound
         self._history, self._limit, self._stops = parts.history, parts.limit, parts.stops
-        self._agreed, self._workers = Agreed(parts.workers, parts.stops, parts.clock), parts.workers
+        self._agreed = Agreed(parts.workers, parts.stops, parts.clock)
         self.place, self.spent, self._since = Place(0, 0, 0), Spent(), 0.0
         self._round: dict[str, float] = {}  # what was measured at this step
         self._resumed = self._idle = self._over = False
@@ -80,6 +81,7 @@ class Run:
             self._hooks.begin(self._loop, self._moment(Event.SETUP))
             self._check_state()
             self._emit_whole(Event.RUN_BEGIN)
+            check_alike(self._parts, self._making.state)
             self._agreed.stops()
             self._begin()
             while not self._over:
@@ -91,7 +93,7 @@ class Run:
                 self._end_epoch_if_over()
                 self._settle()
         except BaseException as raised:
-            return raised if isinstance(raised, RollBack) else self._workers.failed(raised)
+            return raised if isinstance(raised, RollBack) else self._parts.workers.failed(raised)
         return None
 
     def _go_back(self, error: BaseException) -> None:

@@ -16,6 +16,7 @@ from loop.workers.store import Value, WorkerFailed
 log = logging.getLogger("exactloop")
 KEY = "failed"
 TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
+IN_USER_CODE = "in user code:"  # begins what TensorFlow says of an error while tracing; that itself comes last
 GONE = "{} has gone: it was killed, or cannot be reached any more"
 LEFT = "left"
 LOOK_EVERY, SHORT = 1.0, 0.001  # seconds
@@ -68,9 +69,10 @@ class Failures:
         if self.has_told or isinstance(error, SystemExit):  # which the others are told of by who raises it
             return
         self.has_told = True
-        said = f"{type(error).__name__}: {error}".splitlines() or [""]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[-1] if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
         with contextlib.suppress(Exception):
-            self._workers.put(KEY, {"rank": self._workers.rank, "said": said[0][:500]})
+            self._workers.put(KEY, {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.500}"})
 
     def leave(self) -> None:
         """Tells the others that this worker is done, and watches them no more when all are."""
@@ -94,24 +96,30 @@ class Failures:
         return error if self.said is None else WorkerFailed(self.said)
 
     def _watch(self) -> None:
-        while not self._over:
-            try:
-                value = self._workers.listen(KEY, LOOK_EVERY)
-            except TimeoutError:
-                if self.running and (left := self._left()):
-                    return self._found(left)
-                continue
-            except tf.errors.OpError as error:
-                return self._found(self._gone(error.message) or GONE.format(self._workers.name(0)))
-            if isinstance(value, dict) and value["rank"] != self._workers.rank:
-                return self._found(f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}")
+        said = None
+        while said is None and not self._over:
+            said = self._look()
+        if said:
+            self._found(said)
 
-    def _left(self) -> str:
-        """Returns who has left, if somebody has whose script is done; else nothing."""
+    def _look(self) -> str | None:
+        """Waits for a while, and returns what has happened to another worker: nothing in words, if to this one."""
+        try:
+            value = self._workers.listen(KEY, LOOK_EVERY)
+        except TimeoutError:
+            return self._left() if self.running else None
+        except tf.errors.OpError as error:
+            return self._gone(error.message) or GONE.format(self._workers.name(0))
+        if not isinstance(value, dict) or value["rank"] == self._workers.rank:
+            return ""
+        return f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}"
+
+    def _left(self) -> str | None:
+        """Returns who has left, if somebody has whose script is done."""
         try:
             rank = int(str(self._workers.listen(LEFT, SHORT)))
         except TimeoutError:
-            return ""
+            return None
         return f"{self._workers.name(rank)} has left: its script has ended while others still train"
 
     def _gone(self, message: str) -> str:

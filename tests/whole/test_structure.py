@@ -52,6 +52,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("evaluation",),
     (
         "agreed",
+        "alike",
         "arguments",
         "compiled",
         "dry_run",

@@ -1,5 +1,7 @@
 """What several processes do in tests: each case takes the workers and texts, and returns what it has found, in JSON."""
 
+import random
+import threading
 import time
 from collections.abc import Callable
 
@@ -9,7 +11,7 @@ import tensorflow as tf
 
 import loop
 from hooks import Checkpoint, Preemption
-from loop import ArrayData, Evaluation, Every, Hook, Loop, Step, average
+from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Step, average, total
 
 
 class Steps(Hook):
@@ -122,9 +124,158 @@ def unaveraged(workers: loop.workers.cluster.Workers) -> dict:
     return {}
 
 
+def scaled(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """Loss scaling, averages of the weights, and gradients of several batches applied at once."""
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    inner = keras.optimizers.Adam(0.05, use_ema=True, ema_overwrite_frequency=5, global_clipnorm=1.0)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=4)
+    train_step, _ = loop.supervised(model, optimizer, "mse", accumulate=3)
+    data, listening = ArrayData(rows(int(count)), batch_size=int(batch), seed=3), Steps()
+    trained = Loop(train_step, data, state={"model": model, "optimizer": optimizer}, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def normalized(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """A compiled model with synchronized batch normalization, trained by its own step."""
+    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(synchronized=True), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input([3]), *layers])
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9, clipnorm=1.0), "mse", metrics=["mae"], jit_compile=False)
+    train_step, eval_step = loop.keras_steps(model)
+    evaluation = Evaluation(eval_step, ArrayData(rows(5), batch_size=3, shuffle=False))
+    data, listening = ArrayData(rows(int(count)), batch_size=int(batch), seed=3), Steps()
+    trained = Loop(train_step, data, state={"model": model}, evaluate=evaluation, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def masked(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """A loss that is a mean over what a mask leaves, and regularised; from a pipeline whose length nobody knows."""
+    weights = tf.Variable(tf.zeros([3, 1]), name="weights")
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    optimizer.build([weights])
+
+    def step(batch: tuple) -> dict:
+        x, y = batch
+        mask = tf.cast(x[:, :1] > 0, tf.float32)
+        with tf.GradientTape() as tape:
+            loss = total(tf.reduce_sum(mask * tf.square(x @ weights - y))) / total(0.5 + tf.reduce_sum(mask))
+            loss += 0.1 * tf.reduce_sum(tf.square(weights))
+        optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss, "kept": total(tf.reduce_sum(tf.cast(mask, tf.int32))), "step": optimizer.iterations + 0}
+
+    x, y = rows(int(count))
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).filter(lambda x, y: x[0] < 9.0).shuffle(50, seed=1)
+    listening = Steps()
+    data = loop.StreamData(dataset.batch(int(batch)))
+    trained = Loop(step, data, state={"weights": weights, "optimizer": optimizer}, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+class Items:
+    """Rows of arrays, and which of them were read."""
+
+    def __init__(self, arrays: tuple[np.ndarray, ...]) -> None:
+        self.arrays, self.read = arrays, set[int]()
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
+        self.read.add(number)
+        return tuple(each[number] for each in self.arrays)
+
+
+def indexed(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """Items that are found by their numbers."""
+    weights = tf.Variable(tf.zeros([3, 1]), name="weights")
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    optimizer.build([weights])
+
+    def step(batch: tuple) -> dict:
+        x, y = batch
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ weights - y))
+        optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss}
+
+    data, listening = loop.IndexedData(Items(rows(int(count))), batch_size=int(batch), seed=3), Steps()
+    trained = Loop(step, data, state={"weights": weights, "optimizer": optimizer}, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def generated(workers: loop.workers.cluster.Workers, steps: str) -> dict:
+    """Draws of TensorFlow's generators and of Keras', which differ from worker to worker, out of one state."""
+    mean = tf.Variable(0.0, name="mean")
+    numbers, draws = tf.random.Generator.from_seed(3), keras.random.SeedGenerator(5)
+
+    def step(batch: tf.Tensor) -> dict:
+        drawn = numbers.normal(tf.shape(batch)) + keras.random.normal(tf.shape(batch), seed=draws)
+        mean.assign(average(tf.reduce_mean(drawn)))
+        return {"mean": mean + 0.0, "here": tf.reduce_mean(drawn)}
+
+    listening, state = Steps(), {"mean": mean, "numbers": numbers, "draws": draws}
+    data = ArrayData(rows(7)[0], batch_size=4, seed=3)
+    trained = Loop(step, data, state=state, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def halted(workers: loop.workers.cluster.Workers, steps: str) -> dict:
+    """The same as `saved`, without a file, and asked to halt at random by all workers from threads of their own."""
+    step, state = small()
+    listening, over = Steps(), threading.Event()
+    trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state, hooks=[listening])
+    halts = 0
+
+    def ask() -> None:
+        nonlocal halts
+        rng = random.Random(workers.rank)
+        while not over.wait(rng.random() * 0.002):
+            trained._bound.pull_in()
+            halts += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        result = trained.run(steps=int(steps))
+    finally:
+        over.set()
+        thread.join()
+    return {**found(trained, listening, result), "halts": halts}
+
+
+def by_time(workers: loop.workers.cluster.Workers, steps: str) -> dict:
+    """A hook that wants to be called by the clock: in all workers after the same steps."""
+    step, state = small()
+    at: list[int] = []
+    trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state)
+    trained.on(Event.STEP_END, Every(seconds=0.05))(lambda moment: at.append(moment.step))
+    return {**found(trained, Steps(), trained.run(steps=int(steps))), "at": at}
+
+
+def raises(workers: loop.workers.cluster.Workers, where: str) -> dict:
+    """One worker's hook raises."""
+    step, state = small()
+    trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state, hooks=[Marks(5)])
+
+    @trained.on(Event(where), *([Every(steps=20)] if where == "step_end" else []))
+    def fail(moment: loop.Moment) -> None:
+        if workers.rank == 1 and moment.step >= 20:
+            raise ValueError("no more of this")
+
+    return found(trained, Steps(), trained.run(steps=1000))
+
+
+def unlike(workers: loop.workers.cluster.Workers) -> dict:
+    """Workers with other weights, other data and another seed."""
+    step, state = small()
+    state["weights"].assign_add(tf.fill([3, 1], float(workers.rank)))
+    Loop(step, ArrayData(rows(23 + workers.rank), batch_size=4, seed=workers.rank), state=state).run(steps=5)
+    return {}
+
+
 CASES: dict[str, Callable[..., dict]] = {
-    "dense": dense,
-    "saved": saved,
-    "forgotten": forgotten,
-    "unaveraged": unaveraged,
+    each.__name__: each
+    for each in (
+        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, indexed, generated),
+        *(halted, by_time, raises, unlike),
+    )
 }

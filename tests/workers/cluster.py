@@ -13,28 +13,28 @@ from typing import NamedTuple
 
 import places
 
+SCRIPT = Path(__file__).parent / "trainer.py"
 PATIENCE = 120.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
 
 
 class Ended(NamedTuple):
-    """What is left of a worker: how it ended, what it wrote, and its result."""
+    """What is left of a worker: how it ended, what it wrote, and its results."""
 
     code: int
     said: str
-    result: dict
+    results: list[dict]
 
 
 class Cluster:
     """Processes of one script.
 
     Args:
-        script: What to run. Its last argument is the file that its result, in JSON, goes to.
+        plan: The cases that each of them goes through, with their arguments; see `trainer`.
         count: How many; 1: without a cluster.
-        arguments: More arguments, before that.
         where: A directory for their results and what they say.
     """
 
-    def __init__(self, script: Path, count: int, arguments: Sequence[str], where: Path) -> None:
+    def __init__(self, plan: Sequence[Sequence[str]], count: int, where: Path) -> None:
         where.mkdir(parents=True, exist_ok=True)
         self._where = where
         ports = free_ports(count)
@@ -46,7 +46,7 @@ class Cluster:
                 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
                 environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
             self._result(rank).unlink(missing_ok=True)
-            command = [sys.executable, str(script), *arguments, str(self._result(rank))]
+            command = [sys.executable, str(SCRIPT), json.dumps(plan), str(self._result(rank))]
             with open(where / f"said-{rank}", "w") as said:
                 self.processes.append(
                     subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=where)
@@ -83,7 +83,7 @@ class Cluster:
         for rank, process in enumerate(self.processes):
             file = self._result(rank)
             found.append(
-                Ended(process.returncode, self.said(rank), json.loads(file.read_text()) if file.exists() else {})
+                Ended(process.returncode, self.said(rank), json.loads(file.read_text()) if file.exists() else [])
             )
         return found
 
@@ -94,22 +94,22 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(script: Path, count: int, *arguments: str, where: Path) -> Iterator[Cluster]:
-    """Runs a script in so many processes; none is left when it is left."""
-    cluster = Cluster(script, count, arguments, where)
+def running(plan: Sequence[Sequence[str]], count: int, where: Path) -> Iterator[Cluster]:
+    """Has so many processes go through a plan; none is left when it is left."""
+    cluster = Cluster(plan, count, where)
     try:
         yield cluster
     finally:
         cluster.end()
 
 
-def run(script: Path, count: int, *arguments: str, where: Path) -> list[dict]:
-    """Runs a script in so many processes, and returns their results."""
-    with running(script, count, *arguments, where=where) as cluster:
+def run(plan: Sequence[Sequence[str]], count: int, where: Path) -> list[list[dict]]:
+    """Has so many processes go through a plan, and returns the results of each."""
+    with running(plan, count, where) as cluster:
         ended = cluster.ended()
     for each in ended:
         assert each.code == 0, each.said
-    return [each.result for each in ended]
+    return [each.results for each in ended]
 
 
 def free_ports(count: int) -> list[int]:

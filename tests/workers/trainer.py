@@ -1,4 +1,4 @@
-"""A script that several processes run: python trainer.py case file."""
+"""A script that several processes run: python trainer.py '[["case", "argument"], ...]' file."""
 
 import json
 import sys
@@ -10,8 +10,11 @@ WORKERS = loop.connect()
 import cases  # noqa: E402
 import keras  # noqa: E402
 
-case, *arguments, file = sys.argv[1:]
-keras.utils.set_random_seed(1)
-result = cases.CASES[case](WORKERS, *arguments)
+plan, file = sys.argv[1:]
+results = []
+for case, *arguments in json.loads(plan):
+    print(f"case {case}.", flush=True)
+    keras.utils.set_random_seed(1)
+    results.append(cases.CASES[case](WORKERS, *arguments))
 with open(file, "w") as out:
-    json.dump(result, out)
+    json.dump(results, out)
