@@ -22,7 +22,7 @@ resumed exactly.
     exactloop show CHECKPOINT           the manifest
     exactloop average DIRECTORY [--last N] [--out PATH]
                                         writes a checkpoint with the averages of the weights of the last N (5)
-    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
+    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--workers N] [--same-machine-twice] [-- ARGUMENTS]
                                         kills the script N times and compares; exit status 1 if anything differs,
                                         3 if nothing was proved
     exactloop launch --workers N [--max-restarts M] [--hosts A:PORT,B:PORT --rank K] SCRIPT.py [-- ARGUMENTS]
@@ -90,11 +90,13 @@ Prints the manifest of a checkpoint, DIRECTORY/ckpt-120, or a directory, for its
 Writes a checkpoint with the averages of the weights of the last N checkpoints (5), by default to DIRECTORY/average.
 restore(PATH, {"model": model}) reads it, and so does TensorFlow.
 """,
-    "prove": """exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [--json] [-- ARGUMENTS]
+    "prove": """exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--workers N] [--json] [-- ARGUMENTS]
+exactloop prove SCRIPT.py --same-machine-twice [--workers N] [--json] [-- ARGUMENTS]
 
 Runs a script to its end, then again in processes that are killed N times (5), and after the STEPS of --at 3,20 as well,
-and compares. --same-machine-twice kills nothing and runs twice. What comes after -- are arguments of the script. Exit
-status 1 if anything differs, 3 if nothing was proved.
+and compares. --same-machine-twice kills nothing and runs twice. With --workers, so many processes train one model, and
+in turns one of them is killed, the first one, and all; see `exactloop launch`. What comes after -- are arguments of the
+script. Exit status 1 if anything differs, 3 if nothing was proved.
 """,
     "launch": """exactloop launch --workers N [--max-restarts M] SCRIPT.py [-- ARGUMENTS]
 exactloop launch --hosts A:PORT,B:PORT --rank K [--workers N] [--max-restarts M] SCRIPT.py [-- ARGUMENTS]

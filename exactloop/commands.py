@@ -10,7 +10,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from exactloop.cli import AT, JSON, KILLS, LAST, OUT, TWICE
+from exactloop.cli import AT, JSON, KILLS, LAST, OUT, TWICE, WORKERS
 from exactloop.proving import prove_script
 from hooks.checkpoint.average import average as averaged
 from hooks.checkpoint.manifest import Manifest, content
@@ -70,7 +70,8 @@ def prove(script: str, *arguments: str) -> int:
         raise ValueError(f"--at needs steps, as in --at 3,20. Received: {','.join(AT.value)}.")
     say = (lambda line: None) if JSON.value else (lambda line: print(line, flush=True))
     at = [int(step) for step in AT.value]
-    proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, say=say)
+    workers = WORKERS.value or 1
+    proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, workers=workers, say=say)
     print(_json(dataclasses.asdict(proof)) if JSON.value else proof)
     return UNPROVED if proof.unproved else int(not proof.exact)
 
