@@ -18,8 +18,7 @@ Said = Mapping[str, str]  # what a worker has, by what it is
 MOST = 20  # differences that are listed
 REMEDY = (
     "All workers start the same script, with the same arguments and versions. Random numbers begin alike in all of "
-    "them from loop.connect() on, in the first line of the script; not those of numpy.random.default_rng(), which is to "
-    "be given a seed."
+    "them from loop.connect() on, in the first line of the script; but numpy.random.default_rng() needs a seed."
 )
 
 

@@ -103,10 +103,10 @@ class Chunk:
         self._together = several is not None
         self._may_halt = inside.may_halt or self._together
 
-        def step(batch: Nest, at: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
+        def step(batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
             if several is None or bound.wish is None:
                 return trace(batch), examples(batch) if size is None else None, None
-            part = several.part(data, batch, at)
+            part = several.part(data, batch, begin + index)
             joined = trace.joined(part, bound.wish.read_value())
             return joined.values, tf.cast(part.whole, tf.int32) if size is None else None, joined.asked
 
@@ -117,7 +117,7 @@ class Chunk:
             graph = tf.compat.v1.get_default_graph()
             before = len(graph.get_operations())
             # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
-            values, rows, asked = step(batch, begin + index)
+            values, rows, asked = step(batch, index, begin)
             effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
             row = record.row(values, rows)
             with tf.control_dependencies([*row, *effects]):

@@ -17,6 +17,9 @@ log = logging.getLogger("exactloop")
 KEY = "failed"
 TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
 IN_USER_CODE = "in user code:"  # begins what TensorFlow says of an error while tracing; that itself comes last
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError) + (
+    tf.errors.UnknownError,
+)
 GONE = "{} has gone: it was killed, or cannot be reached any more"
 LEFT = "left"
 LOOK_EVERY, SHORT = 1.0, 0.001  # seconds
@@ -87,8 +90,7 @@ class Failures:
 
     def explained(self, error: BaseException) -> BaseException:
         """Returns what to raise instead of an error: who has failed, if it comes of that."""
-        lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
-        if isinstance(error, WorkerFailed) or not isinstance(error, (*lost, tf.errors.UnknownError)):
+        if not isinstance(error, tf.errors.OpError) or not isinstance(error, LOST):
             return error
         if self.said is None and (gone := self._gone(error.message)):
             return WorkerFailed(gone)

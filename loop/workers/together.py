@@ -115,11 +115,16 @@ class Begun(NamedTuple):
 
 def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns mean and variance over the rows of all workers."""
-    count = tf.cast(tf.reduce_prod(tf.gather(tf.shape(x), axes)), x.dtype)
-    sums, squares, of = step.sum([tf.reduce_sum(x, axes, True), tf.reduce_sum(x * x, axes, True), count])
+    here, around = tf.nn.moments(x, axes, keepdims=True)
+    # In float64, because squares are added up that differ little from the mean's; these are no more than there are
+    # channels.
+    here, around = tf.cast(here, tf.float64), tf.cast(around, tf.float64)
+    count = tf.cast(tf.reduce_prod(tf.gather(tf.shape(x), axes)), tf.float64)
+    sums, squares, of = step.sum([here * count, (around + here * here) * count, count])
     mean = sums / of
     variance = tf.maximum(squares / of - mean * mean, 0.0)
-    return (mean, variance) if keepdims else (tf.squeeze(mean, axes), tf.squeeze(variance, axes))
+    found = (mean, variance) if keepdims else (tf.squeeze(mean, axes), tf.squeeze(variance, axes))
+    return tf.cast(found[0], x.dtype), tf.cast(found[1], x.dtype)
 
 
 def _raw(variable: tf.Variable | keras.Variable) -> tf.Variable:

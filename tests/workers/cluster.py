@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import places
 
-SCRIPT = Path(__file__).parent / "trainer.py"
+SCRIPT = Path(__file__).parent / "worker.py"
 PATIENCE = 120.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
 
 
@@ -29,7 +29,7 @@ class Cluster:
     """Processes of one script.
 
     Args:
-        plan: The cases that each of them goes through, with their arguments; see `trainer`.
+        plan: The cases that each of them goes through, with their arguments; see `worker`.
         count: How many; 1: without a cluster.
         where: A directory for their results and what they say.
     """

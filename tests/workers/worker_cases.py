@@ -157,7 +157,7 @@ def masked(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
         x, y = batch
         mask = tf.cast(x[:, :1] > 0, tf.float32)
         with tf.GradientTape() as tape:
-            loss = total(tf.reduce_sum(mask * tf.square(x @ weights - y))) / total(0.5 + tf.reduce_sum(mask))
+            loss = total(tf.reduce_sum(mask * tf.square(x @ weights - y))) / (0.5 + total(tf.reduce_sum(mask)))
             loss += 0.1 * tf.reduce_sum(tf.square(weights))
         optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
         return {"loss": loss, "kept": total(tf.reduce_sum(tf.cast(mask, tf.int32))), "step": optimizer.iterations + 0}

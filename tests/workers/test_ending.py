@@ -1,0 +1,87 @@
+"""How several processes end: all together, whoever it was that was asked to, failed or was killed."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cluster import run, running
+
+STEPS, EVERY = "60", "7"
+
+
+def check_goes_on(directories: Sequence[Path], tmp_path: Path) -> None:
+    """Runs that were cut short end with the bits of one that was not, in all workers."""
+    plan = [["saved", str(directory), STEPS, EVERY] for directory in (*directories, tmp_path / "whole")]
+    workers = run(plan, 2, tmp_path / "again")
+    *resumed, whole = workers[0]
+    assert workers[1] == workers[0]
+    assert len(whole["steps"]["loss"]) == int(STEPS)
+    for each in resumed:
+        assert 0 < len(each["steps"]["loss"]) < int(STEPS)
+        assert each["digests"] == whole["digests"]
+
+
+def test_a_worker_that_is_killed_ends_all_and_they_go_on_with_the_same_bits(tmp_path: Path) -> None:
+    plan = [["saved", str(tmp_path / "checkpoints"), STEPS, EVERY, "0.05"]]
+    with running(plan, 2, tmp_path / "killed") as cluster:
+        cluster.wait_for(1, "step 30.")
+        cluster.kill(1)
+        killed, other = cluster.ended()[::-1]
+    assert killed.code == -signal.SIGKILL
+    assert other.code == 1
+    assert "worker 1 (127.0.0.1:" in other.said.strip().splitlines()[-1]
+    check_goes_on([tmp_path / "checkpoints"], tmp_path)
+
+
+@pytest.mark.long
+def test_a_signal_at_one_ends_all_after_the_same_step(tmp_path: Path) -> None:
+    directories = [tmp_path / "of-0", tmp_path / "of-1"]
+    for rank, directory in enumerate(directories):
+        with running([["saved", str(directory), STEPS, "1000", "0.05"]], 2, tmp_path / "signal") as cluster:
+            cluster.wait_for(rank, "step 20.")
+            cluster.kill(rank, signal.SIGTERM)
+            ended = cluster.ended()
+        assert [each.code for each in ended] == [143, 143]
+        (saved,) = directory.glob("ckpt-*.json")
+        assert 20 <= int(saved.stem.removeprefix("ckpt-")) < int(STEPS)
+    check_goes_on(directories, tmp_path)
+
+
+@pytest.mark.long
+def test_the_number_of_workers_may_change(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoints"
+    losses: list[float] = []
+    for count, steps in ((2, "20"), (1, "37"), (4, "60")):
+        workers = run([["saved", str(directory), steps, "1000"]], count, tmp_path / f"of-{count}")
+        assert all(each == workers[0] for each in workers)
+        losses += workers[0][0]["steps"]["loss"]
+    assert len(losses) == 60
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("where", "code"), [("step_end", 1), ("settled", 1), ("run_end", 1)])
+def test_an_exception_in_one_ends_all_and_is_named(where: str, code: int, tmp_path: Path) -> None:
+    with running([["raises", where]], 2, tmp_path) as cluster:
+        other, failing = cluster.ended()
+    assert (other.code, failing.code) == (code, 1)
+    assert failing.said.strip().splitlines()[-2] == "ValueError: no more of this"
+    assert "has failed: ValueError: no more of this" in other.said.strip().splitlines()[-1]
+
+
+@pytest.mark.long
+def test_what_is_asked_for_by_all_at_once_changes_no_bit(tmp_path: Path) -> None:
+    halted = run([["halted", "2000"]], 2, tmp_path / "halted")
+    plain = run([["saved", str(tmp_path / "checkpoints"), "2000", "5000"]], 2, tmp_path / "plain")
+    assert sum(each[0]["halts"] for each in halted) > 1000
+    for part in ("digests", "steps"):
+        assert halted[0][0][part] == halted[1][0][part]
+    ours = {path: value for path, value in halted[0][0]["digests"].items() if path in plain[0][0]["digests"]}
+    assert ours == {path: plain[0][0]["digests"][path] for path in ours}
+    assert halted[0][0]["steps"] == plain[0][0]["steps"]
+
+
+@pytest.mark.long
+def test_by_the_clock_all_are_called_after_the_same_steps(tmp_path: Path) -> None:
+    first, second = run([["by_time", "300"]], 2, tmp_path)
+    assert first[0]["at"] == second[0]["at"] != []

@@ -1,0 +1,70 @@
+"""Several processes train what one would train: the same numbers as one, and the same bits as one another."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import worker_cases
+from cluster import run
+
+import loop
+
+CLOSE = 5e-6
+
+
+def alone(plan: Sequence[Sequence[str]]) -> list[dict]:
+    """Returns the results of a plan in this process, which has no cluster."""
+    found = []
+    for case, *arguments in plan:
+        keras.utils.set_random_seed(1)
+        found.append(worker_cases.CASES[case](loop.connect(), *arguments))
+    return found
+
+
+def check_equal(workers: Sequence[list[dict]]) -> None:
+    """All workers have the same bits, and have seen the same."""
+    for each in workers[1:]:
+        assert each == workers[0]
+
+
+def check_close(found: dict, wanted: dict) -> None:
+    for part in ("steps", "values"):
+        assert found[part].keys() == wanted[part].keys()
+        for name, values in wanted[part].items():
+            np.testing.assert_allclose(found[part][name], values, rtol=CLOSE, atol=CLOSE, err_msg=name)
+    assert found["logs"] == pytest.approx(wanted["logs"], rel=CLOSE, abs=CLOSE)
+    assert (found["step"], found["reason"]) == (wanted["step"], wanted["reason"])
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """With a last batch of one row, of which one of them has none: clipped, with a metric, and evaluated."""
+    plan = [["dense", "21", "4", "14"], ["masked", "21", "4", "14"]]
+    workers = run(plan, 2, tmp_path)
+    check_equal(workers)
+    for found, wanted in zip(workers[0], alone(plan), strict=True):
+        check_close(found, wanted)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 3])
+def test_75_steps_of_all_kinds(count: int, tmp_path: Path) -> None:
+    kinds = ["dense", "scaled", "normalized", "masked", "indexed"]
+    plan = [[kind, rows, batch, "75"] for kind in kinds for rows, batch in (("24", "6"), ("21", "4"))]
+    workers = run(plan, count, tmp_path / "first")
+    check_equal(workers)
+    for found, wanted in zip(workers[0], alone(plan), strict=True):
+        check_close(found, wanted)
+    assert run(plan, count, tmp_path / "again") == workers  # to the last bit
+
+
+@pytest.mark.long
+def test_draws_differ_between_workers_and_states_do_not(tmp_path: Path) -> None:
+    plan = [["generated", "6"]]
+    workers = run(plan, 2, tmp_path)
+    check_equal(workers)
+    (of_one,) = alone(plan)
+    (of_two,) = workers[0]
+    assert of_two["steps"]["mean"] == pytest.approx(of_two["steps"]["here"])  # the mean over all rows
+    assert of_two["steps"]["mean"] != pytest.approx(of_one["steps"]["mean"])

@@ -1,0 +1,34 @@
+"""What several workers refuse, with the reason and a remedy."""
+
+from pathlib import Path
+
+import pytest
+from cluster import running
+
+
+def said(plan: list[list[str]], tmp_path: Path) -> list[str]:
+    with running(plan, 2, tmp_path) as cluster:
+        ended = cluster.ended()
+    assert [each.code for each in ended] == [1, 1]
+    return [each.said for each in ended]
+
+
+@pytest.mark.long
+def test_a_forgotten_average_is_refused_when_it_would_be_saved(tmp_path: Path) -> None:
+    chief, other = said([["forgotten", str(tmp_path / "checkpoints")]], tmp_path)
+    assert "Differing: Worker 1 does not hold what the first one does, and nothing was saved: weights." in chief
+    assert "has failed: Differing: Worker 1 does not hold" in other
+    assert list((tmp_path / "checkpoints").glob("ckpt-*")) == []
+
+
+@pytest.mark.long
+def test_workers_that_differ_are_refused_with_all_differences(tmp_path: Path) -> None:
+    for each in said([["unlike"]], tmp_path):
+        assert "The workers are not alike" in each
+        for difference in (
+            "value of weights",
+            "data seed: 0 in worker 0, 1 in worker 1",
+            "data rows: 23",
+            "data content",
+        ):
+            assert difference in each
