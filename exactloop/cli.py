@@ -13,8 +13,7 @@ from exactloop import __version__
 from exactloop.quiet import quiet
 
 # No docstring, which python -OO leaves out.
-USAGE = """The command `exactloop`: looks at checkpoints, starts a script on several workers, proves that one can be
-resumed exactly.
+USAGE = """The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.
 
     exactloop ls DIRECTORY              steps, epochs, ages, sizes, metrics, and whether the files have their sizes
     exactloop verify DIRECTORY          hashes all files; exit status 1 if one is not what was committed

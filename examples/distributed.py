@@ -12,7 +12,7 @@ Each worker is the same script, and trains on its own rows of every batch. What 
 - `connect()`, before anything else, joins them. Without `exactloop launch` it does nothing: the script trains alone.
 - `average(gradients)`, before gradients are clipped and applied, is the gradient of the whole batch, in all workers.
 - `synchronized=True` takes the moments of batch normalization over the whole batch, not over the rows of one worker.
-- The seeds are shared; what is drawn by `keras.random` in a step, here by dropout and shifts, is other in each worker.
+- The seeds are shared; what dropout draws is other in each worker.
 - Checkpoints and TensorBoard files are written by worker 0, which also shows the progress.
 
 Saved by two workers, it goes on with one or four: they take the same batches apart in another way.
@@ -43,7 +43,7 @@ from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, ave
 RUN_DIR = flags.DEFINE_string("run_dir", "runs/distributed", "Where checkpoints and TensorBoard files go.")
 EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs to train in all.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Scans in a batch, of all workers together.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 1, "Seed of weights, dropout, shifts, split and order.")
+SEED = flags.DEFINE_integer("seed", 1, "Seed of weights, dropout, split and order.")
 KILL_AFTER = flags.DEFINE_integer(
     "kill_after", None, "After which step the last worker is killed, unless it goes on from a checkpoint."
 )
@@ -64,8 +64,10 @@ def build() -> keras.Model:
     return keras.Sequential(
         [
             keras.Input([8, 8, 1]),
-            layers.RandomTranslation(0.1, 0.1, fill_mode="constant"),
             layers.Conv2D(32, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=0.9, synchronized=True),
+            layers.ReLU(),
+            layers.Conv2D(64, 3, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=0.9, synchronized=True),
             layers.ReLU(),
             layers.MaxPooling2D(),
@@ -122,7 +124,7 @@ class Killing(Hook):
 def main(_: list[str]) -> None:
     """Trains, or goes on training, and prints the validation accuracy and a digest of the weights."""
     absl_logging.set_verbosity(absl_logging.WARNING)  # TensorFlow's; the loop has a logger of its own
-    logging.getLogger("exactloop").setLevel(logging.INFO)
+    logging.getLogger("exactloop").setLevel(logging.INFO if WORKERS.is_chief else logging.WARNING)
     keras.utils.set_random_seed(SEED.value)
     train, val = load(SEED.value)
     model, optimizer = build(), keras.optimizers.Adam(2e-3)

@@ -61,5 +61,5 @@ def described(status: int) -> str:
     if status >= 0:
         return f"ended with status {status}"
     known = -status in {*signal.Signals}
-    why = ", as processes are for which memory is not enough" if -status == signal.SIGKILL else ""
+    why = ", perhaps because memory ran out" if -status == signal.SIGKILL else ""
     return f"was killed by {signal.Signals(-status).name if known else f'signal {-status}'}{why}"

@@ -119,7 +119,7 @@ def main(count: int) -> None:
     seconds = (time.perf_counter() - began) / rounds
     assert all(each == found[0] for each in found)
     print(f"{count} workers agree on a round, three exchanges of all threads: {1000 * seconds:.0f} ms")
-    for values in (100, 1000):
+    for values in (10, 100):
         print(f"before a commit, the first compares {values} values of each: {1000 * commit(count, values):.0f} ms")
 
 
