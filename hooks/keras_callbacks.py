@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.callbacks.kinds import LEFT, NEVER_CALLED, OF_BATCHES, does, going_on, kinds, length, refused, watch
+from hooks.callbacks.kinds import LEFT, NEVER_CALLED, OF_BATCHES, WRITING, does, going_on, kinds, length, refused, watch
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import Saved, parted, states, taken
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
@@ -53,6 +53,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             callback does not say whether what it monitors is to be small or large, or needs a model and there are
             several.
     """
+
+    apart = ("kept",)  # where the files are that the first of several workers writes
 
     _loop: Loop = Hook.later()
     _state: TrainingState = Hook.later()
@@ -125,6 +127,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             if model is not None:
                 callback.set_model(model)
             callback.set_params(dict(params))
+            if not self._is_called(callback):
+                continue
             if state.key in saved:
                 with going_on(callback, saved[state.key].length):
                     callback.on_train_begin({})
@@ -201,7 +205,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if self._evaluating:  # which was abandoned, and will be done again
             self._put_back(parted(self.kept.numpy().tobytes()))
         before = self._state.hold()
-        for callback in self.callbacks:
+        for callback in filter(self._is_called, self.callbacks):
             callback.on_train_end(self._logs)
         after = self._state.hold().values
         changed = {path: value for path, value in after.items() if _differ(value, before.values[path])}
@@ -218,11 +222,15 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Calls a method of each callback with the same logs, to which they may add, and keeps what they keep."""
         of_batch = method in OF_BATCHES
         logs = {} if logs is None else logs
-        for callback in self.callbacks:
+        for callback in filter(self._is_called, self.callbacks):
             if not of_batch or does(callback, method):
                 getattr(callback, method)(*counts, logs)
                 self._stop_if_asked(moment, callback)
         self._keep()
+
+    def _is_called(self, callback: Callback) -> bool:
+        """Returns whether a callback is called: of several workers, in the first one alone if all it does is write."""
+        return self._loop.workers.is_chief or not isinstance(callback, WRITING)
 
     def _stop_if_asked(self, moment: Moment, callback: Callback | None = None) -> None:
         if self._bound.asks_to_stop():

@@ -56,7 +56,7 @@ def _between(workers: Workers, rank: int) -> list[str]:
 
 
 def _said(parts: Parts, state: TrainingState) -> Said:
-    apart = ("clock/seconds", *(f"hooks/{hook.name}/" for hook in parts.hooks if not hook.everywhere))
+    apart = parts.hooks.apart()
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
     values = {
         path: digest(variable.read_value()) for path, variable in state.variables.items() if not path.startswith(apart)

@@ -59,6 +59,7 @@ class Hook(tf.Module):
         everywhere: Of several workers: whether it is called in each of them, as a hook has to be that changes state or
             reports values; or else in the first one alone, as is enough for what shows or writes something. False for
             the hooks of this package that do only that.
+        apart: The names of its variables that may differ between workers; those of the first one are saved.
         on_error: What becomes of the run when a method of this hook raises an `Exception`: "raise" ends it; "warn" logs
             it, once in a run, and goes on, and the hook is called again when something else happens; "disable" logs it
             and calls only `on_run_end` in the rest of the run. What `on_setup` raises is always raised: nothing is
@@ -85,6 +86,7 @@ class Hook(tf.Module):
     last_reported: Reported | None = None
     saves: bool = False
     everywhere: bool = True
+    apart: Sequence[str] = ()
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:

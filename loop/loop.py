@@ -113,7 +113,8 @@ class Loop:
         self.hooks = HookRegistry(hooks)
         self._position = Position()
         workers = here()
-        several = several_of(workers, self._given, [self._data, *(each.data for each in self._evaluations)])
+        evaluated = [each.data for each in self._evaluations]
+        several = several_of(workers, self._given, self._data, evaluated, jit_compile=jit_compile)
         self._bound = Bound(together=several is not None)
         self._stops = Stops(self._bound.pull_in, together=several is not None)
         self._parts = Parts(

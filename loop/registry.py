@@ -109,6 +109,11 @@ class HookRegistry:
         """Returns the first step later than `step` whose batch is not trained on, or None."""
         return min((at for hook in self._skipping.values() for at in hook.skips() if at > step), default=None)
 
+    def apart(self) -> tuple[str, ...]:
+        """Returns what the paths begin with of variables that may differ between workers; the chief's are saved."""
+        theirs = [f"hooks/{hook.name}/{each}" for hook in self for each in hook.apart]
+        return (*theirs, *(f"hooks/{hook.name}/" for hook in self if not hook.everywhere), "clock/seconds")
+
     @property
     def seconds(self) -> dict[str, float]:
         """The time spent in each hook since `begin`, by its name."""

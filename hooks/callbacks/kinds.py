@@ -21,6 +21,10 @@ OF_FILES: dict[type[Callback], set[str]] = {
     keras.callbacks.TensorBoard: WRITERS,
 }
 LEFT = {keras.callbacks.TensorBoard: "what it has written after the step from which the run goes on stays in its files"}
+# What only writes or shows something.
+WRITING = (keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint, keras.callbacks.ProgbarLogger) + (
+    *(keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard),
+)
 MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
 
 

@@ -12,7 +12,6 @@ from hooks.checkpoint.resume import open_files, taken_over
 from hooks.checkpoint.store import Store
 from loop import Loop, TrainingState, digest
 
-OWN = ("clock/seconds",)  # what differs from worker to worker, and what the chief saves is right
 PATIENCE = 600.0  # seconds in which another worker says what it holds
 FORGOTTEN = (
     "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
@@ -30,8 +29,7 @@ class Workers:
 
     def __init__(self, loop: Loop, name: str) -> None:
         self._workers, self._name, self._state = loop.workers, name, loop.state
-        mine = [f"hooks/{hook.name}/" for hook in loop.hooks if not hook.everywhere]
-        self._apart = (*OWN, *mine)
+        self._apart = loop.hooks.apart()
         self._saves = 0
         self._telling: threading.Thread | None = None
 

@@ -1,5 +1,6 @@
 """What tracing a step for several workers needs to know of it."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -20,9 +21,15 @@ from loop.workers.rows import OwnRows, Part
 from loop.workers.sums import Traced
 from loop.workers.together import Together
 
+log = logging.getLogger("exactloop")
 FORGOTTEN = (
     "The train step applies gradients of this worker's rows alone, by {}: other workers have other rows, and would go "
     "on with other weights. Write, before they are clipped or applied, gradients = loop.average(gradients)."
+)
+MANY = 4  # workers, from which on it is said that all of them read what each needs a part of
+READ_BY_ALL = (
+    "Each of the %d workers reads all batches of this %s, and trains on its own rows of them. With ArrayData, or "
+    "IndexedData, each would read only these."
 )
 INSTEAD = (
     "Write loop.connect() in the first line of the script, leave out the strategy, and start it with `exactloop launch "
@@ -71,26 +78,45 @@ class Several(NamedTuple):
         return Together(self.workers, metrics, statistics, _averaged, of_model.results)
 
 
-def several_of(workers: Workers, given: Mapping[str, object], data: Iterable[Data]) -> Several | None:
+def several_of(
+    workers: Workers, given: Mapping[str, object], data: Data, evaluated: Iterable[Data], *, jit_compile: bool
+) -> Several | None:
     """Returns what tracing needs to know of the workers; None if there is one. Has data read by each what is its own.
+
+    Args:
+        workers: All of them.
+        given: The user's `state=`.
+        data: What is trained on.
+        evaluated: The data of evaluations.
+        jit_compile: Whether XLA is to compile the loop.
 
     Raises:
         RuntimeError: If a strategy of TensorFlow's is in use.
-        ValueError: If batches have fewer rows than there are workers.
+        ValueError: If batches have fewer rows than there are workers; with `jit_compile`.
     """
     if tf.distribute.has_strategy():
         name = type(tf.distribute.get_strategy()).__name__
         raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
     if not workers.are_several:
         return None
+    if jit_compile:
+        raise ValueError(
+            "Loop(jit_compile=True) is for one process: XLA has no sums over several, as they are in every step. "
+            f"Received: one of {workers.count} workers. Leave it out."
+        )
+    if isinstance(data, ArrayData | IndexedData):
+        size: int | None = int(data.size_at(tf.constant(0)))
+    else:
+        size = examples_in(data.element_spec)
+        if workers.is_chief and workers.count > MANY:
+            log.warning(READ_BY_ALL, workers.count, type(data).__name__)
+    if size is not None and size < workers.count:
+        raise ValueError(
+            f"A batch needs at least one row for each of the {workers.count} workers. Received: batches of {size}. "
+            f"Give them batch_size={workers.count} or more: it is that of all workers together."
+        )
     several = Several(workers, OwnRows(workers.rank, workers.count), given)
-    for each in data:
-        size = examples_in(each.element_spec)
-        if size is not None and size < workers.count:
-            raise ValueError(
-                f"A batch needs at least one row for each of the {workers.count} workers. Received: batches of {size}. "
-                f"Give them batch_size={workers.count} or more: it is that of all workers together."
-            )
+    for each in (data, *evaluated):
         several.read_apart(each)
     return several
 

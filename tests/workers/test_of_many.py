@@ -1,0 +1,254 @@
+"""What a loop is like that is one of several: as it is traced, without the others."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import loop
+from loop import ArrayData, Hook, Loop, StreamData, average, total
+from loop.workers import cluster
+from loop.workers.cluster import Workers
+from loop.workers.rows import OwnRows
+
+X = np.arange(24, dtype="float32").reshape(8, 3)
+Gradients = list[tf.Tensor]
+
+
+@pytest.fixture
+def one_of() -> Iterator[Callable[[int, int], None]]:
+    """Makes this process one of several, which cannot be reached."""
+    alone = cluster._here[0]
+
+    def become(rank: int, count: int) -> None:
+        cluster._here[0] = Workers(rank, tuple(f"10.0.0.{i}:1234" for i in range(count)))
+
+    yield become
+    cluster._here[0] = alone
+
+
+def linear(
+    treated: Callable[[Gradients], Gradients], optimizer: keras.optimizers.Optimizer | None = None
+) -> tuple[Callable, dict]:
+    weights = tf.Variable(tf.zeros([3, 1]), name="weights")
+    optimizer = optimizer or keras.optimizers.SGD()
+    optimizer.build([weights])
+
+    def step(batch: tf.Tensor) -> dict:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(batch @ weights))
+        optimizer.apply(treated(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss}
+
+    return step, {"weights": weights, "optimizer": optimizer}
+
+
+def test_without_a_cluster_nothing_is_connected_and_nothing_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    workers = loop.connect()
+    assert (workers.rank, workers.count, workers.addresses) == (0, 1, ())
+    assert workers is loop.connect()
+    given = [tf.ones([2]), None]
+    assert average(given) is given
+    assert total(given) is given
+    assert workers.put("key", [1, "two"])
+    assert not workers.put("key", 3)
+    assert workers.get("key") == [1, "two"]
+    with pytest.raises(TimeoutError, match=r"'other' within 0\.01 s"):
+        workers.get("other", 0.01)
+
+
+def test_own_rows_are_all_rows_once() -> None:
+    for count in (2, 3, 8):
+        for rows in range(20):
+            bounds = [OwnRows(rank, count).bounds(rows) for rank in range(count)]
+            assert [first for first, _ in bounds] == [0, *(end for _, end in bounds[:-1])]
+            assert bounds[-1][1] == rows
+            sizes = [end - first for first, end in bounds]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_own_rows_of_all_kinds_of_tensors() -> None:
+    whole = np.arange(10.0).reshape(5, 2)
+    ragged = tf.ragged.constant([[1], [2, 2], [], [4], [5, 5, 5]])
+    batch = {
+        "dense": tf.constant(whole),
+        "ragged": ragged,
+        "sparse": tf.sparse.from_dense(whole),
+        "one": tf.constant(7),
+    }
+    part = tf.function(OwnRows(1, 3).of)(batch)
+    assert (int(part.rows), int(part.whole)) == (2, 5)
+    assert part.batch["dense"].numpy().tolist() == whole[1:3].tolist()
+    assert part.batch["ragged"].to_list() == [[2, 2], []]
+    assert tf.sparse.to_dense(part.batch["sparse"]).numpy().tolist() == whole[1:3].tolist()
+    assert int(part.batch["one"]) == 7
+
+
+ACCEPTED: dict[str, Callable[[Gradients], Gradients]] = {
+    "averaged": average,
+    "averaged and clipped": lambda gradients: tf.clip_by_global_norm(average(gradients), 1.0)[0],
+    "averaged twice": lambda gradients: average(average(gradients)),
+}
+FORGOTTEN: dict[str, Callable[[Gradients], Gradients]] = {
+    "as they are": lambda gradients: gradients,
+    "clipped": lambda gradients: tf.clip_by_global_norm(gradients, 1.0)[0],
+    "with something else averaged": lambda gradients: [0 * average(gradients[0]) is None or gradients[0]],
+}
+
+
+@pytest.mark.parametrize("how", ACCEPTED)
+def test_averaged_gradients_are_applied(how: str, one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = linear(ACCEPTED[how])
+    assert Loop(step, ArrayData(X, batch_size=4), state=state).audit() == []
+
+
+@pytest.mark.parametrize("how", FORGOTTEN)
+def test_gradients_that_were_not_averaged_are_refused(how: str, one_of: Callable[[int, int], None]) -> None:
+    one_of(1, 2)
+    step, state = linear(FORGOTTEN[how], keras.optimizers.Adam(name="mine"))
+    with pytest.raises(ValueError, match=r"rows alone, by Adam 'mine': .*\n?.*gradients = loop.average\(gradients\)"):
+        Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+
+
+def test_gradients_that_are_kept_and_applied_later(one_of: Callable[[int, int], None]) -> None:
+    """Averaged before they are added to a variable: not so, they are refused."""
+    one_of(0, 2)
+    kept = tf.Variable(tf.zeros([3, 1]), trainable=False, name="kept")
+
+    def treated(gradients: Gradients, by: Callable[[Gradients], Gradients]) -> Gradients:
+        kept.assign_add(by(gradients)[0])
+        return [kept.read_value()]
+
+    step, state = linear(lambda gradients: treated(gradients, average))
+    Loop(step, ArrayData(X, batch_size=4), state={**state, "kept": kept}).audit()
+    step, state = linear(lambda gradients: treated(gradients, lambda each: each))
+    with pytest.raises(ValueError, match="rows alone"):
+        Loop(step, ArrayData(X, batch_size=4), state={**state, "kept": kept}).audit()
+
+
+def test_a_second_optimizer_is_looked_at_too(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    first, state = linear(average)
+    second, more = linear(lambda gradients: gradients, keras.optimizers.SGD(name="second"))
+
+    def step(batch: tf.Tensor) -> dict:
+        return {**first(batch), "other": second(batch)["loss"]}
+
+    with pytest.raises(ValueError, match="by SGD 'second'"):
+        Loop(step, ArrayData(X, batch_size=4), state={**state, "w": more["weights"], "o": more["optimizer"]}).audit()
+
+
+def test_models_average_by_themselves(one_of: Callable[[int, int], None]) -> None:
+    """`keras_steps`, also if the optimizer scales the loss; `supervised`, also of several batches at once."""
+    one_of(0, 2)
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "mse")
+    data = ArrayData((X[:, :2], X[:, 2:]), batch_size=4)
+    Loop(loop.keras_steps(model)[0], data, state={"model": model}).audit()
+    optimizer = keras.optimizers.SGD()
+    step, _ = loop.supervised(model, optimizer, "mse", accumulate=2, clip_norm=1.0)
+    data = ArrayData((X[:, :2], X[:, 2:]), batch_size=4)
+    Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
+
+
+def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[int, int], None]) -> None:
+    """So a run may go on with another number of workers."""
+
+    def described() -> dict:
+        step, state = linear(average)
+        made = Loop(step, ArrayData(X, batch_size=4, seed=1), state=state)
+        made.audit()
+        return made.state.describe()
+
+    alone = described()
+    one_of(1, 3)
+    assert described() == alone
+
+
+def test_batches_with_fewer_rows_than_workers_are_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 4)
+    step, state = linear(average)
+    for data in (
+        ArrayData(X, batch_size=3),
+        loop.IndexedData(list(X), batch_size=3),
+        StreamData(tf.data.Dataset.from_tensor_slices(X).batch(3, drop_remainder=True)),
+    ):
+        with pytest.raises(ValueError, match=r"at least one row for each of the 4 workers. Received: batches of 3"):
+            Loop(step, data, state=state)
+    Loop(step, ArrayData(X, batch_size=4), state=state)
+
+
+def test_xla_is_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = linear(average)
+    with pytest.raises(ValueError, match=r"jit_compile=True\) is for one process.*Leave it out"):
+        Loop(step, ArrayData(X, batch_size=4), state=state, jit_compile=True)
+
+
+def test_a_loop_within_a_strategy_is_refused() -> None:
+    step, state = linear(average)
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.raises(RuntimeError, match=r"outside of strategy.scope\(\).*MirroredStrategy.*loop.connect\(\)"),
+    ):
+        Loop(step, ArrayData(X, batch_size=4), state=state)
+
+
+def test_of_what_shape_is_added_up_has_to_be_known(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = linear(average)
+
+    def summed(batch: tf.Tensor, of: Callable[[tf.Tensor], tf.Tensor]) -> dict:
+        return {**step(batch), "sum": tf.reduce_sum(total(of(tf.boolean_mask(batch, batch > 3))))}
+
+    with pytest.raises(ValueError, match=r"of a known shape. Received: .*shape \(None,\)"):
+        Loop(lambda batch: summed(batch, lambda x: x), ArrayData(X, batch_size=4), state=state).audit()
+    Loop(lambda batch: summed(batch, tf.reduce_sum), ArrayData(X, batch_size=4), state=state).audit()
+
+
+def test_it_is_said_when_many_read_all(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
+    step, state = linear(average)
+    for rank, count, said in ((0, 4, 0), (0, 5, 1), (1, 5, 0)):
+        one_of(rank, count)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "exactloop"):
+            Loop(step, StreamData(tf.data.Dataset.from_tensor_slices(X).batch(8)), state=state)
+        assert len([each for each in caplog.messages if f"Each of the {count} workers reads all" in each]) == said
+
+
+class Written(Hook):
+    """A hook that is called in the first worker alone."""
+
+    everywhere = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def on_setup(self, loop: Loop, moment: loop.Moment) -> None:
+        self.heard.append(moment.event)
+
+
+@pytest.mark.parametrize(("rank", "heard"), [(0, ["setup"]), (1, [])])
+def test_some_hooks_are_called_in_the_first_worker_alone(
+    rank: int, heard: list[str], one_of: Callable[[int, int], None]
+) -> None:
+    one_of(rank, 2)
+    hook = Written()
+    made = Loop(*linear(average)[:1], ArrayData(X, batch_size=4), state=linear(average)[1], hooks=[hook])
+    made.hooks.begin(made, loop.Moment(loop.Event.SETUP, 0, 0, 0, {}, False, False, None, made.stop, print))
+    assert hook.heard == heard
+
+
+def test_a_hook_that_all_need_cannot_be_called_in_one_alone() -> None:
+    class Reporting(Written):
+        reports = ("probe",)
+
+    with pytest.raises(ValueError, match=r"all workers need it. Received: everywhere=False"):
+        loop.HookRegistry([Reporting()])
+    loop.HookRegistry([Written()])
