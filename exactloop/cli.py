@@ -1,6 +1,7 @@
 """The command `exactloop`: what it is asked for. Without TensorFlow, so that help comes at once."""
 
 import difflib
+import itertools
 import signal
 import sys
 import types
@@ -21,9 +22,11 @@ USAGE = """The command `exactloop`: looks at checkpoints and runs, and proves th
     exactloop watch DIRECTORY ...       what runs that go on elsewhere are doing, read from their files
     exactloop average DIRECTORY [--last N] [--out PATH]
                                         writes a checkpoint with the averages of the weights of the last N (5)
-    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [-- ARGUMENTS]
+    exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--workers N] [--same-machine-twice] [-- ARGUMENTS]
                                         kills the script N times and compares; exit status 1 if anything differs,
                                         3 if nothing was proved
+    exactloop launch --workers N [--max-restarts M] [--hosts A:PORT,B:PORT --rank K] SCRIPT.py [-- ARGUMENTS]
+                                        starts the script N times, as workers that train one model
     exactloop COMMAND --help            what one of them takes, and says
     exactloop --version
 
@@ -45,6 +48,11 @@ AT = flags.DEFINE_list("at", [], "Steps after which to kill it as well.")
 HELP = flags.DEFINE_bool("help", False, "Print what the commands do.", short_name="h")
 TWICE = flags.DEFINE_bool("same-machine-twice", False, "Kill nothing, but run the script twice and compare.")
 
+WORKERS = flags.DEFINE_integer("workers", None, "How many processes to start on this machine.", lower_bound=1)
+MAX_RESTARTS = flags.DEFINE_integer("max-restarts", 0, "How many times to start all anew.", lower_bound=0)
+HOSTS = flags.DEFINE_list("hosts", [], "All machines, each with the first port at which its workers listen.")
+RANK = flags.DEFINE_integer("rank", None, "Which of the hosts this machine is, from 0.", lower_bound=0)
+
 LAST = flags.DEFINE_integer("last", 5, "How many of the latest checkpoints to average.", lower_bound=1)
 OUT = flags.DEFINE_string("out", "", "The directory to write the average to; by default `average` in that of the run.")
 ONCE = flags.DEFINE_bool("once", False, "Print one picture, and end.")
@@ -54,6 +62,8 @@ OF = {  # which commands know a flag, of those that not all know
     **dict.fromkeys(("kills", "at", "same-machine-twice"), ("prove",)),
     **dict.fromkeys(("last", "out"), ("average",)),
     "once": ("watch",),
+    "workers": ("launch", "prove"),
+    **dict.fromkeys(("max-restarts", "hosts", "rank"), ("launch",)),
 }
 COUNTS = {  # with how many arguments the commands are given
     "ls": range(1, 2),
@@ -63,6 +73,7 @@ COUNTS = {  # with how many arguments the commands are given
     "watch": range(1, sys.maxsize),
     "average": range(1, 2),
     "prove": range(1, sys.maxsize),
+    "launch": range(1, sys.maxsize),
 }
 
 HELPS = {
@@ -96,11 +107,29 @@ is interrupted; with --once, with --json, and where there is no terminal, once.
 Writes a checkpoint with the averages of the weights of the last N checkpoints (5), by default to DIRECTORY/average.
 restore(PATH, {"model": model}) reads it, and so does TensorFlow.
 """,
-    "prove": """exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--same-machine-twice] [--json] [-- ARGUMENTS]
+    "prove": """exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--workers N] [--json] [-- ARGUMENTS]
+exactloop prove SCRIPT.py --same-machine-twice [--workers N] [--json] [-- ARGUMENTS]
 
 Runs a script to its end, then again in processes that are killed N times (5), and after the STEPS of --at 3,20 as well,
-and compares. --same-machine-twice kills nothing and runs twice. What comes after -- are arguments of the script. Exit
-status 1 if anything differs, 3 if nothing was proved.
+and compares. --same-machine-twice kills nothing and runs twice. With --workers, so many processes train one model, and
+in turns one of them is killed, the first one, and all; see `exactloop launch`. What comes after -- are arguments of the
+script. Exit status 1 if anything differs, 3 if nothing was proved.
+""",
+    "launch": """exactloop launch --workers N [--max-restarts M] SCRIPT.py [-- ARGUMENTS]
+exactloop launch --hosts A:PORT,B:PORT --rank K [--workers N] [--max-restarts M] SCRIPT.py [-- ARGUMENTS]
+
+Starts a script N times on this machine, as workers that train one model: loop.connect(), its first line, joins them.
+What comes after -- are arguments of the script. Each worker has a GPU of its own where there are any, and nothing to
+read from its standard input. What worker 0 prints is printed; before each line of worker 3 stands [3].
+
+When one fails, the others are sent SIGTERM, and SIGKILL after 15 seconds; then all are started anew, M times at most
+(0). Exit status: that of the first that failed, 128 + N of one that signal N killed. SIGTERM, SIGINT, SIGHUP, SIGUSR1
+and SIGUSR2 are passed on to all; a second one of the first three kills at once. No process stays behind, even if this
+one is killed.
+
+On several machines, start it on each, with the same --hosts and its own --rank, from 0. --workers is then the number on
+each machine (1); they listen at the port that is named and those after it, to whoever reaches them: in a network of
+your own only.
 """,
 }
 
@@ -139,7 +168,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _commands(command: str, given: Sequence[str]) -> Mapping[str, Callable[..., int]]:
     """Imports what a command needs. TensorFlow, which takes seconds, is needed for those that read values."""
-    if command in AT_ONCE and not any("://" in each for each in given):
+    if command == "launch":
+        from exactloop.launching.command import COMMANDS
+    elif command in AT_ONCE and not any("://" in each for each in given):
         from exactloop.looking import COMMANDS
     else:
         with quiet():
@@ -173,12 +204,22 @@ def run() -> None:
     flags.FLAGS.set_gnu_getopt(True)  # --json may stand anywhere
     try:
         arguments = flags.FLAGS(sys.argv)
+        _refuse_twice(sys.argv)
     except flags.Error as error:  # absl would exit with 1, which says that something differs
-        of_script = " Arguments of the script come after --, as in: exactloop prove train.py -- --epochs=3"
-        unknown = isinstance(error, flags.UnrecognizedFlagError) and "prove" in sys.argv
-        print(f"exactloop: {error}.{of_script if unknown else ''}", file=sys.stderr)
+        command = next((each for each in ("prove", "launch") if each in sys.argv), "")
+        of_script = f" Arguments of the script come after --, as in: exactloop {command} train.py -- --epochs=3"
+        theirs = command and isinstance(error, flags.UnrecognizedFlagError | flags.DuplicateFlagError)
+        print(f"exactloop: {error}.{of_script if theirs else ''}", file=sys.stderr)
         sys.exit(2)
     sys.exit(main(arguments))
+
+
+def _refuse_twice(given: Sequence[str]) -> None:
+    """Raises if a flag is there twice: the second one may be meant for the script, which would not get it."""
+    own = [*itertools.takewhile(lambda argument: argument != "--", given)]
+    names = [argument.lstrip("-").partition("=")[0] for argument in own if argument.startswith("--")]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise flags.DuplicateFlagError(f"--{twice[0]} is given twice")
 
 
 def _end(number: int, frame: types.FrameType | None) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from exactloop import looking
-from exactloop.cli import AT, JSON, KILLS, LAST, OUT, TWICE
+from exactloop.cli import AT, JSON, KILLS, LAST, OUT, TWICE, WORKERS
 from exactloop.printing import as_json, report
 from exactloop.proving import prove_script
 from hooks.checkpoint.average import average as averaged
@@ -46,7 +46,8 @@ def prove(script: str, *arguments: str) -> int:
         raise ValueError(f"--at needs steps, as in --at 3,20. Received: {','.join(AT.value)}.")
     say = (lambda line: None) if JSON.value else (lambda line: print(line, flush=True))
     at = [int(step) for step in AT.value]
-    proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, say=say)
+    workers = WORKERS.value or 1
+    proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, workers=workers, say=say)
     print(as_json(dataclasses.asdict(proof)) if JSON.value else proof)
     return UNPROVED if proof.unproved else int(not proof.exact)
 

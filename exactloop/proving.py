@@ -68,6 +68,7 @@ def prove_script(
     kills: int = 5,
     at: Sequence[int] = (),
     twice: bool = False,
+    workers: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Proof:
     """Proves that a script can be killed and started again, whatever loops it makes. See `prove`.
@@ -80,11 +81,15 @@ def prove_script(
         kills: As for `prove`.
         at: As for `prove`.
         twice: As for `prove`.
+        workers: How many processes train one model, on this machine; in turns one of them is killed, the first one, and
+            all. What each of them does is compared.
         say: Is told what is being done.
     """
+    if workers < 1:
+        raise ValueError(f"A script is run by at least one worker. Received: workers={workers}.")
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
-    return compared(Program([script, *arguments], given=_given()), kills, at, twice, say)
+    return compared(Program([script, *arguments], given=_given(), workers=workers), kills, at, twice, say)
 
 
 def _given() -> bytes:

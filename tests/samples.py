@@ -52,6 +52,7 @@ ONE_IN = {  # runs the first of so many cases, and of the next so many, and so o
     "test_a_model_that_is_frozen_otherwise_is_refused_and_named": 3,
     "test_steps_are_counted_exactly_for_each_kind_of_data": 3,
     "test_training_has_the_same_bits_with_evaluations_and_without": 3,
+    "test_wrong_uses_of_launch_are_refused": 4,
     "test_a_stage_yields_what_tensorflows_own_yields": 4,
     "test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass": 6,
 }

@@ -1,6 +1,7 @@
 """The uninterrupted run, to which the lives of a killed one are compared."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 
 from exactloop.proof.journal import Difference, Line, Record, place
 from exactloop.proof.recorder import SHORT
@@ -126,6 +127,33 @@ class Reference:
         if self._lives == 1:
             self.unseeded |= {name for name in names if name == "host" or name.startswith("random/")}
         return [name for name in names if name not in self.unseeded]
+
+
+class Whole:
+    """The uninterrupted run of a program, in all its workers.
+
+    Attributes:
+        record: What the first worker wrote down.
+
+    Args:
+        records: What each of them did.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.record, self._workers = records[0], [Reference(record) for record in records]
+
+    @property
+    def unseeded(self) -> set[str]:
+        """Random states that are not the same each time. See `Reference`."""
+        return {name for worker in self._workers for name in worker.unseeded}
+
+    def compare(self, lives: Sequence[Record], *, stepwise: bool = True, last: bool = False) -> Difference | None:
+        """Returns the first difference of a life, in the first worker that has one. See `Reference`."""
+        for rank, (worker, life) in enumerate(zip(self._workers, lives, strict=True)):
+            if found := worker.compare(life, stepwise=stepwise, last=last):
+                of = f" (worker {rank})" if len(self._workers) > 1 else ""
+                return dataclasses.replace(found, what=f"{found.what}{of}")
+        return None
 
 
 def _same(then: Line, now: Line) -> bool:

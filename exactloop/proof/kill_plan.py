@@ -1,5 +1,6 @@
 """Where the lives of a program that is proved are to be cut short."""
 
+import dataclasses
 import random
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from exactloop.proof.process import Life
 from exactloop.proof.provable import first_saved
 
 
-def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random) -> list[Death]:
+def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random, workers: int = 1) -> list[Death]:
     """Returns where to kill, in the order of the run; fewer than asked for if the run has no more places.
 
     Args:
@@ -18,6 +19,8 @@ def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random) -> l
             inside an evaluation, as far as there are such.
         at: Steps after which to kill besides.
         draw: Draws what is left open.
+        workers: How many there are. In turns one that is not the first dies, the first, and all; in a save, which is
+            the first one's affair, the first, and all.
 
     Raises:
         ValueError: If there is no step that is in `at`.
@@ -35,7 +38,8 @@ def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random) -> l
     rest = [each for each in anywhere if each not in {*found, *asked}]
     found += draw.sample(rest, min(kills - len(found), len(rest)))
     order = ("step_end", "evaluation", "epoch_end", "settled", "save")
-    return sorted({*found, *asked}, key=lambda death: (death.loop, death.step, order.index(death.event)))
+    deaths = sorted({*found, *asked}, key=lambda death: (death.loop, death.step, order.index(death.event)))
+    return [dataclasses.replace(death, ranks=_ranks(death, i, workers, draw)) for i, death in enumerate(deaths)]
 
 
 def described(death: Death, life: Life, loops: int) -> str:
@@ -46,7 +50,8 @@ def described(death: Death, life: Life, loops: int) -> str:
         life: What it ended.
         loops: How many loops the program has.
     """
-    last = life.record.lines[-1]["event"] if life.record.lines else ""
+    of_victim = life.records[death.ranks[0]]
+    last = of_victim.lines[-1]["event"] if of_victim.lines else ""
     what = {
         "step_end": f"after step {death.step}",
         "settled": f"after step {death.step}, when hooks had settled",
@@ -56,7 +61,18 @@ def described(death: Death, life: Life, loops: int) -> str:
     }[death.event]
     begun = [line["step"] for line in life.record.of("begin") if line["loop"] == death.loop]
     what += f" of loop {death.loop}" if loops > 1 else ""
+    if len(life.records) > 1:
+        what += ", all workers" if len(death.ranks) > 1 else f", worker {death.ranks[0]}"
     return what + (f"; this life had begun at step {begun[0]}" if begun else "")
+
+
+def _ranks(death: Death, number: int, workers: int, draw: random.Random) -> tuple[int, ...]:
+    """Returns which workers die the death of this number."""
+    if workers == 1:
+        return (0,)
+    choices = [(draw.randrange(1, workers),), (0,), tuple(range(workers))]
+    saving = death.event == "save"
+    return choices[1 + number % 2] if saving else choices[number % 3]
 
 
 def _at(event: str, line: Line) -> Death:

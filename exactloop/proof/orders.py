@@ -17,12 +17,14 @@ class Death:
         loop: Of which loop of the program: 0 is the first that is made.
         step: At which step; for "save": in the first save of this step or a later one.
         seconds: For "evaluation": how long after its beginning.
+        ranks: Which workers die, of several; if all do, at the latest when the first of them has.
     """
 
     event: str
     loop: int
     step: int
     seconds: float = 0.0
+    ranks: tuple[int, ...] = (0,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,4 +61,5 @@ class Orders:
     @classmethod
     def decode(cls, text: str) -> "Orders":
         said = json.loads(text)
-        return cls(**said | {"death": Death(**said["death"]) if said["death"] else None})
+        death = said["death"] and Death(**said["death"] | {"ranks": tuple(said["death"]["ranks"])})
+        return cls(**said | {"death": death})

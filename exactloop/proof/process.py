@@ -1,5 +1,7 @@
 """Lives of a program, each in a process of its own, and what is left of one."""
 
+import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from exactloop.launching.places import on_loopback
+from exactloop.proof.ends import await_all
 from exactloop.proof.journal import Record
 from exactloop.proof.orders import VARIABLE, Death, Orders
 from hooks.places import BELOW
@@ -23,16 +27,22 @@ class Life(NamedTuple):
     """How a life ended.
 
     Attributes:
-        status: The exit status; negative for the signal that ended it.
-        record: What it wrote down.
-        said: The end of what the program printed.
+        status: The exit status, negative for the signal that ended it; of several workers that of the one that was to
+            die, or else of the first that failed.
+        records: What each worker wrote down.
+        said: The end of what that worker printed.
         saving: The names of the checkpoints that were being saved when it was killed.
     """
 
     status: int
-    record: Record
+    records: tuple[Record, ...]
     said: str
     saving: tuple[str, ...]
+
+    @property
+    def record(self) -> Record:
+        """What the first worker wrote down."""
+        return self.records[0]
 
     @property
     def killed(self) -> bool:
@@ -45,6 +55,7 @@ class Program:
 
     Attributes:
         path: The file.
+        workers: How many processes it is run by.
 
     Args:
         command: A file of Python, and its arguments.
@@ -52,6 +63,7 @@ class Program:
         module: Of `function`; empty if that is in the file itself.
         function: The name of the function that makes the loop; empty if it is a script.
         totals: For the loop's `run`.
+        workers: How many processes it is run by.
     """
 
     def __init__(
@@ -62,8 +74,9 @@ class Program:
         module: str = "",
         function: str = "",
         totals: Mapping[str, int] | None = None,
+        workers: int = 1,
     ) -> None:
-        self.path = command[0]
+        self.path, self.workers = command[0], workers
         self._command, self._given, self._totals = list(command), given, dict(totals or {})
         self._module, self._function = module, function
         self._count = 0
@@ -89,13 +102,10 @@ class Program:
             entropy: What Python's and NumPy's streams begin with; None: what the system gives them.
         """
         self._count += 1
-        record, output = (root / f"{self._count}-{where}.{ending}" for ending in ("jsonl", "txt"))
-        record.touch()
         orders = Orders(
-            str(record),
+            "",
             os.getpid(),
             stepwise=stepwise,
-            death=death,
             in_vain=in_vain,
             module=self._module,
             function=self._function,
@@ -103,20 +113,38 @@ class Program:
             entropy=entropy,
             path=sys.path if self._function else [],
         )
-        environment = os.environ | {VARIABLE: orders.encode(), BELOW: str(root / where)}
+        victims = () if death is None else death.ranks
+        names = [
+            f"{self._count}-{where}{f'-worker-{rank}' if self.workers > 1 else ''}" for rank in range(self.workers)
+        ]
+        processes: list[subprocess.Popen] = []
+        with contextlib.ExitStack() as cleared:
+            places = cleared.enter_context(on_loopback(self.workers)) if self.workers > 1 else None
+            try:
+                for rank, name in enumerate(names):
+                    own = {} if places is None else {"TF_CONFIG": places.variable(rank)}
+                    (record := root / f"{name}.jsonl").touch()
+                    mine = dataclasses.replace(orders, record=str(record), death=death if rank in victims else None)
+                    environment = os.environ | own | {VARIABLE: mine.encode(), BELOW: str(root / where)}
+                    processes.append(self._start(environment, root / f"{name}.txt"))
+                first = await_all([process.pid for process in processes], together=len(victims) > 1)
+            finally:
+                for process in processes:
+                    os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it, if it has not itself
+                statuses = [process.wait() for process in processes]
+        told = victims[0] if victims else first
+        records = tuple(Record(root / f"{name}.jsonl") for name in names)
+        said = (root / f"{names[told]}.txt").read_text(errors="replace")[-TAIL:]
+        return Life(statuses[told], records, said, _saving(records[0]))
+
+    def _start(self, environment: Mapping[str, str], output: Path) -> subprocess.Popen:
+        command = [sys.executable, "-P", "-c", CODE, *self._command]
         with output.open("w") as said, tempfile.TemporaryFile() as given:
             given.write(self._given)
             given.seek(0)
-            command = [sys.executable, "-P", "-c", CODE, *self._command]
-            with subprocess.Popen(
+            return subprocess.Popen(
                 command, env=environment, stdin=given, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-            ) as process:
-                try:
-                    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-                finally:
-                    os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it, if it has not itself
-        lived = Record(record)
-        return Life(process.returncode, lived, output.read_text(errors="replace")[-TAIL:], _saving(lived))
+            )
 
 
 def _saving(record: Record) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from exactloop.proof.cause import cause
-from exactloop.proof.compare import Reference
+from exactloop.proof.compare import Whole
 from exactloop.proof.journal import Record, place
 from exactloop.proof.kill_plan import plan
 from exactloop.proof.process import Life, Program
-from exactloop.proof.provable import NOT_RESUMED, unsaved, why_not
+from exactloop.proof.provable import NOT_RESUMED, trained_apart, unsaved, why_not
 from exactloop.proof.trial import Trial
 from hooks.figures import counted
 
@@ -76,15 +76,18 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
     if whole.failure and whole.failure["error"]["kind"] == "InexactRun":
         where = f"at {place(whole.of('step_end')[-1])}" if steps else "before its first step"
         return Proof(False, (), steps, f"the run was refused {where}.\n{whole.failure['error']['message']}")
+    if apart := trained_apart(life.records):
+        return Proof(False, (), steps, unproved=apart)
     if twice or not life.killed or not unsaved(whole):  # or else it has not even tried to get to an end
         _must_succeed(life)
     if unproved := why_not(whole, life.said, killing=not twice):
         return Proof(False, (), steps, unproved=unproved)
     say(f"  {counted(steps, 'step')}, {counted(len(whole.of('epoch_end')), 'epoch')}.")
     directories = _directories(whole, root / "uninterrupted")
-    trial = Trial(program, root, [] if twice else plan(whole, kills, at, random.Random()), entropy)
+    deaths = [] if twice else plan(whole, kills, at, random.Random(), program.workers)
+    trial = Trial(program, root, deaths, entropy)
     say("Running once more." if twice else "Running again, to be killed.")
-    reference = Reference(whole)
+    reference = Whole(life.records)
     trial.run(reference, say)
     happened, notes = tuple(trial.kills), _notes(reference, trial.removed | {*whole.removed}, directories)
     if trial.difference is not None:
@@ -119,7 +122,7 @@ def _directories(whole: Record, below: Path) -> list[str]:
     return sorted(f"/{os.path.relpath(directory, below)}" for directory in found)
 
 
-def _notes(whole: Reference, removed: set[str], directories: Sequence[str]) -> tuple[str, ...]:
+def _notes(whole: Whole, removed: set[str], directories: Sequence[str]) -> tuple[str, ...]:
     """Returns what to say besides."""
     notes = []
     if whole.unseeded:

@@ -1,5 +1,7 @@
 """Whether anything could be proved of a program, as far as its uninterrupted run shows."""
 
+from collections.abc import Sequence
+
 from exactloop.proof.journal import Record
 
 OFTEN = 20  # steps
@@ -37,6 +39,17 @@ def why_not(whole: Record, said: str, *, killing: bool) -> str:
         remedy = save if last > 1 else "Train for more steps."
         return f"{AGAIN}, because it saves nothing before its last step, which is step {last}. {remedy}"
     return ""
+
+
+def trained_apart(records: Sequence[Record]) -> str:
+    """Returns what to do about it if several workers have not trained one model; empty if they have, or it is one."""
+    counts = [line["workers"] for record in records for line in record.of("begin")]
+    if all(count == len(records) for count in counts):
+        return ""
+    return (
+        f"{len(records)} workers were started, and each would train a model of its own. Let the script begin with "
+        "loop.connect(), which joins them."
+    )
 
 
 def _within(steps: int) -> int:

@@ -41,6 +41,7 @@ class Witness(Hook):
     """
 
     saves = True  # so it comes after all that might change the state
+    everywhere = True  # in each of several workers
 
     def __init__(
         self,
@@ -94,8 +95,8 @@ class Witness(Hook):
         findings = [dataclasses.asdict(finding) for finding in self._loop.audit()]
         directories = [saver.directory for saver in self._savers]
         parts = {"variables": self._paths, "directories": directories, "sources": self._sources()}
-        total = self._loop.total_steps
-        self._write("begin", moment, pending=pending, findings=findings, total=total, **parts)
+        total, workers = self._loop.total_steps, self._loop.workers.count
+        self._write("begin", moment, pending=pending, findings=findings, total=total, workers=workers, **parts)
         if not self._savers and not self._in_vain:
             die()  # before it trains, perhaps for long
 

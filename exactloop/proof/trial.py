@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exactloop.proof.compare import Reference
+from exactloop.proof.compare import Whole
 from exactloop.proof.journal import Difference
 from exactloop.proof.kill_plan import described
 from exactloop.proof.orders import Death
@@ -39,7 +39,7 @@ class Trial:
         self.difference: Difference | None = None
         self.failure = ""
 
-    def run(self, whole: Reference, say: Callable[[str], None]) -> None:
+    def run(self, whole: Whole, say: Callable[[str], None]) -> None:
         """Runs to the end, or to the first difference.
 
         Args:
@@ -54,14 +54,14 @@ class Trial:
             self.stepwise = twice or death is not None
             anew = self._entropy if loops > 1 or not saved else random.getrandbits(63)
             self.life = life = self._program.live(self._root, "again", death, stepwise=self.stepwise, entropy=anew)
-            self.removed |= {*life.record.removed}
+            self.removed |= {path for record in life.records for path in record.removed}
             begun = [line["step"] for line in life.record.of("begin") if line["loop"] == died_in]
             self.resumed |= bool(begun and begun[0] > 0)  # a second call of run() goes on where the first one was
             killed = death is not None and life.killed
             if not killed and (life.status != 0 or life.record.failure):
                 self.failure = f"a life that was started again failed{_why(life)}"
             last = not killed and not self.failure
-            self.difference = whole.compare(life.record, stepwise=self.stepwise, last=last)
+            self.difference = whole.compare(life.records, stepwise=self.stepwise, last=last)
             if death is None or not killed or self.difference or self.failure:
                 return
             if saved and begun and not self.resumed:

@@ -75,8 +75,11 @@ class Collective:
     def _reduce(self, tensor: tf.Tensor, *, on_host: bool) -> tf.Tensor:
         self._number += 1
         graph = tf.compat.v1.get_default_graph()
-        before = self._latest.get(graph)  # one after the other: NCCL wants them in the same order everywhere
-        with tf.device("CPU" if on_host else None), tf.control_dependencies([before] if before is not None else []):
+        # NCCL wants them one after the other, in the same order everywhere; on CPUs, what a step has to say of itself
+        # is added up while its gradients are.
+        in_order = not on_host and bool(tf.config.list_logical_devices("GPU"))
+        before = [self._latest[graph]] if in_order and graph in self._latest else []
+        with tf.device("CPU" if on_host else None), tf.control_dependencies(before):
             reduced = tf.raw_ops.CollectiveReduceV2(
                 input=tensor,
                 group_size=self._count,
@@ -86,5 +89,6 @@ class Collective:
                 merge_op="Add",
                 final_op="Id",
             )
-        self._latest[graph] = reduced.op
+        if in_order:
+            self._latest[graph] = reduced.op
         return reduced

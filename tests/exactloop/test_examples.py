@@ -53,6 +53,13 @@ EXAMPLES = {
         -0.0001,
         "no value of any epoch differs by more than 0.0001",
     ),
+    "distributed": Example(  # by one process here
+        "--epochs=2",
+        15,
+        r"Validation accuracy (\d+)\.\d+% after 460 steps: 20 epochs are complete",
+        98,
+        "After 20 epochs\nmore than 98 % of the scans that it was not trained on are told right",
+    ),
     "gpt": Example(
         "--steps=60",
         55,
@@ -89,3 +96,17 @@ def test_an_example_comes_to_what_it_says(name: str, tmp_path: Path) -> None:
     assert told, done
     assert float(told[1]) * (-1 if example.least < 0 else 1) >= example.least
     assert example.claim in script.read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_two_workers_of_which_one_is_killed_end_with_the_bits_of_two_that_are_not(tmp_path: Path) -> None:
+    said = []
+    for name, more in {"whole": [], "killed": ["--kill_after=60"]}.items():
+        command = [sys.executable, "-m", "exactloop", "launch", "--workers=2", "--max-restarts=1"]
+        command += [str(ROOT / "examples/distributed.py"), "--", f"--run_dir={tmp_path / name}", "--epochs=3", *more]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done
+        assert ("Starting all anew: restart 1 of 1." in done.stderr) == (name == "killed")
+        said += re.findall(r"after 69 steps: 3 epochs are complete\. Weights ([0-9a-f]{16})\.", done.stdout)
+    assert len(said) == 2, said
+    assert said[0] == said[1]

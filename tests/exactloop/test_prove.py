@@ -15,7 +15,7 @@ import pytest
 from places import TESTS
 
 from exactloop import prove
-from exactloop.proof.compare import Reference
+from exactloop.proof.compare import Reference, Whole
 from exactloop.proof.journal import Record
 from exactloop.proof.kill_plan import plan
 from exactloop.proof.orders import Death, Orders
@@ -315,7 +315,7 @@ def test_what_is_only_read_is_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
 class Told:
     """A program of which the lives are told in advance: their lines, and how they ended."""
 
-    path = SCRIPT
+    path, workers = SCRIPT, 1
 
     def __init__(self, tmp_path: Path, *lives: list[dict], said: str = "", status: int = 0) -> None:
         self._path, self._lives, self._said, self._status = tmp_path, list(lives), said, status
@@ -326,7 +326,7 @@ class Told:
             for line in self._lives.pop(0)
         ]
         record = written(self._path / "life.jsonl", life)
-        return Life(-9 if death and self._lives else self._status, record, self._said, ("ckpt-3",))
+        return Life(-9 if death and self._lives else self._status, (record,), self._said, ("ckpt-3",))
 
     def proof(self, kills: int = 1) -> Proof:
         return compared(self, kills, [], False, lambda line: None)
@@ -350,7 +350,7 @@ def test_only_the_loop_that_was_killed_counts_as_resumed(record: Path, tmp_path:
         "from step 4": [*resumed(record, 8), *third],
     }.items():
         trial = Trial(Told(tmp_path, [*first, *second[:-4]], counts), tmp_path, [Death("step_end", 1, 8)], 1)
-        trial.run(Reference(written(tmp_path / "whole", [*first, *second])), lambda line: None)
+        trial.run(Whole([written(tmp_path / "whole", [*first, *second])]), lambda line: None)
         assert (trial.difference, trial.resumed) == (None, last == "from step 4")
         assert trial.kills == ["after step 8 of loop 1; this life had begun at step 0"]
 

@@ -1,0 +1,160 @@
+"""What a step costs on two workers, on loopback: this loop, and `MultiWorkerMirroredStrategy.run` on the same model.
+
+Both go over the same cluster, in the same two processes, in turns. Each step adds up the gradients and the loss.
+
+    python benchmarks/workers.py [--quick]
+"""
+
+import functools
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import loop
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MODELS = {"1 variable": 0, "2 million parameters": 2_000_000}
+BATCH, WIDTH, ROUNDS = 64, 64, 5
+
+
+def main() -> None:
+    """Starts two processes, and prints what the first one has found."""
+    if "--worker" in sys.argv:
+        worker(quick="--quick" in sys.argv)
+        return
+    sockets = [socket.socket() for _ in range(2)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    processes = []
+    for rank in range(2):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        out = None if rank == 0 else subprocess.DEVNULL
+        processes.append(
+            subprocess.Popen([sys.executable, __file__, "--worker", *sys.argv[1:]], env=environment, stdout=out)
+        )
+    try:
+        codes = [process.wait(900) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    sys.exit(max(map(abs, codes)))
+
+
+def worker(*, quick: bool) -> None:
+    """Measures both, in turns."""
+    workers = loop.connect()
+    print(f"{'':24}{'this loop':>14}{'strategy.run':>14}   microseconds a step, on {workers.count} workers")
+    for name, parameters in MODELS.items():
+        steps = (200 if quick else 2000) if not parameters else (10 if quick else 50)
+        runs = {"ours": of_loop(parameters), "theirs": of_strategy(parameters)}
+        spent: dict[str, list[float]] = {each: [] for each in runs}
+        for each in runs.values():
+            each(10)
+        for _ in range(2 if quick else ROUNDS):
+            for each, run in runs.items():
+                began = time.perf_counter()
+                run(steps)
+                spent[each].append(1e6 * (time.perf_counter() - began) / steps)
+        ours, theirs = (statistics.median(each) for each in spent.values())
+        print(f"{name:24}{ours:14.0f}{theirs:14.0f}", flush=True)
+
+
+def weights_of(parameters: int) -> list[tuple[int, int]]:
+    """Returns the shapes of dense layers that have about so many parameters."""
+    if not parameters:
+        return [(WIDTH, 1)]
+    inner = int(parameters**0.5)
+    return [(WIDTH, inner), (inner, inner), (inner, 1)]
+
+
+def of_loop(parameters: int) -> Callable[[int], None]:
+    """Returns what trains so many steps by this loop."""
+    import tensorflow as tf
+
+    weights, optimizer, computed = model_of(parameters)
+    x, y = tf.random.stateless_normal([BATCH, WIDTH], (1, 2)), tf.ones([BATCH, 1])
+
+    def step(batch: tuple) -> dict:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(computed(batch[0]) - batch[1]))
+        optimizer.apply(loop.average(tape.gradient(loss, weights)), weights)
+        return {"loss": loss}
+
+    dataset = tf.data.Dataset.from_tensors((x, y)).repeat()
+    data = loop.StreamData(dataset, steps_per_epoch=10**9)
+    trained = loop.Loop(step, data, state={"weights": weights, "optimizer": optimizer})
+    return lambda count: run(trained, count)
+
+
+def run(trained: loop.Loop, count: int) -> None:
+    trained.run(steps=trained.step + count)
+
+
+def model_of(parameters: int) -> tuple:
+    """Returns weights, an optimizer, and the function of a batch that they make."""
+    import keras
+    import tensorflow as tf
+
+    weights = [
+        tf.Variable(tf.random.stateless_normal(shape, (3, i)) / shape[0] ** 0.5)
+        for i, shape in enumerate(weights_of(parameters))
+    ]
+    optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
+    optimizer.build(weights)
+
+    def computed(x: tf.Tensor) -> tf.Tensor:
+        for each in weights[:-1]:
+            x = tf.nn.relu(x @ each)
+        return x @ weights[-1]
+
+    return weights, optimizer, computed
+
+
+@functools.cache
+def strategy_of_all() -> "tf.distribute.Strategy":
+    """Returns one strategy for both models: two would take sums of one another for their own."""
+    import tensorflow as tf
+
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def of_strategy(parameters: int) -> Callable[[int], None]:
+    """Returns what trains so many steps by `strategy.run`, in one compiled loop."""
+    import tensorflow as tf
+
+    strategy = strategy_of_all()
+    with strategy.scope():
+        weights, optimizer, computed = model_of(parameters)
+    own = BATCH // strategy.num_replicas_in_sync
+    x, y = tf.random.stateless_normal([own, WIDTH], (1, 2)), tf.ones([own, 1])
+
+    def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(computed(x) - y)) / strategy.num_replicas_in_sync
+        optimizer.apply(tape.gradient(loss, weights), weights)
+        return loss
+
+    @tf.function
+    def train(count: tf.Tensor) -> tf.Tensor:
+        loss = tf.constant(0.0)
+        for _ in tf.range(count):
+            loss = strategy.reduce("sum", strategy.run(step, (x, y)), axis=None)
+        return loss
+
+    return lambda count: float(train(tf.constant(count)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Ends a group of processes when the one that started them is gone, however it went."""
+
+import os
+import signal
+import sys
+
+
+class Keeper:
+    """The leader of a group of processes: a process that only waits for its parent to end, and then kills the group.
+
+    It reads from a pipe that nobody writes to. When the parent is gone, by SIGKILL too, the system closes the other
+    end, and the keeper kills the group, itself included: also what workers have started, unless that has left the
+    group. `PR_SET_PDEATHSIG`, by which the system signals a child whose parent is gone, would reach the workers alone.
+    Whoever would join the group too late finds no group, and is not started.
+
+    Attributes:
+        group: The group, for `subprocess.Popen(process_group=...)`; 0 when it is ended.
+    """
+
+    def __init__(self) -> None:
+        sys.stdout.flush()  # or what is held there would be written twice
+        sys.stderr.flush()
+        read, self._write = os.pipe()  # which no process that is started inherits
+        self.group = os.fork()
+        if not self.group:
+            os.close(self._write)
+            _keep(read)
+        os.close(read)
+        os.setpgid(self.group, self.group)  # here as well, so that it has happened when workers join
+
+    def kill(self) -> None:
+        """Kills whoever is in the group; may be called by a handler of signals."""
+        if self.group:
+            os.killpg(self.group, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kills whoever is in the group, and ends it."""
+        self.kill()
+        group, self.group = self.group, 0  # before the system may give this number to somebody else
+        os.waitpid(group, 0)
+        os.close(self._write)
+
+
+def _keep(read: int) -> None:
+    """Waits for the end of the parent. Never returns."""
+    try:
+        for number in {*signal.Signals} - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_IGN)
+        os.setpgid(0, 0)
+        os.read(read, 1)
+    finally:
+        os.killpg(0, signal.SIGKILL)

@@ -1,0 +1,121 @@
+"""Starts all workers of a script, passes signals on, and starts all anew when one has failed."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
+
+from exactloop.launching.crew import Crew, Failure
+from exactloop.launching.devices import devices
+from exactloop.launching.places import Places
+from exactloop.launching.worker import described
+
+GRACE = 15.0  # seconds; without any signal, workers end within 10 when one of them has failed
+PAUSE = 15.0  # seconds, where other machines have workers that may not have noticed yet
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+AT_ONCE = {"PYTHONUNBUFFERED": "1"}  # of those that print into a pipe; worker 0 prints as the script does by itself
+PASSED_ON = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)  # which schedulers send, too
+
+
+class Launcher:
+    """Runs a command on several workers.
+
+    Args:
+        command: What each worker of this machine runs.
+        places: Who trains together.
+        restarts: How many times all may be started anew.
+        environment: In what environment, but for what tells workers apart.
+        grace: Seconds that the others have to end, from SIGTERM to SIGKILL, when one has failed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        places: Places,
+        *,
+        restarts: int = 0,
+        environment: Mapping[str, str] = os.environ,
+        grace: float = GRACE,
+    ) -> None:
+        self._command, self._places, self._restarts, self._grace = command, places, restarts, grace
+        own = devices(len(places.here), environment)
+        self._environments = {
+            rank: {**environment, **device, **(AT_ONCE if rank else {}), "TF_CONFIG": places.variable(rank)}
+            for rank, device in zip(places.here, own, strict=True)
+        }
+        self._crew: Crew | None = None
+        self._heard: list[int] = []
+
+    def run(self) -> int:
+        """Starts all, and again until all have ended well, or have been restarted often enough, or are asked to end.
+
+        Returns:
+            The exit status: that of the first worker that failed, or 128 and the number of the signal that killed it;
+            0 if none failed.
+        """
+        with self._signals():
+            restart = 0
+            while True:
+                failure = self._once()
+                if failure is None:
+                    return 0
+                if self._is_answer(failure):
+                    return failure.exit_status
+                _say(f"{self._places.name(failure.rank)} {described(failure.status)}; the others were ended.")
+                if restart == self._restarts or self._is_to_end:
+                    return failure.exit_status
+                restart += 1
+                _say(f"Starting all anew: restart {restart} of {self._restarts}.")
+                self._pause()
+
+    def _once(self) -> Failure | None:
+        self._crew = Crew(self._command, self._environments, self._grace)
+        if self._heard:  # since it was decided to start
+            self._crew.ask(self._heard[-1])
+        try:
+            return self._crew.run()
+        finally:
+            self._crew = None
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Passes signals on while in it; those that are ignored, as by nohup, are ignored by the workers as well."""
+        before = {number: signal.getsignal(number) for number in PASSED_ON}
+        heard = [number for number in PASSED_ON if before[number] != signal.SIG_IGN]
+        try:
+            for number in heard:
+                signal.signal(number, self._hear)
+            yield
+        finally:
+            for number in heard:
+                signal.signal(number, before[number])
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        again = number in ENDING and self._is_to_end
+        self._heard.append(number)
+        if self._crew is not None:
+            if again:
+                self._crew.kill()
+            else:
+                self._crew.ask(number)
+
+    @property
+    def _is_to_end(self) -> bool:
+        return any(number in ENDING for number in self._heard)
+
+    def _is_answer(self, failure: Failure) -> bool:
+        """Returns whether a worker ended as one does that was sent a signal which was passed on."""
+        return any(failure.status in (-number, 128 + number) for number in self._heard)
+
+    def _pause(self) -> None:
+        """Waits where others may have to notice first: who meets the coordinator of before fails again."""
+        until = time.monotonic() + (PAUSE if self._places.are_elsewhere else 0.0)
+        while time.monotonic() < until and not self._is_to_end:
+            time.sleep(0.1)
+
+
+def _say(what: str) -> None:
+    print(f"exactloop launch: {what}", file=sys.stderr, flush=True)

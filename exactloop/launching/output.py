@@ -1,0 +1,47 @@
+"""What workers print, with a word before each line that says who it was."""
+
+import contextlib
+import os
+from typing import IO
+
+AT_ONCE = 2**16  # bytes that are read, and of a line that is waited for
+
+
+class Output:
+    """The end of a pipe into which a worker writes; what comes out of it is passed on line by line.
+
+    Args:
+        pipe: The pipe.
+        prefix: What to put before each line.
+        to: The file descriptor to write to.
+    """
+
+    def __init__(self, pipe: IO[bytes], prefix: str, to: int) -> None:
+        self._pipe, self._prefix, self._to = pipe, prefix.encode(), to
+        self._rest = b""
+        os.set_blocking(pipe.fileno(), False)
+
+    def fileno(self) -> int:
+        """Returns what to wait for."""
+        return self._pipe.fileno()
+
+    def pass_on(self) -> bool:
+        """Passes on some of what is there; returns whether there may be more, now or later."""
+        try:
+            read = os.read(self.fileno(), AT_ONCE)
+        except BlockingIOError:
+            return True
+        *lines, self._rest = (self._rest + read).split(b"\n")
+        if self._rest and (not read or len(self._rest) >= AT_ONCE):
+            lines, self._rest = [*lines, self._rest], b""
+        self._write(b"".join(b"%s%s\n" % (self._prefix, line) for line in lines))
+        return bool(read)
+
+    def _write(self, text: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads, as behind `| head`: the workers train on
+            while text:
+                text = text[os.write(self._to, text) :]
+
+    def close(self) -> None:
+        """Closes the pipe: whoever writes to it now writes to nobody."""
+        self._pipe.close()

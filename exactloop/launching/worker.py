@@ -1,0 +1,65 @@
+"""One worker: a process, what it prints, and how it ends."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from exactloop.launching.output import Output
+
+
+class Worker:
+    """A process that has been started.
+
+    Attributes:
+        rank: Its number among all.
+        outputs: What it prints, to be passed on; nothing of rank 0, which writes to where this process does: its
+            progress bar is one, and the others have none.
+        told: The signals that it was sent.
+
+    Args:
+        rank: As above.
+        command: What to run.
+        environment: In what environment.
+        group: The group of processes that it joins.
+    """
+
+    def __init__(self, rank: int, command: Sequence[str], environment: Mapping[str, str], group: int) -> None:
+        self.rank, self.told = rank, set[int]()
+        to = subprocess.PIPE if rank else None
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=to, stderr=to, process_group=group
+        )
+        self._descriptor = os.pidfd_open(self._process.pid)
+        pipes = ((self._process.stdout, 1), (self._process.stderr, 2))
+        self.outputs = [Output(pipe, f"[{rank}] ", number) for pipe, number in pipes if pipe is not None]
+
+    def fileno(self) -> int:
+        """Returns what to wait for: it can be read when the process is over."""
+        return self._descriptor
+
+    def send(self, number: int) -> None:
+        """Sends it a signal, unless it is over; may be called by a handler of signals."""
+        self.told.add(number)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, number)  # which no other process can get
+
+    def end(self) -> int:
+        """Returns with what status it ended, and waits for that; negative for the signal that killed it."""
+        return self._process.wait()
+
+    def close(self) -> None:
+        """Lets go of it, when it is over."""
+        os.close(self._descriptor)
+        for output in self.outputs:
+            output.close()
+
+
+def described(status: int) -> str:
+    """Returns how a process ended, for people."""
+    if status >= 0:
+        return f"ended with status {status}"
+    known = -status in {*signal.Signals}
+    why = ", perhaps because memory ran out" if -status == signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-status).name if known else f'signal {-status}'}{why}"

@@ -1,0 +1,127 @@
+"""Many workers in one process, each a thread: what they agree on, and what comparing their values costs the first one.
+
+    PYTHONPATH=. python tests/workers/many.py [WORKERS]
+
+Prints what the decisions of a round and the comparison before a commit take. Nothing goes over a network here: what is
+timed is this package's own work, in Python, and what the threads of one process wait for one another.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+
+from hooks.checkpoint.followers import Workers as Followers
+from loop import digest
+from loop.agreed import Agreed
+from loop.stops import Stops
+from loop.workers.store import InProcess
+
+PATIENCE = 60.0  # seconds
+
+
+class Together:
+    """What threads exchange: each waits for all."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.store = count, InProcess()
+        self._barrier, self._said = threading.Barrier(count), [()] * count
+
+    def exchange(self, rank: int, numbers: tuple[float, ...]) -> np.ndarray:
+        self._said[rank] = numbers
+        self._barrier.wait(PATIENCE)
+        found = np.array(self._said, np.float64)
+        self._barrier.wait(PATIENCE)
+        return found
+
+
+class One:
+    """A worker, as `loop.connect` would return it."""
+
+    are_several = True
+
+    def __init__(self, rank: int, together: Together) -> None:
+        self.rank, self.count, self._together = rank, together.count, together
+        self.is_chief = rank == 0
+        self.put, self.get, self.remove = together.store.put, together.store.get, together.store.remove
+
+    def exchange(self, *numbers: float) -> np.ndarray:
+        return self._together.exchange(self.rank, numbers)
+
+    def name(self, rank: int) -> str:
+        return f"worker {rank}"
+
+
+def on_all(count: int, do: Callable[[One], object]) -> list[object]:
+    """Returns what a function returns for each worker, all at once; raises what one of them raises."""
+    together, found, failed = Together(count), [None] * count, list[BaseException]()
+
+    def run(rank: int) -> None:
+        try:
+            found[rank] = do(One(rank, together))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=[rank], daemon=True) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    if failed:
+        raise failed[0]
+    assert not any(thread.is_alive() for thread in threads)
+    return found
+
+
+def decisions(worker: One, wishes: dict[int, dict[int, str]]) -> list[object]:
+    """Returns what a worker finds agreed in some rounds, in the k-th of which those in `wishes[k]` ask for the end."""
+    stops = Stops(lambda: None, together=True)
+    agreed = Agreed(worker, stops, SimpleNamespace(now=lambda: float(worker.rank)))
+    found: list[object] = []
+    for number in range(max(wishes) + 2):
+        if reason := wishes.get(number, {}).get(worker.rank):
+            stops.now(reason)
+        found.append((agreed.end(number, 100 + (worker.rank * 7) % worker.count), agreed.now(), stops.reason))
+        agreed.stops()
+        found.append((stops.reason, stops.at_once))
+    return found
+
+
+def commit(count: int, values: int, wrong: int | None = None) -> float:
+    """Compares what all workers hold before a save, and returns the seconds that takes the first one."""
+    together = Together(count)
+    state = SimpleNamespace(variables={f"model/layer_{i}/kernel": tf.Variable([float(i)]) for i in range(values)})
+    other = SimpleNamespace(variables={**state.variables, "model/layer_0/kernel": tf.Variable([-1.0])})
+    ones = [One(rank, together) for rank in range(count)]
+    seen = [Followers(SimpleNamespace(workers=one, state=state, hooks=()), "checkpoint") for one in ones[:1]]
+    for one in ones[1:]:
+        held = other if one.rank == wrong else state
+        seen.append(Followers(SimpleNamespace(workers=one, state=held, hooks=()), "checkpoint"))
+    compare = seen[0].comparing()
+    for each in seen[1:]:
+        each.tell()
+    for each in seen[1:]:
+        each._telling.join(PATIENCE)
+    mine = {path: digest(variable.read_value()) for path, variable in state.variables.items()}
+    began = time.perf_counter()
+    compare(mine)
+    return time.perf_counter() - began
+
+
+def main(count: int) -> None:
+    rounds = 20
+    began = time.perf_counter()
+    found = on_all(count, lambda worker: decisions(worker, {rounds - 2: {count // 2: "asked"}}))
+    seconds = (time.perf_counter() - began) / rounds
+    assert all(each == found[0] for each in found)
+    print(f"{count} workers agree on a round, three exchanges of all threads: {1000 * seconds:.0f} ms")
+    for values in (10, 100):
+        print(f"before a commit, the first compares {values} values of each: {1000 * commit(count, values):.0f} ms")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 512)
