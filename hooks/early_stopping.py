@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from hooks.figures import figure
 from hooks.monitor import Monitor
+from hooks.numbers import number, put
 from hooks.texts import as_texts, from_texts
 from loop import Event, Hook, Loop, Moment, TrainingState
 
@@ -95,19 +96,21 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
 
     def on_run_begin(self, moment: Moment) -> None:
-        self._stop_if_over(moment)
+        if reason := self.reason_to_end():
+            moment.stop(reason)
 
     def reason_to_end(self) -> str:
         """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
-        name, last, wait = self._monitor.name, float(self.last), int(self.wait)
-        if not int(self.checks):
-            return ""
+        return self._verdict(number(self.last), int(number(self.wait))) if number(self.checks) else ""
+
+    def _verdict(self, last: float, wait: int) -> str:
+        name = self._monitor.name
         if self._target is not None and self._at_least(last, self._target):
             return f"{name} = {figure(last, 6)} has reached the target of {figure(self._target, 6)}"
         if self._divergence is not None and not (math.isfinite(last) and self._at_least(last, self._divergence)):
             return f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}"
         if wait >= self._patience:
-            best = f"{figure(float(self.best), 6)} at step {int(self.best_step)}"
+            best = f"{figure(number(self.best), 6)} at step {number(self.best_step)}"
             return f"{name} has not improved on {best} in {wait} checks"
         return ""
 
@@ -133,21 +136,18 @@ class EarlyStopping(Hook, instead=INSTEAD):
     def _check(self, moment: Moment, epoch: int, value: float | None) -> None:
         if value is None or epoch < self._start_from_epoch:
             return
-        self.checks.assign_add(1)
-        self.last.assign(value)
-        self.wait.assign_add(1)
-        best = float(self.best)
+        best, wait = number(self.best), int(number(self.wait)) + 1
         if self._monitor.better(value, None if math.isnan(best) else best):
-            self.best.assign(value)
-            self.best_step.assign(moment.step)
+            put(self.best, value)
+            put(self.best_step, moment.step)
             if self._restore_best:
                 self.copies.assign(as_texts(self._kept.values()))
             if self._baseline is None or self._monitor.better(value, self._baseline):
-                self.wait.assign(0)
-        self._stop_if_over(moment)
-
-    def _stop_if_over(self, moment: Moment) -> None:
-        if reason := self.reason_to_end():
+                wait = 0
+        put(self.checks, number(self.checks) + 1)
+        put(self.last, value)
+        put(self.wait, wait)
+        if reason := self._verdict(value, wait):
             moment.stop(reason)
 
     def _at_least(self, value: float, as_good_as: float) -> bool:

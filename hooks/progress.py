@@ -265,7 +265,8 @@ class Progress(Hook, instead=INSTEAD):
     def _line(self, where: str, moment: Moment, logs: Mapping[str, float]) -> None:
         of = f" of {self._total}" if self._total else ""
         if self._drawing and self._said.epoch:
-            self._update(moment, self._console.get_time())  # or the bar would lag behind its own lines
+            self._drawn = self._console.get_time()
+            self._update(moment, self._drawn)  # the bar comes again below the line
         values = "  ".join(said_of(name, value, best=name in self._marked) for name, value in logs.items())
         self._out(f"{where}{of}  {values}  ({self._rate(moment)})")
 

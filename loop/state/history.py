@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from loop.tensors import put, read
+from loop.tensors import put, read, write
 
 
 class History(tf.Module):
@@ -27,7 +27,7 @@ class History(tf.Module):
 
     def since(self) -> int:
         """Returns the step at the end of the latest epoch."""
-        return int(self.end)
+        return int(read(self.end))
 
     def add(self, logs: Mapping[str, float], step: int) -> None:
         """Takes the values of an epoch. Takes a copy of what there is."""
@@ -37,7 +37,7 @@ class History(tf.Module):
             put(self.names, tf.constant(np.frombuffer(json.dumps(names).encode(), np.uint8)))
         cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
         put(self.cells, tf.constant(np.concatenate([read(self.cells).numpy(), cells])))
-        self.end.assign(step)
+        write(self.end, step)
 
     def _known(self) -> list[str]:
         return json.loads(read(self.names).numpy().tobytes() or "[]")

@@ -21,7 +21,17 @@ SOURCES = {
 }
 FOR_ALL = {  # every hook may use them
     f"hooks.{name}"
-    for name in ("figures", "in_time", "monitor", "places", "progress_line", "rates", "row_format", "row_hook")
+    for name in (
+        "figures",
+        "in_time",
+        "monitor",
+        "numbers",
+        "places",
+        "progress_line",
+        "rates",
+        "row_format",
+        "row_hook",
+    )
 } | {"hooks.summaries", "hooks.texts"}
 DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {

@@ -1,0 +1,13 @@
+"""Numbers in variables, read and written in a fraction of the time that the methods of `tf.Variable` take."""
+
+import tensorflow as tf
+
+
+def number(variable: tf.Variable) -> float:
+    """Returns the value of a variable `[]`: of integers, an int."""
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy().item()
+
+
+def put(variable: tf.Variable, value: float) -> None:
+    """Assigns a number to a variable `[]`."""
+    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value, variable.dtype))
