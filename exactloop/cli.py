@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import os
 import signal
 import sys
 import types
@@ -158,6 +159,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         return _commands(command, given)[command](*given)
+    except BrokenPipeError:
+        raise
     except (OSError, RuntimeError, ValueError, UserWarning) as error:
         print(f"exactloop {command}: {error}", file=sys.stderr)
         return 2
@@ -211,7 +214,13 @@ def run() -> None:
         theirs = command and isinstance(error, flags.UnrecognizedFlagError | flags.DuplicateFlagError)
         print(f"exactloop: {error}.{of_script if theirs else ''}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(main(arguments))
+    try:
+        status = main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would say so at its end
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
 
 
 def _refuse_twice(given: Sequence[str]) -> None:

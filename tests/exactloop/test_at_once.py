@@ -1,5 +1,7 @@
 """Commands that answer at once: they do not import TensorFlow, which takes seconds."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +80,22 @@ def test_the_version_is_one() -> None:
     text = (Path(exactloop.__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
     assert f"version = {loop.__version__}\n" in text
     assert exactloop.__version__ == loop.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 128 + signal.SIGPIPE),
+        (["show", str(SAVED), "--json"], 128 + signal.SIGPIPE),
+        (["ls", str(SAVED)], 1),
+    ],
+)
+def test_whoever_reads_only_the_first_lines_is_told_of_no_error(arguments: list[str], status: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "exactloop", *arguments]
+    done = subprocess.run(
+        command, env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (status, "")
