@@ -88,6 +88,8 @@ class TimeBudget(Hook, instead=INSTEAD):
         ValueError: Unless there is one budget or a deadline, and it is longer than what is to be left.
     """
 
+    everywhere = False  # all end when the first of several workers says so
+
     _loop: Loop = Hook.later()
 
     def __init__(

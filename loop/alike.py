@@ -18,7 +18,8 @@ Said = Mapping[str, str]  # what a worker has, by what it is
 MOST = 20  # differences that are listed
 REMEDY = (
     "All workers start the same script, with the same arguments and versions. Random numbers begin alike in all of "
-    "them from loop.connect() on, in the first line of the script; but numpy.random.default_rng() needs a seed."
+    "them from loop.connect() on, in the first line of the script; but numpy.random.default_rng() needs a seed. "
+    "Hooks are given to all workers; those with everywhere=False are called in the first one."
 )
 
 

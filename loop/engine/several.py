@@ -16,7 +16,7 @@ from loop.handles import by_key, key, key_of
 from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
-from loop.workers.cluster import Workers
+from loop.workers.cluster import Workers, say_if_alone
 from loop.workers.rows import OwnRows, Part
 from loop.workers.sums import Traced
 from loop.workers.together import Together
@@ -98,6 +98,7 @@ def several_of(
         name = type(tf.distribute.get_strategy()).__name__
         raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
     if not workers.are_several:
+        say_if_alone()
         return None
     if jit_compile:
         raise ValueError(

@@ -2,6 +2,8 @@
 
 import atexit
 import contextlib
+import functools
+import json
 import logging
 import os
 import random
@@ -199,6 +201,20 @@ def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:
         gpus = None if shutil.which("nvidia-smi") else 0
         return tf.distribute.cluster_resolver.SlurmClusterResolver(gpus_per_node=gpus)
     return None
+
+
+@functools.cache
+def say_if_alone() -> None:
+    """Warns, once, if this process is one of several by its environment, and has not joined the others."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        tasks = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+        count = sum(len(tasks.get(kind, [])) for kind in MEMBERS)
+        if count > 1:
+            log.warning(
+                "TF_CONFIG names %d workers, and this process trains alone: write loop.connect() in the first line of "
+                "the script.",
+                count,
+            )
 
 
 def _members(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[int, tuple[str, ...]]:

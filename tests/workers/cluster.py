@@ -14,7 +14,7 @@ from typing import NamedTuple
 import places
 
 SCRIPT = Path(__file__).parent / "worker.py"
-PATIENCE = 120.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
+PATIENCE = 300.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
 
 
 class Ended(NamedTuple):

@@ -1,5 +1,6 @@
 """What a loop is like that is one of several: as it is traced, without the others."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 
@@ -59,6 +60,21 @@ def test_without_a_cluster_nothing_is_connected_and_nothing_added_up(monkeypatch
     assert workers.get("key") == [1, "two"]
     with pytest.raises(TimeoutError, match=r"'other' within 0\.01 s"):
         workers.get("other", 0.01)
+
+
+def test_a_process_that_has_not_joined_the_others_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = {"cluster": {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"]}, "task": {"type": "worker", "index": 0}}
+    step, state = linear(average)
+    for config, said in ((json.dumps(tasks), 1), ("", 0), ("{}", 0)):
+        cluster.say_if_alone.cache_clear()
+        caplog.clear()
+        monkeypatch.setenv("TF_CONFIG", config)
+        with caplog.at_level(logging.WARNING, "exactloop"):
+            Loop(step, ArrayData(X, batch_size=4), state=state)
+            Loop(step, ArrayData(X, batch_size=4), state=state)
+        assert len([each for each in caplog.messages if "names 2 workers" in each]) == said
 
 
 def test_own_rows_are_all_rows_once() -> None:
