@@ -110,3 +110,19 @@ def test_two_workers_of_which_one_is_killed_end_with_the_bits_of_two_that_are_no
         said += re.findall(r"after 69 steps: 3 epochs are complete\. Weights ([0-9a-f]{16})\.", done.stdout)
     assert len(said) == 2, said
     assert said[0] == said[1]
+
+
+@pytest.mark.long
+def test_a_signal_at_the_launcher_saves_what_all_workers_have(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "exactloop", "launch", "--workers=2", "--max-restarts=1"]
+    command += [str(ROOT / "examples/distributed.py"), "--", f"--run_dir={tmp_path}", "--epochs=1000"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not (line := process.stderr.readline()).startswith("epoch "):
+            assert line, process.wait()
+        process.terminate()
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 143, said
+    assert "Starting all anew" not in said
+    steps = [int(path.stem.removeprefix("ckpt-")) for path in tmp_path.glob("checkpoints/ckpt-*.json")]
+    assert max(steps) >= 23  # the first line is shown after an epoch

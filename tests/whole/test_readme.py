@@ -1,4 +1,4 @@
-"""Every program of README.md and docs/data.md runs, and prints what these say it prints."""
+"""Every program of README.md, docs/data.md and docs/distributed.md runs, and prints what these say it prints."""
 
 import re
 import sys
@@ -13,6 +13,7 @@ from loop import Event
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 OF_DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+OF_WORKERS = (ROOT / "docs/distributed.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.M | re.S)
 CONTINUES = "# Continues the program above.\n"
 
@@ -47,7 +48,7 @@ def stories(text: str) -> list[list[Block]]:
     return found
 
 
-@pytest.mark.parametrize("story", stories(TEXT) + stories(OF_DATA), ids=lambda story: f"line {story[0].line}")
+@pytest.mark.parametrize("story", stories(TEXT) + stories(OF_DATA) + stories(OF_WORKERS), ids=lambda story: f"line {story[0].line}")
 def test_program_prints_what_the_readme_says(
     story: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,7 +65,7 @@ def test_program_prints_what_the_readme_says(
 
 
 def test_no_program_of_the_readme_is_left_out() -> None:
-    for text in (TEXT, OF_DATA):
+    for text in (TEXT, OF_DATA, OF_WORKERS):
         assert len(blocks(text)) == text.count("```python") > 0
         assert [block.line for block in blocks(text) if block.output is None] == []
 
