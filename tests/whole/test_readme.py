@@ -1,5 +1,6 @@
-"""Every program of README.md, docs/data.md and docs/distributed.md runs, and prints what these say it prints."""
+"""Every program of README.md and of docs/ runs, and prints what these say it prints; what they link to is there."""
 
+import itertools
 import re
 import sys
 import types
@@ -11,9 +12,11 @@ from places import ROOT
 
 from loop import Event
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-OF_DATA = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-OF_WORKERS = (ROOT / "docs/distributed.md").read_text(encoding="utf-8")
+TEXTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(#[^)]*)?\)")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.M | re.S)
 CONTINUES = "# Continues the program above.\n"
 
@@ -29,7 +32,7 @@ class Block(NamedTuple):
 def blocks(text: str) -> list[Block]:
     """Returns the programs of a document, each with the output that follows it under the same heading."""
     fences, found = list(FENCE.finditer(text)), []
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+    for fence, following in itertools.zip_longest(fences, fences[1:]):
         if fence[1] == "python":
             same_section = following is not None and "\n#" not in text[fence.end() : following.start()]
             output = following[2] if same_section and following[1] == "text" else None
@@ -48,7 +51,14 @@ def stories(text: str) -> list[list[Block]]:
     return found
 
 
-@pytest.mark.parametrize("story", stories(TEXT) + stories(OF_DATA) + stories(OF_WORKERS), ids=lambda story: f"line {story[0].line}")
+@pytest.mark.parametrize(
+    "story",
+    [
+        pytest.param(story, id=f"{name}, line {story[0].line}")
+        for name, text in TEXTS.items()
+        for story in stories(text)
+    ],
+)
 def test_program_prints_what_the_readme_says(
     story: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,11 +75,28 @@ def test_program_prints_what_the_readme_says(
 
 
 def test_no_program_of_the_readme_is_left_out() -> None:
-    for text in (TEXT, OF_DATA, OF_WORKERS):
-        assert len(blocks(text)) == text.count("```python") > 0
+    for text in TEXTS.values():
+        assert len(blocks(text)) == text.count("```python")
         assert [block.line for block in blocks(text) if block.output is None] == []
+    assert len(blocks(TEXTS["README.md"])) > 2
+
+
+def anchors(text: str) -> set[str]:
+    """Returns what links to the headings of a document end with."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.M)
+    return {f"#{re.sub('[^a-z0-9 _-]', '', each.lower()).replace(' ', '-')}" for each in headings}
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "BUILD.md", "CHANGELOG.md"])
+def test_what_a_document_links_to_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path, anchor in LINK.findall(FENCE.sub("", text)):
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), path
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), path + anchor
 
 
 def test_table_of_events_is_complete_and_in_order() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| `(on_\w+)\(", TEXT, re.M)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(on_\w+)\(", TEXTS["docs/events.md"], re.M)
     assert rows == [(event.name, f"on_{event}") for event in Event]
