@@ -83,14 +83,17 @@ class Launcher:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Passes signals on while in it; those that are ignored, as by nohup, are ignored by the workers as well."""
-        before = {number: signal.getsignal(number) for number in PASSED_ON}
+        before = {number: signal.getsignal(number) for number in (*PASSED_ON, signal.SIGTTOU)}
         heard = [number for number in PASSED_ON if before[number] != signal.SIG_IGN]
         try:
+            signal.signal(
+                signal.SIGTTOU, signal.SIG_IGN
+            )  # or `stty tostop` would stop workers, being in the background
             for number in heard:
                 signal.signal(number, self._hear)
             yield
         finally:
-            for number in heard:
+            for number in (*heard, signal.SIGTTOU):
                 signal.signal(number, before[number])
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,9 @@
 """`exactloop launch`, with scripts that do not import TensorFlow: what starts, what is seen of it, how it ends."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -231,6 +233,30 @@ def test_an_ignored_signal_is_ignored_by_all(
     process.send_signal(signal.SIGHUP)
     process.terminate()
     assert process.wait(PATIENCE) == 143
+
+
+def test_on_a_terminal_worker_0_has_it_and_ctrl_c_is_passed_on_once(script: Callable[[str], str]) -> None:
+    path = script(
+        "heard = []\nsignal.signal(signal.SIGINT, lambda *_: heard.append(1))\n"
+        "print('terminal' if sys.stdout.isatty() else 'pipe')\n"
+        "while not heard:\n    time.sleep(0.01)\ntime.sleep(0.2)\nprint('heard', len(heard))"
+    )
+    ours, theirs = pty.openpty()
+    owned = f"import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({COMMAND[0]!r}, {COMMAND!r} + "
+    code = f"{owned}['--workers=2', {path!r}])"
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with subprocess.Popen([sys.executable, "-c", code], env=CLEAN, start_new_session=True, **terminal) as process:
+        os.close(theirs)
+        text = ""
+        while not ("terminal" in text and "[1] pipe" in text):
+            text += os.read(ours, 1000).decode()
+        os.write(ours, b"\x03")
+        with contextlib.suppress(OSError):  # so it ends where nobody has the terminal any more
+            while more := os.read(ours, 1000):
+                text += more.decode()
+    os.close(ours)
+    assert process.returncode == 0, text
+    assert text.count("heard 1") == 2
 
 
 def test_ports_are_held_for_those_who_ask_for_them_by_number() -> None:
