@@ -21,7 +21,7 @@ class Agreed:
     """
 
     def __init__(self, workers: Workers, stops: Stops, clock: Clock) -> None:
-        self._workers, self._stops, self._clock, self._turn = workers, stops, clock, 0
+        self._workers, self._stops, self._clock = workers, stops, clock
         self._failed: str | None = None  # who has failed in this round, and how
 
     @property
@@ -60,8 +60,7 @@ class Agreed:
             raise WorkerFailed(failed)
 
     def _exchange(self, *, failed: bool = False) -> float:
-        self._turn += 1
-        wish, key = self._stops.wish(), f"stop/{self._turn}/{{}}"
+        wish, key = self._stops.wish(), f"stop/{self._workers.turn()}/{{}}"
         if wish is not None:
             self._workers.put(key.format(self._workers.rank), wish.reason)
         urgency = 0 if wish is None else 1 + wish.at_once

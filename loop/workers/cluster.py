@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import itertools
 import json
 import logging
 import os
@@ -54,6 +55,7 @@ class Workers:
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
         self.collective = Collective(rank, self.count)
         self._store = InProcess() if store is None else store
+        self._turns = itertools.count()
         self.failures: Failures | None = None  # of one process, there are none to watch
 
     @property
@@ -84,6 +86,10 @@ class Workers:
             raise
         finally:
             self.failures.running = False
+
+    def turn(self) -> int:
+        """Returns another number each time, the same in all workers, which have to ask for it in the same order."""
+        return next(self._turns)
 
     def failed(self, error: BaseException) -> BaseException:
         """Tells the others that this worker fails; returns what to raise: who else has failed, if it comes of that."""
