@@ -42,6 +42,10 @@ class Agreed:
             raise RuntimeError(f"The workers are at different steps: {sorted(steps)}. One has run on its own.")
         return int(said[:, 1].min())
 
+    def alarm(self, at: float | None) -> float | None:
+        """Returns when this worker's clock is to ring for a hook that waits for that time: the chief's alone does."""
+        return at if self._workers.is_chief else None
+
     def now(self) -> float:
         """Returns the time of training, by the chief's clock, and takes over what anybody has asked for."""
         return self._clock.now() if self.is_alone else self._exchange()
