@@ -25,13 +25,13 @@ class Workers:
 
     Args:
         loop: The loop.
+        name: The name of the hook.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._workers, self._state = loop.workers, loop.state
-        self._key = loop.workers.new_key("checkpoint")  # of one run: the next one tells other things
+    def __init__(self, loop: Loop, name: str) -> None:
+        self._workers, self._name, self._state = loop.workers, name, loop.state
         self._apart = loop.hooks.apart()
-        self._saves = 0
+        self._restoring = self._saving = self._workers.turn()
         self._telling: threading.Thread | None = None
 
     @property
@@ -46,7 +46,10 @@ class Workers:
 
     def agreed(self, wanted: bool) -> bool:
         """Returns whether the chief wants to save; all call it once whenever a step is settled."""
-        return wanted if not self.are_several else bool(self._workers.exchange(float(wanted))[0, 0])
+        if not self.are_several:
+            return wanted
+        self._saving = self._workers.turn()
+        return bool(self._workers.exchange(float(wanted))[0, 0])
 
     def wait_for_all(self) -> None:
         """Returns when all have called it."""
@@ -58,15 +61,14 @@ class Workers:
     def announce(self, stem: str | None) -> None:
         """Says which checkpoint was restored; None: none."""
         if self.are_several:
-            self._workers.put(f"{self._key}/restored", stem)
+            self._workers.put(f"{self._name}/restored/{self._restoring}", stem)
 
     def comparing(self) -> Callable[[Mapping[str, str]], None]:
-        """Returns what is called, in any thread, with the digests of what is saved next, by path.
+        """Returns what is called, in any thread, with the digests of what is saved now, by path.
 
         It raises `Differing` if another worker holds other values.
         """
-        self._saves += 1
-        number = self._saves
+        number = self._saving
 
         def compare(mine: Mapping[str, str]) -> None:
             for rank in range(1, self._workers.count):
@@ -91,7 +93,7 @@ class Workers:
 
     def follow(self, directory: str, *, changed: str) -> None:
         """Restores what the chief has restored, without a lock: it keeps that until all have."""
-        stem = self._workers.get(f"{self._key}/restored")
+        stem = self._workers.get(f"{self._name}/restored/{self._restoring}")
         if stem is not None:
             with contextlib.closing(open_files(directory, make=False)) as files:
                 store = Store(files)
@@ -100,8 +102,7 @@ class Workers:
 
     def tell(self) -> None:
         """Says, in a thread, what this worker holds now."""
-        self._saves += 1
-        key = f"{self._key}/digests/{self._saves}/{self._workers.rank}"
+        key = f"{self._name}/digests/{self._saving}/{self._workers.rank}"
         values = _held(self._state, self._counts)
 
         def put() -> None:

@@ -177,7 +177,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._monitor.attach(loop)
         self._description = self._state.describe()
         self._refuse_what_no_manifest_holds(moment)
-        self._workers = Workers(loop)
+        self._workers = Workers(loop, self.name)
         if self._workers.follows:
             self._workers.follow(self._directory, changed=self._changed)
             return
@@ -253,10 +253,9 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _save_if(self, wanted: bool, moment: Moment) -> None:
         if wanted:
-            compare = self._workers.comparing()  # first: each worker counts the saves
             self._tolerate(self._saver.wait)
             self._state.check()
-            self._saver.save(self._record(), compare, **self._parts(moment))
+            self._saver.save(self._record(), self._workers.comparing(), **self._parts(moment))
             if moment.last:
                 self._saver.wait()
             elif not self._background:
