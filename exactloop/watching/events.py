@@ -10,7 +10,7 @@ from exactloop.watching.growing import Growing
 from exactloop.watching.series import Series
 
 HEADER, FRAME = 12, 16  # bytes before a record, and around it
-LARGEST = 2**20  # of an event with scalars; a larger one has pictures, or a graph
+LARGEST = 2**17  # of an event with scalars; a larger one has pictures, or a graph
 OF_EPOCH, TRAIN = "epoch_", "train"
 
 
@@ -68,7 +68,7 @@ class EventReader:
                 of_epoch = name != value.tag
                 if not of_epoch or not self._prefix:  # else it is there twice
                     self.series.put(f"{self._prefix}{name}", event.step, number, of_epoch=of_epoch)
-                self.series.times.append((event.wall_time, event.step))
+                self.series.at(event.wall_time, event.step)
 
 
 def _number(value: summary_pb2.Summary.Value) -> float | None:

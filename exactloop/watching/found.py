@@ -59,5 +59,6 @@ def runs(directory: str) -> list[str]:
 def _walked(directory: str) -> Iterator[tuple[str, set[str]]]:
     depth = directory.rstrip(os.sep).count(os.sep)
     for where, inner, names in os.walk(directory):
-        inner[:] = sorted(inner) if where.rstrip(os.sep).count(os.sep) - depth < DEEPEST else []
+        deep = where.rstrip(os.sep).count(os.sep) - depth >= DEEPEST
+        inner[:] = sorted(name for name in inner if not deep and not name.startswith("."))
         yield where, {*names}

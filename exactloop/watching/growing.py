@@ -22,8 +22,11 @@ class Growing:
         self._is: tuple[int, int] | None = None
         self._at, self._mark = 0, b""  # up to where it was read, and the bytes before that
 
-    def look(self) -> tuple[bool, bytes, int]:
+    def look(self, most: int = BLOCK) -> tuple[bool, bytes, int]:
         """Returns whether what was read before is void, what comes next, and how many bytes there are in all of that.
+
+        Args:
+            most: How many bytes to read.
 
         Raises:
             OSError: If it cannot be read, or is gone.
@@ -39,7 +42,7 @@ class Growing:
             self._is = now
             if anew:
                 self._at, self._mark = 0, b""
-            return anew, os.pread(descriptor, BLOCK, self._at), status.st_size - self._at
+            return anew, os.pread(descriptor, most, self._at), status.st_size - self._at
         finally:
             os.close(descriptor)
 

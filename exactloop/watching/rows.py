@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from exactloop.watching.growing import Growing
+from exactloop.watching.growing import BLOCK, Growing
 from exactloop.watching.series import Series
 from hooks.row_format import EPOCH, Format, format_of
+
+HEAD = 2**16  # bytes in which the first line ends; more of a file of another kind is not read
 
 
 class RowReader:
@@ -26,7 +28,7 @@ class RowReader:
     def read(self) -> None:
         """Takes in what is new. Raises `OSError` if it cannot be read."""
         while True:
-            anew, data, _ = self._file.look()
+            anew, data, _ = self._file.look(BLOCK if self._format else HEAD)
             if anew:
                 self.series, self._format = Series(), None
             whole = data[: data.rfind(b"\n") + 1]
@@ -39,7 +41,7 @@ class RowReader:
             if not whole:
                 return
             if self.series.epochs:
-                self.series.times.append((self._file.changed, self.series.epochs[0]))
+                self.series.at(self._file.changed, self.series.epochs[0])
 
     def _head(self, whole: bytes) -> int:
         """Finds out what file it is, and returns where its rows begin."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+OFTEN, MOST = 0.5, 1000  # seconds between two times that are kept, and how many of them are
+
 
 @dataclass
 class Series:
@@ -10,7 +12,7 @@ class Series:
     Attributes:
         points: Step to value, by name.
         means: The same of what was measured over an epoch.
-        times: When there was which step, in seconds since 1970, in the session that wrote last; where it began, first.
+        times: When there was which step, in seconds since 1970, in the session that wrote last: the latest of these.
         epochs: The latest step and the epoch, from 1, in which that is; empty if that is not known.
     """
 
@@ -22,3 +24,10 @@ class Series:
     def put(self, name: str, step: int, value: float, *, of_epoch: bool = False) -> None:
         """Takes a value."""
         (self.means if of_epoch else self.points).setdefault(name, {})[step] = value
+
+    def at(self, time: float, step: int) -> None:
+        """Takes note of when there was a step."""
+        if len(self.times) > 1 and time - self.times[-2][0] < OFTEN:
+            self.times.pop()
+        self.times.append((time, step))
+        del self.times[:-MOST]

@@ -72,7 +72,7 @@ class Workers:
 
         def compare(mine: Mapping[str, str]) -> None:
             for rank in range(1, self._workers.count):
-                key = f"{self._key}/digests/{number}/{rank}"
+                key = f"{self._name}/digests/{number}/{rank}"
                 theirs = self._workers.get(key, PATIENCE)
                 self._workers.remove(key)
                 if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):

@@ -26,7 +26,7 @@ OURS = (LOOP, *_) = tuple(os.path.join(ROOT, name, "") for name in ("loop", "hoo
 PYTHON = _directory(os.__file__)
 PACKAGES = f"-packages{os.sep}"  # site-packages, dist-packages
 SITE = _directory(os.path.dirname(np.__file__))
-INSIDE = ("absl", "gast", "google", "h5py", "ml_dtypes", "optree", "wrapt")  # what TensorFlow and Keras call themselves
+INSIDE = ("absl", "gast", "google", "h5py", "ml_dtypes", "optree", "tensorboard", "wrapt")  # called by these
 LIBRARIES = (
     *(_directory(module.__file__) for module in (tf, keras, np)),
     *(os.path.join(SITE, name, "") for name in INSIDE),

@@ -239,7 +239,9 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log.csv")
     (tmp_path / "events.out.tfevents.1").mkdir()
     (tmp_path / "other.csv").write_text("kind of thing,price\n1,2\n")
-    (tmp_path / "more.jsonl").write_text('{"text": "step"}\n')
+    (tmp_path / "more.jsonl").write_text('{"text": "step"}\n' * 100_000)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "log.csv").write_text("kind,step,epoch,loss\nstep,1,1,0.5\n")
     assert WatchedRun(str(tmp_path)).look() is None
 
 
