@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from exactloop import looking
-from exactloop.cli import AT, JSON, KILLS, LAST, OUT, TWICE, WORKERS
+from exactloop.options import AT, JSON, KILLS, LAST, OUT, TWICE, WORKERS
 from exactloop.printing import as_json, report
 from exactloop.proving import prove_script
 from hooks.checkpoint.average import average as averaged

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import rich.console
 
-from exactloop.cli import JSON
+from exactloop.options import JSON
 from exactloop.printing import as_json, report
 from exactloop.watching.watch import watch
 from hooks.checkpoint.manifest import Manifest, content

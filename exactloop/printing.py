@@ -9,7 +9,7 @@ import rich.console
 import rich.markup
 import rich.table
 
-from exactloop.cli import JSON
+from exactloop.options import JSON
 from hooks.figures import figure
 from hooks.progress_line import fitting
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from exactloop.cli import HOSTS, MAX_RESTARTS, RANK, WORKERS
 from exactloop.launching.launcher import Launcher
 from exactloop.launching.places import Places, on_hosts, on_loopback
+from exactloop.options import HOSTS, MAX_RESTARTS, RANK, WORKERS
 
 TASKS = "SLURM_STEP_NUM_TASKS"
 

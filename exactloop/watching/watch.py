@@ -9,7 +9,7 @@ import time
 import rich.console
 import rich.live
 
-from exactloop.cli import JSON, ONCE
+from exactloop.options import JSON, ONCE
 from exactloop.printing import as_json
 from exactloop.watching.found import runs
 from exactloop.watching.picture import NOTHING, picture

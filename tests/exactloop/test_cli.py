@@ -17,7 +17,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 import exactloop
-from exactloop import cli, commands, looking, printing
+from exactloop import cli, commands, helps, looking, options, printing
 from hooks import Checkpoint
 from hooks.checkpoint.differences import Difference, differences
 from loop import ArrayData, Evaluation, Every, Loop, supervised
@@ -197,10 +197,10 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_each_command_has_its_help() -> None:
-    assert {*cli.HELPS} == {*cli.COUNTS} == {*commands.COMMANDS, "launch"}
-    assert {*cli.AT_ONCE} == {*looking.COMMANDS}
-    assert [command for command in cli.COUNTS if f"    exactloop {command} " not in cli.USAGE] == []
-    assert max(map(len, "\n".join([cli.USAGE, *cli.HELPS.values()]).splitlines())) <= 120
+    assert {*helps.HELPS} == {*options.COUNTS} == {*commands.COMMANDS, "launch"}
+    assert {*options.AT_ONCE} == {*looking.COMMANDS}
+    assert [command for command in options.COUNTS if f"    exactloop {command} " not in helps.USAGE] == []
+    assert max(map(len, "\n".join([helps.USAGE, *helps.HELPS.values()]).splitlines())) <= 120
 
 
 def test_a_list_fits_into_80_columns_whatever_is_logged(
