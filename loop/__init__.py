@@ -17,7 +17,7 @@ from loop.state.training_state import TrainingState
 from loop.steps import Step
 from loop.supervised import supervised
 from loop.triggers import NEVER, At, Every, Halt, Trigger
-from loop.workers.cluster import connect
+from loop.workers.joining import connect
 from loop.workers.sums import average, total
 
 __all__ = [

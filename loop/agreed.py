@@ -21,7 +21,7 @@ class Agreed:
     """
 
     def __init__(self, workers: Workers, stops: Stops, clock: Clock) -> None:
-        self._workers, self._stops, self._clock, self._turn = workers, stops, clock, 0
+        self._workers, self._stops, self._clock = workers, stops, clock
         self._failed: str | None = None  # who has failed in this round, and how
 
     @property
@@ -42,6 +42,10 @@ class Agreed:
             raise RuntimeError(f"The workers are at different steps: {sorted(steps)}. One has run on its own.")
         return int(said[:, 1].min())
 
+    def alarm(self, at: float | None) -> float | None:
+        """Returns when this worker's clock is to ring for a hook that waits for that time: the chief's alone does."""
+        return at if self._workers.is_chief else None
+
     def now(self) -> float:
         """Returns the time of training, by the chief's clock, and takes over what anybody has asked for."""
         return self._clock.now() if self.is_alone else self._exchange()
@@ -60,8 +64,7 @@ class Agreed:
             raise WorkerFailed(failed)
 
     def _exchange(self, *, failed: bool = False) -> float:
-        self._turn += 1
-        wish, key = self._stops.wish(), f"stop/{self._turn}/{{}}"
+        wish, key = self._stops.wish(), f"stop/{self._workers.turn()}/{{}}"
         if wish is not None:
             self._workers.put(key.format(self._workers.rank), wish.reason)
         urgency = 0 if wish is None else 1 + wish.at_once

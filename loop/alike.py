@@ -37,15 +37,16 @@ def check_alike(parts: Parts, state: TrainingState) -> None:
     number = int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)  # a float64 holds it
     if len({*workers.exchange(number)[:, 0].tolist()}) == 1:
         return
-    workers.put(f"alike/{workers.rank}", dict(mine))
-    differences = [line for rank in range(1, workers.count) for line in _between(workers, rank)]
+    key = f"alike/{workers.turn()}/{{}}"
+    workers.put(key.format(workers.rank), dict(mine))
+    differences = [line for rank in range(1, workers.count) for line in _between(workers, key, rank)]
     more = [f"and {len(differences) - MOST} more"] if len(differences) > MOST else []
     listed = "\n  ".join([*differences[:MOST], *more])
     raise ValueError(f"The workers are not alike, so that they cannot train together:\n  {listed}\n{REMEDY}")
 
 
-def _between(workers: Workers, rank: int) -> list[str]:
-    first, other = (workers.get(f"alike/{each}") for each in (0, rank))
+def _between(workers: Workers, key: str, rank: int) -> list[str]:
+    first, other = (workers.get(key.format(each)) for each in (0, rank))
     if not isinstance(first, dict) or not isinstance(other, dict):
         return []
     paths = [path for path in sorted({*first, *other}) if first.get(path) != other.get(path)]

@@ -153,7 +153,7 @@ class Run:
         skip = self._hooks.next_skip(step)
         wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)
         stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
-        self._clock.set_alarm(self._hooks.next_time(self._since))
+        self._clock.set_alarm(self._agreed.alarm(self._hooks.next_time(self._since)))
         with self.spent.on("steps"):
             end, chunk = self._agreed.end(step, min(stop for stop in stops if stop is not None)), self._built.chunk
             ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)

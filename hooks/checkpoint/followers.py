@@ -30,7 +30,7 @@ class Workers:
     def __init__(self, loop: Loop, name: str) -> None:
         self._workers, self._name, self._state = loop.workers, name, loop.state
         self._apart = loop.hooks.apart()
-        self._saves = 0
+        self._restoring = self._saving = self._workers.turn()
         self._telling: threading.Thread | None = None
 
     @property
@@ -45,7 +45,10 @@ class Workers:
 
     def agreed(self, wanted: bool) -> bool:
         """Returns whether the chief wants to save; all call it once whenever a step is settled."""
-        return wanted if not self.are_several else bool(self._workers.exchange(float(wanted))[0, 0])
+        if not self.are_several:
+            return wanted
+        self._saving = self._workers.turn()
+        return bool(self._workers.exchange(float(wanted))[0, 0])
 
     def wait_for_all(self) -> None:
         """Returns when all have called it."""
@@ -54,18 +57,17 @@ class Workers:
 
     # Of the chief.
 
-    def announce(self, turn: int, stem: str | None) -> None:
+    def announce(self, stem: str | None) -> None:
         """Says which checkpoint was restored; None: none."""
         if self.are_several:
-            self._workers.put(f"{self._name}/restored/{turn}", stem)
+            self._workers.put(f"{self._name}/restored/{self._restoring}", stem)
 
     def comparing(self) -> Callable[[Mapping[str, str]], None]:
-        """Returns what is called, in any thread, with the digests of what is saved next, by path.
+        """Returns what is called, in any thread, with the digests of what is saved now, by path.
 
         It raises `Differing` if another worker holds other values.
         """
-        self._saves += 1
-        number = self._saves
+        number = self._saving
 
         def compare(mine: Mapping[str, str]) -> None:
             for rank in range(1, self._workers.count):
@@ -88,9 +90,9 @@ class Workers:
 
     # Of the others.
 
-    def follow(self, turn: int, directory: str, *, changed: str) -> None:
+    def follow(self, directory: str, *, changed: str) -> None:
         """Restores what the chief has restored, without a lock: it keeps that until all have."""
-        stem = self._workers.get(f"{self._name}/restored/{turn}")
+        stem = self._workers.get(f"{self._name}/restored/{self._restoring}")
         if stem is not None:
             with contextlib.closing(open_files(directory, make=False)) as files:
                 store = Store(files)
@@ -99,8 +101,7 @@ class Workers:
 
     def tell(self) -> None:
         """Says, in a thread, what this worker holds now."""
-        self._saves += 1
-        key = f"{self._name}/digests/{self._saves}/{self._workers.rank}"
+        key = f"{self._name}/digests/{self._saving}/{self._workers.rank}"
         values = _held(self._state, self._counts)
 
         def put() -> None:

@@ -140,7 +140,6 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = self._refused = False
-        self._turn = 0  # how often it was set up
         self._measured: tuple[int, float] | None = None  # at which step, and what
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
@@ -176,9 +175,9 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._monitor.attach(loop)
         self._description = self._state.describe()
         self._refuse_what_no_manifest_holds(moment)
-        self._workers, self._turn = Workers(loop, self.name), self._turn + 1
+        self._workers = Workers(loop, self.name)
         if self._workers.follows:
-            self._workers.follow(self._turn, self._directory, changed=self._changed)
+            self._workers.follow(self._directory, changed=self._changed)
             return
         earlier = HELD.get(self._directory)
         if earlier is not None and (earlier is self or not earlier._is_running()):
@@ -191,7 +190,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             store = Store(files)
             damaged = store.load()
             restored = self._take_over(store, damaged, loop)
-            self._workers.announce(self._turn, restored)
+            self._workers.announce(restored)
             self._description = self._state.describe()  # nothing in it changes from here on
             self._saver = Saver(
                 store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
@@ -252,10 +251,9 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _save_if(self, wanted: bool, moment: Moment) -> None:
         if wanted:
-            compare = self._workers.comparing()  # first: each worker counts the saves
             self._tolerate(self._saver.wait)
             self._state.check()
-            self._saver.save(self._record(), compare, **self._parts(moment))
+            self._saver.save(self._record(), self._workers.comparing(), **self._parts(moment))
             if moment.last:
                 self._saver.wait()
             elif not self._background:

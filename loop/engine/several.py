@@ -10,22 +10,19 @@ import tensorflow as tf
 from loop.data.arrays import ArrayData
 from loop.data.indexed import IndexedData
 from loop.data.source import Batches, Data
+from loop.engine.averaged import averaged, check_averaged
 from loop.engine.means import examples_in
 from loop.exact.graph import changes, uses
-from loop.handles import by_key, key, key_of
+from loop.handles import key
 from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
-from loop.workers.cluster import Workers, say_if_alone
+from loop.workers.cluster import Workers
+from loop.workers.joining import say_if_alone
 from loop.workers.rows import OwnRows, Part
-from loop.workers.sums import Traced
 from loop.workers.together import Together
 
 log = logging.getLogger("exactloop")
-FORGOTTEN = (
-    "The train step applies gradients of this worker's rows alone, by {}: other workers have other rows, and would go "
-    "on with other weights. Write, before they are clipped or applied, gradients = loop.average(gradients)."
-)
 MANY = 4  # workers, from which on it is said that all of them read what each needs a part of
 READ_BY_ALL = (
     "Each of the %d workers reads all batches of this %s, and trains on its own rows of them. With ArrayData, or "
@@ -75,7 +72,7 @@ class Several(NamedTuple):
         of_model = step.of_model
         if of_model is None:
             return Together(self.workers, metrics, statistics, check_averaged)
-        return Together(self.workers, metrics, statistics, _averaged, of_model.results)
+        return Together(self.workers, metrics, statistics, averaged, of_model.results)
 
 
 def several_of(
@@ -133,64 +130,3 @@ def _statistics(given: Mapping[str, object], graph: FuncGraph) -> Iterator[tf.Va
         mine = not variable.trainable and variable.dtype.is_floating and id(variable) not in others
         if mine and key(variable) in changed:
             yield variable
-
-
-def _averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
-    """Returns gradients that a model's own step applies, averaged, unless it has done so itself."""
-    return gradients if _went_through(step, gradients) else step.average(gradients)
-
-
-def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
-    """Returns gradients that are applied. Raises `ValueError` if some did not go through `average`."""
-    if not _went_through(step, gradients):
-        raise ValueError(FORGOTTEN.format(f"{type(optimizer).__name__} {optimizer.name!r}"))
-    return gradients
-
-
-def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
-    given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
-    return all(_is_behind(step.averaged, each) for each in given)
-
-
-def _is_behind(wanted: set[tf.Operation], tensor: tf.Tensor) -> bool:
-    """Returns whether one of some operations is behind a tensor: also by way of variables that gradients are kept in,
-    and from within a condition."""
-    queue, seen = [tensor], set[int]()
-    for each in queue:  # grows while it is read
-        op = each.op
-        if op in wanted:
-            return True
-        if id(op) in seen:
-            continue
-        seen.add(id(op))
-        queue += op.inputs
-        if op.type == "Placeholder":
-            queue += [outer for outer, inner in op.graph.captures if inner is each and tf.is_symbolic_tensor(outer)]
-        elif op.type == "ReadVariableOp":
-            queue += _kept_in(op)
-    return False
-
-
-def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
-    """Returns what is assigned to the variable that an operation reads, unless it is a weight."""
-    handle, found = _outermost(read.inputs[0]), list[tf.Tensor]()
-    graph: tf.Graph | None = read.graph
-    while graph is not None and (captures := getattr(graph, "captures", None)):
-        variable = by_key(graph.variables).get(key_of(handle))
-        if variable is not None and variable.trainable:
-            return []
-        inner = [each for outer, each in captures if _outermost(outer) is handle]
-        uses_of = [use for each in inner for use in each.consumers()]
-        found += [use.inputs[1] for use in uses_of if use.type.startswith("Assign")]
-        graph = graph.outer_graph
-    return found
-
-
-def _outermost(tensor: tf.Tensor) -> tf.Tensor:
-    """Returns what a tensor is that functions hand on to those within them."""
-    while tf.is_symbolic_tensor(tensor):
-        outer = next((outer for outer, inner in tensor.graph.captures if inner is tensor), None)
-        if outer is None:
-            break
-        tensor = outer
-    return tensor

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import loop
 from loop import ArrayData, Hook, Loop, StreamData, average, total
-from loop.workers import cluster
-from loop.workers.cluster import Workers
+from loop.workers.cluster import Workers, become, here
+from loop.workers.joining import say_if_alone
 from loop.workers.rows import OwnRows
 
 X = np.arange(24, dtype="float32").reshape(8, 3)
@@ -22,13 +22,9 @@ Gradients = list[tf.Tensor]
 @pytest.fixture
 def one_of() -> Iterator[Callable[[int, int], None]]:
     """Makes this process one of several, which cannot be reached."""
-    alone = cluster._here[0]
-
-    def become(rank: int, count: int) -> None:
-        cluster._here[0] = Workers(rank, tuple(f"10.0.0.{i}:1234" for i in range(count)))
-
-    yield become
-    cluster._here[0] = alone
+    alone = here()
+    yield lambda rank, count: become(Workers(rank, tuple(f"10.0.0.{i}:1234" for i in range(count)))) and None
+    become(alone)
 
 
 def linear(
@@ -68,7 +64,7 @@ def test_a_process_that_has_not_joined_the_others_says_so(
     tasks = {"cluster": {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"]}, "task": {"type": "worker", "index": 0}}
     step, state = linear(average)
     for config, said in ((json.dumps(tasks), 1), ("", 0), ("{}", 0)):
-        cluster.say_if_alone.cache_clear()
+        say_if_alone.cache_clear()
         caplog.clear()
         monkeypatch.setenv("TF_CONFIG", config)
         with caplog.at_level(logging.WARNING, "exactloop"):

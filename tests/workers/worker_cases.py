@@ -97,8 +97,13 @@ def saved(workers: loop.workers.cluster.Workers, directory: str, steps: str, eve
     step, state = small()
     listening = Steps()
     hooks = [Checkpoint(directory, Every(steps=int(every))), Preemption(), Marks(10, float(slow)), listening]
-    trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state, hooks=hooks)
+    evaluation = Evaluation(lambda batch: {"error": tf.reduce_mean(batch[0] @ state["weights"] - batch[1])}, data_of(7))
+    trained = Loop(step, data_of(23), state=state, evaluate=evaluation, eval_every=Every(steps=8), hooks=hooks)
     return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def data_of(count: int) -> ArrayData:
+    return ArrayData(rows(count), batch_size=4, seed=3)
 
 
 def forgotten(workers: loop.workers.cluster.Workers, directory: str) -> dict:
