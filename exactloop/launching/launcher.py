@@ -73,7 +73,7 @@ class Launcher:
 
     def _once(self) -> Failure | None:
         self._crew = Crew(self._command, self._environments, self._grace)
-        if self._heard:  # since it was decided to start
+        if self._is_to_end:  # since it was decided to start
             self._crew.ask(self._heard[-1])
         try:
             return self._crew.run()
@@ -86,9 +86,7 @@ class Launcher:
         before = {number: signal.getsignal(number) for number in (*PASSED_ON, signal.SIGTTOU)}
         heard = [number for number in PASSED_ON if before[number] != signal.SIG_IGN]
         try:
-            signal.signal(
-                signal.SIGTTOU, signal.SIG_IGN
-            )  # or `stty tostop` would stop workers, being in the background
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # workers are in the background, which `stty tostop` stops
             for number in heard:
                 signal.signal(number, self._hear)
             yield

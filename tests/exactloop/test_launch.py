@@ -198,6 +198,22 @@ def test_signals_are_passed_on(
     assert (process.returncode, err) == (128 + number, "")
 
 
+def test_a_signal_of_before_is_not_for_those_that_are_started_anew(
+    script: Callable[[str], str], started: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    path = script(
+        "if os.path.exists(f'{sys.argv[1]}-{rank}'):\n    sys.exit(print('again'))\n"
+        "open(f'{sys.argv[1]}-{rank}', 'w').close()\nheard = []\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))\nprint('ready')\n"
+        "while not heard or rank == 0:\n    time.sleep(0.01)\nsys.exit(3)"
+    )
+    process = started(*COMMAND, "--workers=2", "--max-restarts=1", path, "--", str(tmp_path / "begun"))
+    said(process, 2)
+    process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, sorted(out.splitlines())) == (0, ["[1] again", "again"]), err
+
+
 def test_who_ends_well_after_a_signal_has_ended_well(
     script: Callable[[str], str], started: Callable[..., subprocess.Popen[str]]
 ) -> None:
