@@ -16,7 +16,7 @@ from exactloop.launching.worker import described
 GRACE = 15.0  # seconds; without any signal, workers end within 10 when one of them has failed
 PAUSE = 15.0  # seconds, where other machines have workers that may not have noticed yet
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-AT_ONCE = {"PYTHONUNBUFFERED": "1"}  # of those that print into a pipe; worker 0 prints as the script does by itself
+AT_ONCE = {"PYTHONUNBUFFERED": "1"}  # what they print into pipes
 PASSED_ON = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)  # which schedulers send, too
 
 
@@ -43,7 +43,7 @@ class Launcher:
         self._command, self._places, self._restarts, self._grace = command, places, restarts, grace
         own = devices(len(places.here), environment)
         self._environments = {
-            rank: {**environment, **device, **(AT_ONCE if rank else {}), "TF_CONFIG": places.variable(rank)}
+            rank: {**environment, **device, **AT_ONCE, "TF_CONFIG": places.variable(rank)}
             for rank, device in zip(places.here, own, strict=True)
         }
         self._crew: Crew | None = None
@@ -73,7 +73,7 @@ class Launcher:
 
     def _once(self) -> Failure | None:
         self._crew = Crew(self._command, self._environments, self._grace)
-        if self._heard:  # since it was decided to start
+        if self._is_to_end:  # since it was decided to start
             self._crew.ask(self._heard[-1])
         try:
             return self._crew.run()
@@ -86,9 +86,7 @@ class Launcher:
         before = {number: signal.getsignal(number) for number in (*PASSED_ON, signal.SIGTTOU)}
         heard = [number for number in PASSED_ON if before[number] != signal.SIG_IGN]
         try:
-            signal.signal(
-                signal.SIGTTOU, signal.SIG_IGN
-            )  # or `stty tostop` would stop workers, being in the background
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # workers are in the background, which `stty tostop` stops
             for number in heard:
                 signal.signal(number, self._hear)
             yield

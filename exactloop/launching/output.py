@@ -1,4 +1,4 @@
-"""What workers print, with a word before each line that says who it was."""
+"""What workers print, with a word before each line that says who it was: no line is cut by another."""
 
 import contextlib
 import os

@@ -14,8 +14,8 @@ class Worker:
 
     Attributes:
         rank: Its number among all.
-        outputs: What it prints, to be passed on; nothing of rank 0, which writes to where this process does: its
-            progress bar is one, and the others have none.
+        outputs: What it prints, to be passed on line by line, with its rank before each; of rank 0 without, and a
+            terminal it has for itself: its progress bar is one, and the others have none.
         told: The signals that it was sent.
 
     Args:
@@ -27,13 +27,14 @@ class Worker:
 
     def __init__(self, rank: int, command: Sequence[str], environment: Mapping[str, str], group: int) -> None:
         self.rank, self.told = rank, set[int]()
-        to = subprocess.PIPE if rank else None
+        out, err = (subprocess.PIPE if rank or not os.isatty(number) else None for number in (1, 2))
         self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=to, stderr=to, process_group=group
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=group
         )
         self._descriptor = os.pidfd_open(self._process.pid)
         pipes = ((self._process.stdout, 1), (self._process.stderr, 2))
-        self.outputs = [Output(pipe, f"[{rank}] ", number) for pipe, number in pipes if pipe is not None]
+        prefix = f"[{rank}] " if rank else ""
+        self.outputs = [Output(pipe, prefix, number) for pipe, number in pipes if pipe is not None]
 
     def fileno(self) -> int:
         """Returns what to wait for: it can be read when the process is over."""

@@ -25,7 +25,6 @@ COMMAND = [sys.executable, "-m", "exactloop", "launch"]
 ANSWER = """
 import json, os, signal, subprocess, sys, time
 rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-sys.stdout.reconfigure(line_buffering=True)
 """
 # Starts a process of its own that no signal but SIGKILL ends, and says what their numbers are.
 STUBBORN = """
@@ -99,7 +98,7 @@ def test_each_worker_knows_who_it_is_and_is_told_apart(script: Callable[[str], s
     path = script(
         'config = json.loads(os.environ["TF_CONFIG"])\n'
         'print(json.dumps([config["task"]["type"], rank, len({*config["cluster"]["worker"]}), sys.argv[1:]]))\n'
-        'print(repr(sys.stdin.read()), "no end of the line", file=sys.stderr, end="" if rank else None)'
+        'print(repr(sys.stdin.read()), "no end of the line", file=sys.stderr, end="")'
     )
     status, out, err = launch("--workers=3", path, "--", "--workers=7", "a b")
     own = ["worker", 3, ["--workers=7", "a b"]]
@@ -109,10 +108,7 @@ def test_each_worker_knows_who_it_is_and_is_told_apart(script: Callable[[str], s
 
 
 def test_lines_are_passed_on_whole(script: Callable[[str], str]) -> None:
-    path = script(
-        'for i in range(300):\n    os.write(1, b"%d " % rank * 200 + b"\\n")\n'
-        'os.write(1, b"x" * 200_000 + b"\\n" * (not rank))'
-    )
+    path = script('for i in range(300):\n    os.write(1, b"%d " % rank * 200 + b"\\n")\nos.write(1, b"x" * 200_000)')
     status, out, _ = launch("--workers=3", path)
     assert status == 0
     assert [out.count(f"[{rank}] " + f"{rank} " * 200) for rank in (1, 2)] == [300, 300]
@@ -200,6 +196,22 @@ def test_signals_are_passed_on(
     out, err = process.communicate(timeout=PATIENCE)
     assert sorted(out.splitlines()) == [f"[1] heard {int(number)}", f"heard {int(number)}"]
     assert (process.returncode, err) == (128 + number, "")
+
+
+def test_a_signal_of_before_is_not_for_those_that_are_started_anew(
+    script: Callable[[str], str], started: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    path = script(
+        "if os.path.exists(f'{sys.argv[1]}-{rank}'):\n    sys.exit(print('again'))\n"
+        "open(f'{sys.argv[1]}-{rank}', 'w').close()\nheard = []\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))\nprint('ready')\n"
+        "while not heard or rank == 0:\n    time.sleep(0.01)\nsys.exit(3)"
+    )
+    process = started(*COMMAND, "--workers=2", "--max-restarts=1", path, "--", str(tmp_path / "begun"))
+    said(process, 2)
+    process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, sorted(out.splitlines())) == (0, ["[1] again", "again"]), err
 
 
 def test_who_ends_well_after_a_signal_has_ended_well(

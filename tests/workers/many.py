@@ -19,6 +19,7 @@ from hooks.checkpoint.followers import Workers as Followers
 from loop import digest
 from loop.agreed import Agreed
 from loop.stops import Stops
+from loop.workers.cluster import Workers
 from loop.workers.store import InProcess
 
 PATIENCE = 60.0  # seconds
@@ -39,30 +40,30 @@ class Together:
         return found
 
 
-class One:
-    """A worker, as `loop.connect` would return it."""
-
-    are_several = True
+class Exchange:
+    """What is left of a `Collective` where nothing is added up."""
 
     def __init__(self, rank: int, together: Together) -> None:
-        self.rank, self.count, self._together = rank, together.count, together
-        self.is_chief = rank == 0
-        self.put, self.get, self.remove = together.store.put, together.store.get, together.store.remove
+        self._rank, self._together = rank, together
 
     def exchange(self, *numbers: float) -> np.ndarray:
-        return self._together.exchange(self.rank, numbers)
-
-    def name(self, rank: int) -> str:
-        return f"worker {rank}"
+        return self._together.exchange(self._rank, numbers)
 
 
-def on_all(count: int, do: Callable[[One], object]) -> list[object]:
+def one(rank: int, together: Together) -> Workers:
+    """Returns a worker, as `loop.connect` would."""
+    worker = Workers(rank, tuple(f"10.0.0.1:{i}" for i in range(together.count)), together.store)
+    worker.collective = Exchange(rank, together)
+    return worker
+
+
+def on_all(count: int, do: Callable[[Workers], object]) -> list[object]:
     """Returns what a function returns for each worker, all at once; raises what one of them raises."""
     together, found, failed = Together(count), [None] * count, list[BaseException]()
 
     def run(rank: int) -> None:
         try:
-            found[rank] = do(One(rank, together))
+            found[rank] = do(one(rank, together))
         except BaseException as error:
             failed.append(error)
 
@@ -77,7 +78,7 @@ def on_all(count: int, do: Callable[[One], object]) -> list[object]:
     return found
 
 
-def decisions(worker: One, wishes: dict[int, dict[int, str]]) -> list[object]:
+def decisions(worker: Workers, wishes: dict[int, dict[int, str]]) -> list[object]:
     """Returns what a worker finds agreed in some rounds, in the k-th of which those in `wishes[k]` ask for the end."""
     stops = Stops(lambda: None, together=True)
     agreed = Agreed(worker, stops, SimpleNamespace(now=lambda: float(worker.rank)))
@@ -96,11 +97,11 @@ def commit(count: int, values: int, wrong: int | None = None) -> float:
     together = Together(count)
     state = SimpleNamespace(variables={f"model/layer_{i}/kernel": tf.Variable([float(i)]) for i in range(values)})
     other = SimpleNamespace(variables={**state.variables, "model/layer_0/kernel": tf.Variable([-1.0])})
-    ones = [One(rank, together) for rank in range(count)]
-    seen = [Followers(SimpleNamespace(workers=one, state=state, hooks=()), "checkpoint") for one in ones[:1]]
-    for one in ones[1:]:
-        held = other if one.rank == wrong else state
-        seen.append(Followers(SimpleNamespace(workers=one, state=held, hooks=()), "checkpoint"))
+    hooks = SimpleNamespace(apart=tuple)
+    ones = [one(rank, together) for rank in range(count)]
+    held = [other if each.rank == wrong else state for each in ones]
+    loops = [SimpleNamespace(workers=each, state=mine, hooks=hooks) for each, mine in zip(ones, held, strict=True)]
+    seen = [Followers(each, "checkpoint") for each in loops]
     compare = seen[0].comparing()
     for each in seen[1:]:
         each.tell()

@@ -1,16 +1,17 @@
-"""512 workers in one process agree on how far to go, the time, and the end; and one with other values is named."""
+"""Up to 512 workers in one process agree on how far to go, the time, and the end; and one with other values is named."""
 
 import pytest
 from many import commit, decisions, on_all
 
 from hooks.checkpoint.errors import Differing
 
-WORKERS = 512
+COUNTS = pytest.mark.parametrize("count", [64, pytest.param(512, marks=pytest.mark.long)])
 
 
-def test_all_of_512_workers_find_the_same_agreed() -> None:
-    wishes = {2: {300: "asked by 300", 17: "asked by 17", 511: "asked by 511"}}
-    first, *others = on_all(WORKERS, lambda worker: decisions(worker, wishes))
+@COUNTS
+def test_all_of_many_workers_find_the_same_agreed(count: int) -> None:
+    wishes = {2: {30: "asked by 30", 17: "asked by 17", count - 1: "asked by the last"}}
+    first, *others = on_all(count, lambda worker: decisions(worker, wishes))
     assert all(other == first for other in others)
     ends, reasons = first[::2], first[1::2]
     assert [end[:2] for end in ends] == [(100, 0.0)] * 4  # the least far of all, and the first one's clock
@@ -18,7 +19,8 @@ def test_all_of_512_workers_find_the_same_agreed() -> None:
     assert reasons == [(None, False)] * 2 + [("asked by 17", True)] * 2
 
 
-def test_of_512_workers_one_with_other_values_is_named_before_the_commit() -> None:
-    commit(WORKERS, 3)
-    with pytest.raises(Differing, match=r"Worker 300 does not hold .* model/layer_0/kernel\."):
-        commit(WORKERS, 3, wrong=300)
+@COUNTS
+def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count: int) -> None:
+    commit(count, 3)
+    with pytest.raises(Differing, match=r"Worker 50 does not hold .* model/layer_0/kernel\."):
+        commit(count, 3, wrong=50)
