@@ -48,7 +48,10 @@ def stories(text: str) -> list[list[Block]]:
     return found
 
 
-@pytest.mark.parametrize("story", stories(TEXT) + stories(OF_DATA) + stories(OF_WORKERS), ids=lambda story: f"line {story[0].line}")
+STORIES = [story for text in (TEXT, OF_DATA, OF_WORKERS) for story in stories(text)]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: f"line {story[0].line}")
 def test_program_prints_what_the_readme_says(
     story: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
