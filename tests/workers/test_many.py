@@ -1,4 +1,4 @@
-"""Up to 512 workers in one process agree on how far to go, the time and the end; one with other values is named."""
+"""Up to 512 workers in one process agree on how far to go, when, and on the end; who holds other values is named."""
 
 import pytest
 from many import commit, decisions, on_all
