@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.arrays import ArrayData
+from loop.data.blocks import why_not
 from loop.data.source import Data
 from loop.errors.calls import BY_POSITION
 from loop.errors.instead import instead_of_evaluation
@@ -94,11 +94,11 @@ def _each(evaluate: object) -> Iterable[object]:
 
 def check_compilable(data: Data) -> None:
     """Raises `ValueError` if XLA cannot have the data in its program."""
-    if not isinstance(data, ArrayData):
+    if why := why_not(data):
         raise ValueError(
-            "Loop(jit_compile=True) needs data in memory, because a program of XLA has no iterator in it. Received: "
-            f"{type(data).__name__}. Write ArrayData(arrays, batch_size=32); or leave out jit_compile, and let XLA "
-            "compile each step by itself: Loop(tf.function(step, jit_compile=True), ...)."
+            "Loop(jit_compile=True) needs batches of dense numbers, because XLA knows nothing else. Received: "
+            f"{type(data).__name__} with {why}, of {data.element_spec}. Make numbers of them in the data, as in "
+            "dataset.map(lambda ragged: ragged.to_tensor()); or leave out jit_compile=True."
         )
 
 

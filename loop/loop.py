@@ -71,9 +71,9 @@ class Loop:
             begins anew.
         overfit: To see whether a model can learn at all: trains on the first so many batches, the same in each epoch,
             and evaluates as many. Of `ArrayData`, not shuffled; or a `tf.data.Dataset`, kept in memory.
-        jit_compile: Whether to compile the whole loop, and evaluations on `ArrayData`, into one program of XLA each: on
-            a CPU several times as fast for small networks and recurrent ones, and slower with convolutions. For
-            `ArrayData`; has other bits than without.
+        jit_compile: Whether to compile the whole loop, and evaluations, into one program of XLA each: on a CPU several
+            times as fast for small networks and recurrent ones, and slower with convolutions. Batches are dense
+            tensors of numbers; has other bits than without.
         exact: Whether to refuse to run what could not be resumed exactly, with a list of all reasons; or else to log
             the list. See `audit`.
 

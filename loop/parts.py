@@ -41,7 +41,7 @@ class Parts(NamedTuple):
         history: The values of the epochs.
         limit: How many batches there are at most in an epoch, and in an evaluation.
         stops: What a run is asked to reach, and who has asked for its end.
-        jit_compile: Whether XLA compiles the loop, and evaluations on arrays.
+        jit_compile: Whether XLA compiles the loop, and evaluations on batches that it can have.
         workers: This process among the workers.
         several: What tracing needs to know of them, if there are several.
     """

@@ -17,6 +17,9 @@ class Fed(Kept, abc.ABC):
     So the compiled loop is called for one step at a time. What is wanted is the next batch of the pass, and it stays so
     until its step is done: where that fails, or making the batch does, nothing is lost.
 
+    Attributes:
+        reads_ahead: Whether batches may be read before they are wanted.
+
     Args:
         element_spec: What a batch is like.
         steps_per_epoch: Batches in a pass; None: nobody knows before the last one.
@@ -30,6 +33,7 @@ class Fed(Kept, abc.ABC):
         self.variables: tuple[tf.Variable, ...] = ()
         self.repeats_itself, self.taken = True, False
         self._wanted: Nest = None
+        self.reads_ahead = False
 
     @abc.abstractmethod
     def _fetch(self) -> Nest:
@@ -66,6 +70,10 @@ class Fed(Kept, abc.ABC):
         """Takes in that the step with the next batch is done, and returns whether another batch follows."""
         self._wanted = None
         return self._follows()
+
+    def take_back(self, count: int) -> None:
+        """Goes back by so many batches, which were not trained after all: of what reads ahead."""
+        raise NotImplementedError(type(self).__name__)
 
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         """Returns what is entered while a step runs, and left after it."""

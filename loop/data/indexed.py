@@ -120,7 +120,6 @@ class IndexedData(Fed):
         self._drawn_seed: int | None = None if shuffle else 0
         self._progress = Progress(source, lambda: self._seed)
         self._reader: ReadAhead[Nest] = ReadAhead(self._make, workers, prefetch)
-        self._reads_ahead = prefetch > 0
         self._epoch = self._next = 0  # of the batch that is wanted
         self._order = np.zeros([0], np.int32)
         self._open, self._sought, self._evaluates = False, False, False
@@ -132,6 +131,7 @@ class IndexedData(Fed):
         if element_spec is None:
             element_spec = spec_of(samples, batched=self._batched, size=self._size if self._even else None)
         super().__init__(element_spec, steps_per_epoch=self._count // self._size + (0 if self._even else 1))
+        self.reads_ahead = prefetch > 0
         self._tried = list(samples)[:TRIED]
         self._first = [_digest(samples[number]) for number in self._tried]
         self._tried_now: list[str] | None = None  # in this pass, if somebody wants to know
@@ -258,6 +258,11 @@ class IndexedData(Fed):
         self._next += 1
         return self._next < (self.steps_per_epoch or 0)
 
+    def take_back(self, count: int) -> None:
+        self._next -= count
+        self._wanted = None
+        self._reader.begin(self._next, self.steps_per_epoch or 0)
+
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         return self._reader.meanwhile()
 
@@ -315,7 +320,7 @@ class IndexedData(Fed):
         if self._progress.lost:
             what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
             found.append(Finding(what, "", SOURCE_STATE))
-        if self._reads_ahead:
+        if self.reads_ahead:
             what = f"{owner} may depend on a variable that a step changes, and are read ahead"
             reached = variables_reached([self._source, self._source.__getitem__])
             found += [Read(what, "", READS_AHEAD, variable) for variable in reached]

@@ -6,6 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from loop.data.blocks import Block, block_of
 from loop.data.epochs import Source
 from loop.data.errors import InLinesOf
 from loop.data.replay import read_again
@@ -24,6 +25,8 @@ PIPELINES = {
     **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
     "batch_size": "write dataset.batch(32)",
 }
+PENDING = "pending"  # what a checkpoint has of blocks
+BLOCK = "data: a hook had halted within a block of batches that jit_compile=True had read; the rest of it is left out"
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
 
 
@@ -84,6 +87,9 @@ class StreamData(Trackable):
         self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
+        self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
+        self.in_blocks = False  # whether it is read so
+        self._blocks = 0  # that a checkpoint has, which is to be restored
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self._endless, False
@@ -98,9 +104,13 @@ class StreamData(Trackable):
         if self.source is None or not self._endless:
             self._iterate(epoch)
 
+    def hold(self, ahead: Nest, blocks: tuple[Block, ...]) -> None:
+        """Takes in what was fetched: blocks, and what is ahead behind them."""
+        self.ahead, self.pending = ahead, self.pending + blocks
+
     def close(self) -> None:
         if not self._endless:
-            self.source = None
+            self.source, self.pending = None, ()
             self._epoch += 1
             self._source.ended(int(self.seen.digest) if self.seen and self._resume == "replay" else None)
 
@@ -109,6 +119,7 @@ class StreamData(Trackable):
         return {
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
+            **({PENDING: len(self.pending)} if self.pending and self._resume == "state" else {}),
             **self._source.notes(self._epoch),
         }
 
@@ -116,13 +127,16 @@ class StreamData(Trackable):
         self._source.recall(notes)
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        self.source = None
+        self.source, self.pending = None, ()
         self._epoch = notes.get("epoch", place.epoch)
         wrong = self._source.go_on(self._epoch, notes)
         self._passes = notes["passes"] - notes["open"]
         if notes["open"]:
             seen = place.step if self._endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
+            self._blocks = notes.get(PENDING, 0) if self.in_blocks else 0
+            if PENDING in notes and not self.in_blocks:
+                wrong = [*wrong, BLOCK]
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
             self._source.forget()
             return [
@@ -205,13 +219,20 @@ class StreamData(Trackable):
                 # The batch that was fetched early is in no iterator any more.
                 ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
                 state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
+            spec = tf.nest.flatten(self.element_spec)
+            asked = [[tf.zeros([], each.dtype) for each in spec]] * self._blocks  # only their names and dtypes count
+            for n, tensors in enumerate(asked or [block.tensors() for block in self.pending]):  # halted in mid-block
+                state |= {f"{PENDING}_{n}_{i}": tensor for i, tensor in enumerate(tensors)}
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
         if self.source is None:
             return []
+        leaves = range(len(tf.nest.flatten(self.element_spec)))
+        blocks = [[state[f"{PENDING}_{n}_{i}"] for i in leaves] for n in range(self._blocks)]
+        self.pending, self._blocks = tuple(map(block_of, blocks)), 0
         if self.steps_per_epoch is None:
-            ahead = [state[f"ahead_{i}"] for i in range(len(state) - 1)]
+            ahead = [state[f"ahead_{i}"] for i in range(sum(name.startswith("ahead_") for name in state))]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)
         return restore_iterator(self.source, state["iterator"])

@@ -13,11 +13,13 @@ from loop.data.arrays import ArrayData
 from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
+from loop.engine.blocks import Blocks
 from loop.engine.bound import Bound
 from loop.engine.cut import Cut
+from loop.engine.feed import Feed
 from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
-from loop.engine.program import Program
+from loop.engine.program import Program, of_size
 from loop.engine.ring import HALTED, LONGEST, Record
 from loop.engine.several import Several
 from loop.engine.trace import Trace, has_effect
@@ -154,46 +156,72 @@ class Chunk:
                     return index, data.advance(source, ahead, following)
 
             program = programs.get(tf.nest.flatten(ahead)[0].shape[0]) if programs else None
-            if program is None:
+            if program is None or memory is None:
                 index, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
                 done, halted = index % HALTED, index > HALTED
             else:
-                done, halted = program(begin, tf.minimum(most, bound.variable))
+                done, halted = program(begin, tf.minimum(most, bound.variable), memory.order())
                 ahead = data.advance(source, ahead, begin + done)
+            return Ran(done, halted, data.more(ahead), ahead, noted(first, done), trace.results.now())
+
+        def noted(first: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
             rows = record.read(done)
             sizes = record.sizes(rows) if size is None else tf.fill([done, 1], tf.constant(size, tf.float64))
             afresh = tf.equal(first, 0)
-            if program is not None:
+            if trace.jit_compile:
                 afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
             means.add(*record.values(rows), sizes, afresh=afresh, latest=trace.running)
-            return Ran(done, halted, data.more(ahead), ahead, rows, trace.results.now())
+            return rows
 
-        def skip(source: Nest, ahead: Nest) -> Ran:
+        def run_block(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> Ran:
             first = counters[0].read_value()
-            batch = data.batch(source, ahead)
+            done, halted = program(begin, most, block)
+            return Ran(done, halted, tf.constant(True), (), noted(first, done), trace.results.now())
+
+        def skipped(batch: Nest) -> tuple[list[tf.Operation], tf.Tensor]:
+            first = counters[0].read_value()
             if data.seen is not None:
                 data.seen.update(batch)
             with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
                 counted = [counter.assign_add(1) for counter in counters]
-            with tf.control_dependencies(counted):
-                ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
             rows = record.read(tf.constant(0))
             none = tf.zeros([0, 1], tf.float64)
             means.add(*record.values(rows), none, afresh=tf.equal(first, 0), latest=trace.running)
+            return counted, rows
+
+        def skip(source: Nest, ahead: Nest) -> Ran:
+            first = counters[0].read_value()
+            counted, rows = skipped(data.batch(source, ahead))
+            with tf.control_dependencies(counted):
+                ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
             return Ran(tf.constant(1), tf.constant(False), data.more(ahead), ahead, rows, trace.results.now())
 
+        def skip_batch(batch: Nest) -> Ran:
+            no, yes = tf.constant(False), tf.constant(True)
+            return Ran(tf.constant(1), no, yes, (), skipped(batch)[1], trace.results.now())
+
         memory = data if trace.jit_compile and isinstance(data, ArrayData) else None
-        programs = {size: Program(memory, size, run_step, owner) for size in memory.sizes} if memory else {}
-        self._cut = Cut() if programs else None
+        order = tf.TensorSpec([None, None], tf.int32)
+        programs = dict[int, Program]()
+        if memory:
+            for length in memory.sizes:
+                batch = functools.partial(memory.at, size=length)
+                programs[length] = Program(order, batch, run_step, owner, quiet=bool(programs))
+        blocks = Blocks(data, bound, run_step, run_block, owner) if trace.jit_compile and memory is None else None
+        self._blocks, self._cut = blocks, Cut()
         skipping = tf.function(skip, autograph=False)
         self._skip = functools.cache(lambda: skipping.get_concrete_function(*data.feed_spec()))  # few runs need it
+        self._skip_batch = tf.function(skip_batch, autograph=False, input_signature=[data.element_spec])
         running = tf.function(run, autograph=False)
         self._runs: dict[int | None, ConcreteFunction] = {}
-        for size, program in programs.items():
-            self._runs[size] = running.get_concrete_function((), program.spec, tf.TensorSpec([], tf.int32))
-            program.compile(self._runs[size])
+        for length, program in programs.items():
+            spec = of_size(data.element_spec, length)
+            self._runs[length] = running.get_concrete_function((), spec, tf.TensorSpec([], tf.int32))
+            program.compile(self._runs[length])
         self._run = next(iter(self._runs.values()), None) or running.get_concrete_function(*data.feed_spec())
         self.graph = self._run.graph
+        if blocks is not None:
+            blocks.begin()
         # Then it may draw from Python's random streams, and nobody else must meanwhile.
         self._calls_python = isinstance(data, Fed) and any(map(calls_python, operations(self.graph)))
 
@@ -203,9 +231,11 @@ class Chunk:
         try:
             if self.inside.hooks:
                 self.inside.prepare(int(self._counters[-1]), count)
+            if self._blocks is not None:
+                return self._in_blocks(self._blocks, count, self._cut)
             if isinstance(data, Fed):
                 return self._one_by_one(data, count)
-            if isinstance(data, ArrayData) and self._cut is not None:
+            if isinstance(data, ArrayData) and self._runs:
                 return self._in_cuts(data, count, self._cut)
             return self._called(data, count)
         except tf.errors.OpError as error:
@@ -215,6 +245,8 @@ class Chunk:
 
     def skip(self, data: Batches) -> Ran:
         """Reads the next batch, and counts its step without running it; what it returns has no rows."""
+        if self._blocks is not None:
+            return self._skip_in_block(data, self._blocks.feed)
         given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
         ran = call_flat(self._skip(), given)
         if isinstance(data, Fed):
@@ -229,7 +261,7 @@ class Chunk:
     def _called(self, data: Batches, count: int) -> Ran:
         self._bound.set(count)
         given = tf.nest.flatten((data.source, data.ahead), expand_composites=True)
-        if self._cut is None:
+        if not self._runs:
             ran = call_flat(self._run, given)
         else:
             ran = call_flat(self._runs[given[0].shape[0]], [*given, tf.constant(count)])
@@ -250,6 +282,39 @@ class Chunk:
             if ran.halted:
                 break
         return ran if len(rows) == 1 else ran._replace(steps=done, rows=tf.concat(rows, axis=0))
+
+    def _in_blocks(self, blocks: Blocks, count: int, cut: Cut) -> Ran:
+        """Calls a program for one block of batches after the other, and fetches the next one meanwhile."""
+        rows, done, more, feed = list[tf.Tensor](), 0, True, blocks.feed
+        self._bound.set(count)
+        # What was fetched is trained even if somebody has pulled the bound in: it takes no longer than a call may.
+        while more and done < count and (feed.holds or not (rows and self._bound.is_pulled_in)):
+            block = feed.take(min(count - done, cut.length))
+            if block is None:
+                break
+            run = blocks.of(block.shapes)
+            self.inside.go_on(done)
+            left = count - done - block.count
+            with feed.meanwhile(min(left, cut.length) if cut.length > 1 and not self._bound.is_pulled_in else 0):
+                began = time.perf_counter()
+                ran = call_flat(run, [tf.constant(block.begin), tf.constant(block.count), *block.batches])
+                steps = int(ran.steps)  # sync: waits for the call
+                cut.took(steps, time.perf_counter() - began)
+            rows.append(ran.rows)
+            more, done = feed.trained(block, steps), done + steps
+            if steps < block.count or ran.halted:
+                break
+        if not rows:
+            no = tf.constant(False)
+            return Ran(tf.constant(0), no, no, (), self.record.read(tf.constant(0)), {})
+        return ran._replace(steps=done, more=more, rows=rows[0] if len(rows) == 1 else tf.concat(rows, axis=0))
+
+    def _skip_in_block(self, data: Batches, feed: Feed) -> Ran:
+        block = feed.take(1)
+        if block is None:
+            raise RuntimeError("The data ended before the batch that is to be skipped.")
+        batch = tf.nest.pack_sequence_as(data.element_spec, [tensor[block.begin] for tensor in block.batches])
+        return self._skip_batch(batch)._replace(more=feed.trained(block, 1))
 
     def _one_by_one(self, data: Fed, count: int) -> Ran:
         """Calls the same for each batch that Python hands over, between steps, and puts together what comes of it."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.source import Data, InMemory
+from loop.data.blocks import why_not
+from loop.data.source import Data
 from loop.engine.several import Several
 from loop.engine.trace import Trace
 from loop.errors.op_errors import shortened
@@ -21,6 +22,7 @@ log = logging.getLogger("exactloop")
 # A step, of a batch, its index in the call, and that of the first one in the pass: what has to be done before the next
 # one; whether to return, if anybody looks.
 RunStep = Callable[[Nest, tf.Tensor, tf.Tensor], tuple[list[tf.Operation], tf.Tensor | None]]
+At = Callable[[Nest, tf.Tensor], Nest]
 UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
 UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
 ELSEWHERE = (
@@ -28,16 +30,16 @@ ELSEWHERE = (
 )
 
 
-def of_size(data: InMemory, size: int) -> Nest:
+def of_size(element_spec: Nest, size: int) -> Nest:
     """Returns the type spec of the batches of one size."""
-    return tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), data.element_spec)
+    return tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), element_spec)
 
 
 def traced(step: Step, data: Data, *, jit_compile: bool, several: Several | None = None) -> Trace:
-    """Returns the trace of a step; for XLA, if it can have the data in a program."""
+    """Returns the trace of a step; for XLA, if it can have the batches in a program."""
     if jit_compile and isinstance(data, ArrayData):
-        return Trace(step, of_size(data, data.sizes[0]), jit_compile=True)
-    return Trace(step, data.element_spec, several=several)
+        return Trace(step, of_size(data.element_spec, data.sizes[0]), jit_compile=True)
+    return Trace(step, data.element_spec, jit_compile=jit_compile and not why_not(data), several=several)
 
 
 class Program:
@@ -46,23 +48,21 @@ class Program:
     It sees nothing that changes outside while it runs, and nobody sees anything of it before it ends. So how many steps
     it runs is handed over, and what they are trained on has to be in memory.
 
-    Attributes:
-        spec: The type spec of its batches.
-
     Args:
-        data: Where the batches come from.
-        size: The leading dimension of those that this is for: XLA has to know all shapes.
+        source: The type spec of what batches are found in.
+        batch: Returns a batch of that, by its index, int32 `[]`. All have one shape: XLA has to know it.
         run_step: A step.
         owner: What to call the step.
+        quiet: Whether to say nothing of what is left out, as it was said before.
     """
 
-    def __init__(self, data: InMemory, size: int, run_step: RunStep, owner: str) -> None:
-        def program(begin: tf.Tensor, end: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __init__(self, source: Nest, batch: At, run_step: RunStep, owner: str, *, quiet: bool = False) -> None:
+        def program(begin: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
             def goes_on(index: tf.Tensor, halted: tf.Tensor) -> tf.Tensor:
                 return tf.logical_and(index < end, tf.logical_not(halted))
 
             def one_step(index: tf.Tensor, halted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                counted, halts = run_step(data.at(order, begin + index, size), index, begin)
+                counted, halts = run_step(batch(source, begin + index), index, begin)
                 with tf.control_dependencies(counted):
                     return index + 1, halted if halts is None else halts
 
@@ -70,36 +70,35 @@ class Program:
 
         number = tf.TensorSpec([], tf.int32)
         function = tf.function(program, jit_compile=True, autograph=False)
-        order = tf.TensorSpec([None, None], tf.int32)
-        self._program = function.get_concrete_function(number, number, order)
-        self.spec, self._data, self._owner = of_size(data, size), data, owner
-        if size == data.sizes[0]:
+        self._program, self._owner = function.get_concrete_function(number, number, source), owner
+        if not quiet:
             self._say_what_is_left_out()
 
-    def __call__(self, begin: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, begin: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs steps. Traced into the compiled loop.
 
         Args:
-            begin: The index of the first batch in the pass: int32 `[]`.
+            begin: The index of the first batch: int32 `[]`.
             end: How many steps: int32 `[]`.
+            source: What the batches are found in.
 
         Returns:
             How many steps were run, int32 `[]`, and whether the last of them wants the loop to return: bool `[]`.
         """
-        return self._program(begin, end, self._data.order())
+        return self._program(begin, end, source)
 
     def compile(self, whole: ConcreteFunction) -> None:
         """Has it compiled, before there is anything to run.
 
         Args:
-            whole: What this was traced into: called with a batch, and how many steps to run at most.
+            whole: What this was traced into: called with zeros, it runs no step.
 
         Raises:
             ValueError: If XLA cannot; each operation that it does not know is named with its line.
         """
         try:
-            specs = tf.nest.flatten(self.spec)
-            call_flat(whole, [*(tf.zeros(spec.shape, spec.dtype) for spec in specs), tf.constant(0)])
+            specs = tf.nest.flatten(whole.structured_input_signature)
+            call_flat(whole, [tf.zeros(spec.shape, spec.dtype) for spec in specs])
         except tf.errors.OpError as error:
             raise ValueError(
                 f"Loop(jit_compile=True): XLA cannot compile this.\n{listed(self._found(error))}"

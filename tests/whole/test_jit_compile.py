@@ -16,7 +16,7 @@ from models import EPOCHS, MODELS, Diary, bits
 from models import make_loop as loop_of
 
 from hooks import Checkpoint, LearningRate, NaNGuard
-from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, StreamData, Trigger
+from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, Trigger
 from loop.engine.cut import SECONDS, Cut
 from loop.engine.program import Program
 
@@ -288,19 +288,6 @@ def test_checks_that_xla_leaves_out_are_named_once(caplog: pytest.LogCaptureFixt
     (record,) = caplog.records
     assert "XLA leaves out checks" in record.message
     assert record.message.count("tf.debugging.assert_less(x, 100.0)") == 1
-
-
-def test_data_that_are_not_in_memory_are_refused_with_a_remedy_that_works() -> None:
-    w = tf.Variable(0.0)
-
-    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"w": w.assign_add(tf.reduce_sum(x))}
-
-    dataset = tf.data.Dataset.from_tensor_slices(X).batch(4, drop_remainder=True)
-    for data in (dataset, StreamData(dataset)):
-        with pytest.raises(ValueError, match=r"Received: StreamData.*Loop\(tf.function\(step, jit_compile=True\)"):
-            Loop(step, data, state={"w": w}, jit_compile=True)
-    assert Loop(tf.function(step, jit_compile=True), dataset, state={"w": w}).run(epochs=1).step == 2
 
 
 @pytest.mark.long

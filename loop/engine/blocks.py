@@ -1,0 +1,69 @@
+"""The programs that XLA compiles for blocks of batches: one for each shape that batches have."""
+
+import functools
+import logging
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from loop.data.blocks import Shapes, shapes_of
+from loop.data.source import Batches
+from loop.engine.bound import Bound
+from loop.engine.feed import feed_of
+from loop.engine.program import Program, RunStep
+from loop.tensors import Nest
+from loop.tf_internals import ConcreteFunction
+
+log = logging.getLogger("exactloop")
+MANY = 8  # shapes, of which each takes about a second to compile
+RunBlock = Callable[[Program, tf.Tensor, tf.Tensor, Nest], Nest]
+
+
+class Blocks:
+    """Compiles programs for blocks, when the first batch of a shape is there, or at once if all have one.
+
+    Attributes:
+        feed: Where the blocks come from.
+
+    Args:
+        data: Where the batches come from.
+        bound: That of the loop.
+        run_step: A step.
+        run_block: Traces what is called for a block, from a program and its arguments.
+        owner: What to call the step.
+    """
+
+    def __init__(self, data: Batches, bound: Bound, run_step: RunStep, run_block: RunBlock, owner: str) -> None:
+        self.feed, self._spec = feed_of(data, bound), data.element_spec
+        self._run_step, self._run_block, self._owner = run_step, run_block, owner
+        self._made: dict[Shapes, ConcreteFunction] = {}
+
+    def begin(self) -> None:
+        """Compiles what is known already."""
+        shapes = shapes_of(self._spec)
+        if shapes is not None:
+            self.of(shapes)
+
+    def of(self, shapes: Shapes) -> ConcreteFunction:
+        """Returns what runs blocks of batches of these shapes: called with (begin, count, block)."""
+        if shapes not in self._made:
+            if len(self._made) == MANY:
+                what = "%s is compiled for more than %d shapes of batches, a second each. Pad them to few lengths."
+                log.warning(what, self._owner, MANY)
+            self._made[shapes] = self._compiled(shapes)
+        return self._made[shapes]
+
+    def _compiled(self, shapes: Shapes) -> ConcreteFunction:
+        length, number = self.feed.room(shapes), tf.TensorSpec([], tf.int32)
+        leaves = zip(shapes, tf.nest.flatten(self._spec), strict=True)
+        specs = [tf.TensorSpec([length, *shape], leaf.dtype) for shape, leaf in leaves]
+        block = tf.nest.pack_sequence_as(self._spec, specs)
+        program = Program(block, _nth, self._run_step, self._owner, quiet=bool(self._made))
+        function = tf.function(functools.partial(self._run_block, program), autograph=False)
+        whole = function.get_concrete_function(number, number, block)
+        program.compile(whole)
+        return whole
+
+
+def _nth(block: Nest, index: tf.Tensor) -> Nest:
+    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), block)  # for tensor[i], XLA compiles each i
