@@ -101,6 +101,7 @@ class Chunk:
         self.inside = inside = inside or Inside()
         self.own = [*bound.variables, *record.variables, *data.variables, *inside.variables]
         self._together = several is not None
+        self._waiting = several.workers.waiting if several else contextlib.nullcontext
         self._may_halt = inside.may_halt or self._together
 
         def step(batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
@@ -196,11 +197,12 @@ class Chunk:
     def __call__(self, data: Batches, count: int) -> Ran:
         """Runs at most `count` steps, at least one if there is data."""
         try:
-            if isinstance(data, Fed):
-                return self._one_by_one(data, count)
-            if isinstance(data, ArrayData) and self._cut is not None:
-                return self._in_cuts(data, count, self._cut)
-            return self._called(data, min(count, LONGEST))
+            with self._waiting():
+                if isinstance(data, Fed):
+                    return self._one_by_one(data, count)
+                if isinstance(data, ArrayData) and self._cut is not None:
+                    return self._in_cuts(data, count, self._cut)
+                return self._called(data, min(count, LONGEST))
         except tf.errors.OpError as error:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())
