@@ -73,7 +73,7 @@ class Agreed:
         if asking:
             reason = str(self._workers.get(key.format(asking[0])))
             failing = [rank for rank, has_failed in enumerate(said[:, 2]) if has_failed]
-            if failing and failing != [self._workers.rank]:
+            if failing and failing != [self._workers.rank] and self._failed is None:
                 why = self._workers.get(key.format(failing[0]))
                 self._failed = f"{self._workers.name(failing[0])} has failed: {why}"
             self._stops.take(reason, at_once=bool(said[:, 1].max() > 1))

@@ -58,7 +58,7 @@ class Stops:
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
         if self._together:
-            self._wish = self._wish or Wish(reason, at_once=False)
+            self._wish = self._wish or (None if self.asked else Wish(reason, at_once=False))
         else:
             self.reason = reason if self.reason is None else self.reason
 

@@ -108,6 +108,7 @@ class Chunk:
         self.inside = inside = Inside(hooks, in_parts=in_parts)
         self.own = [*bound.variables, *record.variables, *data.variables, *inside.variables]
         self._together = several is not None
+        self._waiting = several.workers.waiting if several else contextlib.nullcontext
 
         def step(batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
             if several is None or bound.wish is None:
@@ -231,13 +232,14 @@ class Chunk:
         try:
             if self.inside.hooks:
                 self.inside.prepare(int(self._counters[-1]), count)
-            if self._blocks is not None:
-                return self._in_blocks(self._blocks, count, self._cut)
-            if isinstance(data, Fed):
-                return self._one_by_one(data, count)
-            if isinstance(data, ArrayData) and self._runs:
-                return self._in_cuts(data, count, self._cut)
-            return self._called(data, count)
+            with self._waiting():
+                if self._blocks is not None:
+                    return self._in_blocks(self._blocks, count, self._cut)
+                if isinstance(data, Fed):
+                    return self._one_by_one(data, count)
+                if isinstance(data, ArrayData) and self._runs:
+                    return self._in_cuts(data, count, self._cut)
+                return self._called(data, count)
         except tf.errors.OpError as error:
             add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
             tell(error, data.dataset())

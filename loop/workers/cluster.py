@@ -51,22 +51,21 @@ class Workers:
 
     def exchange(self, *numbers: float) -> np.ndarray:
         """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them."""
-        return self.collective.exchange(*numbers)
+        with self.waiting():
+            return self.collective.exchange(*numbers)
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Returns what is entered while this worker waits for all others, in a sum or a loop of them."""
+        return contextlib.nullcontext() if self.failures is None else self.failures.waiting()
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:
-        """While in it, all workers are: whoever leaves, or raises anything here, ends the others too."""
-        if self.failures is None:
-            yield
-            return
-        self.failures.running = True
+        """While in it, all workers are: whoever raises anything here ends the others too."""
         try:
             yield
         except BaseException as error:
             self.failed(error)
             raise
-        finally:
-            self.failures.running = False
 
     def turn(self) -> int:
         """Returns another number each time, the same in all workers, which have to ask for it in the same order."""

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Protocol
 
 import tensorflow as tf
@@ -54,7 +55,8 @@ class Failures:
     Attributes:
         said: Who has failed, and how, in one line; None as long as nobody has.
         has_told: Whether this worker has.
-        running: Whether this worker trains, and so needs all others.
+        waits: Counts how often this worker has begun to wait for others.
+        is_waiting: Whether it does now.
 
     Args:
         workers: All of them.
@@ -63,7 +65,8 @@ class Failures:
     def __init__(self, workers: Telling) -> None:
         self._workers = workers
         self.said: str | None = None
-        self.has_told = self.running = False
+        self.has_told = self.is_waiting = False
+        self.waits, self._looked = 0, 0
         self._known, self._over = threading.Event(), False
         threading.Thread(target=self._watch, daemon=True, name="failures").start()
 
@@ -76,6 +79,15 @@ class Failures:
         said = lines[-1] if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
         with contextlib.suppress(Exception):
             self._workers.put(KEY, {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.500}"})
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While in it, this worker waits for all others, as it does in each step."""
+        self.waits, self.is_waiting = self.waits + 1, True
+        try:
+            yield
+        finally:
+            self.is_waiting = False
 
     def leave(self) -> None:
         """Tells the others that this worker is done, and watches them no more when all are."""
@@ -109,7 +121,7 @@ class Failures:
         try:
             value = self._workers.listen(KEY, LOOK_EVERY)
         except TimeoutError:
-            return self._left() if self.running else None
+            return self._left()
         except tf.errors.OpError as error:
             return self._gone(error.message) or GONE.format(self._workers.name(0))
         if not isinstance(value, dict) or value["rank"] == self._workers.rank:
@@ -117,7 +129,10 @@ class Failures:
         return f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}"
 
     def _left(self) -> str | None:
-        """Returns who has left, if somebody has whose script is done."""
+        """Returns who has left, because its script is done, if this worker waits as it did when this was last asked."""
+        looked, self._looked = self._looked, self.waits
+        if not self.is_waiting or looked != self.waits:
+            return None
         try:
             rank = int(str(self._workers.listen(LEFT, SHORT)))
         except TimeoutError:
