@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from places import ROOT, environment
 
+from exactloop.launching.places import on_loopback
 from exactloop.proving import prove_script
 
 
@@ -126,3 +128,33 @@ def test_a_signal_at_the_launcher_saves_what_all_workers_have(tmp_path: Path) ->
     assert "Starting all anew" not in said
     steps = [int(path.stem.removeprefix("ckpt-")) for path in tmp_path.glob("checkpoints/ckpt-*.json")]
     assert max(steps) >= 23  # the first line is shown after an epoch
+
+
+@pytest.mark.long
+def test_on_two_machines_one_that_comes_back_is_waited_for(tmp_path: Path) -> None:
+    """Each machine has a launcher; here both are on this one, and one is killed and started again."""
+    with on_loopback(2) as places:
+        hosts = f"--hosts={','.join(places.addresses)}"
+    command = [sys.executable, "-m", "exactloop", "launch", hosts, "--max-restarts=2"]
+    script = [str(ROOT / "examples/distributed.py"), "--", f"--run_dir={tmp_path}", "--epochs=8"]
+
+    def start(rank: int) -> subprocess.Popen[str]:
+        return subprocess.Popen([*command, f"--rank={rank}", *script], env=environment(), stdout=out, stderr=err)
+
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        launchers = [start(0), start(1)]
+        try:
+            while "epoch 2" not in (tmp_path / "err").read_text():
+                assert [each.poll() for each in launchers] == [None, None], (tmp_path / "err").read_text()
+                time.sleep(0.1)
+            launchers[1].kill()
+            while "Starting all anew: restart 1 of 2." not in (tmp_path / "err").read_text():
+                assert launchers[0].poll() is None, (tmp_path / "err").read_text()
+                time.sleep(0.1)
+            launchers.append(start(1))
+            assert [each.wait(300) for each in (launchers[0], launchers[2])] == [0, 0], (tmp_path / "err").read_text()
+        finally:
+            for each in launchers:
+                each.kill()
+                each.wait()
+    assert "after 184 steps: 8 epochs are complete" in (tmp_path / "out").read_text()
