@@ -1,6 +1,7 @@
 """A step on several workers: each runs it on its own rows, and what it leaves is made the same in all."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from loop.tensors import unconverted, widened
-from loop.tf_internals import drawing_apart, gradients_through, moments_from
+from loop.tf_internals import drawing_apart, gradients_through, losses_through, moments_from
 from loop.workers.cluster import Workers
+from loop.workers.losses import Reduced
 from loop.workers.rows import Part
 from loop.workers.sums import Traced, traced
 
@@ -76,7 +78,13 @@ class Together:
         def applied(optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
             return self._applied(step, optimizer, gradients)
 
-        with traced(step), drawing_apart(self._workers.rank), moments_from(moments), gradients_through(applied):
+        with (
+            traced(step),
+            drawing_apart(self._workers.rank),
+            moments_from(moments),
+            losses_through(functools.partial(Reduced, step)),
+            gradients_through(applied),
+        ):
             yield
 
     @unconverted

@@ -170,6 +170,21 @@ def masked(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
+def reduced(workers: loop.workers.cluster.Workers, reduction: str, count: str, batch: str, steps: str) -> dict:
+    """A loss of Keras over what a mask and weights leave of an embedding's outputs, reduced in one of its ways."""
+    layers = [keras.layers.Embedding(5, 2, mask_zero=True), keras.layers.Dense(1)]
+    model, optimizer = keras.Sequential([keras.Input([4], dtype="int32"), *layers]), keras.optimizers.SGD(0.02)
+    tokens = np.random.default_rng(0).integers(0, 5, [int(count), 4])
+    weights = np.linspace(0.1, 3, tokens.size).reshape(tokens.shape)
+    arrays = tokens, tokens[..., None].astype("float32") / 5, weights.astype("float32")
+    train_step, eval_step = loop.supervised(model, optimizer, keras.losses.MeanSquaredError(reduction=reduction))
+    evaluation = Evaluation(eval_step, ArrayData(arrays, batch_size=4, shuffle=False))
+    data, listening = ArrayData(arrays, batch_size=int(batch), seed=3), Steps()
+    state = {"model": model, "optimizer": optimizer}
+    trained = Loop(train_step, data, state=state, evaluate=evaluation, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
 class Items:
     """Rows of arrays, and which of them were read."""
 
@@ -275,7 +290,7 @@ def unlike(workers: loop.workers.cluster.Workers) -> dict:
 CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
-        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, indexed, generated),
+        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, indexed, generated),
         *(halted, by_time, raises, unlike),
     )
 }
