@@ -61,7 +61,7 @@ class ModelMetrics:
     def others(self, values: Mapping[str, tf.Tensor]) -> list[str]:
         """Returns the names of values, in the graph in which they are, that are no results of metrics; each once."""
         own = {key(_raw(variable)) for variables in self.variables().values() for variable in variables}
-        found = [name for name, value in values.items() if not own & set(_read(value))]
+        found = [name for name, value in values.items() if not own & set(read_by(value))]
         new = [name for name in found if name not in self._told]
         self._told.update(new)
         return new
@@ -78,7 +78,7 @@ def _raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _read(value: tf.Tensor) -> Iterator[int]:
+def read_by(value: tf.Tensor) -> Iterator[int]:
     """Yields the keys of the variables, and all else from outside, of which a value is computed."""
     outer: dict[FuncGraph, dict[str, tf.Tensor]] = {}
     for op in behind([value.op]):

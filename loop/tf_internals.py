@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import nn as keras_nn
+from keras.src.losses import loss as keras_loss
 from keras.src.random.seed_generator import global_seed_generator
 from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
 
@@ -562,6 +563,22 @@ def moments_from(function: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Iterat
         yield
     finally:
         keras_nn._compute_moments_sync = kept
+
+
+@contextlib.contextmanager
+def losses_through(
+    function: Callable[[Callable[..., tf.Tensor], Callable[..., Any]], Callable[..., tf.Tensor]],
+) -> Iterator[None]:
+    """Has losses be reduced to a number by what a function returns that is called with how Keras reduces and weighs.
+
+    In public, only what a loss returns can be reduced, and not that of a model that is compiled with it.
+    """
+    kept = keras_loss.reduce_weighted_values
+    keras_loss.reduce_weighted_values = function(kept, keras_loss.apply_mask)
+    try:
+        yield
+    finally:
+        keras_loss.reduce_weighted_values = kept
 
 
 @contextlib.contextmanager

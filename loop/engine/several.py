@@ -12,6 +12,7 @@ from loop.data.indexed import IndexedData
 from loop.data.source import Batches, Data
 from loop.engine.averaged import averaged, check_averaged
 from loop.engine.means import examples_in
+from loop.engine.measured import check_additive, results_of_all
 from loop.exact.graph import changes, uses
 from loop.handles import key
 from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
@@ -66,13 +67,12 @@ class Several(NamedTuple):
             step: The step.
             graph: The step as one process runs it, traced, so that its metrics and layers are built.
         """
+        check_additive(step.variables(), graph)
         metrics = [variable for variables in step.variables().values() for variable in variables]
         apart = {id(raw(variable)) for variable in metrics}
         statistics = [each for each in _statistics(self.given, graph) if id(each) not in apart]
-        of_model = step.of_model
-        if of_model is None:
-            return Together(self.workers, metrics, statistics, check_averaged)
-        return Together(self.workers, metrics, statistics, averaged, of_model.results)
+        applied = check_averaged if step.of_model is None else averaged
+        return Together(self.workers, metrics, statistics, applied, results_of_all(step))
 
 
 def several_of(

@@ -32,28 +32,32 @@ class Collective:
         self._latest = weakref.WeakKeyDictionary[FuncGraph, tf.Operation]()
         self._exchanging: dict[int, ConcreteFunction] = {}
 
-    def sum(self, tensors: Sequence[tf.Tensor], *, on_host: bool = False) -> list[tf.Tensor]:
+    def sum(
+        self, tensors: Sequence[tf.Tensor], *, on_host: bool = False, of_any_shape: bool = False
+    ) -> list[tf.Tensor]:
         """Returns the sums of tensors over all workers, in one operation for each dtype. To be called in a graph.
 
         Args:
             tensors: Of known shapes, equal in all workers.
             on_host: Whether to do it on the CPU, as is better for a few numbers.
+            of_any_shape: Whether they are equal in all workers though nobody knows them yet, as those of gradients are.
 
         Raises:
             ValueError: If a shape is not known.
         """
         of_type: dict[tf.DType, list[int]] = {}
         for i, tensor in enumerate(tensors):
-            if not tensor.shape.is_fully_defined():
+            if not (of_any_shape or tensor.shape.is_fully_defined()):
                 raise ValueError(UNKNOWN.format(f"{tensor.name}, shape {tensor.shape}"))
             of_type.setdefault(tensor.dtype, []).append(i)
         found: dict[int, tf.Tensor] = {}
         for places in of_type.values():
-            sizes = [tensors[i].shape.num_elements() or 0 for i in places]
+            known = all(tensors[i].shape.is_fully_defined() for i in places)
+            sizes = [tensors[i].shape.num_elements() if known else tf.size(tensors[i]) for i in places]
             flat = [tf.reshape(tensors[i], [-1]) for i in places]
             reduced = self._reduce(flat[0] if len(flat) == 1 else tf.concat(flat, 0), on_host=on_host)
             parts = [reduced] if len(flat) == 1 else tf.split(reduced, sizes)
-            found |= {i: tf.reshape(part, tensors[i].shape) for i, part in zip(places, parts, strict=True)}
+            found |= {i: _as(tensors[i], part) for i, part in zip(places, parts, strict=True)}
         return [found[i] for i in range(len(tensors))]
 
     def exchange(self, *numbers: float) -> np.ndarray:
@@ -92,3 +96,8 @@ class Collective:
         if in_order:
             self._latest[graph] = reduced.op
         return reduced
+
+
+def _as(tensor: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    """Returns a part of a sum in the shape of what was added up."""
+    return tf.reshape(part, tensor.shape if tensor.shape.is_fully_defined() else tf.shape(tensor))

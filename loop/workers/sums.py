@@ -36,7 +36,10 @@ class Traced:
 
     def average(self, gradients: Nest) -> Nest:
         given = [each for each in tf.nest.flatten(gradients) if each is not None]
-        means = self.workers.collective.sum([self.weighted(tf.convert_to_tensor(each)) for each in given])
+        weighted = [self.weighted(tf.convert_to_tensor(each)) for each in given]
+        means = self.workers.collective.sum(
+            weighted, of_any_shape=True
+        )  # those of their variables, if TensorFlow knows
         self.averaged |= {each.op for each in means}
         found = iter(means)
         flat = [None if each is None else next(found) for each in tf.nest.flatten(gradients)]

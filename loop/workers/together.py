@@ -1,6 +1,7 @@
 """A step on several workers: each runs it on its own rows, and what it leaves is made the same in all."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,12 +9,14 @@ import keras
 import tensorflow as tf
 
 from loop.tensors import unconverted, widened
-from loop.tf_internals import drawing_apart, gradients_through, moments_from
+from loop.tf_internals import drawing_apart, gradients_through, losses_through, moments_from
 from loop.workers.cluster import Workers
+from loop.workers.losses import Reduced
 from loop.workers.rows import Part
 from loop.workers.sums import Traced, traced
 
 Values = Mapping[str, tf.Tensor]
+Variable = tf.Variable | keras.Variable
 
 
 class Joined(NamedTuple):
@@ -40,20 +43,20 @@ class Together:
         metrics: The variables of the step's metrics.
         statistics: What layers have computed from their rows without training it.
         applied: Called with an optimizer and gradients that are applied, in the graph; returns those to apply.
-        results: Returns values that are results of metrics, when these are added up, by name.
+        results: Called with the values of the step; returns those that are results of metrics, when these are added up.
     """
 
     def __init__(
         self,
         workers: Workers,
-        metrics: Sequence[tf.Variable | keras.Variable],
+        metrics: Sequence[Variable],
         statistics: Sequence[tf.Variable],
         applied: Callable[[Traced, keras.optimizers.Optimizer, list], list],
-        results: Callable[[], Values] = dict,
+        results: Callable[[Values], Values],
     ) -> None:
         self._workers, self._statistics, self._results, self._applied = workers, statistics, results, applied
-        self._sums = [_raw(each) for each in metrics if _added_up(each)]
-        self._means = [_raw(each) for each in metrics if not _added_up(each)]
+        self._sums = [raw(each) for each in metrics if is_added_up(each)]
+        self._means = [raw(each) for each in metrics if not is_added_up(each)]
 
     @unconverted
     def begin(self, part: Part) -> "Begun":
@@ -76,7 +79,14 @@ class Together:
         def applied(optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
             return self._applied(step, optimizer, gradients)
 
-        with traced(step), drawing_apart(self._workers.rank), moments_from(moments), gradients_through(applied):
+        with (
+            traced(step),
+            drawing_apart(self._workers.rank),
+            moments_from(moments),
+            losses_through(functools.partial(Reduced, step)),
+            _means_by_rows(step),
+            gradients_through(applied),
+        ):
             yield
 
     @unconverted
@@ -102,7 +112,7 @@ class Together:
             variable.assign(then + tf.cast(next(found), variable.dtype))
         for variable in averaged:
             variable.assign(tf.cast(next(found) / whole, variable.dtype))
-        measured = {name: value for name, value in self._results().items() if name in of_all}
+        measured = {name: tf.cast(each, of_all[name].dtype) for name, each in self._results(values).items()}
         return Joined({**of_all, **measured}, asked)
 
 
@@ -111,6 +121,23 @@ class Begun(NamedTuple):
 
     step: Traced
     before: Sequence[tf.Tensor]
+
+
+@contextlib.contextmanager
+def _means_by_rows(step: Traced) -> Iterator[None]:
+    """Has a metric that is the mean of the batches' values, a number each, count a batch once, and not in each worker:
+    what it is given is taken for a mean over rows, as are the values of the step."""
+    usual = keras.metrics.Mean.update_state
+
+    def update_state(self: keras.metrics.Mean, values: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        of_batch = sample_weight is None and tf.convert_to_tensor(values).shape.rank == 0
+        usual(self, values, step.share if of_batch else sample_weight)
+
+    keras.metrics.Mean.update_state = update_state
+    try:
+        yield
+    finally:
+        keras.metrics.Mean.update_state = usual
 
 
 def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -127,13 +154,15 @@ def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) ->
     return tf.cast(found[0], x.dtype), tf.cast(found[1], x.dtype)
 
 
-def _raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
+def raw(variable: Variable) -> tf.Variable:
+    """Returns the variable of TensorFlow's that a variable is."""
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _added_up(variable: tf.Variable | keras.Variable) -> bool:
+def is_added_up(variable: Variable) -> bool:
     """Returns whether the parts of a metric's variable are added up, as those of all of Keras' own are."""
-    return getattr(variable, "aggregation", "sum") not in ("mean", tf.VariableAggregation.MEAN)
+    equal = tf.VariableAggregation.MEAN, tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return getattr(variable, "aggregation", "sum") not in ("mean", "only_first_replica", *equal)
 
 
 def _as_value(value: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

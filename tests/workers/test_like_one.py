@@ -40,7 +40,12 @@ def check_close(found: dict, wanted: dict) -> None:
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     """With a last batch of one row, of which one of them has none: clipped, with a metric, and evaluated."""
-    plan = [["dense", "21", "4", "14"], ["masked", "21", "4", "14"]]
+    plan = [
+        ["dense", "21", "4", "14"],
+        ["masked", "21", "4", "14"],
+        ["reduced", "sum_over_batch_size", "21", "4", "14"],
+    ]
+    plan += [["measured", "21", "5", "14"]]
     workers = run(plan, 2, tmp_path)
     check_equal(workers)
     for found, wanted in zip(workers[0], alone(plan), strict=True):
@@ -52,6 +57,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 def test_75_steps_of_all_kinds(count: int, tmp_path: Path) -> None:
     kinds = ["scaled", "normalized", "masked", "indexed", "dense"]
     plan = [["dense", "24", "6", "75"], *([kind, "21", "4", "75"] for kind in kinds)]
+    plan += [["reduced", how, "21", "5", "75"] for how in ("sum_over_batch_size", "sum", "mean_with_sample_weight")]
     workers = run(plan, count, tmp_path / "first")
     check_equal(workers)
     for found, wanted in zip(workers[0], alone(plan), strict=True):

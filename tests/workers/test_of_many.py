@@ -168,6 +168,61 @@ def test_models_average_by_themselves(one_of: Callable[[int, int], None]) -> Non
     Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
 
 
+class Largest(keras.metrics.Metric):
+    """The largest value so far."""
+
+    def __init__(self, aggregation: str) -> None:
+        super().__init__(name="largest")
+        self.value = self.add_variable([], "zeros", aggregation=aggregation, name="value")
+
+    def update_state(self, values: tf.Tensor) -> None:
+        self.value.assign(tf.maximum(self.value, tf.reduce_max(values)))
+
+    def result(self) -> tf.Tensor:
+        return self.value + 0.0
+
+
+def measuring(metric: keras.metrics.Metric, name: str | None = None) -> tuple[loop.Step, dict]:
+    step, state = linear(average)
+
+    def measured(batch: tf.Tensor) -> dict:
+        metric.update_state(batch)
+        return {**step(batch), **({name: metric.result()} if name else {})}
+
+    return loop.Step(measured, metrics={"metric": metric}), state
+
+
+def test_metrics_that_cannot_be_added_up_are_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = measuring(Largest("sum"))
+    with pytest.raises(ValueError, match=r"'metric' cannot be added up.* 'value' is not .* by Maximum.*='mean'\)"):
+        Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+    for metric in (Largest("mean"), Largest("only_first_replica"), keras.metrics.Mean(), keras.metrics.Sum()):
+        step, state = measuring(metric)
+        Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+
+
+@pytest.mark.long
+def test_metrics_of_keras_can_be_added_up(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    model, optimizer = keras.Sequential([keras.Input([3]), keras.layers.Dense(3, "softmax")]), keras.optimizers.SGD()
+    of_classes = [keras.metrics.F1Score(), keras.metrics.AUC(), keras.metrics.AUC(multi_label=True, name="labels")]
+    of_classes += [keras.metrics.OneHotMeanIoU(3), keras.metrics.R2Score(), keras.metrics.Precision(), "accuracy"]
+    of_classes += [keras.metrics.SensitivityAtSpecificity(0.5), keras.metrics.RootMeanSquaredError(), "poisson"]
+    of_classes += [keras.metrics.TruePositives(), keras.metrics.PearsonCorrelation(), keras.metrics.CosineSimilarity()]
+    step, _ = loop.supervised(model, optimizer, "categorical_crossentropy", metrics=of_classes)
+    Loop(step, ArrayData((X, X), batch_size=4), state={"model": model, "optimizer": optimizer}).audit()
+
+
+def test_what_is_computed_of_a_result_so_far_is_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = measuring(keras.metrics.Mean(), "root")
+    with pytest.raises(ValueError, match=r"'measured' returns 'root', which .* under the names of their metrics"):
+        Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+    step, state = measuring(keras.metrics.Mean(), "metric")
+    Loop(step, ArrayData(X, batch_size=4), state=state).audit()
+
+
 def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[int, int], None]) -> None:
     """So a run may go on with another number of workers."""
 

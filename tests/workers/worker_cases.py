@@ -74,7 +74,7 @@ class Marks(Hook):
         time.sleep(self._seconds)
 
 
-def small(step_of: Callable | None = None) -> tuple[Step, dict]:
+def small(step_of: Callable | None = None, rate: float = 0.2) -> tuple[Step, dict]:
     """Returns a step with one variable, dropout and momentum, and its state."""
     weights, draws = tf.Variable(tf.zeros([3, 1]), name="weights"), keras.random.SeedGenerator(5)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
@@ -83,7 +83,7 @@ def small(step_of: Callable | None = None) -> tuple[Step, dict]:
     def step(batch: tuple) -> dict:
         x, y = batch
         with tf.GradientTape() as tape:
-            x = keras.random.dropout(x, 0.2, seed=draws)
+            x = keras.random.dropout(x, rate, seed=draws)
             loss = tf.reduce_mean(tf.square(x @ weights - y))
         gradients = tape.gradient(loss, [weights])
         optimizer.apply(gradients if step_of else average(gradients), [weights])
@@ -172,6 +172,36 @@ def masked(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
     listening = Steps()
     data = loop.StreamData(dataset.batch(int(batch)))
     trained = Loop(step, data, state={"weights": weights, "optimizer": optimizer}, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def reduced(workers: loop.workers.cluster.Workers, reduction: str, count: str, batch: str, steps: str) -> dict:
+    """A loss of Keras over what a mask and weights leave of an embedding's outputs, reduced in one of its ways."""
+    layers = [keras.layers.Embedding(5, 2, mask_zero=True), keras.layers.Dense(1)]
+    model, optimizer = keras.Sequential([keras.Input([4], dtype="int32"), *layers]), keras.optimizers.SGD(0.02)
+    tokens = np.random.default_rng(0).integers(0, 5, [int(count), 4])
+    weights = np.linspace(0.1, 3, tokens.size).reshape(tokens.shape)
+    arrays = tokens, tokens[..., None].astype("float32") / 5, weights.astype("float32")
+    train_step, eval_step = loop.supervised(model, optimizer, keras.losses.MeanSquaredError(reduction=reduction))
+    evaluation = Evaluation(eval_step, ArrayData(arrays, batch_size=4, shuffle=False))
+    data, listening = ArrayData(arrays, batch_size=int(batch), seed=3), Steps()
+    state = {"model": model, "optimizer": optimizer}
+    trained = Loop(train_step, data, state=state, evaluate=evaluation, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def measured(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """A step that counts each batch once, in a mean of losses, and returns its result so far."""
+    step, state = small(rate=0.0)
+    mean = keras.metrics.Mean()
+
+    def measuring(batch: tuple) -> dict:
+        mean.update_state(step(batch)["loss"])
+        return {"so_far": mean.result()}
+
+    listening = Steps()
+    data = ArrayData(rows(int(count)), batch_size=int(batch), seed=3)
+    trained = Loop(Step(measuring, metrics={"so_far": mean}), data, state=state, hooks=[listening])
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
@@ -280,7 +310,7 @@ def unlike(workers: loop.workers.cluster.Workers) -> dict:
 CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
-        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, indexed, generated),
+        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, measured, indexed, generated),
         *(halted, by_time, raises, unlike),
     )
 }

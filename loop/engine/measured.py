@@ -1,0 +1,74 @@
+"""What a step measures with, on several workers: each adds what its own rows come to, and that has to be all."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import tensorflow as tf
+
+from loop.exact.graph import changes, uses
+from loop.handles import key
+from loop.model_metrics import read_by
+from loop.steps import Step, Values
+from loop.tensors import FuncGraph
+from loop.workers.together import Variable, is_added_up, raw
+
+ADDING = ("AssignAddVariableOp", "AssignSubVariableOp", "ResourceScatterAdd", "ResourceScatterNdAdd")
+SUMS = ("AddV2", "Add", "Sub", "AddN")
+SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")  # have the value that they are given
+OTHERWISE = (
+    "Metric {!r} cannot be added up over several workers: its {!r} is not what it was and something more, but computed "
+    "in another way, by {}. Let update_state compute it of what is equal in all workers, by loop.total, and say so: "
+    "self.add_variable(..., aggregation='mean')."
+)
+DERIVED = (
+    "Step {!r} returns {!r}, which it computes of what a metric has so far. Of several workers, each has there, within "
+    "a step, what its own rows come to. Return results under the names of their metrics, as in {{metric.name: "
+    "metric.result()}}, and make what is computed of them the result of a metric of its own."
+)
+
+
+def check_additive(metrics: Mapping[str, Sequence[Variable]], graph: FuncGraph) -> None:
+    """Looks at how a step, traced for one process, changes the variables of its metrics, by the names of these.
+
+    Raises:
+        ValueError: If one that is added up over several workers changes in another way than by something added to it.
+    """
+    done = uses(graph)
+    for name, variables in metrics.items():
+        for variable in filter(is_added_up, variables):
+            for how in _other_ways(done.get(key(raw(variable)), [])):
+                raise ValueError(OTHERWISE.format(name, variable.name, how))
+
+
+def results_of_all(step: Step) -> Callable[[Values], Values]:
+    """Returns what returns, when metrics are added up, those of a step's values that are their results.
+
+    It raises `ValueError` if others are computed of them.
+    """
+
+    def results(values: Values) -> Values:
+        made = step.of_model.results() if step.of_model else {n: m.result() for n, m in step.metrics.items()}
+        found = {name: made[name] for name in values if name in made and not isinstance(made[name], Mapping)}
+        own = {key(raw(variable)) for variables in step.variables().values() for variable in variables}
+        for name, value in values.items():
+            if name not in found and tf.is_symbolic_tensor(value) and own & {*read_by(value)}:
+                raise ValueError(DERIVED.format(step.__name__, name))
+        return found
+
+    return results
+
+
+def _other_ways(ops: Sequence[tf.Operation]) -> Iterator[str]:
+    for op in ops:
+        if op.type == "AssignVariableOp":
+            value = _source(op.inputs[1])
+            if value.type not in SUMS or not any(_source(each) in ops for each in value.inputs):
+                yield value.type
+        elif changes(op) and op.type not in ADDING:
+            yield op.type
+
+
+def _source(tensor: tf.Tensor) -> tf.Operation:
+    """Returns the operation that has computed a value, wherever it was only handed on."""
+    while tensor.op.type in SAME:
+        tensor = tensor.op.inputs[0]
+    return tensor.op
