@@ -14,8 +14,11 @@ from loop.parts import Parts
 from loop.state.training_state import TrainingState
 from loop.workers.cluster import Workers
 
-Said = Mapping[str, str]  # what a worker has, by what it is
 MOST = 20  # differences that are listed
+FORGOTTEN = (
+    "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
+    "has changed them, or Python in one worker has done what it has not in another"
+)
 REMEDY = (
     "All workers start the same script, with the same arguments and versions. Random numbers begin alike in all of "
     "them from loop.connect() on, in the first line of the script; but numpy.random.default_rng() needs a seed. "
@@ -29,20 +32,41 @@ def check_alike(parts: Parts, state: TrainingState) -> None:
     Raises:
         ValueError: If they are not, in all of them, with all differences.
     """
-    workers = parts.workers
-    if not workers.are_several:
+    if not parts.workers.are_several:
         return
-    mine = _said(parts, state)
-    text = json.dumps(mine, sort_keys=True)
-    number = int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)  # a float64 holds it
-    if len({*workers.exchange(number)[:, 0].tolist()}) == 1:
+    differences = _differences(parts, _sections(parts, state))
+    if not differences:
         return
-    key = f"alike/{workers.turn()}/{{}}"
-    workers.put(key.format(workers.rank), dict(mine))
-    differences = [line for rank in range(1, workers.count) for line in _between(workers, key, rank)]
     more = [f"and {len(differences) - MOST} more"] if len(differences) > MOST else []
     listed = "\n  ".join([*differences[:MOST], *more])
     raise ValueError(f"The workers are not alike, so that they cannot train together:\n  {listed}\n{REMEDY}")
+
+
+def _differences(parts: Parts, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Returns a line for each difference between what the workers call this with."""
+    workers = parts.workers
+    mine = {f"{section} {key}": json.dumps(value) for section, said in sections.items() for key, value in said.items()}
+    text = json.dumps(mine, sort_keys=True)
+    number = int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)  # a float64 holds it
+    if len({*workers.exchange(number)[:, 0].tolist()}) == 1:
+        return []
+    key = f"alike/{workers.turn()}/{{}}"
+    workers.put(key.format(workers.rank), dict(mine))
+    return [line for rank in range(1, workers.count) for line in _between(workers, key, rank)]
+
+
+def check_equal(parts: Parts, state: TrainingState) -> None:
+    """Compares what the workers hold when they have trained; one exchange of a number, as long as that is the same.
+
+    Raises:
+        ValueError: If it is not, in all of them, with the names of all that differs.
+    """
+    if parts.workers.are_several:
+        paths = [line.partition(":")[0] for line in _differences(parts, {"value of": _values(parts, state)})]
+        if names := sorted({path.removeprefix("value of ") for path in paths}):
+            raise ValueError(
+                f"The workers do not hold the same values when the run ends: {', '.join(names[:MOST])}. {FORGOTTEN}."
+            )
 
 
 def _between(workers: Workers, key: str, rank: int) -> list[str]:
@@ -57,18 +81,20 @@ def _between(workers: Workers, key: str, rank: int) -> list[str]:
     ]
 
 
-def _said(parts: Parts, state: TrainingState) -> Said:
-    apart = parts.hooks.apart()
+def _sections(parts: Parts, state: TrainingState) -> Mapping[str, Mapping[str, object]]:
+    """Returns what has to be alike, by what it is and what it is of."""
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
-    values = {
-        path: digest(variable.read_value()) for path, variable in state.variables.items() if not path.startswith(apart)
-    }
-    sections: dict[str, Mapping[str, object]] = {
+    return {
         "versions": {**versions, "numpy": np.__version__},
         "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
         "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
         "notes": state.notes(),
-        "value of": values,
+        "value of": _values(parts, state),
         **state.describe(),
     }
-    return {f"{section} {key}": json.dumps(value) for section, said in sections.items() for key, value in said.items()}
+
+
+def _values(parts: Parts, state: TrainingState) -> Mapping[str, str]:
+    """Returns the digests of what all workers have to hold, by path."""
+    held = {path: variable for path, variable in state.variables.items() if not path.startswith(parts.hooks.apart())}
+    return {path: digest(variable.read_value()) for path, variable in held.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loop import standard
 from loop.agreed import Agreed
-from loop.alike import check_alike
+from loop.alike import check_alike, check_equal
 from loop.compiled import Compiled
 from loop.engine.clock import Spent
 from loop.engine.ring import LONGEST
@@ -92,6 +92,8 @@ class Run:
                 self._evaluate_if_due()
                 self._end_epoch_if_over()
                 self._settle()
+            if not self._idle:
+                check_equal(self._parts, self._making.state)
         except BaseException as raised:
             return raised if isinstance(raised, RollBack) else self._parts.workers.failed(raised)
         return None

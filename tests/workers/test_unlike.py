@@ -22,6 +22,12 @@ def test_a_forgotten_average_is_refused_when_it_would_be_saved(tmp_path: Path) -
 
 
 @pytest.mark.long
+def test_a_forgotten_average_is_refused_when_nothing_is_saved(tmp_path: Path) -> None:
+    for each in said([["forgotten"]], tmp_path):
+        assert "ValueError: The workers do not hold the same values when the run ends: weights. A step has" in each
+
+
+@pytest.mark.long
 def test_workers_that_differ_are_refused_with_all_differences(tmp_path: Path) -> None:
     for each in said([["unlike"]], tmp_path):
         assert "The workers are not alike" in each

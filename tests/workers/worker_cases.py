@@ -106,7 +106,7 @@ def data_of(count: int) -> ArrayData:
     return ArrayData(rows(count), batch_size=4, seed=3)
 
 
-def forgotten(workers: loop.workers.cluster.Workers, directory: str) -> dict:
+def forgotten(workers: loop.workers.cluster.Workers, *directory: str) -> dict:
     """A step that applies its gradients by hand, and forgets to average them."""
     weights = tf.Variable(tf.zeros([3, 1]), name="weights")
 
@@ -118,7 +118,9 @@ def forgotten(workers: loop.workers.cluster.Workers, directory: str) -> dict:
         return {"loss": loss}
 
     data = ArrayData(rows(8), batch_size=4, seed=3)
-    Loop(step, data, state={"weights": weights}, hooks=[Checkpoint(directory, Every(steps=3))]).run(steps=9)
+    Loop(step, data, state={"weights": weights}, hooks=[Checkpoint(each, Every(steps=3)) for each in directory]).run(
+        steps=9
+    )
     return {}
 
 
