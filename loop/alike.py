@@ -20,8 +20,9 @@ FORGOTTEN = (
     "has changed them, or Python in one worker has done what it has not in another"
 )
 REMEDY = (
-    "All workers start the same script, with the same arguments and versions. Random numbers begin alike in all of "
-    "them from loop.connect() on, in the first line of the script; but numpy.random.default_rng() needs a seed. "
+    "All workers start the same script, with the same arguments and versions. Python's, NumPy's and Keras' random "
+    "numbers begin alike in all of them from loop.connect() on, the first line of the script; "
+    "numpy.random.default_rng() needs a seed, and tf.random needs tf.random.set_seed(1). "
     "Hooks are given to all workers; those with everywhere=False are called in the first one."
 )
 

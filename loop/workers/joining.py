@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from types import TracebackType
 
-import keras
+import numpy as np
 import tensorflow as tf
 
 from loop.errors.kinds import shown
@@ -37,8 +37,8 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     one process as it would without this line. Waits for the others, and logs for whom.
 
     Each process then trains on its own rows of every batch, and holds all of the state: after every step, all have the
-    same bits. Python's, NumPy's, TensorFlow's and Keras' random numbers begin alike in all of them; set a seed after
-    this line, and runs are repeatable.
+    same bits. Python's, NumPy's and Keras' random numbers begin alike in all of them; what `tf.random` draws before the
+    loop is made needs a seed. With `keras.utils.set_random_seed(1)` after this line, runs are repeatable.
 
     Args:
         resolver: Who is there, if that is to be found out in another way: with its `task_type` and `task_id` set.
@@ -76,7 +76,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     become(workers)
     atexit.register(workers.failures.leave)
     _told(workers.failures)
-    _share_seed(workers)
+    share_seed(workers)
     log.info("This is %s of %d.", workers.name(rank), workers.count)
     return workers
 
@@ -131,9 +131,14 @@ def _members(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[
     return (number if kind == MEMBERS[0] else number + len(tasks.get(MEMBERS[0], []))), addresses
 
 
-def _share_seed(workers: Workers) -> None:
-    """Lets all random numbers begin alike in all workers, from a seed that the chief draws."""
+def share_seed(workers: Workers) -> None:
+    """Lets Python's and NumPy's random numbers begin alike in all workers, from a seed that the chief draws.
+
+    Whatever has no seed of its own begins with these: Keras' layers and generators, the orders of data. TensorFlow's
+    global seed is left alone: it counts as set by the program, and would be another one when this is started again.
+    """
     if workers.is_chief:
         workers.put("seed", random.SystemRandom().getrandbits(31))
-    seed = workers.get("seed")
-    keras.utils.set_random_seed(int(seed) if isinstance(seed, int) else 0)
+    seed = int(str(workers.get("seed")))
+    random.seed(seed)
+    np.random.seed(seed)

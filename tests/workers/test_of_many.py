@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 from collections.abc import Callable, Iterator
 
 import keras
@@ -11,9 +12,11 @@ import tensorflow as tf
 
 import loop
 from loop import ArrayData, Hook, Loop, StreamData, average, total
+from loop.state.randomness import global_seed, untouched
 from loop.workers.cluster import Workers, become, here
-from loop.workers.joining import say_if_alone
+from loop.workers.joining import say_if_alone, share_seed
 from loop.workers.rows import OwnRows
+from loop.workers.store import InProcess
 
 X = np.arange(24, dtype="float32").reshape(8, 3)
 Gradients = list[tf.Tensor]
@@ -41,6 +44,18 @@ def linear(
         return {"loss": loss}
 
     return step, {"weights": weights, "optimizer": optimizer}
+
+
+def test_random_numbers_begin_alike_and_a_seed_counts_as_set_only_if_the_program_sets_it() -> None:
+    store, drawn = InProcess(), []
+    with untouched():
+        before = global_seed()
+        for rank in (0, 1):
+            share_seed(Workers(rank, ("10.0.0.0:1234", "10.0.0.1:1234"), store))
+            model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
+            drawn.append([random.random(), np.random.normal(), *model.get_weights()[0].ravel().tolist()])
+        assert global_seed() == before  # or a run that sets none could not be started again
+    assert drawn[0] == drawn[1]
 
 
 def test_without_a_cluster_nothing_is_connected_and_nothing_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
