@@ -77,14 +77,14 @@ class Workers:
         if self.failures is None:
             yield
             return
-        self.failures.running = True
+        before, self.failures.running = self.failures.running, True  # also within another one, as in a hook
         try:
             yield
         except BaseException as error:
             self.failed(error)
             raise
         finally:
-            self.failures.running = False
+            self.failures.running = before
 
     def failed(self, error: BaseException) -> BaseException:
         """Tells the others that this worker fails; returns what to raise: who else has failed, if it comes of that."""
