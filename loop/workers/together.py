@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -16,7 +16,7 @@ from loop.workers.rows import Part
 from loop.workers.sums import Traced, traced
 
 Values = Mapping[str, tf.Tensor]
-Variable = tf.Variable | keras.Variable
+Variable: TypeAlias = tf.Variable | keras.Variable
 
 
 class Joined(NamedTuple):
