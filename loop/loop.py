@@ -313,8 +313,9 @@ class Loop:
         self._built.check(self.state, evaluating=True, at_length=True)
         held = self.state.hold()
         try:
-            for evaluation in self._evaluations:
-                self._built.evaluate(evaluation, abandon=lambda: False)
+            with self.workers.needed():
+                for evaluation in self._evaluations:
+                    self._built.evaluate(evaluation, abandon=lambda: False)
             return self._built.evaluated()
         finally:
             self.state.put_back(held)

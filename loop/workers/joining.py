@@ -8,8 +8,10 @@ import logging
 import os
 import random
 import shutil
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 import numpy as np
@@ -63,7 +65,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     store = OfCluster()
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
     workers = Workers(rank, addresses, store, chiefs=chiefs)
-    with named_while_missing(workers.rank, addresses):
+    with named_while_missing(workers.rank, addresses), _usual_sigterm():
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     devices = strategy.num_replicas_in_sync // workers.count
@@ -79,6 +81,17 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     share_seed(workers)
     log.info("This is %s of %d.", workers.name(rank), workers.count)
     return workers
+
+
+@contextlib.contextmanager
+def _usual_sigterm() -> Iterator[None]:
+    """Has SIGTERM do afterwards what it did before: TensorFlow catches it, for coordinated saves, and does nothing."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _told(failures: Failures) -> None:

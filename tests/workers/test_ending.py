@@ -85,3 +85,13 @@ def test_what_is_asked_for_by_all_at_once_changes_no_bit(tmp_path: Path) -> None
 def test_by_the_clock_all_are_called_after_the_same_steps(tmp_path: Path) -> None:
     first, second = run([["by_time", "300"]], 2, tmp_path)
     assert first[0]["at"] == second[0]["at"] != []
+
+
+@pytest.mark.long
+def test_sigterm_ends_a_worker_that_nobody_has_told_otherwise(tmp_path: Path) -> None:
+    with running([["waiting"]], 2, tmp_path) as cluster:
+        for rank in (0, 1):
+            cluster.wait_for(rank, "waiting.")
+        for rank in (0, 1):
+            cluster.kill(rank, signal.SIGTERM)
+        assert [each.code for each in cluster.ended(30)] == [-signal.SIGTERM, -signal.SIGTERM]

@@ -309,10 +309,17 @@ def unlike(workers: loop.workers.cluster.Workers) -> dict:
     return {}
 
 
+def waiting(workers: loop.workers.cluster.Workers) -> dict:
+    """A script that does something else for a while."""
+    print("waiting.", flush=True)
+    time.sleep(200)
+    return {}
+
+
 CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
         *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, measured, indexed, generated),
-        *(halted, by_time, raises, unlike),
+        *(halted, by_time, raises, unlike, waiting),
     )
 }
