@@ -7,6 +7,10 @@ import tensorflow as tf
 from loop.tensors import Nest, examples
 
 Count: TypeAlias = int | tf.Tensor
+UNEQUAL = (
+    "Each of several workers trains on its own rows of a batch, so all parts of it have equally many. Received: {}. "
+    "Pad them, or let the step make the one of the other; what is the same for all rows is no part of a batch."
+)
 
 
 class Part(NamedTuple):
@@ -44,7 +48,14 @@ class OwnRows:
         return end - first
 
     def spec(self, element_spec: Nest) -> Nest:
-        """Returns the type specs of a worker's rows of such batches."""
+        """Returns the type specs of a worker's rows of such batches.
+
+        Raises:
+            ValueError: If parts of a batch are known to have other numbers of rows than others.
+        """
+        shapes = [each.shape for each in tf.nest.flatten(element_spec)]
+        if len(sizes := {shape[0] for shape in shapes if shape.rank and shape[0] is not None}) > 1:
+            raise ValueError(UNEQUAL.format(f"tensors of {' and '.join(map(str, sorted(sizes)))} rows"))
         return tf.nest.map_structure(self._of_spec, element_spec)
 
     def _of_spec(self, spec: tf.TypeSpec) -> tf.TypeSpec:
@@ -62,7 +73,9 @@ class OwnRows:
         first = tf.nest.flatten(batch)[0]
         static = first.shape[0] if first.shape.rank else None
         whole: Count = examples(batch) if static is None else static
-        begin, end = self.bounds(whole)
+        equal = [] if static is not None else [_equal(each, whole) for each in tf.nest.flatten(batch)]
+        with tf.control_dependencies([each for each in equal if each is not None]):
+            begin, end = (tf.identity(each) for each in self.bounds(whole)) if equal else self.bounds(whole)
 
         def cut(tensor: Nest) -> Nest:
             if tensor.shape.rank == 0:
@@ -75,3 +88,10 @@ class OwnRows:
             return tensor[begin:end]
 
         return Part(tf.nest.map_structure(cut, batch), end - begin, whole)
+
+
+def _equal(tensor: Nest, rows: tf.Tensor) -> tf.Operation | None:
+    """Returns what fails if a part of a batch has not so many rows; None of a number for the whole batch."""
+    if tensor.shape.rank == 0:
+        return None
+    return tf.debugging.assert_equal(examples(tensor), rows, UNEQUAL.format("tensors of different numbers of rows"))

@@ -334,3 +334,18 @@ def test_a_hook_that_all_need_cannot_be_called_in_one_alone() -> None:
     with pytest.raises(ValueError, match=r"all workers need it. Received: everywhere=False"):
         loop.HookRegistry([Reporting()])
     loop.HookRegistry([Written()])
+
+
+def test_parts_of_a_batch_that_have_not_equally_many_rows_are_refused() -> None:
+    own = OwnRows(1, 2)
+    with pytest.raises(ValueError, match=r"Received: tensors of 5 and 10 rows. Pad them"):
+        own.spec((tf.TensorSpec([5, 3]), tf.TensorSpec([10, 3])))
+    own.spec((tf.TensorSpec([10, 3]), tf.TensorSpec([10]), tf.TensorSpec([])))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3]), tf.TensorSpec([None])])
+    def part(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return own.of((x, y)).batch
+
+    assert [each.shape.as_list() for each in part(tf.zeros([5, 3]), tf.zeros([5]))] == [[3, 3], [3]]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="different numbers of rows"):
+        part(tf.zeros([5, 3]), tf.zeros([10]))
