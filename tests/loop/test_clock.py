@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
-from exactloop import commands
+from exactloop import looking, printing
 from hooks import Checkpoint, TensorBoard, restore
 from hooks.event_file import WallClock
 from loop import ArrayData, Every, Hook, Loop, Moment
@@ -138,11 +138,11 @@ def test_an_age_that_the_clock_does_not_tell_is_not_made_up(
     clocks.seconds += 4 * HOUR
     for back, age, shown in ((0.0, True, "4 h"), (9 * HOUR, False, "unknown")):
         clocks.set -= back
-        monkeypatch.setattr(commands, "JSON", Value(True))
-        assert commands.ls(str(tmp_path / "checkpoints")) == 0
+        monkeypatch.setattr(printing, "JSON", Value(True))
+        assert looking.ls(str(tmp_path / "checkpoints")) == 0
         assert [row["age"] is not None for row in json.loads(capsys.readouterr().out)] == [age, age]
-        monkeypatch.setattr(commands, "JSON", Value(False))
-        assert commands.ls(str(tmp_path / "checkpoints")) == 0
+        monkeypatch.setattr(printing, "JSON", Value(False))
+        assert looking.ls(str(tmp_path / "checkpoints")) == 0
         assert capsys.readouterr().out.count(shown) == 2
 
 
