@@ -73,7 +73,7 @@ class Fed(Kept, abc.ABC):
 
     def take_back(self, count: int) -> None:
         """Goes back by so many batches, which were not trained after all: of what reads ahead."""
-        raise NotImplementedError(type(self).__name__)
+        raise TypeError(f"{type(self).__name__} do not read ahead, so there is nothing to go back from.")
 
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         """Returns what is entered while a step runs, and left after it."""
