@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -143,7 +144,14 @@ class LearningRate(Hook, instead=INSTEAD):
             found = self._compiled(tf.range(numbers.start, numbers.stop, dtype=tf.int64)).numpy()
         else:
             found = [self._function(number) for number in numbers]
-        return np.array([checked("LearningRate", r, self._by, n) for n, r in zip(numbers, found, strict=True)])
+        try:
+            rates = np.array(found, np.float64)
+            right = bool(rates.shape == (len(numbers),) and ((rates >= 0) & (rates < math.inf)).all())
+        except (TypeError, ValueError):
+            right = False
+        if not right:  # then it is said of which one; to look at each by itself takes as long as to compute it
+            return np.array([checked("LearningRate", r, self._by, n) for n, r in zip(numbers, found, strict=True)])
+        return rates
 
 
 def _of_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -173,7 +173,8 @@ class NaNGuard(Hook, instead=INSTEAD):
     def _is_outside(self, values: Mapping[str, tf.Tensor], dtype: tf.DType) -> tf.Tensor | None:
         """Returns whether one of the values of a dtype is beyond its bounds, or NaN: bool `[]`; None if there is none.
 
-        Few operations, because a step as small as they are waits for each: two comparisons, whatever is watched.
+        Few operations, because a step as small as they are waits for each: what is not what it is when it is brought
+        within its bounds is beyond them, and NaN is not equal to anything.
         """
         largest = float(dtype.max)
         found, least, most = list[tf.Tensor](), list[np.floating](), list[np.floating]()
@@ -184,12 +185,14 @@ class NaNGuard(Hook, instead=INSTEAD):
                 found.append(tf.cast(value, dtype))
                 least.append(_rounded_down(-largest if watched else -math.inf, dtype))
                 most.append(_rounded_down(min(limit, largest) if watched else limit, dtype))
-        if len(found) < 2:  # one has nothing to be stacked with
-            inside = [tf.logical_and(value >= least[0], value <= most[0]) for value in found]
+        if not found:
+            return None
+        if len(found) == 1:  # one has nothing to be stacked with
+            (value,), low, high = found, least[0], most[0]
         else:
-            stacked = tf.stack(found)
-            inside = [tf.reduce_all(tf.logical_and(stacked >= least, stacked <= most))]
-        return tf.logical_not(inside[0]) if inside else None
+            value, low, high = tf.stack(found), np.stack(least), np.stack(most)
+        outside = tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=low, clip_value_max=high))
+        return tf.reduce_any(outside) if len(found) > 1 else outside
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""

@@ -33,6 +33,8 @@ from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleHeaderProto as Bund
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph as TrackableObjectGraph
 from tensorflow.python.autograph.impl.api import _TRANSPILER
 from tensorflow.python.autograph.pyct.origin_info import LineLocation, OriginInfo
+from tensorflow.python.checkpoint.graph_view import ObjectGraphView
+from tensorflow.python.checkpoint.save_util import serialize_graph_view
 from tensorflow.python.data.ops.dataset_ops import DatasetV1Adapter
 from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
 from tensorflow.python.data.ops.structured_function import StructuredFunctionWrapper
@@ -83,6 +85,21 @@ def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
     """Lets an object be saved under the name that another one has from older versions: tables and iterators do."""
     if (legacy := getattr(node, _LEGACY, None)) is not None:
         setattr(leaf, _LEGACY, legacy)
+
+
+def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
+    """Returns what a checkpoint saves of an object and all below it, by the names in it, and the graph of these objects.
+
+    The tensors are those that `_serialize_to_tensors` of each returns.
+    """
+    gathered, _, _, graph = serialize_graph_view(ObjectGraphView(root))
+    found = [(name, tensor) for of_one in gathered.values() for name, tensor in of_one.items()]
+    return dict(found), graph.SerializeToString()
+
+
+def wait_for_operations() -> None:
+    """Waits until all eager operations are done, where `set_synchronous_execution(False)` has them begun only."""
+    context.async_wait()
 
 
 def is_initialized(module: tf.Module) -> bool:

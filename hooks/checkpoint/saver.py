@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint.bundle import Bundle
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.manifest import FORMAT, Manifest, Record
 from hooks.checkpoint.retention import Retention, Standing
@@ -106,6 +107,7 @@ class Saver:
         self._store, self._rule, self._finite, self._failed = store, rule, finite, failed
         self._standing = Standing(rule, store.records())
         self._snapshot = Snapshot(state)
+        self._bundle = Bundle(self._snapshot)
         self._trained = frozenset(state.given())
         self._writing: Writing | None = None
         self._committed = collections.deque[int]()
@@ -207,7 +209,7 @@ class Saver:
             compare(dict(zip(self._snapshot.values, digests, strict=True)))
             self._store.commit(
                 record,
-                lambda prefix: self._manager(prefix).save(checkpoint_number=record.step),
+                self._bundle.write,
                 lambda files: Manifest(record, files, digests=digests, format=FORMAT, **parts),
             )
             self._committed.append(record.step)
@@ -221,12 +223,6 @@ class Saver:
             raise self._explained(record, error) from error.with_traceback(None)
         finally:
             self._snapshot.drop()
-
-    def _manager(self, prefix: str) -> tf.train.CheckpointManager:
-        """Returns one for one save. One for all would list all that there have ever been, in 40 us each."""
-        directory, _, stem = prefix.rpartition("/")
-        name, _, _ = stem.rpartition("-")
-        return tf.train.CheckpointManager(self._snapshot.root, directory, max_to_keep=None, checkpoint_name=name)
 
     def _not_finite(self) -> str:
         """Returns the paths of what was given that has values that are not finite, each with their number."""

@@ -42,14 +42,15 @@ class Leaf(Node):
 
 
 class Snapshot:
-    """A copy of a state's object graph whose leaves hold values, so that an ordinary `tf.train.Checkpoint` saves it.
+    """A copy of a state's object graph whose leaves hold values, to be saved as TensorFlow saves such a graph.
 
-    The files are in TensorFlow's ordinary layout, and are restored into the state itself. Holding a variable copies
+    What is saved of it is restored into the state itself. Holding a variable copies
     nothing: its buffer is shared until the variable is updated, and only then does that update make a new one. So the
     memory of the state is needed twice while a snapshot is held.
 
     Attributes:
         root: What to save.
+        leaves: Those in it that hold values.
         values: The values of all variables by path, since `take`.
 
     Args:
@@ -60,13 +61,18 @@ class Snapshot:
     """
 
     def __init__(self, state: TrainingState) -> None:
-        self._state, self._leaves = state, list[Leaf]()
+        self._state, self.leaves = state, list[Leaf]()
         self._paths = {id(variable): path for path, variable in state.variables.items()}
         self.values: Mapping[str, tf.Tensor] = {}
         view = tf.train.TrackableView(state.root)
         top = {name: child for name, child in view.children(state.root).items() if name != "save_counter"}
         made: dict[int, Node] = {}
-        self.root = tf.train.Checkpoint(**{name: self._copy(child, made) for name, child in top.items()})
+        self.root = Node()
+        self.root.children = {name: self._copy(child, made) for name, child in top.items()}
+        # As in a `tf.train.Checkpoint`, which numbers what it saves by this; here that is the step.
+        counter = Leaf(lambda: {"VARIABLE_VALUE": self.values["position/step"]})
+        self.root.children["save_counter"] = counter
+        self.leaves.append(counter)
         queue = list(top.values())
         for node in queue:  # grows while it is read
             for name, child in view.children(node).items():
@@ -80,13 +86,13 @@ class Snapshot:
         What is copied is what the iterator of a dataset has buffered, and what is in tables.
         """
         self.values = self._state.hold().values
-        for leaf in self._leaves:
+        for leaf in self.leaves:
             leaf.held = leaf.read()
 
     def drop(self) -> None:
         """Lets go of the values."""
         self.values = {}
-        for leaf in self._leaves:
+        for leaf in self.leaves:
             leaf.held = {}
 
     def _copy(self, node: Trackable, made: dict[int, Node]) -> Node:
@@ -111,7 +117,7 @@ class Snapshot:
         if leaf is None:
             return Node()
         save_under_name_of(leaf, node)
-        self._leaves.append(leaf)
+        self.leaves.append(leaf)
         return leaf
 
 

@@ -13,9 +13,13 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
+from hooks.checkpoint.bundle import Bundle
 from hooks.checkpoint.saver import digest
 from hooks.checkpoint.snapshot import Snapshot
 from loop import ArrayData, At, Event, Every, Hook, Loop, Moment
+from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
+
+COUNTER = "save_counter"
 
 
 def words() -> tuple[object, Callable[[], object]]:
@@ -111,7 +115,7 @@ def test_a_dense_table_is_held_as_it_was() -> None:
     snapshot = Snapshot(loop.state)
     snapshot.take()
     table.insert(tf.constant([5], tf.int64), tf.constant([7], tf.int64))
-    (held,) = [leaf.held for leaf in snapshot._leaves if "-keys" in leaf.held]
+    (held,) = [leaf.held for leaf in snapshot.leaves if "-keys" in leaf.held]
     assert value() == 7
     assert sorted(np.concatenate([tensor.numpy().ravel() for tensor in held.values()]))[-2:] == [5, 6]
 
@@ -319,3 +323,41 @@ def test_what_is_in_the_place_of_tensorflows_temporary_directory_is_not_written_
     loop.run(steps=4)
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["mine"]
     assert not (tmp_path / "run" / "ckpt-4_temp").is_symlink()
+
+
+def test_the_files_are_those_that_tensorflow_writes_of_such_a_graph(tmp_path: Path) -> None:
+    """Under the same names, with the same values and the same graph; also of what says each time what there is."""
+    kinds = [words, mutable_table, dense_table, iterator, python_state, variables]
+    loop = make_loop(given={make.__name__: make()[0] for make in kinds})
+    loop.audit()
+    snapshot = Snapshot(loop.state)
+    bundle = Bundle(snapshot)
+    ordinary = tf.train.Checkpoint(**{name: each for name, each in snapshot.root.children.items() if name != COUNTER})
+    for count in (1, 2):
+        loop.state.variables["position/step"].assign(count)
+        ordinary.save_counter.assign(count)
+        snapshot.take()
+        bundle.write(f"{tmp_path}/ours-{count}")
+        ordinary.write(f"{tmp_path}/theirs-{count}")
+        snapshot.drop()
+        ours, theirs = (tf.train.load_checkpoint(f"{tmp_path}/{whose}-{count}") for whose in ("ours", "theirs"))
+        dtypes = ours.get_variable_to_dtype_map()
+        assert dtypes == theirs.get_variable_to_dtype_map()
+        assert len(dtypes) > 30
+        plain = [name for name, dtype in dtypes.items() if dtype != tf.variant and name != OBJECT_GRAPH]
+        assert {name: digest(ours.get_tensor(name)) for name in plain} == {
+            name: digest(theirs.get_tensor(name)) for name in plain
+        }
+        assert ours.get_tensor(f"{COUNTER}/.ATTRIBUTES/VARIABLE_VALUE") == count
+        graphs = [TrackableObjectGraph.FromString(each.get_tensor(OBJECT_GRAPH)) for each in (ours, theirs)]
+        one, other = (
+            sorted(
+                (
+                    sorted(each.local_name for each in node.children),
+                    [(each.name, each.checkpoint_key) for each in node.attributes],
+                )
+                for node in graph.nodes
+            )
+            for graph in graphs
+        )
+        assert one == other

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint import local, lock
+from hooks.checkpoint.bundle import Bundle
 from hooks.checkpoint.directory import open_files
 from loop import ArrayData, At, Event, Every, Loop, Moment
 
@@ -356,16 +357,16 @@ def test_a_copy_by_hard_links_stays_what_it_is(
             shutil.copytree(directory, copy, copy_function=os.link)
             before.update(contents(copy))
 
-    save = tf.train.CheckpointManager.save
+    write = Bundle.write
 
-    def watched(manager: tf.train.CheckpointManager, checkpoint_number: int) -> object:
+    def watched(bundle: Bundle, prefix: str) -> None:
         back_up()
-        return save(manager, checkpoint_number)
+        write(bundle, prefix)
 
     if at == "between saves":
         back_up()
     else:
-        monkeypatch.setattr(tf.train.CheckpointManager, "save", watched)
+        monkeypatch.setattr(Bundle, "write", watched)
     counter.run(directory, 12)
     assert contents(copy) == before
     whole = contents(directory)

@@ -113,6 +113,8 @@ BUGS = [
     Bug("a save that failed keeps the last one from being made", "hooks.checkpoint.hook", "            if moment.last:  # what could", "            if False:  # what could"),
     Bug("values are read when they are written", "hooks.checkpoint.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
     Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)"),
+    Bug("values of the first save are written again", "hooks.checkpoint.bundle", "tensors = [leaf.held[name] for leaf, name in self._of]",
+        "tensors = vars(self).setdefault('first', [leaf.held[name] for leaf, name in self._of])"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state.training_state", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.state.randomness", '"host": HostRandomness(), ', ""),
@@ -126,11 +128,17 @@ LATE = """
 
 class Late(Leaf):
     def __init__(self, node):
+        self._node, self._now = node, {}
         super().__init__(dict)
-        self._node = node
 
-    def _serialize_to_tensors(self):
-        return self._node._serialize_to_tensors()
+    @property
+    def held(self):
+        self._now = self._now or {n: x() if callable(x) else x for n, x in self._node._serialize_to_tensors().items()}
+        return self._now
+
+    @held.setter
+    def held(self, held):
+        self._now = {}
 """
 
 

@@ -25,6 +25,7 @@ import tensorflow as tf
 from places import environment
 
 from hooks import Checkpoint, Preemption
+from hooks.checkpoint.bundle import Bundle
 from hooks.checkpoint.local import LocalFiles
 from hooks.checkpoint.saver import Saver
 from hooks.checkpoint.snapshot import Snapshot
@@ -43,7 +44,7 @@ WITHIN: dict[str, tuple[type, str]] = {  # phases that are one method
     "restoring": (TrainingState, "restore"),
     "taking the snapshot": (Snapshot, "take"),
     "beginning a save": (LocalFiles, "ensure"),
-    "TensorFlow writes": (tf.train.CheckpointManager, "save"),
+    "TensorFlow writes": (Bundle, "write"),
     "flushing": (LocalFiles, "sync"),
     "writing the manifest": (LocalFiles, "write"),
     "committing": (LocalFiles, "rename"),

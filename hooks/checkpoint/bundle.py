@@ -1,0 +1,50 @@
+"""The files of a checkpoint in TensorFlow's ordinary layout, written by one operation."""
+
+import tensorflow as tf
+
+from hooks.checkpoint.snapshot import Leaf, Snapshot
+from loop.tf_internals import OBJECT_GRAPH, named_tensors, wait_for_operations
+
+
+class Bundle:
+    """Writes of a snapshot what a `tf.train.Checkpoint` of the state would write.
+
+    That finds out at each save what everything is called, makes some ten objects for each value, and writes a second
+    time what says where it is. Here the names and the object graph are found once, so that nine tenths of the time go.
+
+    Args:
+        snapshot: What to write, as it is when it is written.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._names, self._of = list[str](), list[tuple[Leaf, str]]()
+        self._held, self._graph = list[tuple[str, ...]](), tf.constant(b"")
+
+    def write(self, prefix: str) -> None:
+        """Writes `<prefix>.index` and `<prefix>.data-00000-of-00001`; the directory has to be there.
+
+        Raises:
+            tf.errors.OpError: If they cannot be written. Something may be left of them, all under that prefix.
+        """
+        held = [tuple(leaf.held) for leaf in self._snapshot.leaves]
+        if held != self._held:
+            self._find_names()
+            self._held = held
+        tensors = [leaf.held[name] for leaf, name in self._of]
+        with tf.device("CPU"):
+            tf.raw_ops.SaveV2(
+                prefix=prefix,
+                tensor_names=[*self._names, OBJECT_GRAPH],
+                shape_and_slices=[""] * (len(tensors) + 1),
+                tensors=[*tensors, self._graph],
+            )
+        wait_for_operations()
+
+    def _find_names(self) -> None:
+        """Finds out what TensorFlow calls everything, by the tensors that it is handed."""
+        found, graph = named_tensors(self._snapshot.root)
+        places = {id(x): (leaf, name) for leaf in self._snapshot.leaves for name, x in leaf.held.items()}
+        self._names, self._of = [*found], [places[id(x)] for x in found.values()]
+        with tf.device("CPU"):
+            self._graph = tf.constant(graph)
