@@ -187,12 +187,11 @@ class NaNGuard(Hook, instead=INSTEAD):
                 most.append(_rounded_down(min(limit, largest) if watched else limit, dtype))
         if not found:
             return None
-        if len(found) == 1:  # one has nothing to be stacked with
-            (value,), low, high = found, least[0], most[0]
-        else:
-            value, low, high = tf.stack(found), np.stack(least), np.stack(most)
+        alone = len(found) == 1  # with nothing to be stacked with
+        single = (found[0], least[0], most[0])
+        value, low, high = single if alone else (tf.stack(found), np.stack(least), np.stack(most))
         outside = tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=low, clip_value_max=high))
-        return tf.reduce_any(outside) if len(found) > 1 else outside
+        return outside if alone else tf.reduce_any(outside)
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""

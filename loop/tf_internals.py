@@ -88,13 +88,33 @@ def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
 
 
 def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
-    """Returns what a checkpoint saves of an object and all below it, by the names in it, and the graph of these objects.
+    """Returns what a checkpoint saves of an object and all below it, by the names in it, and their graph.
 
     The tensors are those that `_serialize_to_tensors` of each returns.
     """
     gathered, _, _, graph = serialize_graph_view(ObjectGraphView(root))
     found = [(name, tensor) for of_one in gathered.values() for name, tensor in of_one.items()]
     return dict(found), graph.SerializeToString()
+
+
+class Managed(tf.train.Checkpoint):
+    """What a `tf.train.CheckpointManager` can save, written by a function of one's own.
+
+    A manager asks for it by this method, which TensorFlow has public as `write` only.
+
+    Args:
+        write_files: Writes the files; called with their path up to the dot.
+    """
+
+    def __init__(self, write_files: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write_files = write_files
+
+    def _write(self, file_prefix: str, options: tf.train.CheckpointOptions) -> str:
+        self._write_files(file_prefix)
+        for written in options.experimental_write_callbacks:
+            written(file_prefix)
+        return file_prefix
 
 
 def wait_for_operations() -> None:

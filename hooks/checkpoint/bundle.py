@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from hooks.checkpoint.snapshot import Leaf, Snapshot
-from loop.tf_internals import OBJECT_GRAPH, named_tensors, wait_for_operations
+from loop.tf_internals import OBJECT_GRAPH, Managed, named_tensors, wait_for_operations
 
 
 class Bundle:
@@ -11,6 +11,7 @@ class Bundle:
 
     That finds out at each save what everything is called, makes some ten objects for each value, and writes a second
     time what says where it is. Here the names and the object graph are found once, so that nine tenths of the time go.
+    It is written through a `tf.train.CheckpointManager`, as any checkpoint.
 
     Args:
         snapshot: What to write, as it is when it is written.
@@ -20,13 +21,22 @@ class Bundle:
         self._snapshot = snapshot
         self._names, self._of = list[str](), list[tuple[Leaf, str]]()
         self._held, self._graph = list[tuple[str, ...]](), tf.constant(b"")
+        self._managed = Managed(self._write_files)
 
     def write(self, prefix: str) -> None:
-        """Writes `<prefix>.index` and `<prefix>.data-00000-of-00001`; the directory has to be there.
+        """Writes `<prefix>.index` and `<prefix>.data-00000-of-00001`; the prefix ends in a number.
+
+        There is a manager for each save. One for all would list all that there have ever been, in 40 us each.
 
         Raises:
             tf.errors.OpError: If they cannot be written. Something may be left of them, all under that prefix.
         """
+        directory, _, stem = prefix.rpartition("/")
+        name, _, number = stem.rpartition("-")
+        manager = tf.train.CheckpointManager(self._managed, directory, max_to_keep=None, checkpoint_name=name)
+        manager.save(checkpoint_number=int(number))
+
+    def _write_files(self, prefix: str) -> None:
         held = [tuple(leaf.held) for leaf in self._snapshot.leaves]
         if held != self._held:
             self._find_names()

@@ -52,7 +52,7 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     Saves after the steps of `every`, whenever the metric `best` is among the `keep_best` best so far, and when a run
     ends other than by an exception within a round. A save is complete when its manifest is there; it then survives
-    SIGKILL and power failure. Checkpoints are TensorFlow's own, as `tf.train.CheckpointManager` writes them, so
+    SIGKILL and power failure. Checkpoints are TensorFlow's own, written through `tf.train.CheckpointManager`, so
     `tf.train.Checkpoint(model=model).restore(path)` reads them too.
 
     When one is complete, hooks hear the event `committed`, so that they can copy it elsewhere, say: in the loop's
