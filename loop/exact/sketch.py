@@ -24,23 +24,25 @@ def sketch(function: object) -> str:
     step can differ only in what is not looked at: values of variables, and of objects of other libraries.
     """
     try:
-        return hashlib.sha256(repr(list(_told(function, {}))).encode()).hexdigest()[:16]
+        said = list[str]()
+        _tell(function, {}, said)
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
     except Exception:  # of some object's own making: then nobody knows
         return ""
 
 
-def _told(value: object, seen: dict[int, object]) -> Iterator[object]:
-    """Yields what a value and all that it refers to say. `seen` keeps these alive, or ids would come again."""
+def _tell(value: object, seen: dict[int, object], said: list[str]) -> None:
+    """Adds what a value and all that it refers to say. `seen` keeps these alive, or ids would come again."""
     if isinstance(value, PLAIN):
-        yield repr(value)
+        said.append(repr(value))
     elif id(value) in seen:
-        yield "again"
+        said.append("again")
     else:
         if not isinstance(value, tuple | frozenset):  # of which equal ones may be one, or not
             seen[id(value)] = value
-        yield f"{type(value).__module__}.{type(value).__qualname__}"
+        said.append(f"{type(value).__module__}.{type(value).__qualname__}")
         for part in _parts(value):
-            yield from _told(part, seen)
+            _tell(part, seen, said)
 
 
 def _parts(value: object) -> list[object]:

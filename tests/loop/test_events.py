@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import DATA, array_data, bits, make_loop
+from tiny import DATA, array_data, bits, make_counter, make_loop
 
 from hooks import Checkpoint, EarlyStopping
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
@@ -45,7 +45,7 @@ def test_complete_list_of_a_run_with_evaluation_checkpoint_and_early_stop(tmp_pa
     recorder = Recorder(every=At(3, 9))
     # "accuracy" cannot exceed 1, so nothing improves on the first check and the second one ends the run.
     stopping = EarlyStopping("val_accuracy", mode="max", patience=1, min_delta=1.0)
-    loop = make_loop([recorder, stopping, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=5))])
+    loop = make_counter([recorder, stopping, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=5))])
     result = loop.run(epochs=9)
     assert recorder.rows == [
         ("setup", 0, 0, 0, False),
@@ -71,7 +71,7 @@ def test_complete_list_of_a_run_with_evaluation_checkpoint_and_early_stop(tmp_pa
     assert "val_accuracy has not improved" in result.reason
     again = Recorder(every=At(3, 9))
     stopping = EarlyStopping("val_accuracy", mode="max", patience=1, min_delta=1.0)
-    resumed = make_loop([again, stopping, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=5))])
+    resumed = make_counter([again, stopping, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=5))])
     assert dataclasses.replace(resumed.run(epochs=9), seconds=result.seconds) == result
     assert again.rows[:3] == [
         ("setup", 0, 0, 0, False),
@@ -83,7 +83,7 @@ def test_complete_list_of_a_run_with_evaluation_checkpoint_and_early_stop(tmp_pa
 @pytest.mark.parametrize("data", DATA)
 def test_steps_are_counted_exactly_for_each_kind_of_data(data: str) -> None:
     recorder = Recorder(every=Every(steps=5))
-    loop = make_loop([recorder], DATA[data](), evaluate=False)
+    loop = make_counter([recorder], DATA[data](), evaluate=False)
     loop.run(epochs=2)
     assert [row for row in recorder.rows if row[0] in ("step_end", "epoch_end")] == [
         ("step_end", 5, 0, 5, False),
@@ -96,7 +96,7 @@ def test_steps_are_counted_exactly_for_each_kind_of_data(data: str) -> None:
 @pytest.mark.parametrize("data", ["arrays", "dataset", "unknown length"])
 def test_an_epoch_that_ends_at_a_wanted_step_is_one_round(data: str) -> None:
     recorder = Recorder(every=At(7) | Every(epochs=1))
-    loop = make_loop([recorder], DATA[data](), eval_every=Every(steps=7) | Every(epochs=1))
+    loop = make_counter([recorder], DATA[data](), eval_every=Every(steps=7) | Every(epochs=1))
     loop.run(epochs=2)
     a_round = ["step_end", "eval_begin", "eval_end", "epoch_end", "settled"]
     names = [row[0] for row in recorder.rows]
@@ -126,7 +126,7 @@ def test_values_of_all_steps_come_in_order_and_once_whatever_the_cuts() -> None:
             def on_steps(self, first_step: int, values: dict) -> None:
                 found.extend(zip(itertools.count(first_step), values["loss"].tolist(), strict=False))
 
-        make_loop([Values(), Recorder(every)]).run(epochs=3)
+        make_counter([Values(), Recorder(every)]).run(epochs=3)
         return found
 
     uncut = values(At())
@@ -169,7 +169,7 @@ def test_step_values_are_those_of_exactly_that_step() -> None:
             losses.update(zip(itertools.count(first_step), values["loss"].tolist(), strict=False))
 
     seen = {}
-    loop = make_loop([Values()])
+    loop = make_counter([Values()])
     loop.on(Event.STEP_END, every=At(2, 7, 13))(lambda moment: seen.update({moment.step: moment.logs["loss"]}))
     loop.run(epochs=2)
     assert seen == {step: losses[step] for step in (2, 7, 13)}
@@ -196,7 +196,7 @@ def test_epoch_means_are_weighted_by_examples_and_a_metric_replaces_the_mean_of_
 @pytest.mark.parametrize("event", [Event.SETUP, Event.RUN_BEGIN])
 def test_a_stop_before_the_first_step_runs_none(event: Event) -> None:
     recorder = Recorder()
-    loop = make_loop([recorder])
+    loop = make_counter([recorder])
     if event is Event.SETUP:
         loop.on(event)(lambda loop, moment: moment.stop("enough"))
     else:
@@ -208,7 +208,7 @@ def test_a_stop_before_the_first_step_runs_none(event: Event) -> None:
 
 def test_a_stop_asked_of_the_moment_comes_after_the_whole_round() -> None:
     recorder = Recorder(every=At(7))
-    loop = make_loop([recorder])
+    loop = make_counter([recorder])
     loop.on(Event.STEP_END, every=At(7))(lambda moment: moment.stop("enough"))
     loop.run(epochs=3)
     assert [(row[0], row[4]) for row in recorder.rows[3:]] == [
@@ -224,11 +224,11 @@ def test_a_stop_asked_of_the_moment_comes_after_the_whole_round() -> None:
 @pytest.mark.parametrize("stop_at", [Event.STEP_END, Event.EVAL_BEGIN])
 def test_a_stop_asked_of_the_loop_puts_the_evaluation_off_until_the_run_goes_on(stop_at: Event) -> None:
     whole = Recorder(every=At(7))
-    reference = make_loop([whole])
+    reference = make_counter([whole])
     reference.run(epochs=2)
 
     recorder, stopped = Recorder(every=At(7)), []
-    loop = make_loop([recorder])
+    loop = make_counter([recorder])
 
     def stop(moment: Moment) -> None:
         if moment.step == 7 and not stopped:
@@ -252,14 +252,14 @@ def test_a_stop_asked_of_the_loop_puts_the_evaluation_off_until_the_run_goes_on(
 
 
 def test_a_stop_asked_for_when_an_epoch_begins_ends_with_its_first_step() -> None:
-    loop = make_loop()
+    loop = make_counter()
     loop.on(Event.EPOCH_BEGIN)(lambda moment: moment.stop("enough"))
     assert loop.run(epochs=3).step == 1
 
 
 def test_a_stop_that_comes_while_hooks_are_settling_is_saved(tmp_path: object) -> None:
     settled: list[tuple[int, bool]] = []
-    loop = make_loop([Checkpoint(f"{tmp_path}/checkpoints", Every(steps=100))])
+    loop = make_counter([Checkpoint(f"{tmp_path}/checkpoints", Every(steps=100))])
 
     @loop.on(Event.SETTLED)
     def stop(moment: Moment) -> None:
@@ -274,12 +274,12 @@ def test_a_stop_that_comes_while_hooks_are_settling_is_saved(tmp_path: object) -
 
 @pytest.mark.parametrize("steps", [7, 14])
 def test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved(tmp_path: object, steps: int) -> None:
-    reference = make_loop()
+    reference = make_counter()
     reference.run(steps=steps)
     lives = []
     for life in range(3):
         recorder = Recorder(every=At(7))
-        loop = make_loop([recorder, Checkpoint(f"{tmp_path}/checkpoints", NEVER, best="val_accuracy", mode="max")])
+        loop = make_counter([recorder, Checkpoint(f"{tmp_path}/checkpoints", NEVER, best="val_accuracy", mode="max")])
         if life == 0:
             loop.on(Event.EVAL_BEGIN)(lambda moment, loop=loop: loop.stop("now"))
         loop.run(steps=steps)
@@ -300,7 +300,7 @@ def test_a_stop_that_comes_during_the_save_is_saved_once_more(tmp_path: object) 
             if moment.step == 3:
                 loop.stop("now")
 
-    loop = make_loop([Checkpoint(f"{tmp_path}/checkpoints", NEVER), Late()])
+    loop = make_counter([Checkpoint(f"{tmp_path}/checkpoints", NEVER), Late()])
     loop.on(Event.STEP_END, every=At(3))(lambda moment: None)
     assert loop.run(epochs=3).step == 3
     assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
@@ -325,12 +325,12 @@ def test_what_hooks_change_when_they_settle_is_saved_wherever_they_stand(tmp_pat
     for directory, first in (("before", True), ("behind", False)):
         for _ in range(3):
             hooks = [Budget(), Checkpoint(f"{tmp_path}/{directory}", Every(steps=2))]
-            loop = make_loop(hooks if first else hooks[::-1])
+            loop = make_counter(hooks if first else hooks[::-1])
             assert (loop.run(steps=10).step, int(hooks[0].rounds)) == (4, 2)
 
 
 def test_an_exception_when_hooks_settle_leaves_the_state_whole() -> None:
-    loop, whole = make_loop(), make_loop()
+    loop, whole = make_counter(), make_counter()
     loop.on(Event.SETTLED)(lambda moment: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         loop.run(epochs=2)
@@ -361,7 +361,7 @@ def test_hooks_are_called_in_order_and_run_end_backwards() -> None:
         def on_run_end(self, moment: Moment) -> None:
             order.append(f"end {self.name}")
 
-    make_loop([Named(name="a"), Named(name="b")]).run(steps=1)
+    make_counter([Named(name="a"), Named(name="b")]).run(steps=1)
     assert order == ["begin a", "begin b", "end b", "end a"]
 
 
@@ -376,7 +376,7 @@ def test_an_exception_of_a_hook_names_it_and_every_hook_that_began_gets_run_end(
         def on_epoch_begin(self, moment: Moment) -> None:
             raise OSError("no more paper")
 
-    loop = make_loop([Begun(name="first"), Failing(), Begun(name="last")])
+    loop = make_counter([Begun(name="first"), Failing(), Begun(name="last")])
     with pytest.raises(OSError, match="no more paper") as caught:
         loop.run(epochs=1)
     assert caught.value.__notes__ == ["Raised by hook 'failing' in on_epoch_begin."]
@@ -400,7 +400,7 @@ def test_a_failing_setup_ends_only_the_hooks_before_it() -> None:
             ended.append(self.name)
 
     with pytest.raises(ValueError, match="not ready"):
-        make_loop([Begun(name="first"), Failing(), Begun(name="last")]).run(epochs=1)
+        make_counter([Begun(name="first"), Failing(), Begun(name="last")]).run(epochs=1)
     assert ended == ["first"]
 
 
@@ -412,7 +412,7 @@ def test_an_error_at_the_end_does_not_hide_the_first_one_nor_keep_others_from_en
             ended.append(self.name)
             raise OSError(f"{self.name} cannot close")
 
-    loop = make_loop([Ending(name="a"), Ending(name="b")])
+    loop = make_counter([Ending(name="a"), Ending(name="b")])
     loop.on(Event.EPOCH_END)(lambda moment: 1 / 0)
     with pytest.raises(ZeroDivisionError) as caught:
         loop.run(epochs=1)
@@ -459,14 +459,14 @@ def test_plain_lists_and_dicts_of_a_hook_are_its_own_affair_and_variables_in_the
             del self.notes[1:]
             self.counts["steps"].assign_add(1)
 
-    make_loop([Noting(), Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=3)
+    make_counter([Noting(), Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=3)
     noting = Noting()
-    make_loop([noting, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=5)
+    make_counter([noting, Checkpoint(f"{tmp_path}/checkpoints", Every(steps=1))]).run(steps=5)
     assert (int(noting.counts["steps"]), type(noting.notes)) == (5, list)
 
 
 def test_the_time_of_a_run_is_told_by_what_it_went_into() -> None:
-    loop = make_loop([Recorder()])
+    loop = make_counter([Recorder()])
     began = time.monotonic()
     spent = loop.run(epochs=2).spent
     took = time.monotonic() - began

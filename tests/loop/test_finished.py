@@ -12,7 +12,7 @@ import pytest
 import rich.console
 import tensorflow as tf
 from tensorflow.python.summary.summary_iterator import summary_iterator
-from tiny import DATA, array_data, arrays, make_loop, model
+from tiny import DATA, array_data, arrays, make_counter, make_loop, model
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, Preemption, Progress, TensorBoard
 from loop import (
@@ -91,7 +91,7 @@ class Life(NamedTuple):
         return self.console.file.getvalue().splitlines()
 
 
-def start(directory: Path, **arguments: object) -> Life:
+def start(directory: Path, make: Callable[[Sequence[Hook]], Loop] = make_loop, **arguments: object) -> Life:
     """Returns a loop with everything that keeps something of a run."""
     recorder, console = Recorder(), rich.console.Console(file=io.StringIO(), width=200)
     patience = {"patience": 9, "restore_best": "weights"} | arguments
@@ -103,7 +103,7 @@ def start(directory: Path, **arguments: object) -> Life:
         Preemption(),
         recorder,
     ]
-    return Life(make_loop(hooks), recorder, console)
+    return Life(make(hooks), recorder, console)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_a_finished_run_says_that_there_is_nothing_to_do(copied: Path) -> None:
 
 
 def test_a_run_that_is_finished_in_the_same_process_says_so_too(tmp_path: Path) -> None:
-    life = start(tmp_path)
+    life = start(tmp_path, make_counter)
     first = life.loop.run(steps=1)
     assert life.loop.run(steps=1) == first
     assert lines_of(life) == ["1 step was asked for, 1 is complete: nothing to do"]
@@ -262,17 +262,17 @@ def test_a_hook_may_evaluate_when_a_finished_run_ends(copied: Path) -> None:
 
 
 def test_a_run_that_early_stopping_has_ended_ends_again_without_a_trace(tmp_path: Path, traced: list[object]) -> None:
-    ended = start(tmp_path, patience=2)
+    ended = start(tmp_path, make_counter, patience=2)
     result, state = ended.loop.run(epochs=9), values(ended.loop)
     assert (result.step, ended.recorder._rows[-1]) == (21, ("run_end", 21, 3, 0, True, False))
     del traced[:]
-    again = start(tmp_path, patience=2)
+    again = start(tmp_path, make_counter, patience=2)
     assert again.loop.run(epochs=9) == result
     assert traced == []
     assert values(again.loop) == state
     assert [row[0] for row in again.recorder._rows] == ["setup", "run_begin", "run_end"]
     assert lines_of(again) == [f"{result.reason}: nothing to do"]
-    patient, whole = start(tmp_path, patience=5), start(tmp_path / "whole", patience=5)
+    patient, whole = start(tmp_path, make_counter, patience=5), start(tmp_path / "whole", make_counter, patience=5)
     assert patient.loop.run(epochs=9).logs == whole.loop.run(epochs=9).logs
     assert without_time(patient.loop) == without_time(whole.loop)
     assert lines_of(patient)[0] == "Going on from step 21, epoch 4."
@@ -448,12 +448,12 @@ def test_what_is_built_by_the_trace_is_traced_and_right(late: str, tmp_path: Pat
 
 
 def test_a_round_that_a_stop_has_cut_short_is_not_finished(tmp_path: Path) -> None:
-    whole = make_loop([Checkpoint(tmp_path / "whole")])
+    whole = make_counter([Checkpoint(tmp_path / "whole")])
     expected = whole.run(epochs=1)
-    stopped = make_loop([Checkpoint(tmp_path / "cut")])
+    stopped = make_counter([Checkpoint(tmp_path / "cut")])
     stopped.on(Event.EVAL_BEGIN)(lambda moment: stopped.stop("for a while"))
     assert stopped.run(epochs=1).reason == "for a while"
-    again = make_loop([Recorder(), Checkpoint(tmp_path / "cut")])
+    again = make_counter([Recorder(), Checkpoint(tmp_path / "cut")])
     assert again.run(epochs=1).logs == expected.logs
     recorder = again.hooks["recorder"]
     assert isinstance(recorder, Recorder)
@@ -484,11 +484,11 @@ def test_where_the_newest_is_damaged_the_run_goes_on_from_the_one_before(named: 
 
 @pytest.mark.parametrize("kind", DATA)
 def test_data_go_on_from_where_they_were(kind: str, tmp_path: Path, traced: list[object]) -> None:
-    whole = make_loop([], DATA[kind](), evaluate=False)
+    whole = make_counter([], DATA[kind](), evaluate=False)
     whole.run(steps=16)
-    make_loop([Checkpoint(tmp_path)], DATA[kind](), evaluate=False).run(steps=10)
+    make_counter([Checkpoint(tmp_path)], DATA[kind](), evaluate=False).run(steps=10)
     del traced[:]
-    loop = make_loop([Checkpoint(tmp_path)], DATA[kind](), evaluate=False)
+    loop = make_counter([Checkpoint(tmp_path)], DATA[kind](), evaluate=False)
     assert loop.run(steps=10).step == 10
     assert traced == []
     loop.run(steps=16)

@@ -1,0 +1,135 @@
+"""What takes the place of something of theirs, for as long as a function is traced, say."""
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.backend.tensorflow import nn as keras_nn
+from keras.src.losses import loss as keras_loss
+from tensorflow.python.eager import context
+from tensorflow.python.ops import random_ops_util
+
+_explicit = threading.local()
+_key_counter_alg = random_ops_util.get_key_counter_alg
+
+
+def _get_key_counter_alg(seed: tf.Tensor, alg: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    """Takes the place of TensorFlow's own, which says for every function that draws where its numbers come from."""
+    is_open = alg is None or random_ops_util.convert_alg_to_int(alg) == tf.random.Algorithm.AUTO_SELECT.value
+    return _key_counter_alg(seed, "philox" if is_open and vars(_explicit).get("chosen") else alg)
+
+
+@contextlib.contextmanager
+def explicit_algorithm() -> Iterator[None]:
+    """Has what this thread traces for XLA say how random numbers are made where it leaves that to TensorFlow.
+
+    As all of Keras does; public is only an argument of each call. Left open, XLA makes the key of Philox from the seed
+    again for each number: twenty times as slow. Threefry would be faster still, but only XLA has it, and initializers
+    of layers that are built late do not run in XLA.
+    """
+    random_ops_util.get_key_counter_alg = _get_key_counter_alg
+    before, _explicit.chosen = vars(_explicit).get("chosen", False), True
+    try:
+        yield
+    finally:
+        _explicit.chosen = before
+
+
+@contextlib.contextmanager
+def drawing_apart(rank: int) -> Iterator[None]:
+    """Has what is traced draw, in each process of a cluster, other numbers out of one state, which stays the same.
+
+    A generator of TensorFlow goes on by as many numbers as were drawn; here by a number that no batch changes. In
+    public, only each call that draws can be given another seed.
+    """
+    drawn, skipped = keras.random.SeedGenerator.next, tf.random.Generator.skip
+
+    def next_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
+        seed = drawn(generator, ordered)
+        return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0]), seed.dtype)
+
+    def skip(generator: tf.random.Generator, delta: tf.types.experimental.TensorLike) -> tf.Tensor:
+        counter_and_key = skipped(generator, tf.constant(2**32, tf.uint64))
+        return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + (rank * 0x9E3779B97F4A7C15) % 2**63], 0)
+
+    keras.random.SeedGenerator.next, tf.random.Generator.skip = next_seed, skip
+    try:
+        yield
+    finally:
+        keras.random.SeedGenerator.next, tf.random.Generator.skip = drawn, skipped
+
+
+@contextlib.contextmanager
+def moments_from(function: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Iterator[None]:
+    """Has synchronized layers take mean and variance from a function; they ask a strategy, or nobody."""
+    kept = keras_nn._compute_moments_sync
+    keras_nn._compute_moments_sync = function
+    try:
+        yield
+    finally:
+        keras_nn._compute_moments_sync = kept
+
+
+@contextlib.contextmanager
+def losses_through(
+    function: Callable[[Callable[..., tf.Tensor], Callable[..., Any]], Callable[..., tf.Tensor]],
+) -> Iterator[None]:
+    """Has losses be reduced to a number by what a function returns that is called with how Keras reduces and weighs.
+
+    In public, only what a loss returns can be reduced, and not that of a model that is compiled with it.
+    """
+    kept = keras_loss.reduce_weighted_values
+    keras_loss.reduce_weighted_values = function(kept, keras_loss.apply_mask)
+    try:
+        yield
+    finally:
+        keras_loss.reduce_weighted_values = kept
+
+
+@contextlib.contextmanager
+def gradients_through(function: Callable[[keras.optimizers.Optimizer, list], list]) -> Iterator[None]:
+    """Has optimizers apply what a function returns that is called with them and the gradients; the outermost does so.
+
+    Public is only to override the method in a class of one's own.
+    """
+    kinds = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
+    kept, within = [kind.apply for kind in kinds], list[object]()
+
+    def through(apply: Callable[..., None]) -> Callable[..., None]:
+        def applied(
+            self: keras.optimizers.Optimizer, grads: Sequence[object], trainable_variables: object = None
+        ) -> None:
+            given = list(grads) if within else function(self, list(grads))
+            within.append(self)
+            try:
+                apply(self, given, trainable_variables)
+            finally:
+                within.pop()
+
+        return applied
+
+    for kind, apply in zip(kinds, kept, strict=True):
+        kind.apply = through(apply)
+    try:
+        yield
+    finally:
+        for kind, apply in zip(kinds, kept, strict=True):
+            kind.apply = apply
+
+
+@contextlib.contextmanager
+def op_seeds_from(seed: int) -> Iterator[None]:
+    """Lets the seeds begin anew that TensorFlow draws, under one of the process, for what is given none.
+
+    They are taken back to where they were when it ends. In public, setting the seed of the process begins them anew.
+    """
+    eager = context.context()
+    kept, eager._rng = eager._rng, random.Random(seed)
+    try:
+        yield
+    finally:
+        eager._rng = kept

@@ -1,0 +1,109 @@
+"""Functions and graphs: what is called in one, and how one is called."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
+from tensorflow.core.framework.types_pb2 import DataType as DataType
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.eager import context
+from tensorflow.python.eager.context import FunctionCallOptions
+from tensorflow.python.framework import op_def_registry
+from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
+from tensorflow.python.framework.function import _DefinedFunction
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+ConcreteFunction: TypeAlias = tf.types.experimental.ConcreteFunction
+PolymorphicFunction: TypeAlias = tf.types.experimental.PolymorphicFunction
+COLOCATED = "_class"  # an attribute that names operations on whose device another one is
+RETURNED = "_Retval"  # what hands out the dataset in the definition of one
+COMPILED = ("_XlaMustCompile", "_XlaCompile")  # attributes of operations that XLA compiles; public is only how to ask
+
+
+def op_definition(kind: str) -> OpDef:
+    """Returns what TensorFlow says of a kind of operation, an empty definition of an unknown one.
+
+    Public is only the `op_def` of an operation that there is, and a function that was read has but the names of kinds.
+    """
+    return op_def_registry.get(kind) or OpDef()
+
+
+def body_of(caller: tf.Graph, name: str) -> tf.Graph | None:
+    """Returns the function that is called in a graph by a name; None if there is none. Public are only definitions."""
+    function = caller._get_function(name)
+    while function is None and (outer := getattr(caller, "outer_graph", None)) is not None:  # as read from a definition
+        caller, function = outer, outer._get_function(name)
+    if not isinstance(function, _DefinedFunction):  # as older parts, such as tf.nn.ctc_loss, still make them
+        return None if function is None else function.graph
+    with caller.as_default():  # where it finds the functions that it calls
+        return function_def_to_graph(function.definition)
+
+
+def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> None:
+    """Lets an operation that is there wait for others; `tf.control_dependencies` is for those that are not made yet."""
+    op._add_control_inputs(waited_for)
+
+
+def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any:
+    """Calls a function with its flattened arguments, as they are, and without what changes bits; see `_WithoutSums`.
+
+    A public call fits them to the signature again, which takes as long as two small steps.
+    """
+    now = context.context()
+    before = now.function_call_options
+    now.function_call_options = _OPTIONS.of(before)
+    try:
+        return function._call_flat(arguments, function.captured_inputs)
+    finally:
+        now.function_call_options = before
+
+
+class _WithoutSums:
+    """How functions are called, with TensorFlow's optimizer of arithmetic left out.
+
+    It makes one operation of several additions, in an order that is another one from time to time, so that the same
+    program has other bits. The public way, `tf.config.optimizer.set_experimental_options`, is for the whole process.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[FunctionCallOptions, FunctionCallOptions] | None = None
+
+    def of(self, options: FunctionCallOptions) -> FunctionCallOptions:
+        """Returns options with it left out; 1 us, if the options are those of the call before."""
+        made = self._made
+        if made is None or made[0] is not options:
+            config = ConfigProto.FromString(options.config_proto_serialized)
+            config.graph_options.rewrite_options.arithmetic_optimization = RewriterConfig.OFF
+            made = self._made = options, FunctionCallOptions(options.executor_type, config)
+        return made[1]
+
+
+_OPTIONS = _WithoutSums()
+
+
+def bound_functions(function: PolymorphicFunction) -> list[PolymorphicFunction]:
+    """Returns those that a `tf.function` has become as a method, one for each instance, or what was made instead."""
+    return [*function._descriptor_cache.values()]
+
+
+def traces_of(function: PolymorphicFunction) -> list[tuple[object, str]]:
+    """Returns where a `tf.function` keeps what it once traced: objects, and names of attributes. Nothing clears it."""
+    called = (function._variable_creation_config, function._no_variable_creation_config)  # None before it is called
+    return [(each, name) for each in called if each is not None for name in ("function_cache", "function_captures")]
+
+
+def writers_of_others(graph: tf.Graph, own: Collection[tf.summary.SummaryWriter]) -> int:
+    """Returns to how many writers of `tf.summary` a function writes that are not among these; none has a public handle.
+
+    What kind of resource a handle is for, its text alone says.
+    """
+    mine = [writer._resource for writer in own]
+    handles = [outer for outer, _ in graph.captures if outer.dtype == tf.resource and "SummaryWriter" in repr(outer)]
+    return sum(not any(handle is each for each in mine) for handle in handles)
+
+
+def wait_for_operations() -> None:
+    """Waits until all eager operations are done, where `set_synchronous_execution(False)` has them begun only."""
+    context.async_wait()
