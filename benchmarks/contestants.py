@@ -2,7 +2,11 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -209,13 +213,35 @@ def full_set(directory: Path) -> list[Hook]:
     ]
 
 
+def jax_scan(task: Workload) -> Round:
+    """JAX, in a process of its own, which trains when it is asked to and ends with this one."""
+    rows, width = task.arrays[0].shape
+    of_task = {"rows": rows, "width": width, "hidden": task.hidden, "batch": task.batch, "epochs": task.epochs}
+    command = [sys.executable, str(Path(__file__).with_name("jax_scan.py")), json.dumps(of_task)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    asked, answers = process.stdin, process.stdout
+    if asked is None or answers is None:
+        raise RuntimeError("A process has no pipes.")
+
+    def run() -> None:
+        asked.write("\n")
+        asked.flush()
+        if not answers.readline():
+            raise RuntimeError(f"JAX has failed, with status {process.wait()}.")
+
+    return run
+
+
+HAS_JAX = all(map(importlib.util.find_spec, ("jax", "optax")))
 LIMIT, BY_HAND, EACH_STEP = "the limit", "by hand, in the graph", "by hand, one call a step"
 ARRAYS, STREAM = "exactloop, ArrayData", "exactloop, StreamData"
 FULL, NONE = "exactloop, full set of hooks", "exactloop, an optimizer that averages"
 IDLE, ONE = "exactloop, 100 idle hooks", "exactloop, a hook at every step"
 LIMIT_XLA, ARRAYS_XLA = "by hand, XLA, gathered", "exactloop, ArrayData, XLA"
+STREAM_XLA = f"{STREAM}, XLA"
 FULL_XLA, NONE_XLA = f"{FULL}, XLA", f"{NONE}, XLA"
-FIT_XLA = "Keras fit, XLA, 64 steps a call"
+JAX = "JAX, lax.scan and optax"
+FITS_XLA = {f"Keras fit, XLA, {count} steps a call": count for count in (64, 512)}
 FIT, CALLBACK = "Keras fit", "Keras fit, a batch callback"
 FIT_64, FIT_DATASET, FIT_DATASET_64 = f"{FIT}, 64 steps a call", f"{FIT}, dataset", f"{FIT}, dataset, 64 steps a call"
 ORBIT, ORBIT_1 = "Orbit, 100 steps a loop", "Orbit, 1 step a loop"
@@ -223,7 +249,7 @@ PEERS = (FIT, FIT_64, FIT_DATASET, FIT_DATASET_64, ORBIT, ORBIT_1)
 
 
 def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
-    """Returns all of them by name, ready to train: Orbit only if it is installed.
+    """Returns all of them by name, ready to train: Orbit and JAX only if they are installed.
 
     Those that are compared with each other come one after the other, because the machine's speed changes. The slow ones
     train for fewer epochs in a round.
@@ -242,9 +268,12 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
         fast |= {
             LIMIT_XLA: limit_xla(task),
             ARRAYS_XLA: exactloop(task, jit_compile=True),
+            STREAM_XLA: exactloop(task, stream=True, jit_compile=True),
             NONE_XLA: exactloop(task, averages=True, jit_compile=True),
             FULL_XLA: exactloop(task, hooks=full_set(directory / "xla"), averages=True, jit_compile=True),
         }
+    if task.xla and task.hidden and HAS_JAX:
+        fast[JAX] = jax_scan(task)
     slow: dict[str, Round] = {
         EACH_STEP: by_hand_each_step(short),
         ONE: exactloop(short, hooks=[EachStep()]),
@@ -255,7 +284,9 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
         FIT_DATASET_64: keras_fit(short, arrays=False, steps_per_execution=64),
     }
     if task.xla:
-        slow[FIT_XLA] = keras_fit(short, arrays=True, steps_per_execution=64, jit_compile=True)
+        for name, count in FITS_XLA.items():
+            at_once = min(count, task.steps_per_epoch)
+            slow[name] = keras_fit(short, arrays=True, steps_per_execution=at_once, jit_compile=True)
     if orbit is not None:
         slow |= {ORBIT: orbit_loop(short, 100), ORBIT_1: orbit_loop(short, 1)}
     of_fast = {name: Contestant(train, task.steps) for name, train in fast.items()}

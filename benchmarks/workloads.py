@@ -42,6 +42,7 @@ class Workload:
         epochs: Epochs in a round of the benchmark; a quarter of them for slow loops.
         measured: Whether the step updates a metric.
         xla: Whether to compile it with XLA as well, which on a CPU makes convolutions ten times as slow.
+        hidden: The widths of the hidden layers, of a network that JAX can have as well; of others, none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Workload:
     epochs: int
     measured: bool = False
     xla: bool = True
+    hidden: tuple[int, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -121,8 +123,12 @@ def workloads() -> dict[str, Workload]:
         return _mlp(16, 64, 64)
 
     return {
-        "tiny-long": Workload("tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 4),
-        "tiny-short": Workload("tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 64),
+        "tiny-long": Workload(
+            "tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 4, hidden=(64, 64)
+        ),
+        "tiny-short": Workload(
+            "tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 64, hidden=(64, 64)
+        ),
         "regularized": Workload(
             "tiny MLP with dropout, batch normalisation and a metric, 2,000 steps an epoch",
             *(_regression(64_000, 16), _regularized, squared, 32, 4),
@@ -131,6 +137,12 @@ def workloads() -> dict[str, Workload]:
         "digits": Workload("digits CNN, batch 64", _digits(200, 64), _cnn, classes, 64, 4, xla=False),
         "lstm": Workload("LSTM over 16 steps, batch 32", _sequences(6_400), _lstm, squared, 32, 4),
         "compute": Workload(
-            "MLP 1024 wide, batch 256", _regression(256 * 20, 64), lambda: _mlp(64, 1024, 1024), squared, 256, 4
+            "MLP 1024 wide, batch 256",
+            _regression(256 * 20, 64),
+            lambda: _mlp(64, 1024, 1024),
+            squared,
+            256,
+            4,
+            hidden=(1024, 1024),
         ),
     }

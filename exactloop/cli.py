@@ -54,6 +54,8 @@ def _commands(command: str, given: Sequence[str]) -> Mapping[str, Callable[..., 
     """Imports what a command needs. TensorFlow, which takes seconds, is needed for those that read values."""
     if command == "launch":
         from exactloop.launching.command import COMMANDS
+    elif command == "speed":
+        from exactloop.speed.command import COMMANDS
     elif command in AT_ONCE and not any("://" in each for each in given):
         from exactloop.looking import COMMANDS
     else:
@@ -90,7 +92,7 @@ def run() -> None:
         arguments = flags.FLAGS(sys.argv)
         _refuse_twice(sys.argv)
     except flags.Error as error:  # absl would exit with 1, which says that something differs
-        command = next((each for each in ("prove", "launch") if each in sys.argv), "")
+        command = next((each for each in ("prove", "launch", "speed") if each in sys.argv), "")
         of_script = f" Arguments of the script come after --, as in: exactloop {command} train.py -- --epochs=3"
         theirs = command and isinstance(error, flags.UnrecognizedFlagError | flags.DuplicateFlagError)
         print(f"exactloop: {error}.{of_script if theirs else ''}", file=sys.stderr)

@@ -14,6 +14,8 @@ USAGE = """The command `exactloop`: looks at checkpoints and runs, and proves th
                                         3 if nothing was proved
     exactloop launch --workers N [--max-restarts M] [--hosts A:PORT,B:PORT --rank K] SCRIPT.py [-- ARGUMENTS]
                                         starts the script N times, as workers that train one model
+    exactloop speed SCRIPT.py [--seconds S] [-- ARGUMENTS]
+                                        how fast it trains, and what would make it faster
     exactloop COMMAND --help            what one of them takes, and says
     exactloop --version
 
@@ -84,5 +86,14 @@ one is killed.
 On several machines, start it on each, with the same --hosts and its own --rank, from 0. --workers is then the number on
 each machine (1); they listen at the port that is named and those after it, to whoever reaches them: in a network of
 your own only.
+""",
+    "speed": """exactloop speed SCRIPT.py [--seconds S | --steps N] [--json] [-- ARGUMENTS]
+
+Runs a script up to its first Loop.run(), and measures the loop instead of training it: what a step goes into, and how
+long steps take with and without XLA, with batches of 2 and 4 times the size (of ArrayData and IndexedData), and with
+one thread for each operation. Each is done in a process of its own, for S seconds (3) or N steps, from the state that
+the script makes; checkpoints are neither read nor written. What hooks write goes to a temporary directory that is
+removed; callbacks of Keras are left out. What the script does after run() is not done; what it writes before that is
+its own affair. What comes after -- are arguments of the script. Exit status 2 if there is nothing to measure.
 """,
 }

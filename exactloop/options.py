@@ -17,11 +17,14 @@ RANK = flags.DEFINE_integer("rank", None, "Which of the hosts this machine is, f
 
 LAST = flags.DEFINE_integer("last", 5, "How many of the latest checkpoints to average.", lower_bound=1)
 OUT = flags.DEFINE_string("out", "", "The directory to write the average to; by default `average` in that of the run.")
+SECONDS = flags.DEFINE_float("seconds", 3.0, "For how long each thing is measured.", lower_bound=0.01)
+STEPS = flags.DEFINE_integer("steps", None, "For how many steps instead.", lower_bound=10)
 ONCE = flags.DEFINE_bool("once", False, "Print one picture, and end.")
 VERSION = flags.DEFINE_bool("version", False, "Print the version.")
 AT_ONCE = ("ls", "show", "watch")  # without TensorFlow, if what they read is on this machine
 OF = {  # which commands know a flag, of those that not all know
     **dict.fromkeys(("kills", "at", "same-machine-twice"), ("prove",)),
+    **dict.fromkeys(("seconds", "steps"), ("speed",)),
     **dict.fromkeys(("last", "out"), ("average",)),
     "once": ("watch",),
     "workers": ("launch", "prove"),
@@ -36,4 +39,5 @@ COUNTS = {  # with how many arguments the commands are given
     "average": range(1, 2),
     "prove": range(1, sys.maxsize),
     "launch": range(1, sys.maxsize),
+    "speed": range(1, sys.maxsize),
 }

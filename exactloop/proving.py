@@ -1,16 +1,13 @@
 """Proves that a program ends with the same bits however often it is killed: kills it, and compares."""
 
 import os
-import select
-import stat
 import sys
 from collections.abc import Callable, Sequence
 
 from exactloop.proof.process import Program
 from exactloop.proof.proof import Proof, compared
+from exactloop.script import given
 from loop import Loop
-
-PATIENCE = 1.0  # seconds that a pipe is waited for; nobody may ever write to it, nor close it
 
 __all__ = ["Proof", "prove", "prove_script"]
 
@@ -89,16 +86,4 @@ def prove_script(
         raise ValueError(f"A script is run by at least one worker. Received: workers={workers}.")
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
-    return compared(Program([script, *arguments], given=_given(), workers=workers), kills, at, twice, say)
-
-
-def _given() -> bytes:
-    """Returns what there is to be read from the standard input; nothing of a terminal."""
-    found = b""
-    try:
-        if stat.S_ISFIFO(mode := os.fstat(0).st_mode) or stat.S_ISREG(mode):
-            while select.select([0], [], [], PATIENCE)[0] and (part := os.read(0, 2**16)):
-                found += part
-    except OSError:  # it is closed
-        return b""
-    return found
+    return compared(Program([script, *arguments], given=given(), workers=workers), kills, at, twice, say)

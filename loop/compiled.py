@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
+from loop.data.constant import Constant
 from loop.data.source import Data
 from loop.data.unseeded import as_drawn
 from loop.engine.chunk import Chunk
@@ -30,7 +31,8 @@ from loop.state.randomness import untouched
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.state.variables import raw
-from loop.steps import Step
+from loop.steps import Step, Values
+from loop.tensors import Nest
 
 log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
@@ -81,6 +83,12 @@ class Compiled:
         parts = self._parts
         counters = [parts.position.step_in_epoch, parts.position.step]
         return Chunk(self.trace, parts.data, counters, self._means, parts.bound, hooks=inside, several=parts.several)
+
+    def on_one_batch(self, data: Constant, idle: bool) -> Chunk:
+        """Makes another train loop, to be measured: on one batch, of a step that does nothing, or else of the step."""
+        trace = traced(Step(_idle), data, jit_compile=self._parts.jit_compile) if idle else self.trace
+        counters = [tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2)]
+        return Chunk(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound)
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""
@@ -246,3 +254,7 @@ class Compiled:
         return {
             name: value for evaluation in self._evaluations.values() for name, value in evaluation.results().items()
         }
+
+
+def _idle(batch: Nest) -> Values:
+    return {"idle": tf.constant(0.0)}

@@ -338,7 +338,8 @@ class Loop:
             with self.state.put_back_after():
                 self._position.step_in_epoch.assign(0)
                 self._built.reset()
-                yield Rehearsal(self._built.chunk, self._data, self._position.place().epoch)
+                chunk, epoch = self._built.chunk, self._position.place().epoch
+                yield Rehearsal(chunk, self._data, epoch, self._built.on_one_batch)
 
     @in_user_lines
     def dry_run(self) -> RunResult:

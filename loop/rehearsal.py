@@ -1,9 +1,10 @@
 """Steps that are trained to see what comes of them, and undone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from loop.data.constant import Constant
 from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.chunk import Chunk
@@ -13,16 +14,43 @@ from loop.state.position import Place
 class Rehearsal:
     """Trains on without hooks, evaluations and events, beginning with an epoch; see `Loop.rehearse`.
 
+    Attributes:
+        steps: How many steps it has trained.
+
     Args:
         chunk: The compiled loop.
         data: The train data.
         epoch: Which epoch to begin with, from 0.
+        again: Makes another compiled loop, for one batch: of a step that does nothing, or else of the step.
     """
 
-    def __init__(self, chunk: Chunk, data: Data, epoch: int) -> None:
-        self._chunk, self._data, self._epoch, self._index = chunk, data, epoch, 0
+    def __init__(
+        self, chunk: Chunk, data: Data | Constant, epoch: int, again: Callable[[Constant, bool], Chunk]
+    ) -> None:
+        self._chunk, self._data, self._epoch, self._index, self._again = chunk, data, epoch, 0, again
+        self._one: Constant | None = None
+        self._is_open = False
+        self.steps = 0
         if isinstance(data, StreamData):  # with an iterator of its own: the one of the run is not to be moved
             data.seek(Place(0, epoch, 0), {**data.notes(), "open": 0})
+
+    @property
+    def one_batch(self) -> Constant:
+        """One batch of the data, which this one does not train then."""
+        if self._one is None:
+            self._open()
+            self._one = Constant(self._data.batch(self._data.source, self._data.ahead))
+            if isinstance(self._data, StreamData) and self._data.steps_per_epoch is not None:
+                self._went_on(1, more=True)  # it is read
+        return self._one
+
+    def on_one_batch(self, *, idle: bool = False) -> "Rehearsal":
+        """Returns one that trains on one batch, over and over: what steps take where nothing is to be read.
+
+        Args:
+            idle: Whether the step is to do nothing: what is left is what the loop itself takes.
+        """
+        return Rehearsal(self._again(self.one_batch, idle), self.one_batch, 0, self._again)
 
     def train(self, count: int) -> Mapping[str, np.ndarray]:
         """Runs so many steps, or those that are left of the epoch, at least one; then the next epoch is up.
@@ -30,13 +58,22 @@ class Rehearsal:
         Returns:
             The values of each step by name, `[steps]`, as in `Hook.on_steps`.
         """
-        if self._index == 0:
-            self._data.open(self._epoch)
+        self._open()
         length = self._data.steps_per_epoch
         ran = self._chunk(self._data, count if length is None else min(count, length - self._index))
-        self._index += int(ran.steps)  # sync: waits for the chunk
-        if not ran.more or self._index == length:
+        steps = int(ran.steps)  # sync: waits for the chunk
+        self.steps += steps
+        self._went_on(steps, more=bool(ran.more))
+        return ran.columns(self._chunk.record)
+
+    def _open(self) -> None:
+        if not self._is_open:
+            self._data.open(self._epoch)
+            self._is_open = True
+
+    def _went_on(self, steps: int, *, more: bool) -> None:
+        self._index += steps
+        if not more or self._index == self._data.steps_per_epoch:
             self._data.close()
             self._chunk.begin_again()
-            self._epoch, self._index = self._epoch + 1, 0
-        return ran.columns(self._chunk.record)
+            self._epoch, self._index, self._is_open = self._epoch + 1, 0, False

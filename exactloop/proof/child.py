@@ -5,38 +5,31 @@
 What to write to, and where to die, is in the environment: see `Orders`.
 """
 
-import ctypes
 import functools
 import json
 import os
 import pkgutil
 import random
-import runpy
-import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from exactloop import script
 from exactloop.proof.disk import listen
 from exactloop.proof.orders import VARIABLE, Orders
 from exactloop.proof.recorder import Saver, Witness, die
 from hooks.checkpoint.hook import Checkpoint
 from loop import Loop
 
-DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 Write = Callable[[dict[str, object]], None]
 
 
 def main() -> None:
     """Lives."""
     orders = Orders.decode(os.environ.pop(VARIABLE))
-    ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != orders.parent:
-        die()  # it was gone before this could hear of it
-    del sys.argv[0]
-    program = sys.argv[0]
+    program = script.begin(orders.parent)
     # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
     descriptor = os.open(orders.record, os.O_WRONLY | os.O_APPEND)
     _watch(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
@@ -47,8 +40,7 @@ def main() -> None:
         sys.path[:] = orders.path
         _maker(orders, program)().run(**orders.totals)
     else:
-        sys.path.insert(0, os.path.dirname(os.path.realpath(program)))
-        runpy.run_path(program, run_name="__main__")
+        script.run(program)
 
 
 def _maker(orders: Orders, program: str) -> Callable[[], Loop]:
@@ -60,7 +52,7 @@ def _maker(orders: Orders, program: str) -> Callable[[], Loop]:
             if not f"{orders.module}.".startswith(f"{error.name}."):
                 raise
             # pytest may have given the file a name by which nobody else can import it.
-    return runpy.run_path(program, run_name="proved")[orders.function]
+    return script.names_in(program)[orders.function]
 
 
 def _watch(orders: Orders, program: str, write: Write) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +14,12 @@ from exactloop.launching.places import on_loopback
 from exactloop.proof.ends import await_all
 from exactloop.proof.journal import Record
 from exactloop.proof.orders import VARIABLE, Death, Orders
+from exactloop.script import start
 from hooks.places import BELOW
 
 TAIL = 2000  # characters of what a program that failed said last
+CHILD = "exactloop.proof.child"
 MARK, COMMITTED = ".json.tmp", ".json"  # what a save that is under way has in its directory, and what a complete one
-PACKAGES = str(Path(__file__).parents[2])
-CODE = f"import sys; sys.path.append({PACKAGES!r}); from exactloop.proof.child import main; main()"
 
 
 class Life(NamedTuple):
@@ -126,7 +125,7 @@ class Program:
                     (record := root / f"{name}.jsonl").touch()
                     mine = dataclasses.replace(orders, record=str(record), death=death if rank in victims else None)
                     environment = os.environ | own | {VARIABLE: mine.encode(), BELOW: str(root / where)}
-                    processes.append(self._start(environment, root / f"{name}.txt"))
+                    processes.append(start(CHILD, self._command, environment, root / f"{name}.txt", self._given))
                 first = await_all([process.pid for process in processes], together=len(victims) > 1)
             finally:
                 for process in processes:
@@ -136,15 +135,6 @@ class Program:
         records = tuple(Record(root / f"{name}.jsonl") for name in names)
         said = (root / f"{names[told]}.txt").read_text(errors="replace")[-TAIL:]
         return Life(statuses[told], records, said, _saving(records[0]))
-
-    def _start(self, environment: Mapping[str, str], output: Path) -> subprocess.Popen:
-        command = [sys.executable, "-P", "-c", CODE, *self._command]
-        with output.open("w") as said, tempfile.TemporaryFile() as given:
-            given.write(self._given)
-            given.seek(0)
-            return subprocess.Popen(
-                command, env=environment, stdin=given, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-            )
 
 
 def _saving(record: Record) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from loop.data.source import Data
+from loop.data.source import Batches
 from loop.tensors import Nest
 
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]  # of the tensors in a batch
@@ -71,7 +71,7 @@ def shapes_of(element_spec: Nest) -> Shapes | None:
     return tuple(tuple(shape) for shape in shapes) if all(shape.is_fully_defined() for shape in shapes) else None
 
 
-def why_not(data: Data) -> str:
+def why_not(data: Batches) -> str:
     """Returns what XLA cannot have in batches; empty if there is nothing of the kind."""
     for spec in tf.nest.flatten(data.element_spec):
         if not isinstance(spec, tf.TensorSpec):

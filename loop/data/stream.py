@@ -88,6 +88,7 @@ class StreamData(Trackable):
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
+        self.failed: tf.errors.OpError | None = None  # what was raised when the batch behind those was read
         self.in_blocks = False  # whether it is read so
         self._blocks = 0  # that a checkpoint has, which is to be restored
         self.variables: tuple[tf.Variable, ...] = ()
@@ -104,9 +105,9 @@ class StreamData(Trackable):
         if self.source is None or not self._endless:
             self._iterate(epoch)
 
-    def hold(self, ahead: Nest, blocks: tuple[Block, ...]) -> None:
-        """Takes in what was fetched: blocks, and what is ahead behind them."""
-        self.ahead, self.pending = ahead, self.pending + blocks
+    def hold(self, ahead: Nest, blocks: tuple[Block, ...], failed: tf.errors.OpError | None) -> None:
+        """Takes in what was fetched: blocks, what is ahead behind them, or why it cannot be read."""
+        self.ahead, self.pending, self.failed = ahead, self.pending + blocks, failed
 
     def close(self) -> None:
         if not self._endless:
@@ -161,6 +162,7 @@ class StreamData(Trackable):
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
         self.source = iter(dataset)
+        self.pending, self.failed = (), None
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
             self.seen.reset()
@@ -212,6 +214,8 @@ class StreamData(Trackable):
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         if self._resume == "replay":
             return {}
+        if self.failed is not None:  # the iterator is behind what could not be read, and would go on there
+            raise self.failed
         state = {}
         if self.source is not None:
             state["iterator"] = _state(self.source)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.blocks import why_not
-from loop.data.source import Data
+from loop.data.source import Batches
 from loop.engine.several import Several
 from loop.engine.trace import Trace
 from loop.errors.op_errors import shortened
@@ -32,10 +32,14 @@ ELSEWHERE = (
 
 def of_size(element_spec: Nest, size: int) -> Nest:
     """Returns the type spec of the batches of one size."""
-    return tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), element_spec)
+
+    def of(spec: tf.TensorSpec) -> tf.TensorSpec:
+        return tf.TensorSpec([spec.shape[0] or size, *spec.shape[1:]] if spec.shape.rank else [], spec.dtype)
+
+    return tf.nest.map_structure(of, element_spec)
 
 
-def traced(step: Step, data: Data, *, jit_compile: bool, several: Several | None = None) -> Trace:
+def traced(step: Step, data: Batches, *, jit_compile: bool, several: Several | None = None) -> Trace:
     """Returns the trace of a step; for XLA, if it can have the batches in a program."""
     if jit_compile and isinstance(data, ArrayData):
         return Trace(step, of_size(data.element_spec, data.sizes[0]), jit_compile=True)

@@ -259,3 +259,73 @@ def test_batches_that_xla_cannot_have_are_refused_with_a_remedy_that_works() -> 
     dense = ragged.map(lambda ragged: ragged.to_tensor())  # what the message says
     Loop(step, dense, state={"w": w}, jit_compile=True).run(epochs=1)
     assert float(w) == 6.0
+
+
+class Failing:
+    """A generator whose 15th row cannot be read, once it is told so."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    def __call__(self) -> Iterator[np.float32]:
+        for i in range(24):
+            if i == 14 and self.fails:
+                raise ValueError("row 14 is damaged")
+            yield np.float32(i)
+
+
+def failing(of: Failing) -> Dataset:
+    return Dataset.from_generator(of, output_signature=tf.TensorSpec([], tf.float32))
+
+
+FAILING: dict[str, Callable[[Failing], Given]] = {
+    "of known length": lambda of: StreamData(
+        failing(of).batch(2, drop_remainder=True).apply(tf.data.experimental.assert_cardinality(12)), resume="replay"
+    ),
+    "of unknown length": lambda of: StreamData(failing(of).batch(2, drop_remainder=True), resume="replay"),
+    "of unknown shapes": lambda of: StreamData(failing(of).batch(2), resume="replay"),
+}
+
+
+@pytest.mark.usefixtures("long_cuts")
+@pytest.mark.parametrize("jit_compile", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [At(3, 6), pytest.param(At(), marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "name", [next(iter(FAILING)), *(pytest.param(each, marks=pytest.mark.long) for each in [*FAILING][1:])]
+)
+def test_a_batch_that_cannot_be_read_is_raised_at_its_own_step(name: str, every: Trigger, jit_compile: bool) -> None:
+    of, w = Failing(), tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"w": w.assign_add(tf.reduce_sum(x))}
+
+    noted = Noted(every)
+    loop = Loop(step, FAILING[name](of), state={"w": w}, hooks=[noted], jit_compile=jit_compile)
+    loop.on("epoch_begin")(lambda moment: setattr(of, "fails", True))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="row 14 is damaged") as caught:
+        loop.run(epochs=1)
+    assert (loop.step, float(w)) == (7, sum(range(14)))
+    assert caught.value.__notes__[0].startswith("Raised by the step, or its batch, after step 7.")
+
+
+@pytest.mark.usefixtures("long_cuts")
+def test_what_lies_behind_a_batch_that_cannot_be_read_is_not_saved(tmp_path: Path) -> None:
+    """A hook halts in front of it, where the iterator is past it already: a resumed run would leave it out."""
+    names = [str(tmp_path / f"{i}.bin") for i in range(12)]
+    for i, name in enumerate(names):
+        Path(name).write_bytes(np.float32([i, i]).tobytes())
+    w = tf.Variable(0.0)
+
+    def read(name: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.io.decode_raw(tf.io.read_file(name), tf.float32), [2])
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"w": w.assign_add(1.0), "rows": x[0, 0]}
+
+    data = Dataset.from_tensor_slices(names).map(read).batch(1)
+    loop = Loop(step, data, state={"w": w}, hooks=[Halting(5.5), Checkpoint(tmp_path / "saved")], jit_compile=True)
+    loop.on("epoch_begin")(lambda moment: Path(names[7]).unlink())
+    with pytest.raises(tf.errors.NotFoundError, match=r"7\.bin"):
+        loop.run(epochs=1)
+    assert float(w) == 7.0
+    assert not list((tmp_path / "saved").glob("*.json"))

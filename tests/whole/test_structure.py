@@ -93,7 +93,6 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "loop/errors/later.py": {"_Later"},
     "loop/errors/tracebacks.py": {"_getframe"},
     "loop/data/stateful.py": {"_replace"},
-    "loop/engine/chunk.py": {"_replace"},
     "loop/exact/traced.py": {"_replace"},
     "loop/rebuilt/maps.py": {"_other_arguments"},
     "loop/workers/failures.py": {"_exit"},

@@ -1,0 +1,75 @@
+"""Runs a script in a process of its own, as if it had been started itself, and watched or changed from within."""
+
+import ctypes
+import os
+import runpy
+import select
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+PACKAGES = str(Path(__file__).parents[1])
+PATIENCE = 1.0  # seconds that a pipe is waited for; nobody may ever write to it, nor close it
+
+
+def start(
+    module: str, command: Sequence[str], environment: Mapping[str, str], output: Path, given: bytes = b""
+) -> subprocess.Popen:
+    """Starts a process, in a group of its own, in which a module's `main` is called, and has the script to run.
+
+    Args:
+        module: The module.
+        command: A file of Python, and its arguments.
+        environment: Of the process.
+        output: Where to write what it prints.
+        given: What it can read from its standard input.
+    """
+    code = f"import sys; sys.path.append({PACKAGES!r}); from {module} import main; main()"
+    with output.open("w") as said, tempfile.TemporaryFile() as read:
+        read.write(given)
+        read.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", code, *command],
+            env=environment,
+            stdin=read,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def begin(parent: int) -> str:
+    """Returns the script to run, in the process that was started; from now on it dies with the one that started it."""
+    ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)  # it was gone before this could hear of it
+    del sys.argv[0]
+    return sys.argv[0]
+
+
+def run(script: str) -> None:
+    """Runs the script, in the process that was started for that."""
+    sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+    runpy.run_path(script, run_name="__main__")
+
+
+def names_in(script: str) -> dict:
+    """Returns what a file defines, run as a module that has another name."""
+    return runpy.run_path(script, run_name="proved")
+
+
+def given() -> bytes:
+    """Returns what there is to be read from the standard input; nothing of a terminal."""
+    found = b""
+    try:
+        if stat.S_ISFIFO(mode := os.fstat(0).st_mode) or stat.S_ISREG(mode):
+            while select.select([0], [], [], PATIENCE)[0] and (part := os.read(0, 2**16)):
+                found += part
+    except OSError:  # it is closed
+        return b""
+    return found

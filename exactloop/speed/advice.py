@@ -1,0 +1,71 @@
+"""What would be gained by what, in sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from exactloop.speed.orders import Measured
+from exactloop.speed.trying import Tried
+
+GAIN, LOSS = 1.1, 0.95  # what is between them is no difference: measurements differ by as much
+MUCH = {"data": 0.2, "hooks": 0.1}  # shares of a step
+OTHERWISE = "The bits are others, so a checkpoint of the one is not taken up by the other."
+DATA = {
+    "ArrayData": "Larger batches take fewer of them.",
+    "IndexedData": "If all of it fits into memory, ArrayData has nothing to wait for; or give it more workers=.",
+    "StatefulData": "Batches are made one by one between steps; IndexedData, or a tf.data pipeline, reads ahead.",
+}
+PIPELINE = (
+    "If all of it fits into memory, ArrayData has nothing to wait for; or end the pipeline with "
+    ".prefetch(tf.data.AUTOTUNE), and give its maps num_parallel_calls=tf.data.AUTOTUNE."
+)
+
+
+def gained(as_it_is: Measured, tried: Measured) -> float:
+    """Returns how many times as many rows a second it is."""
+    return tried.rows / tried.compiled / (as_it_is.rows / as_it_is.compiled)
+
+
+def advice(as_it_is: Measured, tried: Sequence[Tried]) -> list[str]:
+    """Returns what to do, and what not."""
+    return [*_of_parts(as_it_is), *(line for each in tried if (line := _of(as_it_is, each)))]
+
+
+def _of_parts(as_it_is: Measured) -> Iterator[str]:
+    parts = as_it_is.parts
+    shares = {name: seconds / (sum(parts.values()) or 1.0) for name, seconds in parts.items()}
+    if shares["data"] >= MUCH["data"]:
+        yield f"{shares['data']:.0%} of a step go into its batch. {DATA.get(as_it_is.data, PIPELINE)}"
+    if shares["hooks"] >= MUCH["hooks"]:
+        most = max(as_it_is.hooks, key=as_it_is.hooks.__getitem__)
+        yield (
+            f"{shares['hooks']:.0%} of a step go into hooks, most of it into {most!r}. Have it called for fewer steps, "
+            "as in every=Every(steps=1000)."
+        )
+
+
+def _of(as_it_is: Measured, tried: Tried) -> str:
+    if tried.measured is None:
+        return f"{tried.name} cannot be had. {tried.error}"
+    times = gained(as_it_is, tried.measured)
+    if tried.name.startswith("jit_compile"):
+        return _of_xla(tried, times, convolves=as_it_is.convolves and as_it_is.on_cpu)
+    if times < GAIN:
+        return ""
+    if tried.name.startswith("batch_size"):
+        return (
+            f"{tried.name}: {_times(times)} as many rows a second. It is another training, with fewer steps an epoch."
+        )
+    return f"{tried.name} in the environment: {_times(times)} as fast. Sums may be added up in another order."
+
+
+def _of_xla(tried: Tried, times: float, *, convolves: bool) -> str:
+    if times >= GAIN:
+        return f"{tried.name}: {_times(times)} as fast. {OTHERWISE}"
+    if times > LOSS:
+        return f"{tried.name} makes no difference."
+    why = ", because XLA is slow at convolutions on a CPU" if convolves and tried.name.endswith("True") else ""
+    leave = "leave it off" if tried.name.endswith("True") else "leave it on"
+    return f"{tried.name}: {_times(1 / times)} as slow{why}: {leave}."
+
+
+def _times(times: float) -> str:
+    return f"{times:.0f} times" if times >= 10 else f"{times:.1f} times"

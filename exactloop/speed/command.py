@@ -1,0 +1,44 @@
+"""`exactloop speed`: what it is asked for, and that that makes sense."""
+
+import dataclasses
+import os
+import sys
+
+import rich.console
+
+from exactloop.options import JSON, SECONDS, STEPS
+from exactloop.printing import as_json
+from exactloop.speed.advice import advice
+from exactloop.speed.telling import show
+from exactloop.speed.trying import tried
+
+
+def speed(script: str, *arguments: str) -> int:
+    """Says how fast a script trains, and what would make it faster."""
+    if not os.path.isfile(script):
+        raise FileNotFoundError(f"There is no script {script!r}.")
+    if os.environ.get("TF_CONFIG"):
+        raise ValueError(
+            "This process is one of a cluster: TF_CONFIG is set. What one process takes is measured; unset TF_CONFIG."
+        )
+
+    if SECONDS.present and STEPS.value is not None:
+        raise ValueError(
+            f"Each thing is measured for --seconds or for --steps. Received: --seconds={SECONDS.value} and "
+            f"--steps={STEPS.value}. Leave one of them out."
+        )
+
+    def say(what: str) -> None:
+        if not JSON.value:
+            print(f"Measuring: {what}.", file=sys.stderr, flush=True)
+
+    as_it_is, found = tried([script, *arguments], SECONDS.value, STEPS.value, say)
+    if JSON.value:
+        said = {"parts": as_it_is.parts, "as_it_is": dataclasses.asdict(as_it_is)}
+        print(as_json({**said, "tried": [*map(dataclasses.asdict, found)], "advice": advice(as_it_is, found)}))
+    else:
+        show(os.path.basename(script), as_it_is, found, rich.console.Console())
+    return 0
+
+
+COMMANDS = {"speed": speed}

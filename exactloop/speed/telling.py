@@ -1,0 +1,79 @@
+"""Prints what was measured, for people."""
+
+from collections.abc import Sequence
+
+import rich.box
+import rich.console
+import rich.table
+
+from exactloop.speed.advice import advice, gained
+from exactloop.speed.orders import Measured
+from exactloop.speed.trying import Tried
+from hooks.figures import counted
+
+WHAT = {
+    "step": "the train step itself, on a batch that is there",
+    "data": "what it takes longer because batches are read",
+    "loop": "halts for hooks, ends of epochs, counting, recording",
+    "hooks": "",
+}
+
+
+def show(script: str, as_it_is: Measured, tried: Sequence[Tried], console: rich.console.Console) -> None:
+    """Prints it.
+
+    Args:
+        script: What was measured.
+        as_it_is: How fast it is.
+        tried: How fast it would be.
+        console: Where to.
+    """
+
+    def say(text: object) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=False)
+
+    epoch = "" if as_it_is.batches is None else f", {as_it_is.batches:,} an epoch"
+    xla = ", under XLA" if as_it_is.jit_compile else ""
+    parts = as_it_is.parts
+    step = sum(parts.values())
+    say(f"{script}: {as_it_is.data}, batches of {counted(as_it_is.rows, 'row')}{epoch}{xla}.\n")
+    say(
+        f"A step takes {_micro(step)} us: {1 / step:,.0f} steps and {as_it_is.rows / step:,.0f} rows a second. Of that:"
+    )
+    say(_table_of(parts, as_it_is))
+    if as_it_is.left_out:
+        say(f"Left out, because nobody knows where they write: {', '.join(as_it_is.left_out)}.\n")
+    say(_table_of_tried(as_it_is, tried))
+    for line in advice(as_it_is, tried):
+        say(line)
+
+
+def _table_of(parts: dict[str, float], as_it_is: Measured) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for justify in ("left", "right", "right", "left"):
+        table.add_column(justify=justify, overflow="fold")
+    most = sorted(as_it_is.hooks.items(), key=lambda each: -each[1])
+    hooks = ", ".join(f"{name} {_micro(seconds)}" for name, seconds in most) or "there are none"
+    for name, seconds in parts.items():
+        share, what = seconds / sum(parts.values()), WHAT[name] or hooks
+        table.add_row(name, f"{share:.0%}", f"{_micro(seconds)} us", what)
+    return table
+
+
+def _table_of_tried(as_it_is: Measured, tried: Sequence[Tried]) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("without hooks", overflow="fold")
+    for name in ("us a step", "rows a second", "against as it is"):
+        table.add_column(name, justify="right")
+    for name, measured in [("as it is", as_it_is), *((each.name, each.measured) for each in tried)]:
+        if measured is None:
+            table.add_row(name, "-", "-", "cannot be had")
+        else:
+            times = "" if measured is as_it_is else f"{gained(as_it_is, measured):.2f}"
+            table.add_row(name, _micro(measured.compiled), f"{measured.rows / measured.compiled:,.0f}", times)
+    return table
+
+
+def _micro(seconds: float) -> str:
+    micro = seconds * 1e6
+    return f"{micro:,.0f}" if micro >= 10 else f"{micro:.2g}"

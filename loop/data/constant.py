@@ -1,0 +1,61 @@
+"""One batch, over and over: to measure what a step takes where nothing has to be read for it."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from loop.digest import Seen
+from loop.tensors import Nest
+
+ENDLESS = 2**30  # batches that are alike
+
+
+class Constant:
+    """A pass without end over one batch, which is in memory. Nobody goes on in it: it has no state.
+
+    Attributes:
+        rows: How many examples are in it; 1 if it is a scalar.
+
+    Args:
+        batch: The batch.
+    """
+
+    def __init__(self, batch: Nest) -> None:
+        self.element_spec = tf.nest.map_structure(tf.type_spec_from_value, batch)
+        self.source, self.ahead = (), batch
+        self.seen: Seen | None = None
+        self.variables: Sequence[tf.Variable] = ()
+        self.steps_per_epoch: int | None = None
+        shape = tf.nest.flatten(self.element_spec)[0].shape
+        self.rows: int = (shape[0] or 1) if shape.rank else 1
+        self.sizes: Sequence[int] = [self.rows]
+
+    def open(self, epoch: int) -> None:
+        """Has nothing to begin."""
+
+    def close(self) -> None:
+        """Has nothing to end."""
+
+    def dataset(self) -> None:
+        return None
+
+    def feed_spec(self) -> tuple[Nest, Nest]:
+        return (), self.element_spec
+
+    def more(self, ahead: Nest) -> tf.Tensor:
+        return tf.constant(True)
+
+    def batch(self, source: Nest, ahead: Nest) -> Nest:
+        return ahead
+
+    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
+        return ahead
+
+    def alike(self, index: int) -> int:
+        return ENDLESS
+
+    def order(self) -> tf.Tensor:
+        return tf.zeros([1, 1], tf.int32)
+
+    def at(self, order: tf.Tensor, index: tf.Tensor, size: int) -> Nest:
+        return self.ahead

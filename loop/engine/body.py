@@ -1,0 +1,125 @@
+"""What is traced of a compiled loop: a step, with all that is done before and after it."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from loop.data.fed import Fed
+from loop.data.source import Batches
+from loop.engine.bound import Bound
+from loop.engine.inside import Inside
+from loop.engine.means import Means, examples_in
+from loop.engine.ran import Ran
+from loop.engine.ring import Record
+from loop.engine.several import Several
+from loop.engine.trace import Trace, has_effect
+from loop.hook import Hook
+from loop.steps import Values
+from loop.tensors import Nest, examples
+
+
+class Body:
+    """The steps of a compiled loop: the same operations, whatever calls them, and however many at a time.
+
+    Attributes:
+        trace: The step, traced.
+        data: Where the batches come from.
+        counters: See `Chunk`.
+        bound: Up to where it runs.
+        record: What is noted of the steps.
+        inside: What hooks have in it.
+        own: The variables that it works with besides those of the step; not for checkpoints.
+
+    Args:
+        trace: As above.
+        data: As above.
+        counters: As above.
+        means: Collects the means of the values.
+        bound: As above.
+        hooks: Those that have a part in it.
+        several: The workers, if there are several.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        data: Batches,
+        counters: Sequence[tf.Variable],
+        means: Means,
+        bound: Bound,
+        hooks: Sequence[Hook] = (),
+        several: Several | None = None,
+    ) -> None:
+        self.trace, self.data, self.counters, self.bound = trace, data, counters, bound
+        self._means, self._several, self._size = means, several, examples_in(data.element_spec)
+        self.record = Record(trace.narrow, trace.wide, sized=self._size is None)
+        self.inside = Inside(hooks, in_parts=trace.jit_compile or isinstance(data, Fed))
+        self.own = [*bound.variables, *self.record.variables, *data.variables, *self.inside.variables]
+
+    def run_step(self, batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
+        """Runs a step.
+
+        Args:
+            batch: What it is called with.
+            index: Its number in the call, from 0: int32 `[]`.
+            begin: The index of the first batch of the call in the pass: int32 `[]`.
+
+        Returns:
+            What has to be done before the next one; whether to return, if anybody looks: bool `[]`.
+        """
+        if self.data.seen is not None:
+            self.data.seen.update(batch)
+        self.inside.before(index)
+        graph = tf.compat.v1.get_default_graph()
+        before = len(graph.get_operations())
+        # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
+        values, rows, asked = self._step(batch, index, begin)
+        effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
+        row = self.record.row(values, rows)
+        with tf.control_dependencies([*row, *effects]):
+            counted = [counter.assign_add(1) for counter in self.counters]
+        self.record.write(index, row)
+        halts = self.inside.after(values)
+        if asked is not None:
+            halts = asked if halts is None else tf.logical_or(halts, asked)
+        return counted, halts
+
+    def _step(
+        self, batch: Nest, index: tf.Tensor, begin: tf.Tensor
+    ) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
+        several, wish = self._several, self.bound.wish
+        if several is None or wish is None:
+            return self.trace(batch), examples(batch) if self._size is None else None, None
+        part = several.part(self.data, batch, begin + index)
+        joined = self.trace.joined(part, wish.read_value())
+        return joined.values, tf.cast(part.whole, tf.int32) if self._size is None else None, joined.asked
+
+    def noted(self, first: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
+        """Adds the steps of a call to the means, and returns their rows; see `Record`.
+
+        Args:
+            first: What the first counter was before them: int64 `[]`.
+            done: How many there are: int32 `[]`.
+        """
+        rows = self.record.read(done)
+        sizes = (
+            self.record.sizes(rows) if self._size is None else tf.fill([done, 1], tf.constant(self._size, tf.float64))
+        )
+        afresh = tf.equal(first, 0)
+        if self.trace.jit_compile:
+            afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
+        self._means.add(*self.record.values(rows), sizes, afresh=afresh, latest=self.trace.running)
+        return rows
+
+    def skipped(self, batch: Nest) -> tuple[list[tf.Operation], Ran]:
+        """Counts a step without running it; returns what has to be done before the next one, and what came of it."""
+        first = self.counters[0].read_value()
+        if self.data.seen is not None:
+            self.data.seen.update(batch)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            counted = [counter.assign_add(1) for counter in self.counters]
+        rows = self.record.read(tf.constant(0))
+        none = tf.zeros([0, 1], tf.float64)
+        self._means.add(*self.record.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
+        no, yes = tf.constant(False), tf.constant(True)
+        return counted, Ran(tf.constant(1), no, yes, (), rows, self.trace.results.now())

@@ -1,0 +1,75 @@
+"""A program of XLA that is handed blocks of batches."""
+
+import time
+
+import tensorflow as tf
+
+from loop.data.source import Batches
+from loop.engine.blocks import Blocks
+from loop.engine.body import Body
+from loop.engine.cut import Cut
+from loop.engine.program import Program
+from loop.engine.ran import Ran
+from loop.engine.way import Way
+from loop.engine.while_loop import WhileLoop
+from loop.tensors import Nest
+from loop.tf_internals import call_flat
+
+
+class InBlocks(Way):
+    """Calls a program for one block of batches after the other, and fetches the next one meanwhile.
+
+    Args:
+        body: The steps.
+        owner: What to call the step.
+    """
+
+    def __init__(self, body: Body, owner: str) -> None:
+        self._body, self._bound, self._inside, self._cut = body, body.bound, body.inside, Cut()
+        self.graph = WhileLoop(body).graph  # is not run: it has in it what the data read, which no program has
+
+        def run(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> Ran:
+            first = body.counters[0].read_value()
+            done, halted = program(begin, most, block)
+            return Ran(done, halted, tf.constant(True), (), body.noted(first, done), body.trace.results.now())
+
+        def skip(batch: Nest) -> Ran:
+            return body.skipped(batch)[1]
+
+        self._blocks = Blocks(body.data, body.bound, body.run_step, run, owner)
+        self._skip = tf.function(skip, autograph=False, input_signature=[body.data.element_spec])
+        self._blocks.begin()
+
+    def run(self, data: Batches, count: int) -> Ran:
+        rows, done, more, feed = list[tf.Tensor](), 0, True, self._blocks.feed
+        self._bound.set(count)
+        # What was fetched is trained even if somebody has pulled the bound in: it takes no longer than a call may.
+        while more and done < count and (feed.holds or not (rows and self._bound.is_pulled_in)):
+            length = self._cut.length
+            block = feed.take(min(count - done, length))
+            if block is None:
+                break
+            run = self._blocks.of(block.shapes)
+            self._inside.go_on(done)
+            left = count - done - block.count
+            with feed.meanwhile(min(left, length) if length > 1 and not self._bound.is_pulled_in else 0):
+                began = time.perf_counter()
+                ran = call_flat(run, [tf.constant(block.begin), tf.constant(block.count), *block.batches])
+                steps = int(ran.steps)  # sync: waits for the call
+                self._cut.took(steps, time.perf_counter() - began)
+            rows.append(ran.rows)
+            more, done = feed.trained(block, steps), done + steps
+            if steps < block.count or ran.halted:
+                break
+        if not rows:
+            no = tf.constant(False)
+            return Ran(tf.constant(0), no, no, (), self._body.record.read(tf.constant(0)), {})
+        return ran.joined(rows, done).followed(more=more)
+
+    def skip(self, data: Batches) -> Ran:
+        feed = self._blocks.feed
+        block = feed.take(1)
+        if block is None:
+            raise RuntimeError("The data ended before the batch that is to be skipped.")
+        batch = tf.nest.pack_sequence_as(data.element_spec, [tensor[block.begin] for tensor in block.batches])
+        return self._skip(batch).followed(more=feed.trained(block, 1))

@@ -1,0 +1,86 @@
+"""A program of XLA that reads its batches itself, a few steps at a time."""
+
+import functools
+import time
+
+import tensorflow as tf
+
+from loop.data.source import Batches, InMemory
+from loop.engine.body import Body
+from loop.engine.cut import Cut
+from loop.engine.program import Program, of_size
+from loop.engine.ran import Ran
+from loop.engine.way import Way
+from loop.engine.while_loop import handed_on, skipping
+from loop.tensors import Nest
+from loop.tf_internals import ConcreteFunction, call_flat
+
+
+class InCuts(Way):
+    """Calls a program that cannot see its bound move, as long as fits, and puts together what comes of it.
+
+    There is a program for each size of batches, of which all in a call have one.
+
+    Args:
+        body: The steps.
+        data: The data, in memory.
+        owner: What to call the step.
+    """
+
+    def __init__(self, body: Body, data: InMemory, owner: str) -> None:
+        self._data, self._bound, self._inside, self._index = data, body.bound, body.inside, body.counters[0]
+        self._cut, self._programs = Cut(), dict[int, ConcreteFunction]()
+        for size in data.sizes:
+            self._programs[size] = self._compiled(body, size, owner)
+        self._skip = skipping(body)
+        self.graph = next(iter(self._programs.values())).graph
+
+    def _compiled(self, body: Body, size: int, owner: str) -> ConcreteFunction:
+        data, order = self._data, tf.TensorSpec([None, None], tf.int32)
+        batch = functools.partial(data.at, size=size)
+        program = Program(order, batch, body.run_step, owner, quiet=bool(self._programs))
+
+        def run(source: Nest, ahead: Nest, most: tf.Tensor) -> Ran:
+            first = body.counters[0].read_value()
+            begin = tf.cast(first, tf.int32)
+            done, halted = program(begin, tf.minimum(most, body.bound.variable), data.order())
+            ahead = data.advance(source, ahead, begin + done)
+            return Ran(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
+
+        function = tf.function(run, autograph=False)
+        spec = of_size(data.element_spec, size)
+        whole = function.get_concrete_function((), spec, tf.TensorSpec([], tf.int32))
+        program.compile(whole)
+        return whole
+
+    def run(self, data: Batches, count: int) -> Ran:
+        rows, done = list[tf.Tensor](), 0
+        while done < count and not (rows and self._bound.is_pulled_in):
+            began = time.perf_counter()
+            self._inside.go_on(done)
+            ran = self._called(data, min(count - done, self._cut.length, self._data.alike(int(self._index))))
+            steps = int(ran.steps)  # sync: waits for the call
+            self._cut.took(steps, time.perf_counter() - began)
+            rows.append(ran.rows)
+            done += steps
+            if ran.halted:
+                break
+        return ran.joined(rows, done)
+
+    def _called(self, data: Batches, count: int) -> Ran:
+        self._bound.set(count)
+        given = handed_on(data)
+        program = self._programs[given[0].shape[0]] if len(self._programs) > 1 else self._only
+        ran = call_flat(program, [*given, tf.constant(count)])
+        data.ahead = ran.ahead
+        return ran
+
+    @functools.cached_property
+    def _only(self) -> ConcreteFunction:
+        (program,) = self._programs.values()
+        return program
+
+    def skip(self, data: Batches) -> Ran:
+        ran = call_flat(self._skip(), handed_on(data))
+        data.ahead = ran.ahead
+        return ran

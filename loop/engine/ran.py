@@ -1,0 +1,51 @@
+"""What came of calling the compiled loop."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from loop.engine.ring import Record
+from loop.errors.readonly import ReadOnly
+from loop.tensors import Nest
+
+
+class Ran(NamedTuple):
+    """What one call of the compiled loop did.
+
+    Attributes:
+        steps: How many steps were run: int32 `[]`.
+        halted: Whether a hook's part in the loop has ended the call: bool `[]`.
+        more: Whether the data, as far as it knows, goes on: bool `[]`.
+        ahead: What the data hands on to the next call.
+        rows: What was recorded of each step; see `Record`.
+        results: The results of the metrics after the last step: `[]` or `[classes]` by name.
+    """
+
+    steps: tf.Tensor
+    halted: tf.Tensor
+    more: tf.Tensor
+    ahead: Nest
+    rows: tf.Tensor
+    results: dict[str, tf.Tensor]
+
+    def columns(self, record: Record) -> dict[str, np.ndarray]:
+        """Returns the values by name, `[steps]`, for reading only."""
+        columns = record.columns(self.rows.numpy())
+        for column in columns.values():
+            column.flags.writeable = False
+        return ReadOnly(columns)
+
+    def values(self, record: Record) -> dict[str, float]:
+        """Returns the values of the last step."""
+        last = record.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
+        return {name: column.item() for name, column in last.items()}
+
+    def followed(self, *, more: bool) -> "Ran":
+        """Returns this, of data that know by themselves whether they go on."""
+        return self._replace(more=more)
+
+    def joined(self, rows: Sequence[tf.Tensor], steps: int) -> "Ran":
+        """Returns this, the last one of some calls, as if it had been the only one: with the rows of all of them."""
+        return self._replace(steps=steps, rows=rows[0] if len(rows) == 1 else tf.concat(rows, axis=0))
