@@ -1,6 +1,8 @@
 """Where batches come from: arrays in memory, `tf.data` pipelines, and sources in Python.
 
-Read `arrays.py`, which says in the protocol `Data` what a source is, then `stream.py`; `epochs.py` and `replay.py` are
-for datasets that functions make, or that have to be read again. Sources in Python begin with `fed.py`: `indexed.py` and
-`stateful.py` are two of them, which read ahead by `ahead.py`. It may import `state`, `exact` and `errors`.
+`source.py` says what a source is. Arrays: `arrays.py`, their rows in `placed.py`, their order in `array_orders.py`.
+Pipelines: `stream.py`, whose datasets come from `epochs.py`, which reads some of them again by `replay.py`; what comes
+of one that the user wrote is in `written.py`. Sources in Python begin with `fed.py` and read ahead by `ahead.py`:
+`indexed.py`, with `indexable.py`, what may be given, and `item_batches.py`, how it is read; and `stateful.py`, with
+`iterated.py` and `tried.py`. It may import `state`, `exact`, `rebuilt` and `errors`.
 """

@@ -7,24 +7,19 @@ import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from loop.data.order import as_seed, order_of
-from loop.data.prefetch import Early
+from loop.data.array_orders import Orders
+from loop.data.order import as_seed
+from loop.data.placed import placed, rows_of
 from loop.digest import Seen, digest
 from loop.errors.calls import BY_POSITION, explained
-from loop.errors.instead import instead_of_data
-from loop.errors.kinds import shown
 from loop.findings import Finding
 from loop.state.position import Place
 from loop.tensors import Nest
 from loop.tf_internals import Trackable
 from loop.workers.rows import Count, OwnRows
 
-SCALAR = (bool, int, float, complex, str, bytes, np.generic)
-LISTS = "A list is a nest: of examples, make one array, as in np.array(examples)."
-MOST_ROWS = 2**30  # with as many in a batch, an int32 still counts the row behind the last one
 BATCHING = {
     BY_POSITION: "write ArrayData((x, y), batch_size=32)",
     "batch_size": "write ArrayData((x, y), batch_size=32)",
@@ -63,21 +58,8 @@ class ArrayData(Trackable):
         shuffle: bool = True,
         drop_remainder: bool = False,
     ) -> None:
-        _check_leaves(arrays)
-        _check_lengths(arrays)
-        # Not tf.nest.map_structure, the frames of which would come between a mistake and the line that makes it.
-        self._arrays = tf.nest.pack_sequence_as(arrays, [_placed(array) for array in tf.nest.flatten(arrays)])
-        batch_size = operator.index(batch_size)
-        shapes = [tuple(array.shape) for array in tf.nest.flatten(self._arrays)]
-        rows = {shape[0] if shape else -1 for shape in shapes}
-        if len(rows) != 1 or -1 in rows:
-            raise ValueError(
-                f"ArrayData needs arrays of equal first dimension. Received shapes: {_listed(shapes)}."
-                + (f" {LISTS}" if isinstance(arrays, list) else "")
-            )
-        self._rows: int = rows.pop()
-        if self._rows == 0:
-            raise ValueError(f"ArrayData needs at least one row. Received empty arrays of shapes: {_listed(shapes)}.")
+        self._arrays, batch_size = placed(arrays), operator.index(batch_size)
+        self._rows = rows_of(self._arrays, arrays)
         if batch_size < 1:
             raise ValueError(f"ArrayData(batch_size=...) must be at least 1. Received: batch_size={batch_size}.")
         if drop_remainder and batch_size > self._rows:
@@ -97,17 +79,12 @@ class ArrayData(Trackable):
         self.repeats_itself, self.taken = True, False
         self.seen: Seen | None = None
         self.own: OwnRows | None = None  # of several workers: the rows that are fetched of each batch
-        with tf.device("CPU"):
-            shape = [self.steps_per_epoch + 1, self._batch_size]
-            self._order = tf.Variable(tf.zeros(shape, tf.int32), trainable=False, name="order")
+        self._orders = Orders(self._rows, self._batch_size, self.steps_per_epoch, self._fetch, shuffled=shuffle)
         arrays = tf.nest.flatten(self._arrays)
-        self.variables = [self._order, *(array for array in arrays if isinstance(array, tf.Variable))]
+        self.variables = [self._orders.now, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
         self._ahead: Nest = ()
         self._sought: Place | None = None  # where to go on, if that is yet to be fetched: a finished run never does
-        self._now: tuple[int, int] | None = None  # the seed and epoch of the order
-        self._first: Nest = ()  # the first batch in it
-        self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
 
     def __copy__(self) -> "ArrayData":
         return copy.deepcopy(self)  # two of them cannot have one order
@@ -140,13 +117,7 @@ class ArrayData(Trackable):
     def open(self, epoch: int) -> None:
         if self.seen:
             self.seen.reset()
-        self._begin_pass(epoch)
-        self.ahead = self._first
-
-    def _begin_pass(self, epoch: int) -> None:
-        seed_and_epoch = (self._seed, epoch if self._shuffle else 0)
-        if self._now != seed_and_epoch:
-            self._begin_order(*seed_and_epoch)
+        self.ahead = self._orders.begin(self._seed, epoch)
 
     def close(self) -> None:
         pass  # The next `open` replaces the order.
@@ -154,51 +125,17 @@ class ArrayData(Trackable):
     @property
     def ahead(self) -> Nest:
         if self._sought is not None:
-            self._begin_pass(self._sought.epoch)
-            self._ahead, self._sought = self._fetch(self._order, tf.constant(self._sought.step_in_epoch)), None
+            self._orders.begin(self._seed, self._sought.epoch)
+            self._ahead, self._sought = self._fetch(self._orders.now, tf.constant(self._sought.step_in_epoch)), None
         return self._ahead
 
     @ahead.setter
     def ahead(self, ahead: Nest) -> None:
         self._ahead, self._sought = ahead, None
 
-    def _begin_order(self, seed: int, epoch: int) -> None:
-        early = self._early.pop((seed, epoch), None)
-        order, self._first = self._made(seed, epoch) if early is None else early.get()
-        tf.raw_ops.AssignVariableOp(resource=self._order.handle, value=order)
-        self._now = seed, epoch
-        # The next orders are made while this one is used: of 10^7 rows one takes 250 ms. Not while the first one is,
-        # which is the only one of an evaluation. Of small ones several are made, up to 1 MB with their first batches,
-        # because to have another thread begin something takes 1 ms.
-        if early is None or not self._early:
-            kept = [order, *tf.nest.flatten(self._first)]
-            size = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in kept)
-            at_once = max(1, min(16, 2**20 // size))
-            following = [(seed, epoch + n) for n in range(1, at_once + 1)] if epoch else []
-            self._early = {key: Early(functools.partial(self._made, *key)) for key in following}
-
-    def _made(self, seed: int, epoch: int) -> tuple[tf.Tensor, Nest]:
-        """Returns the rows of each batch, int32 [steps + 1, batch], and the first batch.
-
-        One row is one gather; the last ones are filled up, and cut to size when read. The one behind the last batch is
-        there to be fetched, early, as each other is.
-        """
-        return self._compiled_order(tf.constant([seed, epoch], tf.int64))
-
-    @functools.cached_property
-    def _compiled_order(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, Nest]]:
-        def rows(seed: tf.Tensor) -> tuple[tf.Tensor, Nest]:
-            order = order_of(self._rows, seed, shuffled=self._shuffle)
-            total = self.steps_per_epoch * self._batch_size
-            padded = tf.pad(order[:total], [[0, max(0, total - self._rows) + self._batch_size]])
-            order = tf.reshape(padded, [self.steps_per_epoch + 1, self._batch_size])
-            return order, self._fetch(order, tf.constant(0))
-
-        return tf.function(rows, autograph=False).get_concrete_function(tf.TensorSpec([2], tf.int64))
-
     def rows(self, epoch: int, index: int) -> list[int]:
         """Returns the numbers of the rows in batch `index` of an epoch, both from 0."""
-        order, _ = self._made(self._seed, epoch if self._shuffle else 0)
+        order, _ = self._orders.made(self._seed, epoch)
         left = self._rows - index * self._batch_size
         return order[index].numpy()[:left].tolist()
 
@@ -214,11 +151,11 @@ class ArrayData(Trackable):
         return []
 
     def mark(self) -> Callable[[], None]:
-        seed, place, order = self._drawn_seed, self.ahead, self._now
+        seed, place, order = self._drawn_seed, self.ahead, self._orders.of
 
         def go_back() -> None:
-            if order is not None and order != self._now:
-                self._begin_order(*order)
+            if order is not None:
+                self._orders.begin(*order)
             self._drawn_seed, self.ahead = seed, place
 
         return go_back
@@ -260,7 +197,7 @@ class ArrayData(Trackable):
 
     def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
         with tf.control_dependencies(None):  # fetched while the step runs, which a tenth of a small one would wait for
-            return self._fetch(self._order, index)
+            return self._fetch(self._orders.now, index)
 
     @property
     def sizes(self) -> Sequence[int]:
@@ -272,7 +209,7 @@ class ArrayData(Trackable):
         return left if self._even else max(1, left - 1)
 
     def order(self) -> tf.Tensor:
-        return self._order.read_value()
+        return self._orders.now.read_value()
 
     def at(self, order: tf.Tensor, index: tf.Tensor, size: int) -> Nest:
         rows = tf.ensure_shape(tf.gather(order, index), [self._batch_size])[:size]
@@ -297,55 +234,3 @@ class ArrayData(Trackable):
             first, end = self.own.bounds(self.size_at(index))
             rows = rows[first:end]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
-
-
-def _check_leaves(arrays: Nest) -> None:
-    """Raises if there is nothing, or numbers: each would become an array, and of lists there may be millions."""
-    leaves = tf.nest.flatten(arrays)
-    alone = next((leaf for leaf in leaves if isinstance(leaf, SCALAR)), None)
-    if alone is not None:
-        where = f", in a {type(arrays).__name__}. {LISTS}" if tf.nest.is_nested(arrays) else "."
-        raise ValueError(f"ArrayData needs arrays of equal first dimension. Received: {shown(alone)}{where}")
-    if not leaves:
-        raise ValueError(f"ArrayData needs arrays. Received: {shown(arrays)}.")
-
-
-def _check_lengths(arrays: Nest) -> None:
-    """Raises if there are more rows than an int32 can count, before they are copied."""
-    for leaf in tf.nest.flatten(arrays):
-        shape = tuple(leaf.shape) if isinstance(leaf, np.ndarray | tf.Tensor | tf.Variable) else ()
-        if shape and (shape[0] or 0) > MOST_ROWS:
-            raise ValueError(
-                f"ArrayData holds at most {MOST_ROWS:,} rows, of which each has a number of 32 bits. Received: "
-                f"{shape[0]:,} rows. Write a tf.data.Dataset, as in StreamData(dataset, resume='replay')."
-            )
-
-
-def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join([*map(str, shapes[:4]), *(["..."] if len(shapes) > 4 else [])])
-
-
-def _placed(array: Nest) -> tf.Tensor | tf.Variable:
-    """Returns an array in memory as a variable: a tensor would be handed from step to step in the compiled loop.
-
-    Elsewhere it stays a tensor, because a GPU can gather from variables of a few dtypes only.
-    """
-    try:
-        tensor = tf.convert_to_tensor(array)
-    except (TypeError, ValueError):
-        kind = f"{array.dtype} array" if isinstance(array, np.ndarray) else type(array).__name__
-        instead = "Leave it out." if array is None else instead_of_data(array)
-        raise TypeError(f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead}") from None
-    with tf.device(tensor.device):
-        placed = tf.Variable(tensor, trainable=False, name="array") if "CPU" in tensor.device else tensor
-    try:
-        tf.gather(placed, tf.zeros([0], tf.int32))
-    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        if tensor.shape.rank == 0:  # said by its shape
-            return placed
-        wide = "float16" if tensor.dtype.is_floating else "int8"
-        raise TypeError(
-            f"ArrayData needs arrays of which TensorFlow can take rows. Received: an array of {tensor.dtype.name}. "
-            f"Give it as {wide}, and write tf.cast(x, {tensor.dtype.name!r}) in the step."
-        ) from error
-    return placed

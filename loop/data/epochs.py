@@ -1,26 +1,22 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
 import functools
-import inspect
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
-from loop.data.of_epoch import OfEpoch
+from loop.data.cores import cores
+from loop.data.of_epoch import Given, check_spec, checked
 from loop.data.passes import Passes
 from loop.data.replay import Reader
 from loop.data.written import Written
-from loop.errors.instead import instead_of_data, refuses_arguments, specs
-from loop.errors.kinds import shown
 from loop.exact.pipeline_audit import Read, of_function, of_reading
 from loop.exact.pipeline_hash import short, values_cached, values_read
 from loop.findings import Finding
 from loop.rebuilt.seeds import number_of
-from loop.tensors import Nest
 
 log = logging.getLogger("exactloop")
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
@@ -44,31 +40,15 @@ class Source:
         saved: Whether iterators are saved; None: if they can be.
     """
 
-    def __init__(
-        self, given: tf.data.Dataset | Callable[[int], tf.data.Dataset], steps: int | None, *, saved: bool | None
-    ) -> None:
-        if isinstance(given, type) or (callable(given) and refuses_arguments(given, 1)):
-            own = isinstance(given, type) or inspect.isgeneratorfunction(given)
-            raise TypeError(
-                "StreamData needs a tf.data.Dataset, or a function that is called with the epoch, from 0, and returns "
-                f"one. Received: {shown(given)}. {instead_of_data(given) if own else 'Write lambda epoch: dataset.'}"
-            )
-        given = OfEpoch(given) if callable(given) else given
-        first = given(0) if callable(given) else given
-        if not isinstance(first, tf.data.Dataset):
-            source = "a function returning a " if callable(given) else "a "
-            raise TypeError(
-                f"StreamData needs a tf.data.Dataset, or a function epoch -> tf.data.Dataset. Received: {source}"
-                f"{type(first).__name__}. {instead_of_data(first)}"
-            )
+    def __init__(self, given: Given, steps: int | None, *, saved: bool | None) -> None:
+        given, first = checked(given)
         self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
         self.varies, self._given, self._steps = callable(given), given, steps
         self.endless = not self.varies and steps is not None
         self._python_draws = threading.Event()
         one = Written(first.repeat() if self.endless else first, self._python_draws)
         self.saved = one.can_be_saved if saved is None else saved
-        self._one = None if self.varies else one  # for all epochs
-        self._first = one
+        self._first, self._one = one, None if self.varies else one  # that of all epochs
         self._seed: int | None = None
         self._cores = cores()  # that the run began with
         self._passes, self._reader = Passes(), Reader()
@@ -83,13 +63,8 @@ class Source:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
         early = self._next.pop(epoch, None)
         written = self._written(epoch) if early is None else early
-        if self.varies and not _alike(written.dataset.element_spec, self.element_spec):
-            first, now = self.element_spec, written.dataset.element_spec
-            of_each = (specs(first), specs(now)) if specs(first) != specs(now) else (first, now)
-            raise ValueError(
-                f"The dataset of epoch {epoch + 1} has {of_each[1]}, that of the first epoch had {of_each[0]}. All "
-                "that the function returns must have batches of the same kinds: cast and batch them alike."
-            )
+        if self.varies:
+            check_spec(written.dataset.element_spec, self.element_spec, epoch)
         self._now = written
         return self._pass(written, epoch)
 
@@ -273,18 +248,3 @@ class Source:
                 self._next = {epoch: written} if self.varies else {}  # so that it is not made twice
             self._hashes = {epoch: int(short(written.described), 16)}
         return self._hashes[epoch]
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _alike(spec: Nest, first: Nest) -> bool:
-    """Returns whether what has one spec can be what has the other: lengths may be unknown in either."""
-    try:
-        tf.nest.assert_same_structure(spec, first)
-    except (TypeError, ValueError):
-        return False
-    pairs = zip(tf.nest.flatten(spec), tf.nest.flatten(first), strict=True)
-    return all(of_first.is_compatible_with(of_this) for of_this, of_first in pairs)

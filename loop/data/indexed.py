@@ -1,63 +1,31 @@
 """Items that are found by their numbers, in an order of our own."""
 
 import contextlib
-import hashlib
 import operator
 import random
-import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias, runtime_checkable
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from loop.data.ahead import Making, ReadAhead
 from loop.data.fed import Fed
-from loop.data.items import Rows, as_arrays, as_batch, leaves_of, spec_of
-from loop.data.keyed import key_streams
+from loop.data.indexable import INDEXED, Source, check_length, size_of_batches
+from loop.data.item_batches import Items, short
+from loop.data.items import spec_of
 from loop.data.order import as_seed, order_of
-from loop.data.progress import Progress, generators_in
+from loop.data.progress import Progress, generators_of
 from loop.data.reached import variables_reached
-from loop.digest import digest
-from loop.errors.calls import BY_POSITION, explained
-from loop.errors.instead import instead_of_data
-from loop.errors.kinds import shown
+from loop.errors.calls import explained
 from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
 from loop.state.plain import Encoded, Plain
 from loop.state.position import Place
-from loop.state.randomness import host, untouched
 from loop.tensors import Nest
 from loop.workers.rows import Count, OwnRows
 
-TRIAL = 0  # the seed of what is drawn by items that are tried
-TRIED, ROUNDS = 8, 4  # items that are read again before the first step, so often: what is drawn may be one bit
-MANY, SECONDS = 64, 1.0  # of items that are batches, so many are read for their shapes, at most for so long
-MOST = 2**30  # items that an int32 counts
-INDEXED = {
-    BY_POSITION: "write IndexedData(source, batch_size=32)",
-    "batch_size": "write IndexedData(source, batch_size=32), or batch_size=None if each item is a batch already",
-    "drop_last": "write drop_remainder=...",
-    **dict.fromkeys(("num_workers", "max_workers"), "write workers=..."),
-    **dict.fromkeys(("prefetch_factor", "max_queue_size", "buffer_size"), "write prefetch=..., a number of batches"),
-    "use_multiprocessing": "leave it out: items are read in threads",
-    "collate_fn": "leave it out, and make batches in the source: batch_size=None takes items as batches",
-    "sampler": "leave it out: each epoch has an order of its own; or permute in the source, with shuffle=False",
-}
-
-
-@runtime_checkable
-class Indexed(Protocol):
-    """What has a length, and an item for each number below it."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, number: int, /) -> Nest: ...
-
-
-Source: TypeAlias = Indexed | keras.utils.PyDataset
+ROUNDS = 4  # so often are items read again before the first step: what is drawn may be one bit
 
 
 @explained(INDEXED)
@@ -102,97 +70,40 @@ class IndexedData(Fed):
         prefetch: int = 2,
         element_spec: Nest = None,
     ) -> None:
-        _check(source, batch_size)
-        size = 1 if batch_size is None else operator.index(batch_size)
-        counts = {"workers": (workers, 1), "prefetch": (prefetch, 0), "batch_size": (size, 1)}
-        for name, (count, least) in counts.items():
-            if operator.index(count) < least:
-                raise ValueError(f"IndexedData({name}=...) must be at least {least}. Received: {count!r}.")
+        self._size = size_of_batches(source, batch_size, workers, prefetch, drop_remainder=drop_remainder)
         self._source, self._count, self._batched = source, len(source), batch_size is None
-        self._size = size
-        if drop_remainder and self._size > self._count:
-            raise ValueError(
-                f"IndexedData needs a batch_size of at most the {self._count} items there are with drop_remainder=True."
-                f" Received: batch_size={batch_size}. Write batch_size={self._count}, or leave out drop_remainder."
-            )
-        self._even = drop_remainder or self._count % self._size == 0
-        self._shuffle, self._given_seed = shuffle, None if seed is None else as_seed(operator.index(seed))
+        self._even, self._shuffle = drop_remainder or self._count % self._size == 0, shuffle
+        self._given_seed = None if seed is None else as_seed(operator.index(seed))
         self._drawn_seed: int | None = None if shuffle else 0
         self._progress = Progress(source, lambda: self._seed)
         self._reader: ReadAhead[Nest] = ReadAhead(self._make, workers, prefetch)
-        self._epoch = self._next = 0  # of the batch that is wanted
         self._order = np.zeros([0], np.int32)
-        self._open, self._sought, self._evaluates = False, False, False
+        self._epoch, self._next, self._open = 0, 0, False  # of the batch that is wanted
+        self._sought = self._evaluates = False
         self.own: OwnRows | None = None  # of several workers: the items that are read of each batch
         self._found: list[Finding] | None = None
         self._generators: Mapping[tuple[str, ...], object] = {}
-        with untouched():
-            samples = self._sample()
+        self._items = Items(source, batched=self._batched)
+        samples = self._items.sample()
+        self._reader.draws = self._items.draw
         if element_spec is None:
             element_spec = spec_of(samples, batched=self._batched, size=self._size if self._even else None)
         super().__init__(element_spec, steps_per_epoch=self._count // self._size + (0 if self._even else 1))
         self.reads_ahead = prefetch > 0
-        self._tried = list(samples)[:TRIED]
-        self._first = [_digest(samples[number]) for number in self._tried]
         self._tried_now: list[str] | None = None  # in this pass, if somebody wants to know
-
-    def _sample(self) -> dict[int, Nest]:
-        """Reads some items, far from one another, for what they are like: those that are tried, and more for a while.
-
-        Only as batches they may vary in length, so that many have to be seen.
-        """
-        far = np.linspace(0, self._count - 1, min(self._count, MANY if self._batched else TRIED)).astype(int).tolist()
-        begun, found = time.monotonic(), dict[int, Nest]()
-        for number in sorted(far, key=lambda n: (n not in (far[0], far[-1]), n % 7, n)):
-            key_streams(TRIAL, 0, number)
-            before = host()
-            found[number] = self._read(number)
-            self._reader.draws = self._reader.draws or host() != before
-            if time.monotonic() - begun > SECONDS and len(found) > 1:
-                break
-        return found
-
-    def _read(self, number: int) -> Nest:
-        arrays = as_arrays(self._source[number], f"Item {number}")
-        return tf.nest.map_structure(np.array, arrays)  # copies: a source may use one array for the next item, too
-
-    def _digests(self) -> list[str]:
-        """Returns digests of the items that are tried, as they are now."""
-        found = []
-        with untouched():
-            for number in self._tried:
-                key_streams(TRIAL, 0, number)
-                found.append(_digest(self._read(number)))
-        return found
 
     def _make(self, number: int) -> Making[Nest]:
         """Makes a batch, with a yield after each item."""
         numbers = self._order[number * self._size : (number + 1) * self._size].tolist()
         if self.own is not None:
-            first, end = self.own.bounds(len(numbers))
-            numbers = numbers[first:end]
-        spec, rows = self.feed_spec()[1], None if numbers else Rows.none(self.feed_spec()[1])
-        read: Nest = None
-        batch: Nest = None
-        for row, item in enumerate(numbers):
-            if self._reader.draws:
-                key_streams(self._seed, self._epoch, item)
-            read, name = self._source[item], f"Item {item}"
-            if self._batched:
-                batch = as_batch(read, leaves_of(read, name), spec, name)
-            else:
-                rows = rows or Rows(read, name, len(numbers))
-                rows.put(row, read, name)
-            yield
-        where = f"The batch that begins with item {numbers[0]}" if numbers else "A batch of no items"
-        return batch if rows is None else as_batch(read if numbers else spec, rows.leaves, spec, where)
+            numbers = numbers[slice(*self.own.bounds(len(numbers)))]
+        key = (self._seed, self._epoch) if self._reader.draws else None
+        return self._items.batch(numbers, self.feed_spec()[1], key)
 
     @property
     def _seed(self) -> int:
-        if self._given_seed is not None:
-            return self._given_seed
         self.draw()
-        return self._drawn_seed or 0
+        return (self._drawn_seed or 0) if self._given_seed is None else self._given_seed
 
     def draw(self) -> None:
         """Draws a seed that was not given, if there is none yet. A loop does so with its data when it is made."""
@@ -208,19 +119,17 @@ class IndexedData(Fed):
             self.seen.reset()
         if not self._evaluates:
             self._progress.begin(epoch)
-            self._generators = generators_in(self._source)
-        if len(self._source) != self._count:
-            raise ValueError(
-                f"The source has {len(self._source)} items in epoch {epoch + 1}, and had {self._count} when "
-                "IndexedData was made of it. Give it a length that stays, and permute within it."
-            )
+            self._generators = generators_of(self._source)
+        check_length(self._source, self._count, epoch)
         self._epoch, self._next, self._open, self._wanted = epoch, 0, True, None
         self._begin_order()
 
-    def _begin_order(self) -> None:
-        seed_and_epoch = tf.constant([self._seed, self._epoch], tf.int64)
+    def _order_in(self, epoch: int) -> np.ndarray:
         with tf.device("CPU"):
-            self._order = order_of(self._count, seed_and_epoch, shuffled=self._shuffle).numpy()
+            return order_of(self._count, tf.constant([self._seed, epoch], tf.int64), shuffled=self._shuffle).numpy()
+
+    def _begin_order(self) -> None:
+        self._order = self._order_in(self._epoch)
         self._reader.begin(self._next, self.steps_per_epoch or 0)
         self._sought = False
 
@@ -237,16 +146,14 @@ class IndexedData(Fed):
 
     def rows(self, epoch: int, index: int) -> list[int]:
         """Returns the numbers of the items, or of a source of whole batches the batch, in batch `index` of an epoch."""
-        with tf.device("CPU"):
-            order = order_of(self._count, tf.constant([self._seed, epoch], tf.int64), shuffled=self._shuffle).numpy()
-        return order[index * self._size : (index + 1) * self._size].tolist()
+        return self._order_in(epoch)[index * self._size : (index + 1) * self._size].tolist()
 
     def close(self) -> None:
         self._open = False
         if not self._evaluates:
             drawn = self._own_draws()
             self._progress.end(self._epoch)
-            self._generators = self._generators if drawn else generators_in(self._source)
+            self._generators = self._generators if drawn else generators_of(self._source)
             self._tried_now = None
 
     def _fetch(self) -> Nest:
@@ -278,14 +185,14 @@ class IndexedData(Fed):
     def _saved(self) -> Plain:
         if not self._progress.changes:
             return None
-        self._tried_now = self._tried_now or self._digests()
+        self._tried_now = self._tried_now or self._items.digests()
         return {"source": self._progress.get(), "items": self._tried_now}
 
     def _restored(self, state: Plain) -> None:
         if state is not None and self._progress.changes:
             self._progress.put(state["source"])
-            self._generators = generators_in(self._source)
-            if (now := self._digests()) != state["items"]:
+            self._generators = generators_of(self._source)
+            if (now := self._items.digests()) != state["items"]:
                 raise ValueError("The items of the source are not what they were when the checkpoint was made.")
             self._tried_now = now
 
@@ -298,14 +205,14 @@ class IndexedData(Fed):
             self._sought, self._tried_now = True, None
             if state is not None:
                 self._progress.put(state.decoded())
-                self._generators = generators_in(self._source)
+                self._generators = generators_of(self._source)
 
         return go_back
 
     def findings(self, owner: str) -> list[Finding]:
         if self._found is None:
             self._found = self._look(owner)
-            self._generators = generators_in(self._source)
+            self._generators = generators_of(self._source)
         elif self._own_draws():  # by an item that was not among those that were tried
             self._found.append(Finding(f"{owner} draw from a generator that the source holds", "", ITEM_DRAWS))
         return [*self._found]
@@ -314,21 +221,21 @@ class IndexedData(Fed):
         found = []
         if not self._evaluates:
             self._progress.try_out()
-        self._generators = generators_in(self._source)
-        if any(self._digests() != self._first for _ in range(ROUNDS)) or self._own_draws():
+        self._generators = generators_of(self._source)
+        if any(self._items.digests() != self._items.first for _ in range(ROUNDS)) or self._own_draws():
             found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
         if self._progress.lost:
             what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
             found.append(Finding(what, "", SOURCE_STATE))
         if self.reads_ahead:
             what = f"{owner} may depend on a variable that a step changes, and are read ahead"
-            reached = variables_reached([self._source, self._source.__getitem__])
-            found += [Read(what, "", READS_AHEAD, variable) for variable in reached]
+            roots = [self._source, self._source.__getitem__]
+            found += [Read(what, "", READS_AHEAD, variable) for variable in variables_reached(roots)]
         return found
 
     def _own_draws(self) -> bool:
         """Returns whether a generator of the source has moved since, other than between passes."""
-        return generators_in(self._source) != self._generators
+        return generators_of(self._source) != self._generators
 
     def describe(self) -> dict[str, object]:
         return {
@@ -339,36 +246,5 @@ class IndexedData(Fed):
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
             "element_spec": str(self.element_spec),
-            **({} if self._progress.changes else {"content": _short(self._first)}),
+            **({} if self._progress.changes else {"content": short(self._items.first)}),
         }
-
-
-def _check(source: Source, batch_size: int | None) -> None:
-    """Raises if something is no source, or is one that would be read otherwise than it is meant."""
-    arrays = isinstance(source, tuple) and any(isinstance(each, np.ndarray | tf.Tensor) for each in source)
-    package = type(source).__module__.split(".")[0]
-    keyed = isinstance(source, Mapping | str | bytes) or package == "pandas"
-    if arrays or keyed or isinstance(source, type | tf.data.Dataset) or not isinstance(source, Indexed):
-        raise TypeError(
-            f"IndexedData needs a source with a length, and an item for each number below it, as a list has. Received: "
-            f"{shown(source)}. {instead_of_data(source)}"
-        )
-    try:
-        count = len(source)
-    except (TypeError, NotImplementedError) as error:
-        raise TypeError(f"IndexedData needs a source with a length. len({type(source).__name__}): {error}") from error
-    if not 0 < count <= MOST:
-        what = "at least one item" if count < 1 else f"at most {MOST:,} items. If it repeats itself, leave that out"
-        raise ValueError(f"IndexedData needs a source with {what}. Received: {count:,} items.")
-    if isinstance(source, keras.utils.PyDataset) and batch_size is not None:
-        raise ValueError(
-            f"The items of a PyDataset are batches. Received: batch_size={batch_size}. Write batch_size=None."
-        )
-
-
-def _digest(item: Nest) -> str:
-    return _short([digest(leaf) for leaf in tf.nest.flatten(item)])
-
-
-def _short(digests: list[str]) -> str:
-    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]

@@ -1,12 +1,19 @@
 """A function from the epoch to a dataset, called so that what it draws depends on the seed and the epoch alone."""
 
+import inspect
 from collections.abc import Callable
+from typing import TypeAlias
 
 import tensorflow as tf
 
+from loop.errors.instead import instead_of_data, refuses_arguments, specs
+from loop.errors.kinds import shown
 from loop.rebuilt.seeds import number_of
 from loop.state.randomness import global_seed, seeded
+from loop.tensors import Nest
 from loop.tf_internals import op_seeds_from
+
+Given: TypeAlias = tf.data.Dataset | Callable[[int], tf.data.Dataset]
 
 
 class OfEpoch:
@@ -29,3 +36,46 @@ class OfEpoch:
         own = number_of("dataset of the epoch", seed, epoch)
         with seeded(own), op_seeds_from(own):
             return self._function(epoch)
+
+
+def checked(given: Given) -> tuple[Given, tf.data.Dataset]:
+    """Returns a dataset, or a function of the epoch to be called so, and the first dataset.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(given, type) or (callable(given) and refuses_arguments(given, 1)):
+        own = isinstance(given, type) or inspect.isgeneratorfunction(given)
+        raise TypeError(
+            "StreamData needs a tf.data.Dataset, or a function that is called with the epoch, from 0, and returns "
+            f"one. Received: {shown(given)}. {instead_of_data(given) if own else 'Write lambda epoch: dataset.'}"
+        )
+    given = OfEpoch(given) if callable(given) else given
+    first = given(0) if callable(given) else given
+    if not isinstance(first, tf.data.Dataset):
+        source = "a function returning a " if callable(given) else "a "
+        raise TypeError(
+            f"StreamData needs a tf.data.Dataset, or a function epoch -> tf.data.Dataset. Received: {source}"
+            f"{type(first).__name__}. {instead_of_data(first)}"
+        )
+    return given, first
+
+
+def check_spec(spec: Nest, first: Nest, epoch: int) -> None:
+    """Raises `ValueError` if the dataset of an epoch yields something else than the first one."""
+    if not _alike(spec, first):
+        of_each = (specs(first), specs(spec)) if specs(first) != specs(spec) else (first, spec)
+        raise ValueError(
+            f"The dataset of epoch {epoch + 1} has {of_each[1]}, that of the first epoch had {of_each[0]}. All "
+            "that the function returns must have batches of the same kinds: cast and batch them alike."
+        )
+
+
+def _alike(spec: Nest, first: Nest) -> bool:
+    """Returns whether what has one spec can be what has the other: lengths may be unknown in either."""
+    try:
+        tf.nest.assert_same_structure(spec, first)
+    except (TypeError, ValueError):
+        return False
+    pairs = zip(tf.nest.flatten(spec), tf.nest.flatten(first), strict=True)
+    return all(of_first.is_compatible_with(of_this) for of_this, of_first in pairs)

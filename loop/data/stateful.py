@@ -4,30 +4,27 @@ import contextlib
 import gc
 import operator
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from loop.data.ahead import Making, ReadAhead
 from loop.data.fed import Fed
-from loop.data.items import as_arrays, as_batch, leaves_of, spec_of
+from loop.data.items import as_batch, leaves_of, spec_of
 from loop.data.iterated import Iterated, Yields
+from loop.data.kept_batches import kept, taken
 from loop.data.keyed import key_streams
-from loop.data.progress import generators_in
-from loop.data.reached import variables_of, variables_reached
+from loop.data.tried import Tried
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.remedies import AGAIN_FROM_STATE, ITERATED_ANEW, READS_AHEAD
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
 from loop.state.plain import Encoded, Plain
 from loop.state.position import Place
-from loop.state.randomness import random_streams, untouched
-from loop.tensors import Nest, put, read
+from loop.tensors import Nest
 
 ENDLESS = 2**62
-TRIED = 3  # batches that are read twice before the first step
 OWN = "Make an object of its own for each of them."
 STATEFUL = {
     BY_POSITION: "write StatefulData(source)",
@@ -90,6 +87,7 @@ class StatefulData(Fed):
             if count is not None and operator.index(count) < least:
                 raise ValueError(f"StatefulData({name}=...) must be at least {least}. Received: {count!r}.")
         self._iterated, self.given = Iterated(source), source
+        self._tried = Tried(source, self._iterated)
         self._prefetch = prefetch
         self._reader: ReadAhead[Part] = ReadAhead(self._make, 1, prefetch)
         self._epoch = self._next = 0
@@ -98,41 +96,11 @@ class StatefulData(Fed):
         self._states: dict[int, Encoded] = {}  # before each batch that is wanted, or was read ahead
         self._found: list[Finding] | None = None
         if element_spec is None:
-            batches, _ = self._tried(1)
+            batches, _ = self._tried.first(1, self._epoch)
             element_spec = spec_of(dict(enumerate(batches)), batched=True, size=None)
         super().__init__(element_spec, steps_per_epoch)
         self.repeats_itself = not self._iterated.endless
         MADE.add(self)
-
-    def _tried(self, count: int) -> tuple[list[Nest], Encoded]:
-        """Returns what the source yields first, up to so many batches, and the state behind that, and undoes it."""
-        with self._undone():
-            self._iterated.renew(0)
-            batches = list[Nest]()
-            for _ in range(count):
-                batches += map(_owned, self._iterated.next())
-            if not batches:
-                raise ValueError(f"StatefulData needs data. Received: {self._iterated.name}, which yields nothing.")
-            return batches, self._iterated.get()
-
-    @contextlib.contextmanager
-    def _undone(self) -> Iterator[None]:
-        """Takes the source, random streams and the variables that it reaches back to where they were."""
-        streams = [variable for stream in random_streams().values() for variable in variables_of(stream)]
-        variables = [*self._reached(), *streams]
-        held, was_open = [read(variable) for variable in variables], self._iterated.open
-        state = self._iterated.get()
-        with untouched():
-            try:
-                yield
-            finally:
-                self._iterated.put(state.decoded(), self._epoch, is_open=was_open)
-                for variable, value in zip(variables, held, strict=True):
-                    put(variable, value)
-
-    def _reached(self) -> list[tf.Variable]:
-        given = self.given
-        return variables_reached([given, *(getattr(given, name, None) for name in ("__next__", "__iter__"))])
 
     def open(self, epoch: int) -> None:
         if self.seen:
@@ -205,7 +173,7 @@ class StatefulData(Fed):
     def _saved(self) -> Plain:
         behind = self._states.get(self._next) if self._prefetch and self._open else None
         state = self._iterated.get() if behind is None else behind
-        ahead = None if self._prefetch or self._wanted is None else [_kept(t) for t in tf.nest.flatten(self._wanted)]
+        ahead = None if self._prefetch or self._wanted is None else [kept(t) for t in tf.nest.flatten(self._wanted)]
         return {"source": state.decoded(), "ahead": ahead}
 
     def _restored(self, state: Plain) -> None:
@@ -213,7 +181,7 @@ class StatefulData(Fed):
         if self._open:
             self._begin_reading()
         if state["ahead"] is not None:
-            leaves = [tf.convert_to_tensor(_taken(each)) for each in state["ahead"]]
+            leaves = [tf.convert_to_tensor(taken(each)) for each in state["ahead"]]
             self._wanted = tf.nest.pack_sequence_as(self.element_spec, leaves)
 
     def mark(self) -> Callable[[], None]:
@@ -234,19 +202,16 @@ class StatefulData(Fed):
 
     def _look(self, owner: str) -> list[Finding]:
         found = []
-        if not self._open:
-            generators = generators_in(self.given)
-            tried = [_bits(*self._tried(TRIED)) for _ in range(2)]
-            if tried[0] != tried[1] or generators_in(self.given) != generators:
-                what = f"{owner} yield something else, or go on from another state, when they are taken back to a state"
-                again = f"{owner} yield something else when an epoch is begun again"
-                endless = self._iterated.endless
-                found.append(Finding(what if endless else again, "", AGAIN_FROM_STATE if endless else ITERATED_ANEW))
+        if not self._open and not self._tried.comes_again(self._epoch):
+            what = f"{owner} yield something else, or go on from another state, when they are taken back to a state"
+            again = f"{owner} yield something else when an epoch is begun again"
+            endless = self._iterated.endless
+            found.append(Finding(what if endless else again, "", AGAIN_FROM_STATE if endless else ITERATED_ANEW))
         if self._is_shared():
             found.append(Finding(f"{owner} come from an object that another loop or evaluation reads, too", "", OWN))
         if self._prefetch:
             what = f"{owner} may depend on a variable that a step changes, and are read ahead"
-            found += [Read(what, "", READS_AHEAD, variable) for variable in self._reached()]
+            found += [Read(what, "", READS_AHEAD, variable) for variable in self._tried.reached()]
         return found
 
     def _is_shared(self) -> bool:
@@ -267,25 +232,3 @@ class StatefulData(Fed):
             "read ahead": self._prefetch > 0,
             "element_spec": str(self.element_spec),
         }
-
-
-def _owned(batch: Nest) -> Nest:
-    """Returns a batch as arrays of its own: a source may use them again."""
-    return tf.nest.map_structure(np.array, as_arrays(batch, "The first batch"))
-
-
-def _bits(batches: list[Nest], after: Encoded) -> tuple[object, ...]:
-    return *(_kept(array) for array in tf.nest.flatten(batches)), after
-
-
-def _kept(tensor: tf.Tensor | np.ndarray) -> Plain:
-    array = np.asarray(tensor)
-    if array.dtype != object:
-        return [array.dtype.str, list(array.shape), array.tobytes()]
-    return ["text", list(array.shape), [each.encode() if isinstance(each, str) else each for each in array.flat]]
-
-
-def _taken(kept: Plain) -> np.ndarray:
-    kind, shape, data = kept
-    array = np.array(data, object) if kind == "text" else np.frombuffer(data, kind)
-    return array.reshape(shape)

@@ -31,13 +31,19 @@ def _if(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
 
 
 def _case(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
+    """Makes a choice of one of several branches of conditions, by halves: of a `Case` TensorFlow saves no iterator."""
     index, *arguments = scope.inputs(op)
     bodies = [body_of(op.graph, branch.name) for branch in op.get_attr("branches")]
+    last = len(bodies) - 1
+    index = tf.where((index < 0) | (index > last), last, index)  # as `Case` does
 
-    def branch(number: int) -> list[tf.Tensor]:
-        return scope.emitter.call(bodies[number], arguments, scope.at.at(str(number)))
+    def one_of(first: int, end: int) -> list[tf.Tensor]:
+        if end - first == 1:
+            return scope.emitter.call(bodies[first], arguments, scope.at.at(str(first)))
+        middle = (first + end) // 2
+        return _listed(tf.cond(index < middle, lambda: one_of(first, middle), lambda: one_of(middle, end)))
 
-    return _listed(tf.switch_case(index, [lambda i=i: branch(i) for i in range(len(bodies))]))
+    return one_of(0, last + 1)
 
 
 def _while(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
@@ -74,12 +80,12 @@ def _listed(found: tf.Tensor | Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
     return [found] if isinstance(found, tf.Tensor) else list(found or ())
 
 
+CHOICES: Mapping[str, Handler] = {"Case": _case}  # also if nothing else in it changes
 CALLS: Mapping[str, Handler] = {
     "PartitionedCall": _call,
     "StatefulPartitionedCall": _call,
     "If": _if,
     "StatelessIf": _if,
-    "Case": _case,
     "StatelessCase": _case,
     "While": _while,
     "StatelessWhile": _while,

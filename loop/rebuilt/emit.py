@@ -9,19 +9,16 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from loop.errors.remedies import UNMADE
-from loop.exact.graph import called
-from loop.exact.stage_audit import cycle_of, is_open
+from loop.exact.stage_audit import cycle_of
 from loop.handles import key_of
+from loop.rebuilt.changing import Changing, is_loose
+from loop.rebuilt.copies import AttrValue, Copies
+from loop.rebuilt.places import Places
 from loop.rebuilt.seeds import Pass
-from loop.tensors import FuncGraph, GraphDef, NodeDef
-from loop.tf_internals import COLOCATED
+from loop.tensors import FuncGraph
 
 Given: TypeAlias = Mapping[str, tf.Tensor]  # by the names of what they stand for
-PREFIX = "pass"  # begins the names of operations that were made again
-UNSEEN = ("OptionsDataset",)  # does not change what is yielded
 RESOURCES = ("DummySeed", "AnonymousSeed", "DummyMemory", "AnonymousMemory")  # of stages, made only if these want them
-AttrValue: TypeAlias = tf.compat.v1.AttrValue
-NONE: Mapping[str, AttrValue] = {}
 
 
 class CannotRebuild(Exception):
@@ -69,11 +66,6 @@ class Scope(NamedTuple):
 Handler: TypeAlias = Callable[[tf.Operation, Scope], Sequence[tf.Tensor]]
 
 
-def is_loose(node: NodeDef) -> bool:
-    """Returns whether an operation was told that it need not keep any order."""
-    return "deterministic" in node.attr and node.attr["deterministic"].s == b"false"  # to ask would make it
-
-
 def _in_order(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     """Makes a stage that keeps the order of what it reads."""
     scope.emitter.changes["any order (deterministic=False): the order of what is read"] += 1
@@ -91,6 +83,7 @@ class Emitter:
 
     Attributes:
         changes: What was changed, for people: what it is, and how often.
+        changing: Which operations are made otherwise.
         streams: By key of the variable of a random stream, a number that those with the same state have in common.
         python_draws: Set, when what calls Python is seen to draw from Python's own streams.
         cores: How many there were when the run began.
@@ -119,13 +112,11 @@ class Emitter:
         python_draws: threading.Event | None = None,
     ) -> None:
         self.changes = collections.Counter[str]()
+        self.changing = Changing(handlers, pinned)
+        self.streams, self.python_draws, self.cores = dict[int, int](), python_draws or threading.Event(), 1
         self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
-        self.streams, self.python_draws = dict[int, int](), python_draws or threading.Event()
-        self._own, self._alone, self._pinned, self.cores = frozenset(own), alone, pinned, 1
-        self._known: dict[int, tuple[FuncGraph, set[str]]] = {}  # with the graph, so that its id stays its own
-        self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}
-        self._users: dict[int, tuple[FuncGraph, Mapping[str, Mapping[str, int]]]] = {}
-        self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}
+        self._own, self._alone, self._pinned = frozenset(own), alone, pinned
+        self._places, self._copies = Places({*handlers, *around, *callers, *streams}), Copies()
 
     def emit(
         self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, at: Pass, also: Sequence[tf.Operation] = ()
@@ -148,14 +139,15 @@ class Emitter:
             if handler is None:
                 plain.append(op)
                 continue
-            self._copy(graph, plain, made)
+            self._copies.put(graph, plain, made)
             plain = []
-            outputs = handler(op, Scope(self, given, made, at.at(self._place(op), self._ranks(op, made))))
+            here = at.at(self._places.of(op), self._places.ranks(op, made, self.streams))
+            outputs = handler(op, Scope(self, given, made, here))
             for old, new in zip(op.outputs, outputs, strict=True):
                 if old.dtype not in (tf.variant, tf.resource):
                     new.set_shape(old.shape)
                 made[old.name] = new
-        self._copy(graph, plain, made)
+        self._copies.put(graph, plain, made)
         return [made[tensor.name] for tensor in wanted]
 
     def call(self, graph: FuncGraph, arguments: Sequence[tf.Tensor], at: Pass) -> list[tf.Tensor]:
@@ -164,53 +156,11 @@ class Emitter:
         also = [op for op in graph.control_outputs if not op.type.startswith(RESOURCES)]
         return self.emit(graph, graph.outputs, given, at, also)
 
-    def changes_in(self, graph: FuncGraph) -> bool:
-        """Returns whether anything in a function is made otherwise."""
-        return bool(self._changed(graph))
-
-    def changes_node(self, node: NodeDef) -> bool:
-        """Returns whether an operation that was read from a definition is made otherwise."""
-        return node.op in self._handlers or is_loose(node)
-
-    def _place(self, op: tf.Operation) -> str:
-        """Returns which of the operations of its function it is that are made otherwise.
-
-        Names, and how many there are of others, may be different in a program that yields the same.
-        """
-        if id(op.graph) not in self._places:
-            kinds = (*self._handlers, *self._around, *self._callers, *self._streams)
-            found = [each.name for each in op.graph.get_operations() if each.type in kinds and each.type not in UNSEEN]
-            self._places[id(op.graph)] = op.graph, {name: f"{number}" for number, name in enumerate(found)}
-        return self._places[id(op.graph)][1].get(op.name, "")
-
-    def _ranks(self, op: tf.Operation, made: Given) -> Mapping[int, int]:
-        """Returns for each random stream that an operation is given which of those that are given it it is."""
-        streams = {tensor.name: key_of(made.get(tensor.name)) for tensor in op.inputs if tensor.dtype == tf.resource}
-        given = {name: key for name, key in streams.items() if key in self.streams}
-        if not given:
-            return {}
-        if id(op.graph) not in self._users:
-            users = collections.defaultdict[str, dict[str, int]](dict)
-            for each in op.graph.get_operations():
-                for name in {tensor.name for tensor in each.inputs if tensor.dtype == tf.resource}:
-                    users[name][each.name] = len(users[name])
-            self._users[id(op.graph)] = op.graph, users
-        return {key: self._users[id(op.graph)][1][name][op.name] for name, key in given.items()}
-
-    def _changed(self, graph: FuncGraph) -> set[str]:
-        """Returns the names of the operations that are made otherwise, and of all that use these."""
-        if id(graph) not in self._known:
-            names = set[str]()
-            for op in graph.get_operations():
-                if (
-                    self.changes_node(op.node_def)
-                    or self._is_pinned(op, {})
-                    or any(tensor.op.name in names for tensor in op.inputs)
-                    or any(map(self.changes_in, called(graph, op).values()))
-                ):
-                    names.add(op.name)
-            self._known[id(graph)] = graph, names
-        return self._known[id(graph)][1]
+    def copied(self, op: tf.Operation, made: Given, **changed: AttrValue) -> list[tf.Tensor]:
+        """Makes one operation as it was, but for some of its attributes."""
+        found = dict(made)
+        self._copies.put(op.graph, [op], found, changed)
+        return [found[output.name] for output in op.outputs]
 
     def _handler(self, op: tf.Operation, made: Given) -> Handler | None:
         """Returns what makes an operation otherwise; None if it stays what it is."""
@@ -218,26 +168,20 @@ class Emitter:
             return self._streams[op.type]
         if op.type in self._handlers:
             return self._handlers[op.type]
-        if op.type in self._around and self._reads_changed(op):
+        if op.type in self._around and self.changing.read_by(op):
             return self._around[op.type]
-        if op.type in self._alone and self.python_draws.is_set() and self._reads_changed(op):
+        if op.type in self._alone and self.python_draws.is_set() and self.changing.read_by(op):
             return self._alone[op.type]
-        if any(map(self.changes_in, called(op.graph, op).values())):
+        if self.changing.calls(op):
             return self._callers.get(op.type, cannot)
-        if self._is_pinned(op, made):
+        length = cycle_of(op) if op.type in self._pinned else None
+        if length is not None and self.changing.is_pinned(op, made.get(length.name)):
             return self._pinned[op.type]
         return _in_order if is_loose(op.node_def) and self._handlers else None
 
-    def _is_pinned(self, op: tf.Operation, made: Given) -> bool:
-        length = cycle_of(op) if op.type in self._pinned else None
-        return length is not None and is_open(made.get(length.name, length))
-
-    def _reads_changed(self, op: tf.Operation) -> bool:
-        return op.inputs[0].op.name in self._changed(op.graph)
-
     def _skips(self, op: tf.Operation) -> Sequence[int]:
         """Returns which inputs of an operation need not be made before it."""
-        if op.type in self._around and self._reads_changed(op):
+        if op.type in self._around and self.changing.read_by(op):
             return [i for i, tensor in enumerate(op.inputs) if tensor.dtype in (tf.resource, tf.variant)]
         return [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._own else ()
 
@@ -255,55 +199,6 @@ class Emitter:
                 followed = [tensor for i, tensor in enumerate(op.inputs) if i not in skipped]
                 stack += [tensor.op for tensor in followed if tensor.name not in given]
         return [op for op in graph.get_operations() if op.name in found]
-
-    def copied(self, op: tf.Operation, made: Given, **changed: AttrValue) -> list[tf.Tensor]:
-        """Makes one operation as it was, but for some of its attributes."""
-        found = dict(made)
-        self._copy(op.graph, [op], found, changed)
-        return [found[output.name] for output in op.outputs]
-
-    def _copy(
-        self,
-        graph: FuncGraph,
-        ops: Sequence[tf.Operation],
-        made: dict[str, tf.Tensor],
-        changed: Mapping[str, AttrValue] = NONE,
-    ) -> None:
-        """Makes operations as they were."""
-        if not ops:
-            return
-        names, definition, here = {op.name for op in ops}, GraphDef(), tf.compat.v1.get_default_graph()
-        bare = self._without_nodes(graph)
-        if any(called(graph, op) for op in ops):
-            definition.CopyFrom(bare)  # with the functions that they call
-        else:
-            definition.versions.CopyFrom(bare.versions)
-        for op in ops:
-            node = definition.node.add()
-            node.CopyFrom(op.node_def)
-            node.attr.pop(COLOCATED, None)  # names operations that may be others here
-            for name, value in changed.items():
-                node.attr[name].CopyFrom(value)
-            kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
-            del node.input[:]
-            node.input.extend(kept)
-        outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
-        inputs, outputs = (
-            {name: here.capture(made[name]) for name in outside},
-            [old for op in ops for old in op.outputs],
-        )
-        copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
-        for old, new in zip(outputs, copied, strict=True):
-            if new.dtype not in (tf.variant, tf.resource):
-                new.set_shape(old.shape)
-            made[old.name] = new
-
-    def _without_nodes(self, graph: FuncGraph) -> GraphDef:
-        if id(graph) not in self._definitions:
-            definition = graph.as_graph_def()
-            del definition.node[:]
-            self._definitions[id(graph)] = graph, definition
-        return self._definitions[id(graph)][1]
 
 
 AS_IT_IS = Emitter({}, {}, {}, {})  # makes functions again as they were

@@ -7,7 +7,9 @@ import tensorflow as tf
 from loop.exact.graph import named_inputs
 from loop.exact.stage_audit import by_cores, is_open
 from loop.rebuilt.calls import function
-from loop.rebuilt.emit import AttrValue, Handler, Scope, is_loose
+from loop.rebuilt.changing import is_loose
+from loop.rebuilt.copies import AttrValue
+from loop.rebuilt.emit import Handler, Scope
 from loop.rebuilt.orders import as_dataset, typed, variant
 from loop.tensors import Nest, unconverted
 

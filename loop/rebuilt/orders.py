@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.rebuilt.emit import AttrValue, Handler, Scope
+from loop.rebuilt.copies import AttrValue
+from loop.rebuilt.emit import Handler, Scope
 from loop.rebuilt.seeds import WIDE, Pass, successive
 from loop.tensors import unconverted
 from loop.tf_internals import in_order

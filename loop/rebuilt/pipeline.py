@@ -13,7 +13,7 @@ from loop.exact.graph import is_random, operations, uses
 from loop.exact.pipeline import is_unknown
 from loop.handles import by_key, captured
 from loop.rebuilt.alone import ALONE, nothing_ahead
-from loop.rebuilt.calls import CALLS
+from loop.rebuilt.calls import CALLS, CHOICES
 from loop.rebuilt.draws import DRAWN, STREAMS
 from loop.rebuilt.emit import Emitter
 from loop.rebuilt.maps import MAPS, PINNED
@@ -68,12 +68,12 @@ class ByPass:
         pins: bool = True,
     ) -> None:
         self._spec = dataset.element_spec
-        handlers, callers = {**ORDERS, **PYTHON, **DRAWN}, {**CALLS, **MAPS}
+        handlers, callers = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}, {**CALLS, **MAPS}
         pinned = PINNED if pins else {}
         self._emitter = Emitter(
             handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, pinned=pinned, python_draws=python_draws
         )
-        self._stages = Stages(dataset, self._emitter.changes_in, self._emitter.changes_node, replaced, pins=pins)
+        self._stages = Stages(dataset, self._emitter.changing.within, self._emitter.changing.node, replaced, pins=pins)
         graphs = [function.graph for function in self._stages.functions]
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
         self._emitter.streams |= alike(self.streams)

@@ -160,7 +160,7 @@ def test_early_orders_are_few_where_batches_are_large() -> None:
         data = ArrayData(np.zeros([256, width], np.float32), batch_size=64, seed=1)
         for epoch in range(3):
             data.open(epoch)
-        assert len(data._early) in (early, early - 1)
+        assert len(data._orders._early) in (early, early - 1)
 
 
 def test_an_evaluation_without_a_seed_reads_the_same_in_every_process() -> None:

@@ -1,6 +1,5 @@
 """Sources with a length and an item for each number."""
 
-import collections
 import random
 import threading
 from collections.abc import Callable
@@ -439,31 +438,31 @@ def test_a_run_that_an_item_has_ended_goes_on_and_parts_are_the_whole(kinds: dic
     assert w.numpy() == expected.numpy()
 
 
-class Queue(Owner):
-    """Keeps its order in something that cannot be saved as it is."""
+class Bag(Owner):
+    """Keeps its numbers in something that cannot be saved as it is."""
 
     def __init__(self) -> None:
-        self.numbers = collections.deque(range(6))
+        self.numbers = set(range(6))
 
     def __getitem__(self, i: int) -> float:
-        return float(self.numbers[i])
+        return float(sorted(self.numbers)[i])
 
     def on_epoch_end(self) -> None:
-        self.numbers.rotate(1)
+        self.numbers = {number + 1 for number in self.numbers}
 
 
-class QueueWithState(Queue):
+class BagWithState(Bag):
     def get_state(self) -> object:
-        return list(self.numbers)
+        return sorted(self.numbers)
 
     def set_state(self, state: list) -> None:
-        self.numbers = collections.deque(state)
+        self.numbers = set(state)
 
 
 def test_what_nothing_keeps_between_passes_is_refused_and_the_remedy_works(tmp_path: Path) -> None:
     with pytest.raises(InexactRun, match=r"change, from pass to pass, what no checkpoint holds: numbers"):
-        loop_over(IndexedData(Queue(), batch_size=2, shuffle=False)).run(epochs=1)
-    whole = same(lambda w: IndexedData(QueueWithState(), batch_size=2, shuffle=False), tmp_path, [2, 8])
+        loop_over(IndexedData(Bag(), batch_size=2, shuffle=False)).run(epochs=1)
+    whole = same(lambda w: IndexedData(BagWithState(), batch_size=2, shuffle=False), tmp_path, [2, 8])
     assert len({whole.steps[step].split()[-1] for step in (1, 4, 7)}) == 3
 
 

@@ -133,3 +133,26 @@ def _(files: Path) -> Source:
         return x
 
     return rows().map(checked).batch(BATCH)
+
+
+@pipeline("one of several branches that check something")
+def _(files: Path) -> Source:
+    def checked(x: tf.Tensor, factor: int) -> tf.Tensor:
+        tf.debugging.assert_less(x, tf.constant(99, tf.int64))
+        return x * factor
+
+    def chosen(x: tf.Tensor) -> tf.Tensor:
+        return tf.switch_case(tf.cast(x % 4, tf.int32), [lambda n=n: checked(x, n) for n in range(4)])
+
+    return rows().map(chosen).batch(BATCH)
+
+
+@pipeline("one of several branches, drawn, that draw")
+def _(files: Path) -> Source:
+    def chosen(x: tf.Tensor) -> tf.Tensor:
+        picture = tf.reshape(tf.cast(x, tf.float32) + tf.range(4.0), [2, 2, 1])
+        ways = [tf.image.random_flip_left_right, tf.image.random_flip_up_down, lambda x: x + tf.random.normal([])]
+        which = tf.random.uniform([], 0, len(ways), tf.int32)
+        return tf.switch_case(which, [lambda way=way: way(picture) for way in ways])
+
+    return rows().shuffle(ROWS).map(chosen, num_parallel_calls=2).batch(BATCH)

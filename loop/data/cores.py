@@ -1,0 +1,8 @@
+"""How many cores there are, by which TensorFlow decides what nobody else has decided."""
+
+import os
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

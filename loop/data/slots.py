@@ -1,0 +1,132 @@
+"""Where a thing of the program keeps values, by name: what it may change, and what a checkpoint has to hold then.
+
+Of an object: its attributes, those of its class, and what its methods name. Of a function: globals, and variables of
+the functions that it was made in. Likewise within these, of objects and functions of the program, lists and dicts.
+"""
+
+import functools
+import random
+import types
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from loop.exact.reach import attributes, codes, global_names, is_of_program
+
+Path: TypeAlias = tuple[str, ...]
+GENERATORS = np.random.Generator | np.random.RandomState | random.Random
+DEEPEST = 4  # things of the program within one another
+MANY = 100  # items of a list or dict; what has more holds data
+FUNCTIONS = types.FunctionType | types.MethodType | functools.partial
+OWN = types.FunctionType | type  # what says itself where it comes from
+METHODS = types.FunctionType | staticmethod | classmethod | property
+
+
+class Slot(NamedTuple):
+    """A place for a value.
+
+    Attributes:
+        value: What is in it.
+        put: Puts something else into it.
+        remove: Leaves nothing there.
+    """
+
+    value: object
+    put: Callable[[object], object]
+    remove: Callable[[], object]
+
+
+def slots(thing: object) -> dict[Path, Slot]:
+    """Returns what a thing holds, by path. What is there twice has the path by which it is met first."""
+    return dict(_walk(thing, (), {id(thing)}))
+
+
+def generators_in(thing: object) -> Iterator[tuple[Path, GENERATORS]]:
+    """Yields the random generators that a thing holds."""
+    return ((path, slot.value) for path, slot in slots(thing).items() if isinstance(slot.value, GENERATORS))
+
+
+def _walk(thing: object, above: Path, seen: set[int]) -> Iterator[tuple[Path, Slot]]:
+    if len(above) >= DEEPEST:
+        return
+    held = list(_held(thing))
+    yield from ((((*above, name)), slot) for name, slot in held)
+    for name, slot in held:
+        if id(slot.value) not in seen and _is_entered(slot.value):
+            seen.add(id(slot.value))
+            yield from _walk(slot.value, (*above, name), seen)
+
+
+def _is_entered(value: object, depth: int = 0) -> bool:
+    if isinstance(value, list | tuple | Mapping):
+        if len(value) > MANY or depth > DEEPEST:
+            return False
+        items = value.values() if isinstance(value, Mapping) else value
+        return any(isinstance(item, GENERATORS) or _is_entered(item, depth + 1) for item in items)
+    if isinstance(value, types.MethodType | functools.partial):
+        return True
+    return not isinstance(value, types.ModuleType) and is_of_program(value if isinstance(value, OWN) else type(value))
+
+
+def _held(thing: object) -> Iterator[tuple[str, Slot]]:
+    if isinstance(thing, list):
+        yield from ((f"[{i}]", _item(thing, i)) for i in range(len(thing)))
+    elif isinstance(thing, tuple):
+        yield from ((f"[{i}]", Slot(value, _fixed, _fixed)) for i, value in enumerate(thing))
+    elif isinstance(thing, MutableMapping):
+        yield from ((f"[{name!r}]", _item(thing, name)) for name in list(thing))
+    elif isinstance(thing, types.MethodType):
+        yield "__self__", Slot(thing.__self__, _fixed, _fixed)
+        yield from _named_by(thing.__func__)
+    elif isinstance(thing, functools.partial):
+        yield from (("function", Slot(thing.func, _fixed, _fixed)), ("arguments", Slot(thing.args, _fixed, _fixed)))
+    elif isinstance(thing, types.FunctionType):
+        yield from _named_by(thing)
+    else:
+        if not isinstance(thing, type):
+            yield from ((name, _attribute(thing, name, value)) for name, value in list(attributes(thing).items()))
+        named = dict[str, Slot]()
+        own = thing if isinstance(thing, type) else type(thing)
+        for of_class in (each for each in own.__mro__ if is_of_program(each)):
+            for name, value in list(vars(of_class).items()):
+                if isinstance(value, METHODS):
+                    named |= dict(_named_by(_function_of(value)))
+                elif not name.startswith("__"):
+                    named |= {f"class {name}": _attribute(of_class, name, value)}
+        yield from named.items()
+
+
+def _named_by(function: object) -> Iterator[tuple[str, Slot]]:
+    """Yields what a function of the program names elsewhere."""
+    if not isinstance(function, types.FunctionType) or not is_of_program(function):
+        return
+    read = {name for code in codes(function.__code__) for name in code.co_names}
+    for name in global_names(function):
+        found = function.__globals__[name]
+        yield f"global {name}", _item(function.__globals__, name)
+        if isinstance(found, types.ModuleType) and is_of_program(found):
+            known = vars(found)
+            yield from ((f"global {name}.{each}", _item(known, each)) for each in sorted(read & known.keys()))
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if cell != types.CellType() and name != "__class__":
+            yield f"outer {name}", _attribute(cell, "cell_contents", cell.cell_contents)
+
+
+def _function_of(method: object) -> object:
+    if isinstance(method, property):
+        return method.fget
+    return method.__func__ if isinstance(method, staticmethod | classmethod) else method
+
+
+def _attribute(thing: object, name: str, value: object) -> Slot:
+    return Slot(value, functools.partial(setattr, thing, name), functools.partial(delattr, thing, name))
+
+
+def _item(thing: list | MutableMapping, key: object) -> Slot:
+    put, remove = functools.partial(thing.__setitem__, key), functools.partial(thing.__delitem__, key)
+    return Slot(thing[key], put, remove)
+
+
+def _fixed(*value: object) -> None:
+    """Does nothing: an item of a tuple is what it is. What has the tuple changes, if there is another one."""

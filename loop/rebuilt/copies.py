@@ -1,0 +1,72 @@
+"""Operations made again as they were, in the graph that is traced now."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from loop.exact.graph import called
+from loop.tensors import FuncGraph, GraphDef
+from loop.tf_internals import COLOCATED
+
+PREFIX = "pass"  # begins the names of operations that were made again
+AttrValue: TypeAlias = tf.compat.v1.AttrValue
+NONE: Mapping[str, AttrValue] = MappingProxyType({})
+
+
+class Copies:
+    """Makes operations of functions again."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}  # with the graph, so that its id stays its own
+
+    def put(
+        self,
+        graph: FuncGraph,
+        ops: Sequence[tf.Operation],
+        made: MutableMapping[str, tf.Tensor],
+        changed: Mapping[str, AttrValue] = NONE,
+    ) -> None:
+        """Makes operations as they were, and puts what comes of them to what was made.
+
+        Args:
+            graph: The function that they are in.
+            ops: The operations.
+            made: By name, what they are given now.
+            changed: Attributes in which they differ from what they were.
+        """
+        if not ops:
+            return
+        names, definition, here = {op.name for op in ops}, GraphDef(), tf.compat.v1.get_default_graph()
+        bare = self._without_nodes(graph)
+        if any(called(graph, op) for op in ops):
+            definition.CopyFrom(bare)  # with the functions that they call
+        else:
+            definition.versions.CopyFrom(bare.versions)
+        for op in ops:
+            node = definition.node.add()
+            node.CopyFrom(op.node_def)
+            node.attr.pop(COLOCATED, None)  # names operations that may be others here
+            for name, value in changed.items():
+                node.attr[name].CopyFrom(value)
+            kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
+            del node.input[:]
+            node.input.extend(kept)
+        outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
+        inputs, outputs = (
+            {name: here.capture(made[name]) for name in outside},
+            [old for op in ops for old in op.outputs],
+        )
+        copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
+        for old, new in zip(outputs, copied, strict=True):
+            if new.dtype not in (tf.variant, tf.resource):
+                new.set_shape(old.shape)
+            made[old.name] = new
+
+    def _without_nodes(self, graph: FuncGraph) -> GraphDef:
+        if id(graph) not in self._definitions:
+            definition = graph.as_graph_def()
+            del definition.node[:]
+            self._definitions[id(graph)] = graph, definition
+        return self._definitions[id(graph)][1]
