@@ -108,7 +108,9 @@ class Chunk:
         self.inside = inside = Inside(hooks, in_parts=in_parts)
         self.own = [*bound.variables, *record.variables, *data.variables, *inside.variables]
         self._together = several is not None
-        self._waiting = several.workers.waiting if several else contextlib.nullcontext
+        where_to_wait = f"{owner[0].lower()}{owner[1:]}"
+        waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
+        self._waiting = waiting or contextlib.nullcontext
 
         def step(batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
             if several is None or bound.wish is None:

@@ -32,9 +32,12 @@ class Cluster:
         plan: The cases that each of them goes through, with their arguments; see `worker`.
         count: How many; 1: without a cluster.
         where: A directory for their results and what they say.
+        script: What each runs, with arguments before the plan.
     """
 
-    def __init__(self, plan: Sequence[Sequence[str]], count: int, where: Path) -> None:
+    def __init__(
+        self, plan: Sequence[Sequence[str]], count: int, where: Path, script: Sequence[str] = (str(SCRIPT),)
+    ) -> None:
         where.mkdir(parents=True, exist_ok=True)
         self._where = where
         ports = free_ports(count)
@@ -46,7 +49,7 @@ class Cluster:
                 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
                 environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
             self._result(rank).unlink(missing_ok=True)
-            command = [sys.executable, str(SCRIPT), json.dumps(plan), str(self._result(rank))]
+            command = [sys.executable, *script, json.dumps(plan), str(self._result(rank))]
             with open(where / f"said-{rank}", "w") as said:
                 self.processes.append(
                     subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=where)
@@ -94,9 +97,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(plan: Sequence[Sequence[str]], count: int, where: Path) -> Iterator[Cluster]:
+def running(
+    plan: Sequence[Sequence[str]], count: int, where: Path, script: Sequence[str] = (str(SCRIPT),)
+) -> Iterator[Cluster]:
     """Has so many processes go through a plan; none is left when it is left."""
-    cluster = Cluster(plan, count, where)
+    cluster = Cluster(plan, count, where, script)
     try:
         yield cluster
     finally:
