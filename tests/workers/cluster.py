@@ -1,20 +1,26 @@
 """Real processes on loopback that train together: started, waited for, and ended whatever happens."""
 
 import contextlib
+import functools
 import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import places
+from nursery import Child, Nursery
 
 SCRIPT = Path(__file__).parent / "worker.py"
 PATIENCE = 300.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
+
+
+@functools.cache
+def nursery() -> Nursery:
+    return Nursery()
 
 
 class Ended(NamedTuple):
@@ -41,7 +47,7 @@ class Cluster:
         where.mkdir(parents=True, exist_ok=True)
         self._where = where
         ports = free_ports(count)
-        self.processes: list[subprocess.Popen] = []
+        self.processes: list[Child] = []
         for rank in range(count):
             environment = places.environment(TF_CPP_MIN_LOG_LEVEL="2")
             environment.pop("TF_CONFIG", None)
@@ -49,11 +55,8 @@ class Cluster:
                 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
                 environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
             self._result(rank).unlink(missing_ok=True)
-            command = [sys.executable, *script, json.dumps(plan), str(self._result(rank))]
-            with open(where / f"said-{rank}", "w") as said:
-                self.processes.append(
-                    subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=where)
-                )
+            command = [*script, json.dumps(plan), str(self._result(rank))]
+            self.processes.append(nursery().start(command, environment, where / f"said-{rank}", where))
 
     def _result(self, rank: int) -> Path:
         return self._where / f"result-{rank}.json"

@@ -339,7 +339,7 @@ def crowded(workers: loop.workers.cluster.Workers, directory: str, kind: str, st
     model, optimizer = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)]), keras.optimizers.SGD(0.05)
     train_step, eval_step = loop.supervised(model, optimizer, "mse", metrics={"mae": "mae"})
     x, y = rows(23)
-    y[5] += 100.0 * (kind == "ours")
+    y[4] += 100.0 * (kind == "ours")
     average = WeightAverage(0.9, every=Every(steps=2))
     evaluations = [
         Evaluation(eval_step, data_of(7)),
@@ -357,7 +357,7 @@ def crowded(workers: loop.workers.cluster.Workers, directory: str, kind: str, st
             NaNGuard("rollback", limits={"loss": 500.0}, max_rollbacks=99),
             TimeBudget(hours=1),
             Export(where / "exports", model, on="best", monitor="val_loss", mode="min", format="weights", keep=2),
-            Checkpoint(where / "first", Every(steps=4), best="probe", mode="min", name="first"),
+            Checkpoint(where / "first", Every(steps=1), best="probe", mode="min", name="first"),
         ]  # fmt: skip
     else:
         hooks += [
