@@ -17,7 +17,7 @@ OPERATIONS = ("CollectiveReduceV2", "CollectiveGatherV2")
 BY_ITSELF = 2**18  # bytes, from which on a tensor is added up by itself: to pack it with others would copy it twice
 # Bytes up to which each worker is sent the parts of all and adds them up itself: that is half as many hops, one after
 # the other, as by a ring that adds up on the way. And the dtypes that TensorFlow sends.
-SENT = 2**15
+SENT = 2**16
 SENDABLE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
 UNKNOWN = (
     "What is added up over all workers has to be of a known shape. Received: {}. Write tf.ensure_shape(x, [...]) "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster, run, running
 
-KILLS, STEPS, EVERY = 10, "900", "3"  # kills in each part
+KILLS, STEPS, EVERY = 10, "300", "3"  # kills in each part
 
 
 @pytest.fixture(scope="module")
