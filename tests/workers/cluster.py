@@ -55,6 +55,7 @@ class Cluster:
                 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
                 environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
             self._result(rank).unlink(missing_ok=True)
+            (where / f"said-{rank}").write_text("")  # what somebody before it has said is not to be waited for
             command = [*script, json.dumps(plan), str(self._result(rank))]
             self.processes.append(nursery().start(command, environment, where / f"said-{rank}", where))
 

@@ -336,7 +336,8 @@ def crowded(workers: loop.workers.cluster.Workers, directory: str, kind: str, st
     """As many hooks as go together: of this package, or of Keras. One row is such that its batch is left out."""
     where = Path(directory)
     where.mkdir(parents=True, exist_ok=True)
-    model, optimizer = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)]), keras.optimizers.SGD(0.05)
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1, name="only")], name="model")
+    optimizer = keras.optimizers.SGD(0.05)
     train_step, eval_step = loop.supervised(model, optimizer, "mse", metrics={"mae": "mae"})
     x, y = rows(23)
     y[4] += 100.0 * (kind == "ours")
