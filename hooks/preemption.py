@@ -127,7 +127,8 @@ class Preemption(Hook, instead=INSTEAD):
     def on_run_end(self, moment: Moment) -> None:
         if self._loop.workers.count > 1 and moment.error is None:  # all of them end as the one that was told to
             number = self._heard[0] if self._heard else 0
-            self._elsewhere = int(self._loop.workers.exchange(float(number)).max())
+            said = self._loop.workers.exchange(float(number), at=f"which signal was heard by {self.name}")
+            self._elsewhere = int(said.max())
 
     def _hear(self, number: int) -> None:
         self._heard.append(number)

@@ -37,7 +37,7 @@ class Agreed:
         """
         if self.is_alone:
             return end
-        said = self._workers.exchange(step, end)
+        said = self._workers.exchange(step, end, at="how far to train")
         if len(steps := {*said[:, 0].astype(int).tolist()}) > 1:
             raise RuntimeError(f"The workers are at different steps: {sorted(steps)}. One has run on its own.")
         return int(said[:, 1].min())
@@ -48,14 +48,14 @@ class Agreed:
 
     def now(self) -> float:
         """Returns the time of training, by the chief's clock, and takes over what anybody has asked for."""
-        return self._clock.now() if self.is_alone else self._exchange()
+        return self._clock.now() if self.is_alone else self._exchange("what time it is")
 
     def stops(self, failures: Sequence[BaseException] = ()) -> None:
         """Takes over what anybody has asked for, or that somebody has failed; this worker, if there are failures."""
         if not self.is_alone:
             if failures:
                 self._stops.after_round(f"{type(failures[0]).__name__}: {failures[0]}")
-            self._exchange(failed=bool(failures))
+            self._exchange("who asks for the end", failed=bool(failures))
 
     def come_out(self) -> None:
         """Raises `WorkerFailed` if another worker has failed in this round, of which the state is complete."""
@@ -63,12 +63,12 @@ class Agreed:
             failed, self._failed = self._failed, None
             raise WorkerFailed(failed)
 
-    def _exchange(self, *, failed: bool = False) -> float:
-        wish, key = self._stops.wish(), f"stop/{self._workers.turn()}/{{}}"
+    def _exchange(self, at: str, *, failed: bool = False) -> float:
+        wish, key = self._stops.wish(), f"stop/{self._workers.exchanges}/{{}}"
         if wish is not None:
             self._workers.put(key.format(self._workers.rank), wish.reason)
         urgency = 0 if wish is None else 1 + wish.at_once
-        said = self._workers.exchange(self._clock.now(), urgency, failed)
+        said = self._workers.exchange(self._clock.now(), urgency, failed, at=at)
         asking = [rank for rank, urgent in enumerate(said[:, 1]) if urgent]
         if asking:
             reason = str(self._workers.get(key.format(asking[0])))

@@ -15,16 +15,36 @@ from loop.state.training_state import TrainingState
 from loop.workers.cluster import Workers
 
 MOST = 20  # differences that are listed
-FORGOTTEN = (
-    "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
-    "has changed them, or Python in one worker has done what it has not in another"
-)
 REMEDY = (
     "All workers start the same script, with the same arguments and versions. Python's, NumPy's and Keras' random "
     "numbers begin alike in all of them from loop.connect() on, the first line of the script; "
     "numpy.random.default_rng() needs a seed, and tf.random needs tf.random.set_seed(1). "
     "Hooks are given to all workers; those with everywhere=False are called in the first one."
 )
+OF_DATA = (
+    "All workers are given the same data, and each trains on its own rows of every batch by itself: leave out what "
+    "gives each a part, such as dataset.shard(count, rank) or x[rank::count]."
+)
+
+
+def check_program(parts: Parts) -> None:
+    """Compares what the workers are about to do, before any hook is told; one exchange, as long as that is the same.
+
+    Raises:
+        ValueError: If it is not, in all of them, with all differences.
+    """
+    if not parts.workers.are_several:
+        return
+    versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
+    _refuse(
+        parts,
+        "what they run",
+        {
+            "versions": {**versions, "numpy": np.__version__},
+            "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
+            "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
+        },
+    )
 
 
 def check_alike(parts: Parts, state: TrainingState) -> None:
@@ -35,23 +55,27 @@ def check_alike(parts: Parts, state: TrainingState) -> None:
     """
     if not parts.workers.are_several:
         return
-    differences = _differences(parts, _sections(parts, state))
-    if not differences:
+    _refuse(parts, "what they train", {"notes": state.notes(), "value of": _values(parts, state), **state.describe()})
+
+
+def _refuse(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]]) -> None:
+    if not (differences := _differences(parts, at, sections)):
         return
     more = [f"and {len(differences) - MOST} more"] if len(differences) > MOST else []
     listed = "\n  ".join([*differences[:MOST], *more])
-    raise ValueError(f"The workers are not alike, so that they cannot train together:\n  {listed}\n{REMEDY}")
+    remedy = f"{OF_DATA} {REMEDY}" if any(line.startswith("data") for line in differences) else REMEDY
+    raise ValueError(f"The workers are not alike, so that they cannot train together:\n  {listed}\n{remedy}")
 
 
-def _differences(parts: Parts, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
+def _differences(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
     """Returns a line for each difference between what the workers call this with."""
     workers = parts.workers
     mine = {f"{section} {key}": json.dumps(value) for section, said in sections.items() for key, value in said.items()}
     text = json.dumps(mine, sort_keys=True)
     number = int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)  # a float64 holds it
-    if len({*workers.exchange(number)[:, 0].tolist()}) == 1:
+    if len({*workers.exchange(number, at=at)[:, 0].tolist()}) == 1:
         return []
-    key = f"alike/{workers.turn()}/{{}}"
+    key = f"alike/{workers.exchanges}/{{}}"
     workers.put(key.format(workers.rank), dict(mine))
     return [line for rank in range(1, workers.count) for line in _between(workers, key, rank)]
 
@@ -63,10 +87,12 @@ def check_equal(parts: Parts, state: TrainingState) -> None:
         ValueError: If it is not, in all of them, with the names of all that differs.
     """
     if parts.workers.are_several:
-        paths = [line.partition(":")[0] for line in _differences(parts, {"value of": _values(parts, state)})]
+        found = _differences(parts, "what they hold when the run ends", {"value of": _values(parts, state)})
+        paths = [line.partition(":")[0] for line in found]
         if names := sorted({path.removeprefix("value of ") for path in paths}):
             raise ValueError(
-                f"The workers do not hold the same values when the run ends: {', '.join(names[:MOST])}. {FORGOTTEN}."
+                f"The workers do not hold the same values when the run ends: {', '.join(names[:MOST])}. "
+                f"{parts.workers.forgotten}."
             )
 
 
@@ -80,19 +106,6 @@ def _between(workers: Workers, key: str, rank: int) -> list[str]:
         f"{other.get(path, 'missing')!s:.80} in {workers.name(rank)}"
         for path in paths
     ]
-
-
-def _sections(parts: Parts, state: TrainingState) -> Mapping[str, Mapping[str, object]]:
-    """Returns what has to be alike, by what it is and what it is of."""
-    versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
-    return {
-        "versions": {**versions, "numpy": np.__version__},
-        "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
-        "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
-        "notes": state.notes(),
-        "value of": _values(parts, state),
-        **state.describe(),
-    }
 
 
 def _values(parts: Parts, state: TrainingState) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loop import standard
 from loop.agreed import Agreed
-from loop.alike import check_alike, check_equal
+from loop.alike import check_alike, check_equal, check_program
 from loop.compiled import Compiled
 from loop.engine.clock import Spent
 from loop.engine.ring import LONGEST
@@ -78,6 +78,7 @@ class Run:
     def _live(self) -> BaseException | None:
         """Restores the state, and trains until the run is over; returns what was raised."""
         try:
+            check_program(self._parts)
             self._hooks.calls.begin(self._loop, self._moment(Event.SETUP))
             self._check_state()
             self._emit_whole(Event.RUN_BEGIN)

@@ -18,7 +18,8 @@ def environment() -> dict[str, object]:
     """Returns what may change the bits of a run, in JSON values."""
     threading = tf.config.threading
     cores = len(os.sched_getaffinity(0))  # as many threads as these, if nobody asks for others
-    devices = [device.device_type for device in tf.config.list_logical_devices()]
+    # Of several workers, TensorFlow lists those of all, which have the same names but for the worker before them.
+    devices = [*{each.name.rpartition("/")[2]: each.device_type for each in tf.config.list_logical_devices()}.values()]
     return {
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

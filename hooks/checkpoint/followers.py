@@ -3,20 +3,24 @@ values that it saves."""
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
+from hooks.checkpoint.manifest import CorruptCheckpoint
 from hooks.checkpoint.resume import taken_over
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.store import Pin, Store
 from loop import Loop, TrainingState, digest
 
 PATIENCE = 600.0  # seconds in which another worker says what it holds
-FORGOTTEN = (
-    "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
-    "has changed them, or Python in one worker has done what it has not in another"
+SEEN_WITHIN, AGAIN = 10.0, 0.5  # seconds until what one machine has written is seen on all that share a disk
+UNSEEN = (
+    "{0} cannot restore {1} in {2!r}, which the first worker has restored from there: {3}. All workers restore from "
+    "one directory, so it has to be on a disk that all their machines share, with the same path on each: give "
+    "Checkpoint such a directory, or an address such as gs://bucket/checkpoints."
 )
 
 
@@ -49,12 +53,12 @@ class Workers:
         if not self.are_several:
             return wanted
         self._saving = self._workers.turn()
-        return bool(self._workers.exchange(float(wanted))[0, 0])
+        return bool(self._workers.exchange(float(wanted), at=f"whether {self._name} saves")[0, 0])
 
     def wait_for_all(self) -> None:
         """Returns when all have called it."""
         if self.are_several:
-            self._workers.exchange(0.0)
+            self._workers.exchange(at=f"what {self._name} has saved")
 
     # Of the chief.
 
@@ -78,7 +82,7 @@ class Workers:
                 if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
                     raise Differing(
                         f"Worker {rank} does not hold what the first one does, and nothing was saved: "
-                        f"{', '.join(wrong)}. {FORGOTTEN}."
+                        f"{', '.join(wrong)}. {self._workers.forgotten}."
                     )
 
         return compare if self.are_several else lambda mine: None
@@ -95,10 +99,25 @@ class Workers:
         """Restores what the chief has restored, without a lock: it keeps that until all have."""
         stem = self._workers.get(f"{self._name}/restored/{self._restoring}")
         if stem is not None:
-            with contextlib.closing(open_files(directory, make=False)) as files:
+            with contextlib.ExitStack() as opened:
+                store, pin = self._seen(directory, str(stem), opened)
+                taken_over(store, self._state, pin, changed=changed)
+
+    def _seen(self, directory: str, stem: str, opened: contextlib.ExitStack) -> tuple[Store, Pin]:
+        """Returns the checkpoint that the chief has seen to be whole, as soon as this machine sees it too."""
+        end = time.monotonic() + SEEN_WITHIN
+        while True:
+            try:
+                files = opened.enter_context(contextlib.closing(open_files(directory, make=False)))
                 store = Store(files)
-                with contextlib.closing(store.pin(str(stem))) as pin:
-                    taken_over(store, self._state, pin, changed=changed)
+                return store, opened.enter_context(contextlib.closing(store.pin(stem)))
+            except (FileNotFoundError, NotADirectoryError, CorruptCheckpoint) as error:
+                opened.close()
+                if time.monotonic() > end:
+                    why = error.reason if isinstance(error, CorruptCheckpoint) else error.strerror
+                    name = self._workers.name(self._workers.rank)
+                    raise FileNotFoundError(UNSEEN.format(name, stem, directory, why)) from error
+            time.sleep(AGAIN)
 
     def tell(self) -> None:
         """Says, in a thread, what this worker holds now."""

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
+from loop.exact.graph import called, operations
 from loop.handles import by_key, key_of
+from loop.workers.collective import number_of
 from loop.workers.sums import Traced
 
 FORGOTTEN = (
@@ -31,13 +33,14 @@ def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
     return all(_is_behind(step.averaged, each) for each in given)
 
 
-def _is_behind(wanted: set[tf.Operation], tensor: tf.Tensor) -> bool:
-    """Returns whether one of some operations is behind a tensor: also by way of variables that gradients are kept in,
-    and from within a condition."""
+def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
+    """Returns whether one of some sums over workers is behind a tensor: also by way of variables that gradients are
+    kept in, and from within a condition or a function."""
     queue, seen = [tensor], set[int]()
     for each in queue:  # grows while it is read
         op = each.op
-        if op in wanted:
+        within = [inner for body in called(op.graph, op).values() for inner in operations(body)]
+        if any(number_of(inner) in wanted for inner in (op, *within)):
             return True
         if id(op) in seen:
             continue

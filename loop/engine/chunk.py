@@ -1,6 +1,7 @@
 """The compiled loop: many steps in one call, the same graph whatever their number."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -66,7 +67,9 @@ class Chunk:
         body = Body(trace, data, counters, means, bound, hooks, several)
         self._counters, self._where = counters, where
         self.record, self.inside, self.own = body.record, body.inside, body.own
-        self._waiting = several.workers.waiting if several else contextlib.nullcontext
+        where_to_wait = f"{owner[0].lower()}{owner[1:]}"
+        waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
+        self._waiting = waiting or contextlib.nullcontext
         self._way = _way(body, data, owner, together=several is not None)
         self.graph = self._way.graph
 

@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from loop.engine.means import examples_in
 from loop.engine.results import Results, results_of
+from loop.engine.returned import check_returned
 from loop.engine.several import Several
 from loop.errors.instead import of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
 from loop.exact.fingerprint import fingerprint
+from loop.exact.reach import Reach, traced_anew
 from loop.state.differences import JIT_COMPILE
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
@@ -84,9 +86,9 @@ class Trace:
         self.running = step.running
         self.element_spec = element_spec
         self._function, self.graph, self.jit_compile = function, function.graph, jit_compile
-        self._joined = self._traced_together(step, several) if several else None
+        self._joined = self._traced_together(step, values, several) if several else None
 
-    def _traced_together(self, step: Step, several: Several) -> ConcreteFunction:
+    def _traced_together(self, step: Step, alone: Values, several: Several) -> ConcreteFunction:
         together = several.together(step, self.graph)
         size = examples_in(self.element_spec)
         static = size is not None and (several.own.size(size), size)
@@ -96,13 +98,16 @@ class Trace:
             begun = together.begin(Part(batch, *(static or (rows, whole))))
             with together.tracing(begun):
                 values = step.function(batch)
+                check_returned(step.__name__, values or {}, alone, tf.nest.flatten(batch, expand_composites=True))
             joined = together.join(begun, values, wish)
             _let_effects_wait(fetched)
             return joined
 
         number, spec = tf.TensorSpec([], tf.int32), several.own.spec(self.element_spec)
         wish = tf.TensorSpec([], tf.float64)
-        return tf.function(traced).get_concrete_function(spec, number, number, wish)
+        # A tf.function in the step would be used as it was traced for one process.
+        with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
+            return tf.function(traced).get_concrete_function(spec, number, number, wish)
 
     def joined(self, part: Part, wish: tf.Tensor) -> Joined:
         """Returns what comes of the step in all workers, each of which calls it with its part; see `Together`."""

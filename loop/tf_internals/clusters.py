@@ -18,6 +18,11 @@ def begin_coordination(cluster: Mapping[str, Sequence[str]]) -> None:
     )
 
 
+def is_in_use() -> bool:
+    """Returns whether TensorFlow has looked for its devices, after which it takes no cluster any more."""
+    return context.context()._initialized
+
+
 def set_config_key_value(key: str, value: str) -> None:
     """Writes a text for all processes of a cluster. Raises an `OpError` if the key is there."""
     context.context().set_config_key_value(key, value)

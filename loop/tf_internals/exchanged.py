@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.losses import loss as keras_loss
+from keras.src.losses import losses as keras_losses
 from tensorflow.python.eager import context
 from tensorflow.python.ops import random_ops_util
 
@@ -88,6 +89,45 @@ def losses_through(
         yield
     finally:
         keras_loss.reduce_weighted_values = kept
+
+
+class _Summing:
+    """The operations of Keras, of which sums over the rows of a batch are handed on."""
+
+    def __init__(self, function: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        self._function = function
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(keras.ops, name)
+
+    def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> tf.Tensor:
+        found, rank = keras.ops.sum(x, axis=axis, keepdims=keepdims), len(x.shape)
+        axes = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
+        return self._function(found) if 0 in [each % rank for each in axes] else found
+
+
+@contextlib.contextmanager
+def rows_of_losses_through(added: Callable[[tf.Tensor], tf.Tensor], compared: Callable[[], object]) -> Iterator[None]:
+    """Has functions be told of what Keras' losses do across the rows of a batch, as Dice, Tversky and Circle do.
+
+    In public, only what they return can be changed.
+
+    Args:
+        added: Called with a sum over rows; returns what to take instead.
+        compared: Called before all rows are compared with one another.
+    """
+    operations, masks = keras_losses.ops, keras_losses.build_pos_neg_masks
+
+    def of_pairs(labels: tf.Tensor, others: tf.Tensor, *args: object, **kwargs: object) -> object:
+        if others is labels:
+            compared()
+        return masks(labels, others, *args, **kwargs)
+
+    keras_losses.ops, keras_losses.build_pos_neg_masks = _Summing(added), of_pairs
+    try:
+        yield
+    finally:
+        keras_losses.ops, keras_losses.build_pos_neg_masks = operations, masks
 
 
 @contextlib.contextmanager

@@ -2,15 +2,24 @@
 
 import contextlib
 import itertools
+import zlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
 from loop.workers.collective import Collective
 from loop.workers.failures import Failures
 from loop.workers.store import InProcess, Store, Value
+from loop.workers.waits import apart
 
 MEMBERS = ("chief", "worker")  # the tasks of a cluster that train
+MOST = 3  # numbers in an exchange
+SOON = 10.0  # seconds in which others say where they are, when it is known that they are elsewhere
+FORGOTTEN = (
+    "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
+    "has changed them, or Python in one worker has done what it has not in another"
+)
 
 
 class Workers:
@@ -21,6 +30,8 @@ class Workers:
         count: How many there are.
         addresses: Where they are, by rank; empty of one process without a cluster.
         collective: Adds up over all of them.
+        exchanges: How many there have been of `exchange`: a number that is the same in all workers.
+        forgotten: What it is likely to come of if workers hold different values, in a sentence.
 
     Args:
         rank: As above.
@@ -29,14 +40,17 @@ class Workers:
         chiefs: How many of them the cluster calls so, rather than workers: 0 or 1.
     """
 
+    forgotten: ClassVar[str] = FORGOTTEN
+
     def __init__(
         self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None, *, chiefs: int = 0
     ) -> None:
         self._chiefs = chiefs
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
-        self.collective = Collective(rank, self.count)
+        self.collective = Collective(self.count)
         self._store = InProcess() if store is None else store
         self._turns = itertools.count()
+        self.exchanges = 0
         self.failures: Failures | None = None  # of one process, there are none to watch
 
     @property
@@ -49,14 +63,37 @@ class Workers:
         """Whether this is the process that saves."""
         return self.rank == 0
 
-    def exchange(self, *numbers: float) -> np.ndarray:
-        """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them."""
-        with self.waiting():
-            return self.collective.exchange(*numbers)
+    def exchange(self, *numbers: float, at: str) -> np.ndarray:
+        """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them.
 
-    def waiting(self) -> contextlib.AbstractContextManager[None]:
-        """Returns what is entered while this worker waits for all others, in a sum or a loop of them."""
-        return contextlib.nullcontext() if self.failures is None else self.failures.waiting()
+        Args:
+            numbers: Three at most.
+            at: For what, in words that no other place of the program has, the same in all workers.
+
+        Raises:
+            RuntimeError: If others exchange something else: one of them has gone another way.
+        """
+        self.exchanges += 1
+        place = zlib.crc32(at.encode())
+        with self.waiting(at):
+            said = self.collective.exchange(place, *numbers, *[0.0] * (MOST - len(numbers)))
+        if any(said[:, 0] != place):
+            raise RuntimeError(self._apart(at))
+        return said[:, 1 : 1 + len(numbers)]
+
+    def _apart(self, at: str) -> str:
+        """Returns what to say if not all workers are at the same place; all of them call this."""
+        key = f"at/{self.exchanges}/{{}}"
+        self.put(key.format(self.rank), at)
+        return apart({self.name(rank): str(self.get(key.format(rank), SOON)) for rank in range(self.count)})
+
+    def waiting(self, at: str) -> contextlib.AbstractContextManager[None]:
+        """Returns what is entered while this worker waits for all others, in a sum or a loop of them.
+
+        Args:
+            at: In what, in words, the same in all workers.
+        """
+        return contextlib.nullcontext() if self.failures is None else self.failures.waits.waiting(at)
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:

@@ -6,13 +6,13 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Protocol
 
 import tensorflow as tf
 
 from loop.tf_internals import abort_collectives
 from loop.workers.store import Value, WorkerFailed
+from loop.workers.waits import SHORT, Waits
 
 log = logging.getLogger("exactloop")
 KEY = "failed"
@@ -23,7 +23,7 @@ LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledE
 )
 GONE = "{} has gone: it was killed, or cannot be reached any more"
 LEFT = "left"
-LOOK_EVERY, SHORT = 1.0, 0.001  # seconds
+LOOK_EVERY = 1.0  # seconds
 PATIENCE = 3600.0  # seconds for which a script that is done waits for the others
 GRACE = 3.0  # seconds in which a process ends by itself when another one has failed
 KNOWN_WITHIN = 10.0  # seconds until it is known who has failed, when something has come of it
@@ -41,6 +41,8 @@ class Telling(Protocol):
 
     def listen(self, key: str, timeout: float) -> Value: ...
 
+    def remove(self, key: str) -> None: ...
+
     def name(self, rank: int) -> str: ...
 
     def rank_of(self, kind: str, number: int) -> int: ...
@@ -55,8 +57,7 @@ class Failures:
     Attributes:
         said: Who has failed, and how, in one line; None as long as nobody has.
         has_told: Whether this worker has.
-        waits: Counts how often this worker has begun to wait for others.
-        is_waiting: Whether it does now.
+        waits: What this worker waits for.
 
     Args:
         workers: All of them.
@@ -65,8 +66,8 @@ class Failures:
     def __init__(self, workers: Telling) -> None:
         self._workers = workers
         self.said: str | None = None
-        self.has_told = self.is_waiting = False
-        self.waits, self._looked = 0, 0
+        self.has_told = False
+        self.waits = Waits(workers)
         self._known, self._over = threading.Event(), False
         threading.Thread(target=self._watch, daemon=True, name="failures").start()
 
@@ -78,16 +79,7 @@ class Failures:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = lines[-1] if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
         with contextlib.suppress(Exception):
-            self._workers.put(KEY, {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.500}"})
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """While in it, this worker waits for all others, as it does in each step."""
-        self.waits, self.is_waiting = self.waits + 1, True
-        try:
-            yield
-        finally:
-            self.is_waiting = False
+            self._workers.put(KEY, {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.1000}"})
 
     def leave(self) -> None:
         """Tells the others that this worker is done, and watches them no more when all are."""
@@ -119,9 +111,10 @@ class Failures:
     def _look(self) -> str | None:
         """Waits for a while, and returns what has happened to another worker: nothing in words, if to this one."""
         try:
-            value = self._workers.listen(KEY, LOOK_EVERY)
-        except TimeoutError:
-            return self._left()
+            try:
+                value = self._workers.listen(KEY, LOOK_EVERY)
+            except TimeoutError:
+                return (self._left() or self._elsewhere()) if self.waits.last() else None
         except tf.errors.OpError as error:
             return self._gone(error.message) or GONE.format(self._workers.name(0))
         if not isinstance(value, dict) or value["rank"] == self._workers.rank:
@@ -129,15 +122,19 @@ class Failures:
         return f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}"
 
     def _left(self) -> str | None:
-        """Returns who has left, because its script is done, if this worker waits as it did when this was last asked."""
-        looked, self._looked = self._looked, self.waits
-        if not self.is_waiting or looked != self.waits:
-            return None
+        """Returns who has left, because its script is done."""
         try:
             rank = int(str(self._workers.listen(LEFT, SHORT)))
         except TimeoutError:
             return None
         return f"{self._workers.name(rank)} has left: its script has ended while others still train"
+
+    def _elsewhere(self) -> str | None:
+        """Returns that another one waits for something else, and tells the others."""
+        said = self.waits.elsewhere()
+        if said:
+            self.tell(RuntimeError(said))
+        return said
 
     def _gone(self, message: str) -> str:
         """Returns who has gone, if an error of TensorFlow's says it; else nothing."""

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.errors.kinds import shown
-from loop.tf_internals import begin_coordination
+from loop.tf_internals import begin_coordination, is_in_use
 from loop.workers.cluster import MEMBERS, Workers, become, here
 from loop.workers.failures import Failures
 from loop.workers.store import OfCluster
@@ -28,6 +28,12 @@ log = logging.getLogger("exactloop")
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
     "or start the script with `exactloop launch --workers N script.py`, which does."
+)
+
+IN_USE = (
+    "connect() is called before TensorFlow has computed anything, and TensorFlow has been used in this process: a "
+    "tensor, a variable or a model was made, or its devices were listed. Write loop.connect() in the first line of "
+    "the script, behind `import loop`."
 )
 
 
@@ -62,6 +68,8 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
         return here()
     if tf.distribute.has_strategy():
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
+    if is_in_use():
+        raise RuntimeError(IN_USE)
     store = OfCluster()
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
     workers = Workers(rank, addresses, store, chiefs=chiefs)

@@ -1,14 +1,42 @@
 """Losses of Keras that are no means over rows, as one process has them for the whole batch."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from loop.tf_internals import losses_through, rows_of_losses_through
 from loop.workers.sums import Traced
 
 OF_ROWS = ("sum_over_batch_size", "mean")  # what is a mean over rows, unless some of what is in them is masked
+PAIRS = (
+    "This loss compares each row of a batch with all others, and each of several workers sees its own rows alone. "
+    "Train with it in one process; or compare the rows with others that all workers have, as in "
+    "keras.losses.circle(labels, embeddings, ref_labels=..., ref_embeddings=...)."
+)
 Weigh = Callable[[tf.Tensor | None, tf.Tensor | None, tf.DType, str], tf.Tensor | None]
 Reduce = Callable[..., tf.Tensor]
+
+
+@contextlib.contextmanager
+def of_all_rows(step: Traced) -> Iterator[None]:
+    """While in it, Keras' losses are traced as those of the whole batch. See `Reduced`.
+
+    What a loss itself adds up over rows, as Dice and Tversky do unless `axis` leaves them apart, is added up over all
+    workers there.
+    """
+
+    def added(sums: tf.Tensor) -> tf.Tensor:
+        return step.sum([sums])[0]
+
+    def compared() -> None:
+        raise ValueError(PAIRS)
+
+    with (
+        losses_through(lambda reduce, weigh: Reduced(step, reduce, weigh)),
+        rows_of_losses_through(added, compared),
+    ):
+        yield
 
 
 class Reduced:

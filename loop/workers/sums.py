@@ -16,7 +16,7 @@ class Traced:
     """A step while it is traced for several workers.
 
     Attributes:
-        averaged: The names of the operations that have added up gradients.
+        averaged: The numbers of the operations that have added up gradients; see `Collective`.
 
     Args:
         workers: All of them.
@@ -25,7 +25,7 @@ class Traced:
 
     def __init__(self, workers: Workers, part: Part) -> None:
         self.workers, self.part = workers, part
-        self.averaged = set[tf.Operation]()
+        self.averaged = set[int]()
         static = isinstance(part.rows, int) and isinstance(part.whole, int)
         self.share = tf.constant(part.rows / part.whole) if static else tf.cast(part.rows / part.whole, tf.float32)
         self._is_never_empty = isinstance(part.rows, int) and part.rows > 0
@@ -37,10 +37,11 @@ class Traced:
     def average(self, gradients: Nest) -> Nest:
         given = [each for each in tf.nest.flatten(gradients) if each is not None]
         weighted = [self.weighted(tf.convert_to_tensor(each)) for each in given]
+        before = self.workers.collective.number
         means = self.workers.collective.sum(
             weighted, of_any_shape=True
         )  # those of their variables, if TensorFlow knows
-        self.averaged |= {each.op for each in means}
+        self.averaged.update(range(before + 1, self.workers.collective.number + 1))
         found = iter(means)
         flat = [None if each is None else next(found) for each in tf.nest.flatten(gradients)]
         return tf.nest.pack_sequence_as(gradients, flat)

@@ -1,7 +1,6 @@
 """A step on several workers: each runs it on its own rows, and what it leaves is made the same in all."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -9,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from loop.tensors import unconverted, widened
-from loop.tf_internals import drawing_apart, gradients_through, losses_through, moments_from
+from loop.tf_internals import drawing_apart, gradients_through, moments_from
 from loop.workers.cluster import Workers
-from loop.workers.losses import Reduced
+from loop.workers.losses import of_all_rows
 from loop.workers.rows import Part
 from loop.workers.sums import Traced, traced
 
@@ -83,7 +82,7 @@ class Together:
             traced(step),
             drawing_apart(self._workers.rank),
             moments_from(moments),
-            losses_through(functools.partial(Reduced, step)),
+            of_all_rows(step),
             _means_by_rows(step),
             gradients_through(applied),
         ):
@@ -98,10 +97,11 @@ class Together:
             values: As above.
             wish: Whether this worker wants the loop to return: float64 `[]`, 0 or 1.
         """
-        step, values = begun.step, values or {}
+        step = begun.step
+        values = {name: tf.convert_to_tensor(value) for name, value in (values or {}).items()}  # or they are of Python
         names = sorted(values)
         rows, whole = (tf.cast(each, tf.float64) for each in (step.part.rows, step.part.whole))
-        own = [tf.cast(widened(tf.convert_to_tensor(values[name])), tf.float64) * rows for name in names]
+        own = [tf.cast(widened(values[name]), tf.float64) * rows for name in names]
         own += [tf.cast(each.read_value(), tf.float64) for each in self._sums]
         averaged = [*self._statistics, *self._means]
         own += [tf.cast(each.read_value(), tf.float64) * rows for each in averaged]

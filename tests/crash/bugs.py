@@ -1,24 +1,19 @@
 """Deliberate mistakes in the real source, and the laboratory that has to catch each of them."""
 
-import contextlib
 import errno
 import functools
-import importlib
-import inspect
 import json
 import os
 import shutil
 import signal
-import sys
-import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import operations
 import tensorflow as tf
 from damage import DATA, damage, edit, flip, found
+from planting import Bug
 from protocol import protocol
 from trainer import Trainer, stream_data
 
@@ -28,14 +23,22 @@ import hooks.checkpoint.manifest
 import hooks.nan_guard
 from loop import At, Every, Hook, Moment
 
+LATE = """
 
-class Bug(NamedTuple):
-    """A mistake: in a module, one text stands instead of another."""
+class Late(Leaf):
+    def __init__(self, node):
+        self._node, self._now = node, {}
+        super().__init__(dict)
 
-    name: str
-    module: str
-    right: str
-    wrong: str
+    @property
+    def held(self):
+        self._now = self._now or {n: x() if callable(x) else x for n, x in self._node._serialize_to_tensors().items()}
+        return self._now
+
+    @held.setter
+    def held(self, held):
+        self._now = {}
+"""
 
 
 STORE, SAVER, LOCAL = "hooks.checkpoint.store", "hooks.checkpoint.saver", "hooks.checkpoint.local"
@@ -111,8 +114,8 @@ BUGS = [
     # Of what is saved, and when.
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
     Bug("a save that failed keeps the last one from being made", "hooks.checkpoint.hook", "            if moment.last:  # what could", "            if False:  # what could"),
-    Bug("values are read when they are written", "hooks.checkpoint.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)"),
-    Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)"),
+    Bug("values are read when they are written", "hooks.checkpoint.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)", LATE),
+    Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)", LATE),
     Bug("values of the first save are written again", "hooks.checkpoint.bundle", "tensors = [leaf.held[name] for leaf, name in self._of]",
         "tensors = vars(self).setdefault('first', [leaf.held[name] for leaf, name in self._of])"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
@@ -124,55 +127,6 @@ BUGS = [
     # Of rolling back.
     Bug("a rollback takes the newest checkpoint", RESTORE, "if latest is None or record.step <= latest", "if True"),
 ]  # fmt: skip
-LATE = """
-
-class Late(Leaf):
-    def __init__(self, node):
-        self._node, self._now = node, {}
-        super().__init__(dict)
-
-    @property
-    def held(self):
-        self._now = self._now or {n: x() if callable(x) else x for n, x in self._node._serialize_to_tensors().items()}
-        return self._now
-
-    @held.setter
-    def held(self, held):
-        self._now = {}
-"""
-
-
-@contextlib.contextmanager
-def planted(bug: Bug) -> Iterator[None]:
-    """Puts a mistake into the loaded packages: whoever uses a class or function of that module uses the wrong one."""
-    module = importlib.import_module(bug.module)
-    source = Path(inspect.getfile(module)).read_text(encoding="utf-8")
-    if source.count(bug.right) != 1:
-        raise ValueError(
-            f"{bug.name}: expected once in {bug.module}, found {source.count(bug.right)} times: {bug.right!r}"
-        )
-    wrong = types.ModuleType(bug.module)
-    wrong.__file__ = module.__file__
-    exec(
-        compile(
-            source.replace(bug.right, bug.wrong) + LATE * (bug.module == "hooks.checkpoint.snapshot"), bug.name, "exec"
-        ),
-        vars(wrong),
-    )
-    own = {
-        name: value
-        for name, value in vars(module).items()
-        if getattr(value, "__module__", None) == bug.module and callable(value)
-    }
-    users = [m for name, m in sys.modules.items() if name.split(".")[0] in ("loop", "hooks")]
-    changed = [(user, name) for user in users for name, value in own.items() if vars(user).get(name) is value]
-    for user, name in changed:
-        setattr(user, name, getattr(wrong, name))
-    try:
-        yield
-    finally:
-        for user, name in changed:
-            setattr(user, name, own[name])
 
 
 class Laboratory:

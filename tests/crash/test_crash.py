@@ -11,8 +11,9 @@ import operations
 import protocol
 import pytest
 import tensorflow as tf
-from bugs import BUGS, Bug, Laboratory, planted
+from bugs import BUGS, Laboratory
 from damage import DATA, INDEX, MANIFEST, found
+from planting import Bug, planted
 from trainer import Trainer, array_data, stream_data
 
 from hooks.checkpoint.directory import open_files

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from bugs import Bug, planted
+from planting import Bug, planted
 from summary_lives import Accident, Point, make_loop, points
 
 BUGS = [

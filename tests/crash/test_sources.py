@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from bugs import Bug, planted
 from cuts import same
+from planting import Bug, planted
 
 import loop
 from loop import Hook, Moment

@@ -1,20 +1,26 @@
 """Real processes on loopback that train together: started, waited for, and ended whatever happens."""
 
 import contextlib
+import functools
 import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import places
+from nursery import Child, Nursery
 
 SCRIPT = Path(__file__).parent / "worker.py"
 PATIENCE = 300.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
+
+
+@functools.cache
+def nursery() -> Nursery:
+    return Nursery()
 
 
 class Ended(NamedTuple):
@@ -32,13 +38,16 @@ class Cluster:
         plan: The cases that each of them goes through, with their arguments; see `worker`.
         count: How many; 1: without a cluster.
         where: A directory for their results and what they say.
+        script: What each runs, with arguments before the plan.
     """
 
-    def __init__(self, plan: Sequence[Sequence[str]], count: int, where: Path) -> None:
+    def __init__(
+        self, plan: Sequence[Sequence[str]], count: int, where: Path, script: Sequence[str] = (str(SCRIPT),)
+    ) -> None:
         where.mkdir(parents=True, exist_ok=True)
         self._where = where
         ports = free_ports(count)
-        self.processes: list[subprocess.Popen] = []
+        self.processes: list[Child] = []
         for rank in range(count):
             environment = places.environment(TF_CPP_MIN_LOG_LEVEL="2")
             environment.pop("TF_CONFIG", None)
@@ -46,11 +55,9 @@ class Cluster:
                 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
                 environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
             self._result(rank).unlink(missing_ok=True)
-            command = [sys.executable, str(SCRIPT), json.dumps(plan), str(self._result(rank))]
-            with open(where / f"said-{rank}", "w") as said:
-                self.processes.append(
-                    subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=where)
-                )
+            (where / f"said-{rank}").write_text("")  # what somebody before it has said is not to be waited for
+            command = [*script, json.dumps(plan), str(self._result(rank))]
+            self.processes.append(nursery().start(command, environment, where / f"said-{rank}", where))
 
     def _result(self, rank: int) -> Path:
         return self._where / f"result-{rank}.json"
@@ -94,9 +101,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(plan: Sequence[Sequence[str]], count: int, where: Path) -> Iterator[Cluster]:
+def running(
+    plan: Sequence[Sequence[str]], count: int, where: Path, script: Sequence[str] = (str(SCRIPT),)
+) -> Iterator[Cluster]:
     """Has so many processes go through a plan; none is left when it is left."""
-    cluster = Cluster(plan, count, where)
+    cluster = Cluster(plan, count, where, script)
     try:
         yield cluster
     finally:

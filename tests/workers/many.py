@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint.followers import Workers as Followers
+from hooks.checkpoint import followers
 from loop import digest
 from loop.agreed import Agreed
 from loop.stops import Stops
@@ -101,7 +101,7 @@ def commit(count: int, values: int, wrong: int | None = None) -> float:
     ones = [one(rank, together) for rank in range(count)]
     held = [other if each.rank == wrong else state for each in ones]
     loops = [SimpleNamespace(workers=each, state=mine, hooks=hooks) for each, mine in zip(ones, held, strict=True)]
-    seen = [Followers(each, "checkpoint") for each in loops]
+    seen = [followers.Workers(each, "checkpoint") for each in loops]
     compare = seen[0].comparing()
     for each in seen[1:]:
         each.tell()

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cluster import run, running
 
@@ -49,14 +50,21 @@ def test_a_signal_at_one_ends_all_after_the_same_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_number_of_workers_may_change(tmp_path: Path) -> None:
-    directory = tmp_path / "checkpoints"
-    losses: list[float] = []
-    for count, steps in ((2, "20"), (1, "37"), (4, "60")):
-        workers = run([["saved", str(directory), steps, "1000"]], count, tmp_path / f"of-{count}")
+@pytest.mark.parametrize("counts", [(2, 1, 4), (2, 3)])
+def test_the_number_of_workers_may_change(counts: Sequence[int], tmp_path: Path) -> None:
+    """With the same rows in each batch as one process that is not cut short has, and nothing to warn of."""
+    rows: list[float] = []
+    for count, steps in zip(counts, ("20", "37", STEPS)[-len(counts) :], strict=True):
+        workers = run([["numbered", str(tmp_path / "checkpoints"), steps]], count, tmp_path / f"of-{count}")
         assert all(each == workers[0] for each in workers)
-        losses += workers[0][0]["steps"]["loss"]
-    assert len(losses) == 60
+        assert workers[0][0]["warned"] == []
+        rows += workers[0][0]["steps"]["rows"]
+    ((whole,),) = run([["numbered", str(tmp_path / "whole"), STEPS]], 1, tmp_path / "alone")
+    assert rows == whole["steps"]["rows"]
+    assert len(rows) == int(STEPS)
+    assert whole["values"].keys() == workers[0][0]["values"].keys()
+    for path, values in whole["values"].items():
+        np.testing.assert_allclose(workers[0][0]["values"][path], values, rtol=1e-6, atol=1e-6, err_msg=path)
 
 
 @pytest.mark.long

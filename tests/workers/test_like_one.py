@@ -45,7 +45,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         ["masked", "21", "4", "14"],
         ["reduced", "sum_over_batch_size", "21", "4", "14"],
     ]
-    plan += [["measured", "21", "5", "14"]]
+    plan += [["measured", "21", "5", "14"], ["across", "dice", "21", "4", "14"], ["across", "tversky", "21", "5", "14"]]
     workers = run(plan, 2, tmp_path)
     check_equal(workers)
     for found, wanted in zip(workers[0], alone(plan), strict=True):

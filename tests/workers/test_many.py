@@ -1,9 +1,10 @@
 """Up to 512 workers in one process agree on how far to go, when, and on the end; who holds other values is named."""
 
 import pytest
-from many import commit, decisions, on_all
+from many import Together, commit, decisions, on_all, one
 
 from hooks.checkpoint.errors import Differing
+from loop.workers.waits import Waits
 
 COUNTS = pytest.mark.parametrize("count", [64, pytest.param(512, marks=pytest.mark.long)])
 
@@ -24,3 +25,23 @@ def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count:
     commit(count, 3)
     with pytest.raises(Differing, match=r"Worker 50 does not hold .* model/layer_0/kernel\."):
         commit(count, 3, wrong=50)
+
+
+def test_workers_that_exchange_different_things_say_so() -> None:
+    assert on_all(2, lambda worker: worker.exchange(worker.rank, at="a").tolist()) == [[[0.0], [1.0]]] * 2
+    said = r"worker 0 \(10.0.0.1:0\) for one, worker 1 \(10.0.0.1:1\) for another.*loop.evaluate"
+    with pytest.raises(RuntimeError, match=said):
+        on_all(2, lambda worker: worker.exchange(1.0, at=["one", "another"][worker.rank]))
+
+
+def test_workers_that_wait_for_different_things_are_seen_and_those_that_are_late_are_not_taken_for_them() -> None:
+    together = Together(2)
+    chief, other = (Waits(one(rank, together)) for rank in (0, 1))
+    with chief.waiting("the train step"), other.waiting("the train step"):
+        assert chief.elsewhere() is other.elsewhere() is None
+    with chief.waiting("evaluation"):
+        assert chief.elsewhere() is None  # and says where it is
+        assert other.elsewhere() is None  # it is late, and does not wait yet
+        with other.waiting("what time it is"):
+            said = str(other.elsewhere())
+    assert "worker 0 (10.0.0.1:0) for evaluation, worker 1 (10.0.0.1:1) for what time it is" in said

@@ -4,6 +4,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import loop
+from hooks.checkpoint.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.state.randomness import global_seed, untouched
 from loop.workers.cluster import Workers, become, here
@@ -205,6 +207,98 @@ def measuring(metric: keras.metrics.Metric, name: str | None = None) -> tuple[lo
         return {**step(batch), **({name: metric.result()} if name else {})}
 
     return loop.Step(measured, metrics={"metric": metric}), state
+
+
+REFUSED: dict[str, tuple[Callable[[tf.Tensor], object], str]] = {
+    "a count": (lambda x: tf.reduce_sum(tf.cast(x > 3, tf.int32)), "a whole number that each"),
+    "a truth value": (lambda x: tf.reduce_any(x > 3), "a truth value that each"),
+    "the number of rows": (lambda x: tf.shape(x)[0], "how many rows this worker has"),
+    "that, as Python has it": (lambda x: float(x.shape[0]), "how many rows this worker has"),
+}
+RETURNED: dict[str, Callable[[tf.Tensor], object]] = {
+    "a count of all": lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32))),
+    "a count, as a mean": lambda x: tf.cast(tf.math.count_nonzero(x > 3), tf.float32),
+    "the number of all rows": lambda x: total(tf.shape(x)[0]),
+    "a number": lambda x: 7,
+    "whether any row is such": lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32))) > 0,
+    "in a function": tf.function(lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32)))),
+}
+
+
+def returning(what: Callable[[tf.Tensor], object], rows: int = 4) -> Loop:
+    step, state = linear(average)
+    data = ArrayData(X, batch_size=rows)
+    return Loop(lambda batch: {**step(batch), "more": what(batch)}, data, state=state)
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_mean_over_rows_and_was_not_added_up_is_refused(
+    what: str, one_of: Callable[[int, int], None]
+) -> None:
+    one_of(1, 2)
+    function, said = REFUSED[what]
+    with pytest.raises(ValueError, match=f"returns 'more', .*{said}.*loop.total") as error:
+        returning(function).audit()
+    assert "tf.cast(x, tf.float32)" in str(error.value) or "loop.total(tf.shape(batch)[0])" in str(error.value)
+
+
+@pytest.mark.parametrize("what", RETURNED)
+def test_what_all_workers_have_alike_is_returned(what: str, one_of: Callable[[int, int], None]) -> None:
+    one_of(1, 2)
+    returning(RETURNED[what]).audit()
+
+
+def test_the_number_of_rows_of_batches_of_any_size_is_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(1, 2)
+    with pytest.raises(ValueError, match="a whole number that each of several workers"):
+        returning(lambda x: tf.shape(x)[0], rows=3).audit()
+
+
+def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
+    one_of(0, 2)
+    sums: list[tuple[Callable, int]] = [(tf.reduce_sum, 1), (tf.reduce_mean, 0), (lambda x: total(tf.reduce_sum(x)), 0)]
+    sums += [(lambda x: tf.reduce_sum(tf.reduce_mean(x, 0)), 0), (lambda x: tf.reduce_sum(tf.ones([4])), 0)]
+    for function, said in sums:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "exactloop"):
+            returning(function, rows=3).audit()
+        assert len([each for each in caplog.messages if "returns 'more', a sum over the rows" in each]) == said
+
+
+def test_a_function_within_a_step_is_traced_for_several_workers_too(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    step, state = linear(tf.function(lambda gradients: average(gradients)))
+    assert Loop(step, ArrayData(X, batch_size=3), state=state).audit() == []
+    whole, state = linear(average)
+    assert Loop(tf.function(whole), ArrayData(X, batch_size=3), state=state).audit() == []
+
+
+def test_a_loss_that_compares_rows_with_one_another_is_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    labels, references = tf.constant([0, 1, 0]), tf.eye(3)
+    with pytest.raises(ValueError, match=r"each row of a batch with all others.*ref_labels"):
+        returning(lambda x: keras.losses.Circle()(tf.cast(x[:, 0] > 3, tf.int32), x)).audit()
+    circle = keras.losses.circle
+    returning(lambda x: tf.reduce_mean(circle(tf.cast(x[:, 0] > 3, tf.int32), x, labels, references))).audit()
+
+
+def test_connecting_after_tensorflow_was_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf.zeros([])
+    tasks = {"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(tasks))
+    with pytest.raises(RuntimeError, match=r"has been used in this process.*Write loop.connect\(\) in the first line"):
+        loop.connect()
+
+
+def test_devices_of_other_workers_are_not_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a run that goes on with another number of workers would be warned of other devices."""
+    alone = environment()["devices"]
+    for own, said in ((["CPU:0"], "1 CPU"), (["CPU:0", "GPU:0"], "1 CPU, 1 GPU"), (["GPU:0", "GPU:1"], "2 GPU")):
+        names = [f"/job:worker/replica:0/task:{i}/device:{device}" for i in range(3) for device in own]
+        found = [SimpleNamespace(name=name, device_type=name.split(":")[-2]) for name in names]
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda found=found: found)
+        assert environment()["devices"] == said
+    assert alone == "1 CPU"
 
 
 def test_metrics_that_cannot_be_added_up_are_refused(one_of: Callable[[int, int], None]) -> None:

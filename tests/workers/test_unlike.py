@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cluster import running
+from cluster import run, running
 
 
 def said(plan: list[list[str]], tmp_path: Path) -> list[str]:
@@ -38,3 +38,22 @@ def test_workers_that_differ_are_refused_with_all_differences(tmp_path: Path) ->
             "data content",
         ):
             assert difference in each
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["evaluate", "roll back"])
+def test_what_one_worker_alone_does_ends_all_with_what_each_waits_for(what: str, tmp_path: Path) -> None:
+    for each in said([["alone", what]], tmp_path):
+        assert "The workers have gone different ways, and wait for all others: worker 0 (127.0.0.1" in each
+        assert "not everywhere=False" in each
+
+
+@pytest.mark.long
+def test_a_checkpoint_that_one_of_the_machines_does_not_see_is_named(tmp_path: Path) -> None:
+    plan = [["elsewhere", str(tmp_path / "checkpoints"), "6"]]
+    run(plan, 2, tmp_path / "first")
+    chief, other = said(plan, tmp_path)
+    assert "cannot restore ckpt-6 in" in other
+    assert "checkpoints-1', which the first worker has restored from there: No such file or directory. All" in other
+    assert "worker 1 (127.0.0.1" in chief
+    assert "has failed: FileNotFoundError: worker 1" in chief

@@ -16,5 +16,5 @@ for case, *arguments in json.loads(plan):
     print(f"case {case}.", flush=True)
     keras.utils.set_random_seed(1)
     results.append(worker_cases.CASES[case](WORKERS, *arguments))
-with open(file, "w") as out:
+with open(file.replace("{rank}", str(WORKERS.rank)), "w") as out:
     json.dump(results, out)

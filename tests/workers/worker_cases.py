@@ -1,16 +1,31 @@
 """What several processes do in tests: each case takes the workers and texts, and returns what it has found, in JSON."""
 
+import json
 import random
 import threading
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import loop
-from hooks import Checkpoint, Preemption
+from hooks import (
+    Checkpoint,
+    EarlyStopping,
+    Export,
+    LearningRate,
+    MetricsLog,
+    NaNGuard,
+    Preemption,
+    ReduceLROnPlateau,
+    TimeBudget,
+    Tracker,
+    WeightAverage,
+)
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Step, average, total
 
 
@@ -33,7 +48,8 @@ def rows(count: int, width: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def found(trained: Loop, steps: Steps, result: loop.RunResult) -> dict:
-    variables = {path: v for path, v in trained.state.variables.items() if path != "clock/seconds"}
+    apart = trained.hooks.apart()
+    variables = {path: v for path, v in trained.state.variables.items() if not path.startswith(apart)}
     return {
         "steps": steps.rows,
         "logs": result.logs,
@@ -192,6 +208,25 @@ def reduced(workers: loop.workers.cluster.Workers, reduction: str, count: str, b
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
+def across(workers: loop.workers.cluster.Workers, kind: str, count: str, batch: str, steps: str) -> dict:
+    """A loss of Keras that adds up over rows by itself, and compares these sums."""
+    weights = tf.Variable(tf.zeros([3, 2]), name="weights")
+    optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
+    optimizer.build([weights])
+    of_rows = {"dice": keras.losses.Dice(), "tversky": keras.losses.Tversky(alpha=0.3, beta=0.7, axis=0)}[kind]
+
+    def step(batch: tuple) -> dict:
+        x, y = batch
+        with tf.GradientTape() as tape:
+            loss = of_rows(tf.cast(tf.concat([y > 0, y > 1], 1), tf.float32), tf.sigmoid(x @ weights))
+        optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss}
+
+    data, listening = ArrayData(rows(int(count)), batch_size=int(batch), seed=3), Steps()
+    trained = Loop(step, data, state={"weights": weights, "optimizer": optimizer}, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
 def measured(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
     """A step that counts each batch once, in a mean of losses, and returns its result so far."""
     step, state = small(rate=0.0)
@@ -210,8 +245,8 @@ def measured(workers: loop.workers.cluster.Workers, count: str, batch: str, step
 class Items:
     """Rows of arrays, and which of them were read."""
 
-    def __init__(self, arrays: tuple[np.ndarray, ...]) -> None:
-        self.arrays, self.read = arrays, set[int]()
+    def __init__(self, arrays: tuple[np.ndarray, ...], *, is_evaluated: bool = False) -> None:
+        self.arrays, self.read, self.is_evaluated = arrays, set[int](), is_evaluated
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -288,6 +323,127 @@ def by_time(workers: loop.workers.cluster.Workers, steps: str) -> dict:
     return {**found(trained, Steps(), trained.run(steps=int(steps))), "at": at}
 
 
+class Probe(Hook):
+    """Reports a value in each epoch."""
+
+    reports = ("probe",)
+
+    def on_epoch_end(self, moment: loop.Moment) -> None:
+        moment.report(probe=2 * moment.logs["val_loss"])
+
+
+def crowded(workers: loop.workers.cluster.Workers, directory: str, kind: str, steps: str, slow: str = "0") -> dict:
+    """As many hooks as go together: of this package, or of Keras. One row is such that its batch is left out."""
+    where = Path(directory)
+    where.mkdir(parents=True, exist_ok=True)
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1, name="only")], name="model")
+    optimizer = keras.optimizers.SGD(0.05)
+    train_step, eval_step = loop.supervised(model, optimizer, "mse", metrics={"mae": "mae"})
+    x, y = rows(23)
+    y[4] += 100.0 * (kind == "ours")
+    average = WeightAverage(0.9, every=Every(steps=2))
+    evaluations = [
+        Evaluation(eval_step, data_of(7)),
+        Evaluation(eval_step, data_of(7), name="average", within=average.exchanged),
+    ]
+    sent = where / "sent.jsonl"
+    hooks: list[Hook | keras.callbacks.Callback] = [Probe(), average]
+    if kind == "ours":
+        hooks += [
+            MetricsLog(where / "values.jsonl", Every(steps=5)),
+            Tracker(lambda values, step: send(sent, values, step), where / "tracked.jsonl", Every(steps=5),
+                    latest=lambda: latest(sent)),
+            LearningRate(lambda step: 0.05 / (1 + step), warmup=5),
+            EarlyStopping("val_loss", mode="min", patience=100, restore_best="weights"),
+            NaNGuard("rollback", limits={"loss": 500.0}, max_rollbacks=99),
+            TimeBudget(hours=1),
+            Export(where / "exports", model, on="best", monitor="val_loss", mode="min", format="weights", keep=2),
+            Checkpoint(where / "first", Every(steps=1), best="probe", mode="min", name="first"),
+        ]  # fmt: skip
+    else:
+        hooks += [
+            keras.callbacks.EarlyStopping("val_loss", patience=6, restore_best_weights=True),
+            keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=0.01),
+            keras.callbacks.CSVLogger(where / "values.csv"),
+            keras.callbacks.ModelCheckpoint(where / "best.weights.h5", "val_mae", 0, True, True, "min"),
+            ReduceLROnPlateau("probe", mode="min", factor=0.9, patience=1),
+            EarlyStopping("probe", mode="min", patience=9),
+        ]
+    hooks += [Checkpoint(where / "second", Every(steps=7), best="val_loss", mode="min", name="second"), Preemption()]
+    hooks += [Marks(5, float(slow)), listening := Steps()]
+    data = ArrayData((x, y), batch_size=4, seed=3)
+    trained = Loop(train_step, data, state={"model": model, "optimizer": optimizer}, evaluate=evaluations, hooks=hooks)
+    result = trained.run(steps=int(steps))
+    return {**found(trained, listening, result), "evaluated": trained.evaluate(), "history": result.history}
+
+
+def send(path: Path, values: dict[str, float], step: int) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps([step, values]) + "\n")
+
+
+def latest(path: Path) -> int | None:
+    return json.loads(path.read_text().splitlines()[-1])[0] if path.exists() else None
+
+
+def numbered(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
+    """Says which rows each step was trained on, of all workers together, and what was warned of."""
+    weights = tf.Variable(tf.zeros([3, 1]), name="weights")
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    optimizer.build([weights])
+
+    def step(batch: tuple) -> dict:
+        x, y, number = batch
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ weights - y))
+        optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss, "rows": total(tf.reduce_sum(tf.bitwise.left_shift(tf.ones_like(number), number)))}
+
+    listening = Steps()
+    data = ArrayData((*rows(23), np.arange(23)), batch_size=4, seed=3)
+    state = {"weights": weights, "optimizer": optimizer}
+    hooks = [Checkpoint(directory, Every(steps=1000)), listening]
+    trained = Loop(step, data, state=state, hooks=hooks)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        result = trained.run(steps=int(steps))
+    return {**found(trained, listening, result), "warned": [str(each.message) for each in warned]}
+
+
+def dying(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
+    """As `saved`, evaluated with items that are read in Python."""
+    step, state = small()
+    data = loop.IndexedData(Items(rows(7), is_evaluated=True), batch_size=4, shuffle=False)
+    evaluation = Evaluation(lambda batch: {"error": tf.reduce_mean(batch[0] @ state["weights"] - batch[1])}, data)
+    listening = Steps()
+    hooks = [Checkpoint(directory, Every(steps=4)), Preemption(), listening]
+    trained = Loop(step, data_of(23), state=state, evaluate=evaluation, eval_every=Every(steps=8), hooks=hooks)
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def alone(workers: loop.workers.cluster.Workers, what: str) -> dict:
+    """A hook in one worker alone does what needs all of them."""
+    step, state = small()
+    evaluation = Evaluation(lambda batch: {"error": tf.reduce_mean(batch[0] @ state["weights"] - batch[1])}, data_of(7))
+    hooks = [Checkpoint("checkpoints", Every(steps=3))]
+    trained = Loop(step, data_of(23), state=state, evaluate=evaluation, hooks=hooks)
+
+    @trained.on(Event.STEP_END, Every(steps=5))
+    def lonely(moment: loop.Moment) -> None:
+        if workers.rank == 0:
+            trained.evaluate() if what == "evaluate" else trained.roll_back("it has to be")
+
+    return found(trained, Steps(), trained.run(steps=60))
+
+
+def elsewhere(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
+    """Each worker has a directory of its own."""
+    step, state = small()
+    hooks = [Checkpoint(f"{directory}-{workers.rank}", Every(steps=3))]
+    Loop(step, data_of(23), state=state, hooks=hooks).run(steps=int(steps))
+    return {}
+
+
 def raises(workers: loop.workers.cluster.Workers, where: str) -> dict:
     """One worker's hook raises."""
     step, state = small()
@@ -319,7 +475,7 @@ def waiting(workers: loop.workers.cluster.Workers) -> dict:
 CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
-        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, measured, indexed, generated),
-        *(halted, by_time, raises, unlike, waiting),
+        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, across, measured, indexed),
+        *(generated, halted, by_time, raises, unlike, waiting, crowded, numbered, dying, alone, elsewhere),
     )
 }

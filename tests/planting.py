@@ -1,0 +1,53 @@
+"""Deliberate mistakes in the real source: for tests that have to notice each of them."""
+
+import contextlib
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+USERS = ("loop", "hooks", "many", "worker_cases")  # packages, and what of the tests uses their classes by name
+
+
+class Bug(NamedTuple):
+    """A mistake: in a module, one text stands instead of another."""
+
+    name: str
+    module: str
+    right: str
+    wrong: str
+    more: str = ""  # stands behind all
+
+
+@contextlib.contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Puts a mistake into the loaded packages: whoever uses a class or function of that module uses the wrong one."""
+    module = importlib.import_module(bug.module)
+    source = Path(inspect.getfile(module)).read_text(encoding="utf-8")
+    if source.count(bug.right) != 1:
+        raise ValueError(
+            f"{bug.name}: expected once in {bug.module}, found {source.count(bug.right)} times: {bug.right!r}"
+        )
+    wrong = types.ModuleType(bug.module)
+    wrong.__file__ = module.__file__
+    exec(
+        compile(source.replace(bug.right, bug.wrong) + bug.more, bug.name, "exec"),
+        vars(wrong),
+    )
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) == bug.module and callable(value)
+    }
+    users = [m for name, m in sys.modules.items() if name.split(".")[0] in USERS]
+    changed = [(user, name) for user in users for name, value in own.items() if vars(user).get(name) is value]
+    for user, name in changed:
+        setattr(user, name, getattr(wrong, name))
+    try:
+        yield
+    finally:
+        for user, name in changed:
+            setattr(user, name, own[name])
