@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from loop.data.around import Around
 from loop.data.cores import cores
 from loop.data.of_epoch import Given, check_spec, checked
 from loop.data.passes import Passes
@@ -19,6 +20,7 @@ from loop.findings import Finding
 from loop.rebuilt.seeds import number_of
 
 log = logging.getLogger("exactloop")
+AROUND = "around"  # the name of a note: there is more, which is no number
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
@@ -51,7 +53,8 @@ class Source:
         self._first, self._one = one, None if self.varies else one  # that of all epochs
         self._seed: int | None = None
         self._cores = cores()  # that the run began with
-        self._passes, self._reader = Passes(), Reader()
+        self._around = Around(() if self.varies or self.saved else one.python())
+        self._passes, self._reader = Passes(), Reader(self._around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._next: dict[int, Written] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
@@ -66,11 +69,12 @@ class Source:
         if self.varies:
             check_spec(written.dataset.element_spec, self.element_spec, epoch)
         self._now = written
+        self._around.begin()
         return self._pass(written, epoch)
 
     def settle(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
-        self._seed = 0
+        self._seed, self._around.settled = 0, True
 
     @property
     def iterated(self) -> tf.data.Dataset | None:
@@ -100,6 +104,7 @@ class Source:
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
+        self._around.end()
         if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
@@ -131,6 +136,9 @@ class Source:
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
             readings = [self._reader.read_twice(again) for again in differing.values()]
+            if self._around.changes and not self._python_draws.is_set():  # what comes next may have no threads
+                self._python_draws.set()
+                readings = [self._reader.read_twice(again) for again in differing.values()]
             for epoch, again in differing.items():
                 found += each[epoch].reads(again, self._reader, owner)
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
@@ -178,7 +186,8 @@ class Source:
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
-        return {"epoch": epoch, **seed, **of_stages, **self._passes.notes()}
+        around = {AROUND: 1} if self.keeps else {}
+        return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -216,16 +225,17 @@ class Source:
 
     def _take(self, seed: int | None) -> None:
         """Takes the seed of an earlier process."""
-        if seed != self._seed:
+        if seed != self._seed or self._around.changes:
             self._seed = seed
             if self._passes.beginning is not None:
                 self._passes.beginning = self._reader.beginning(self._again(0))
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
-        held, passes = dict(vars(self)), self._passes.copy()
+        held, passes, around = dict(vars(self)), self._passes.copy(), self._around.mark()
 
         def go_back() -> None:
+            around()
             vars(self).update(held)
             self._passes = passes
 
@@ -234,6 +244,20 @@ class Source:
     def forget(self) -> None:
         """Compares no pass with those before this one: the data are known to be others."""
         self._passes.forget()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a checkpoint has to hold what Python changes outside of itself, besides the notes."""
+        return self._around.changes
+
+    def kept(self) -> dict[str, tf.Tensor]:
+        """Returns that."""
+        return self._around.tensors(is_open=self._now is not None)
+
+    def take(self, kept: Mapping[str, tf.Tensor]) -> None:
+        """Takes that over; to be done before `go_on`."""
+        self._around.take(kept)
+        self._python_draws.set()
 
     def _stages(self, epoch: int) -> int | None:
         """Returns a hash of the dataset of an epoch, made once, as it may hold much; None if there is no such epoch."""

@@ -5,9 +5,10 @@ from typing import Protocol, runtime_checkable
 
 import keras
 
-from loop.data.kept_values import copied, plain, taken_over
+from loop.data.changed import Changed
+from loop.data.kept_values import copied
 from loop.data.keyed import key_streams
-from loop.data.slots import Path, Slot, generators_in, slots
+from loop.data.slots import Path, generators_in
 from loop.errors.instead import refuses_arguments
 from loop.state.plain import Encoded, Plain
 from loop.state.randomness import untouched
@@ -71,8 +72,12 @@ class Progress:
         self._begin = _without_arguments(source.on_epoch_begin) if begins and isinstance(source, _Begins) else None
         self._end = _without_arguments(source.on_epoch_end) if ends and isinstance(source, _Ends) else None
         self.changes = bool(self._begin or self._end)
-        self._changed: dict[Path, Slot] | None = None  # None: it was not tried yet
-        self.lost: list[str] = []  # what a trial changed and nothing keeps
+        self._changed, self._tried = Changed(source), False
+
+    @property
+    def lost(self) -> list[str]:
+        """What a trial changed and nothing keeps."""
+        return self._changed.lost
 
     def begin(self, epoch: int) -> None:
         """Says that a pass begins."""
@@ -91,32 +96,17 @@ class Progress:
 
     def try_out(self) -> None:
         """Finds out what is changed, once, by a trial that is undone."""
-        if not self.changes or self._changed is not None:
+        if not self.changes or self._tried:
             return
-        self._changed = {}
+        self._tried = True
         if self._methods is not None:
             get, put = self._methods
             held = Encoded(get(), type(self._source).__name__)
             self._go_through()
             put(held.decoded())
             return
-        before = {path: (slot, copied(slot.value)) for path, slot in slots(self._source).items()}
-        self._go_through()
-        after = {path: (slot, copied(slot.value)) for path, slot in slots(self._source).items()}
-        paths = {**before, **after}
-        changed = [p for p in paths if p not in before or p not in after or before[p][1] != after[p][1]]
-        kept = {p for p in changed if all(isinstance(x[p][1], Encoded) for x in (before, after) if p in x)}
-        self._changed = {path: paths[path][0] for path in sorted(kept)}
-        self.lost = [".".join(path) for path in changed if path not in kept]
-        for path, slot in self._changed.items():
-            if path in before:
-                (was, copy) = before[path]
-                if slot.value is not was.value:
-                    was.put(was.value)
-                if isinstance(copy, Encoded) and not taken_over(was.value, copy.decoded()):
-                    was.put(was.value)
-            else:
-                slot.remove()
+        with self._changed.undone():
+            self._go_through()
 
     def _go_through(self) -> None:
         with untouched():
@@ -130,8 +120,7 @@ class Progress:
         self.try_out()
         if self._methods is not None:
             return self._methods[0]() if self.changes else None
-        now = slots(self._source)
-        return {".".join(path): plain(now[path].value) for path in self._changed or () if path in now}
+        return self._changed.get()
 
     def put(self, state: Plain) -> None:
         """Takes a state over."""
@@ -140,16 +129,7 @@ class Progress:
             if self.changes:
                 self._methods[1](state)
             return
-        now = slots(self._source)
-        for path, known in (self._changed or {}).items():
-            name = ".".join(path)
-            if name not in state:
-                if path in now:
-                    now[path].remove()
-            elif path not in now:
-                known.put(state[name])
-            elif not taken_over(now[path].value, state[name]):
-                now[path].put(state[name])
+        self._changed.put(state)
 
 
 def generators_of(thing: object) -> dict[Path, object]:

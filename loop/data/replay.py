@@ -1,5 +1,6 @@
 """Reading data again that were read before."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -46,10 +47,14 @@ def read_again(iterator: tf.data.Iterator, count: int, seen: Seen) -> bool:
 
 
 class Reader:
-    """Reads passes, and digests them by a function that is traced once for each kind of batch: it takes 0.2 s."""
+    """Reads passes, and digests them by a function that is traced once for each kind of batch: it takes 0.2 s.
 
-    def __init__(self) -> None:
-        self._seen = Seen()
+    Args:
+        apart: What is entered while a pass is read, so that it leaves nothing behind.
+    """
+
+    def __init__(self, apart: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
+        self._seen, self._apart = Seen(), apart
         self._updates = dict[str, Callable[[Nest], None]]()
 
     def read_twice(self, make: Callable[[], tf.data.Dataset]) -> Reading:
@@ -97,12 +102,13 @@ class Reader:
             self._updates[repr(spec)] = tf.function(self._seen.update, input_signature=[spec])
         update, digests, begun = self._updates[repr(spec)], list[int](), time.monotonic()
         self._seen.reset()
-        for element in dataset:
-            update(element)
-            digests.append(int(self._seen.digest))
-            late = seconds is not None and len(digests) >= TRIED and time.monotonic() - begun > seconds
-            if late or len(digests) == count:
-                return digests
+        with self._apart():
+            for element in dataset:
+                update(element)
+                digests.append(int(self._seen.digest))
+                late = seconds is not None and len(digests) >= TRIED and time.monotonic() - begun > seconds
+                if late or len(digests) == count:
+                    return digests
         return [*digests, END]
 
 

@@ -16,7 +16,7 @@ from loop.exact.reach import attributes, codes, global_names, is_of_program
 
 Path: TypeAlias = tuple[str, ...]
 GENERATORS = np.random.Generator | np.random.RandomState | random.Random
-DEEPEST = 4  # things of the program within one another
+DEEPEST = 6  # things of the program within one another
 MANY = 100  # items of a list or dict; what has more holds data
 FUNCTIONS = types.FunctionType | types.MethodType | functools.partial
 OWN = types.FunctionType | type  # what says itself where it comes from
@@ -66,6 +66,8 @@ def _is_entered(value: object, depth: int = 0) -> bool:
         return any(isinstance(item, GENERATORS) or _is_entered(item, depth + 1) for item in items)
     if isinstance(value, types.MethodType | functools.partial):
         return True
+    if isinstance(value, types.FunctionType) and value.__closure__:  # of a library, for what it was given
+        return True
     return not isinstance(value, types.ModuleType) and is_of_program(value if isinstance(value, OWN) else type(value))
 
 
@@ -99,10 +101,10 @@ def _held(thing: object) -> Iterator[tuple[str, Slot]]:
 
 def _named_by(function: object) -> Iterator[tuple[str, Slot]]:
     """Yields what a function of the program names elsewhere."""
-    if not isinstance(function, types.FunctionType) or not is_of_program(function):
+    if not isinstance(function, types.FunctionType):
         return
     read = {name for code in codes(function.__code__) for name in code.co_names}
-    for name in global_names(function):
+    for name in global_names(function) if is_of_program(function) else ():
         found = function.__globals__[name]
         yield f"global {name}", _item(function.__globals__, name)
         if isinstance(found, types.ModuleType) and is_of_program(found):

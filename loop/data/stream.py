@@ -7,7 +7,7 @@ from typing import Literal
 import tensorflow as tf
 
 from loop.data.blocks import Block, block_of
-from loop.data.epochs import Source
+from loop.data.epochs import AROUND, Source
 from loop.data.errors import InLinesOf
 from loop.data.replay import read_again
 from loop.digest import Seen
@@ -96,6 +96,7 @@ class StreamData(Trackable):
         self.repeats_itself, self.taken = not self._endless, False
         self.seen: Seen | None = Seen() if self._resume == "replay" else None
         self._can_be_saved = False  # seen at the beginning of the first pass
+        self._sought: tuple[Place, Mapping[str, int]] | None = None
 
     def settle(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
@@ -129,9 +130,12 @@ class StreamData(Trackable):
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self.source, self.pending = None, ()
-        self._epoch = notes.get("epoch", place.epoch)
+        self._epoch, self._passes = notes.get("epoch", place.epoch), notes["passes"] - notes["open"]
+        self._sought = (place, notes) if AROUND in notes else None  # first, what Python has changed has to be there
+        return [] if self._sought else self._arrive(place, notes)
+
+    def _arrive(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         wrong = self._source.go_on(self._epoch, notes)
-        self._passes = notes["passes"] - notes["open"]
         if notes["open"]:
             seen = place.step if self._endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
@@ -156,7 +160,7 @@ class StreamData(Trackable):
         return go_back
 
     def _iterate(self, epoch: int, skip: int = 0) -> None:
-        dataset, self._epoch = self._source.dataset(epoch), epoch
+        dataset, self._epoch, self._sought = self._source.dataset(epoch), epoch, None
         with InLinesOf(dataset):
             self._begin(dataset, epoch, skip)
 
@@ -213,7 +217,7 @@ class StreamData(Trackable):
 
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         if self._resume == "replay":
-            return {}
+            return self._source.kept() if self._sought or self._source.keeps else {}
         if self.failed is not None:  # the iterator is behind what could not be read, and would go on there
             raise self.failed
         state = {}
@@ -230,7 +234,11 @@ class StreamData(Trackable):
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
-        if self.source is None:
+        if self._sought is not None:
+            self._source.take(state)
+            if wrong := self._arrive(*self._sought):
+                raise ValueError("\n".join(wrong))
+        if self.source is None or self._resume == "replay":
             return []
         leaves = range(len(tf.nest.flatten(self.element_spec)))
         blocks = [[state[f"{PENDING}_{n}_{i}"] for i in leaves] for n in range(self._blocks)]

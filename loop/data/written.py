@@ -82,6 +82,10 @@ class Written:
         """Whether it may yield something else when it is read again, for all that can be seen."""
         return self._by_pass.calls_python if self.changes else may_differ(self.dataset)
 
+    def python(self) -> list[object]:
+        """Returns the functions and generators that it calls in Python."""
+        return self._by_pass.python()
+
     @property
     def streams(self) -> Collection[int]:
         """The keys of the variables of random streams that are made anew with it."""
@@ -104,7 +108,7 @@ class Written:
             reader: Reads it.
             owner: What to call the data.
         """
-        reached = variables_reached(self._by_pass.python())
+        reached = variables_reached(self.python())
         if not reached or not reader.differs_with_others(again, reached):
             return []
         what = f"{owner} read a variable that a step changes, in Python, and depend on how far they read ahead"

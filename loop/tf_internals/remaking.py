@@ -38,7 +38,8 @@ class Structured:
     def flat(self, elements: tuple[Any, ...]) -> list[tf.Tensor]:
         """Returns what it takes for elements: ragged and sparse tensors, and datasets, as one variant each."""
         taken = self._wrapper._input_structure
-        return structure.to_tensor_list(taken, elements if isinstance(taken, tuple) else elements[0])
+        # A named tuple is one argument, as TensorFlow has it.
+        return structure.to_tensor_list(taken, elements if type(taken) is tuple else elements[0])
 
     def packed(self, tensors: list[tf.Tensor]) -> Any:
         """Returns in their structure what it returns."""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.cases import (
+    AUTOTUNE,
     BATCH,
     GENERATOR,
     OTHERWISE,
@@ -107,13 +108,13 @@ def _(files: Path) -> Source:
     return numbered(drawn).batch(BATCH)
 
 
-@pipeline("generator with a shared random generator", OTHERWISE)
+@pipeline("generator with a shared random generator")
 def _(files: Path) -> Source:
     rng = np.random.default_rng(1)
     return numbered(lambda: iter(rng.permutation(ROWS))).batch(BATCH)
 
 
-@pipeline("generator that counts its calls", OTHERWISE)
+@pipeline("generator that counts its calls")
 def _(files: Path) -> Source:
     calls: list[int] = []
 
@@ -122,6 +123,59 @@ def _(files: Path) -> Source:
         yield from range(100 * len(calls), 100 * len(calls) + ROWS)
 
     return numbered(counted).batch(BATCH)
+
+
+class Shuffles:
+    """Shuffles its rows in place, before and after each pass, as people write it."""
+
+    def __init__(self) -> None:
+        self.rows, self.generators, self.passes = list(range(ROWS)), [random.Random(3)], 0
+        random.shuffle(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        random.shuffle(self.rows)
+        for row in self.rows:
+            yield 100 * self.passes + row
+        self.generators[0].shuffle(self.rows)
+        self.passes += 1
+
+
+@pipeline("generator of an object that shuffles its rows in place")
+def _(files: Path) -> Source:
+    return Dataset.from_generator(Shuffles().__iter__, output_signature=tf.TensorSpec([], tf.int64)).batch(BATCH)
+
+
+@pipeline("generator of an object that shuffles its rows in place, endless", steps=3)
+def _(files: Path) -> Source:
+    return Dataset.from_generator(Shuffles().__iter__, output_signature=tf.TensorSpec([], tf.int64)).batch(BATCH)
+
+
+@pipeline("generator of an object that shuffles its rows in place, read ahead and shuffled again")
+def _(files: Path) -> Source:
+    found = Dataset.from_generator(Shuffles().__iter__, output_signature=tf.TensorSpec([], tf.int64)).prefetch(4)
+    return found.map(lambda x: x + 1, num_parallel_calls=AUTOTUNE).shuffle(5).batch(BATCH).prefetch(2)
+
+
+@pipeline("numpy_function that draws from a generator of its own, in parallel")
+def _(files: Path) -> Source:
+    rng = np.random.default_rng(1)
+
+    def noisy(x: np.ndarray) -> np.ndarray:
+        return x + rng.normal()
+
+    return rows().shuffle(ROWS).map(lambda x: tf.numpy_function(noisy, [x], tf.float64), AUTOTUNE).batch(BATCH)
+
+
+@pipeline("generator that keeps what it has seen in a set", OTHERWISE)
+def _(files: Path) -> Source:
+    seen = set[int]()
+
+    def once() -> Iterator[int]:
+        for row in range(ROWS):
+            yield row + 100 * (row in seen)
+            seen.add(row)
+
+    return numbered(once).batch(BATCH)
 
 
 @pipeline("generator that can be read once", OTHERWISE)
