@@ -10,7 +10,7 @@ from loop.errors.calls import BY_POSITION
 from loop.errors.instead import instead_of_evaluation
 from loop.errors.kinds import is_whole, shown
 from loop.evaluation import Evaluation
-from loop.state.training_state import check_given
+from loop.state.gathering import check_given
 from loop.steps import Step
 
 # What `Loop` and `run` do not have, but others do: `fit` and `compile` of Keras, Lightning's Trainer, Orbit.

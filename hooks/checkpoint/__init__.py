@@ -1,8 +1,9 @@
 """Saves the whole training state, and takes a run up again where it was.
 
 Read `hook.py`, then `store.py`, the protocol of commits, `manifest.py`, the commit record, and `saver.py`, the thread.
-`resume.py` goes the other way. It may import `loop`, and the helpers that all hooks share. Who only looks at what is
-there (`report.py`) goes without TensorFlow, so the hook is imported when it is asked for.
+`resume.py` goes the other way, and `reader.py` does for scripts. It may import `loop`, and the helpers that all hooks
+share. Who only looks at what is there (`report.py`) goes without TensorFlow, so the hook is imported when it is asked
+for.
 """
 
 from typing import TYPE_CHECKING
@@ -10,16 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hooks.checkpoint.hook import Checkpoint
     from hooks.checkpoint.manifest import CorruptCheckpoint
-    from hooks.checkpoint.resume import restore
+    from hooks.checkpoint.reader import restore
 else:
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import hooks.checkpoint.hook
-        import hooks.checkpoint.resume
+        import hooks.checkpoint.reader
 
-        return getattr(hooks.checkpoint.resume if name == "restore" else hooks.checkpoint.hook, name)
+        return getattr(hooks.checkpoint.reader if name == "restore" else hooks.checkpoint.hook, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

@@ -14,7 +14,8 @@ from hooks.checkpoint.environment import environment
 from hooks.checkpoint.fit import values
 from hooks.checkpoint.graph import CheckpointNames
 from hooks.checkpoint.manifest import Manifest
-from hooks.checkpoint.store import Pin, Store
+from hooks.checkpoint.pin import Pin
+from hooks.checkpoint.store import Store
 from hooks.figures import counted
 from loop import digest
 from loop.tf_internals import ITERATIONS, TRAINED

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint.graph import CheckpointNames
+from hooks.checkpoint.pin import Pin
 from hooks.checkpoint.report import opened
-from hooks.checkpoint.store import Pin
 from loop.tf_internals import OBJECT_GRAPH
 
 # TensorFlow's own, and the time that it took: no part of what is trained.

@@ -9,7 +9,8 @@ import tensorflow as tf
 from hooks.checkpoint.environment import BUILDERS, changes, environment
 from hooks.checkpoint.graph import CheckpointNames
 from hooks.checkpoint.manifest import Manifest
-from hooks.checkpoint.store import Pin, Store
+from hooks.checkpoint.pin import Pin
+from hooks.checkpoint.store import Store
 from hooks.checkpoint.writer import is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 

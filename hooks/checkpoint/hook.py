@@ -4,17 +4,15 @@ import contextlib
 import functools
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
+from hooks.checkpoint.arguments import INSTEAD, check_best, check_choices, check_counts
+from hooks.checkpoint.contents import Contents
 from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.environment import environment
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.followers import Workers
-from hooks.checkpoint.limit import refuse_if_too_large
-from hooks.checkpoint.manifest import FORMAT, CorruptCheckpoint, Manifest, Record, canonical, content
-from hooks.checkpoint.plausible import LARGEST
+from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.resume import go_on, resume
 from hooks.checkpoint.retention import Retention
 from hooks.checkpoint.saved import Newest, newest
@@ -26,25 +24,6 @@ from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")
 HELD: dict[str, "Checkpoint"] = {}  # who writes to a directory in this process, or was interrupted in letting go of it
-
-
-BEST = "write best='val_loss', mode='min'"
-INSTEAD = {
-    "best": BEST,
-    "directory": "write Checkpoint(directory)",
-    **dict.fromkeys(("filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
-    **dict.fromkeys(("monitor", "save_best_only", "metric"), BEST),
-    "save_weights_only": "leave it out: restore(directory, {'model': model}) reads the weights alone",
-    "save_freq": "write every=Every(steps=100) or every=Every(epochs=1)",
-    **dict.fromkeys(("period", "every_n_epochs"), "write every=Every(epochs=1)"),
-    **dict.fromkeys(("every_n_train_steps", "steps"), "write every=Every(steps=100)"),
-    **dict.fromkeys(("max_to_keep", "keep_last"), "write keep=3"),
-    "keep_checkpoint_every_n_hours": "write keep_every=Every(seconds=3600)",
-    "save_top_k": f"{BEST}, keep_best=3",
-    "save_last": "leave it out: the latest are kept, as many as keep=... says",
-    "delete_checkpoint": "leave it out: a finished run can be gone on with",
-    "verbose": "leave it out: what is saved and restored is logged by logging.getLogger('exactloop')",
-}
 
 
 class Checkpoint(Hook, instead=INSTEAD):
@@ -98,7 +77,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     events = ("committed",)
 
     _state: TrainingState = Hook.later()
-    _description: dict[str, dict[str, object]] = Hook.later()
+    _contents: Contents = Hook.later()
     _saver: Saver = Hook.later()
     _opened: contextlib.ExitStack = Hook.later()
     _workers: Workers = Hook.later()
@@ -121,21 +100,9 @@ class Checkpoint(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        choices: dict[str, tuple[object, ...]] = {
-            "resume": (resume, "auto", "must", "never"),
-            "on_error": (on_error, "raise", "warn"),
-        }
-        choices["resume_changed"] = (resume_changed, "refuse", "warn")
-        for argument, (given, *known) in choices.items():
-            if given not in known:
-                wanted = " or ".join([", ".join(map(repr, known[:-1])), repr(known[-1])])
-                raise ValueError(f"Checkpoint({argument}=...) must be {wanted}. Received: {given!r:.80}.")
-        for argument, count in {"keep": keep, "keep_best": keep_best}.items():
-            if count < 1:
-                raise ValueError(f"Checkpoint({argument}=...) must be at least 1. Received: {count!r}.")
-        if best is None and (mode is not None or keep_best != 1):
-            given = f"mode={mode!r}" if mode is not None else f"keep_best={keep_best!r}"
-            raise ValueError(f"Checkpoint({given}) needs best=..., the metric that it is about, as in best='val_loss'.")
+        check_choices(resume=resume, on_error=on_error, resume_changed=resume_changed)
+        check_counts(keep=keep, keep_best=keep_best)
+        check_best(best, mode, keep_best)
         self.every = every
         self._directory, self._resume, self._changed = place(directory), resume, resume_changed
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
@@ -175,8 +142,8 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due, self._measured, self._refused = False, None, False  # also where an exception cut a round short
         if self._monitor:
             self._monitor.attach(loop)
-        self._description = self._state.describe()
-        self._refuse_what_no_manifest_holds(moment)
+        self._contents = Contents(loop)
+        self._contents.refuse_what_no_manifest_holds(moment, self._best(self._state.position.place().step))
         self._workers = Workers(loop, self.name)
         if self._workers.follows:
             self._workers.follow(self._directory, changed=self._changed)
@@ -193,7 +160,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             damaged = store.load()
             restored = self._take_over(store, damaged, loop)
             self._workers.announce(restored)
-            self._description = self._state.describe()  # nothing in it changes from here on
+            self._contents.describe()  # nothing in it changes from here on
             self._saver = Saver(
                 store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
             )
@@ -255,7 +222,8 @@ class Checkpoint(Hook, instead=INSTEAD):
         if wanted:
             self._tolerate(self._saver.wait)
             self._state.check()
-            self._saver.save(self._record(), self._workers.comparing(), **self._parts(moment))
+            record = self._contents.record(self._best(self._state.position.place().step))
+            self._saver.save(record, self._workers.comparing(), **self._contents.parts(moment))
             if moment.last:
                 self._saver.wait()
             elif not self._background:
@@ -330,33 +298,8 @@ class Checkpoint(Hook, instead=INSTEAD):
         if self._on_error == "raise":
             loop.stop("a checkpoint could not be saved")  # so that what was raised is raised soon
 
-    def _record(self) -> Record:
-        step, epoch, step_in_epoch = self._state.position.place()
-        best: dict[str, str | float] = {}
+    def _best(self, step: int) -> dict[str, str | float]:
+        """Returns what the metric was at a step, for its record; nothing if it was not measured there."""
         if self._monitor and (value := self._value(step)) is not None:
-            best = {"name": self._monitor.name, "mode": self._monitor.mode, "value": value}
-        seconds = float(self._state.variables["clock/seconds"])
-        return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
-
-    def _parts(self, moment: Moment) -> dict[str, Any]:
-        """Returns what a manifest says besides."""
-        if self._description["steps"] is not self._state.steps:  # traced since
-            self._description = self._state.describe()
-        notes, made = self._state.notes(), {"time": time.time(), **environment(), **self._totals()}
-        of_steps = {"names": self._state.names, "sketches": self._state.sketches}
-        result = {**of_steps, "logs": self._state.logs(), "last": moment.last}
-        logs = dict(moment.logs)
-        return {"notes": notes, "description": self._description, "logs": logs, "made": made, "result": result}
-
-    def _totals(self) -> dict[str, int]:
-        """Returns where this run is to end, as far as that is known: for people."""
-        loop = self._loop
-        totals = {"total_steps": loop.total_steps, "total_epochs": loop.total_epochs} if loop else {}
-        return {name: total for name, total in totals.items() if total is not None and total < LARGEST}
-
-    def _refuse_what_no_manifest_holds(self, moment: Moment) -> None:
-        """Raises now what encoding a manifest would raise at the first save."""
-        variables = len(self._state.variables)
-        digests = ("0" * 16,) * variables
-        manifest = Manifest(self._record(), {}, digests=digests, format=FORMAT, **self._parts(moment))
-        refuse_if_too_large(len(canonical(content(manifest))), variables)
+            return {"name": self._monitor.name, "mode": self._monitor.mode, "value": value}
+        return {}

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from hooks.checkpoint.limit import limit
-from hooks.checkpoint.plausible import is_plausible, is_plausible_head
+from hooks.checkpoint.plausible import is_plausible_head
+from hooks.checkpoint.shape import KINDS_OF_HEAD, OF_HEAD, SHAPE, agrees, fits, is_best, of_format
 
 FORMAT = 3  # what is written; all that came before is read
 PACKAGE = "0.1.0"  # the version of this package
@@ -115,47 +116,8 @@ class Head(NamedTuple):
     files: Mapping[str, tuple[int, str]]
 
 
-class Since(NamedTuple):
-    """The shape of what a manifest has from a format on, and never before: on reading, nothing is known of it then."""
-
-    format: int
-    shape: Any
-
-
-class Late(NamedTuple):
-    """The same for what manifests of the format before may have, because it came within that format."""
-
-    format: int
-    shape: Any
-
-
-NUMBER = (int, float)
-SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
-    "format": int,
-    **{"step": int, "pending": bool, "epoch": int, "step_in_epoch": int, "seconds": NUMBER},
-    "best": {str: (str, *NUMBER)},
-    "files": {str: [int, str]},
-    "notes": {"place": {"step": int, "epoch": int, "step_in_epoch": int}, "data": {str: int}},
-    "description": {
-        "state": {str: str},
-        "variables": {str: list},
-        "data": {str: (str, int, bool, type(None), list)},
-        "steps": Late(2, {str: {"operations": {str: int}, "structure": str, "constants": str}}),
-        "seed": {str: (int, type(None))},
-        "settings": Since(2, {str: (int, float, str)}),
-        "trainable": Since(2, {str: str}),
-    },
-    "digests": list,
-    "logs": {str: NUMBER},
-    "made": {str: (str, *NUMBER)},
-    "writer": Since(3, {"exactloop": str, "fingerprint": int}),
-    "result": Since(2, {str: (dict, bool)}),  # left out if it is empty
-}
-OF_HEAD = [*SHAPE][: [*SHAPE].index("files") + 1]
-KINDS_OF_HEAD = [int, int, bool, int, int, float, dict, dict]
 OF_RECORD = [each.name for each in fields(Record)]
 HEADED = re.compile(rb',"head":\[([0-9]{1,12}),"[0-9a-f]{64}"\],')  # within a text, its quotes would be escaped
-RESULT: dict[str, Any] = {"names": {str: [list, list]}, "sketches": {str: str}, "logs": {str: NUMBER}, "last": bool}
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -202,7 +164,7 @@ def peek(beginning: bytes, size: int) -> Head | None:
         plain = all(list(map(type, measure)) == [int, str] for measure in files.values())
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):  # of a right hash, but not of our making
         return None
-    right = (len(said), kinds, plain) == (len(OF_HEAD), KINDS_OF_HEAD, True) and _is_best(best)
+    right = (len(said), kinds, plain) == (len(OF_HEAD), KINDS_OF_HEAD, True) and is_best(best)
     right = right and is_plausible_head(said)
     return _head(said) if right and _compact(said)[:-1] == raw else None  # no key stands there twice
 
@@ -229,7 +191,7 @@ def decode(raw: bytes) -> Manifest:
     if written not in range(1, FORMAT + 1):
         raise RuntimeError(f"a later version wrote it{_by(content)}, in format {written!r:.20}; {FORMAT} is read here")
     content = {**({"result": {}} if written > 1 else {}), **content}
-    if not _fits(content, _of_format(SHAPE, written, content)) or not _agrees(content):
+    if not fits(content, of_format(SHAPE, written, content)) or not agrees(content):
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
     record, files = _head(content)
     rest = {name: value for name, value in content.items() if name not in OF_HEAD}
@@ -269,62 +231,3 @@ def _sealed(head: bytes, rest: int) -> bytes:
 
 def _compact(content: Mapping[str, object]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
-
-
-def _agrees(content: Mapping[str, Any]) -> bool:
-    """Returns whether what a manifest says of the right shape can be true."""
-    numbers = [*content["notes"]["data"].values(), content["step"], content["epoch"], content["step_in_epoch"]]
-    digests, best = content["digests"], content["best"]
-    result = content.get("result", {})
-    return (
-        all(-(2**63) <= number < 2**63 for number in numbers)
-        and content["notes"]["place"] == {name: content[name] for name in ("step", "epoch", "step_in_epoch")}
-        and len(digests) == len(content["description"]["variables"])
-        and all(isinstance(digest, str) for digest in digests)
-        and (result == {} or (_fits(result, RESULT) and result["names"].keys() == result["sketches"].keys()))
-        and all(isinstance(name, str) for names in result.get("names", {}).values() for name in (*names[0], *names[1]))
-        and _is_best(best)
-        and is_plausible(content)
-    )
-
-
-def _is_best(best: object) -> bool:
-    return best == {} or _fits(best, {"name": str, "mode": str, "value": NUMBER})
-
-
-def _of_format(shape: Any, written: int, content: object) -> Any:
-    """Returns the shape that something has in a format.
-
-    Args:
-        shape: As in `SHAPE`.
-        written: The format.
-        content: What is to have it.
-    """
-    if isinstance(shape, Since | Late):
-        return _of_format(shape.shape, written, content)
-    if not isinstance(shape, dict):
-        return shape
-    said = content if isinstance(content, dict) else {}
-    there = {key: each for key, each in shape.items() if _is_there(key, each, written, said)}
-    return {key: _of_format(each, written, said.get(key)) for key, each in there.items()}
-
-
-def _is_there(key: object, shape: object, written: int, said: Mapping[object, object]) -> bool:
-    """Returns whether a manifest of a format has something."""
-    if isinstance(shape, Late) and written == shape.format - 1:
-        return key in said
-    return not isinstance(shape, Since | Late) or shape.format <= written
-
-
-def _fits(value: object, shape: Any) -> bool:
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return False
-        inner = shape.get(str)
-        return (inner is not None or value.keys() == shape.keys()) and all(
-            _fits(item, inner or shape[key]) for key, item in value.items()
-        )
-    if isinstance(shape, list):
-        return isinstance(value, list) and len(value) == len(shape) and all(map(_fits, value, shape))
-    kinds = shape if isinstance(shape, tuple) else (shape,)
-    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)

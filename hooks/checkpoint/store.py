@@ -11,13 +11,14 @@ import contextlib
 import itertools
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from hooks.checkpoint.aside import drop, next_aside
 from hooks.checkpoint.files import Files, Measure
 from hooks.checkpoint.limit import SMALL, limit
 from hooks.checkpoint.manifest import HEAD, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
+from hooks.checkpoint.pin import Pin
+from hooks.checkpoint.state_file import LISTED, STATE_OURS, tell_tensorflow
 
 log = logging.getLogger("exactloop")
 
@@ -26,26 +27,6 @@ MANIFEST = re.compile(rf"{STEM}\.json")
 WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW})")
 OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
 MARK = ".json.tmp"  # of what is not, or no longer, committed; it becomes the manifest
-LISTED = 10  # how many of the latest TensorFlow is told of: a list of all would take longer and longer to write
-STATE, STATE_OURS = "checkpoint", re.compile(r"checkpoint\.tmp(?:[0-9a-f]{32})?")
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A checkpoint that is whole, and stays so while this is open, whatever becomes of the directory.
-
-    Attributes:
-        manifest: What it holds.
-        prefix: What TensorFlow takes for it.
-        held: What `close` lets go of.
-    """
-
-    manifest: Manifest
-    prefix: str
-    held: contextlib.ExitStack
-
-    def close(self) -> None:
-        self.held.close()
 
 
 def _check_file(path: str, data: int) -> None:
@@ -113,7 +94,7 @@ class Store:
                 self._heads[stem], self.size = head, sum(size for size, _ in head.files.values())
             except CorruptCheckpoint as error:
                 damaged.append(error)
-        self._tell_tensorflow([stem for stem in stems if f"{stem}.json" in names])
+        tell_tensorflow(self.files, [stem for stem in stems if f"{stem}.json" in names])
         return damaged
 
     def glance(self, stem: str) -> Head:
@@ -310,26 +291,8 @@ class Store:
             self.files.remove(name)
         self._erase(marked - committed, names)
 
-    def _tell_tensorflow(self, stems: Sequence[str] = ()) -> None:
-        """Writes TensorFlow's state file. Nothing here depends on it, so a full disk is no reason to fail.
-
-        Args:
-            stems: The checkpoints there are, the oldest first; empty: those that are known.
-        """
-        stems = stems[-LISTED:] or [*itertools.islice(reversed(self._heads), LISTED)][::-1]
-        lines = [f'model_checkpoint_path: "{stem}"' for stem in stems[-1:]]
-        lines += [f'all_model_checkpoint_paths: "{stem}"' for stem in stems]
-        try:
-            if stems:
-                self.files.write(f"{STATE}.tmp", "\n".join([*lines, ""]).encode())
-                self.files.rename(f"{STATE}.tmp", STATE)
-            else:
-                self.files.remove(STATE)
-        except IsADirectoryError:
-            raise  # TensorFlow could not write it either
-        except OSError:
-            with contextlib.suppress(OSError):
-                self.files.remove(f"{STATE}.tmp")
+    def _tell_tensorflow(self) -> None:
+        tell_tensorflow(self.files, [*itertools.islice(reversed(self._heads), LISTED)][::-1])
 
     def _path(self, name: str) -> str:
         return f"{self.files.where}/{name}"

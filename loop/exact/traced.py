@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from loop.exact import watched
+from loop.exact import compared, watched
+from loop.exact.compared import Pair
 from loop.exact.reach import Reach, is_within
-from loop.exact.watched import Pair, Watched, of_attributes, of_containers, of_names, of_structure
+from loop.exact.watched import Watched, of_attributes, of_containers, of_names, of_structure
 
 log = logging.getLogger("exactloop")
 Found: TypeAlias = Sequence[tuple[Watched, Mapping[str, Pair]]]
@@ -134,7 +135,7 @@ class Traced:
 
     def _only_simple(self, found: Found) -> bool:
         """Returns whether only such values have changed that nothing else is to be watched now."""
-        simple = all(watched.is_simple(value) for _, changes in found for pair in changes.values() for value in pair)
+        simple = all(compared.is_simple(value) for _, changes in found for pair in changes.values() for value in pair)
         return simple and not any(each is other for each, _ in found for other in self._at_length)
 
     def _told(self, found: Found) -> Iterator[tuple[str, str]]:
@@ -146,4 +147,4 @@ class Traced:
                 inner |= name == "trainable" and is_within(each.thing, set_for, self._parents)
                 if not (set_for and inner):
                     key = f"{each.owner}: {name}" if each.owner else name
-                    yield key, f"{key} {watched.told(then, now)}"
+                    yield key, f"{key} {compared.told(then, now)}"

@@ -3,48 +3,32 @@
 import functools
 import inspect
 import operator
-import reprlib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from loop.exact.compared import (
+    GONE,
+    POLICIES,
+    SIMPLE,
+    THINGS,
+    Contents,
+    Pair,
+    Several,
+    Structure,
+    Which,
+    is_array,
+    same,
+)
 from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
 from loop.tf_internals import ASIDE, SET_LATER, is_trainable
 
-Pair: TypeAlias = tuple[object, object]  # then and now
-SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
-THINGS = (*OF_KERAS, types.FunctionType, types.MethodType, tf.Module, tf.Variable, keras.Variable)  # which one it is
-POLICIES = (keras.dtype_policies.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
-ARRAYS = (np.ndarray, tf.Tensor)
 SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
 ITEMS = 100  # of a list or dict; larger ones are data
-GONE, EMPTY = object(), types.CellType()
-
-
-class Structure(int):
-    """What changes only with what there is to be watched."""
-
-
-class Which(Structure):
-    """The id of a thing of which counts which one it is; what is in it is watched by itself."""
-
-
-class Several(tuple):
-    """Things of which a message says only how many there are."""
-
-    def __repr__(self) -> str:
-        return f"{len(self)} in number"
-
-
-class Contents(int):
-    """A hash of what is in an array."""
-
-    def __repr__(self) -> str:
-        return f"an array with hash {self & 0xFFFF:04x}"
+EMPTY = types.CellType()
 
 
 class Watched(NamedTuple):
@@ -73,7 +57,7 @@ class Watched(NamedTuple):
     def changes(self) -> dict[str, Pair]:
         """Returns then and now of what is another value, by name."""
         pairs = {name: (then, self._now(name)) for name, then in zip(self.names, self.then, strict=True)}
-        return {name.removeprefix("_"): pair for name, pair in pairs.items() if not _same(*pair)}
+        return {name.removeprefix("_"): pair for name, pair in pairs.items() if not same(*pair)}
 
     def _now(self, name: str) -> object:
         try:
@@ -110,7 +94,7 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
         names, others, inherited = set[str](), list[str](), set[str]()
         if isinstance(each, OF_KERAS):
             known = arguments(of_class)
-            names = {name for name, value in own.items() if _is_array(value) or (name in known and _is_plain(value))}
+            names = {name for name, value in own.items() if is_array(value) or (name in known and _is_plain(value))}
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
             there = reach.read & set(own)
             names |= {name for name in there if _is_plain(own[name])}
@@ -259,33 +243,12 @@ def _hash(array: np.ndarray) -> tuple[object, ...]:
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
         return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
-    return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or _is_array(value)
+    return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or is_array(value)
 
 
 def _is_code(value: object) -> bool:
     """Returns whether this is what nobody exchanges, and what is met everywhere."""
     return isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, property, staticmethod, classmethod))
-
-
-def is_simple(value: object) -> bool:
-    """Returns whether there is nothing to be watched within this."""
-    return isinstance(value, SIMPLE) and not isinstance(value, Structure)
-
-
-def _is_array(value: object) -> bool:
-    return isinstance(value, ARRAYS) and not tf.is_symbolic_tensor(value)
-
-
-def _same(then: object, now: object) -> bool:
-    if then is now:
-        return True
-    if isinstance(then, ARRAYS) and isinstance(now, ARRAYS):
-        one, other = np.asarray(then), np.asarray(now)
-        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
-    if isinstance(then, (tuple, *SIMPLE)) and isinstance(now, (tuple, *SIMPLE)):
-        return bool(then == now) or (then != then and now != now)  # NaN is not equal to itself
-    kinds = (*POLICIES, types.MethodType)  # of which equal ones are made again and again
-    return isinstance(then, kinds) and isinstance(now, kinds) and bool(then == now)
 
 
 def _called(thing: object) -> str:
@@ -298,22 +261,3 @@ def _called(thing: object) -> str:
     known = (keras.Model, keras.Layer, keras.Optimizer)
     of = next((f"{base.__name__.lower()} " for base in known if isinstance(thing, base)), "")
     return f"{of}{name!r} ({kind})" if isinstance(name, str) else f"{of}{kind}"
-
-
-def told(then: object, now: object) -> str:
-    """Returns a change for a message."""
-    if isinstance(then, Which) and isinstance(now, Which):
-        return "is another object now"
-    if isinstance(then, (*THINGS, *ARRAYS)) and type(then) is type(now):
-        return f"is another {type(now).__name__} now"
-    return f"was {_shown(then)}, is {_shown(now)} now"
-
-
-def _shown(value: object) -> str:
-    if value is GONE:
-        return "not there"
-    if isinstance(value, Several | Contents):
-        return repr(value)
-    if isinstance(value, POLICIES):
-        return value.name
-    return f"a {type(value).__name__}" if isinstance(value, (*THINGS, *ARRAYS)) else reprlib.repr(value)

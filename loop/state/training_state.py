@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 
 from loop.digest import FINGERPRINT
-from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
-from loop.handles import Resource, key_of_resource, keys
+from loop.handles import Resource, keys
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
+from loop.state.gathering import check_given, resources_below, trackable, walk
 from loop.state.plain import Kept
 from loop.state.position import Place, Position
 from loop.state.randomness import Host, global_seed, host
@@ -21,27 +21,11 @@ from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Resumable
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.state.variables import flat, flat_by_path, keras_variables, layers, optimizers, raw
+from loop.state.variables import flat, flat_by_path, keras_variables, raw
+from loop.state.weights import has_weights, not_weights
 from loop.tensors import put, read
-from loop.tf_internals import CapturableResource, Trackable
 
 Kind = TypeVar("Kind")
-STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
-OF_PARTS = (
-    "accumulated",
-    "clock",
-    "data",
-    "evaluations",
-    "history",
-    "hooks",
-    "hook_states",
-    "means",
-    "metrics",
-    "position",
-    "random",
-)
-OWN = (*OF_PARTS, "extra", "save_counter")
-RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 
 
 class Held(NamedTuple):
@@ -110,9 +94,9 @@ class TrainingState:
         self.unchecked: list[Callable[[TrainingState], None]] = []
         self.check: Callable[[], None] = lambda: None
         self._aside: dict[str, tf.Tensor] = {}
-        children = {key: _trackable(value, key) for key, value in given.items()}
+        children = {key: trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
-        reached = {id(variable) for variable in _walk(self.root).values()}
+        reached = {id(variable) for variable in walk(self.root).values()}
         # Keras' seed states, and layers that a model holds in lists, are not in TensorFlow's object graph.
         self.root.extra = {
             key: {str(i): v for i, v in enumerate(keras_variables(value)) if id(raw(v)) not in reached}
@@ -120,7 +104,7 @@ class TrainingState:
         }
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
-        self.variables: dict[str, tf.Variable] = ReadOnly(_walk(self.root))
+        self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))
         self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
         self.derived = derived or Derived(given)
         self._derived_aside = self.derived.hold()
@@ -131,13 +115,8 @@ class TrainingState:
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the weights of models, layers and modules, by path: no optimizer slots, metrics, random states."""
-        given = list(flat(self._given))
-        others = [*optimizers(given), *(value for value in given if isinstance(value, STATE_OF_TRAINING))]
-        found = [layer for value in given for layer in layers(value)]
-        not_weights = {id(raw(v)) for value in others for v in keras_variables(value)}
-        not_weights |= {id(raw(v)) for layer in found for v in layer.variables}
-        not_weights -= {id(raw(v)) for layer in found for v in layer.weights}
-        return {path: v for path, v in self.given().items() if id(v) not in not_weights}
+        others = not_weights(self._given)
+        return {path: v for path, v in self.given().items() if id(v) not in others}
 
     def objects(self, kind: type[Kind]) -> dict[str, Kind]:
         """Returns the objects of a kind in what was given, also in lists and dicts, by path."""
@@ -224,13 +203,13 @@ class TrainingState:
     @functools.cached_property
     def handles(self) -> set[int]:
         """The keys of all variables, tables and iterators that a checkpoint holds; see `loop.handles`."""
-        return keys(self.variables.values()) | _resources(self.root).keys()
+        return keys(self.variables.values()) | resources_below(self.root).keys()
 
     def resources(self) -> dict[int, Resource]:
         """Returns the tables and iterators of everything that was given, by their keys."""
         found: dict[int, Resource] = {}
         for key in self._given:
-            found |= _resources(getattr(self.root, key))
+            found |= resources_below(getattr(self.root, key))
         return found
 
     def streams(self) -> list[tf.Variable]:
@@ -243,7 +222,7 @@ class TrainingState:
 
     def late(self) -> list[str]:
         """Returns the paths of variables that were made after this state was gathered."""
-        return [path for path in _walk(self.root) if path not in self.variables]
+        return [path for path in walk(self.root) if path not in self.variables]
 
     @contextlib.contextmanager
     def unless_raised(self) -> Iterator[None]:
@@ -294,13 +273,7 @@ class TrainingState:
 
     def keys_of_weights(self) -> list[str]:
         """Returns the names under which layers and modules were given."""
-        kinds = keras.Layer | tf.Module
-        others = (tf.Variable, *STATE_OF_TRAINING)
-        return [
-            key
-            for key, value in self._given.items()
-            if any(isinstance(part, kinds) and not isinstance(part, others) for part in flat(value))
-        ]
+        return [key for key, value in self._given.items() if has_weights(value)]
 
     def restore(self, path: str) -> None:
         """Takes over a checkpoint of an equal state. Compare with `differences`, and `seek`, before: this one assigns.
@@ -324,75 +297,3 @@ class TrainingState:
         No hook that saves is called at the end of the round. The next run restores it, or is refused.
         """
         self.position.condemned = why
-
-
-def check_given(owner: str, given: Mapping[str, object]) -> None:
-    """Raises `TypeError` if this is no mapping, or holds what cannot be saved; `ValueError` for a key.
-
-    Args:
-        owner: What to call it.
-        given: What is to be a part of the state.
-    """
-    if not isinstance(given, Mapping):
-        as_in = "{'model': model, 'optimizer': optimizer}"
-        raise TypeError(f"{owner} needs a dict, as in {as_in}. Received: {type(given).__name__}.")
-    for key in given:
-        if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
-            also = "Metrics that a step updates go into Step(function, metrics={...}). " if key == "metrics" else ""
-            raise ValueError(
-                f"state={{...}} cannot use the key {shown(key)}. {also}Give it another name, such as 'model'."
-            )
-        _trackable(given[key], key)
-
-
-def _walk(root: Trackable) -> dict[str, tf.Variable]:
-    """Returns the variables below a root by path, each once: by its shortest path below the first child that has it.
-
-    Optimizers within something, such as that of a compiled model, come last there: they refer to the weights, too.
-    """
-    view = tf.train.TrackableView(root)
-    found: dict[int, tuple[str, tf.Variable]] = {}
-    seen = {id(root)}
-    for key, top in view.children(root).items():
-        first = (
-            [(key, top)] if key != "save_counter" else []
-        )  # checkpoints are numbered by step: TensorFlow's is unused
-        last = list[tuple[str, Trackable]]()
-        for queue in (first, last):
-            for path, node in queue:  # grows while it is read: breadth first
-                if id(node) in seen:
-                    continue
-                if queue is first and isinstance(node, keras.optimizers.Optimizer) and node is not top:
-                    last.append((path, node))
-                    continue
-                seen.add(id(node))
-                if isinstance(node, tf.Variable | keras.Variable):
-                    found.setdefault(id(raw(node)), (path, raw(node)))
-                queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
-    return dict(found.values())
-
-
-def _resources(root: Trackable) -> dict[int, Resource]:
-    """Returns the tables and iterators below a root by their keys."""
-    nodes = tf.train.TrackableView(root).descendants()
-    return {key_of_resource(node): node for node in nodes if isinstance(node, CapturableResource | tf.data.Iterator)}
-
-
-def _trackable(value: object, key: str) -> object:
-    """Returns the value in a form that `tf.train.Checkpoint` takes."""
-    if isinstance(value, keras.Metric):
-        return list(value.variables)
-    if isinstance(value, keras.random.SeedGenerator):
-        return value.state
-    if isinstance(value, Mapping):
-        return {str(name): _trackable(item, f"{key}/{name}") for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
-    if isinstance(value, Trackable):
-        return value
-    received = shown(value) if isinstance(value, type) else type(value).__name__
-    raise TypeError(
-        f"state[{key!r}] cannot be saved. Received: {received}. Expected: a Keras model, layer, optimizer, "
-        "metric or SeedGenerator, a tf.Module, tf.Variable or tf.random.Generator, or lists and dicts of them. "
-        "Put a number that changes into a tf.Variable."
-    )

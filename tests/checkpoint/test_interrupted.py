@@ -107,11 +107,15 @@ def check(at: int, directory: Path, monkeypatch: pytest.MonkeyPatch, *, anew: bo
     return raised
 
 
-@pytest.mark.parametrize("anew", [False, True], ids=["the same loop", "another loop of this process"])
+@pytest.mark.parametrize(
+    ("anew", "apart"),
+    [(False, 20), (False, 5), (True, 5)],
+    ids=["the same loop, at a few", "the same loop", "another loop of this process"],
+)
 def test_an_interrupt_while_a_save_is_waited_for_stops_no_later_run(
-    anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    anew: bool, apart: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in range(0, 60, 5):
+    for at in range(0, 60, apart):
         check(at, tmp_path / str(at), monkeypatch, anew=anew)
 
 

@@ -11,7 +11,8 @@ from storage import EVERY_1, OF_TENSORFLOW, Bits, counting_loop, dense, files, l
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
 from hooks.checkpoint.local import LocalFiles
-from hooks.checkpoint.store import Pin, Store
+from hooks.checkpoint.pin import Pin
+from hooks.checkpoint.store import Store
 from loop import At, Event, Moment
 
 

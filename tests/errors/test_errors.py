@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import arrays, make_loop, model
+from tiny import arrays, make_counter, model
 
 from hooks import Checkpoint
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, supervised
@@ -128,8 +128,8 @@ def test_two_hooks_cannot_have_one_name() -> None:
         pass
 
     with pytest.raises(ValueError, match=r"already a hook named 'noting' \(Noting\).*name="):
-        make_loop([Noting(), Noting()])
-    assert [hook.name for hook in make_loop([Noting(), Noting(name="other")]).hooks] == ["noting", "other"]
+        make_counter([Noting(), Noting()])
+    assert [hook.name for hook in make_counter([Noting(), Noting(name="other")]).hooks] == ["noting", "other"]
 
 
 def test_a_method_that_no_event_calls_is_refused_with_a_suggestion() -> None:
@@ -155,7 +155,7 @@ def test_a_hook_must_be_an_initialised_instance_that_says_when() -> None:
         (Silent(), ValueError, "'silent' has on_step_end but does not say for which steps"),
     ]:
         with pytest.raises(error, match=message):
-            make_loop([hook])
+            make_counter([hook])
 
 
 def test_a_variable_that_a_hook_makes_too_late_is_refused() -> None:
@@ -164,11 +164,11 @@ def test_a_variable_that_a_hook_makes_too_late_is_refused() -> None:
             self.count = tf.Variable(0)
 
     with pytest.raises(RuntimeError, match=r"too late to be restored: hooks/late/count. Make them in __init__"):
-        make_loop([Late()]).run(epochs=1)
+        make_counter([Late()]).run(epochs=1)
 
 
 def test_on_wants_every_for_steps_and_for_nothing_else() -> None:
-    loop = make_loop()
+    loop = make_counter()
     with pytest.raises(ValueError, match=r"on\(step_end\) needs every="):
         loop.on(Event.STEP_END)
     with pytest.raises(ValueError, match=r"on\(epoch_end\) comes unfiltered"):
@@ -201,7 +201,7 @@ def test_at_wants_steps_from_one() -> None:
 @pytest.mark.parametrize("arguments", [{}, {"epochs": 0}, {"steps": -3}, {"epochs": 1.5}])
 def test_run_wants_to_know_how_long(arguments: dict) -> None:
     with pytest.raises(ValueError, match=re.escape("run() needs epochs=..., steps=... or both")):
-        make_loop().run(**arguments)
+        make_counter().run(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_evaluations_need_names_of_their_own_and_a_schedule_that_repeats() -> No
 
 
 def test_a_loop_cannot_be_run_from_within_itself() -> None:
-    loop = make_loop()
+    loop = make_counter()
     loop.on(Event.EPOCH_END)(lambda moment: loop.run(epochs=1))
     with pytest.raises(RuntimeError, match="This loop is running"):
         loop.run(epochs=1)

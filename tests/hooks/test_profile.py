@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny import bits, make_loop
+from tiny import bits, make_counter, make_loop
 
 from hooks import Profile
 
@@ -24,12 +24,12 @@ def test_some_steps_are_traced_and_nothing_else_changes(tmp_path: Path, first: i
 
 
 def test_a_run_that_does_not_come_there_is_not_traced(tmp_path: Path) -> None:
-    make_loop([Profile(tmp_path, first=8)]).run(steps=5)
+    make_counter([Profile(tmp_path, first=8)]).run(steps=5)
     assert traces(tmp_path) == []
 
 
 def test_the_trace_ends_with_the_steps(tmp_path: Path) -> None:
-    loop = make_loop([Profile(tmp_path, first=2, steps=2)])
+    loop = make_counter([Profile(tmp_path, first=2, steps=2)])
     loop.run(steps=3)
     (trace,) = traces(tmp_path)
     loop.run(steps=14)
@@ -37,7 +37,7 @@ def test_the_trace_ends_with_the_steps(tmp_path: Path) -> None:
 
 
 def test_an_exception_ends_the_trace(tmp_path: Path) -> None:
-    loop = make_loop([Profile(tmp_path, first=2, steps=20)])
+    loop = make_counter([Profile(tmp_path, first=2, steps=20)])
 
     @loop.on("epoch_end")
     def fail(moment: object) -> None:
@@ -46,7 +46,7 @@ def test_an_exception_ends_the_trace(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no"):
         loop.run(epochs=2)
     assert len(traces(tmp_path)) == 1
-    make_loop([Profile(tmp_path / "again", first=2, steps=2)]).run(steps=4)
+    make_counter([Profile(tmp_path / "again", first=2, steps=2)]).run(steps=4)
     assert len(traces(tmp_path / "again")) == 1
 
 

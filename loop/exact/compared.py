@@ -1,0 +1,82 @@
+"""When two values in Python are the same, and what is said of those that are not."""
+
+import reprlib
+import types
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from loop.exact.reach import OF_KERAS
+
+Pair: TypeAlias = tuple[object, object]  # then and now
+SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
+THINGS = (*OF_KERAS, types.FunctionType, types.MethodType, tf.Module, tf.Variable, keras.Variable)  # which one it is
+POLICIES = (keras.dtype_policies.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
+ARRAYS = (np.ndarray, tf.Tensor)
+GONE = object()  # what is not there any more
+
+
+class Structure(int):
+    """What changes only with what there is to be watched."""
+
+
+class Which(Structure):
+    """The id of a thing of which counts which one it is; what is in it is watched by itself."""
+
+
+class Several(tuple):
+    """Things of which a message says only how many there are."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} in number"
+
+
+class Contents(int):
+    """A hash of what is in an array."""
+
+    def __repr__(self) -> str:
+        return f"an array with hash {self & 0xFFFF:04x}"
+
+
+def is_simple(value: object) -> bool:
+    """Returns whether there is nothing to be watched within this."""
+    return isinstance(value, SIMPLE) and not isinstance(value, Structure)
+
+
+def is_array(value: object) -> bool:
+    """Returns whether this has contents that can be looked at."""
+    return isinstance(value, ARRAYS) and not tf.is_symbolic_tensor(value)
+
+
+def same(then: object, now: object) -> bool:
+    """Returns whether a value is what it was; of things, whether it is the same one."""
+    if then is now:
+        return True
+    if isinstance(then, ARRAYS) and isinstance(now, ARRAYS):
+        one, other = np.asarray(then), np.asarray(now)
+        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+    if isinstance(then, (tuple, *SIMPLE)) and isinstance(now, (tuple, *SIMPLE)):
+        return bool(then == now) or (then != then and now != now)  # NaN is not equal to itself
+    kinds = (*POLICIES, types.MethodType)  # of which equal ones are made again and again
+    return isinstance(then, kinds) and isinstance(now, kinds) and bool(then == now)
+
+
+def told(then: object, now: object) -> str:
+    """Returns a change for a message."""
+    if isinstance(then, Which) and isinstance(now, Which):
+        return "is another object now"
+    if isinstance(then, (*THINGS, *ARRAYS)) and type(then) is type(now):
+        return f"is another {type(now).__name__} now"
+    return f"was {_shown(then)}, is {_shown(now)} now"
+
+
+def _shown(value: object) -> str:
+    if value is GONE:
+        return "not there"
+    if isinstance(value, Several | Contents):
+        return repr(value)
+    if isinstance(value, POLICIES):
+        return value.name
+    return f"a {type(value).__name__}" if isinstance(value, (*THINGS, *ARRAYS)) else reprlib.repr(value)

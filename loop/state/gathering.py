@@ -1,0 +1,99 @@
+"""What may be given as state, and what is found below it."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from loop.errors.kinds import shown
+from loop.handles import Resource, key_of_resource
+from loop.state.variables import raw
+from loop.tf_internals import CapturableResource, Trackable
+
+OF_PARTS = (
+    "accumulated",
+    "clock",
+    "data",
+    "evaluations",
+    "history",
+    "hooks",
+    "hook_states",
+    "means",
+    "metrics",
+    "position",
+    "random",
+)
+OWN = (*OF_PARTS, "extra", "save_counter")
+RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
+
+
+def check_given(owner: str, given: Mapping[str, object]) -> None:
+    """Raises `TypeError` if this is no mapping, or holds what cannot be saved; `ValueError` for a key.
+
+    Args:
+        owner: What to call it.
+        given: What is to be a part of the state.
+    """
+    if not isinstance(given, Mapping):
+        as_in = "{'model': model, 'optimizer': optimizer}"
+        raise TypeError(f"{owner} needs a dict, as in {as_in}. Received: {type(given).__name__}.")
+    for key in given:
+        if not isinstance(key, str) or key in RESERVED or not key.isidentifier():
+            also = "Metrics that a step updates go into Step(function, metrics={...}). " if key == "metrics" else ""
+            raise ValueError(
+                f"state={{...}} cannot use the key {shown(key)}. {also}Give it another name, such as 'model'."
+            )
+        trackable(given[key], key)
+
+
+def walk(root: Trackable) -> dict[str, tf.Variable]:
+    """Returns the variables below a root by path, each once: by its shortest path below the first child that has it.
+
+    Optimizers within something, such as that of a compiled model, come last there: they refer to the weights, too.
+    """
+    view = tf.train.TrackableView(root)
+    found: dict[int, tuple[str, tf.Variable]] = {}
+    seen = {id(root)}
+    for key, top in view.children(root).items():
+        first = (
+            [(key, top)] if key != "save_counter" else []
+        )  # checkpoints are numbered by step: TensorFlow's is unused
+        last = list[tuple[str, Trackable]]()
+        for queue in (first, last):
+            for path, node in queue:  # grows while it is read: breadth first
+                if id(node) in seen:
+                    continue
+                if queue is first and isinstance(node, keras.optimizers.Optimizer) and node is not top:
+                    last.append((path, node))
+                    continue
+                seen.add(id(node))
+                if isinstance(node, tf.Variable | keras.Variable):
+                    found.setdefault(id(raw(node)), (path, raw(node)))
+                queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+    return dict(found.values())
+
+
+def resources_below(root: Trackable) -> dict[int, Resource]:
+    """Returns the tables and iterators below a root by their keys."""
+    nodes = tf.train.TrackableView(root).descendants()
+    return {key_of_resource(node): node for node in nodes if isinstance(node, CapturableResource | tf.data.Iterator)}
+
+
+def trackable(value: object, key: str) -> object:
+    """Returns the value in a form that `tf.train.Checkpoint` takes."""
+    if isinstance(value, keras.Metric):
+        return list(value.variables)
+    if isinstance(value, keras.random.SeedGenerator):
+        return value.state
+    if isinstance(value, Mapping):
+        return {str(name): trackable(item, f"{key}/{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
+    if isinstance(value, Trackable):
+        return value
+    received = shown(value) if isinstance(value, type) else type(value).__name__
+    raise TypeError(
+        f"state[{key!r}] cannot be saved. Received: {received}. Expected: a Keras model, layer, optimizer, "
+        "metric or SeedGenerator, a tf.Module, tf.Variable or tf.random.Generator, or lists and dicts of them. "
+        "Put a number that changes into a tf.Variable."
+    )
