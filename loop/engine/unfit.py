@@ -17,7 +17,7 @@ ELSEWHERE = f"{LEAVE_OUT} do this in the data: XLA knows no texts, tables, Pytho
 INSTEAD = {  # by what is in the message
     "must be a compile-time constant": f"{LEAVE_OUT} give it a length that does not depend on values: the "
     "largest there can be, with a mask of what counts. XLA has to know shapes beforehand.",
-    "requires a fixed tensor list size": f"{LEAVE_OUT} say how often the loop can run: write "
+    "requires a fixed tensor list size": f"{LEAVE_OUT} say how often the loop can run that it goes back through: write "
     "tf.autograph.experimental.set_loop_options(maximum_iterations=100) in its first line, or "
     "tf.while_loop(..., maximum_iterations=100).",
 }

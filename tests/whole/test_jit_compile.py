@@ -258,9 +258,9 @@ def backwards(x: tf.Tensor) -> tf.Tensor:
     with tf.GradientTape() as tape:
         tape.watch(x)
         y, i = x[0, 0], 0.0
-        while i < 3 * tf.abs(x[0, 1]):  # backwards
+        while i < 3 * tf.abs(x[0, 1]):
             y, i = y * x[1, 0], i + 1.0
-    return tf.reduce_sum(tape.gradient(y, x))
+    return tf.reduce_sum(tape.gradient(y, x))  # backwards
 
 
 def growing(x: tf.Tensor) -> tf.Tensor:
