@@ -3,8 +3,9 @@
     PYTHONPATH=. python tests/lives.py DIRECTORY DATA KILL [KILL ...]
 
 Runs 3 epochs of 7 steps of the tiny network once without interruption, and once for each KILL (`<event>:<step>`),
-where the process is killed by SIGKILL and the run is taken up again by a new one. Prints a line for each thing that is
-other than in the uninterrupted one. With `<event>:<step>:<variable>` the second life forgets that variable.
+where the process is killed by SIGKILL and the run is taken up again by a new one; with DATA such as "arrays, XLA", as a
+program of XLA. Prints a line for each thing that is other than in the uninterrupted one. With
+`<event>:<step>:<variable>` the second life forgets that variable.
 
 TensorFlow is imported once; every life is a fork that makes everything anew.
 """
@@ -108,7 +109,8 @@ def live(directory: Path, data: str, kill: str | None, forget: str | None) -> No
         Checkpoint(directory / "checkpoints", Every(steps=2), keep=2),
         *(killer if kill and kill.startswith("settled") else []),
     ]
-    loop = make_loop(hooks, DATA[data]())
+    name, _, compiled = data.partition(", ")
+    loop = make_loop(hooks, DATA[name](), jit_compile=compiled == "XLA")
     if forget:
         loop.hooks.add(Forgetful(forget))
     result = loop.run(epochs=3)

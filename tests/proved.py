@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tests/proved.py [WHAT]
 
-Without WHAT all is well. With one, something is in no checkpoint: see `WRONG`.
+Without WHAT all is well, and with "XLA", which compiles it. With another, something is in no checkpoint: see `WRONG`.
 """
 
 import os
@@ -110,7 +110,8 @@ def make_loop(wrong: str = "") -> Loop:
         state=state,
         evaluate=Evaluation(eval_step, ArrayData(arrays(), batch_size=ROWS)),
         hooks=hooks,
-        exact=wrong in ("", "refused", "slow evaluation"),
+        jit_compile=wrong == "XLA",
+        exact=wrong in ("", "XLA", "refused", "slow evaluation"),
     )
     if wrong == "global counter":
 

@@ -65,6 +65,7 @@ def make_loop(
     *,
     evaluate: bool = True,
     eval_every: Trigger = Every(epochs=1),
+    jit_compile: bool = False,
 ) -> Loop:
     """Returns a loop over a network with dropout, batch normalisation and gradients accumulated over three steps."""
     keras.utils.set_random_seed(1)
@@ -84,6 +85,7 @@ def make_loop(
         evaluate=Evaluation(eval_step, val_data) if evaluate else None,
         eval_every=eval_every,
         hooks=hooks,
+        jit_compile=jit_compile,
     )
 
 

@@ -1,8 +1,7 @@
 """The compiled loop as one program of XLA."""
 
 import logging
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -11,8 +10,7 @@ from loop.data.blocks import why_not
 from loop.data.source import Batches
 from loop.engine.several import Several
 from loop.engine.trace import Trace
-from loop.errors.op_errors import shortened
-from loop.exact.graph import functions, line
+from loop.engine.unfit import grows, refused, unchecked
 from loop.findings import Finding, listed
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
@@ -23,11 +21,6 @@ log = logging.getLogger("exactloop")
 # one; whether to return, if anybody looks.
 RunStep = Callable[[Nest, tf.Tensor, tf.Tensor], tuple[list[tf.Operation], tf.Tensor | None]]
 At = Callable[[Nest, tf.Tensor], Nest]
-UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
-UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
-ELSEWHERE = (
-    "Leave out jit_compile=True, or do this in the data: XLA knows no texts, tables, Python, and few other things."
-)
 
 
 def of_size(element_spec: Nest, size: int) -> Nest:
@@ -58,6 +51,9 @@ class Program:
         run_step: A step.
         owner: What to call the step.
         quiet: Whether to say nothing of what is left out, as it was said before.
+
+    Raises:
+        ValueError: If XLA would compile something else than was written.
     """
 
     def __init__(self, source: Nest, batch: At, run_step: RunStep, owner: str, *, quiet: bool = False) -> None:
@@ -75,8 +71,10 @@ class Program:
         number = tf.TensorSpec([], tf.int32)
         function = tf.function(program, jit_compile=True, autograph=False)
         self._program, self._owner = function.get_concrete_function(number, number, source), owner
-        if not quiet:
-            self._say_what_is_left_out()
+        if not quiet and (lines := unchecked(self._graph)):
+            log.warning("%s: XLA leaves out checks, and goes on:\n%s", owner, "\n".join(lines))
+        if found := grows(owner, self._graph):
+            raise ValueError(_refusal(found))
 
     def __call__(self, begin: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs steps. Traced into the compiled loop.
@@ -104,22 +102,12 @@ class Program:
             specs = tf.nest.flatten(whole.structured_input_signature)
             call_flat(whole, [tf.zeros(spec.shape, spec.dtype) for spec in specs])
         except tf.errors.OpError as error:
-            raise ValueError(
-                f"Loop(jit_compile=True): XLA cannot compile this.\n{listed(self._found(error))}"
-            ) from error
-
-    def _found(self, error: tf.errors.OpError) -> list[Finding]:
-        """Returns what XLA did not know, with the lines that made it."""
-        wanted = UNKNOWN.findall(error.message)
-        ops = [op for graph in functions(self._graph) for op in graph.get_operations() if (op.type, op.name) in wanted]
-        found = [Finding(f"{self._owner}: {op.type}, {op.name}", line(op), ELSEWHERE) for op in ops]
-        return found or [Finding(f"{self._owner}: {shortened(error.message)[0]}", "", ELSEWHERE)]
-
-    def _say_what_is_left_out(self) -> None:
-        ops = [op for graph in functions(self._graph) for op in graph.get_operations() if op.type in UNCHECKED]
-        if lines := dict.fromkeys(f"  {op.type}, at {line(op)}" for op in ops if line(op)):
-            log.warning("%s: XLA leaves out checks, and goes on:\n%s", self._owner, "\n".join(lines))
+            raise ValueError(_refusal(refused(self._owner, self._graph, error.message))) from error
 
     @property
     def _graph(self) -> FuncGraph:
         return self._program.graph
+
+
+def _refusal(found: Sequence[Finding]) -> str:
+    return f"Loop(jit_compile=True): XLA cannot compile this.\n{listed(found)}"

@@ -501,6 +501,12 @@ def test_the_command_says_that_a_script_fails_by_itself(command: Command) -> Non
     assert (done.returncode, "no data today" in done.stderr) == (2, True)
 
 
+@pytest.mark.more
+def test_a_program_of_xla_is_proved(command: Command) -> None:
+    done = command("--kills", "2", "--", "XLA")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "exact: 2 kills, 12 steps, 0 differences"), done
+
+
 DIFFERENCES = {
     "tf.random": r"STEP_END: loss was .*\n.*\n.*RandomStandardNormal, at .*proved\.py:\d+: x \+= 0\.1 \* tf\.random",
     "unsaved variable": r"STEP_END: loss was .*\n.*\n.*hidden:0 .*proved\.py:\d+: loss \+= hidden\.assign_add",

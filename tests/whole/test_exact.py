@@ -51,3 +51,9 @@ def test_each_kind_of_state_would_be_missed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", sorted({*DATA} - {"arrays"}))
 def test_other_data_killed_in_mid_epoch_and_at_its_end_end_with_the_same_bits(tmp_path: Path, data: str) -> None:
     assert differences(tmp_path / "lives", data, ["step_end:10", "epoch_end:14"]) == []
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("data", ["arrays", pytest.param("unknown length", marks=pytest.mark.long)])
+def test_a_program_of_xla_killed_in_mid_epoch_and_at_its_end_ends_with_the_same_bits(tmp_path: Path, data: str) -> None:
+    assert differences(tmp_path / "lives", f"{data}, XLA", ["step_end:10", "epoch_end:14"]) == []

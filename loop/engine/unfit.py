@@ -1,0 +1,57 @@
+"""What no program of XLA can have in it, with the lines that made it, and what to write instead."""
+
+import re
+
+import tensorflow as tf
+
+from loop.errors.op_errors import failed, shortened
+from loop.exact.graph import line, operations
+from loop.findings import Finding
+from loop.tensors import FuncGraph
+
+UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
+STACK = "Stack trace for op definition"  # which begins the rest of a message
+UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
+LEAVE_OUT = "Leave out jit_compile=True, or"
+ELSEWHERE = f"{LEAVE_OUT} do this in the data: XLA knows no texts, tables, Python, and few other things."
+INSTEAD = {  # by what is in the message
+    "must be a compile-time constant": f"{LEAVE_OUT} give it a length that does not depend on values: the "
+    "largest there can be, with a mask of what counts. XLA has to know shapes beforehand.",
+    "requires a fixed tensor list size": f"{LEAVE_OUT} say how often the loop can run that it goes back through: write "
+    "tf.autograph.experimental.set_loop_options(maximum_iterations=100) in its first line, or "
+    "tf.while_loop(..., maximum_iterations=100).",
+}
+GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_size: as many as there can be."
+
+
+def grows(owner: str, graph: FuncGraph) -> list[Finding]:
+    """Returns what XLA would compile into something else: it drops what is written behind the end of an array."""
+    ops = [op for op in operations(graph) if op.type == "TensorListSetItem" and _grows(op)]
+    return [Finding(f"{owner}: a TensorArray grows, {op.name}", line(op), GROWS) for op in ops]
+
+
+def _grows(op: tf.Operation) -> bool:
+    return op.node_def.attr["resize_if_index_out_of_bounds"].b
+
+
+def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
+    """Returns what XLA could not compile.
+
+    Args:
+        owner: What to call the step.
+        graph: What was to be compiled.
+        message: What XLA said.
+    """
+    wanted = UNKNOWN.findall(message)
+    if ops := [op for op in operations(graph) if (op.type, op.name) in wanted]:
+        return [Finding(f"{owner}: {op.type}, {op.name}", line(op), ELSEWHERE) for op in ops]
+    said = shortened(message)[0].partition(STACK)[0].strip()
+    instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
+    where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")
+    return [Finding(f"{owner}: {said}", where, instead)]
+
+
+def unchecked(graph: FuncGraph) -> list[str]:
+    """Returns a line for each check that XLA leaves out."""
+    ops = [op for op in operations(graph) if op.type in UNCHECKED]
+    return [*dict.fromkeys(f"  {op.type}, at {line(op)}" for op in ops if line(op))]
