@@ -1,9 +1,13 @@
 """Up to 512 workers in one process agree on how far to go, when, and on the end; who holds other values is named."""
 
+from types import SimpleNamespace
+
 import pytest
 from many import Together, commit, decisions, on_all, one
 
 from hooks.checkpoint.errors import Differing
+from loop.alike import _refuse
+from loop.workers.cluster import Workers
 from loop.workers.waits import Waits
 
 COUNTS = pytest.mark.parametrize("count", [64, pytest.param(512, marks=pytest.mark.long)])
@@ -25,6 +29,18 @@ def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count:
     commit(count, 3)
     with pytest.raises(Differing, match=r"Worker 50 does not hold .* model/layer_0/kernel\."):
         commit(count, 3, wrong=50)
+
+
+def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
+    def compared(worker: Workers, section: str) -> None:
+        _refuse(SimpleNamespace(workers=worker), "what they train", {section: {"rows": worker.rank}})
+
+    with pytest.raises(ValueError, match=r"data rows: 0 in worker 0, 1 in worker 1 .*\n.*leave out .* dataset\.shard"):
+        on_all(2, lambda worker: compared(worker, "data"))
+    with pytest.raises(
+        ValueError, match=r"run rows: 0 in worker 0, 1 in worker 1 .*\nAll workers start the same script"
+    ):
+        on_all(2, lambda worker: compared(worker, "run"))
 
 
 def test_workers_that_exchange_different_things_say_so() -> None:

@@ -346,6 +346,21 @@ def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[in
     assert described() == alone
 
 
+def test_workers_that_are_given_a_part_of_the_data_each_are_told_apart(one_of: Callable[[int, int], None]) -> None:
+    """Each would take its own rows of that part; a part that is the same for all is as good as any data."""
+
+    def described(rank: int, count: int, index: int) -> object:
+        one_of(rank, 2)
+        step, state = linear(average)
+        dataset = tf.data.Dataset.from_tensor_slices(X).shard(count, index).batch(2)
+        made = Loop(step, StreamData(dataset), state=state)
+        made.audit()
+        return made.state.describe()["data"]
+
+    assert described(0, 2, 0) != described(1, 2, 1)
+    assert described(0, 2, 1) == described(1, 2, 1)
+
+
 def test_batches_with_fewer_rows_than_workers_are_refused(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 4)
     step, state = linear(average)
