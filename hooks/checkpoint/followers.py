@@ -11,8 +11,9 @@ import tensorflow as tf
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.manifest import CorruptCheckpoint
+from hooks.checkpoint.pin import Pin
 from hooks.checkpoint.resume import taken_over
-from hooks.checkpoint.store import Pin, Store
+from hooks.checkpoint.store import Store
 from loop import Loop, TrainingState, digest
 
 PATIENCE = 600.0  # seconds in which another worker says what it holds
