@@ -12,8 +12,9 @@ from loop.data.around import Around
 from loop.data.cores import cores
 from loop.data.of_epoch import Given, check_spec, checked
 from loop.data.passes import Passes
-from loop.data.replay import Reader
+from loop.data.replay import ANOTHER, Reader
 from loop.data.written import Written
+from loop.exact.pipeline import cardinality
 from loop.exact.pipeline_audit import Read, of_function, of_reading
 from loop.exact.pipeline_hash import short, values_cached, values_read
 from loop.findings import Finding
@@ -44,7 +45,7 @@ class Source:
 
     def __init__(self, given: Given, steps: int | None, *, saved: bool | None) -> None:
         given, first = checked(given)
-        self.element_spec, self.cardinality = first.element_spec, int(first.cardinality())
+        self.element_spec, self.cardinality = first.element_spec, cardinality(first)
         self.varies, self._given, self._steps = callable(given), given, steps
         self.endless = not self.varies and steps is not None
         self._python_draws = threading.Event()
@@ -142,6 +143,8 @@ class Source:
             for epoch, again in differing.items():
                 found += each[epoch].reads(again, self._reader, owner)
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
+            if self._around.changes and self._first.caches:  # a cache would be filled again as things are by then
+                found += of_reading(ANOTHER, owner)
             self._passes.beginning = readings[0].beginning if readings else None
         if not found and (changes := self.made_otherwise()):
             log.info("%s can be resumed exactly, because these are made anew: %s.", owner, "; ".join(changes))

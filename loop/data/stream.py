@@ -14,7 +14,7 @@ from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
 from loop.errors.remedies import RANDOM_IN_DATA, REPLAY
-from loop.exact.pipeline import INFINITE
+from loop.exact.pipeline import INFINITE, UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Place
 from loop.tensors import Nest
@@ -27,7 +27,6 @@ PIPELINES = {
 }
 PENDING = "pending"  # what a checkpoint has of blocks
 BLOCK = "data: a hook had halted within a block of batches that jit_compile=True had read; the rest of it is left out"
-UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
 
 
 @explained(PIPELINES)

@@ -20,7 +20,7 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
-from loop.tf_internals import UnknownStage
+from loop.tf_internals import UnknownStage, kind_of
 
 DATA = "the data"
 
@@ -81,6 +81,11 @@ class Written:
     def may_differ(self) -> bool:
         """Whether it may yield something else when it is read again, for all that can be seen."""
         return self._by_pass.calls_python if self.changes else may_differ(self.dataset)
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps what it has read in memory."""
+        return any(kind_of(stage) == "Cache" for stage in stages(self.dataset))
 
     def python(self) -> list[object]:
         """Returns the functions and generators that it calls in Python."""

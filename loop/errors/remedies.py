@@ -74,6 +74,7 @@ CSV_HEADER = (
     f"Leave out the first line, TextLineDataset(file).skip(1), and map it with tf.io.decode_csv; or use {REPLAY}."
 )
 SNAPSHOT = "Write it before, with save(), and load() it."
+SERVICE = "Leave out .apply(tf.data.experimental.service.distribute(...)): the pipeline is then read in this process."
 SAMPLED = f"Use {REPLAY}."
 ITEM_DRAWS = (
     "Draw from numpy.random or random, as in numpy.random.normal(size=3): of these streams each item has its own in "

@@ -17,7 +17,9 @@ from loop.tf_internals import (
     tensors_of,
 )
 
-INFINITE = -1  # tf.data.INFINITE_CARDINALITY
+INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, UNKNOWN_CARDINALITY
+CHOSEN = "DirectedInterleave"  # the kind of stage of `choose_from_datasets`, whose first input are the choices
+REPEATS = ("Repeat", "ShuffleAndRepeat")
 SHUFFLES = ("ShuffleDataset", "ShuffleAndRepeatDataset", "RandomDataset")  # by the first letters of their operations
 GRAPH_LIMIT = 2**28  # bytes of tensors that are copied to look into a dataset
 PYTHON = ("GeneratorDataset", "PyFunc", "EagerPyFunc", "PyFuncStateless")
@@ -25,6 +27,19 @@ PYTHON = ("GeneratorDataset", "PyFunc", "EagerPyFunc", "PyFuncStateless")
 HARMLESS = re.compile(
     "Dataset|^(Dummy|Assert|Print|If|While|Case|StatefulPartitionedCall|Placeholder|LookupTable(Find|Size|Export)|_)"
 )
+
+
+def cardinality(dataset: tf.data.Dataset) -> int:
+    """Returns how many elements there are, as TensorFlow knows, with negative numbers for no end and for not knowing.
+
+    It says that what is chosen from datasets without end has none, though it is over when the choices are.
+    """
+    count, stage = int(dataset.cardinality()), dataset
+    while count == INFINITE and kind_of(stage) != CHOSEN:
+        if kind_of(stage) in REPEATS or len(inputs_of(stage)) != 1:
+            return count
+        (stage,) = inputs_of(stage)
+    return UNKNOWN if count == INFINITE and inputs_of(stage)[0].cardinality() != INFINITE else count
 
 
 def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:

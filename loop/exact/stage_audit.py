@@ -43,6 +43,9 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
     if kind == "Snapshot":
         what = f"{owner} write a snapshot, which a killed run leaves half written"
         found.append(Finding(what, "", remedies.SNAPSHOT))
+    if kind == "DataService":
+        what = f"{owner} come from workers of tf.data's service, and no checkpoint holds how far these are"
+        found.append(Finding(what, "", remedies.SERVICE))
     if saved and kind == "DirectedInterleave" and not stops_on_empty(stage):
         selector, *sources = (source.cardinality() for source in inputs_of(stage))
         if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over

@@ -1,6 +1,5 @@
 """Each remedy that is printed is followed here literally: it is accepted, resumed exactly, and trains as before."""
 
-import collections
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +146,9 @@ def python(stateful: bool) -> Loop:
     return stepping(lambda x: tf.numpy_function(lambda x: x + 1, [x], tf.float32, stateful=stateful))
 
 
+SERVERS: list[object] = []  # kept, or they would end
+
+
 def generated(function: Callable[..., Iterator[float]], **arguments: object) -> tf.data.Dataset:
     return tf.data.Dataset.from_generator(function, output_signature=tf.TensorSpec([], tf.float32), **arguments)
 
@@ -156,8 +158,15 @@ def counting() -> Iterator[float]:
 
 
 def drawing() -> Loop:
-    rng = np.random.default_rng(1)
-    return over(StreamData(generated(lambda: iter(rng.normal(size=ROWS))), resume="replay"))
+    return over(StreamData(generated(lambda: iter(np.random.default_rng().normal(size=ROWS))), resume="replay"))
+
+
+def served() -> Loop:
+    service = tf.data.experimental.service
+    server = service.DispatchServer()
+    worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=server.target.split("://")[1]))
+    SERVERS.extend([server, worker])
+    return over(rows().apply(service.distribute(processing_mode="parallel_epochs", service=server.target)))
 
 
 def drawing_from_numpy() -> Iterator[float]:
@@ -297,21 +306,21 @@ class Turned(Items):
     """Keep their order in what is no plain value."""
 
     def __init__(self) -> None:
-        self.order = collections.deque(range(ROWS))
+        self.order = set(range(ROWS))
 
     def __getitem__(self, i: int) -> float:
-        return float(self.order[i])
+        return float(sorted(self.order)[i])
 
     def on_epoch_end(self) -> None:
-        self.order.rotate(1)
+        self.order = {number + 1 for number in self.order}
 
 
 class TurnedWithState(Turned):
     def get_state(self) -> list[int]:
-        return list(self.order)
+        return sorted(self.order)
 
     def set_state(self, state: list[int]) -> None:
-        self.order = collections.deque(state)
+        self.order = set(state)
 
 
 class Numbers:
@@ -565,6 +574,7 @@ PROGRAMS = {
             lambda: replayed(tf.data.experimental.CsvDataset(csv(), [tf.float32], header=True).map(lambda x: x)),
         ],
     ),
+    "SERVICE": Program(served, [lambda: over(rows())]),
     "SNAPSHOT": Program(lambda: over(rows().snapshot("snapshot")), [written]),
     "SAMPLED": Program(
         lambda: sampled(stop_on_empty_dataset=False),

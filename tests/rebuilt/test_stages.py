@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ from loop.rebuilt.pipeline import ByPass
 
 Dataset = tf.data.Dataset
 ROWS, PASSES = 12, 3
+
+
+class Pair(NamedTuple):
+    x: tf.Tensor | Dataset
+    y: tf.Tensor | Dataset
 
 
 def rows(seed: int = 1) -> Dataset:
@@ -48,6 +54,7 @@ STAGES: dict[str, Callable[[], Dataset]] = {
     "map in any order": lambda: rows().map(lambda x: x * 2, num_parallel_calls=1, deterministic=False),
     "map that looks up": lambda: rows().map(TABLE.lookup),
     "map over structures": lambda: pairs().map(lambda e: (e["a"] + 1, e["b"][1])),
+    "map over named tuples": lambda: Dataset.zip(Pair(rows(1), rows(2))).map(lambda p: Pair(p.x + p.y, p.x)),
     "map with a condition and a loop": lambda: rows().map(
         lambda x: tf.cond(x > 5, lambda: tf.while_loop(lambda i: i < 20, lambda i: [i + x], [x])[0], lambda: -x)
     ),

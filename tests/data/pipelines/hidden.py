@@ -94,3 +94,10 @@ def _(files: Path) -> Source:
     shuffled = rows().shuffle(ROWS, seed=1)
     variant = tf.data.experimental.to_variant(shuffled)
     return tf.data.experimental.from_variant(variant, shuffled.element_spec).batch(BATCH)
+
+
+@pipeline("choose_from_datasets without end by choices that end")
+def _(files: Path) -> Source:
+    return Dataset.choose_from_datasets(
+        [rows().shuffle(ROWS).repeat(), rows().repeat()], Dataset.range(2).repeat(8)
+    ).batch(BATCH)
