@@ -4,13 +4,14 @@ import collections
 import itertools
 import random
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import numpy as np
 
 from loop.exact.reach import is_of_program
 from loop.state.plain import Encoded, Plain
 
+DEEPEST = 6  # iterators and tuples within one another
 LARGEST = 2**26  # bytes of one array or list that are copied to see whether it changes; of larger ones, a sample
 
 
@@ -39,15 +40,21 @@ def copied(value: object) -> object:
         return None if is_of_program(type(value)) else id(value)
 
 
-def _place(iterator: Iterator) -> str:
+def _place(thing: object, depth: int = 0) -> object:
     """Returns what tells where one of Python's own iterators is, as far as it says that."""
-    if isinstance(iterator, types.GeneratorType):
-        frame = iterator.gi_frame
-        return "" if frame is None else repr((frame.f_lasti, frame.f_locals))
-    try:
-        return repr(iterator.__reduce__())
-    except TypeError:  # a file
-        return ""
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, types.GeneratorType):
+        frame = thing.gi_frame
+        return None if frame is None else (frame.f_lasti, _place(tuple(frame.f_locals.values()), depth + 1))
+    if isinstance(thing, tuple) and depth < DEEPEST:
+        return tuple(_place(part, depth + 1) for part in thing)
+    if isinstance(thing, Iterator) and depth < DEEPEST:
+        try:
+            return _place(tuple(thing.__reduce__()[1:]), depth + 1)
+        except TypeError:  # a file
+            return None
+    return len(thing) if isinstance(thing, Sized) else None
 
 
 def taken_over(now: object, new: Plain) -> bool:

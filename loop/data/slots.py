@@ -7,7 +7,7 @@ the functions that it was made in. Likewise within these, of objects and functio
 import functools
 import random
 import types
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -73,7 +73,7 @@ def _is_entered(value: object, depth: int = 0) -> bool:
 
 def _held(thing: object) -> Iterator[tuple[str, Slot]]:
     if isinstance(thing, list):
-        yield from ((f"[{i}]", _item(thing, i)) for i in range(len(thing)))
+        yield from ((f"[{i}]", _entry(thing, i)) for i in range(len(thing)))
     elif isinstance(thing, tuple):
         yield from ((f"[{i}]", Slot(value, _fixed, _fixed)) for i, value in enumerate(thing))
     elif isinstance(thing, MutableMapping):
@@ -125,9 +125,13 @@ def _attribute(thing: object, name: str, value: object) -> Slot:
     return Slot(value, functools.partial(setattr, thing, name), functools.partial(delattr, thing, name))
 
 
-def _item(thing: list | MutableMapping, key: object) -> Slot:
+def _item(thing: MutableMapping, key: Hashable) -> Slot:
     put, remove = functools.partial(thing.__setitem__, key), functools.partial(thing.__delitem__, key)
     return Slot(thing[key], put, remove)
+
+
+def _entry(thing: list, i: int) -> Slot:
+    return Slot(thing[i], functools.partial(thing.__setitem__, i), functools.partial(thing.__delitem__, i))
 
 
 def _fixed(*value: object) -> None:

@@ -9,16 +9,16 @@ import tensorflow as tf
 from loop.data.blocks import Block, block_of
 from loop.data.epochs import AROUND, Source
 from loop.data.errors import InLinesOf
+from loop.data.iterators import state_of
 from loop.data.replay import read_again
 from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
-from loop.errors.remedies import RANDOM_IN_DATA, REPLAY
 from loop.exact.pipeline import INFINITE, UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Place
 from loop.tensors import Nest
-from loop.tf_internals import Trackable, iterator_state, restore_iterator
+from loop.tf_internals import Trackable, restore_iterator
 
 PIPELINES = {
     BY_POSITION: "write StreamData(dataset)",
@@ -172,7 +172,7 @@ class StreamData(Trackable):
         if self.seen and skip and not read_again(self.source, skip, self.seen):
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
         if self._resume == "state" and not self._can_be_saved:
-            _state(self.source)  # better refused now than at the first save
+            state_of(self.source)  # better refused now than at the first save
             self._can_be_saved = True
         if self.steps_per_epoch is None:
             self.ahead = self.source.get_next_as_optional()
@@ -221,7 +221,7 @@ class StreamData(Trackable):
             raise self.failed
         state = {}
         if self.source is not None:
-            state["iterator"] = _state(self.source)
+            state["iterator"] = state_of(self.source)
             if self.steps_per_epoch is None:
                 # The batch that was fetched early is in no iterator any more.
                 ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
@@ -247,15 +247,3 @@ class StreamData(Trackable):
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)
         return restore_iterator(self.source, state["iterator"])
-
-
-def _state(iterator: tf.data.Iterator) -> tf.Tensor:
-    """Returns the state of an iterator, or says what to do if it has none that can be saved."""
-    try:
-        return iterator_state(iterator)
-    except tf.errors.OpError as error:
-        raise ValueError(
-            f"The iterator of this dataset cannot be saved, so no run could resume in mid-epoch: {error.message} "
-            f"Use {REPLAY} if the dataset yields the same again when it is read again, or ArrayData. If it is for "
-            f"random numbers: {RANDOM_IN_DATA}"
-        ) from error

@@ -37,7 +37,7 @@ def _case(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     last = len(bodies) - 1
     index = tf.where((index < 0) | (index > last), last, index)  # as `Case` does
 
-    def one_of(first: int, end: int) -> list[tf.Tensor]:
+    def one_of(first: int, end: int) -> Sequence[tf.Tensor]:
         if end - first == 1:
             return scope.emitter.call(bodies[first], arguments, scope.at.at(str(first)))
         middle = (first + end) // 2

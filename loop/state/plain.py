@@ -12,6 +12,7 @@ from loop.tf_internals import Trackable
 
 Plain: TypeAlias = Any  # None, bool, int, float, str, bytes, arrays, numbers of NumPy; lists, tuples and dicts of them
 KINDS = "biufcSUMm"  # of arrays: what they are made of is in their bytes
+SCALARS = frozenset((type(None), bool, int, float, str))
 TAG = "\0"  # the key of a dict that stands for what JSON does not have
 WANTED = "JSON values, bytes, and NumPy arrays or numbers; lists, tuples and dicts of them"
 
@@ -59,7 +60,7 @@ def decoded(text: str | bytes, data: np.ndarray) -> Plain:
 
 
 def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object:
-    if value is None or type(value) in (bool, int, float, str):
+    if type(value) in SCALARS:
         return value
     if isinstance(value, bytes | bytearray):
         parts.append(bytes(value))
@@ -69,6 +70,8 @@ def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object
         parts.append(array.tobytes())
         kind = "array" if isinstance(value, np.ndarray) else "number"
         return {TAG: kind, "dtype": array.dtype.str, "shape": list(array.shape)}
+    if type(value) is list and SCALARS.issuperset(map(type, value)):
+        return value  # of which there may be a million
     if type(value) in (list, tuple):
         items = [_encoded(item, owner, f"{where}[{i}]", parts) for i, item in enumerate(value)]
         return items if type(value) is list else {TAG: "tuple", "items": items}
