@@ -88,7 +88,7 @@ def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
 
 
 def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
-    """Returns what a checkpoint saves of an object and all below it, by the names in it, and the graph of these objects.
+    """Returns what a checkpoint saves of an object and all below it, by its names, and the graph of these objects.
 
     The tensors are those that `_serialize_to_tensors` of each returns.
     """
