@@ -2,14 +2,17 @@
 
     python benchmarks/tensorboard_page.py CHROMIUM [PICTURE]
 
-Needs a Chromium or Chrome that runs without a display, such as /usr/bin/chromium; `npm install @sparticuz/chromium`
-brings one that needs nothing else: `await (await import("@sparticuz/chromium")).default.executablePath()` in node says
-where. Trains on digits twice, kills one of the two in mid-epoch and starts it again, and asks a real TensorBoard for
-its pages. Exit status 1 if a page does not list what it should.
+Needs a Chromium or Chrome, and no display. `npm install @sparticuz/chromium` brings one that needs nothing else:
+`await (await import("@sparticuz/chromium")).default.executablePath()` in node says where it is.
+
+Trains on digits twice, kills one of the two in mid-epoch and starts it again, and asks a real TensorBoard for its
+pages. Exit status 1 if a page does not list what it should.
 """
 
+import base64
+import fcntl
+import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -17,16 +20,39 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 KILLED_AT, EPOCHS = 250, 20
-WAITS = 30_000  # milliseconds of the page's own time, which go by as soon as nothing is left to be loaded
-HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--virtual-time-budget={WAITS}")
+HEIGHT = 540  # of the picture
+PATIENCE = 120  # seconds until a page has to be there
+HEADLESS = (
+    "--headless",
+    "--no-sandbox",
+    "--no-zygote",
+    "--single-process",
+    "--in-process-gpu",
+    "--hide-scrollbars",
+) + (
+    *("--use-gl=angle", "--use-angle=swiftshader", "--disable-3d-apis", "--remote-debugging-pipe"),
+    "about:blank",
+)
+TEXT = """(function text(node) {
+    const own = node.nodeType == 3 ? node.data + " " : "";
+    const inner = [...node.childNodes, ...(node.shadowRoot ? node.shadowRoot.childNodes : [])];
+    return own + inner.map(text).join("");
+})(document.body)"""
+TIDY = """(function () {  // no settings beside the curves, and no table below them
+    const named = (kind, text) => [...document.querySelectorAll(kind)].find((each) => each.innerText.includes(text));
+    named("mat-checkbox", "step selection")?.querySelector("input").click();
+    named("button", "Settings")?.click();
+})()"""
 SCALARS = "?darkMode=false&smoothing=0&tagFilter=^(loss|accuracy)%24#timeseries"
 LISTED = {  # what has to be found on a page of TensorBoard
-    "?darkMode=false#timeseries": ("killed/train", "uninterrupted/val", "loss", "first scans", "model/"),
+    "?darkMode=false#timeseries": ("killed/train", "uninterrupted/val", "loss"),
     "?darkMode=false#images": ("first scans",),
     "?darkMode=false#histograms": ("model/",),
     "?darkMode=false#hparams": ("units", "dropout", "val_accuracy"),
@@ -101,11 +127,67 @@ def serve(root: Path) -> tuple[subprocess.Popen[bytes], str]:
     sys.exit("TensorBoard does not answer.")
 
 
-def browse(chromium: str, address: str, *arguments: str) -> str:
-    """Returns what a page has become when it is loaded, or nothing of one of which a picture is taken."""
-    with tempfile.TemporaryDirectory() as profile:
-        command = [chromium, *HEADLESS, f"--user-data-dir={profile}", *arguments, address]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+class Browser:
+    """A Chromium without a window, that is told what to do through two pipes, its descriptors 3 and 4.
+
+    Args:
+        chromium: The program.
+        profile: An empty directory.
+    """
+
+    def __init__(self, chromium: str, profile: str) -> None:
+        (heard, self._say), (self._hear, said) = os.pipe(), os.pipe()
+        theirs = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in (heard, said)]
+        self._process = subprocess.Popen(
+            [
+                "bash",
+                "-c",
+                f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}',
+                "bash",
+                chromium,
+                *HEADLESS,
+                f"--user-data-dir={profile}",
+            ],
+            pass_fds=theirs,
+            stderr=subprocess.DEVNULL,
+        )
+        self._count, self._left, self._session = 0, b"", ""
+        page = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+
+    def _call(self, method: str, **parameters: object) -> dict[str, Any]:
+        self._count += 1
+        session = {"sessionId": self._session} if self._session else {}
+        message = {"id": self._count, "method": method, "params": parameters, **session}
+        os.write(self._say, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self._left:
+                self._left += os.read(self._hear, 2**20)
+            said, _, self._left = self._left.partition(b"\0")
+            if (answer := json.loads(said)).get("id") == self._count:
+                return answer["result"]
+
+    def missing(self, address: str, names: Sequence[str], height: int) -> list[str]:
+        """Goes to a page, and returns what of some names is not on it when it should be there."""
+        self._call("Emulation.setDeviceMetricsOverride", width=1000, height=height, deviceScaleFactor=1, mobile=False)
+        self._call("Page.navigate", url="about:blank")
+        self._call("Page.navigate", url=address)
+        lacking, until = list(names), time.monotonic() + PATIENCE
+        while lacking and time.monotonic() < until:
+            time.sleep(1)
+            text = self._call("Runtime.evaluate", expression=TEXT)["result"].get("value", "")
+            lacking = [name for name in names if name not in text]
+        return lacking
+
+    def picture(self) -> bytes:
+        """Returns a picture of the page, as PNG."""
+        self._call("Runtime.evaluate", expression=TIDY)
+        time.sleep(10)  # until what moves has come to rest
+        return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 def main(chromium: str, picture: str = "docs/tensorboard.png") -> None:
@@ -115,15 +197,16 @@ def main(chromium: str, picture: str = "docs/tensorboard.png") -> None:
         life(root / "killed", KILLED_AT)
         life(root / "killed")
         server, address = serve(root)
+        browser = Browser(chromium, directory)
         try:
-            browse(chromium, address + SCALARS, f"--screenshot={Path(picture).absolute()}", "--window-size=1000,620")
-            missing = []
+            missing = [
+                f"{SCALARS}: {name}" for name in browser.missing(address + SCALARS, ("loss", "accuracy"), HEIGHT)
+            ]
+            Path(picture).write_bytes(browser.picture())
             for page, names in LISTED.items():
-                text = re.sub(
-                    r"<[^>]*>", " ", browse(chromium, address + page, "--dump-dom", "--window-size=1600,3000")
-                )
-                missing += [f"{page}: {name}" for name in names if name not in text]
+                missing += [f"{page}: {name}" for name in browser.missing(address + page, names, 3000)]
         finally:
+            browser.close()
             server.terminate()
             server.wait()
     print(f"{picture}: {Path(picture).stat().st_size:,} bytes")

@@ -1,6 +1,7 @@
 """Runs Keras' callbacks as they are."""
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import Saved, parted, states, taken
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
+log = logging.getLogger("exactloop")
 Callback: TypeAlias = keras.callbacks.Callback
 KEPT = "Numbers, texts, arrays and variables, and lists and dicts of them, are saved."
 INSTEAD = {
@@ -172,8 +174,20 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         older = {name for names in self._loop.evaluation_names.values() for name in names} - {*self._in_this_epoch()}
         self._logs = self._without(moment.logs, {*self._loop.rate_names, *older})
         self._set_evaluated(())
+        before = {*self._logs}
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
+        self._tell_of_added({*self._logs} - before - {*self.reports, *moment.logs, "learning_rate"})
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
+
+    def _tell_of_added(self, names: Collection[str]) -> None:
+        """Says once what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
+        if new := sorted({*names} - self._said):
+            self._said.update(new)
+            log.warning(
+                "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do not. "
+                "For these, write KerasCallbacks([...], reports=%r).",
+                ", ".join(map(repr, new)), [*self.reports, *new],
+            )  # fmt: skip
 
     def _in_this_epoch(self) -> list[str]:
         return json.loads(self.evaluated.numpy().tobytes() or "[]")

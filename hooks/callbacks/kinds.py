@@ -90,8 +90,8 @@ def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
         return
     name = callback.monitor.removeprefix("val_")
     metric = metrics.get(callback.monitor, metrics.get(name))
-    known = {"min": "down", "max": "up"}.get(callback.mode, "down" if metric is None and name == "loss" else None)
-    known = known or (None if metric is None else direction(metric))
+    known = {"min": "down", "max": "up"}.get(callback.mode) or (None if metric is None else direction(metric))
+    known = "down" if known is None and name == "loss" else known  # of a compiled model, too, which has a mean for it
     if known is None:
         raise ValueError(
             f"{type(callback).__name__}(monitor={callback.monitor!r}) does not say what is better, and nothing here "

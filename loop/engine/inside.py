@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from loop.engine.ring import LONGEST
@@ -33,8 +34,9 @@ class Inside:
     def prepare(self, step: int, count: int) -> None:
         """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
         for hook, table in zip(self._fed, self._ahead, strict=True):
-            numbers = tf.constant(hook.ahead(step, count), tf.float32, shape=[count])
-            tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.pad(numbers, [[0, LONGEST - count]]))
+            numbers = np.zeros([LONGEST], np.float32)
+            numbers[:count] = np.reshape(hook.ahead(step, count), [count])
+            tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
         self.go_on(0)
 
     def go_on(self, done: int) -> None:

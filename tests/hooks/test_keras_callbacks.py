@@ -343,7 +343,7 @@ def test_a_finished_script_that_is_run_again_leaves_its_file_alone(tmp_path: Pat
     assert len(log.splitlines()) == 3
 
 
-def test_callbacks_in_a_row_are_one_hook_and_share_their_logs() -> None:
+def test_callbacks_in_a_row_are_one_hook_and_share_their_logs(caplog: pytest.LogCaptureFixture) -> None:
     seen = []
 
     class Adds(keras.callbacks.Callback):
@@ -354,8 +354,18 @@ def test_callbacks_in_a_row_are_one_hook_and_share_their_logs() -> None:
     loop = make([Adds(), see, Halts(), keras.callbacks.History()])
     loop.hooks.add(keras.callbacks.TerminateOnNaN())
     assert [hook.name for hook in loop.hooks] == ["keras_callbacks", "halts", "keras_callbacks_2", "keras_callbacks_3"]
-    loop.run(epochs=1)
-    assert seen == [0.5]
+    result = loop.run(epochs=2)
+    assert seen == [0.5, 0.5]
+    said = [record.getMessage() for record in caplog.records if "into the logs" in record.getMessage()]
+    assert said == [
+        "Callbacks have put 'f1' into the logs. Other callbacks see it; RunResult.history and other hooks do not. For "
+        "these, write KerasCallbacks([...], reports=['f1'])."
+    ]
+    assert "f1" not in result.history
+    caplog.clear()
+    loop = make([KerasCallbacks([Adds()], reports=["f1"]), keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)])
+    assert loop.run(epochs=2).history["f1"] == [0.5, 0.5]
+    assert "into the logs" not in caplog.text
 
 
 def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> None:

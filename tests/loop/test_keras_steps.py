@@ -499,8 +499,9 @@ def test_callbacks_find_the_optimizer_and_know_what_is_better_of_the_metrics() -
 
     model = subclassed()
     stopping = keras.callbacks.EarlyStopping("val_mae", patience=1, min_delta=1e9)
-    result = loop_of(model, (X, Y), [Rate(), stopping]).run(epochs=9)
-    assert (result.epoch, stopping.monitor_op) == (2, keras.ops.less)
+    plateau = keras.callbacks.ReduceLROnPlateau(patience=99)  # of val_loss, of which the model keeps a mean
+    result = loop_of(model, (X, Y), [Rate(), stopping, plateau]).run(epochs=9)
+    assert (result.epoch, stopping.monitor_op, plateau.monitor_op) == (2, keras.ops.less, keras.ops.less)
     assert result.history["learning_rate"][1:] == [1.0]
     assert float(model.optimizer.learning_rate) == 0.5
 
