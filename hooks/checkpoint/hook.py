@@ -173,8 +173,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     def on_eval_end(self, moment: Moment) -> None:
         self._look(moment, self._monitor.value(moment) if self._monitor else None)
 
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.value(moment) if self._monitor else None)
+    on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
         self._look(moment, self._monitor.reported(moment) if self._monitor else None)
