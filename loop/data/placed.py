@@ -76,10 +76,17 @@ def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join([*map(str, shapes[:4]), *(["..."] if len(shapes) > 4 else [])])
 
 
+def _is_at_home(tensor: tf.Tensor) -> bool:
+    """Returns whether a tensor is on the host, and that is where steps are run."""
+    alone = tensor.dtype != tf.int32 or all(each.device_type == "CPU" for each in tf.config.list_logical_devices())
+    return "CPU" in tensor.device and alone
+
+
 def _placed(array: Nest) -> tf.Tensor | tf.Variable:
     """Returns an array in memory as a variable: a tensor would be handed from step to step in the compiled loop.
 
-    Elsewhere it stays a tensor, because a GPU can gather from variables of a few dtypes only.
+    Elsewhere it stays a tensor, because a GPU can gather from variables of a few dtypes only; and so do integers of 32
+    bits where there is an accelerator, which has them on the host, where no program of it could read a variable.
     """
     try:
         tensor = tf.convert_to_tensor(array)
@@ -88,7 +95,7 @@ def _placed(array: Nest) -> tf.Tensor | tf.Variable:
         instead = "Leave it out." if array is None else instead_of_data(array)
         raise TypeError(f"ArrayData needs arrays, of numbers or texts. Received: {kind}. {instead}") from None
     with tf.device(tensor.device):
-        placed = tf.Variable(tensor, trainable=False, name="array") if "CPU" in tensor.device else tensor
+        placed = tf.Variable(tensor, trainable=False, name="array") if _is_at_home(tensor) else tensor
     try:
         tf.gather(placed, tf.zeros([0], tf.int32))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:

@@ -28,7 +28,10 @@ class Inside:
         self._fed = [hook for hook in self.hooks if type(hook).before_step is not Hook.before_step]
         self._looking = [hook for hook in self.hooks if type(hook).after_step is not Hook.after_step]
         self._ahead = [tf.Variable(tf.zeros([LONGEST]), trainable=False, name="ahead") for _ in self._fed]
-        self._done = [tf.Variable(0, trainable=False, name="done")] if self._fed and in_parts else []
+        # Of 64 bits: integers of 32 are on the host, where no program of an accelerator can read them.
+        self._done: list[tf.Variable] = []
+        if self._fed and in_parts:
+            self._done = [tf.Variable(0, dtype=tf.int64, trainable=False, name="done")]
         self.variables = [*self._ahead, *self._done]
 
     def prepare(self, step: int, count: int) -> None:
@@ -48,7 +51,7 @@ class Inside:
 
     def before(self, index: tf.Tensor) -> None:
         """Does what is to be done before step `index` of the call."""
-        index = index + self._done[0].read_value() if self._done else index
+        index = index + tf.cast(self._done[0].read_value(), tf.int32) if self._done else index
         for hook, table in zip(self._fed, self._ahead, strict=True):
             hook.before_step(tf.raw_ops.ResourceGather(resource=table.handle, indices=index, dtype=tf.float32))
 
