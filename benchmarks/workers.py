@@ -55,20 +55,23 @@ def main() -> None:
 def worker(*, quick: bool) -> None:
     """Measures both, in turns."""
     workers = loop.connect()
-    print(f"{'':24}{'this loop':>14}{'strategy.run':>14}   microseconds a step, on {workers.count} workers")
+    said = f"microseconds a step, and of processors, on {workers.count} workers"
+    print(f"{'':24}{'this loop':>20}{'strategy.run':>20}   {said}")
     for name, parameters in MODELS.items():
         steps = (200 if quick else 2000) if not parameters else (10 if quick else 50)
         runs = {"ours": of_loop(parameters), "theirs": of_strategy(parameters)}
         spent: dict[str, list[float]] = {each: [] for each in runs}
+        used: dict[str, list[float]] = {each: [] for each in runs}
         for each in runs.values():
             each(10)
         for _ in range(2 if quick else ROUNDS):
             for each, run in runs.items():
-                began = time.perf_counter()
+                began, before = time.perf_counter(), time.process_time()
                 run(steps)
                 spent[each].append(1e6 * (time.perf_counter() - began) / steps)
-        ours, theirs = (statistics.median(each) for each in spent.values())
-        print(f"{name:24}{ours:14.0f}{theirs:14.0f}", flush=True)
+                used[each].append(1e6 * (time.process_time() - before) / steps)
+        columns = [f"{statistics.median(spent[each]):11.0f} ({statistics.median(used[each]):6.0f})" for each in runs]
+        print(f"{name:24}{''.join(columns)}", flush=True)
 
 
 def weights_of(parameters: int) -> list[tuple[int, int]]:

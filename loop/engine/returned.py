@@ -46,7 +46,8 @@ def check_returned(
     for name, value in values.items():
         value, of_all = tf.convert_to_tensor(value), tf.convert_to_tensor(alone[name])
         if not _depends(value, batch):
-            if not _is_added_up(value) and _constants(value) != _constants(of_all):
+            here, alone_too = _constants(value), _constants(of_all)
+            if here is not None and alone_too is not None and here != alone_too:
                 raise ValueError(SIZE.format(step, name))
         elif not value.dtype.is_floating:
             kind = "a truth value" if value.dtype.is_bool else "a whole number"
@@ -61,15 +62,13 @@ def _depends(value: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
     return any(tensor.name in rows for tensor in _behind(value))
 
 
-def _is_added_up(value: tf.Tensor) -> bool:
-    """Returns whether something that is added up over all workers is behind a value."""
-    return any(number_of(op) for op in {tensor.op for tensor in _behind(value)} for op in _with_those_within(op))
-
-
-def _constants(value: tf.Tensor) -> list[object]:
-    """Returns the constants that a value is computed of."""
-    constants = [tf.get_static_value(tensor) for tensor in _behind(value) if tensor.op.type == "Const"]
-    return [np.asarray(constant).tolist() for constant in constants]
+def _constants(value: tf.Tensor) -> list[object] | None:
+    """Returns the constants that a value is computed of; None if it is computed of anything else."""
+    found = [*_behind(value)]
+    sources = [tensor for tensor in found if not tensor.op.inputs]
+    if any(map(_adds_up, {tensor.op for tensor in found})) or any(tensor.op.type != "Const" for tensor in sources):
+        return None
+    return [np.asarray(tf.get_static_value(tensor)).tolist() for tensor in sources]
 
 
 def _behind(value: tf.Tensor) -> Iterator[tf.Tensor]:
@@ -78,7 +77,7 @@ def _behind(value: tf.Tensor) -> Iterator[tf.Tensor]:
     for tensor in queue:  # grows while it is read
         yield tensor
         op = tensor.op
-        if any(number_of(each) for each in _with_those_within(op)):
+        if _adds_up(op):
             continue
         inputs = [op.inputs[tensor.value_index]] if op.type == "IdentityN" else op.inputs  # as of a custom gradient
         new = {each.name: each for each in inputs if each.name not in seen}
@@ -86,8 +85,10 @@ def _behind(value: tf.Tensor) -> Iterator[tf.Tensor]:
         queue += new.values()
 
 
-def _with_those_within(op: tf.Operation) -> list[tf.Operation]:
-    return [op, *(inner for body in called(op.graph, op).values() for inner in operations(body))]
+def _adds_up(op: tf.Operation) -> bool:
+    """Returns whether an operation adds up over all workers, by itself or in a function that it calls."""
+    within = (inner for body in called(op.graph, op).values() for inner in operations(body))
+    return any(number_of(each) is not None for each in (op, *within))
 
 
 def _adds_up_rows(value: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:

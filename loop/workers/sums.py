@@ -120,7 +120,8 @@ def total(x: Nest) -> Nest:
         gradients = average(tape.gradient(loss, variables))
 
     Then the loss is the same number in all workers, that of the whole batch. Also for values that a step returns: a
-    value is a mean over rows unless it went through here.
+    value is a mean over rows unless it went through here, and a whole number of this worker's rows that did not is
+    refused.
 
     In one process without a cluster, and outside of a step, it returns what it is given.
 

@@ -209,6 +209,7 @@ def measuring(metric: keras.metrics.Metric, name: str | None = None) -> tuple[lo
     return loop.Step(measured, metrics={"metric": metric}), state
 
 
+DRAWS = tf.random.Generator.from_seed(1)
 REFUSED: dict[str, tuple[Callable[[tf.Tensor], object], str]] = {
     "a count": (lambda x: tf.reduce_sum(tf.cast(x > 3, tf.int32)), "a whole number that each"),
     "a truth value": (lambda x: tf.reduce_any(x > 3), "a truth value that each"),
@@ -220,6 +221,7 @@ RETURNED: dict[str, Callable[[tf.Tensor], object]] = {
     "a count, as a mean": lambda x: tf.cast(tf.math.count_nonzero(x > 3), tf.float32),
     "the number of all rows": lambda x: total(tf.shape(x)[0]),
     "a number": lambda x: 7,
+    "draws for the rows": lambda x: tf.reduce_mean(DRAWS.normal(x.shape)),
     "whether any row is such": lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32))) > 0,
     "in a function": tf.function(lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32)))),
 }

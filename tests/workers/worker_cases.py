@@ -337,7 +337,7 @@ def crowded(workers: loop.workers.cluster.Workers, directory: str, kind: str, st
     where = Path(directory)
     where.mkdir(parents=True, exist_ok=True)
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1, name="only")], name="model")
-    optimizer = keras.optimizers.SGD(0.05)
+    optimizer = keras.optimizers.SGD(0.05, name="sgd")  # what names itself is written into files
     train_step, eval_step = loop.supervised(model, optimizer, "mse", metrics={"mae": "mae"})
     x, y = rows(23)
     y[4] += 100.0 * (kind == "ours")
