@@ -184,7 +184,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if new := sorted({*names} - self._said):
             self._said.update(new)
             log.warning(
-                "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do not. "
+                "Callbacks have put %s into the logs, which other callbacks see; RunResult.history and other hooks do not. "
                 "For these, write KerasCallbacks([...], reports=%r).",
                 ", ".join(map(repr, new)), [*self.reports, *new],
             )  # fmt: skip

@@ -96,7 +96,6 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "loop/data/stateful.py": {"_replace"},
     "loop/exact/traced.py": {"_replace"},
     "loop/rebuilt/maps.py": {"_other_arguments"},
-    "exactloop/speed/child.py": {"_exit"},
     "loop/workers/failures.py": {"_exit"},
     "loop/rebuilt/orders.py": {"_replace"},
     "loop/state/training_state.py": {"_asdict", "_replace"},
