@@ -183,11 +183,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Says once what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
         if new := sorted({*names} - self._said):
             self._said.update(new)
-            log.warning(
-                "Callbacks have put %s into the logs, which other callbacks see; RunResult.history and other hooks do not. "
-                "For these, write KerasCallbacks([...], reports=%r).",
-                ", ".join(map(repr, new)), [*self.reports, *new],
-            )  # fmt: skip
+            what = "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do not. "
+            remedy = "For these, write KerasCallbacks([...], reports=%r)."
+            log.warning(what + remedy, ", ".join(map(repr, new)), [*self.reports, *new])
 
     def _in_this_epoch(self) -> list[str]:
         return json.loads(self.evaluated.numpy().tobytes() or "[]")
