@@ -183,9 +183,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Says once what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
         if new := sorted({*names} - self._said):
             self._said.update(new)
-            what = "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do not. "
+            seen = "Callbacks have put %s into the logs. Other callbacks see it; "
+            unseen = "RunResult.history and other hooks do not. "
             remedy = "For these, write KerasCallbacks([...], reports=%r)."
-            log.warning(what + remedy, ", ".join(map(repr, new)), [*self.reports, *new])
+            log.warning(seen + unseen + remedy, ", ".join(map(repr, new)), [*self.reports, *new])
 
     def _in_this_epoch(self) -> list[str]:
         return json.loads(self.evaluated.numpy().tobytes() or "[]")
