@@ -19,6 +19,7 @@ from loop import ArrayData, At, Loop
 
 # Where Python looks for signals: behind a call, at the beginning of a function, at the end of a turn of a loop.
 LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
+LOOKS |= {dis.opmap[name] for name in ("CALL_KW",) if name in dis.opmap}  # from Python 3.13 on
 METHODS = {"on_run_end", "on_settled", "_let_go", "_close"}  # of the hook; of the saver, all
 
 
@@ -133,4 +134,4 @@ def test_an_interrupt_at_each_instruction_stops_no_later_run(
 def test_the_instructions_are_those_of_waiting(tmp_path: Path) -> None:
     with Interrupt(10**9) as interrupt:
         counting_loop(tmp_path).run(steps=4)
-    assert 10**9 - interrupt.left > 30
+    assert 10**9 - interrupt.left > (30 if sys.version_info < (3, 13) else 20)  # which tells nothing of some frames
