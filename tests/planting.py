@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import inspect
+import linecache
 import sys
 import types
 from collections.abc import Iterator
@@ -33,10 +34,9 @@ def planted(bug: Bug) -> Iterator[None]:
         )
     wrong = types.ModuleType(bug.module)
     wrong.__file__ = module.__file__
-    exec(
-        compile(source.replace(bug.right, bug.wrong) + bug.more, bug.name, "exec"),
-        vars(wrong),
-    )
+    text = source.replace(bug.right, bug.wrong) + bug.more
+    linecache.cache[bug.name] = len(text), None, text.splitlines(keepends=True), bug.name  # where AutoGraph reads it
+    exec(compile(text, bug.name, "exec"), vars(wrong))
     own = {
         name: value
         for name, value in vars(module).items()
