@@ -1,6 +1,6 @@
 """Mistakes that are planted where sources in Python are read and saved: a run that is cut has to show each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,11 @@ BUGS = [
     Bug("a pass is taken up at its beginning", STATEFUL, "self._epoch, self._next, self._open = place.epoch, place.step_in_epoch,",
         "self._epoch, self._next, self._open = place.epoch, 0,"),
     Bug("what is read ahead draws what it likes", STATEFUL, "        if self._reader.draws:\n", "        if False:\n"),
-    Bug("the order is that of the first epoch", INDEXED, "tf.constant([self._seed, self._epoch], tf.int64)",
-        "tf.constant([self._seed, 0 if self._next else self._epoch], tf.int64)"),
+    Bug("the order is that of the first epoch", INDEXED, "self._order = self._order_in(self._epoch)",
+        "self._order = self._order_in(0 if self._next else self._epoch)"),
+    Bug("what Python changes is saved as it is in mid-pass", "loop.data.around",
+        "self._begun if is_open else self._now()", "self._now()"),
+    Bug("generators in lists are not seen", "loop.data.slots", "isinstance(item, GENERATORS) or ", ""),
     Bug("the order is begun anew", INDEXED, "place.epoch, place.step_in_epoch, bool", "place.epoch, 0, bool"),
     Bug("what changes between passes is not saved", INDEXED, "        if not self._progress.changes:\n            return None\n        self._tried",
         "        return None\n        self._tried"),
@@ -69,6 +72,30 @@ class Items:
         np.random.shuffle(self.order)
 
 
+class Rows:
+    """Shuffles its rows in place, with a generator that is in a list."""
+
+    def __init__(self) -> None:
+        self.rows, self.generators = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [np.random.default_rng(3)]
+
+    def __iter__(self) -> Iterator[float]:
+        self.generators[0].shuffle(self.rows)
+        yield from self.rows
+
+
+class Permuted(Rows):
+    """The same, after each pass."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, i: int) -> float:
+        return self.rows[i]
+
+    def on_epoch_end(self) -> None:
+        self.generators[0].shuffle(self.rows)
+
+
 class Counts(Hook):
     """Counts in Python, draws, and sets what is trained."""
 
@@ -95,6 +122,8 @@ SOURCES: list[Callable[[tf.Variable], object]] = [
     lambda w: loop.StatefulData(lambda epoch: Noise(), steps_per_epoch=4),
     lambda w: loop.IndexedData(Items(), batch_size=2, seed=1),
     lambda w: loop.IndexedData(Items(), batch_size=2, seed=1, prefetch=0),
+    lambda w: loop.IndexedData(Permuted(), batch_size=2, seed=1),
+    lambda w: loop.StreamData(tf.data.Dataset.from_generator(Rows().__iter__, tf.float64, []).batch(2)),
 ]
 
 
