@@ -184,8 +184,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if new := sorted({*names} - self._said):
             self._said.update(new)
             log.warning(
-                "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do not. "
-                "For these, write KerasCallbacks([...], reports=%r).",
+                "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do "
+                "not. For these, write KerasCallbacks([...], reports=%r).",
                 ", ".join(map(repr, new)), [*self.reports, *new],
             )  # fmt: skip
 
