@@ -149,7 +149,7 @@ class LearningRate(Hook, instead=INSTEAD):
             right = bool(rates.shape == (len(numbers),) and ((rates >= 0) & (rates < math.inf)).all())
         except (TypeError, ValueError):
             right = False
-        if not right:  # then it is said of which one; to look at each by itself takes as long as to compute it
+        if not right:  # each by itself, which takes as long as to compute it, and says which one is wrong
             return np.array([checked("LearningRate", r, self._by, n) for n, r in zip(numbers, found, strict=True)])
         return rates
 

@@ -187,11 +187,9 @@ class NaNGuard(Hook, instead=INSTEAD):
                 most.append(_rounded_down(min(limit, largest) if watched else limit, dtype))
         if not found:
             return None
-        alone = len(found) == 1  # with nothing to be stacked with
-        single = (found[0], least[0], most[0])
-        value, low, high = single if alone else (tf.stack(found), np.stack(least), np.stack(most))
-        outside = tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=low, clip_value_max=high))
-        return outside if alone else tf.reduce_any(outside)
+        if len(found) == 1:  # which has nothing to be stacked with
+            return _outside(found[0], least[0], most[0])
+        return tf.reduce_any(_outside(tf.stack(found), np.stack(least), np.stack(most)))
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""
@@ -266,6 +264,11 @@ class NaNGuard(Hook, instead=INSTEAD):
             of_rows = f" (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})" if rows else ""
             said.append(f"batch {index + 1} of epoch {epoch + 1}{of_rows}" if index >= 0 else f"that of step {step}")
         return ", ".join(said)
+
+
+def _outside(value: tf.Tensor, least: np.floating | np.ndarray, most: np.floating | np.ndarray) -> tf.Tensor:
+    """Returns what is below the least or above the most, or NaN: bool, of the shape of the value."""
+    return tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=least, clip_value_max=most))
 
 
 def _kept_in(dtype: tf.DType) -> tf.DType:

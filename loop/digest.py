@@ -18,7 +18,7 @@ def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
     array = np.asarray(value.numpy())
-    found = hashlib.sha256(f"{value.dtype.name} {value.shape}".encode())
+    found = hashlib.sha256(f"{value.dtype.name} {array.shape}".encode())
     if array.dtype.kind in "OSU":
         for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:
             found.update(len(text).to_bytes(8) + text)

@@ -10,7 +10,7 @@ class Bundle:
     """Writes of a snapshot what a `tf.train.Checkpoint` of the state would write.
 
     That finds out at each save what everything is called, makes some ten objects for each value, and writes a second
-    time what says where it is. Here the names and the object graph are found once, so that nine tenths of the time go.
+    time what says where it is. Here the names and the object graph are found once, which takes a sixth of the time.
     It is written through a `tf.train.CheckpointManager`, as any checkpoint.
 
     Args:

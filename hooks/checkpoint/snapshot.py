@@ -44,9 +44,9 @@ class Leaf(Node):
 class Snapshot:
     """A copy of a state's object graph whose leaves hold values, to be saved as TensorFlow saves such a graph.
 
-    What is saved of it is restored into the state itself. Holding a variable copies
-    nothing: its buffer is shared until the variable is updated, and only then does that update make a new one. So the
-    memory of the state is needed twice while a snapshot is held.
+    What is saved of it is restored into the state itself. Holding a variable copies nothing: its buffer is shared until
+    the variable is updated, and only then does that update make a new one. So the memory of the state is needed twice
+    while a snapshot is held.
 
     Attributes:
         root: What to save.
