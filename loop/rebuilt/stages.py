@@ -61,8 +61,9 @@ class Stages:
         self._changed = set[int]()
         for stage in self._order:
             above = any(id(source) in self._changed for source in _sources(stage))
-            if above or stage in replaced or self._is_changed(stage):
+            if above or self._is_changed(stage):
                 self._changed.add(id(stage))
+        self._moved = self._replacements()
 
     @property
     def changed(self) -> bool:
@@ -137,6 +138,22 @@ class Stages:
             raise UnknownStage(f"more than {MOST} stages, as each is counted wherever it is used")
         return uses
 
+    def _replacements(self) -> Mapping[int, tf.data.Dataset]:
+        """Returns what stands in the place of stages that do not change: others, and what reads from these.
+
+        They stay out of what is traced, so that what draws there has the place that it has without replacements.
+        """
+        moved = dict[int, tf.data.Dataset]()
+        for stage in self._order:
+            if id(stage) in self._changed:
+                continue
+            if stage in self._replaced:
+                moved[id(stage)] = self._replaced[stage]
+            elif any(id(source) in moved for source in _sources(stage)):
+                sources = [moved.get(id(source), source) for source in _sources(stage)]
+                moved[id(stage)] = remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
+        return moved
+
     def _is_changed(self, stage: tf.data.Dataset) -> bool:
         loose = kind_of(stage) == "Options" and stage.options().deterministic is False
         if loose or kind_of(stage) in OWN or in_any_order(stage) or (self._pins and at_once(stage, 1)):
@@ -147,7 +164,7 @@ class Stages:
 
     def _made(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
         if id(stage) not in self._changed:
-            return stage
+            return self._moved.get(id(stage), stage)
         stage = self._replaced.get(stage, stage)
         if kind_of(stage) == COPIED:
             return sources[0]
