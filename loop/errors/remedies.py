@@ -75,6 +75,7 @@ CSV_HEADER = (
 )
 SNAPSHOT = "Write it before, with save(), and load() it."
 SERVICE = "Leave out .apply(tf.data.experimental.service.distribute(...)): the pipeline is then read in this process."
+SHUFFLE = "Write .shuffle(buffer_size), with a buffer as long as the data if all are to be shuffled."
 SAMPLED = f"Use {REPLAY}."
 ITEM_DRAWS = (
     "Draw from numpy.random or random, as in numpy.random.normal(size=3): of these streams each item has its own in "

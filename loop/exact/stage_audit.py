@@ -21,6 +21,7 @@ from loop.tf_internals import (
 )
 
 AUTOTUNE = -1
+SEEDED = ("Shuffle", "ShuffleAndRepeat", "Random", "Snapshot")  # kinds of stages that have a seed, and are known
 CALLS = "num_parallel_calls"
 THREADS = 3  # that TensorFlow counts for each input of an `interleave` in parallel
 
@@ -46,6 +47,9 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
     if kind == "DataService":
         what = f"{owner} come from workers of tf.data's service, and no checkpoint holds how far these are"
         found.append(Finding(what, "", remedies.SERVICE))
+    if any(seed is not None for seed in seeds_of(stage)) and kind not in SEEDED:
+        what = f"{owner} shuffle by a stage that TensorFlow does not document, {kind}"
+        found.append(Finding(what, "", remedies.SHUFFLE))
     if saved and kind == "DirectedInterleave" and not stops_on_empty(stage):
         selector, *sources = (source.cardinality() for source in inputs_of(stage))
         if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over

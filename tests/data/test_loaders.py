@@ -52,7 +52,12 @@ def series() -> tf.data.Dataset:
     return windows.map(lambda x, y: (x * 2, y))
 
 
-LOADERS: dict[str, Callable[[], tf.data.Dataset]] = {"texts": texts, "images": images, "flipped": flipped, "series": series}
+LOADERS: dict[str, Callable[[], tf.data.Dataset]] = {
+    "texts": texts,
+    "images": images,
+    "flipped": flipped,
+    "series": series,
+}
 
 
 def fill(directory: Path) -> None:

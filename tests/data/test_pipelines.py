@@ -213,18 +213,19 @@ def test_with_exact_false_a_pipeline_that_would_be_refused_is_logged_and_runs(
     assert re.search(CLOCK, message, re.DOTALL)
 
 
-def test_what_has_to_be_read_for_the_audit_is_read_once_however_often_a_loop_is_run() -> None:
-    calls = []
+def test_what_has_to_be_read_for_the_audit_is_read_once_however_often_a_loop_is_run(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"  # a list would be put back when the audit is over
 
     def numbers() -> Iterator[int]:
-        calls.append(1)
+        with calls.open("a") as file:
+            file.write("x")
         yield from range(4)
 
     dataset = Dataset.from_generator(numbers, output_signature=tf.TensorSpec([], tf.int64))
     loop = Loop(lambda batch: {"x": batch}, dataset, state={})
     for epoch in (1, 2, 3):
         loop.run(epochs=epoch)
-    assert len(calls) == 2 + 3  # twice to compare, and once for each epoch
+    assert len(calls.read_text()) == 2 + 3  # twice to compare, and once for each epoch
 
 
 CHANGED = r"data: read again, the first 2 batches of the pass are not those that the run saw"

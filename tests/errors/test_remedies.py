@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.data.experimental.ops import global_shuffle_op
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
@@ -167,6 +168,10 @@ def served() -> Loop:
     worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=server.target.split("://")[1]))
     SERVERS.extend([server, worker])
     return over(rows().apply(service.distribute(processing_mode="parallel_epochs", service=server.target)))
+
+
+def shuffled_globally(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    return global_shuffle_op._global_shuffle(dataset)
 
 
 def drawing_from_numpy() -> Iterator[float]:
@@ -575,6 +580,9 @@ PROGRAMS = {
         ],
     ),
     "SERVICE": Program(served, [lambda: over(rows())]),
+    "SHUFFLE": Program(
+        lambda: over(rows().apply(shuffled_globally)), [lambda: over(rows().shuffle(ROWS, seed=1))], varies=True
+    ),
     "SNAPSHOT": Program(lambda: over(rows().snapshot("snapshot")), [written]),
     "SAMPLED": Program(
         lambda: sampled(stop_on_empty_dataset=False),

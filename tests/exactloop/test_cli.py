@@ -197,7 +197,7 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_each_command_has_its_help() -> None:
-    assert {*helps.HELPS} == {*options.COUNTS} == {*commands.COMMANDS, "launch"}
+    assert {*helps.HELPS} == {*options.COUNTS} == {*commands.COMMANDS, "launch", "speed"}
     assert {*options.AT_ONCE} == {*looking.COMMANDS}
     assert [command for command in options.COUNTS if f"    exactloop {command} " not in helps.USAGE] == []
     assert max(map(len, "\n".join([helps.USAGE, *helps.HELPS.values()]).splitlines())) <= 120
