@@ -1,5 +1,6 @@
 """The learning rates of optimizers, which are logged without being values of the step."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 
 import keras
@@ -63,6 +64,8 @@ def _reader(optimizer: keras.optimizers.Optimizer) -> Callable[[], float]:
         variable = raw(rate)
         return lambda: float(read(variable))
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        traced = tf.function(lambda: tf.cast(inner.learning_rate, tf.float32), autograph=False)
-        return lambda: float(traced())
+        # Called as a function, it would have TensorFlow warn of retracing where several loops are made.
+        function = tf.function(lambda: tf.cast(inner.learning_rate, tf.float32), autograph=False)
+        traced = functools.cache(function.get_concrete_function)
+        return lambda: float(traced()())
     return lambda: float(keras.ops.convert_to_numpy(inner.learning_rate))
