@@ -222,11 +222,12 @@ class IndexedData(Fed):
         if not self._evaluates:
             self._progress.try_out()
         self._generators = generators_of(self._source)
-        if any(self._items.digests() != self._items.first for _ in range(ROUNDS)) or self._own_draws():
-            found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
-        if self._progress.lost:
+        read_again = [self._items.digests() != self._items.first for _ in range(ROUNDS)]
+        if self._progress.lost:  # and so, perhaps, they yield other items
             what = f"{owner} change, from pass to pass, what no checkpoint holds: {', '.join(self._progress.lost)}"
             found.append(Finding(what, "", SOURCE_STATE))
+        elif any(read_again) or self._own_draws():
+            found.append(Finding(f"{owner} yield other items when they are read again", "", ITEM_DRAWS))
         if self.reads_ahead:
             what = f"{owner} may depend on a variable that a step changes, and are read ahead"
             roots = [self._source, self._source.__getitem__]

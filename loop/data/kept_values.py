@@ -4,6 +4,7 @@ import collections
 import itertools
 import random
 import types
+import warnings
 from collections.abc import Iterator, Sized
 
 import numpy as np
@@ -11,33 +12,92 @@ import numpy as np
 from loop.exact.reach import is_of_program
 from loop.state.plain import Encoded, Plain
 
-DEEPEST = 6  # iterators and tuples within one another
-LARGEST = 2**26  # bytes of one array or list that are copied to see whether it changes; of larger ones, a sample
+DEEPEST = 6  # iterators, tuples and containers within one another
+LARGEST = 2**26  # bytes of a value that are copied to see whether it changes; of larger ones, a sample
+EXACT = (type(None), bool, int, float, complex, str, bytes, np.ndarray)  # come back as what they were
+CONTAINERS = list | tuple | dict | set | collections.deque
+SHARED = list | dict | set | collections.deque | bytearray | np.ndarray  # what two names may have in common, and change
+
+
+def kind(value: object) -> str:
+    """Returns what has to be there for a value to be taken over into it."""
+    if isinstance(value, np.random.Generator):
+        return f"{type(value).__name__} of {type(value.bit_generator).__name__}"
+    return type(value).__name__
 
 
 def plain(value: object) -> Plain:
     """Returns what a value is made of, as far as it is known: of generators their state, of a deque a list."""
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
+    if isinstance(value, np.random.BitGenerator):
+        return value.state
     if isinstance(value, np.random.RandomState):
         return value.get_state(legacy=False)
     if isinstance(value, collections.deque):
         return list(value)
+    if isinstance(value, dict):
+        return dict(value)
     return value.getstate() if isinstance(value, random.Random) else value
+
+
+def is_exact(value: object, depth: int = 0) -> bool:
+    """Returns whether a value that is put in the place of another is what it was: no other class is lost in it."""
+    if type(value) in (list, tuple, dict):
+        items = value.values() if isinstance(value, dict) else value
+        return depth < DEEPEST and all(is_exact(item, depth + 1) for item in items)  # type: ignore[attr-defined]
+    return type(value) in EXACT or isinstance(value, np.generic)
+
+
+def inside(value: object, depth: int = 0) -> Iterator[SHARED]:
+    """Yields what within a value others could have too: it, or the memory that it is a part of, and what is in it."""
+    if isinstance(value, SHARED):
+        yield value
+    if isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):
+        yield value.base
+    if isinstance(value, CONTAINERS) and depth < DEEPEST and len(value) <= LARGEST // 64:
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, SHARED | tuple):
+                yield from inside(item, depth + 1)
 
 
 def copied(value: object) -> object:
     """Returns what tells whether a value has changed: a copy, if it is plain; a sample, if it is too large for that."""
-    if isinstance(value, np.ndarray) and value.nbytes > LARGEST:
-        return id(value), value[:: max(1, len(value) // 1000)].tobytes()[:LARGEST]
     if isinstance(value, Iterator) and not is_of_program(type(value)):
         return id(value), _place(value)
-    if isinstance(value, set) or (isinstance(value, list | dict | collections.deque) and len(value) > LARGEST // 64):
-        return id(value), len(value), repr(list(itertools.islice(value, 1000)))
+    if isinstance(value, np.ndarray) and value.nbytes > LARGEST:
+        return id(value), value[:: max(1, len(value) // 1000)][:1000].ravel()[:LARGEST].tobytes()
+    if isinstance(value, CONTAINERS) and (isinstance(value, set) or _size(value) > LARGEST):
+        return _sample(value)
     try:
-        return Encoded(plain(value), "an attribute")
+        held = plain(value)
+        if is_exact(held):
+            return Encoded(held, "an attribute")
     except (TypeError, ValueError, RecursionError):
-        return None if is_of_program(type(value)) else id(value)
+        pass  # then it is told by what it is
+    if isinstance(value, CONTAINERS):
+        return _sample(value)
+    return None if is_of_program(type(value)) else id(value)
+
+
+def _size(value: object, most: int = LARGEST, depth: int = 0) -> int:
+    """Returns how many bytes a value has, or more than `most` as soon as it has more."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if not isinstance(value, CONTAINERS) or depth > DEEPEST:
+        return len(value) if isinstance(value, str | bytes | bytearray) else 8
+    total = 64 * len(value)
+    for item in (value.values() if isinstance(value, dict) else value) if total <= most else ():
+        if isinstance(item, str | bytes | bytearray | np.ndarray | CONTAINERS):
+            total += _size(item, most - total, depth + 1)
+            if total > most:
+                break
+    return total
+
+
+def _sample(value: CONTAINERS) -> tuple[object, ...]:
+    items = value.values() if isinstance(value, dict) else value
+    return (id(value), len(value), *(x if type(x) in EXACT[:6] else id(x) for x in itertools.islice(items, 1000)))
 
 
 def _place(thing: object, depth: int = 0) -> object:
@@ -51,33 +111,44 @@ def _place(thing: object, depth: int = 0) -> object:
         return tuple(_place(part, depth + 1) for part in thing)
     if isinstance(thing, Iterator) and depth < DEEPEST:
         try:
-            return _place(tuple(thing.__reduce__()[1:]), depth + 1)
-        except TypeError:  # a file
+            with warnings.catch_warnings(action="ignore"):  # Python is going to have none of it
+                return _place(tuple(thing.__reduce__()[1:]), depth + 1)
+        except Exception:  # a file, or whoever does not want to be copied
             return None
     return len(thing) if isinstance(thing, Sized) else None
 
 
 def taken_over(now: object, new: Plain) -> bool:
-    """Lets what is there now become what was kept of it. Returns whether it could: else the new one takes its place."""
+    """Lets what is there now become what was kept of it. Returns whether it could: both have to be of one kind."""
     if isinstance(now, np.random.Generator):
         now.bit_generator.state = new
+    elif isinstance(now, np.random.BitGenerator):
+        now.state = new
     elif isinstance(now, np.random.RandomState):
         now.set_state(new)
     elif isinstance(now, random.Random):
         now.setstate(new)
     elif isinstance(now, np.ndarray) and isinstance(new, np.ndarray) and _alike(now, new):
         now[...] = new
-    elif isinstance(now, list) and isinstance(new, list):
+    elif (isinstance(now, list) and isinstance(new, list)) or (isinstance(now, bytearray) and isinstance(new, bytes)):
         now[:] = new
     elif isinstance(now, collections.deque) and isinstance(new, list):
         now.clear()
         now.extend(new)
     elif isinstance(now, dict) and isinstance(new, dict):
         now.clear()
-        now.update(new)
+        for key, value in new.items():  # a Counter would add them up
+            now[key] = value
+    elif isinstance(now, tuple) and isinstance(new, tuple) and len(now) == len(new):
+        return all(is_same(x, y) or taken_over(x, y) for x, y in zip(now, new, strict=True))
     else:
         return False
     return True
+
+
+def is_same(now: object, new: Plain) -> bool:
+    """Returns whether nothing has to be taken over."""
+    return Encoded(plain(now), "an attribute") == Encoded(new, "an attribute")
 
 
 def _alike(now: np.ndarray, new: np.ndarray) -> bool:

@@ -7,15 +7,16 @@ the functions that it was made in. Likewise within these, of objects and functio
 import functools
 import random
 import types
-from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterator, MutableMapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from loop.exact.reach import attributes, codes, global_names, is_of_program
+from loop.exact.reach import NAMESPACES, attributes, codes, global_names, is_of_program
 
 Path: TypeAlias = tuple[str, ...]
-GENERATORS = np.random.Generator | np.random.RandomState | random.Random
+GENERATORS = np.random.Generator | np.random.BitGenerator | np.random.RandomState | random.Random
+DATA = None | bool | int | float | complex | str | bytes | np.generic | np.ndarray | list | tuple | dict
 DEEPEST = 6  # things of the program within one another
 MANY = 100  # items of a list or dict; what has more holds data
 FUNCTIONS = types.FunctionType | types.MethodType | functools.partial
@@ -30,11 +31,13 @@ class Slot(NamedTuple):
         value: What is in it.
         put: Puts something else into it.
         remove: Leaves nothing there.
+        is_entry: Whether it is a place in a list, of which there may be fewer.
     """
 
     value: object
     put: Callable[[object], object]
     remove: Callable[[], object]
+    is_entry: bool = False
 
 
 def slots(thing: object) -> dict[Path, Slot]:
@@ -59,12 +62,12 @@ def _walk(thing: object, above: Path, seen: set[int]) -> Iterator[tuple[Path, Sl
 
 
 def _is_entered(value: object, depth: int = 0) -> bool:
-    if isinstance(value, list | tuple | Mapping):
+    if isinstance(value, list | tuple | dict):
         if len(value) > MANY or depth > DEEPEST:
             return False
-        items = value.values() if isinstance(value, Mapping) else value
-        return any(isinstance(item, GENERATORS) or _is_entered(item, depth + 1) for item in items)
-    if isinstance(value, types.MethodType | functools.partial):
+        items = value.values() if isinstance(value, dict) else value
+        return any(not isinstance(item, DATA) or _is_entered(item, depth + 1) for item in items)
+    if isinstance(value, (types.MethodType, functools.partial, *NAMESPACES)):
         return True
     if isinstance(value, types.FunctionType) and value.__closure__:  # of a library, for what it was given
         return True
@@ -76,13 +79,14 @@ def _held(thing: object) -> Iterator[tuple[str, Slot]]:
         yield from ((f"[{i}]", _entry(thing, i)) for i in range(len(thing)))
     elif isinstance(thing, tuple):
         yield from ((f"[{i}]", Slot(value, _fixed, _fixed)) for i, value in enumerate(thing))
-    elif isinstance(thing, MutableMapping):
+    elif isinstance(thing, dict):
         yield from ((f"[{name!r}]", _item(thing, name)) for name in list(thing))
     elif isinstance(thing, types.MethodType):
         yield "__self__", Slot(thing.__self__, _fixed, _fixed)
         yield from _named_by(thing.__func__)
     elif isinstance(thing, functools.partial):
-        yield from (("function", Slot(thing.func, _fixed, _fixed)), ("arguments", Slot(thing.args, _fixed, _fixed)))
+        parts = {"function": thing.func, "arguments": thing.args, "keywords": thing.keywords}
+        yield from ((name, Slot(value, _fixed, _fixed)) for name, value in parts.items())
     elif isinstance(thing, types.FunctionType):
         yield from _named_by(thing)
     else:
@@ -103,6 +107,10 @@ def _named_by(function: object) -> Iterator[tuple[str, Slot]]:
     """Yields what a function of the program names elsewhere."""
     if not isinstance(function, types.FunctionType):
         return
+    if is_of_program(function):
+        given = {"defaults": function.__defaults__, "keyword defaults": function.__kwdefaults__}
+        yield from ((name, Slot(value, _fixed, _fixed)) for name, value in given.items() if value)
+        yield from ((f"attribute {name}", _item(vars(function), name)) for name in list(vars(function)))
     read = {name for code in codes(function.__code__) for name in code.co_names}
     for name in global_names(function) if is_of_program(function) else ():
         found = function.__globals__[name]
@@ -131,7 +139,7 @@ def _item(thing: MutableMapping, key: Hashable) -> Slot:
 
 
 def _entry(thing: list, i: int) -> Slot:
-    return Slot(thing[i], functools.partial(thing.__setitem__, i), functools.partial(thing.__delitem__, i))
+    return Slot(thing[i], functools.partial(thing.__setitem__, i), _fixed, is_entry=True)
 
 
 def _fixed(*value: object) -> None:

@@ -111,7 +111,7 @@ class StreamData(Trackable):
 
     def close(self) -> None:
         if not self._endless:
-            self.source, self.pending = None, ()
+            self.source, self.pending, self.failed = None, (), None
             self._epoch += 1
             self._source.ended(int(self.seen.digest) if self.seen and self._resume == "replay" else None)
 
@@ -128,7 +128,7 @@ class StreamData(Trackable):
         self._source.recall(notes)
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        self.source, self.pending = None, ()
+        self.source, self.pending, self.failed = None, (), None
         self._epoch, self._passes = notes.get("epoch", place.epoch), notes["passes"] - notes["open"]
         self._sought = (place, notes) if AROUND in notes else None  # first, what Python has changed has to be there
         return [] if self._sought else self._arrive(place, notes)

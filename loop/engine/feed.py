@@ -4,6 +4,7 @@ import abc
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from loop.engine.bound import Bound
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
 
+Fetched: TypeAlias = tuple[Nest, tuple[Block, ...], tf.errors.OpError | None]
 FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")
 
 
@@ -59,6 +61,7 @@ class Streamed(Feed):
         self._dtypes = [each.dtype for each in self._spec]
         self._shapes = shapes = shapes_of(data.element_spec)
         self._queue = tf.queue.FIFOQueue(LENGTH, self._dtypes, shapes)
+        self._torn = False
         data.in_blocks = True
         ranks = 0 if shapes else sum(each.shape.rank for each in self._spec)
 
@@ -105,7 +108,7 @@ class Streamed(Feed):
     def take(self, most: int) -> Block | None:
         if not self._data.pending:
             if self._data.failed is None:
-                self._data.hold(*self._fetched(most))
+                self._data.hold(*self._in_thread(most))
             if self._data.failed is not None and not self._data.pending:
                 raise self._data.failed
         if not self._data.pending:
@@ -115,8 +118,25 @@ class Streamed(Feed):
         self._data.pending = (*rest, *others)
         return block
 
-    def _fetched(self, most: int) -> tuple[Nest, tuple[Block, ...], tf.errors.OpError | None]:
+    def _in_thread(self, most: int) -> Fetched:
+        """Fetches where no signal is heard: an interrupt would leave batches in the queue."""
+        try:
+            fetching = FETCHER.submit(self._fetched, most)
+        except RuntimeError:  # no thread can be made
+            return self._fetched(most)
+        return fetching.result()
+
+    def _fetched(self, most: int) -> Fetched:
         """Returns what is ahead behind the next batches, these, and why there are no others, if one cannot be read."""
+        if self._torn:
+            while int(self._queue.size()):
+                self._next()
+        self._torn = True  # if it does not come to its end, what is left of it is not what comes next
+        fetched = self._read(most)
+        self._torn = False
+        return fetched
+
+    def _read(self, most: int) -> Fetched:
         shapes = self._shapes
         most = min(most, self.room(shapes) if shapes else LENGTH)
         given = tf.nest.flatten((self._data.source, self._data.ahead), expand_composites=True)
@@ -159,7 +179,7 @@ class Streamed(Feed):
         if most < 1 or self._data.pending or self._data.failed is not None:
             yield
             return
-        fetching: Future[tuple[Nest, tuple[Block, ...], tf.errors.OpError | None]] | None = None
+        fetching: Future[Fetched] | None = None
         with contextlib.suppress(RuntimeError):  # no thread can be made: then it is fetched when it is wanted
             fetching = FETCHER.submit(self._fetched, most)
         try:

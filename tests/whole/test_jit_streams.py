@@ -16,6 +16,7 @@ from loop import At, Evaluation, Every, Hook, IndexedData, Loop, Moment, Statefu
 from loop.data.blocks import BYTES, LENGTH, Block, block_of, room
 from loop.data.coerce import Given
 from loop.engine.cut import Cut
+from loop.engine.feed import Fetched, Streamed
 
 ROWS, BATCH, LAST = 45, 4, 12  # the last batch of an epoch, its 12th, has one row
 X = np.random.default_rng(1).normal(size=[ROWS, 2]).astype(np.float32)
@@ -329,3 +330,42 @@ def test_what_lies_behind_a_batch_that_cannot_be_read_is_not_saved(tmp_path: Pat
         loop.run(epochs=1)
     assert float(w) == 7.0
     assert not list((tmp_path / "saved").glob("*.json"))
+
+
+@pytest.mark.usefixtures("long_cuts")
+def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched, interrupts = Streamed._read, [KeyboardInterrupt]
+
+    def interrupted(feed: Streamed, most: int) -> Fetched:
+        found = fetched(feed, most)
+        if loop.step < 4 or not interrupts:
+            return found
+        feed._queue.enqueue([tf.fill([2], 1000.0)])  # what was read, and not yet taken out
+        raise interrupts.pop()
+
+    w = tf.Variable(0.0)
+    data = Dataset.range(24).map(lambda x: tf.cast(x, tf.float32)).batch(2, drop_remainder=True)
+    hooks = [Checkpoint(tmp_path, Every(steps=4))]
+    step = lambda x: {"w": w.assign_add(tf.reduce_sum(x))}  # noqa: E731
+    loop = Loop(step, data, state={"w": w}, hooks=hooks, jit_compile=True)
+    monkeypatch.setattr(Streamed, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(epochs=1)
+    loop.run(epochs=1)
+    assert (loop.step, float(w), interrupts) == (12, sum(range(24)), [])
+
+
+def test_a_batch_that_nobody_wants_does_not_keep_the_state_from_being_saved(tmp_path: Path) -> None:
+    """It is fetched behind the last one that is trained, and cannot be read."""
+    w = tf.Variable(0.0)
+
+    def checked(x: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_less(x, 13.0)]):
+            return tf.identity(x)
+
+    rows = Dataset.range(24).map(lambda x: tf.cast(x, tf.float32)).filter(lambda x: x >= 0.0).map(checked)
+    step = lambda x: {"w": w.assign_add(tf.reduce_sum(x))}  # noqa: E731
+    hooks = [Checkpoint(tmp_path)]
+    loop = Loop(step, rows.batch(1), state={"w": w}, hooks=hooks, jit_compile=True, limit_batches=12)
+    loop.run(epochs=2)
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["ckpt-12", "ckpt-24"]
