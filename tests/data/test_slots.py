@@ -134,3 +134,77 @@ def test_slots_of_a_program_end_and_name_everything_once() -> None:
     paths = slots(source)
     assert ("generators", "[0]") in paths
     assert len(paths) < 200
+
+
+class Turning:
+    """Six items in an order; `turn` makes another one after each pass."""
+
+    def __init__(self, turn: Callable[["Turning"], object]) -> None:
+        self.all = 2.0 ** np.arange(6)
+        self.order, self.rows = self.all, [*range(6)]
+        self.spaces, self.turn = types.SimpleNamespace(passes=0), turn
+        self.rng: np.random.Generator | None = None
+        self.paths = [Path(f"{2**i}") for i in range(6)]
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, i: int) -> float:
+        return float(self.order[self.rows[i]])
+
+    def on_epoch_end(self) -> None:
+        self.turn(self)
+
+
+def to_an_order_of_all(source: Turning) -> None:
+    source.order = np.random.permutation(source.all)
+
+
+def by_namespace(source: Turning) -> None:
+    source.spaces.passes += 1
+    source.order = np.roll(source.all, source.spaces.passes)
+
+
+def by_default(source: Turning, passes: list[int] = [0]) -> None:  # noqa: B006
+    passes[0] += 1
+    source.order = np.roll(source.all, passes[0])
+
+
+def by_attribute(source: Turning) -> None:
+    by_attribute.passes += 1
+    source.order = np.roll(source.all, by_attribute.passes)
+
+
+def by_late_generator(source: Turning) -> None:
+    if source.rng is None:
+        source.rng = np.random.default_rng(1)
+    source.order = source.rng.permutation(source.all)
+
+
+def to_one_that_others_have(source: Turning) -> None:
+    source.order = source.best = np.random.permutation(source.all)
+
+
+def to_other_paths(source: Turning) -> None:
+    random.shuffle(source.paths)
+    source.order = np.float64([str(path) for path in source.paths])
+
+
+@pytest.mark.parametrize("turn", [to_an_order_of_all, by_namespace, by_default, by_attribute])
+def test_what_others_have_too_and_what_is_out_of_the_way_is_kept(turn: Callable, tmp_path: Path) -> None:
+    def made(w: tf.Variable) -> IndexedData:
+        by_default.__defaults__[0][:], by_attribute.passes = [0], 0  # as in a new process
+        return IndexedData(Turning(turn), batch_size=3, shuffle=False)
+
+    whole = same(made, tmp_path, [3, 8])
+    assert len({whole.steps[step].split()[-1] for step in (1, 3, 5, 7)}) > 2
+
+
+@pytest.mark.parametrize(
+    ("turn", "lost"), [(by_late_generator, "rng"), (to_one_that_others_have, "order, best"), (to_other_paths, "paths")]
+)
+def test_what_cannot_be_kept_is_named(turn: Callable, lost: str) -> None:
+    w = tf.Variable(0.0, dtype=tf.float64)
+    loop = Loop(counting(w), IndexedData(Turning(turn), batch_size=3), state={"w": w})
+    with pytest.raises(InexactRun, match=rf"change, from pass to pass, what no checkpoint holds: {lost}\n"):
+        loop.run(epochs=1)
