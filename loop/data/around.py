@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from loop.data.changed import Changed
-from loop.state.plain import Encoded, decoded
+from loop.state.plain import Encoded, Plain, decoded
 
 OWNER = "the generators of the data"
 
@@ -31,6 +31,7 @@ class Around:
         self.settled, self._tried = False, not functions
         self._first = self._begun = Encoded({}, OWNER)  # as it was when the run began, and when the open pass did
         self._meanwhile: Encoded | None = None  # of others, while an evaluation is read
+        self._saved: Plain = {}
 
     @property
     def changes(self) -> bool:
@@ -68,15 +69,21 @@ class Around:
 
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint holds, within a pass or between two."""
-        state = Encoded([self._first.decoded(), (self._begun if is_open else self._now()).decoded()], OWNER)
+        now = self._now().decoded()
+        state = Encoded([self._first.decoded(), self._begun.decoded() if is_open else now, now], OWNER)
         return {"around_text": tf.constant(state.text), "around_data": tf.constant(state.data)}
 
     def take(self, tensors: Mapping[str, tf.Tensor]) -> None:
         """Takes over what a checkpoint held. Raises `ValueError` if the functions do not have that any more."""
-        first, now = decoded(tensors["around_text"].numpy(), tensors["around_data"].numpy())
-        self._tried = True
-        self._changed.put(now)
+        first, begun, now = decoded(tensors["around_text"].numpy(), tensors["around_data"].numpy())
+        self._tried, self._saved = True, now
+        self._changed.put(begun)
         self._first = Encoded(first, OWNER)
+
+    def changed_by_others(self) -> list[str]:
+        """Returns what is not as it was saved, now that the pass is read again up to where it was."""
+        now, saved = self._now().decoded().get("values", {}), self._saved.get("values", {})
+        return [name for name in {**saved, **now} if not _equal(saved.get(name), now.get(name))]
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all of this back to where it is now."""
@@ -94,3 +101,7 @@ class Around:
     def _put(self, state: Encoded) -> None:
         if self.changes:
             self._changed.put(state.decoded())
+
+
+def _equal(one: Plain, other: Plain) -> bool:
+    return Encoded(one, OWNER) == Encoded(other, OWNER)

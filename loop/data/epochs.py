@@ -262,6 +262,10 @@ class Source:
         self._around.take(kept)
         self._python_draws.set()
 
+    def changed_by_others(self) -> list[str]:
+        """Returns what Python in the data has outside of itself and something else has changed since the pass began."""
+        return self._around.changed_by_others()
+
     def _stages(self, epoch: int) -> int | None:
         """Returns a hash of the dataset of an epoch, made once, as it may hold much; None if there is no such epoch."""
         epoch = epoch if self.varies else 0

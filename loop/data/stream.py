@@ -17,6 +17,7 @@ from loop.errors.kinds import shown
 from loop.exact.pipeline import INFINITE, UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Place
+from loop.state.resumable import Unlike
 from loop.tensors import Nest
 from loop.tf_internals import Trackable, restore_iterator
 
@@ -26,6 +27,10 @@ PIPELINES = {
     "batch_size": "write dataset.batch(32)",
 }
 PENDING = "pending"  # what a checkpoint has of blocks
+SHARED = (
+    "The generators of the data change {}, and so does something else, such as a hook: the pass cannot be read again "
+    "from its beginning. Give each its own."
+)
 BLOCK = "data: a hook had halted within a block of batches that jit_compile=True had read; the rest of it is left out"
 
 
@@ -235,8 +240,11 @@ class StreamData(Trackable):
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
         if self._sought is not None:
             self._source.take(state)
+            _, notes = self._sought
             if wrong := self._arrive(*self._sought):
-                raise ValueError("\n".join(wrong))
+                raise Unlike("\n".join(wrong))
+            if notes["open"] and not self.in_blocks and (names := self._source.changed_by_others()):
+                raise Unlike(SHARED.format(", ".join(names)))
         if self.source is None or self._resume == "replay":
             return []
         leaves = range(len(tf.nest.flatten(self.element_spec)))

@@ -6,6 +6,10 @@ from typing import Protocol
 from loop.state.position import Place
 
 
+class Unlike(ValueError):
+    """What a checkpoint has cannot be taken over, because the program is not as it was; says what is other."""
+
+
 class Resumable(Protocol):
     """The part of a source of batches that the training state saves, compares and seeks.
 

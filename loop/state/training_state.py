@@ -18,7 +18,7 @@ from loop.state.plain import Kept
 from loop.state.position import Place, Position
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
-from loop.state.resumable import Resumable
+from loop.state.resumable import Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, flat_by_path, keras_variables, raw
@@ -284,6 +284,8 @@ class TrainingState:
         self.position.torn = True
         try:
             self.root.restore(path).expect_partial()
+        except Unlike:
+            raise
         except Exception as error:  # of files that somebody has written so, TensorFlow raises anything
             raise ValueError(
                 f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "

@@ -138,6 +138,18 @@ def test_a_generator_that_rearranges_itself_goes_on_as_it_was_when_the_pass_bega
     assert ends[0] == ends[1]
 
 
+def test_what_a_hook_changes_of_a_generator_in_mid_pass_is_refused_when_it_is_resumed(tmp_path: Path) -> None:
+    def start() -> tuple[Loop, np.random.Generator]:
+        rng = np.random.default_rng(1)
+        return make_loop(tmp_path, generated(lambda: map(float, rng.permutation(12))).batch(2)), rng
+
+    loop, rng = start()
+    loop.on(Event.STEP_END, every=Every(steps=1))(lambda moment: rng.random())
+    loop.run(steps=8)
+    with pytest.raises(ValueError, match=r"The generators of the data change .*rng, and so does something else"):
+        start()[0].run(steps=9)
+
+
 @pytest.mark.parametrize(
     ("make", "refused"),
     [
