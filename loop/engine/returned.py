@@ -20,6 +20,11 @@ SIZE = (
     "Step {!r} returns {!r}, which depends on how many rows this worker has, and on nothing else of them. "
     "Write loop.total(x) around it if it is to be added up, as the number of rows is: loop.total(tf.shape(batch)[0])."
 )
+NAMES = (
+    "Step {!r} returns {}, traced for several workers, and {} as it was traced before for one process. A step has to "
+    "return the same names whenever it is traced: leave the choice of names to nothing that changes between, such as "
+    "a count of the calls in Python."
+)
 SUM = (
     "Step %r returns %r, a sum over the rows of a batch. Each of several workers adds up its own, and what is logged "
     "is the mean of these sums; so is the gradient, if that is a loss. Write loop.total(x) around it for what one "
@@ -41,8 +46,10 @@ def check_returned(
 
     Raises:
         ValueError: If a whole number, or a truth value, depends on these rows alone; or if anything depends on how many
-            there are, and on nothing else of them.
+            there are, and on nothing else of them; or if it has returned other names there.
     """
+    if values.keys() != alone.keys():
+        raise ValueError(NAMES.format(step, sorted(values), sorted(alone)))
     for name, value in values.items():
         value, of_all = tf.convert_to_tensor(value), tf.convert_to_tensor(alone[name])
         if not _depends(value, batch):

@@ -16,6 +16,7 @@ from hooks.checkpoint.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.state.randomness import global_seed, untouched
 from loop.workers.cluster import Workers, become, here
+from loop.workers.collective import OPERATIONS, Collective
 from loop.workers.joining import say_if_alone, share_seed
 from loop.workers.rows import OwnRows
 from loop.workers.store import InProcess
@@ -402,6 +403,31 @@ def test_of_what_shape_is_added_up_has_to_be_known(one_of: Callable[[int, int], 
     with pytest.raises(ValueError, match=r"of a known shape. Received: .*shape \(None,\)"):
         Loop(lambda batch: summed(batch, lambda x: x), ArrayData(X, batch_size=4), state=state).audit()
     Loop(lambda batch: summed(batch, tf.reduce_sum), ArrayData(X, batch_size=4), state=state).audit()
+
+
+def test_what_has_no_elements_is_its_own_sum() -> None:
+    """TensorFlow's gather of nothing ends the process; together with something else of its dtype it is added up."""
+    graph = tf.Graph()
+    with graph.as_default():
+        empty, double = Collective(2).sum([tf.zeros([0]), tf.zeros([0, 3], tf.float64)])
+        assert (empty.shape, double.shape) == ([0], [0, 3])
+        assert not [op for op in graph.get_operations() if op.type in OPERATIONS]
+        empty, one = Collective(2).sum([tf.zeros([0]), tf.zeros([1])])
+        assert (empty.shape, one.shape) == ([0], [1])
+        assert len([op for op in graph.get_operations() if op.type in OPERATIONS]) == 1
+
+
+def test_a_step_that_returns_other_names_when_it_is_traced_again_is_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    for names in ("ab", ["a", ""], ["", "a"]):
+        step, state = linear(average)
+        left = iter(names)
+
+        def named(batch: tf.Tensor, step: Callable = step, left: Iterator[str] = left) -> dict:
+            return {"loss": step(batch)["loss"], **dict.fromkeys(next(left), 1.0)}
+
+        with pytest.raises(ValueError, match=r"'named' returns \[.*'loss'\], traced for several .*\['.*same names"):
+            Loop(named, ArrayData(X, batch_size=4), state=state).audit()
 
 
 def test_it_is_said_when_many_read_all(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
