@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.exact.graph import behind
 from loop.exact.origins import CALLS, origins, same_as
-from loop.tensors import unconverted
+from loop.tensors import GraphDef, unconverted
 from loop.workers.collective import number_of
 
 log = logging.getLogger("exactloop")
@@ -99,7 +99,11 @@ def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
     needed = [*behind([value.op])]
     if any(op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed):
         return None
-    definition = tf.compat.v1.graph_util.extract_sub_graph(value.graph.as_graph_def(), [value.op.name])
+    definition, names = value.graph.as_graph_def(), {op.name for op in needed}
+    nodes = [node for node in definition.node if node.name in names]
+    for node in nodes:
+        node.input[:] = [each for each in node.input if not each.startswith("^")]  # a value waits for nothing
+    definition = GraphDef(node=nodes, library=definition.library, versions=definition.versions)
     with tf.init_scope():
         graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, return_elements=[value.name]), [])
         return [each.numpy() for each in graph()]

@@ -14,7 +14,7 @@ CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 @dataclasses.dataclass(eq=False)
-class _Frame:
+class Frame:
     """One call of a function; the same function may be called elsewhere, with something else.
 
     Attributes:
@@ -22,12 +22,12 @@ class _Frame:
         calls: The functions that are called in it, by the name of the operation that does.
     """
 
-    given: dict[str, list["_At"]] = dataclasses.field(default_factory=dict)
-    calls: dict[str, list["_Body"]] = dataclasses.field(default_factory=dict)
+    given: dict[str, list["At"]] = dataclasses.field(default_factory=dict)
+    calls: dict[str, list["Body"]] = dataclasses.field(default_factory=dict)
 
 
-_At = tuple[_Frame, tf.Tensor]
-_Body = tuple[_Frame, FuncGraph]
+At = tuple[Frame, tf.Tensor]
+Body = tuple[Frame, FuncGraph]
 
 
 def origins(value: tf.Tensor, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.Tensor]:
@@ -37,7 +37,7 @@ def origins(value: tf.Tensor, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.
         value: A tensor of a graph.
         ends: Called with a tensor; returns whether to look no further than it.
     """
-    queue = [(_Frame(), value)]
+    queue = [(Frame(), value)]
     seen = {(queue[0][0], value.name)}
     for frame, tensor in queue:  # grows while it is read
         before = [] if ends(tensor) else _before(frame, tensor)
@@ -50,7 +50,7 @@ def origins(value: tf.Tensor, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.
 
 def same_as(value: tf.Tensor) -> tf.Tensor:
     """Returns the tensor that a value is, in whatever function it is computed, apart from its shape and dtype."""
-    frame = _Frame()
+    frame = Frame()
     while before := _before(frame, value):
         op = value.op
         is_called = op.type not in (*LOOPS, *BRANCHES) and bool(frame.calls.get(op.name))
@@ -60,7 +60,7 @@ def same_as(value: tf.Tensor) -> tf.Tensor:
     return value
 
 
-def _before(frame: _Frame, tensor: tf.Tensor) -> list[_At]:
+def _before(frame: Frame, tensor: tf.Tensor) -> list[At]:
     """Returns what a tensor is computed of, one step back."""
     if tensor.name in frame.given:
         return frame.given[tensor.name]
@@ -77,7 +77,7 @@ def _before(frame: _Frame, tensor: tf.Tensor) -> list[_At]:
     return [(frame, op.inputs[0]), *found] if op.type in BRANCHES else found
 
 
-def _entered(frame: _Frame, op: tf.Operation) -> list[_Body]:
+def _entered(frame: Frame, op: tf.Operation) -> list[Body]:
     """Returns the functions that an operation calls, if it is known what it hands on to them and returns of them."""
     bodies = called(op.graph, op)
     if op.type in LOOPS:
@@ -87,7 +87,7 @@ def _entered(frame: _Frame, op: tf.Operation) -> list[_Body]:
     else:
         order = []
     given = op.inputs[1:] if op.type in BRANCHES else op.inputs
-    found = [(_Frame(), body) for body in order if body is not None and len(body.inputs) == len(given)]
+    found = [(Frame(), body) for body in order if body is not None and len(body.inputs) == len(given)]
     if len(found) < len(order):
         return []
     for inner, body in found:

@@ -224,6 +224,17 @@ def rounds(x: tf.Tensor, limit: tf.Tensor | int = 2) -> Values:
     return tf.while_loop(lambda i, _: i < limit, lambda i, s: (i + 1, s + tf.reduce_mean(x)), (0, 0.0))
 
 
+def in_rounds(x: tf.Tensor) -> Values:
+    """Returns a count of these rows, as it was two rounds ago, and a count of all."""
+
+    def another(_: tf.Tensor, b: tf.Tensor, a: tf.Tensor, of_all: tf.Tensor, i: tf.Tensor) -> Values:
+        count = tf.math.count_nonzero(x > 3, dtype=tf.int32)
+        return b, a, count, of_all + total(count), i + 1
+
+    oldest, _, _, of_all, _ = tf.while_loop(lambda *at: at[-1] < 4, another, (0, 0, 0, 0, 0))
+    return oldest, of_all
+
+
 def sometimes(x: tf.Tensor, when: tf.Tensor) -> Values:
     """Returns a mean that is computed sometimes, and whether it was."""
     return tf.cond(when, lambda: (tf.reduce_mean(x), 1), lambda: (0.0, 0))
@@ -260,6 +271,8 @@ REFUSED: dict[str, tuple[Callable[[tf.Tensor], object], str]] = {
     "a count from beside a loss": (lambda x: beside_a_loss(x)[1], "a whole number that each"),
     "rounds for the rows": (lambda x: rounds(x, tf.cast(tf.reduce_sum(x), tf.int32))[0], "a whole number that each"),
     "rounds for each": (lambda x: rounds(x, tf.shape(x)[0])[0], "how many rows this worker has"),
+    "two rounds later": (lambda x: in_rounds(x)[0], "a whole number that each"),
+    "a branch by number": (lambda x: tf.switch_case(counts(x)[1], [lambda: 1, lambda: 2]), "a whole number that each"),
     "a branch for the rows": (lambda x: sometimes(x, tf.reduce_any(x > 3))[1], "a whole number that each"),
     "in one branch": (lambda x: tf.cond(COUNTER > 2, lambda: counts(x)[1], lambda: 0), "a whole number that each"),
     "one function, twice": (lambda x: doubled(counts(x)[1]) + doubled(COUNTER), "a whole number that each"),
@@ -274,6 +287,7 @@ RETURNED: dict[str, Callable[[tf.Tensor], object]] = {
     "what a function returns beside": lambda x: tf.function(mean_and_steps)(x)[1],
     "rounds": lambda x: rounds(x)[0],
     "a number from beside a loop": lambda x: rounds(x, COUNTER.read_value())[0],
+    "a count of all in a loop": lambda x: in_rounds(x)[1],
     "a branch of all": lambda x: sometimes(x, COUNTER % 2 == 0)[1],
     "no number": lambda x: float("nan"),
     "a mean of what is equal": lambda x: tf.reduce_mean(tf.ones([x.shape[0]])),
