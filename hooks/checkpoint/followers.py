@@ -18,6 +18,7 @@ from loop import Loop, TrainingState, digest
 
 PATIENCE = 600.0  # seconds in which another worker says what it holds
 SEEN_WITHIN, AGAIN = 10.0, 0.5  # seconds until what one machine has written is seen on all that share a disk
+NOT_SEEN = (FileNotFoundError, NotADirectoryError, tf.errors.NotFoundError)  # the last from addresses such as gs://
 UNSEEN = (
     "{0} cannot restore {1} in {2!r}, which the first worker has restored from there: {3}. All workers restore from "
     "one directory, so it has to be on a disk that all their machines share, with the same path on each: give "
@@ -112,10 +113,10 @@ class Workers:
                 files = opened.enter_context(contextlib.closing(open_files(directory, make=False)))
                 store = Store(files)
                 return store, opened.enter_context(contextlib.closing(store.pin(stem)))
-            except (FileNotFoundError, NotADirectoryError, CorruptCheckpoint) as error:
+            except (*NOT_SEEN, CorruptCheckpoint) as error:
                 opened.close()
                 if time.monotonic() > end:
-                    why = error.reason if isinstance(error, CorruptCheckpoint) else error.strerror
+                    why = error.reason if isinstance(error, CorruptCheckpoint) else _why(error)
                     name = self._workers.name(self._workers.rank)
                     raise FileNotFoundError(UNSEEN.format(name, stem, directory, why)) from error
             time.sleep(AGAIN)
@@ -131,6 +132,10 @@ class Workers:
 
         self._telling = threading.Thread(target=put, name="digests")
         self._telling.start()
+
+
+def _why(error: OSError | tf.errors.NotFoundError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else error.message
 
 
 def _held(state: TrainingState, counts: Callable[[str], bool]) -> dict[str, tf.Tensor]:

@@ -1,17 +1,17 @@
 """What a step returns on several workers, and is no mean over rows: as far as its trace shows it."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from loop.exact.graph import called, operations
-from loop.tensors import unconverted
+from loop.exact.graph import behind
+from loop.exact.origins import CALLS, origins, same_as
+from loop.tensors import GraphDef, unconverted
 from loop.workers.collective import number_of
 
 log = logging.getLogger("exactloop")
-SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")
 COUNT = (
     "Step {!r} returns {!r}, {} that each of several workers computes of its own rows, and that is no mean over rows. "
     "Write loop.total(x) around it for the sum over all rows, or return tf.cast(x, tf.float32) for the mean over them."
@@ -19,6 +19,11 @@ COUNT = (
 SIZE = (
     "Step {!r} returns {!r}, which depends on how many rows this worker has, and on nothing else of them. "
     "Write loop.total(x) around it if it is to be added up, as the number of rows is: loop.total(tf.shape(batch)[0])."
+)
+NAMES = (
+    "Step {!r} returns {}, traced for several workers, and {} as it was traced before for one process. A step has to "
+    "return the same names whenever it is traced: leave the choice of names to nothing that changes between, such as "
+    "a count of the calls in Python."
 )
 SUM = (
     "Step %r returns %r, a sum over the rows of a batch. Each of several workers adds up its own, and what is logged "
@@ -41,13 +46,20 @@ def check_returned(
 
     Raises:
         ValueError: If a whole number, or a truth value, depends on these rows alone; or if anything depends on how many
-            there are, and on nothing else of them.
+            there are, and on nothing else of them; or if it has returned other names there.
     """
+    if values.keys() != alone.keys():
+        raise ValueError(NAMES.format(step, sorted(values), sorted(alone)))
+    rows = {(each.graph, each.name) for each in batch if each.shape.rank != 0}  # else it is the same for all of them
+
+    def ends(tensor: tf.Tensor) -> bool:
+        return _adds_up(tensor) or (tensor.graph, tensor.name) in rows
+
     for name, value in values.items():
         value, of_all = tf.convert_to_tensor(value), tf.convert_to_tensor(alone[name])
-        if not _depends(value, batch):
-            here, alone_too = _constants(value), _constants(of_all)
-            if here is not None and alone_too is not None and here != alone_too:
+        of = [*origins(value, ends)]
+        if not any((tensor.graph, tensor.name) in rows for tensor in of):
+            if not (_may_equal(of, [*origins(of_all, _adds_up)]) or _equal(_folded(value), _folded(of_all))):
                 raise ValueError(SIZE.format(step, name))
         elif not value.dtype.is_floating:
             kind = "a truth value" if value.dtype.is_bool else "a whole number"
@@ -56,46 +68,50 @@ def check_returned(
             log.warning(SUM, step, name)
 
 
-def _depends(value: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
-    """Returns whether a value is computed of a batch, and not by way of what is added up over all workers."""
-    rows = {each.name for each in batch if each.shape.rank != 0}  # else it is the same for all of them
-    return any(tensor.name in rows for tensor in _behind(value))
+def _adds_up(tensor: tf.Tensor) -> bool:
+    """Returns whether a tensor has been added up over all workers."""
+    return number_of(tensor.op) is not None
 
 
-def _constants(value: tf.Tensor) -> list[object] | None:
-    """Returns the constants that a value is computed of; None if it is computed of anything else."""
-    found = [*_behind(value)]
-    sources = [tensor for tensor in found if not tensor.op.inputs]
-    if any(map(_adds_up, {tensor.op for tensor in found})) or any(tensor.op.type != "Const" for tensor in sources):
+def _may_equal(some: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:
+    """Returns whether what two values are computed of is the same, or no constants alone."""
+    if any(tensor.op.type != "Const" for tensor in (*some, *others)):
+        return True
+    return _equal(*([np.asarray(tf.get_static_value(tensor)) for tensor in each] for each in (some, others)))
+
+
+def _equal(some: Sequence[np.ndarray] | None, others: Sequence[np.ndarray] | None) -> bool:
+    """Returns whether values are the same, NaN too, but for rounding; not if any are not known."""
+    if some is None or others is None or len(some) != len(others):
+        return False
+    return all(map(_is_close, some, others))
+
+
+def _is_close(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape or one.dtype.kind not in "fV":  # V: of no type of NumPy's own, such as bfloat16
+        return np.array_equal(one, other)
+    return np.allclose(one.astype(np.float64), other.astype(np.float64), rtol=1e-5, atol=0, equal_nan=True)
+
+
+def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
+    """Returns what is computed of constants; None if the function in which it is has to be given something for that."""
+    value = same_as(value)
+    needed = [*behind([value.op])]
+    if any(op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed):
         return None
-    return [np.asarray(tf.get_static_value(tensor)).tolist() for tensor in sources]
-
-
-def _behind(value: tf.Tensor) -> Iterator[tf.Tensor]:
-    """Yields a value and all that it is computed of, up to what is added up over all workers."""
-    queue, seen = [value], {value.name}
-    for tensor in queue:  # grows while it is read
-        yield tensor
-        op = tensor.op
-        if _adds_up(op):
-            continue
-        inputs = [op.inputs[tensor.value_index]] if op.type == "IdentityN" else op.inputs  # as of a custom gradient
-        new = {each.name: each for each in inputs if each.name not in seen}
-        seen |= new.keys()
-        queue += new.values()
-
-
-def _adds_up(op: tf.Operation) -> bool:
-    """Returns whether an operation adds up over all workers, by itself or in a function that it calls."""
-    within = (inner for body in called(op.graph, op).values() for inner in operations(body))
-    return any(number_of(each) is not None for each in (op, *within))
+    definition, names = value.graph.as_graph_def(), {op.name for op in needed}
+    nodes = [node for node in definition.node if node.name in names]
+    for node in nodes:
+        node.input[:] = [each for each in node.input if not each.startswith("^")]  # a value waits for nothing
+    definition = GraphDef(node=nodes, library=definition.library, versions=definition.versions)
+    with tf.init_scope():
+        graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, return_elements=[value.name]), [])
+        return [each.numpy() for each in graph()]
 
 
 def _adds_up_rows(value: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
     """Returns whether a value is a sum over as many rows as a batch has."""
-    op = value.op
-    while op.type in SAME:
-        op = op.inputs[0].op
+    op = same_as(value).op
     if op.type != "Sum" or not (rank := op.inputs[0].shape.rank):
         return False
     axes, sizes = tf.get_static_value(op.inputs[1]), {each.shape[0] for each in batch if each.shape.rank}

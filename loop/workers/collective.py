@@ -88,6 +88,8 @@ class Collective:
     def _added(self, tensor: tf.Tensor, number: int, *, on_host: bool) -> tf.Tensor:
         """Returns the sum of the vectors of all workers."""
         size = _bytes(tensor)
+        if size == 0:
+            return tensor  # which TensorFlow's gather does not survive
         if tensor.dtype in SENDABLE and size is not None and size <= SENT:
             parts = tf.unstack(self._of_all(tensor, number=number, on_host=on_host))
             return functools.reduce(operator.add, parts)  # in the same order in all of them

@@ -1,10 +1,13 @@
 """Up to 512 workers in one process agree on how far to go, when, and on the end; who holds other values is named."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 from many import Together, commit, decisions, on_all, one
 
+from hooks.checkpoint import followers
 from hooks.checkpoint.errors import Differing
 from loop.alike import _refuse
 from loop.workers.cluster import Workers
@@ -61,3 +64,26 @@ def test_workers_that_wait_for_different_things_are_seen_and_those_that_are_late
         with other.waiting("what time it is"):
             said = str(other.elsewhere())
     assert "worker 0 (10.0.0.1:0) for evaluation, worker 1 (10.0.0.1:1) for what time it is" in said
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "not yet here"), tf.errors.NotFoundError(None, None, "not yet here")]
+)
+def test_a_checkpoint_that_is_not_seen_yet_is_looked_for_again(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def unseen(directory: str, *, make: bool) -> None:
+        tried.append(directory)
+        raise error
+
+    monkeypatch.setattr(followers, "open_files", unseen)
+    monkeypatch.setattr(followers, "AGAIN", 0.0)
+    clock = iter(range(100))
+    monkeypatch.setattr(followers.time, "monotonic", lambda: 6.0 * next(clock))
+    hooks = SimpleNamespace(apart=lambda: ())
+    loop = SimpleNamespace(workers=one(1, Together(2)), state=None, hooks=hooks)
+    with pytest.raises(FileNotFoundError, match=r"worker 1 .*cannot restore stem in 'gs://x'.*: not yet here"):
+        followers.Workers(loop, "checkpoint")._seen("gs://x", "stem", contextlib.ExitStack())
+    assert tried == ["gs://x"] * 2

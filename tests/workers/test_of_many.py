@@ -16,6 +16,7 @@ from hooks.checkpoint.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.state.randomness import global_seed, untouched
 from loop.workers.cluster import Workers, become, here
+from loop.workers.collective import OPERATIONS, Collective
 from loop.workers.joining import say_if_alone, share_seed
 from loop.workers.rows import OwnRows
 from loop.workers.store import InProcess
@@ -210,11 +211,71 @@ def measuring(metric: keras.metrics.Metric, name: str | None = None) -> tuple[lo
 
 
 DRAWS = tf.random.Generator.from_seed(1)
+COUNTER = tf.Variable(3, trainable=False, name="counter")
+Values = tuple[tf.Tensor, ...]
+
+
+def mean_and_steps(x: tf.Tensor) -> Values:
+    return tf.reduce_mean(x), COUNTER.read_value()
+
+
+def rounds(x: tf.Tensor, limit: tf.Tensor | int = 2) -> Values:
+    """Returns a number of rounds, and what they add up."""
+    return tf.while_loop(lambda i, _: i < limit, lambda i, s: (i + 1, s + tf.reduce_mean(x)), (0, 0.0))
+
+
+def in_rounds(x: tf.Tensor) -> Values:
+    """Returns a count of these rows, as it was two rounds ago, and a count of all."""
+
+    def another(_: tf.Tensor, b: tf.Tensor, a: tf.Tensor, of_all: tf.Tensor, i: tf.Tensor) -> Values:
+        count = tf.math.count_nonzero(x > 3, dtype=tf.int32)
+        return b, a, count, of_all + total(count), i + 1
+
+    oldest, _, _, of_all, _ = tf.while_loop(lambda *at: at[-1] < 4, another, (0, 0, 0, 0, 0))
+    return oldest, of_all
+
+
+def sometimes(x: tf.Tensor, when: tf.Tensor) -> Values:
+    """Returns a mean that is computed sometimes, and whether it was."""
+    return tf.cond(when, lambda: (tf.reduce_mean(x), 1), lambda: (0.0, 0))
+
+
+@tf.function
+def doubled(x: tf.Tensor) -> tf.Tensor:
+    return 2 * x
+
+
+def beside_a_loss(x: tf.Tensor) -> Values:
+    """Returns a loss, a count and a number from a function through which a gradient has gone."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = tf.function(lambda x: (tf.reduce_mean(tf.exp(x)), *counts(x)[1:], COUNTER.read_value()))(x)
+    tape.gradient(found[0], x)
+    return found
+
+
+def counts(x: tf.Tensor) -> Values:
+    """Returns a count of all rows, and one of these."""
+    count = tf.math.count_nonzero(x > 3, dtype=tf.int32)
+    return total(count), count
+
+
 REFUSED: dict[str, tuple[Callable[[tf.Tensor], object], str]] = {
     "a count": (lambda x: tf.reduce_sum(tf.cast(x > 3, tf.int32)), "a whole number that each"),
     "a truth value": (lambda x: tf.reduce_any(x > 3), "a truth value that each"),
     "the number of rows": (lambda x: tf.shape(x)[0], "how many rows this worker has"),
     "that, as Python has it": (lambda x: float(x.shape[0]), "how many rows this worker has"),
+    "a count in a function": (tf.function(lambda x: tf.math.count_nonzero(x)), "a whole number that each"),
+    "that, beside one of all": (lambda x: tf.function(counts)(x)[1], "a whole number that each"),
+    "a size in a function": (tf.function(lambda x: 2.0 * x.shape[0]), "how many rows this worker has"),
+    "a count from beside a loss": (lambda x: beside_a_loss(x)[1], "a whole number that each"),
+    "rounds for the rows": (lambda x: rounds(x, tf.cast(tf.reduce_sum(x), tf.int32))[0], "a whole number that each"),
+    "rounds for each": (lambda x: rounds(x, tf.shape(x)[0])[0], "how many rows this worker has"),
+    "two rounds later": (lambda x: in_rounds(x)[0], "a whole number that each"),
+    "a branch by number": (lambda x: tf.switch_case(counts(x)[1], [lambda: 1, lambda: 2]), "a whole number that each"),
+    "a branch for the rows": (lambda x: sometimes(x, tf.reduce_any(x > 3))[1], "a whole number that each"),
+    "in one branch": (lambda x: tf.cond(COUNTER > 2, lambda: counts(x)[1], lambda: 0), "a whole number that each"),
+    "one function, twice": (lambda x: doubled(counts(x)[1]) + doubled(COUNTER), "a whole number that each"),
 }
 RETURNED: dict[str, Callable[[tf.Tensor], object]] = {
     "a count of all": lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32))),
@@ -223,13 +284,24 @@ RETURNED: dict[str, Callable[[tf.Tensor], object]] = {
     "a number": lambda x: 7,
     "draws for the rows": lambda x: tf.reduce_mean(DRAWS.normal(x.shape)),
     "whether any row is such": lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32))) > 0,
+    "what a function returns beside": lambda x: tf.function(mean_and_steps)(x)[1],
+    "rounds": lambda x: rounds(x)[0],
+    "a number from beside a loop": lambda x: rounds(x, COUNTER.read_value())[0],
+    "a count of all in a loop": lambda x: in_rounds(x)[1],
+    "a branch of all": lambda x: sometimes(x, COUNTER % 2 == 0)[1],
+    "no number": lambda x: float("nan"),
+    "a mean of what is equal": lambda x: tf.reduce_mean(tf.ones([x.shape[0]])),
+    "that, in a function": tf.function(lambda x: tf.reduce_mean(tf.fill([x.shape[0], 3], 0.1))),
+    "a number from beside a loss": lambda x: beside_a_loss(x)[2],
+    "one of two counts": lambda x: tf.function(counts)(x)[0],
+    "a sum of nothing": lambda x: tf.reduce_sum(total(tf.zeros([0]))),
     "in a function": tf.function(lambda x: total(tf.reduce_sum(tf.cast(x > 3, tf.int32)))),
 }
 
 
 def returning(what: Callable[[tf.Tensor], object], rows: int = 4) -> Loop:
     step, state = linear(average)
-    data = ArrayData(X, batch_size=rows)
+    data, state = ArrayData(X, batch_size=rows), {**state, "counter": COUNTER, "draws": DRAWS}
     return Loop(lambda batch: {**step(batch), "more": what(batch)}, data, state=state)
 
 
@@ -259,6 +331,7 @@ def test_the_number_of_rows_of_batches_of_any_size_is_refused(one_of: Callable[[
 def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
     one_of(0, 2)
     sums: list[tuple[Callable, int]] = [(tf.reduce_sum, 1), (tf.reduce_mean, 0), (lambda x: total(tf.reduce_sum(x)), 0)]
+    sums += [(tf.function(lambda x: tf.reduce_sum(x)), 1)]
     sums += [(lambda x: tf.reduce_sum(tf.reduce_mean(x, 0)), 0), (lambda x: tf.reduce_sum(tf.ones([4])), 0)]
     for function, said in sums:
         caplog.clear()
@@ -402,6 +475,31 @@ def test_of_what_shape_is_added_up_has_to_be_known(one_of: Callable[[int, int], 
     with pytest.raises(ValueError, match=r"of a known shape. Received: .*shape \(None,\)"):
         Loop(lambda batch: summed(batch, lambda x: x), ArrayData(X, batch_size=4), state=state).audit()
     Loop(lambda batch: summed(batch, tf.reduce_sum), ArrayData(X, batch_size=4), state=state).audit()
+
+
+def test_what_has_no_elements_is_its_own_sum() -> None:
+    """TensorFlow's gather of nothing ends the process; together with something else of its dtype it is added up."""
+    graph = tf.Graph()
+    with graph.as_default():
+        empty, double = Collective(2).sum([tf.zeros([0]), tf.zeros([0, 3], tf.float64)])
+        assert (empty.shape, double.shape) == ([0], [0, 3])
+        assert not [op for op in graph.get_operations() if op.type in OPERATIONS]
+        empty, one = Collective(2).sum([tf.zeros([0]), tf.zeros([1])])
+        assert (empty.shape, one.shape) == ([0], [1])
+        assert len([op for op in graph.get_operations() if op.type in OPERATIONS]) == 1
+
+
+def test_a_step_that_returns_other_names_when_it_is_traced_again_is_refused(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    for names in ("ab", ["a", ""], ["", "a"]):
+        step, state = linear(average)
+        left = iter(names)
+
+        def named(batch: tf.Tensor, step: Callable = step, left: Iterator[str] = left) -> dict:
+            return {"loss": step(batch)["loss"], **dict.fromkeys(next(left), 1.0)}
+
+        with pytest.raises(ValueError, match=r"'named' returns \[.*'loss'\], traced for several .*\['.*same names"):
+            Loop(named, ArrayData(X, batch_size=4), state=state).audit()
 
 
 def test_it_is_said_when_many_read_all(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
