@@ -46,7 +46,7 @@ class Measured:
         idle: The same of a step that does nothing.
         run: In a run, with hooks and without evaluations.
         hooks: What each hook takes of that, by its name.
-        left_out: The names of hooks of which nobody knows where they write, so they were not called.
+        left_out: The names of hooks of which nobody knows where they write, which were not called.
         data: What kind of data it is.
         rows: Rows in a batch.
         sized: Whether the size of batches can be changed from outside.

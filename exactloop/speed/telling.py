@@ -42,7 +42,8 @@ def show(script: str, as_it_is: Measured, tried: Sequence[Tried], console: rich.
     )
     say(_table_of(parts, as_it_is))
     if as_it_is.left_out:
-        say(f"Left out, because nobody knows where they write: {', '.join(as_it_is.left_out)}.\n")
+        names = ", ".join(as_it_is.left_out)
+        say(f"Left out, because nobody knows where they write: {names}. A Hook that has before_dry_run is not.\n")
     say(_table_of_tried(as_it_is, tried))
     for line in advice(as_it_is, tried):
         say(line)

@@ -20,11 +20,11 @@ from places import ROOT, environment
 
 from exactloop import cli
 from exactloop.speed.advice import advice
-from exactloop.speed.measuring import measured
+from exactloop.speed.measuring import measured, writes_elsewhere
 from exactloop.speed.orders import Measured, Orders
 from exactloop.speed.telling import show
 from exactloop.speed.trying import Tried, changes
-from hooks import MetricsLog
+from hooks import EarlyStopping, KerasCallbacks, MetricsLog
 from loop import ArrayData, Every, Hook, IndexedData, Loop, Moment, StatefulData, StreamData
 from loop.data.coerce import Given
 
@@ -136,19 +136,61 @@ class Slow(Hook):
     def on_step_end(self, moment: Moment) -> None:
         sum(range(1000))
 
+    def before_dry_run(self, directory: str) -> None:
+        """It writes nothing."""
+
+
+class Best(Hook):
+    """Writes to where it likes, as hooks of users do."""
+
+    reports = ("probe",)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_run_end(self, moment: Moment) -> None:
+        self.path.touch()
+
+
+class MoreRows(MetricsLog):
+    """Writes more than the hook that it is made of."""
+
+    def on_run_end(self, moment: Moment) -> None:
+        super().on_run_end(moment)
+        Path(f"{self.name}.txt").touch()
+
+
+class Below(MoreRows):
+    """Says of what is more where it goes."""
+
+    def before_dry_run(self, directory: str) -> None:
+        super().before_dry_run(directory)
+
+
+def test_hooks_are_left_out_that_do_not_say_where_they_write(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    hooks = {Best(tmp_path): True, MoreRows(path): True, Slow(): False, Below(path): False, MetricsLog(path): False}
+    hooks[EarlyStopping("probe", mode="min", patience=1)] = False
+    hooks[KerasCallbacks([])] = True
+    assert [writes_elsewhere(hook) for hook in hooks] == [*hooks.values()]
+
 
 def test_a_loop_is_measured_with_its_hooks_which_write_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     callback = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
-    hooks = [Slow(), MetricsLog(tmp_path / "metrics.csv", Every(steps=1))]
+    hooks = [Slow(), MetricsLog(tmp_path / "metrics.csv", Every(steps=1)), Best(tmp_path / "best.npy")]
+    hooks += [EarlyStopping("probe", mode="min", patience=1)]  # which waits for what is left out
     loop = make_loop(data := ArrayData(X, batch_size=3), [*hooks, callback])
+    loop.hooks.on("run_end")(lambda moment: (tmp_path / "mine.csv").touch())
     orders = Orders("", 0, seconds=1.0, steps=40, whole=True)
     found = measured(loop, data, orders, str(tmp_path / "below"), jit_compile=False)
     assert [path.name for path in tmp_path.iterdir()] == ["below"]
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["metrics_log"]
     assert min(found.compiled, found.one_batch or 0, found.idle or 0, found.run or 0, found.hooks["slow"]) > 0
-    assert found.hooks.keys() == {"slow", "metrics_log", "keras_callbacks"}
-    assert (found.left_out, found.data, found.rows, found.batches) == (["keras_callbacks"], "ArrayData", 3, 4)
+    left_out = ["best", "keras_callbacks", "on_run_end"]
+    assert found.hooks.keys() == {"slow", "metrics_log", "early_stopping"}
+    assert (found.left_out, found.data, found.rows, found.batches) == (left_out, "ArrayData", 3, 4)
     assert loop.step == 50  # ten steps to warm up
     assert sum(found.parts.values()) == pytest.approx(max(found.run or 0, sum(found.parts.values())))
 
@@ -157,6 +199,9 @@ def test_a_run_that_a_hook_ends_at_once_cannot_be_measured(tmp_path: Path) -> No
     class Ends(Hook):
         def on_settled(self, moment: Moment) -> None:
             moment.stop("enough")
+
+        def before_dry_run(self, directory: str) -> None:
+            """It writes nothing."""
 
     loop = make_loop(data := ArrayData(X, batch_size=3), [Ends()])
     with pytest.raises(RuntimeError, match="A hook has ended the run before step 12"):
