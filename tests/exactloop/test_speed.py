@@ -19,6 +19,7 @@ from absl.testing import flagsaver
 from places import ROOT, environment
 
 from exactloop import cli
+from exactloop.speed import child
 from exactloop.speed.advice import advice
 from exactloop.speed.measuring import measured, writes_elsewhere
 from exactloop.speed.orders import Measured, Orders
@@ -195,6 +196,56 @@ def test_a_loop_is_measured_with_its_hooks_which_write_elsewhere(tmp_path: Path)
     assert sum(found.parts.values()) == pytest.approx(max(found.run or 0, sum(found.parts.values())))
 
 
+class Measures(Exception):
+    """In the place of a process that ends."""
+
+
+class MyLoop(Loop):
+    """Has a way of its own to run."""
+
+    def go(self) -> object:
+        return super().run(epochs=1)
+
+
+WAYS: dict[str, Callable[[MyLoop], object]] = {
+    "run": lambda loop: loop.run(epochs=1),
+    "by its class": lambda loop: Loop.run(loop, steps=3),
+    "by a method of its own": lambda loop: loop.go(),
+    "in a dry run first": lambda loop: (loop.dry_run(), loop.run(steps=4)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whichever_way_a_loop_is_run_it_is_measured_instead(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = list[str]()
+
+    def really(what: str) -> Callable[..., object]:
+        return lambda loop, **totals: ran.append(what) or (what == "dry_run" and loop.run(steps=1))
+
+    def measures(loop: Loop, data: object, *given: object, jit_compile: bool) -> Measured:
+        assert isinstance(data, ArrayData)
+        loop.run(steps=2)
+        return like(1.0, jit_compile=jit_compile)
+
+    def ends(status: int) -> None:
+        raise Measures
+
+    monkeypatch.setattr(Loop, "__init__", Loop.__init__)  # which is put back in the end
+    monkeypatch.setattr(Loop, "run", really("run"))
+    monkeypatch.setattr(Loop, "dry_run", really("dry_run"))
+    monkeypatch.setattr(child, "measured", measures)
+    monkeypatch.setattr("os._exit", ends)
+    monkeypatch.setenv("EXACTLOOP_BELOW", str(tmp_path))
+    child.instead_of_running(Orders(str(tmp_path / "record"), 0, 1.0, 1, jit_compile=True))
+    loop = MyLoop(lambda x: {"mean": tf.reduce_mean(x)}, SOURCES["arrays"](), state={"w": tf.Variable(0.0)})
+    with pytest.raises(Measures):
+        WAYS[way](loop)
+    assert Measured(**json.loads((tmp_path / "record").read_text())) == like(1.0, jit_compile=True)
+    assert ran == (["dry_run", "run", "run"] if "dry" in way else ["run"])
+
+
 def test_a_run_that_a_hook_ends_at_once_cannot_be_measured(tmp_path: Path) -> None:
     class Ends(Hook):
         def on_settled(self, moment: Moment) -> None:
@@ -303,10 +354,13 @@ def step(x): return {"loss": w.assign_add(tf.reduce_mean(x))}
 data = ArrayData(np.arange(40.0, dtype=np.float32), batch_size=5, seed=1)
 hooks = [TensorBoard("runs/tb", Every(steps=4)), MetricsLog("runs/log.csv"), Checkpoint("runs/saved", Every(steps=4))]
 evaluate = Evaluation(lambda x: {"mean": tf.reduce_mean(x)}, ArrayData(np.ones([9]), batch_size=9))
-made = Loop(step, data, state={"w": w}, hooks=hooks, evaluate=evaluate)
+class MyLoop(Loop):
+    def run(self, **totals): return super().run(epochs=2)
+    def go(self): return super().run(epochs=2)
+made = MyLoop(step, data, state={"w": w}, hooks=hooks, evaluate=evaluate)
 if SAVED is False:
     made.dry_run()
-result = made.run(epochs=2)
+result = made.go()
 print("trained")
 open("after", "w").close()
 """
