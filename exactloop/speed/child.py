@@ -9,9 +9,10 @@ import contextlib
 import dataclasses
 import functools
 import json
+import operator
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 from weakref import WeakKeyDictionary
 
 from exactloop import script
@@ -77,7 +78,8 @@ def instead_of_running(orders: Orders) -> None:
 def _enlarged(data: object, init: Callable[..., None], times: int, *given: object, **named: object) -> None:
     """Makes data with batches that are so many times as large."""
     size = named.get("batch_size")
-    init(data, *given, **(named if not isinstance(size, int) else {**named, "batch_size": size * times}))
+    larger = {"batch_size": operator.index(size) * times} if isinstance(size, SupportsIndex) else {}
+    init(data, *given, **(named | larger))
 
 
 def _instead(loop: Loop, made: Made, orders: Orders) -> RunResult:

@@ -51,7 +51,8 @@ def measured(loop: Loop, data: object, orders: Orders, directory: str, *, jit_co
         left_out=left_out,
         data=type(data).__name__ if not isinstance(data, tf.data.Dataset) else "tf.data",
         rows=rows,
-        sized=isinstance(data, ArrayData | IndexedData),
+        sized=isinstance(data, ArrayData)
+        or (isinstance(data, IndexedData) and data.describe()["batch_size"] is not None),
         batches=loop.steps_per_epoch,
         jit_compile=jit_compile,
         convolves=any(op.type.startswith(CONVOLUTIONS) for op in loop.graph.get_operations()),

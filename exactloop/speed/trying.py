@@ -12,6 +12,7 @@ from exactloop.proof.ends import await_all
 from exactloop.quiet import LEVEL
 from exactloop.script import given, start
 from exactloop.speed.orders import VARIABLE, Measured, Orders
+from hooks.figures import counted
 from hooks.places import BELOW
 
 TAIL = 2000  # characters of what a script that failed said last
@@ -96,12 +97,22 @@ class Script:
             raise RuntimeError(found["error"])
         return Measured(**found)
 
-    def try_out(self, change: Change) -> Tried:
-        """Measures it with something changed, if that can be done."""
+    def try_out(self, change: Change, rows: int) -> Tried:
+        """Measures it with something changed, if that can be done.
+
+        Args:
+            change: What is changed.
+            rows: In a batch, as it is.
+        """
         try:
-            return Tried(change.name, self.measure(change))
+            found = self.measure(change)
         except RuntimeError as error:
             return Tried(change.name, None, str(error))
+        if found.rows != change.times * rows:
+            had = counted(found.rows, "row")
+            why = f"The first batch had {had} then, and not {change.times * rows:,}: they cannot be compared."
+            return Tried(change.name, None, why)
+        return Tried(change.name, found)
 
 
 def changes(as_it_is: Measured) -> list[Change]:
@@ -132,5 +143,5 @@ def tried(
     as_it_is, found = script.measure(), list[Tried]()
     for change in changes(as_it_is):
         say(change.name)
-        found.append(script.try_out(change))
+        found.append(script.try_out(change, as_it_is.rows))
     return as_it_is, found

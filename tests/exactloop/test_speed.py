@@ -19,12 +19,12 @@ from absl.testing import flagsaver
 from places import ROOT, environment
 
 from exactloop import cli
-from exactloop.speed import child
+from exactloop.speed import child, trying
 from exactloop.speed.advice import advice
 from exactloop.speed.measuring import measured, writes_elsewhere
 from exactloop.speed.orders import Measured, Orders
 from exactloop.speed.telling import show
-from exactloop.speed.trying import Tried, changes
+from exactloop.speed.trying import Change, Script, Tried, changes
 from hooks import EarlyStopping, KerasCallbacks, MetricsLog
 from loop import ArrayData, Every, Hook, IndexedData, Loop, Moment, StatefulData, StreamData
 from loop.data.coerce import Given
@@ -318,6 +318,28 @@ def test_what_is_tried_depends_on_the_script(monkeypatch: pytest.MonkeyPatch) ->
     assert [each.name for each in changes(few)] == ["jit_compile=False", "batch_size=100", threads]
     stream = dataclasses.replace(AS_IT_IS, sized=False, on_cpu=False)
     assert [each.name for each in changes(stream)] == [XLA]
+
+
+def test_batches_that_are_made_elsewhere_are_not_tried_larger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = IndexedData(X.reshape([5, 2]), batch_size=None, shuffle=False)
+    found = measured(make_loop(data), data, Orders("", 0, 1.0, steps=5), str(tmp_path), jit_compile=False)
+    assert (found.sized, found.rows) == (False, 2)
+
+    def measure(script: Script, change: Change | None = None) -> Measured:
+        return like(97e-6, 100 if change and change.times == 2 else 50)
+
+    monkeypatch.setattr(Script, "measure", measure)
+    tried = {each.name: each for each in trying.tried(["train.py"], 1.0, None, lambda name: None)[1]}
+    assert (tried["batch_size=100"].measured, tried[XLA].measured) == (like(97e-6, 100), like(97e-6))
+    none = Tried("batch_size=200", None, "The first batch had 50 rows then, and not 200: they cannot be compared.")
+    assert tried["batch_size=200"] == none
+
+
+@pytest.mark.parametrize("size", [2, np.int64(2), None])
+def test_sizes_of_batches_are_multiplied(size: int | None) -> None:
+    made = list[dict[str, object]]()
+    child._enlarged(X, lambda data, **named: made.append(named), 4, batch_size=size, seed=1)
+    assert made == [{"batch_size": 8 if size else None, "seed": 1}]
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, **given: object) -> tuple[int, str]:
