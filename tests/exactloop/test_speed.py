@@ -397,12 +397,16 @@ import sys
 import numpy as np, tensorflow as tf
 import loop
 from hooks import Checkpoint, MetricsLog, TensorBoard
-from loop import ArrayData, Evaluation, Every, Loop
+from loop import ArrayData, Evaluation, Every, Hook, Loop
 assert sys.argv[1:] == ["--name=x"] and __name__ == "__main__"
 w = tf.Variable(0.0)
 def step(x): return {"loss": w.assign_add(tf.reduce_mean(x))}
 data = ArrayData(np.arange(40.0, dtype=np.float32), batch_size=5, seed=1)
-hooks = [TensorBoard("runs/tb", Every(steps=4)), MetricsLog("runs/log.csv"), Checkpoint("runs/saved", Every(steps=4))]
+class Mine(Hook):
+    def on_run_end(self, moment):
+        if SAVED: print("x", file=open("mine.csv", "a"))
+every = Every(steps=4)
+hooks = [Mine(), TensorBoard("runs/tb", every), MetricsLog("runs/log.csv"), Checkpoint("runs/saved", every)]
 evaluate = Evaluation(lambda x: {"mean": tf.reduce_mean(x)}, ArrayData(np.ones([9]), batch_size=9))
 class MyLoop(Loop):
     def run(self, **totals): return super().run(epochs=2)
@@ -447,9 +451,14 @@ def test_a_script_is_measured_and_nothing_is_left_behind(tmp_path: Path, saved: 
         assert [each["measured"]["rows"] for each in found["tried"]] == [5, 10, 20, 5]
         assert [each["measured"]["jit_compile"] for each in found["tried"]] == [True, False, False, False]
         assert found["as_it_is"]["hooks"].keys() == {"tensor_board", "metrics_log", "checkpoint"}
+        assert found["as_it_is"]["left_out"] == ["mine"]
+        assert found["as_it_is"]["again"] > 0
     else:
         assert done.stdout.startswith("train.py: ArrayData, batches of 5 rows, 8 an epoch.\n\nA step takes ")
-        assert all(f"\n {name} " in done.stdout for name in ("step", "data", "loop", "hooks", *names))
+        assert all(
+            f"\n {name} " in done.stdout for name in ("step", "data", "loop", "hooks", "as it is, again", *names)
+        )
+        assert "\nLeft out, because nobody knows where they write: mine. A Hook that has" in done.stdout
         assert max(map(len, done.stdout.splitlines())) <= 80
 
 
