@@ -93,7 +93,8 @@ Runs a script up to its first Loop.run(), and measures the loop instead of train
 long steps take with and without XLA, with batches of 2 and 4 times the size (of ArrayData and IndexedData), and with
 one thread for each operation. Each is done in a process of its own, for S seconds (3) or N steps, from the state that
 the script makes; checkpoints are neither read nor written. What hooks write goes to a temporary directory that is
-removed; callbacks of Keras are left out. What the script does after run() is not done; what it writes before that is
-its own affair. What comes after -- are arguments of the script. Exit status 2 if there is nothing to measure.
+removed; callbacks of Keras, and hooks of one's own that do not override before_dry_run, are left out. What the script
+does after run() is not done; what it writes before that is its own affair. What comes after -- are arguments of the
+script. Exit status 2 if there is nothing to measure.
 """,
 }

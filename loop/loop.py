@@ -347,7 +347,8 @@ class Loop:
 
         To be called before `run()`, to see within seconds whether all of a program works. Every `on_step_end` and every
         evaluation is due, checkpoints are saved, and what hooks write goes to a directory that is removed; callbacks of
-        Keras, which write elsewhere, are left out, and so is what there is to resume.
+        Keras, which write elsewhere, are left out, and so is what there is to resume. Files that a hook of your own
+        writes stay, unless it overrides `before_dry_run`.
 
         Returns:
             The result of that step.

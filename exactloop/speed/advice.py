@@ -6,6 +6,7 @@ from exactloop.speed.orders import Measured
 from exactloop.speed.trying import Tried
 
 GAIN, LOSS = 1.1, 0.95  # what is between them is no difference: measurements differ by as much
+BUSY = 1.25  # where the same differs by as much, something else goes on
 MUCH = {"data": 0.2, "hooks": 0.1}  # shares of a step
 OTHERWISE = "The bits are others, so a checkpoint of the one is not taken up by the other."
 DATA = {
@@ -21,12 +22,21 @@ PIPELINE = (
 
 def gained(as_it_is: Measured, tried: Measured) -> float:
     """Returns how many times as many rows a second it is."""
-    return tried.rows / tried.compiled / (as_it_is.rows / as_it_is.compiled)
+    return tried.rows / tried.compiled / (as_it_is.rows / as_it_is.middle)
 
 
 def advice(as_it_is: Measured, tried: Sequence[Tried]) -> list[str]:
     """Returns what to do, and what not."""
-    return [*_of_parts(as_it_is), *(line for each in tried if (line := _of(as_it_is, each)))]
+    return [*_of_noise(as_it_is), *_of_parts(as_it_is), *(line for each in tried if (line := _of(as_it_is, each)))]
+
+
+def _of_noise(as_it_is: Measured) -> Iterator[str]:
+    if as_it_is.spread > BUSY:
+        first, last = micro(as_it_is.compiled), micro(as_it_is.again or 0.0)
+        yield (
+            f"The machine is busy with something else: as it is, a step took {first} us at first, {last} us in the "
+            "end. Measure again when it is not, or for longer, as with --seconds=10."
+        )
 
 
 def _of_parts(as_it_is: Measured) -> Iterator[str]:
@@ -47,8 +57,8 @@ def _of(as_it_is: Measured, tried: Tried) -> str:
         return f"{tried.name} cannot be had. {tried.error}"
     times = gained(as_it_is, tried.measured)
     if tried.name.startswith("jit_compile"):
-        return _of_xla(tried, times, convolves=as_it_is.convolves and as_it_is.on_cpu)
-    if times < GAIN:
+        return _of_xla(tried, times, as_it_is)
+    if times < max(GAIN, as_it_is.spread):
         return ""
     if tried.name.startswith("batch_size"):
         return (
@@ -57,11 +67,12 @@ def _of(as_it_is: Measured, tried: Tried) -> str:
     return f"{tried.name} in the environment: {_times(times)} as fast. Sums may be added up in another order."
 
 
-def _of_xla(tried: Tried, times: float, *, convolves: bool) -> str:
-    if times >= GAIN:
+def _of_xla(tried: Tried, times: float, as_it_is: Measured) -> str:
+    if times >= max(GAIN, as_it_is.spread):
         return f"{tried.name}: {_times(times)} as fast. {OTHERWISE}"
-    if times > LOSS:
-        return f"{tried.name} makes no difference."
+    if times > min(LOSS, 1 / as_it_is.spread):
+        return f"{tried.name} makes no difference." if as_it_is.spread < GAIN else ""  # else nobody knows
+    convolves = as_it_is.convolves and as_it_is.on_cpu
     why = ", because XLA is slow at convolutions on a CPU" if convolves and tried.name.endswith("True") else ""
     leave = "leave it off" if tried.name.endswith("True") else "leave it on"
     return f"{tried.name}: {_times(1 / times)} as slow{why}: {leave}."
@@ -69,3 +80,9 @@ def _of_xla(tried: Tried, times: float, *, convolves: bool) -> str:
 
 def _times(times: float) -> str:
     return f"{times:.0f} times" if times >= 10 else f"{times:.1f} times"
+
+
+def micro(seconds: float) -> str:
+    """Returns microseconds, to be read by people."""
+    found = seconds * 1e6
+    return f"{found:,.0f}" if found >= 10 else f"{found:.2g}"

@@ -5,11 +5,15 @@
 What to measure is in the environment: see `Orders`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
+import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, SupportsIndex
+from weakref import WeakKeyDictionary
 
 from exactloop import script
 from exactloop.speed.measuring import measured
@@ -18,48 +22,71 @@ from hooks.places import BELOW
 from loop import ArrayData, IndexedData, Loop, RunResult
 
 
+class Made(NamedTuple):
+    """What a loop was made with."""
+
+    data: object
+    jit_compile: bool
+
+
 def main() -> None:
     """Measures the first loop that is run."""
     orders = Orders.decode(os.environ.pop(VARIABLE))
     program = script.begin(orders.parent)
-    Loop.__init__ = functools.partialmethod(_made, Loop.__init__, orders)  # type: ignore[assignment, method-assign]
+    instead_of_running(orders)
     if orders.times > 1:
         for kind in (ArrayData, IndexedData):
             kind.__init__ = functools.partialmethod(_enlarged, kind.__init__, orders.times)  # type: ignore
     script.run(program)
 
 
+def instead_of_running(orders: Orders) -> None:
+    """Has loops be measured when they are run, whichever way: by a method of a subclass, say, or by `Loop.run(loop)`.
+
+    A dry run, and what is measured, run a loop itself.
+    """
+    made = WeakKeyDictionary[Loop, Made]()
+    init, run, dry_run = Loop.__init__, Loop.run, Loop.dry_run
+
+    def make(loop: Loop, *given: object, **named: object) -> None:
+        named = named if orders.jit_compile is None else {**named, "jit_compile": orders.jit_compile}
+        init(loop, *given, **named)  # type: ignore[arg-type]
+        data = named.get("data", given[1] if len(given) > 1 else None)
+        made[loop] = Made(data, bool(named.get("jit_compile")))
+
+    @contextlib.contextmanager
+    def as_it_is() -> Iterator[None]:
+        measure, Loop.run = Loop.run, run  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Loop.run = measure  # type: ignore[method-assign]
+
+    def measure(loop: Loop, **totals: object) -> RunResult:
+        with as_it_is():
+            return _instead(loop, made[loop], orders)
+
+    def dry(loop: Loop) -> RunResult:
+        with as_it_is():
+            return dry_run(loop)
+
+    Loop.__init__ = functools.wraps(init)(make)  # type: ignore[assignment, method-assign]
+    Loop.run = functools.wraps(run)(measure)  # type: ignore[assignment, method-assign]
+    Loop.dry_run = functools.wraps(dry_run)(dry)  # type: ignore[assignment, method-assign]
+
+
 def _enlarged(data: object, init: Callable[..., None], times: int, *given: object, **named: object) -> None:
     """Makes data with batches that are so many times as large."""
     size = named.get("batch_size")
-    init(data, *given, **(named if not isinstance(size, int) else {**named, "batch_size": size * times}))
+    larger = {"batch_size": operator.index(size) * times} if isinstance(size, SupportsIndex) else {}
+    init(data, *given, **(named | larger))
 
 
-def _made(loop: Loop, init: Callable[..., None], orders: Orders, *given: object, **named: object) -> None:
-    """Makes a loop that is measured when it is to run."""
-    named = named if orders.jit_compile is None else {**named, "jit_compile": orders.jit_compile}
-    init(loop, *given, **named)
-    data = named.get("data", given[1] if len(given) > 1 else None)
-    measure = functools.partial(_instead, loop, data, orders, bool(named.get("jit_compile")))
-    loop.run = measure  # type: ignore[method-assign]
-    loop.dry_run = functools.partial(_dry, loop, loop.dry_run, loop.run)  # type: ignore[method-assign]
-
-
-def _dry(loop: Loop, dry_run: Callable[[], RunResult], measure: Callable[..., RunResult]) -> RunResult:
-    """Makes a dry run, which runs the loop itself."""
-    del loop.__dict__["run"]
-    try:
-        return dry_run()
-    finally:
-        loop.run = measure  # type: ignore[method-assign]
-
-
-def _instead(loop: Loop, data: object, orders: Orders, jit_compile: bool, **totals: object) -> RunResult:
+def _instead(loop: Loop, made: Made, orders: Orders) -> RunResult:
     """Measures, writes down what came of it, and ends the process: what the script does with a result is not done."""
-    loop.__dict__.pop("run", None)
     try:
         found: dict[str, object] = dataclasses.asdict(
-            measured(loop, data, orders, os.environ[BELOW], jit_compile=jit_compile)
+            measured(loop, made.data, orders, os.environ[BELOW], jit_compile=made.jit_compile)
         )
     except BaseException as error:
         found = {"error": "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 VARIABLE = "EXACTLOOP_SPEED"  # of the environment: orders, as JSON
 
@@ -46,7 +47,7 @@ class Measured:
         idle: The same of a step that does nothing.
         run: In a run, with hooks and without evaluations.
         hooks: What each hook takes of that, by its name.
-        left_out: The names of hooks of which nobody knows where they write, so they were not called.
+        left_out: The names of hooks of which nobody knows where they write, which were not called.
         data: What kind of data it is.
         rows: Rows in a batch.
         sized: Whether the size of batches can be changed from outside.
@@ -54,6 +55,7 @@ class Measured:
         jit_compile: Whether XLA compiles the loop.
         convolves: Whether the step has convolutions.
         on_cpu: Whether there is no accelerator.
+        again: What `compiled` was when all else had been measured; None if nobody knows.
     """
 
     compiled: float
@@ -69,6 +71,18 @@ class Measured:
     jit_compile: bool
     convolves: bool
     on_cpu: bool
+    again: float | None = None
+
+    @property
+    def spread(self) -> float:
+        """How many times as long the one of the two measurements is as the other."""
+        both = (self.compiled, self.again or self.compiled)
+        return max(both) / min(both)
+
+    @property
+    def middle(self) -> float:
+        """What is between the two, by which others are measured."""
+        return math.sqrt(self.compiled * (self.again or self.compiled))
 
     @property
     def parts(self) -> dict[str, float]:

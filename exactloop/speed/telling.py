@@ -1,14 +1,15 @@
 """Prints what was measured, for people."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import rich.box
 import rich.console
 import rich.table
 
-from exactloop.speed.advice import advice, gained
+from exactloop.speed.advice import advice, gained, micro
 from exactloop.speed.orders import Measured
-from exactloop.speed.trying import Tried
+from exactloop.speed.trying import AGAIN, Tried
 from hooks.figures import counted
 
 WHAT = {
@@ -37,12 +38,11 @@ def show(script: str, as_it_is: Measured, tried: Sequence[Tried], console: rich.
     parts = as_it_is.parts
     step = sum(parts.values())
     say(f"{script}: {as_it_is.data}, batches of {counted(as_it_is.rows, 'row')}{epoch}{xla}.\n")
-    say(
-        f"A step takes {_micro(step)} us: {1 / step:,.0f} steps and {as_it_is.rows / step:,.0f} rows a second. Of that:"
-    )
+    say(f"A step takes {micro(step)} us: {1 / step:,.0f} steps and {as_it_is.rows / step:,.0f} rows a second. Of that:")
     say(_table_of(parts, as_it_is))
     if as_it_is.left_out:
-        say(f"Left out, because nobody knows where they write: {', '.join(as_it_is.left_out)}.\n")
+        names = ", ".join(as_it_is.left_out)
+        say(f"Left out, because nobody knows where they write: {names}. A Hook that has before_dry_run is not.\n")
     say(_table_of_tried(as_it_is, tried))
     for line in advice(as_it_is, tried):
         say(line)
@@ -53,10 +53,10 @@ def _table_of(parts: dict[str, float], as_it_is: Measured) -> rich.table.Table:
     for justify in ("left", "right", "right", "left"):
         table.add_column(justify=justify, overflow="fold")
     most = sorted(as_it_is.hooks.items(), key=lambda each: -each[1])
-    hooks = ", ".join(f"{name} {_micro(seconds)}" for name, seconds in most) or "there are none"
+    hooks = ", ".join(f"{name} {micro(seconds)}" for name, seconds in most) or "there are none"
     for name, seconds in parts.items():
         share, what = seconds / sum(parts.values()), WHAT[name] or hooks
-        table.add_row(name, f"{share:.0%}", f"{_micro(seconds)} us", what)
+        table.add_row(name, f"{share:.0%}", f"{micro(seconds)} us", what)
     return table
 
 
@@ -65,15 +65,12 @@ def _table_of_tried(as_it_is: Measured, tried: Sequence[Tried]) -> rich.table.Ta
     table.add_column("without hooks", overflow="fold")
     for name in ("us a step", "rows a second", "against as it is"):
         table.add_column(name, justify="right")
-    for name, measured in [("as it is", as_it_is), *((each.name, each.measured) for each in tried)]:
+    again = [] if as_it_is.again is None else [Tried(AGAIN, dataclasses.replace(as_it_is, compiled=as_it_is.again))]
+    same = [Tried("as it is", as_it_is), *again]
+    for name, measured in [(each.name, each.measured) for each in (*same, *tried)]:
         if measured is None:
             table.add_row(name, "-", "-", "cannot be had")
         else:
-            times = "" if measured is as_it_is else f"{gained(as_it_is, measured):.2f}"
-            table.add_row(name, _micro(measured.compiled), f"{measured.rows / measured.compiled:,.0f}", times)
+            times = "" if name in ("as it is", AGAIN) else f"{gained(as_it_is, measured):.2f}"
+            table.add_row(name, micro(measured.compiled), f"{measured.rows / measured.compiled:,.0f}", times)
     return table
-
-
-def _micro(seconds: float) -> str:
-    micro = seconds * 1e6
-    return f"{micro:,.0f}" if micro >= 10 else f"{micro:.2g}"

@@ -12,12 +12,14 @@ from exactloop.proof.ends import await_all
 from exactloop.quiet import LEVEL
 from exactloop.script import given, start
 from exactloop.speed.orders import VARIABLE, Measured, Orders
+from hooks.figures import counted
 from hooks.places import BELOW
 
 TAIL = 2000  # characters of what a script that failed said last
 CHILD = "exactloop.speed.child"
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1"}
 LARGER = (2, 4)  # times the size of batches
+AGAIN = "as it is, again"
 FEWEST = 2  # batches in an epoch of larger ones
 
 
@@ -96,12 +98,22 @@ class Script:
             raise RuntimeError(found["error"])
         return Measured(**found)
 
-    def try_out(self, change: Change) -> Tried:
-        """Measures it with something changed, if that can be done."""
+    def try_out(self, change: Change, rows: int) -> Tried:
+        """Measures it with something changed, if that can be done.
+
+        Args:
+            change: What is changed.
+            rows: In a batch, as it is.
+        """
         try:
-            return Tried(change.name, self.measure(change))
+            found = self.measure(change)
         except RuntimeError as error:
             return Tried(change.name, None, str(error))
+        if found.rows != change.times * rows:
+            had = counted(found.rows, "row")
+            why = f"The first batch had {had} then, and not {change.times * rows:,}: they cannot be compared."
+            return Tried(change.name, None, why)
+        return Tried(change.name, found)
 
 
 def changes(as_it_is: Measured) -> list[Change]:
@@ -119,7 +131,7 @@ def changes(as_it_is: Measured) -> list[Change]:
 def tried(
     command: Sequence[str], seconds: float, steps: int | None, say: Callable[[str], None]
 ) -> tuple[Measured, list[Tried]]:
-    """Returns how fast a script is, and how fast it would be.
+    """Returns how fast a script is, at first and in the end, and how fast it would be.
 
     Args:
         command: A file of Python, and its arguments.
@@ -132,5 +144,7 @@ def tried(
     as_it_is, found = script.measure(), list[Tried]()
     for change in changes(as_it_is):
         say(change.name)
-        found.append(script.try_out(change))
-    return as_it_is, found
+        found.append(script.try_out(change, as_it_is.rows))
+    say(AGAIN)
+    again = script.try_out(Change(AGAIN), as_it_is.rows).measured
+    return dataclasses.replace(as_it_is, again=again.compiled if again else None), found

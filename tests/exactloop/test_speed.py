@@ -19,12 +19,13 @@ from absl.testing import flagsaver
 from places import ROOT, environment
 
 from exactloop import cli
+from exactloop.speed import child, trying
 from exactloop.speed.advice import advice
-from exactloop.speed.measuring import measured
+from exactloop.speed.measuring import measured, writes_elsewhere
 from exactloop.speed.orders import Measured, Orders
 from exactloop.speed.telling import show
-from exactloop.speed.trying import Tried, changes
-from hooks import MetricsLog
+from exactloop.speed.trying import Change, Script, Tried, changes
+from hooks import EarlyStopping, KerasCallbacks, MetricsLog
 from loop import ArrayData, Every, Hook, IndexedData, Loop, Moment, StatefulData, StreamData
 from loop.data.coerce import Given
 
@@ -43,6 +44,7 @@ AS_IT_IS = Measured(
     jit_compile=False,
     convolves=False,
     on_cpu=True,
+    again=98e-6,
 )
 
 
@@ -136,27 +138,122 @@ class Slow(Hook):
     def on_step_end(self, moment: Moment) -> None:
         sum(range(1000))
 
+    def before_dry_run(self, directory: str) -> None:
+        """It writes nothing."""
+
+
+class Best(Hook):
+    """Writes to where it likes, as hooks of users do."""
+
+    reports = ("probe",)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_run_end(self, moment: Moment) -> None:
+        self.path.touch()
+
+
+class MoreRows(MetricsLog):
+    """Writes more than the hook that it is made of."""
+
+    def on_run_end(self, moment: Moment) -> None:
+        super().on_run_end(moment)
+        Path(f"{self.name}.txt").touch()
+
+
+class Below(MoreRows):
+    """Says of what is more where it goes."""
+
+    def before_dry_run(self, directory: str) -> None:
+        super().before_dry_run(directory)
+
+
+def test_hooks_are_left_out_that_do_not_say_where_they_write(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    hooks = {Best(tmp_path): True, MoreRows(path): True, Slow(): False, Below(path): False, MetricsLog(path): False}
+    hooks[EarlyStopping("probe", mode="min", patience=1)] = False
+    hooks[KerasCallbacks([])] = True
+    assert [writes_elsewhere(hook) for hook in hooks] == [*hooks.values()]
+
 
 def test_a_loop_is_measured_with_its_hooks_which_write_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     callback = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
-    hooks = [Slow(), MetricsLog(tmp_path / "metrics.csv", Every(steps=1))]
+    hooks = [Slow(), MetricsLog(tmp_path / "metrics.csv", Every(steps=1)), Best(tmp_path / "best.npy")]
+    hooks += [EarlyStopping("probe", mode="min", patience=1)]  # which waits for what is left out
     loop = make_loop(data := ArrayData(X, batch_size=3), [*hooks, callback])
+    loop.hooks.on("run_end")(lambda moment: (tmp_path / "mine.csv").touch())
     orders = Orders("", 0, seconds=1.0, steps=40, whole=True)
     found = measured(loop, data, orders, str(tmp_path / "below"), jit_compile=False)
     assert [path.name for path in tmp_path.iterdir()] == ["below"]
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["metrics_log"]
     assert min(found.compiled, found.one_batch or 0, found.idle or 0, found.run or 0, found.hooks["slow"]) > 0
-    assert found.hooks.keys() == {"slow", "metrics_log", "keras_callbacks"}
-    assert (found.left_out, found.data, found.rows, found.batches) == (["keras_callbacks"], "ArrayData", 3, 4)
+    left_out = ["best", "keras_callbacks", "on_run_end"]
+    assert found.hooks.keys() == {"slow", "metrics_log", "early_stopping"}
+    assert (found.left_out, found.data, found.rows, found.batches) == (left_out, "ArrayData", 3, 4)
     assert loop.step == 50  # ten steps to warm up
     assert sum(found.parts.values()) == pytest.approx(max(found.run or 0, sum(found.parts.values())))
+
+
+class Measures(Exception):
+    """In the place of a process that ends."""
+
+
+class MyLoop(Loop):
+    """Has a way of its own to run."""
+
+    def go(self) -> object:
+        return super().run(epochs=1)
+
+
+WAYS: dict[str, Callable[[MyLoop], object]] = {
+    "run": lambda loop: loop.run(epochs=1),
+    "by its class": lambda loop: Loop.run(loop, steps=3),
+    "by a method of its own": lambda loop: loop.go(),
+    "in a dry run first": lambda loop: (loop.dry_run(), loop.run(steps=4)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whichever_way_a_loop_is_run_it_is_measured_instead(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = list[str]()
+
+    def really(what: str) -> Callable[..., object]:
+        return lambda loop, **totals: ran.append(what) or (what == "dry_run" and loop.run(steps=1))
+
+    def measures(loop: Loop, data: object, *given: object, jit_compile: bool) -> Measured:
+        assert isinstance(data, ArrayData)
+        loop.run(steps=2)
+        return like(1.0, jit_compile=jit_compile)
+
+    def ends(status: int) -> None:
+        raise Measures
+
+    monkeypatch.setattr(Loop, "__init__", Loop.__init__)  # which is put back in the end
+    monkeypatch.setattr(Loop, "run", really("run"))
+    monkeypatch.setattr(Loop, "dry_run", really("dry_run"))
+    monkeypatch.setattr(child, "measured", measures)
+    monkeypatch.setattr("os._exit", ends)
+    monkeypatch.setenv("EXACTLOOP_BELOW", str(tmp_path))
+    child.instead_of_running(Orders(str(tmp_path / "record"), 0, 1.0, 1, jit_compile=True))
+    loop = MyLoop(lambda x: {"mean": tf.reduce_mean(x)}, SOURCES["arrays"](), state={"w": tf.Variable(0.0)})
+    with pytest.raises(Measures):
+        WAYS[way](loop)
+    assert Measured(**json.loads((tmp_path / "record").read_text())) == like(1.0, jit_compile=True)
+    assert ran == (["dry_run", "run", "run"] if "dry" in way else ["run"])
 
 
 def test_a_run_that_a_hook_ends_at_once_cannot_be_measured(tmp_path: Path) -> None:
     class Ends(Hook):
         def on_settled(self, moment: Moment) -> None:
             moment.stop("enough")
+
+        def before_dry_run(self, directory: str) -> None:
+            """It writes nothing."""
 
     loop = make_loop(data := ArrayData(X, batch_size=3), [Ends()])
     with pytest.raises(RuntimeError, match="A hook has ended the run before step 12"):
@@ -186,7 +283,7 @@ CONVOLVES = dataclasses.replace(AS_IT_IS, convolves=True)
 XLA = "jit_compile=True"
 SAID = {
     "faster": (AS_IT_IS, Tried(XLA, like(22e-6)), "jit_compile=True: 4.4 times as fast. The bits are others"),
-    "slower": (CONVOLVES, Tried(XLA, like(970e-6)), "10 times as slow, because XLA is slow at convolutions on a CPU"),
+    "slower": (CONVOLVES, Tried(XLA, like(980e-6)), "10 times as slow, because XLA is slow at convolutions on a CPU"),
     "slower by itself": (AS_IT_IS, Tried(XLA, like(194e-6)), "jit_compile=True: 2.0 times as slow: leave it off."),
     "the same": (AS_IT_IS, Tried(XLA, like(96e-6)), "jit_compile=True makes no difference."),
     "refused": (AS_IT_IS, Tried(XLA, None, "ValueError: texts"), "jit_compile=True cannot be had. ValueError: texts"),
@@ -214,6 +311,29 @@ def test_what_makes_no_difference_is_not_said() -> None:
     assert advice(dataclasses.replace(AS_IT_IS, hooks={"a": 1e-6}), same) == []
 
 
+def again(seconds: float) -> Measured:
+    return dataclasses.replace(AS_IT_IS, again=seconds, hooks={})
+
+
+BUSY = "The machine is busy with something else: as it is, a step took 97 us at first, {} us in the end. Measure again"
+NOISE = {  # by what was measured again: what is said of XLA, of a thread, and of the machine
+    "less than the same differs by": (again(116e-6), 92e-6, []),
+    "slower by less": (again(116e-6), 120e-6, []),
+    "more": (again(116e-6), 80e-6, ["jit_compile=True: 1.3 times as fast", "T=1 in the env"]),
+    "busy": (again(150e-6), 85e-6, [BUSY.format(150)]),
+    "busy at first": (again(70e-6), 72e-6, [BUSY.format(70)]),
+    "busy, and much faster": (again(150e-6), 10e-6, [BUSY.format(150), "jit_compile=True: 12 times", "T=1 in the"]),
+    "nobody knows": (dataclasses.replace(again(0.0), again=None), 85e-6, ["jit_compile=True: 1.1 times", "T=1 in the"]),
+}
+
+
+@pytest.mark.parametrize("case", NOISE)
+def test_nothing_is_advised_that_is_less_than_the_same_differs_by(case: str) -> None:
+    as_it_is, seconds, expected = NOISE[case]
+    lines = advice(as_it_is, [Tried(name, like(seconds)) for name in (XLA, "T=1")])
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
+
+
 def test_what_is_tried_depends_on_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     threads = "TF_NUM_INTRAOP_THREADS=1"
@@ -222,6 +342,32 @@ def test_what_is_tried_depends_on_the_script(monkeypatch: pytest.MonkeyPatch) ->
     assert [each.name for each in changes(few)] == ["jit_compile=False", "batch_size=100", threads]
     stream = dataclasses.replace(AS_IT_IS, sized=False, on_cpu=False)
     assert [each.name for each in changes(stream)] == [XLA]
+
+
+def test_batches_that_are_made_elsewhere_are_not_tried_larger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = IndexedData(X.reshape([5, 2]), batch_size=None, shuffle=False)
+    found = measured(make_loop(data), data, Orders("", 0, 1.0, steps=5), str(tmp_path), jit_compile=False)
+    assert (found.sized, found.rows) == (False, 2)
+
+    def measure(script: Script, change: Change | None = None) -> Measured:
+        told.append(change.name if change else "")
+        return like(97e-6 + len(told), 100 if change and change.times == 2 else 50)
+
+    told = list[str]()
+    monkeypatch.setattr(Script, "measure", measure)
+    as_it_is, found = trying.tried(["train.py"], 1.0, None, lambda name: None)
+    assert (as_it_is.again, told[-1], told.count("as it is, again")) == (97e-6 + len(told), "as it is, again", 1)
+    tried = {each.name: each for each in found}
+    assert (tried["batch_size=100"].measured, tried[XLA].measured) == (like(97e-6 + 3, 100), like(97e-6 + 2))
+    none = Tried("batch_size=200", None, "The first batch had 50 rows then, and not 200: they cannot be compared.")
+    assert tried["batch_size=200"] == none
+
+
+@pytest.mark.parametrize("size", [2, np.int64(2), None])
+def test_sizes_of_batches_are_multiplied(size: int | None) -> None:
+    made = list[dict[str, object]]()
+    child._enlarged(X, lambda data, **named: made.append(named), 4, batch_size=size, seed=1)
+    assert made == [{"batch_size": 8 if size else None, "seed": 1}]
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, **given: object) -> tuple[int, str]:
@@ -251,17 +397,24 @@ import sys
 import numpy as np, tensorflow as tf
 import loop
 from hooks import Checkpoint, MetricsLog, TensorBoard
-from loop import ArrayData, Evaluation, Every, Loop
+from loop import ArrayData, Evaluation, Every, Hook, Loop
 assert sys.argv[1:] == ["--name=x"] and __name__ == "__main__"
 w = tf.Variable(0.0)
 def step(x): return {"loss": w.assign_add(tf.reduce_mean(x))}
 data = ArrayData(np.arange(40.0, dtype=np.float32), batch_size=5, seed=1)
-hooks = [TensorBoard("runs/tb", Every(steps=4)), MetricsLog("runs/log.csv"), Checkpoint("runs/saved", Every(steps=4))]
+class Mine(Hook):
+    def on_run_end(self, moment):
+        if SAVED: print("x", file=open("mine.csv", "a"))
+every = Every(steps=4)
+hooks = [Mine(), TensorBoard("runs/tb", every), MetricsLog("runs/log.csv"), Checkpoint("runs/saved", every)]
 evaluate = Evaluation(lambda x: {"mean": tf.reduce_mean(x)}, ArrayData(np.ones([9]), batch_size=9))
-made = Loop(step, data, state={"w": w}, hooks=hooks, evaluate=evaluate)
+class MyLoop(Loop):
+    def run(self, **totals): return super().run(epochs=2)
+    def go(self): return super().run(epochs=2)
+made = MyLoop(step, data, state={"w": w}, hooks=hooks, evaluate=evaluate)
 if SAVED is False:
     made.dry_run()
-result = made.run(epochs=2)
+result = made.go()
 print("trained")
 open("after", "w").close()
 """
@@ -298,9 +451,14 @@ def test_a_script_is_measured_and_nothing_is_left_behind(tmp_path: Path, saved: 
         assert [each["measured"]["rows"] for each in found["tried"]] == [5, 10, 20, 5]
         assert [each["measured"]["jit_compile"] for each in found["tried"]] == [True, False, False, False]
         assert found["as_it_is"]["hooks"].keys() == {"tensor_board", "metrics_log", "checkpoint"}
+        assert found["as_it_is"]["left_out"] == ["mine"]
+        assert found["as_it_is"]["again"] > 0
     else:
         assert done.stdout.startswith("train.py: ArrayData, batches of 5 rows, 8 an epoch.\n\nA step takes ")
-        assert all(f"\n {name} " in done.stdout for name in ("step", "data", "loop", "hooks", *names))
+        assert all(
+            f"\n {name} " in done.stdout for name in ("step", "data", "loop", "hooks", "as it is, again", *names)
+        )
+        assert "\nLeft out, because nobody knows where they write: mine. A Hook that has" in done.stdout
         assert max(map(len, done.stdout.splitlines())) <= 80
 
 
