@@ -74,9 +74,11 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
         "making",
         "parts",
         "rehearsal",
+        "rounds",
         "run",
         "schedule",
         "stops",
+        "telling",
     ),
     ("loop",),
 )
