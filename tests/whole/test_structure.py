@@ -37,7 +37,7 @@ DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
-    "hooks.callbacks.state": "hooks/keras_callbacks.py",
+    **dict.fromkeys(("hooks.callbacks.state", "hooks.callbacks.told"), "hooks/keras_callbacks.py"),
     "hooks.event_cut": "hooks/event_file.py",
     **dict.fromkeys(("hooks.drawings", "hooks.event_file", "hooks.recorded"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
