@@ -38,6 +38,7 @@ OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
     **dict.fromkeys(("hooks.callbacks.state", "hooks.callbacks.told"), "hooks/keras_callbacks.py"),
+    "hooks.bounds": "hooks/nan_guard.py",
     "hooks.event_cut": "hooks/event_file.py",
     **dict.fromkeys(("hooks.drawings", "hooks.event_file", "hooks.recorded"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
