@@ -42,7 +42,7 @@ class Late(Leaf):
 
 
 STORE, SAVER, LOCAL = "hooks.checkpoint.store", "hooks.checkpoint.saver", "hooks.checkpoint.local"
-STEMS, ERASING = "hooks.checkpoint.stems", "hooks.checkpoint.erasing"
+STEMS, ERASING, DURABLE = "hooks.checkpoint.stems", "hooks.checkpoint.erasing", "hooks.checkpoint.durable"
 RESTORE, MANIFEST = "hooks.checkpoint.resume", "hooks.checkpoint.manifest"
 LOCK, SIGNALS = "hooks.checkpoint.lock", "hooks.signals"
 OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n        descriptor"
@@ -61,10 +61,8 @@ BUGS = [
         "    if stems:\n        files.sync()\n    for stem", "    for stem"),
     Bug("names are not flushed before the commit", STORE, "self.files.sync()  # or their", "pass  # or their"),
     Bug("names are not flushed after the commit", STORE, '.json")\n            self.files.sync()\n', '.json")\n'),
-    Bug("a flush of a file does nothing", LOCAL, "_directory)\n            try:\n                os.fsync(descriptor)",
-        "_directory)\n            try:\n                pass"),
-    Bug("a new directory is not flushed", LOCAL, "os.open(above, os.O_RDONLY)\n        try:\n            os.fsync(descriptor)",
-        "os.open(above, os.O_RDONLY)\n        try:\n            pass"),
+    Bug("a flush of a file does nothing", LOCAL, "                flush(descriptor, self.where)\n", "                pass\n"),
+    Bug("a new directory is not flushed", DURABLE, "            flush(descriptor, directory)\n", "            pass\n"),
     Bug("the manifest is written in place", STORE,
         '            write_flushed(self.files, f"{stem}{MARK}", encode(manifest(measured)))\n'
         '            self.files.rename(f"{stem}{MARK}", f"{stem}.json")\n',
