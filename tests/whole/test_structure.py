@@ -51,7 +51,7 @@ WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
     ("errors", "digest", "findings", "handles", "logs", "numbered", "standard", "tensors", "tf_internals"),
     ("workers",),
-    ("calls", "events", "failures", "hook", "hook_checks", "registry", "reports", "triggers"),
+    ("calls", "events", "failures", "hook", "hook_checks", "hook_methods", "registry", "reports", "triggers"),
     ("exact",),
     (
         *("keras_steps", "model_metrics", "scaling", "steps", "supervised"),
