@@ -72,9 +72,9 @@ class Rounds:
         step, epoch, step_in_epoch = self._moments.place
         length = self._limit.of(self._data.steps_per_epoch)
         left = None if length is None else step + length - step_in_epoch
-        longest = step + (1 if self._stops.asked else LONGEST)
+        longest = step + (1 if self._stops.asked else LONGEST)  # the ring of values has room for no more
         skip = self._hooks.next_skip(step)
-        wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)
+        wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)  # a skipped batch is read alone
         stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
         self._clock.set_alarm(self._agreed.alarm(self._hooks.next_time(self._since)))
         with self._spent.on("steps"):
@@ -94,9 +94,9 @@ class Rounds:
         now = self._agreed.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         if self._due(over=over):
-            self._position.set_due(True)
+            self._position.set_due(True)  # before hooks are told: a stop from here on leaves it to the next run
         self._moments.round = {}
-        if skip == step + 1:
+        if skip == step + 1:  # it has no values, and nobody can wait for it
             return
         self._since = now
         record = self._built.chunk.record

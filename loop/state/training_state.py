@@ -145,6 +145,7 @@ class TrainingState:
 
     def grow(self, traced: "TrainingState", held: Held) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
+        # In place, and not another object: hooks have had this one in their `on_setup`.
         kept = {"unchecked": self.unchecked, "settings": self.settings}
         vars(self).update(vars(traced), _overridden=self._overridden, **kept)
         now = self.variables
