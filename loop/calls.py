@@ -94,22 +94,19 @@ class Calls:
                 self._call(name, "on_setup", self.handlers[Event.SETUP][name], loop, moment)
             self.begun.append(name)
 
-    def send(
-        self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None, saves: bool | None = None
-    ) -> None:
+    def send(self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None) -> None:
         """Calls the listeners of `event` in order.
 
         Args:
             event: The event; not `SETUP` or `RUN_END`, see `begin` and `finish`.
             moment: Makes what they are told; called only if somebody listens.
             halt: For `STEP_END`: calls only those whose `every` is due here.
-            saves: Calls only hooks that save, or only those that do not; None: all.
         """
         told = None
         self.reports.open(event)
         for name, handler in tuple(self.handlers[event].items()):
             hook = self.hooks.get(name)  # none, if one before it has removed it
-            if hook and (halt is None or hook.every.due(halt)) and saves in (None, hook.saves):
+            if hook and (halt is None or hook.every.due(halt)):
                 told = told or moment()
                 self._call(name, f"on_{event}", handler, told)
                 told = None if self.reports.fresh else told  # whoever comes next is told of that, too

@@ -1,55 +1,38 @@
 """The training loop."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, NoReturn, TypeVar
 
 import keras
-import tensorflow as tf
 
 from loop import standard
-from loop.arguments import OF_LOOP, OF_RUN, as_evaluations, check_compilable, check_state, check_totals
-from loop.compiled import Compiled
-from loop.data.arrays import ArrayData
-from loop.data.coerce import Given, as_data
-from loop.data.indexed import IndexedData
-from loop.data.source import Data
+from loop.arguments import OF_LOOP, OF_RUN, check_totals
+from loop.assembled import assembled
+from loop.data.coerce import Given
 from loop.digest import Seen
 from loop.dry_run import leaving_nothing
-from loop.engine.bound import Bound
-from loop.engine.clock import Clock
-from loop.engine.several import several_of
 from loop.errors.calls import explained
 from loop.errors.tracebacks import in_user_lines
-from loop.evaluation import Evaluation, check_eval_every
+from loop.evaluation import Evaluation
 from loop.events import Event, RunResult
+from loop.facts import Facts
 from loop.findings import Finding
 from loop.hook import Hook
-from loop.limits import Limit, first_batches
 from loop.making import Making
-from loop.parts import Parts
-from loop.registry import HookRegistry
 from loop.rehearsal import Rehearsal
 from loop.run import Run
-from loop.schedule import Schedule
-from loop.state.history import History
-from loop.state.position import Position
-from loop.state.rates import optimizers_by_path
-from loop.state.training_state import TrainingState
-from loop.steps import Step, Values, as_step
-from loop.stops import RollBack, Stops
+from loop.steps import Step, Values
+from loop.stops import RollBack
 from loop.tensors import Nest
-from loop.triggers import NEVER, Every, Trigger, of_steps_only
-from loop.workers.cluster import Workers, here
+from loop.triggers import NEVER, Every, Trigger
 
-log = logging.getLogger("exactloop")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
 @explained(OF_LOOP)
-class Loop:
+class Loop(Facts):
     """A training loop that runs as one compiled function from one wanted step to the next.
 
     Attributes:
@@ -98,148 +81,81 @@ class Loop:
         jit_compile: bool = False,
         exact: bool = True,
     ) -> None:
-        self._step, self._exact = as_step(train_step), exact
-        self._limit = Limit(limit_batches, overfit)
-        data = data if overfit is None else first_batches(data, overfit)
-        steps_per_epoch = steps_per_epoch and self._limit.of(steps_per_epoch)
-        self._data: Data = as_data(data, steps_per_epoch)
-        if jit_compile:
-            check_compilable(self._data)
-        if isinstance(self._data, ArrayData | IndexedData):
-            self._data.draw()
-        self._given = check_state(state)
-        check_eval_every("Loop(eval_every=...)", eval_every)
-        self._evaluations = Schedule(as_evaluations(evaluate, self._step), eval_every)
-        self.hooks = HookRegistry(hooks)
-        self._position = Position()
-        workers = here()
-        evaluated = [each.data for each in self._evaluations]
-        several = several_of(workers, self._given, self._data, evaluated, jit_compile=jit_compile)
-        self._bound = Bound(together=several is not None)
-        self._stops = Stops(self._bound.pull_in, together=several is not None)
-        self._parts = Parts(
-            step=self._step,
-            data=self._data,
-            evaluations=self._evaluations,
-            given=self._given,
-            hooks=self.hooks,
-            position=self._position,
-            clock=Clock(self._bound.pull_in),
-            bound=self._bound,
-            history=History(),
-            limit=self._limit,
-            stops=self._stops,
+        parts = assembled(
+            train_step,
+            data,
+            state,
+            evaluate=evaluate,
+            eval_every=eval_every,
+            hooks=hooks,
+            steps_per_epoch=steps_per_epoch,
+            limit_batches=limit_batches,
+            overfit=overfit,
             jit_compile=jit_compile,
-            workers=workers,
-            several=several,
         )
-        self._making = Making(self._parts, exact=exact)
-        self._running, self._runner = threading.Lock(), 0
-        self._run = Run(self, self._parts, self._making, exact=exact)
+        super().__init__(parts, Making(parts, exact=exact))
+        self._exact = exact
+        self._running, self._runner = threading.Lock(), 0  # held while a run goes on; the thread that runs
+        self._run = Run(self, parts, self._making, exact=exact)
         for witness in self.witnesses:
             witness(self)
 
-    @property
-    def state(self) -> TrainingState:
-        """Everything that a resumed run needs; from `SETUP` on."""
-        return self._making.state
+    @explained(OF_RUN, kinds=False)
+    def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
+        """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
 
-    def describe_data(self) -> str:
-        """Returns what the data do in another way than they were written, so that they can be resumed exactly.
+        The totals count from the very first start, so a script that is finished and started again does nothing.
 
-        Nothing is read for that. A line for each stage that shuffles, repeats, draws or calls Python, with what that
-        depends on now; see `StreamData`.
+        Raises:
+            ValueError: If neither is given or one is not positive.
+            InexactRun: With `exact`, if `audit` finds anything.
+            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state; or if layers
+                were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
-        said = {"training": self._data} | {each.name: each.data for each in self._evaluations}
-        lines = [f"{name}: {change}" for name, data in said.items() for change in data.changes()]
-        return "\n".join(lines) or "The data are read as they were written."
+        totals = check_totals(epochs, steps)
+        with self._alone("A hook, or another thread, cannot run it at the same time."):
+            self._runner = threading.get_ident()
+            standard.occupy()
+            self._parts.stops.begin(*totals)
+            self._run = Run(self, self._parts, self._making, exact=self._exact)
+            with self.workers.needed(), self.hooks.calls.around(self):
+                return self._run.through()
 
-    @property
-    def workers(self) -> Workers:
-        """This process among those that train together: its `rank`, and their `count`."""
-        return self._parts.workers
+    def stop(self, reason: str) -> None:
+        """Ends the run after the step in progress; may be called from any thread.
 
-    @property
-    def _built(self) -> Compiled:
-        return self._making.compiled
+        An evaluation is abandoned, or not begun, and made up for when the run is resumed.
+        """
+        self._parts.stops.now(reason)
 
-    @property
-    def graph(self) -> tf.Graph:
-        """The train step as it was traced; from `SETUP` on, unless nothing is left to run."""
-        return self._built.trace.graph
+    def roll_back(self, why: str, *, latest: int | None = None) -> NoReturn:
+        """Has the run go on from the newest state that was saved, as if it had been killed and started again.
 
-    @property
-    def step(self) -> int:
-        """Train steps completed since the very first start."""
-        return self._position.place().step
+        To be called by a hook in `on_step_end`, `on_eval_end` or `on_epoch_end`, where it raises what the loop waits
+        for. Hooks hear `RUN_END`, with that as `moment.error`, and then `SETUP`; what they know of the steps that are
+        undone goes with their state.
 
-    @property
-    def epoch(self) -> int:
-        """Epochs completed."""
-        return self._position.place().epoch
+        Args:
+            why: What to say if there is nothing to go on from, or the hook cannot be called here.
+            latest: The last step that the state may be of; None: any.
+        """
+        if not self._parts.position.torn:
+            raise RuntimeError(f"A run is rolled back in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}.")
+        self.state.condemn(why)
+        self._parts.position.latest = latest
+        raise RollBack(why)
 
-    @property
-    def step_in_epoch(self) -> int:
-        """Train steps completed in the current epoch."""
-        return self._position.place().step_in_epoch
+    @in_user_lines
+    def on(
+        self, event: Event | str, every: Trigger = NEVER, *, reports: Sequence[str] = ()
+    ) -> Callable[[Function], Function]:
+        """Decorates a function that is called at each such event; see `HookRegistry.on`."""
+        return self.hooks.on(event, every, reports=reports)
 
     @property
     def running(self) -> bool:
         """Whether `run` is under way, in whatever thread."""
         return self._running.locked()
-
-    @property
-    def total_steps(self) -> int | None:
-        """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
-        return self._stops.total_steps(self.steps_per_epoch)
-
-    @property
-    def total_epochs(self) -> int | None:
-        """How many epochs are complete, the last one maybe in part, when the run ends if nobody stops it; None if
-        nobody knows."""
-        return self._stops.total_epochs(self.steps_per_epoch)
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """Train steps in an epoch; None if nobody knows before it ends."""
-        return self._limit.of(self._data.steps_per_epoch)
-
-    @property
-    def metrics(self) -> dict[str, keras.Metric]:
-        """The metrics of the train step and of evaluations, by the names under which their results are logged."""
-        evaluated = {f"{each.name}_{name}": m for each in self._evaluations for name, m in each.step.measured().items()}
-        return {**self._step.measured(), **evaluated}
-
-    @property
-    def train_names(self) -> tuple[str, ...]:
-        """The names that `EPOCH_END` will log of training: of the step, and learning rates; from `SETUP` on."""
-        return (*self._making.train_names, *self._making.rates.names)
-
-    @property
-    def evaluation_names(self) -> dict[str, tuple[str, ...]]:
-        """The names that each evaluation will log, by its own name; from `SETUP` on."""
-        return {evaluation.name: evaluation.names for evaluation in self._evaluations}
-
-    @property
-    def evaluated_batches(self) -> dict[str, tuple[int, int | None]]:
-        """How many batches each evaluation has read in its latest pass, which may be under way, and how many there are,
-        if that is known; by its name. To be read from any thread; from `SETUP` on."""
-        return {evaluation.name: evaluation.read() for evaluation in self._evaluations}
-
-    @property
-    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """The optimizers in `state=`, by the paths that the names of their learning rates have."""
-        return optimizers_by_path(self._given)
-
-    @property
-    def rate_names(self) -> tuple[str, ...]:
-        """The names under which learning rates are logged, as far as no step logs a value of that name."""
-        return self._making.rates.names
-
-    @property
-    def reported_names(self) -> tuple[str, ...]:
-        """The names that hooks announce, and may report in any round."""
-        return self.hooks.reports.names
 
     @property
     def finished(self) -> str:
@@ -254,48 +170,6 @@ class Loop:
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. Empty before the first."""
         return self._run.spent.with_rest(self.hooks.seconds) if self._runner else {}
 
-    def needs_halt(self, trigger: Trigger) -> bool:
-        """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
-
-        That is: running results of metrics, and steps that `next_after` alone does not tell.
-        """
-        return bool(self._step.metrics) or not of_steps_only(trigger)
-
-    @in_user_lines
-    def on(
-        self, event: Event | str, every: Trigger = NEVER, *, reports: Sequence[str] = ()
-    ) -> Callable[[Function], Function]:
-        """Decorates a function that is called at each such event; see `HookRegistry.on`."""
-        return self.hooks.on(event, every, reports=reports)
-
-    def stop(self, reason: str) -> None:
-        """Ends the run after the step in progress; may be called from any thread.
-
-        An evaluation is abandoned, or not begun, and made up for when the run is resumed.
-        """
-        self._stops.now(reason)
-
-    def roll_back(self, why: str, *, latest: int | None = None) -> NoReturn:
-        """Has the run go on from the newest state that was saved, as if it had been killed and started again.
-
-        To be called by a hook in `on_step_end`, `on_eval_end` or `on_epoch_end`, where it raises what the loop waits
-        for. Hooks hear `RUN_END`, with that as `moment.error`, and then `SETUP`; what they know of the steps that are
-        undone goes with their state.
-
-        Args:
-            why: What to say if there is nothing to go on from, or the hook cannot be called here.
-            latest: The last step that the state may be of; None: any.
-        """
-        if not self._position.torn:
-            raise RuntimeError(f"A run is rolled back in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}.")
-        self.state.condemn(why)
-        self._position.latest = latest
-        raise RollBack(why)
-
-    def rows(self, epoch: int, index: int) -> list[int] | None:
-        """Returns the numbers of the rows in batch `index` of an epoch, both from 0; None if the data do not know."""
-        return self._data.rows(epoch, index) if isinstance(self._data, ArrayData | IndexedData) else None
-
     @in_user_lines
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
@@ -306,7 +180,7 @@ class Loop:
         """
         if self._running.locked() and self._runner != threading.get_ident():
             raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")
-        if not self._evaluations:
+        if not self._parts.evaluations:
             raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
         self._making.build()
         self.state.derived.check()
@@ -314,7 +188,7 @@ class Loop:
         held = self.state.hold()
         try:
             with self.workers.needed():
-                for evaluation in self._evaluations:
+                for evaluation in self._parts.evaluations:
                     self._built.evaluate(evaluation, abandon=lambda: False)
             return self._built.evaluated()
         finally:
@@ -336,10 +210,10 @@ class Loop:
             self._making.build_alone()
             self._built.check(self.state, at_length=True)
             with self.state.put_back_after():
-                self._position.step_in_epoch.assign(0)
+                self._parts.position.step_in_epoch.assign(0)
                 self._built.reset()
-                chunk, epoch = self._built.chunk, self._position.place().epoch
-                yield Rehearsal(chunk, self._data, epoch, self._built.on_one_batch)
+                chunk, epoch = self._built.chunk, self._parts.position.place().epoch
+                yield Rehearsal(chunk, self._parts.data, epoch, self._built.on_one_batch)
 
     @in_user_lines
     def dry_run(self) -> RunResult:
@@ -360,7 +234,7 @@ class Loop:
         if self._running.locked() or self._making.begun or self.step:
             raise RuntimeError("A dry run is for the beginning, before run(). Make the loop anew, and begin with it.")
         self._making.build()
-        with leaving_nothing(lambda: self.state, self.hooks, self._data.mark), self._limit.dry():
+        with leaving_nothing(lambda: self.state, self.hooks, self._parts.data.mark), self._parts.limit.dry():
             try:
                 return self.run(steps=1)
             finally:
@@ -381,30 +255,9 @@ class Loop:
 
         For tools that compare runs; to be called before the loop is first run or audited.
         """
-        self._data.seen = self._data.seen or Seen()
+        self._parts.data.seen = self._parts.data.seen or Seen()
         if self._parts.several:
-            self._parts.several.read_apart(self._data)
-
-    @explained(OF_RUN, kinds=False)
-    def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:
-        """Trains until that many epochs or steps are completed in all, whichever comes first, or somebody stops it.
-
-        The totals count from the very first start, so a script that is finished and started again does nothing.
-
-        Raises:
-            ValueError: If neither is given or one is not positive.
-            InexactRun: With `exact`, if `audit` finds anything.
-            RuntimeError: If this loop is running, or an earlier run failed and nothing restored its state; or if layers
-                were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
-        """
-        totals = check_totals(epochs, steps)
-        with self._alone("A hook, or another thread, cannot run it at the same time."):
-            self._runner = threading.get_ident()
-            standard.occupy()
-            self._stops.begin(*totals)
-            self._run = Run(self, self._parts, self._making, exact=self._exact)
-            with self.workers.needed(), self.hooks.calls.around(self):
-                return self._run.through()
+            self._parts.several.read_apart(self._parts.data)
 
     @contextlib.contextmanager
     def _alone(self, otherwise: str) -> Iterator[None]:

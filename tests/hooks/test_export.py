@@ -62,7 +62,7 @@ def make(hooks_of: "list[Hook] | None" = None, *, directory: Path | None = None,
 
 
 def model_of(loop: Loop) -> keras.Model:
-    return loop._given["model"]
+    return loop._parts.given["model"]
 
 
 def names(directory: Path) -> list[str]:

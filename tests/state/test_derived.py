@@ -242,19 +242,19 @@ def test_to_adapt_or_restore_after_a_loop_was_traced_is_refused(tmp_path: Path) 
     start(tmp_path, adapted=True).run(steps=2)
     loop = start(tmp_path / "new", adapted=False)
     loop.run(steps=1)
-    model = loop._given["model"]
+    model = loop._parts.given["model"]
     assert isinstance(model, keras.Model)
     model.layers[0].adapt(X)
     with pytest.raises(RuntimeError, match=r"Layer 'normalization' derives other values .* than when"):
         loop.run(steps=2)
     loop = start(tmp_path / "other", adapted=False)
     loop.audit()
-    restore(tmp_path, {"model": loop._given["model"]})
+    restore(tmp_path, {"model": loop._parts.given["model"]})
     with pytest.raises(RuntimeError, match="Call adapt, or restore, before the loop is first used, or make it anew"):
         loop.run(steps=2)
     loop = start(tmp_path / "third", adapted=True)
     loop.run(steps=1)
-    loop._given["model"].layers[0].adapt(X)  # which changes nothing
+    loop._parts.given["model"].layers[0].adapt(X)  # which changes nothing
     assert loop.run(steps=2).step == 2
 
 

@@ -69,7 +69,7 @@ class Halving(Hook):
         self._first = first
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
-        self.rate = loop._given["optimizer"]
+        self.rate = loop._parts.given["optimizer"]
         if self._first is not None:
             self.rate.learning_rate = self._first
 

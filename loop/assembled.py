@@ -1,0 +1,76 @@
+"""What a program gives a loop, checked, and made into the parts that the loop works with."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+
+from loop.arguments import as_evaluations, check_compilable, check_state
+from loop.data.arrays import ArrayData
+from loop.data.coerce import Given, as_data
+from loop.data.indexed import IndexedData
+from loop.engine.bound import Bound
+from loop.engine.clock import Clock
+from loop.engine.several import several_of
+from loop.evaluation import Evaluation, check_eval_every
+from loop.hook import Hook
+from loop.limits import Limit, first_batches
+from loop.parts import Parts
+from loop.registry import HookRegistry
+from loop.schedule import Schedule
+from loop.state.history import History
+from loop.state.position import Position
+from loop.steps import Step, Values, as_step
+from loop.stops import Stops
+from loop.tensors import Nest
+from loop.triggers import Trigger
+from loop.workers.cluster import here
+
+
+def assembled(
+    train_step: Step | Callable[[Nest], Values],
+    data: Given,
+    state: Mapping[str, object],
+    *,
+    evaluate: Evaluation | Sequence[Evaluation] | None,
+    eval_every: Trigger,
+    hooks: Sequence[Hook | keras.callbacks.Callback],
+    steps_per_epoch: int | None,
+    limit_batches: int | None,
+    overfit: int | None,
+    jit_compile: bool,
+) -> Parts:
+    """Returns the parts of a loop; the arguments, and what is raised, are those of `Loop`.
+
+    Nothing is traced or read yet. Each argument is checked before those behind it are looked at.
+    """
+    step, limit = as_step(train_step), Limit(limit_batches, overfit)
+    source = as_data(
+        data if overfit is None else first_batches(data, overfit), steps_per_epoch and limit.of(steps_per_epoch)
+    )
+    if jit_compile:
+        check_compilable(source)
+    if isinstance(source, ArrayData | IndexedData):
+        source.draw()  # a seed, where none was given: before anything else draws from the process's numbers
+    given = check_state(state)
+    check_eval_every("Loop(eval_every=...)", eval_every)
+    evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
+    registry = HookRegistry(hooks)
+    workers = here()
+    several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
+    bound = Bound(together=several is not None)
+    return Parts(
+        step=step,
+        data=source,
+        evaluations=evaluations,
+        given=given,
+        hooks=registry,
+        position=Position(),
+        clock=Clock(bound.pull_in),
+        bound=bound,
+        history=History(),
+        limit=limit,
+        stops=Stops(bound.pull_in, together=several is not None),
+        jit_compile=jit_compile,
+        workers=workers,
+        several=several,
+    )

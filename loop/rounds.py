@@ -1,0 +1,195 @@
+"""One round after the other: train, evaluate, end the epoch, settle. `docs/events.md` draws it."""
+
+from collections.abc import Mapping
+
+from loop import standard
+from loop.agreed import Agreed
+from loop.compiled import Compiled
+from loop.engine.clock import Spent
+from loop.engine.ring import LONGEST
+from loop.evaluation import Evaluation
+from loop.events import Event, Moment
+from loop.failures import Failures
+from loop.findings import report
+from loop.making import Making
+from loop.parts import Parts
+from loop.state.position import Place
+from loop.telling import Telling
+from loop.triggers import Halt
+
+
+class Rounds:
+    """Goes from one step that somebody wants to the next, and does there all that is due.
+
+    Args:
+        parts: What the loop is made of.
+        making: Has the state, and what is compiled.
+        telling: Tells the hooks; knows where the run stands.
+        agreed: What no worker decides alone.
+        spent: Takes the time of what is done.
+        exact: Whether to refuse what could not be resumed exactly.
+    """
+
+    def __init__(
+        self, parts: Parts, making: Making, telling: Telling, agreed: Agreed, spent: Spent, *, exact: bool
+    ) -> None:
+        self._making, self._telling, self._agreed, self._spent, self._exact = making, telling, agreed, spent, exact
+        self._hooks, self._data, self._evaluations = parts.hooks, parts.data, parts.evaluations
+        self._position, self._clock, self._bound = parts.position, parts.clock, parts.bound
+        self._history, self._limit, self._stops = parts.history, parts.limit, parts.stops
+        self._since = 0.0  # the training time of the halt before
+
+    def begin(self) -> None:
+        """Gets ready to train: looks at what is compiled, and lets the clock run."""
+        self._built.check(self._making.state)
+        self._constants = self._built.constants(self._making.state)
+        self._clock.start()
+        self._since = self._clock.now()
+
+    def next(self) -> bool:
+        """Goes through one round; returns whether everybody was told that it is the last."""
+        self._position.torn = True  # until everybody is done with this step
+        if not self._position.is_pending:  # or an earlier run was stopped in mid-round
+            self._begin_epoch()
+            self._train()
+        self._evaluate_if_due()
+        self._end_epoch_if_over()
+        return self._settle()
+
+    @property
+    def _built(self) -> Compiled:
+        return self._making.compiled
+
+    def _begin_epoch(self) -> None:
+        if self._telling.place.step_in_epoch == 0:
+            self._data.open(self._telling.place.epoch)
+            self._built.reset()
+            self._telling.emit(Event.EPOCH_BEGIN)
+            self._built.check(self._making.state)
+
+    def _train(self) -> None:
+        """Runs to the next step that somebody wants, and tells those who asked for it."""
+        step, epoch, step_in_epoch = self._telling.place
+        length = self._limit.of(self._data.steps_per_epoch)
+        left = None if length is None else step + length - step_in_epoch
+        longest = step + (1 if self._stops.asked else LONGEST)
+        skip = self._hooks.next_skip(step)
+        wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)
+        stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
+        self._clock.set_alarm(self._agreed.alarm(self._hooks.next_time(self._since)))
+        with self._spent.on("steps"):
+            end, chunk = self._agreed.end(step, min(stop for stop in stops if stop is not None)), self._built.chunk
+            ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
+            count = int(ran.steps)  # sync: waits for the chunk
+        self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
+        if count == 0:
+            raise RuntimeError(
+                f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
+            )
+        self._telling.place = Place(step + count, epoch, step_in_epoch + count)
+        over = not ran.more or step_in_epoch + count == length
+        if over:
+            self._data.close()
+            self._position.set_over(True)
+        now = self._agreed.now()
+        halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
+        if self._due(over=over):
+            self._position.set_due(True)
+        self._telling.round = {}
+        if skip == step + 1:
+            return
+        self._since = now
+        record = self._built.chunk.record
+        self._telling.round = ran.values(record) | self._built.trace.results.logs(ran.results)
+        self._hooks.calls.send_steps(step + 1, lambda: ran.columns(record))
+        self._telling.emit(Event.STEP_END, self._telling.round, halt=None if self._limit.is_dry else halt)
+
+    def _due(self, *, over: bool) -> list[Evaluation]:
+        return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._telling.place, over=over)
+
+    def _evaluate_if_due(self) -> None:
+        if self._stops.at_once or not self._position.is_due:
+            return
+        put_back = self._telling.hold()  # random streams and hooks, if the evaluation has to be redone
+        self._telling.emit(Event.EVAL_BEGIN)
+        # Of a program whose schedule was another when a stop came, nothing may be due by now.
+        due = self._due(over=self._position.is_over) or [*self._evaluations]
+        for evaluation in due:
+            with self._spent.on("evaluation"):
+                complete = self._built.evaluate(evaluation, self._abandons)
+            if not complete:
+                put_back()
+                return
+        self._position.set_due(False)
+        found = {name: value for evaluation in due for name, value in evaluation.results().items()}
+        self._telling.round |= found
+        self._telling.emit(Event.EVAL_END, found)
+
+    def _abandons(self) -> bool:
+        self._bound.let_go()
+        self._agreed.stops()
+        return self._stops.at_once
+
+    def _end_epoch_if_over(self) -> None:
+        if self._position.is_over and not self._position.is_due:
+            self._telling.place = self._position.next_epoch(self._telling.place)
+            trained = self._built.trained() | self._making.rates.now()
+            self._telling.round |= trained  # what an evaluation of an earlier step found is no value of this one
+            self._telling.emit(Event.EPOCH_END, trained | self._built.evaluated())
+            self._remember(trained)
+
+    def _remember(self, trained: Mapping[str, float]) -> None:
+        """Adds an epoch's values to the history, with what was evaluated and reported in it."""
+        evaluated = {name: value for evaluation in self._evaluations for name, value in evaluation.take().items()}
+        reported = self._hooks.reports.latest(since=self._history.since())
+        self._history.add({**trained, **evaluated, **reported}, self._telling.place.step)
+
+    def _settle(self) -> bool:
+        """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
+
+        An exception out of a hook is such a stop, because the step is complete, and is raised after it. But not a
+        `KeyboardInterrupt`: somebody is impatient.
+        """
+        over = self._telling.place.step_in_epoch == 0 or self._telling.reached()
+        self._agreed.stops()
+        if over:
+            report(self._constants.findings() + self._built.found_since(), exact=self._exact)
+        failures, last = Failures(), False
+        failures.raised += self._hooks.calls.settle(self._settled, self._telling.hold)
+        self._agreed.stops(failures.raised)
+        with failures.kept(BaseException):
+            # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
+            ends, told = over or bool(failures), len(failures.raised)
+            self._built.check(self._making.state, at_length=ends)
+            last = self._save(failures)
+            self._agreed.stops(failures.raised)
+            if (self._stops.asked or failures) and not last:
+                last = self._save(failures)
+            # What is not saved is done again, or a run that has nothing left to do would end well without it.
+            self._position.torn = len(failures.raised) > told or self._position.condemned != ""
+        failures.come_out()
+        self._agreed.come_out()
+        self._hooks.reports.settle(over=self._telling.place.step_in_epoch == 0)
+        return last
+
+    def _settled(self) -> Moment:
+        return self._telling.moment(Event.SETTLED, self._telling.round)
+
+    def _save(self, failures: Failures) -> bool:
+        """Tells those that save, and returns whether they were told that it is for the last time."""
+        if failures:
+            self._stops.after_round("an exception")
+        moment = self._settled()
+        standard.occupy()  # 1 us; a hook may have closed them
+
+        def told() -> Moment:
+            self._clock.mark()
+            if moment.last:
+                self._clock.stop()  # a run that is finished and started again took as long as is saved
+            return moment
+
+        if self._position.condemned:
+            told()
+        else:
+            failures.raised += self._hooks.calls.save(told)
+        return moment.last

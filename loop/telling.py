@@ -1,0 +1,71 @@
+"""What hooks are told of a run, and how the state is kept whole while they are."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+from loop.errors.readonly import ReadOnly
+from loop.events import Event, Moment
+from loop.making import Making
+from loop.parts import Parts
+from loop.state.position import Place
+from loop.triggers import Halt
+
+
+class Telling:
+    """Makes the moments of a run, and sends its events.
+
+    Attributes:
+        place: Where the run stands.
+        round: What was measured at this step, by name.
+        resumed: Whether the run went on from a restored state.
+
+    Args:
+        parts: What the loop is made of.
+        making: Has the state, and the learning rates.
+    """
+
+    def __init__(self, parts: Parts, making: Making) -> None:
+        self._hooks, self._stops, self._position, self._making = parts.hooks, parts.stops, parts.position, making
+        self.place = Place(0, 0, 0)
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forgets what was measured, and that the run was resumed: the state is restored next."""
+        self.round: dict[str, float] = {}
+        self.resumed = False
+
+    def reached(self) -> bool:
+        """Returns whether what was asked for is done when this round is."""
+        return self._stops.reached(self.place.step, self.place.epoch + self._position.is_over)
+
+    def moment(
+        self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
+    ) -> Moment:
+        """Returns where the run stands; with `logs`, also what hooks have reported and, of a step, learning rates."""
+        last, reports = self._stops.asked or self.reached(), self._hooks.reports
+        if logs is not None:
+            rates = self._making.rates.now() if event is Event.STEP_END else {}
+            logs = {**logs, **rates, **reports.round}
+        report = functools.partial(reports.take, event, self.place.step)
+        stop = self._stops.after_round
+        return Moment(event, *self.place, ReadOnly(logs or {}), self.resumed, last, error, stop, report)
+
+    def emit(self, event: Event, logs: Mapping[str, float] | None = None, *, halt: Halt | None = None) -> None:
+        """Sends an event. The moment is made only if somebody listens: most steps have nobody who does."""
+        self._hooks.calls.send(event, lambda: self.moment(event, logs), halt=halt)
+
+    def emit_whole(self, event: Event) -> None:
+        """Sends an event at which the state is whole, and puts it back if a hook raises."""
+        back = self.hold()
+        try:
+            self.emit(event)
+        except BaseException:
+            back()
+            raise
+        finally:
+            del back  # or this frame, which an exception has, would keep the values
+
+    def hold(self) -> Callable[[], None]:
+        """Holds the present state, and returns what puts it back."""
+        held = self._making.state.hold()
+        return lambda: self._making.state.put_back(held)
