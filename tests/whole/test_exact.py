@@ -1,11 +1,10 @@
 """Killed anywhere and started again, a run ends with the same bits as if it had never been killed."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import nursery
 import pytest
-from places import TESTS, environment
+from places import TESTS
 from tiny import DATA
 
 EVERY_STEP = [f"step_end:{step}" for step in range(1, 22)]
@@ -15,8 +14,7 @@ AROUND_EPOCHS = [f"step_end:{step}" for step in (1, 7)]
 
 
 def differences(directory: Path, data: str, kills: list[str]) -> list[str]:
-    command = [sys.executable, str(TESTS / "lives.py"), str(directory), data, *kills]
-    lives = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    lives = nursery.run(TESTS / "lives.py", directory, data, *kills)
     print(lives.stderr[-3000:])  # shown if the test fails
     assert lives.returncode == 0
     return lives.stdout.splitlines()
