@@ -32,14 +32,28 @@ ELSEWHERE = {
     **dict.fromkeys(("validation_freq", "check_val_every_n_epoch"), "write Loop(..., eval_every=Every(epochs=1))"),
     **dict.fromkeys(("val_check_interval", "eval_interval"), "write Loop(..., eval_every=Every(steps=100))"),
     **dict.fromkeys(("validation_steps", "limit_val_batches"), "write Evaluation(eval_step, data, steps=10)"),
-    **dict.fromkeys(("limit_train_batches"), "write Loop(..., limit_batches=10)"),
-    **dict.fromkeys(("overfit_batches",), "write Loop(..., overfit=1)"),
+    "validation_batch_size": "it belongs to its data: Evaluation(eval_step, ArrayData((x, y), batch_size=32))",
+    "limit_train_batches": "write Loop(..., limit_batches=10)",
+    "overfit_batches": "write Loop(..., overfit=1)",
+    "fast_dev_run": "write loop.dry_run() before loop.run(...)",
     **dict.fromkeys(("epochs", "max_epochs"), "write loop.run(epochs=10)"),
     **dict.fromkeys(("steps", "max_steps"), "write loop.run(steps=1000)"),
-    "checkpoint_manager": "write Loop(..., hooks=[Checkpoint(directory)])",
-    "logger": "write Loop(..., hooks=[TensorBoard(directory)])",
-    "gradient_clip_val": "write supervised(..., clip_norm=1.0)",
+    "max_time": "write Loop(..., hooks=[TimeBudget(hours=11.5)])",
+    **dict.fromkeys(("checkpoint_manager", "enable_checkpointing"), "write Loop(..., hooks=[Checkpoint(directory)])"),
+    **dict.fromkeys(("logger", "log_every_n_steps"), "write Loop(..., hooks=[TensorBoard(directory)])"),
+    "profiler": "write Loop(..., hooks=[Profile(directory)])",
+    **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "write supervised(..., clip_norm=1.0)"),
     "accumulate_grad_batches": "write supervised(..., accumulate=4)",
+    **dict.fromkeys(
+        ("loss_weights", "weighted_metrics"), "it belongs to supervised(...), which takes it as compile does"
+    ),
+    "run_eagerly": "leave it out: the loop compiles the steps",
+    "precision": "write keras.config.set_dtype_policy('mixed_bfloat16') before the model is made",
+    "detect_anomaly": "write Loop(..., hooks=[NaNGuard()])",
+    **dict.fromkeys(
+        ("devices", "num_nodes", "strategy"), "write loop.connect() at the beginning; see docs/distributed.md"
+    ),
+    **dict.fromkeys(("deterministic", "num_sanity_val_steps"), "leave it out: see loop.audit() and loop.dry_run()"),
 }
 OF_LOOP = ELSEWHERE | {
     BY_POSITION: "write Loop(train_step, data, state={'model': model, 'optimizer': optimizer})",
