@@ -44,15 +44,11 @@ ELSEWHERE = {
     "profiler": "write Loop(..., hooks=[Profile(directory)])",
     **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "write supervised(..., clip_norm=1.0)"),
     "accumulate_grad_batches": "write supervised(..., accumulate=4)",
-    **dict.fromkeys(
-        ("loss_weights", "weighted_metrics"), "it belongs to supervised(...), which takes it as compile does"
-    ),
+    **dict.fromkeys(("loss_weights", "weighted_metrics"), "it belongs to supervised(...), as to compile"),
     "run_eagerly": "leave it out: the loop compiles the steps",
     "precision": "write keras.config.set_dtype_policy('mixed_bfloat16') before the model is made",
     "detect_anomaly": "write Loop(..., hooks=[NaNGuard()])",
-    **dict.fromkeys(
-        ("devices", "num_nodes", "strategy"), "write loop.connect() at the beginning; see docs/distributed.md"
-    ),
+    **dict.fromkeys(("devices", "num_nodes", "strategy"), "write exactloop launch --workers 4 train.py"),
     **dict.fromkeys(("deterministic", "num_sanity_val_steps"), "leave it out: see loop.audit() and loop.dry_run()"),
 }
 OF_LOOP = ELSEWHERE | {

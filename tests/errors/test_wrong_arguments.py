@@ -302,10 +302,10 @@ steps_per_execution max_epochs max_steps max_time limit_train_batches limit_val_
 val_check_interval check_val_every_n_epoch log_every_n_steps enable_checkpointing enable_progress_bar logger profiler
 accumulate_grad_batches gradient_clip_val gradient_clip_algorithm precision devices strategy deterministic ckpt_path
 detect_anomaly num_sanity_val_steps
-""".split()
+"""
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", ELSEWHERE.split())
 def test_each_argument_that_people_bring_has_a_line_of_its_own(name: str) -> None:
     with pytest.raises(TypeError, match=rf"'{name}': (write|leave it out|it belongs|make it)"):
         loop(**{name: 1})
