@@ -65,7 +65,7 @@ def size(state: tf.Tensor) -> int:
                 lambda: pictures().shuffle(40).filter(lambda x: tf.random.uniform([]) < 0.9).batch(4),
                 lambda: Dataset.zip((pictures().shuffle(20), pictures().shuffle(30))).map(lambda x, y: (x, y)).batch(4),
                 lambda: Dataset.range(900).shuffle(600).repeat().batch(4),
-                lambda: Dataset.range(9).shuffle(9).interleave(of_range, 2, num_parallel_calls=2).shuffle(30).batch(4),
+                lambda: Dataset.range(9).shuffle(9).interleave(of_range, num_parallel_calls=2).shuffle(30).batch(4),
                 lambda: Dataset.range(9).flat_map(of_range).repeat().batch(4),
                 lambda: Dataset.range(999).map(moved).map(moved).map(moved).repeat(),
             )
@@ -75,7 +75,7 @@ def size(state: tf.Tensor) -> int:
 def test_the_state_of_an_iterator_is_no_larger_than_that_of_the_pipeline_as_it_was_written(
     make: Callable[[], Dataset],
 ) -> None:
-    made_anew = ready(ByPass(make()).of(5, 1, cores=2))
+    made_anew = ready(ByPass(make()).of(5, 1))
     assert size(packed.packed(state_of(made_anew))) <= size(state_of(ready(make())))
 
 
