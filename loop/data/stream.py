@@ -10,7 +10,6 @@ from loop.data.blocks import Block, block_of
 from loop.data.epochs import AROUND, Source
 from loop.data.errors import InLinesOf
 from loop.data.iterators import state_of
-from loop.data.packed import packed, unpacked
 from loop.data.replay import read_again
 from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
@@ -28,7 +27,6 @@ PIPELINES = {
     "batch_size": "write dataset.batch(32)",
 }
 PENDING = "pending"  # what a checkpoint has of blocks
-PACKED = "packed"  # the name of a note: that the state of the iterator is; it was not, in checkpoints of old
 SHARED = (
     "The generators of the data change {}, and so does something else, such as a hook: the pass cannot be read again "
     "from its beginning. Give each its own."
@@ -96,7 +94,7 @@ class StreamData(Trackable):
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
         self.failed: tf.errors.OpError | None = None  # what was raised when the batch behind those was read
         self.in_blocks = False  # whether it is read so
-        self._blocks, self._packs = 0, True  # that a checkpoint has, which is to be restored; whether it is packed
+        self._blocks = 0  # that a checkpoint has, which is to be restored
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self._endless, False
@@ -128,7 +126,6 @@ class StreamData(Trackable):
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
             **({PENDING: len(self.pending)} if self.pending and self._resume == "state" else {}),
-            **({PACKED: 1} if self._packs and self._resume == "state" else {}),
             **self._source.notes(self._epoch),
         }
 
@@ -138,7 +135,6 @@ class StreamData(Trackable):
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self.source, self.pending, self.failed = None, (), None
         self._epoch, self._passes = notes.get("epoch", place.epoch), notes["passes"] - notes["open"]
-        self._packs = PACKED in notes or not notes["open"]
         self._sought = (place, notes) if AROUND in notes else None  # first, what Python has changed has to be there
         return [] if self._sought else self._arrive(place, notes)
 
@@ -230,8 +226,7 @@ class StreamData(Trackable):
             raise self.failed
         state = {}
         if self.source is not None:
-            here = state_of(self.source)
-            state["iterator"] = packed(here) if self._packs else here
+            state["iterator"] = state_of(self.source)
             if self.steps_per_epoch is None:
                 # The batch that was fetched early is in no iterator any more.
                 ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
@@ -259,5 +254,4 @@ class StreamData(Trackable):
             ahead = [state[f"ahead_{i}"] for i in range(sum(name.startswith("ahead_") for name in state))]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)
-        here, self._packs = unpacked(state["iterator"]) if self._packs else state["iterator"], True
-        return restore_iterator(self.source, here)
+        return restore_iterator(self.source, state["iterator"])
