@@ -1,8 +1,6 @@
 """Runs Keras' callbacks as they are."""
 
 import json
-import logging
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
@@ -10,14 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.callbacks.kinds import LEFT, NEVER_CALLED, OF_BATCHES, WRITING, does, going_on, kinds, length, refused, watch
+from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, refused, watch
 from hooks.callbacks.model import CallbackModel
-from hooks.callbacks.state import Saved, parted, states, taken
+from hooks.callbacks.state import CallbackState, Saved, parted, states, taken
+from hooks.callbacks.told import Told
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
-log = logging.getLogger("exactloop")
 Callback: TypeAlias = keras.callbacks.Callback
-KEPT = "Numbers, texts, arrays and variables, and lists and dicts of them, are saved."
 INSTEAD = {
     "callbacks": "write KerasCallbacks([keras.callbacks.CSVLogger('log.csv')])",
     "verbose": "leave it out: each callback has its own",
@@ -88,7 +85,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.every = Every(steps=1) if any(batches.values()) else NEVER
         self._evaluating = False
         self._logs: dict[str, float] | None = None
-        self._said: set[str] = set()
+        self._told = Told()
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
         # The names of what was evaluated in this epoch, a list in JSON.
@@ -109,7 +106,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._evaluating, self._logs = False, None
         for callback in self.callbacks:
             watch(callback, loop.metrics)
-        self._warn_of_what_is_not_called()
+        self._told.of_what_is_not_called(self._each())
 
     def reason_to_end(self) -> str:
         """Says why, if a callback has ended the run; not if it is made with other arguments now."""
@@ -125,7 +122,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
         held = self._state.hold() if saved else None
-        for state, callback in zip(self._states, self.callbacks, strict=True):
+        for state, callback in self._each():
             if model is not None:
                 callback.set_model(model)
             callback.set_params(dict(params))
@@ -138,7 +135,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                 callback.on_train_begin({})
         if held is not None:
             self._state.put_back(held)  # this run has begun before
-        self._warn_of_what_is_lost(self._put_back(saved))
+        self._told.of_what_is_lost(self._put_back(saved), self._each())
         self._keep()
         if reason := self.reason_to_end():
             moment.stop(reason)
@@ -176,17 +173,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._set_evaluated(())
         before = {*self._logs}
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
-        self._tell_of_added({*self._logs} - before - {*self.reports, *moment.logs, "learning_rate"})
+        added = {*self._logs} - before - {*self.reports, *moment.logs, "learning_rate"}
+        self._told.of_what_is_added(added, self.reports)
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
-
-    def _tell_of_added(self, names: Collection[str]) -> None:
-        """Says once what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
-        if new := sorted({*names} - self._said):
-            self._said.update(new)
-            seen = "Callbacks have put %s into the logs. Other callbacks see it; "
-            unseen = "RunResult.history and other hooks do not. "
-            remedy = "For these, write KerasCallbacks([...], reports=%r)."
-            log.warning(seen + unseen + remedy, ", ".join(map(repr, new)), [*self.reports, *new])
 
     def _in_this_epoch(self) -> list[str]:
         return json.loads(self.evaluated.numpy().tobytes() or "[]")
@@ -247,11 +236,14 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def _stop_if_asked(self, moment: Moment, callback: Callback | None = None) -> None:
         if self._bound.asks_to_stop():
-            by = next((s for s, each in zip(self._states, self.callbacks, strict=True) if each is callback), None)
+            by = next((s for s, each in self._each() if each is callback), None)
             reason = f"{by.key if by else 'a callback'} has set model.stop_training"
             if by and not self.reason_to_end():
                 self.stopped.assign(np.frombuffer("\n".join([by.key, by.settings, reason]).encode(), np.uint8))
             moment.stop(reason)
+
+    def _each(self) -> list[tuple[CallbackState, Callback]]:
+        return [*zip(self._states, self.callbacks, strict=True)]
 
     def _keep(self) -> None:
         """Writes what the callbacks keep into the state; tells of what cannot be saved."""
@@ -259,7 +251,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if kept != self.kept.numpy().tobytes():
             self.kept.assign(np.frombuffer(kept, np.uint8))
         for state in self._states:
-            self._warn({state.key: state.lost})
+            self._told.of_what_would_be_lost({state.key: state.lost})
 
     def _put_back(self, saved: Mapping[str, Saved]) -> dict[str, dict[str, str]]:
         """Gives the callbacks what was saved; returns what is missing of each then."""
@@ -269,41 +261,6 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                 of = saved[state.key]
                 missing[state.key] = {**of.lost, **state.put_back(of.kept, iter(of.parts))}
         return missing
-
-    def _warn_of_what_is_lost(self, lost: Mapping[str, Mapping[str, str]]) -> None:
-        if named := _named(lost):
-            warnings.warn(f"The run was interrupted, and callbacks have begun anew with: {named}. {KEPT}", stacklevel=2)
-            self._said |= {f"{key}.{name}" for key, names in lost.items() for name in names}
-        for state, callback in zip(self._states, self.callbacks, strict=True):
-            self._say(
-                state.key, *(f"{state.key}: {said}, if the run is interrupted." for said in kinds(LEFT, callback))
-            )
-
-    def _warn(self, lost: Mapping[str, Mapping[str, str]]) -> None:
-        new = {key: {n: k for n, k in names.items() if f"{key}.{n}" not in self._said} for key, names in lost.items()}
-        if named := _named(new):
-            self._said |= {f"{key}.{name}" for key, names in new.items() for name in names}
-            warnings.warn(
-                f"If the run is interrupted, callbacks lose: {named}. No checkpoint can hold it. {KEPT}", stacklevel=2
-            )
-
-    def _warn_of_what_is_not_called(self) -> None:
-        for state, callback in zip(self._states, self.callbacks, strict=True):
-            never = [method for method in NEVER_CALLED if does(callback, method)]
-            if never and not isinstance(callback, keras.callbacks.TensorBoard | keras.callbacks.ProgbarLogger):
-                why = "an evaluation runs as a whole"
-                self._say(state.key + "/batches", f"{state.key}: {' and '.join(never)} will not be called: {why}.")
-
-    def _say(self, key: str, *lines: str) -> None:
-        """Warns of something once."""
-        if key not in self._said:
-            self._said.add(key)
-            for line in lines:
-                warnings.warn(line, stacklevel=2)
-
-
-def _named(lost: Mapping[str, Mapping[str, str]]) -> str:
-    return ", ".join(f"{key}.{name} (a {kind})" for key, names in lost.items() for name, kind in names.items())
 
 
 def _differ(one: tf.Tensor, other: tf.Tensor) -> bool:

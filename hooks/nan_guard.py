@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from hooks.bounds import Bounds
 from hooks.figures import figure
 from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
 
@@ -108,6 +109,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         self._policy, self._window, self._skip, self._max = policy, window, skip, max_rollbacks
         self._watch = None if watch is None else sorted(watch)
         self._limits, self._spike = dict(limits or {}), dict(spike or {})
+        self._bounds = Bounds(self._watch, self._limits)
         self._finding = self.every = Found()
         self._known: list[int] = []  # at which steps something was found, until the state is restored
         self._skipped: list[int] = []
@@ -165,31 +167,10 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     def after_step(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
-        wrong = [self._is_outside(values, dtype) for dtype in (tf.float32, tf.float64)]
+        wrong = self._bounds.broken(values)
         if self._spike and self._spike.keys() <= values.keys():
             wrong.append(tf.reduce_any(self._is_spike(_wide(values, self._spike))))
-        return functools.reduce(tf.logical_or, [each for each in wrong if each is not None] or [tf.constant(False)])
-
-    def _is_outside(self, values: Mapping[str, tf.Tensor], dtype: tf.DType) -> tf.Tensor | None:
-        """Returns whether one of the values of a dtype is beyond its bounds, or NaN: bool `[]`; None if there is none.
-
-        Few operations, because a step as small as they are waits for each: what is not what it is when it is brought
-        within its bounds is beyond them, and NaN is not equal to anything.
-        """
-        largest = float(dtype.max)
-        found, least, most = list[tf.Tensor](), list[np.floating](), list[np.floating]()
-        for name, value in values.items():
-            watched = value.dtype.is_floating and (self._watch is None or name in self._watch)
-            if _kept_in(value.dtype) == dtype and (watched or name in self._limits):
-                limit = self._limits.get(name, math.inf)
-                found.append(tf.cast(value, dtype))
-                least.append(_rounded_down(-largest if watched else -math.inf, dtype))
-                most.append(_rounded_down(min(limit, largest) if watched else limit, dtype))
-        if not found:
-            return None
-        if len(found) == 1:  # which has nothing to be stacked with
-            return _outside(found[0], least[0], most[0])
-        return tf.reduce_any(_outside(tf.stack(found), np.stack(least), np.stack(most)))
+        return functools.reduce(tf.logical_or, wrong or [tf.constant(False)])
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""
@@ -209,12 +190,8 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     def _wrong(self, values: Mapping[str, float]) -> str:
         """Returns what is wrong with a step, as it was seen in the compiled loop; nothing if all is well."""
-        for name, value in values.items():
-            if not math.isfinite(value) and (self._watch is None or name in self._watch):
-                return f"{name} = {value}"
-        for name, limit in self._limits.items():
-            if not values[name] <= limit:
-                return f"{name} = {figure(values[name], 6)} is above its limit of {figure(limit, 6)}"
+        if said := self._bounds.said(values):
+            return said
         if self._spike and int(self.count) > self._window:
             for (name, factor), median in zip(self._spike.items(), self.medians.numpy().tolist(), strict=True):
                 if values[name] - median > (factor - 1) * abs(median):
@@ -264,23 +241,6 @@ class NaNGuard(Hook, instead=INSTEAD):
             of_rows = f" (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})" if rows else ""
             said.append(f"batch {index + 1} of epoch {epoch + 1}{of_rows}" if index >= 0 else f"that of step {step}")
         return ", ".join(said)
-
-
-def _outside(value: tf.Tensor, least: np.floating | np.ndarray, most: np.floating | np.ndarray) -> tf.Tensor:
-    """Returns what is below the least or above the most, or NaN: bool, of the shape of the value."""
-    return tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=least, clip_value_max=most))
-
-
-def _kept_in(dtype: tf.DType) -> tf.DType:
-    """Returns the dtype that holds all numbers of another, and in which they can be compared."""
-    return tf.float32 if dtype.is_floating and dtype.size <= tf.float32.size else tf.float64
-
-
-def _rounded_down(bound: float, dtype: tf.DType) -> np.floating:
-    """Returns the largest number of a dtype that is not above a bound, so that comparisons are as with the bound."""
-    with np.errstate(over="ignore"):
-        number = dtype.as_numpy_dtype(bound)
-    return number if float(number) <= bound else np.nextafter(number, dtype.as_numpy_dtype(-math.inf))
 
 
 def _wide(values: Mapping[str, tf.Tensor], names: Collection[str]) -> tf.Tensor:

@@ -1,6 +1,5 @@
 """How far a run is, on a terminal, in a notebook or in a log."""
 
-import collections
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -8,13 +7,13 @@ from typing import Literal
 
 import rich.console
 
-from hooks.monitor import Monitor
+from hooks.marks import Marks
+from hooks.pace import Pace
 from hooks.progress_bar import NoBar, bar
-from hooks.progress_line import Line, clock, said_of
+from hooks.progress_line import Line, said_of
 from hooks.ticker import Ticker
 from loop import At, Every, Hook, Loop, Moment, Trigger
 
-WINDOW = 5.0  # seconds of training over which the rate is taken
 SHORTEST, LONGEST, MOST = 0.1, 10.0, 20  # of the time between two lines: seconds, and what part of the run so far
 INSTEAD = {
     "refresh_rate": "write every=Every(steps=10)",
@@ -53,8 +52,8 @@ class Progress(Hook, instead=INSTEAD):
 
     _loop: Loop = Hook.later()
     _total: int | None = Hook.later()
+    _marks: Marks = Hook.later()
     _evaluated: frozenset[str] = Hook.later()
-    _first: tuple[float, int] = Hook.later()  # when the run began, and with which step
 
     def __init__(
         self,
@@ -82,13 +81,10 @@ class Progress(Hook, instead=INSTEAD):
             self.every = At()
         self._drawing = False
         self._ticker, self._before = Ticker(self._tell_evaluation), dict[str, tuple[int, int | None]]()
-        self._samples = collections.deque[tuple[float, int]]()  # seconds of training, and steps
+        self._pace: Pace | None = None  # while a run goes on
         self._found: dict[str, float] = {}  # by the evaluation of this round, as long as no line has it
         self._in_line: Mapping[str, float] = {}  # in a line of this round
         self._latest: dict[str, float] = {}
-        self._best: dict[str, float] = {}
-        self._marked: set[str] = set()
-        self._monitors: list[Monitor] = []
         self._lined = self._drawn = -LONGEST  # when there was a line, and when it was drawn
         self._asked = False  # whether `every` has asked for this step
 
@@ -109,19 +105,15 @@ class Progress(Hook, instead=INSTEAD):
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
         self._drawing = self._bar.live
-        found = [value for hook in loop.hooks for value in vars(hook).values() if isinstance(value, Monitor)]
-        self._monitors = [*{monitor.name: monitor for monitor in found}.values()]
+        self._marks, self._pace = Marks(loop), None
         self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
-        self._said.first = [monitor.name for monitor in self._monitors]
-        self._found, self._in_line, self._latest, self._best, self._marked = {}, {}, {}, {}, set()
-        self._samples.clear()
+        self._said.first = self._marks.watched
+        self._found, self._in_line, self._latest = {}, {}, {}
 
     def on_run_begin(self, moment: Moment) -> None:
         self._total = self._loop.total_steps
-        # Begun where the run is: what earlier runs did says nothing about the rate of this one.
-        self._first = self._console.get_time(), moment.step
-        self._lined = self._drawn = self._first[0] - LONGEST
-        self._samples.append((0.0, moment.step))
+        self._pace = Pace(self._console.get_time(), moment.step, self._total)
+        self._lined = self._drawn = self._pace.began - LONGEST
         self._said.doing = ""
         if self._loop.finished:
             self._out(self._loop.finished)
@@ -149,19 +141,19 @@ class Progress(Hook, instead=INSTEAD):
         self._said.doing = ""
         self._latest.update(moment.logs)
         self._found = dict(moment.logs)
-        self._compare(lambda monitor: monitor.value(moment))
+        self._marks.compare(lambda monitor: monitor.value(moment))
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._compare(lambda monitor: monitor.value(moment))
+        self._marks.compare(lambda monitor: monitor.value(moment))
         self._latest.update(moment.logs)
         older = self._evaluated - {*self._found}
         logs = {name: value for name, value in moment.logs.items() if name not in older}
-        if self._wanted(moment, of_epoch=True):
+        if self._wanted(moment):
             self._line(f"epoch {moment.epoch}, step {moment.step}", moment, logs)
         self._found, self._in_line = {}, logs
 
     def on_report(self, moment: Moment) -> None:
-        self._compare(lambda monitor: monitor.reported(moment))
+        self._marks.compare(lambda monitor: monitor.reported(moment))
         new = {name: value for name, value in moment.logs.items() if name not in self._in_line}
         self._found = {**self._found, **new}
 
@@ -184,9 +176,9 @@ class Progress(Hook, instead=INSTEAD):
                 self._draw(lambda: self._bar.stop(keep=True))
         finally:
             self._drawing = False
-        if self._samples:  # it had begun
+        if self._pace:  # it had begun
             self._out(self._spent())
-            self._samples.clear()
+            self._pace = None
 
     def _show(self, moment: Moment, *, at_once: bool = False) -> None:
         now = self._console.get_time()
@@ -201,7 +193,7 @@ class Progress(Hook, instead=INSTEAD):
         said.epoch = f"{epoch}/{epochs}" if epochs else str(epoch)
         said.step, said.total, said.rate = moment.step, self._total, self._rate(moment)
         trained = {name: value for name, value in self._latest.items() if name not in self._evaluated}
-        said.values, said.best, said.time = {**trained, **self._latest}, {*self._marked}, self._time(moment, now)
+        said.values, said.best, said.time = {**trained, **self._latest}, {*self._marks.names}, self._time(moment, now)
 
     def _tell_evaluation(self) -> None:
         """Says how far an evaluation is, in a thread of its own: the latest that has read something since it began."""
@@ -211,21 +203,10 @@ class Progress(Hook, instead=INSTEAD):
         self._bar.draw()
 
     def _time(self, moment: Moment, now: float) -> str:
-        began, first = self._first
-        if self._total is None:
-            return clock(now - began)
-        done, left = moment.step - first, self._total - moment.step
-        return clock(left * (now - began) / done if done else None if left else 0.0)
+        return self._pace.time(moment.step, now) if self._pace else ""
 
     def _rate(self, moment: Moment) -> str:
-        """Returns the rate of the last seconds of training: evaluations, hooks and saving are not in it."""
-        seconds, samples = self._loop.spent.get("steps", 0.0), self._samples
-        if not samples or samples[-1][1] != moment.step:
-            samples.append((seconds, moment.step))
-        while len(samples) > 2 and seconds - samples[1][0] >= WINDOW:
-            samples.popleft()
-        (began, first), (ended, last) = samples[0], samples[-1]
-        return f"{(last - first) / (ended - began):.1f} steps/s" if ended > began else ""
+        return self._pace.rate(moment.step, self._loop.spent.get("steps", 0.0)) if self._pace else ""
 
     def _spent(self) -> str:
         spent = self._loop.spent
@@ -233,31 +214,19 @@ class Progress(Hook, instead=INSTEAD):
         shares = sorted(((seconds / whole, what) for what, seconds in spent.items()), reverse=True)
         return f"{whole:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in shares if share >= 0.005)
 
-    def _compare(self, value_of: Callable[[Monitor], float | None]) -> None:
-        """Marks what is better than all before it in this run."""
-        for monitor in self._monitors:
-            if (value := value_of(monitor)) is not None:
-                known = monitor.name in self._best
-                best = self._best.get(monitor.name, value)
-                better = value < best if monitor.mode == "min" else value > best
-                self._marked.discard(monitor.name)
-                if better:
-                    self._marked.add(monitor.name)
-                if better or (not known and value == value):
-                    self._best[monitor.name] = value
-
     def _of_epochs(self) -> Literal["only", "also", "not"]:
         """Returns whether `every` is about epochs."""
         units = {getattr(each, "unit", "") for each in _parts(self._given)}
         return "not" if "epochs" not in units else "only" if units == {"epochs"} else "also"
 
-    def _wanted(self, moment: Moment, *, of_epoch: bool = False) -> bool:
+    def _wanted(self, moment: Moment) -> bool:
         """Returns whether there is a line for an epoch, or an evaluation, that has come to an end."""
         last = moment.last or moment.step == self._total
         if not self._bar.live and self._verbose == 1 and self._of_epochs() != "not":
             return self._asked or last
         now = self._console.get_time()
-        gap = min(LONGEST, max(SHORTEST, (now - self._first[0]) / MOST))
+        began = self._pace.began if self._pace else now
+        gap = min(LONGEST, max(SHORTEST, (now - began) / MOST))
         wanted = last or now - self._lined >= gap
         self._lined = now if wanted else self._lined
         return wanted
@@ -267,7 +236,7 @@ class Progress(Hook, instead=INSTEAD):
         if self._drawing and self._said.epoch:
             self._drawn = self._console.get_time()
             self._update(moment, self._drawn)  # the bar comes again below the line
-        values = "  ".join(said_of(name, value, best=name in self._marked) for name, value in logs.items())
+        values = "  ".join(said_of(name, value, best=name in self._marks.names) for name, value in logs.items())
         self._out(f"{where}{of}  {values}  ({self._rate(moment)})")
 
     def _out(self, line: str) -> None:

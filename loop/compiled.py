@@ -10,6 +10,7 @@ from loop.data.arrays import ArrayData
 from loop.data.constant import Constant
 from loop.data.source import Data
 from loop.data.unseeded import as_drawn
+from loop.engine.body import Body
 from loop.engine.chunk import Chunk
 from loop.engine.clock import Spent
 from loop.engine.means import Means
@@ -82,13 +83,13 @@ class Compiled:
     def _train_loop(self, inside: Sequence[Hook]) -> Chunk:
         parts = self._parts
         counters = [parts.position.step_in_epoch, parts.position.step]
-        return Chunk(self.trace, parts.data, counters, self._means, parts.bound, hooks=inside, several=parts.several)
+        return Chunk(Body(self.trace, parts.data, counters, self._means, parts.bound, inside, parts.several))
 
     def on_one_batch(self, data: Constant, idle: bool) -> Chunk:
         """Makes another train loop, to be measured: on one batch, of a step that does nothing, or else of the step."""
         trace = traced(Step(_idle), data, jit_compile=self._parts.jit_compile) if idle else self.trace
         counters = [tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2)]
-        return Chunk(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound)
+        return Chunk(Body(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound))
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""

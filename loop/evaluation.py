@@ -11,6 +11,7 @@ from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
 from loop.data.source import Data
 from loop.data.stream import StreamData
+from loop.engine.body import Body
 from loop.engine.bound import Bound
 from loop.engine.chunk import Chunk
 from loop.engine.means import Means
@@ -108,7 +109,8 @@ class Evaluation(tf.Module):
         self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"
         owner = f"Evaluation {self.name!r}"
-        self.chunk = Chunk(trace, self.data, [self.index], self.means, bound, where, owner=owner, several=several)
+        body = Body(trace, self.data, [self.index], self.means, bound, several=several)
+        self.chunk = Chunk(body, where=where, owner=owner)
         return trace
 
     def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:

@@ -1,7 +1,6 @@
 """The base class of all hooks."""
 
 import contextlib
-import difflib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from loop.errors.calls import explained
-from loop.errors.instead import never_runs
-from loop.errors.kinds import shown
 from loop.errors.later import later
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
+from loop.hook_methods import check_methods
 from loop.numbered import step_number
 from loop.tf_internals import Trackable
 from loop.triggers import At, Trigger
@@ -104,19 +102,7 @@ class Hook(tf.Module):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
         if (cls.before_step is Hook.before_step) != (cls.ahead is Hook.ahead):
             raise TypeError(f"{cls.__name__} defines one of ahead and before_step, which is given what ahead returns.")
-        if isinstance(cls.events, str):
-            raise TypeError(f"{cls.__name__}.events needs a tuple of names, as in ({cls.events!r},).")
-        for event in cls.events:
-            check_own_event(event)
-        methods = [*METHODS, *(f"on_{event}" for event in cls.events)]
-        for method, value in vars(cls).items():
-            if method in methods and (why := never_runs(getattr(cls, method))):
-                raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
-            if method.startswith("on_") and callable(value) and method not in methods:
-                close = difflib.get_close_matches(method, methods, n=1)
-                hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(methods)}."
-                own = f"For an event of your own, write events = ({method.removeprefix('on_')!r},) in the class, too."
-                raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint} {own}")
+        check_methods(cls, cls.events)
 
     def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, tf.Variable) and isinstance(vars(self).get(name), tf.Variable):
@@ -276,20 +262,3 @@ def _holds_state(value: object) -> bool:
     if isinstance(value, list | tuple | dict):
         return any(_holds_state(item) for item in (value.values() if isinstance(value, dict) else value))
     return isinstance(value, Trackable)
-
-
-METHODS = [f"on_{event}" for event in Event] + ["on_steps", "on_report"]
-
-
-def is_own_event(event: object) -> bool:
-    """Returns whether an event may be called so: a part of a name that is not that of another method."""
-    return isinstance(event, str) and event.isidentifier() and f"on_{event}" not in METHODS
-
-
-def check_own_event(event: object) -> None:
-    """Raises `ValueError` if an event of one's own cannot be called so."""
-    if not is_own_event(event):
-        raise ValueError(
-            "An event of your own needs a name that on_... can be put before, and that the loop does not use, as in "
-            f"'generator_updated'. Received: {shown(event)}."
-        )

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import keras
 
@@ -11,13 +11,11 @@ from loop.errors.instead import instead_of_hook
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
-from loop.hook import Hook, check_own_event, is_own_event
+from loop.hook import Hook
 from loop.hook_checks import check_hook
+from loop.hook_methods import check_own_event, is_own_event
 from loop.reports import Reports, number
 from loop.triggers import NEVER, Trigger
-
-if TYPE_CHECKING:
-    pass
 
 Callback: TypeAlias = keras.callbacks.Callback
 Function = TypeVar("Function", bound=Callable[..., object])

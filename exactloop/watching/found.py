@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hooks.checkpoint.lock import NAME as LOCK
-from hooks.checkpoint.store import MANIFEST
+from hooks.checkpoint.stems import committed_by
 
 DEEPEST = 4  # floors below the directory that is given
 TRAIN = "train"
@@ -38,7 +38,7 @@ def found(directory: str) -> Found:
     for where, names in _walked(directory):
         files = sorted(names)
         nested = any(where.startswith(f"{saves}{os.sep}") for saves in there.saves)  # an average, or set aside
-        if not nested and (LOCK in names or any(MANIFEST.fullmatch(name) for name in files)):
+        if not nested and (LOCK in names or any(map(committed_by, files))):
             there.saves.append(where)
         there.events += [os.path.join(where, name) for name in files if "tfevents" in name and "profile" not in name]
         there.rows += [os.path.join(where, name) for name in files if name.endswith((".csv", ".jsonl"))]

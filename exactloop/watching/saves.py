@@ -6,8 +6,8 @@ import socket
 
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.store import MANIFEST, Store
-from hooks.checkpoint.store import order as by_step
+from hooks.checkpoint.stems import committed_by, order
+from hooks.checkpoint.store import Store
 
 MOST = 200  # of the latest are read
 
@@ -32,8 +32,8 @@ class Saves:
         """Takes in what is new. Raises `OSError` if the directory cannot be read."""
         found, self.wrong = dict[tuple[str, int, int], Manifest](), ""
         with contextlib.closing(open_files(self._directory, make=False)) as files:
-            stems = [match[1] for name in files.names() if (match := MANIFEST.fullmatch(name))]
-            for stem in sorted(stems, key=by_step)[-MOST:]:
+            stems = [stem for name in files.names() if (stem := committed_by(name))]
+            for stem in sorted(stems, key=order)[-MOST:]:
                 with contextlib.suppress(FileNotFoundError):  # it has been removed since
                     status = os.stat(os.path.join(self._directory, f"{stem}.json"))
                     key = stem, status.st_ino, status.st_mtime_ns

@@ -3,16 +3,15 @@
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from hooks.checkpoint.files import Files
+from hooks.checkpoint.stems import committed_by, order, written_for
 
 log = logging.getLogger("exactloop")
 
 ASIDE = re.compile(r"set-aside-([1-9][0-9]{0,17})")
-HELD = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index|data-[0-9]{5}-of-[0-9]{5})")
 KEPT, MOST = 3, 10  # how many directories stay in any case, and at most
-Order = Callable[[str], tuple[int, bool]]
 
 
 def next_aside(names: Iterable[str]) -> str:
@@ -20,7 +19,7 @@ def next_aside(names: Iterable[str]) -> str:
     return f"set-aside-{max(_numbers(names), default=0) + 1}"
 
 
-def drop(files: Files, newest: str | None, order: Order) -> None:
+def drop(files: Files, newest: str | None) -> None:
     """Removes what was set aside long ago, and says what.
 
     Of all but the latest `KEPT` directories, those whose every checkpoint is overtaken: by one that is there, or by one
@@ -30,7 +29,6 @@ def drop(files: Files, newest: str | None, order: Order) -> None:
     Args:
         files: The directory of checkpoints, locked.
         newest: The newest checkpoint that is there; None if there is none.
-        order: What to sort checkpoints by.
     """
     numbers = sorted(_numbers(files.names()))
     held = {number: stems for number in numbers if (stems := _held(files, f"set-aside-{number}")) is not None}
@@ -51,8 +49,8 @@ def _numbers(names: Iterable[str]) -> Iterator[int]:
 def _held(files: Files, aside: str) -> set[str] | None:
     """Returns the checkpoints in a directory; None if it is none, or something else is in it."""
     with contextlib.suppress(OSError):
-        matches = [HELD.fullmatch(name) for name in files.names(aside)]
-        return {match[1] for match in matches if match} if all(matches) else None
+        stems = [committed_by(name) or written_for(name) for name in files.names(aside)]
+        return {stem for stem in stems if stem} if all(stems) else None
     return None
 
 

@@ -13,6 +13,7 @@ from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.followers import Workers
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.measured import Measured
 from hooks.checkpoint.resume import go_on, resume
 from hooks.checkpoint.retention import Retention
 from hooks.checkpoint.saved import Newest, newest
@@ -106,10 +107,11 @@ class Checkpoint(Hook, instead=INSTEAD):
         self.every = every
         self._directory, self._resume, self._changed = place(directory), resume, resume_changed
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
+        # An attribute of its own, where `Progress` finds it.
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
+        self._measured = Measured(self._monitor)
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = self._refused = False
-        self._measured: tuple[int, float] | None = None  # at which step, and what
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
@@ -139,11 +141,10 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
-        self._due, self._measured, self._refused = False, None, False  # also where an exception cut a round short
-        if self._monitor:
-            self._monitor.attach(loop)
+        self._due = self._refused = False  # also where an exception cut a round short
+        self._measured.begin(loop)
         self._contents = Contents(loop)
-        self._contents.refuse_what_no_manifest_holds(moment, self._best(self._state.position.place().step))
+        self._contents.refuse_what_no_manifest_holds(moment, self._measured.said(self._state.position.place().step))
         self._workers = Workers(loop, self.name)
         if self._workers.follows:
             self._workers.follow(self._directory, changed=self._changed)
@@ -171,12 +172,12 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due = True
 
     def on_eval_end(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.value(moment) if self._monitor else None)
+        self._measured.look(moment)
 
     on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.reported(moment) if self._monitor else None)
+        self._measured.hear(moment)
 
     def on_settled(self, moment: Moment) -> None:
         wanted = self._workers.agreed(self._is_due(moment))
@@ -201,7 +202,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     def _is_due(self, moment: Moment) -> bool:
         if self._workers.follows or self._refused:
             return False
-        value = self._value(moment.step)
+        value = self._measured.value(moment.step)
         return self._due or moment.last or (value is not None and self._saver.ranks(value))
 
     def _save_in_turn(self, moment: Moment, *, wanted: bool) -> None:
@@ -221,7 +222,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         if wanted:
             self._tolerate(self._saver.wait)
             self._state.check()
-            record = self._contents.record(self._best(self._state.position.place().step))
+            record = self._contents.record(self._measured.said(self._state.position.place().step))
             self._saver.save(record, self._workers.comparing(), **self._contents.parts(moment))
             if moment.last:
                 self._saver.wait()
@@ -264,13 +265,6 @@ class Checkpoint(Hook, instead=INSTEAD):
         except (OSError, FloatingPointError) as error:
             log.warning("%s", error)
 
-    def _look(self, moment: Moment, value: float | None) -> None:
-        self._measured = self._measured if value is None else (moment.step, value)
-
-    def _value(self, step: int) -> float | None:
-        """Returns what the metric was at this very step; a stop may have a step settled twice."""
-        return self._measured[1] if self._measured and self._measured[0] == step else None
-
     def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> str | None:
         """Restores what there is; returns its stem, or None if nothing was restored."""
 
@@ -296,9 +290,3 @@ class Checkpoint(Hook, instead=INSTEAD):
     def _stop(self, loop: Loop) -> None:
         if self._on_error == "raise":
             loop.stop("a checkpoint could not be saved")  # so that what was raised is raised soon
-
-    def _best(self, step: int) -> dict[str, str | float]:
-        """Returns what the metric was at a step, for its record; nothing if it was not measured there."""
-        if self._monitor and (value := self._value(step)) is not None:
-            return {"name": self._monitor.name, "mode": self._monitor.mode, "value": value}
-        return {}

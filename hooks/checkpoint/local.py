@@ -11,14 +11,13 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 
+from hooks.checkpoint.durable import flush, make_durably
 from hooks.checkpoint.errors import named, reading
 from hooks.checkpoint.files import Measure, compare
 from hooks.checkpoint.lock import Lock, close
 from hooks.checkpoint.manifest import CorruptCheckpoint
 
 log = logging.getLogger("exactloop")
-UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # what a file system cannot do
-REFUSED = UNSUPPORTED | {errno.EACCES, errno.EPERM, errno.EBADF}  # and what some say if a directory is to be flushed
 
 
 class LocalFiles:
@@ -39,7 +38,7 @@ class LocalFiles:
     def _opened(self) -> int:
         try:
             if self._make:
-                _make_durably(self.where)
+                make_durably(self.where)
             return os.open(self.where, os.O_RDONLY | os.O_DIRECTORY)
         except (FileExistsError, NotADirectoryError) as error:
             instead = _instead(self.where)
@@ -200,11 +199,7 @@ class LocalFiles:
         with named(path):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._directory)
             try:
-                os.fsync(descriptor)
-            except OSError as error:
-                if error.errno not in (REFUSED if stat.S_ISDIR(os.fstat(descriptor).st_mode) else UNSUPPORTED):
-                    raise
-                _say_not_flushed(self.where)
+                flush(descriptor, self.where)
             finally:
                 close(descriptor)
 
@@ -239,11 +234,6 @@ def _sha256(path: str, descriptor: int) -> str:
     return reading(path, digest)
 
 
-@functools.cache
-def _say_not_flushed(where: str) -> None:
-    log.warning("%r is on a file system that flushes nothing: a power failure may lose the latest checkpoints.", where)
-
-
 def _instead(directory: str) -> str:
     """Returns what is there, or above it, in the place of a directory."""
     path = directory
@@ -252,24 +242,3 @@ def _instead(directory: str) -> str:
             return f"a link to {os.readlink(path)!r}, where nothing is. Make that directory, or remove the link"
         path = os.path.dirname(path)
     return "a file"
-
-
-def _make_durably(directory: str) -> None:
-    """Makes a directory, and those above it, so that they are there after a power failure."""
-    if not os.path.isdir(directory):
-        above = os.path.dirname(directory)
-        _make_durably(above)
-        try:
-            os.mkdir(directory)
-        except FileExistsError:
-            if not os.path.isdir(directory):  # else somebody else has made it just now
-                raise
-        descriptor = os.open(above, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in REFUSED:
-                raise
-            _say_not_flushed(directory)
-        finally:
-            close(descriptor)

@@ -17,7 +17,8 @@ from hooks.checkpoint.manifest import CorruptCheckpoint
 from hooks.checkpoint.pin import Pin
 from hooks.checkpoint.ranks import ranks
 from hooks.checkpoint.resume import compare, raise_if_any, warn
-from hooks.checkpoint.store import Store, order
+from hooks.checkpoint.stems import order
+from hooks.checkpoint.store import Store
 from hooks.places import place_to_read
 from loop import TrainingState
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from hooks.checkpoint.files import Measure, compare
 from hooks.checkpoint.manifest import CorruptCheckpoint
+from hooks.checkpoint.stems import ROOM
 
 log = logging.getLogger("exactloop")
 
@@ -84,7 +85,7 @@ class RemoteFiles:
 
     def names(self, directory: str = ".") -> list[str]:
         if directory != ".":
-            path, stem = self._path(directory), directory.removesuffix("_temp")
+            path, stem = self._path(directory), directory.removesuffix(ROOM)
             with _as_os_errors(path):
                 listed = {name.rstrip("/") for name in tf.io.gfile.listdir(path)}
                 usual = [f"{stem}{ending}" for ending in ENDINGS if ending not in (MARK, ".json")]

@@ -11,7 +11,8 @@ import tensorflow as tf
 from hooks.checkpoint.fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.pin import Pin
-from hooks.checkpoint.store import Store, order
+from hooks.checkpoint.stems import order
+from hooks.checkpoint.store import Store
 from hooks.checkpoint.writer import is_comparable
 from loop import TrainingState, digest
 

@@ -10,23 +10,18 @@ A save costs the same however many are kept: it lists no directory, and reads, o
 import contextlib
 import itertools
 import logging
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hooks.checkpoint.aside import drop, next_aside
+from hooks.checkpoint.erasing import erase, sweep, write_flushed
 from hooks.checkpoint.files import Files, Measure
 from hooks.checkpoint.limit import SMALL, limit
 from hooks.checkpoint.manifest import HEAD, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 from hooks.checkpoint.pin import Pin
-from hooks.checkpoint.state_file import LISTED, STATE_OURS, tell_tensorflow
+from hooks.checkpoint.state_file import LISTED, tell_tensorflow
+from hooks.checkpoint.stems import MARK, ROOM, check_complete, committed_by, order, written_for
 
 log = logging.getLogger("exactloop")
-
-STEM, OF_TENSORFLOW = r"((?:ckpt|pending)-(?:0|[1-9][0-9]*))", r"\.index|\.data-[0-9]{5}-of-[0-9]{5}"
-MANIFEST = re.compile(rf"{STEM}\.json")
-WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW})")
-OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)")
-MARK = ".json.tmp"  # of what is not, or no longer, committed; it becomes the manifest
 
 
 def _check_file(path: str, data: int) -> None:
@@ -57,10 +52,8 @@ class Store:
         Files whose manifest is gone, but not by us, belong to one as well: it is damaged.
         """
         names = {*self.files.names()}
-        committed = {match[1] for name in names if (match := MANIFEST.fullmatch(name))}
-        written = {
-            match[1] for name in names if (match := WRITTEN.fullmatch(name)) and f"{match[1]}{MARK}" not in names
-        }
+        committed = {stem for name in names if (stem := committed_by(name))}
+        written = {stem for name in names if (stem := written_for(name)) and f"{stem}{MARK}" not in names}
         return sorted(committed | written, key=order)
 
     def records(self) -> list[Record]:
@@ -85,7 +78,7 @@ class Store:
             RuntimeError: If another version of this package wrote one that this one cannot read.
         """
         damaged, self._heads = list[CorruptCheckpoint](), {}
-        self._sweep()
+        sweep(self.files)
         stems, names = self.stems(), {*self.files.names()}
         for stem in stems:
             try:
@@ -130,11 +123,10 @@ class Store:
         if head.record.stem != stem:
             raise CorruptCheckpoint(path, f"it is the manifest of {head.record.stem}")
         for named in head.files:
-            match = WRITTEN.fullmatch(named)
-            if match is None or match[1] != stem:
+            if written_for(named) != stem:
                 raise CorruptCheckpoint(path, f"it names a file that is not its own: {named[:100]!r}")
         try:
-            _check_complete(stem, head.files)
+            check_complete(stem, head.files)
         except FileNotFoundError as error:
             raise CorruptCheckpoint(path, str(error)) from error
 
@@ -195,14 +187,14 @@ class Store:
         if stem in self._heads:
             return
         try:
-            self._write(f"{stem}{MARK}", b"")  # what the next start finds beside this is a save that was cut off
+            write_flushed(self.files, f"{stem}{MARK}", b"")  # what is found beside it is a save that was cut off
             self.files.sync()
-            room = f"{stem}_temp"
+            room = f"{stem}{ROOM}"
             self.files.remove(room)  # or TensorFlow would write where it leads
             self.files.make(room)  # an empty one: TensorFlow looks through all of the directory that it writes to
             write(f"{self.files.prefix}/{room}/{stem}")
-            written = [name for name in sorted(self.files.names(room)) if _is_of(stem, name)]
-            _check_complete(stem, written)
+            written = [name for name in sorted(self.files.names(room)) if written_for(name) == stem]
+            check_complete(stem, written)
             for name in written:
                 self.files.rename(f"{room}/{name}", name)
             self.files.remove(room)
@@ -210,12 +202,12 @@ class Store:
                 self.files.sync(name)
             self.files.sync()  # or their names could be lost, and that of the manifest not
             measured = {name: self.files.measure(name) for name in written}
-            self._write(f"{stem}{MARK}", encode(manifest(measured)))
+            write_flushed(self.files, f"{stem}{MARK}", encode(manifest(measured)))
             self.files.rename(f"{stem}{MARK}", f"{stem}.json")
             self.files.sync()
         except BaseException:
             with contextlib.suppress(Exception):  # what was raised first says why
-                self._erase([stem], self.files.names())
+                erase(self.files, [stem], self.files.names())
                 self._tell_tensorflow()
             raise
         self._heads[stem], self.size = Head(record, measured), sum(size for size, _ in measured.values())
@@ -225,41 +217,8 @@ class Store:
         heads = {stem: head for stem in stems if (head := self._heads.pop(stem, None))}
         if heads:
             manifests = [f"{stem}.json" for stem in heads]
-            self._erase(heads, [*manifests, *(name for head in heads.values() for name in head.files)])
+            erase(self.files, heads, [*manifests, *(name for head in heads.values() for name in head.files)])
         self._tell_tensorflow()
-
-    def _write(self, name: str, content: bytes) -> None:
-        self.files.write(name, content)
-        self.files.sync(name)
-
-    def _erase(self, stems: Collection[str], names: Collection[str]) -> None:
-        """Removes checkpoints, or what there is of them: first the commit is taken back, last goes the mark of that.
-
-        Args:
-            stems: What their names begin with.
-            names: Their files, and perhaps others.
-        """
-        for stem in stems:
-            if f"{stem}.json" in names:
-                self._take_back(stem)
-        if stems:
-            self.files.sync()
-        for name in names:
-            match = OURS.fullmatch(name)
-            if (match and match[1] in stems and not name.endswith((MARK, ".json"))) or STATE_OURS.fullmatch(name):
-                self.files.remove(name)
-        if stems:
-            self.files.sync()
-        for stem in stems:
-            self.files.remove(f"{stem}{MARK}")
-
-    def _take_back(self, stem: str) -> None:
-        try:
-            self.files.rename(f"{stem}.json", f"{stem}{MARK}")
-        except OSError:
-            if f"{stem}.json" in self.files.names():
-                raise
-            self._write(f"{stem}{MARK}", b"")  # somebody has removed it, and the rest has to go all the same
 
     def set_aside(self, stems: Iterable[str]) -> None:
         """Moves checkpoints that must not be picked up again into a directory `set-aside-<n>`; see `drop`."""
@@ -268,8 +227,8 @@ class Store:
         there = self.files.names()
         aside, of = next_aside(there), dict[str, list[str]]()
         for name in there:
-            if match := MANIFEST.fullmatch(name) or WRITTEN.fullmatch(name):
-                of.setdefault(match[1], []).append(name)
+            if stem := committed_by(name) or written_for(name):
+                of.setdefault(stem, []).append(name)
         self.files.make(aside)
         for stem in stems:
             # In any order: what is left behind by a kill is damaged, and set aside at the next start.
@@ -280,37 +239,10 @@ class Store:
         self.files.sync()
         self._tell_tensorflow()
         log.warning("Set aside in %s: %s.", self._path(aside), ", ".join(stems))
-        drop(self.files, next(reversed(self._heads), None), order)
-
-    def _sweep(self) -> None:
-        """Removes what a crash has left of saves and removals; their mark tells it from what is not ours."""
-        names = {*self.files.names()}
-        marked = {name.removesuffix(MARK) for name in names if name.endswith(MARK) and OURS.fullmatch(name)}
-        committed = {stem for stem in marked if f"{stem}.json" in names}  # by whomever: the mark alone goes
-        for name in [f"{stem}{ending}" for stem in committed for ending in (MARK, "_temp")]:
-            self.files.remove(name)
-        self._erase(marked - committed, names)
+        drop(self.files, next(reversed(self._heads), None))
 
     def _tell_tensorflow(self) -> None:
         tell_tensorflow(self.files, [*itertools.islice(reversed(self._heads), LISTED)][::-1])
 
     def _path(self, name: str) -> str:
         return f"{self.files.where}/{name}"
-
-
-def _is_of(stem: str, name: str) -> bool:
-    match = WRITTEN.fullmatch(name)
-    return match is not None and match[1] == stem
-
-
-def _check_complete(stem: str, names: Iterable[str]) -> None:
-    names = list(names)
-    parts = [name for name in names if name.startswith(f"{stem}.data-")]
-    if f"{stem}.index" not in names or not parts or not all(int(name[-5:]) == len(parts) for name in parts):
-        raise FileNotFoundError(f"of the files of {stem}, there are only: {', '.join(names) or 'none'}")
-
-
-def order(stem: str) -> tuple[int, bool]:
-    """Returns what to sort stems by; see `Record.order`."""
-    kind, step = stem.split("-")
-    return int(step), kind == "ckpt"

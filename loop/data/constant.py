@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from loop.data.at_hand import AtHand
 from loop.digest import Seen
 from loop.tensors import Nest
 
 ENDLESS = 2**30  # batches that are alike
 
 
-class Constant:
+class Constant(AtHand):
     """A pass without end over one batch, which is in memory. Nobody goes on in it: it has no state.
 
     Attributes:
@@ -35,21 +36,6 @@ class Constant:
 
     def close(self) -> None:
         """Has nothing to end."""
-
-    def dataset(self) -> None:
-        return None
-
-    def feed_spec(self) -> tuple[Nest, Nest]:
-        return (), self.element_spec
-
-    def more(self, ahead: Nest) -> tf.Tensor:
-        return tf.constant(True)
-
-    def batch(self, source: Nest, ahead: Nest) -> Nest:
-        return ahead
-
-    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
-        return ahead
 
     def alike(self, index: int) -> int:
         return ENDLESS

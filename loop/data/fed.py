@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from loop.data.at_hand import AtHand
 from loop.digest import Seen
 from loop.state.plain import Kept, Plain
 from loop.tensors import Nest
 
 
-class Fed(Kept, abc.ABC):
+class Fed(Kept, AtHand):
     """Data whose batches are made by Python, in the thread that trains, when they are wanted.
 
     So the compiled loop is called for one step at a time. What is wanted is the next batch of the pass, and it stays so
@@ -84,18 +85,3 @@ class Fed(Kept, abc.ABC):
 
     def changes(self) -> list[str]:
         return []
-
-    def dataset(self) -> None:
-        return None
-
-    def feed_spec(self) -> tuple[Nest, Nest]:
-        return (), self.element_spec
-
-    def more(self, ahead: Nest) -> tf.Tensor:
-        return tf.constant(True)
-
-    def batch(self, source: Nest, ahead: Nest) -> Nest:
-        return ahead
-
-    def advance(self, source: Nest, ahead: Nest, index: tf.Tensor) -> Nest:
-        return ahead

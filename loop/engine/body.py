@@ -24,7 +24,8 @@ class Body:
     Attributes:
         trace: The step, traced.
         data: Where the batches come from.
-        counters: See `Chunk`.
+        counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
+            index of the batch in the pass.
         bound: Up to where it runs.
         record: What is noted of the steps.
         inside: What hooks have in it.
@@ -93,6 +94,11 @@ class Body:
         part = several.part(self.data, batch, begin + index)
         joined = self.trace.joined(part, wish.read_value())
         return joined.values, tf.cast(part.whole, tf.int32) if self._size is None else None, joined.asked
+
+    @property
+    def several(self) -> Several | None:
+        """The workers, if there are several."""
+        return self._several
 
     def noted(self, first: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
         """Adds the steps of a call to the means, and returns their rows; see `Record`.

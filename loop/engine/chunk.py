@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -12,19 +11,14 @@ from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.body import Body
-from loop.engine.bound import Bound
 from loop.engine.in_blocks import InBlocks
 from loop.engine.in_cuts import InCuts
-from loop.engine.means import Means
 from loop.engine.one_by_one import OneByOne
 from loop.engine.one_call import OneCall
 from loop.engine.ran import Ran
 from loop.engine.ring import LONGEST
-from loop.engine.several import Several
-from loop.engine.trace import Trace
 from loop.engine.way import Way
 from loop.errors.tracebacks import add_note
-from loop.hook import Hook
 
 
 class Chunk:
@@ -40,37 +34,20 @@ class Chunk:
         inside: What hooks have in it.
 
     Args:
-        trace: The step to run, traced.
-        data: Where the batches come from.
-        counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
-            index of the batch in the pass.
-        means: Collects the means of the values.
-        bound: Up to where it runs.
+        body: The steps.
         where: What an error was raised by, for a note that ends with the number of the last counter.
-        hooks: Those that have a part in it.
         owner: What to call the step.
-        several: The workers, if there are several.
     """
 
     def __init__(
-        self,
-        trace: Trace,
-        data: Batches,
-        counters: Sequence[tf.Variable],
-        means: Means,
-        bound: Bound,
-        where: str = "by the step, or its batch, after step",
-        hooks: Sequence[Hook] = (),
-        owner: str = "The train step",
-        several: Several | None = None,
+        self, body: Body, *, where: str = "by the step, or its batch, after step", owner: str = "The train step"
     ) -> None:
-        body = Body(trace, data, counters, means, bound, hooks, several)
-        self._counters, self._where = counters, where
+        self._counters, self._where = body.counters, where
         self.record, self.inside, self.own = body.record, body.inside, body.own
-        where_to_wait = f"{owner[0].lower()}{owner[1:]}"
+        where_to_wait, several = f"{owner[0].lower()}{owner[1:]}", body.several
         waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
         self._waiting = waiting or contextlib.nullcontext
-        self._way = _way(body, data, owner, together=several is not None)
+        self._way = _way(body, body.data, owner, together=several is not None)
         self.graph = self._way.graph
 
     def __call__(self, data: Batches, count: int) -> Ran:

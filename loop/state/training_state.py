@@ -20,6 +20,7 @@ from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
+from loop.state.shown import Shown
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, flat_by_path, keras_variables, raw
 from loop.state.weights import has_weights, not_weights
@@ -93,7 +94,6 @@ class TrainingState:
         self.logs: Callable[[], dict[str, float]] = dict
         self.unchecked: list[Callable[[TrainingState], None]] = []
         self.check: Callable[[], None] = lambda: None
-        self._aside: dict[str, tf.Tensor] = {}
         children = {key: trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
         reached = {id(variable) for variable in walk(self.root).values()}
@@ -107,7 +107,7 @@ class TrainingState:
         self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))
         self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
         self.derived = derived or Derived(given)
-        self._derived_aside = self.derived.hold()
+        self._shown = Shown(self.derived)
 
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
@@ -137,25 +137,16 @@ class TrainingState:
 
     def show(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
-        if not self._aside:
-            self._derived_aside = self.derived.hold()
-        self._aside |= {path: self.variables[path].read_value() for path in values if path not in self._aside}
-        for path, value in values.items():
-            self.variables[path].assign(value)
-        self.derived.again()
+        self._shown.show(values, self.variables, self.derived)
 
     def take_back(self) -> None:
         """Ends what `show` began."""
-        for path, value in self._aside.items():
-            self.variables[path].assign(value)
-        if self._aside:
-            self.derived.put_back(self._derived_aside)
-        self._aside = {}
+        self._shown.take_back(self.variables, self.derived)
 
     def grow(self, traced: "TrainingState", held: Held) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
         kept = {"unchecked": self.unchecked, "settings": self.settings}
-        vars(self).update(vars(traced), _aside=self._aside, _derived_aside=self._derived_aside, **kept)
+        vars(self).update(vars(traced), _shown=self._shown, **kept)
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.put_back(held._replace(values=values))

@@ -14,6 +14,7 @@ import tensorflow as tf
 from hooks import Checkpoint
 from hooks.checkpoint import hook as checkpoint
 from hooks.checkpoint import saver as checkpoint_saver
+from hooks.checkpoint import writing as checkpoint_writing
 from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Loop
 
@@ -21,6 +22,7 @@ from loop import ArrayData, At, Loop
 LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
 LOOKS |= {dis.opmap[name] for name in ("CALL_KW",) if name in dis.opmap}  # from Python 3.13 on
 METHODS = {"on_run_end", "on_settled", "_let_go", "_close"}  # of the hook; of the saver, all
+SAVER = (checkpoint_saver.__file__, checkpoint_writing.__file__)
 
 
 def counting_loop(directory: Path) -> Loop:
@@ -55,7 +57,7 @@ class Interrupt:
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> object:
         file, method = frame.f_code.co_filename, frame.f_code.co_name
-        if file == checkpoint_saver.__file__ or (file == checkpoint.__file__ and method in METHODS):
+        if file in SAVER or (file == checkpoint.__file__ and method in METHODS):
             frame.f_trace_opcodes = True
             return self._instruction
         return None

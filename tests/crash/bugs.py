@@ -42,42 +42,41 @@ class Late(Leaf):
 
 
 STORE, SAVER, LOCAL = "hooks.checkpoint.store", "hooks.checkpoint.saver", "hooks.checkpoint.local"
+STEMS, ERASING, DURABLE = "hooks.checkpoint.stems", "hooks.checkpoint.erasing", "hooks.checkpoint.durable"
 RESTORE, MANIFEST = "hooks.checkpoint.resume", "hooks.checkpoint.manifest"
 LOCK, SIGNALS = "hooks.checkpoint.lock", "hooks.signals"
 OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n        descriptor"
 BUGS = [
     # Of the order in which things get to the disk.
     Bug("data are not flushed", STORE, "                self.files.sync(name)\n", "                pass\n"),
-    Bug("the manifest is not flushed", STORE, '            self._write(f"{stem}{MARK}", encode', '            self.files.write(f"{stem}{MARK}", encode'),
+    Bug("the manifest is not flushed", STORE, '            write_flushed(self.files, f"{stem}{MARK}", encode', '            self.files.write(f"{stem}{MARK}", encode'),
     Bug("the mark of a save is not flushed", STORE, "            self.files.sync()\n            room", "            room"),
-    Bug("there is no mark of a save", STORE, '            self._write(f"{stem}{MARK}", b"")  # what', "            pass  # what"),
-    Bug("the mark of a removal goes too soon", STORE,
-        "        for name in names:\n            match = OURS",
-        '        for stem in stems:\n            self.files.remove(f"{stem}{MARK}")\n        for name in names:\n            match = OURS'),
-    Bug("a removal is not flushed before data go", STORE,
-        "        if stems:\n            self.files.sync()\n        for name in names:\n", "        for name in names:\n"),
-    Bug("a removal is not flushed before its mark goes", STORE,
-        "        if stems:\n            self.files.sync()\n        for stem", "        for stem"),
+    Bug("there is no mark of a save", STORE, '            write_flushed(self.files, f"{stem}{MARK}", b"")  # what', "            pass  # what"),
+    Bug("the mark of a removal goes too soon", ERASING,
+        "    for name in names:\n        theirs",
+        '    for stem in stems:\n        files.remove(f"{stem}{MARK}")\n    for name in names:\n        theirs'),
+    Bug("a removal is not flushed before data go", ERASING,
+        "    if stems:\n        files.sync()\n    for name in names:\n", "    for name in names:\n"),
+    Bug("a removal is not flushed before its mark goes", ERASING,
+        "    if stems:\n        files.sync()\n    for stem", "    for stem"),
     Bug("names are not flushed before the commit", STORE, "self.files.sync()  # or their", "pass  # or their"),
     Bug("names are not flushed after the commit", STORE, '.json")\n            self.files.sync()\n', '.json")\n'),
-    Bug("a flush of a file does nothing", LOCAL, "_directory)\n            try:\n                os.fsync(descriptor)",
-        "_directory)\n            try:\n                pass"),
-    Bug("a new directory is not flushed", LOCAL, "os.open(above, os.O_RDONLY)\n        try:\n            os.fsync(descriptor)",
-        "os.open(above, os.O_RDONLY)\n        try:\n            pass"),
+    Bug("a flush of a file does nothing", LOCAL, "                flush(descriptor, self.where)\n", "                pass\n"),
+    Bug("a new directory is not flushed", DURABLE, "            flush(descriptor, directory)\n", "            pass\n"),
     Bug("the manifest is written in place", STORE,
-        '            self._write(f"{stem}{MARK}", encode(manifest(measured)))\n'
+        '            write_flushed(self.files, f"{stem}{MARK}", encode(manifest(measured)))\n'
         '            self.files.rename(f"{stem}{MARK}", f"{stem}.json")\n',
-        '            self._write(f"{stem}.json", encode(manifest(measured)))\n            self.files.remove(f"{stem}{MARK}")\n'),
+        '            write_flushed(self.files, f"{stem}.json", encode(manifest(measured)))\n            self.files.remove(f"{stem}{MARK}")\n'),
     Bug("the manifest comes before the data", STORE, '            write(f"{self.files.prefix}/{room}/{stem}")\n',
         '            self.files.write(f"{stem}.json", encode(manifest({})))\n            write(f"{self.files.prefix}/{room}/{stem}")\n'),
     Bug("a committed step is written again", STORE, "        if stem in self._heads:\n            return\n", ""),
-    Bug("a failed save leaves its files", STORE, "                self._erase([stem], self.files.names())\n", "                pass\n"),
+    Bug("a failed save leaves its files", STORE, "                erase(self.files, [stem], self.files.names())\n", "                pass\n"),
     # Of what is believed.
     Bug("the hash is of the first block only", LOCAL, 'hashlib.file_digest(file, "sha256")', "hashlib.sha256(file.read(2**10))"),
     Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "(found := size) != size"),
     Bug("hashes are not compared", "hooks.checkpoint.files", "sha256() != measured[1]", "False"),
     Bug("the step in the manifest is not compared", STORE, "head.record.stem != stem", "False"),
-    Bug("a manifest may name any file", STORE, "match is None or match[1] != stem", "False"),
+    Bug("a manifest may name any file", STORE, "written_for(named) != stem", "False"),
     Bug("a manifest's own hash is not compared", MANIFEST, "    if not same:\n", "    if False:\n"),
     Bug("links are followed", LOCAL, OPENED, OPENED.replace("os.O_NOFOLLOW | ", "")),
     Bug("pipes are waited for", LOCAL, OPENED, OPENED.replace(" | os.O_NONBLOCK", "")),
@@ -91,14 +90,15 @@ BUGS = [
         "            self._store.remove([each.stem for each in self._store.records()])\n            self._store.commit(\n"),
     Bug("one too few is kept", "hooks.checkpoint.retention", "(self._latest) > self._rule.keep", "(self._latest) >= self._rule.keep"),
     Bug("the oldest are kept", "hooks.checkpoint.retention", "self._latest.popleft()", "self._latest.pop()"),
-    Bug("data go before their manifest", STORE, '            if f"{stem}.json" in names:\n',
-        '            for name in [name for name in names if _is_of(stem, name)]:\n                self.files.remove(name)\n'
-        '            if f"{stem}.json" in names:\n'),
-    Bug("what is removed is taken by its beginning", STORE, "(match and match[1] in stems and", "(match and match[1].startswith(tuple(stems)) and"),
+    Bug("data go before their manifest", ERASING, '        if f"{stem}.json" in names:\n            _take',
+        '        for name in [name for name in names if kept_for(name) == stem and ".json" not in name]:\n            files.remove(name)\n'
+        '        if f"{stem}.json" in names:\n            _take'),
+    Bug("what is removed is taken by its beginning", ERASING, "kept_for(name) in stems and",
+        "(kept_for(name) or '-').startswith(tuple(stems)) and"),
     Bug("a lost manifest is a start from nothing", STORE, "sorted(committed | written, key=order)", "sorted(committed, key=order)"),
-    Bug("steps are sorted as text", STORE, "    return int(step), kind", "    return step, kind"),
-    Bug("what a crash left stays", STORE, "        self._sweep()\n", ""),
-    Bug("what is not ours goes", STORE, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|_temp)"', 'rf"{STEM}.*"'),
+    Bug("steps are sorted as text", STEMS, "    return int(step), kind", "    return step, kind"),
+    Bug("what a crash left stays", STORE, "        sweep(self.files)\n", ""),
+    Bug("what is not ours goes", STEMS, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|{ROOM})"', 'rf"{STEM}.*"'),
     Bug("what was abandoned is not set aside", RESTORE, "changed=changed, then=set_aside)", "changed=changed)"),
     Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
     Bug("it is tidied up before it is locked", "hooks.checkpoint.hook",

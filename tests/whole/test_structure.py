@@ -37,12 +37,13 @@ DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
     **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
-    "hooks.callbacks.state": "hooks/keras_callbacks.py",
+    **dict.fromkeys(("hooks.callbacks.state", "hooks.callbacks.told"), "hooks/keras_callbacks.py"),
+    "hooks.bounds": "hooks/nan_guard.py",
     "hooks.event_cut": "hooks/event_file.py",
     **dict.fromkeys(("hooks.drawings", "hooks.event_file", "hooks.recorded"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.row_file": "hooks/row_hook.py",
-    **dict.fromkeys(("hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
+    **dict.fromkeys(("hooks.marks", "hooks.pace", "hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
@@ -50,7 +51,7 @@ WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
     ("errors", "digest", "findings", "handles", "logs", "numbered", "standard", "tensors", "tf_internals"),
     ("workers",),
-    ("calls", "events", "failures", "hook", "hook_checks", "registry", "reports", "triggers"),
+    ("calls", "events", "failures", "hook", "hook_checks", "hook_methods", "registry", "reports", "triggers"),
     ("exact",),
     (
         *("keras_steps", "model_metrics", "scaling", "steps", "supervised"),
@@ -92,8 +93,7 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
     "hooks/row_hook.py": {"_replace"},
     "hooks/checkpoint/resume.py": {"_asdict"},
-    "hooks/checkpoint/remote.py": {"_temp"},
-    "hooks/checkpoint/store.py": {"_temp"},
+    "hooks/checkpoint/stems.py": {"_temp"},
     "hooks/signals.py": {"_HANDLER"},
     "loop/errors/later.py": {"_Later"},
     "loop/errors/tracebacks.py": {"_getframe"},

@@ -1,0 +1,80 @@
+"""The bounds that a step's values have to stay within, looked at in the compiled step and said outside of it."""
+
+import math
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from hooks.figures import figure
+
+
+class Bounds:
+    """What has to be finite, and what must not be above a limit.
+
+    Args:
+        watch: The names of the values that have to be finite; None: all.
+        limits: The largest number that a value may be, by its name.
+    """
+
+    def __init__(self, watch: Collection[str] | None, limits: Mapping[str, float]) -> None:
+        self._watch, self._limits = watch, limits
+
+    def broken(self, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """Returns whether a value is beyond its bounds, or NaN: bool `[]`, one for each dtype that values have.
+
+        Traced into the step.
+
+        Args:
+            values: Each `[]`, by name.
+        """
+        found = [self._broken(values, dtype) for dtype in (tf.float32, tf.float64)]
+        return [each for each in found if each is not None]
+
+    def _broken(self, values: Mapping[str, tf.Tensor], dtype: tf.DType) -> tf.Tensor | None:
+        """Looks at the values of one dtype; None if there is none.
+
+        Few operations, because a step as small as they are waits for each: what is not what it is when it is brought
+        within its bounds is beyond them, and NaN is not equal to anything.
+        """
+        largest = float(dtype.max)
+        found, least, most = list[tf.Tensor](), list[np.floating](), list[np.floating]()
+        for name, value in values.items():
+            watched = value.dtype.is_floating and (self._watch is None or name in self._watch)
+            if _kept_in(value.dtype) == dtype and (watched or name in self._limits):
+                limit = self._limits.get(name, math.inf)
+                found.append(tf.cast(value, dtype))
+                least.append(_rounded_down(-largest if watched else -math.inf, dtype))
+                most.append(_rounded_down(min(limit, largest) if watched else limit, dtype))
+        if not found:
+            return None
+        if len(found) == 1:  # which has nothing to be stacked with
+            return _outside(found[0], least[0], most[0])
+        return tf.reduce_any(_outside(tf.stack(found), np.stack(least), np.stack(most)))
+
+    def said(self, values: Mapping[str, float]) -> str:
+        """Returns which of a step's values is beyond its bounds, in words; nothing if none is."""
+        for name, value in values.items():
+            if not math.isfinite(value) and (self._watch is None or name in self._watch):
+                return f"{name} = {value}"
+        for name, limit in self._limits.items():
+            if not values[name] <= limit:
+                return f"{name} = {figure(values[name], 6)} is above its limit of {figure(limit, 6)}"
+        return ""
+
+
+def _outside(value: tf.Tensor, least: np.floating | np.ndarray, most: np.floating | np.ndarray) -> tf.Tensor:
+    """Returns what is below the least or above the most, or NaN: bool, of the shape of the value."""
+    return tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=least, clip_value_max=most))
+
+
+def _kept_in(dtype: tf.DType) -> tf.DType:
+    """Returns the dtype that holds all numbers of another, and in which they can be compared."""
+    return tf.float32 if dtype.is_floating and dtype.size <= tf.float32.size else tf.float64
+
+
+def _rounded_down(bound: float, dtype: tf.DType) -> np.floating:
+    """Returns the largest number of a dtype that is not above a bound, so that comparisons are as with the bound."""
+    with np.errstate(over="ignore"):
+        number = dtype.as_numpy_dtype(bound)
+    return number if float(number) <= bound else np.nextafter(number, dtype.as_numpy_dtype(-math.inf))
