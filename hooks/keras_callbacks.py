@@ -116,8 +116,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_run_begin(self, moment: Moment) -> None:
         saved = parted(self.kept.numpy().tobytes())
+        elsewhere = {id(variable) for variable in self._state.variables.values()}
         for state in self._states:
-            state.note()
+            state.note(elsewhere)
             state.begin_anew()
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
