@@ -7,7 +7,7 @@ from typing import Literal
 
 import rich.console
 
-from hooks.marks import Marks
+from hooks.best_so_far import BestSoFar
 from hooks.pace import Pace
 from hooks.progress_bar import NoBar, bar
 from hooks.progress_line import Line, said_of
@@ -52,7 +52,7 @@ class Progress(Hook, instead=INSTEAD):
 
     _loop: Loop = Hook.later()
     _total: int | None = Hook.later()
-    _marks: Marks = Hook.later()
+    _best: BestSoFar = Hook.later()
     _evaluated: frozenset[str] = Hook.later()
 
     def __init__(
@@ -105,9 +105,9 @@ class Progress(Hook, instead=INSTEAD):
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
         self._drawing = self._bar.live
-        self._marks, self._pace = Marks(loop), None
+        self._best, self._pace = BestSoFar(loop), None
         self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
-        self._said.first = self._marks.watched
+        self._said.first = self._best.watched
         self._found, self._in_line, self._latest = {}, {}, {}
 
     def on_run_begin(self, moment: Moment) -> None:
@@ -141,10 +141,10 @@ class Progress(Hook, instead=INSTEAD):
         self._said.doing = ""
         self._latest.update(moment.logs)
         self._found = dict(moment.logs)
-        self._marks.compare(lambda monitor: monitor.value(moment))
+        self._best.compare(lambda monitor: monitor.value(moment))
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._marks.compare(lambda monitor: monitor.value(moment))
+        self._best.compare(lambda monitor: monitor.value(moment))
         self._latest.update(moment.logs)
         older = self._evaluated - {*self._found}
         logs = {name: value for name, value in moment.logs.items() if name not in older}
@@ -153,7 +153,7 @@ class Progress(Hook, instead=INSTEAD):
         self._found, self._in_line = {}, logs
 
     def on_report(self, moment: Moment) -> None:
-        self._marks.compare(lambda monitor: monitor.reported(moment))
+        self._best.compare(lambda monitor: monitor.reported(moment))
         new = {name: value for name, value in moment.logs.items() if name not in self._in_line}
         self._found = {**self._found, **new}
 
@@ -193,7 +193,7 @@ class Progress(Hook, instead=INSTEAD):
         said.epoch = f"{epoch}/{epochs}" if epochs else str(epoch)
         said.step, said.total, said.rate = moment.step, self._total, self._rate(moment)
         trained = {name: value for name, value in self._latest.items() if name not in self._evaluated}
-        said.values, said.best, said.time = {**trained, **self._latest}, {*self._marks.names}, self._time(moment, now)
+        said.values, said.best, said.time = {**trained, **self._latest}, {*self._best.names}, self._time(moment, now)
 
     def _tell_evaluation(self) -> None:
         """Says how far an evaluation is, in a thread of its own: the latest that has read something since it began."""
@@ -236,7 +236,7 @@ class Progress(Hook, instead=INSTEAD):
         if self._drawing and self._said.epoch:
             self._drawn = self._console.get_time()
             self._update(moment, self._drawn)  # the bar comes again below the line
-        values = "  ".join(said_of(name, value, best=name in self._marks.names) for name, value in logs.items())
+        values = "  ".join(said_of(name, value, best=name in self._best.names) for name, value in logs.items())
         self._out(f"{where}{of}  {values}  ({self._rate(moment)})")
 
     def _out(self, line: str) -> None:

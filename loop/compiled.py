@@ -150,6 +150,7 @@ class Compiled:
         for step, _ in self._steps.values():
             step.check()
 
+        # A trace takes as long as the first one did: it is made only where something is seen to have changed.
         def otherwise() -> list[str]:
             names = self._evaluations if evaluating else self._traces
             with self.spent.on("tracing"):
@@ -232,6 +233,7 @@ class Compiled:
         """Returns names, which are the same in every process, of what `_covered` has the keys of."""
         found = {key(variable): path for path, variable in state.variables.items()}
         for name, evaluation in self._evaluations.items():
+            # By number: their names count up in a process.
             metrics = {key(each): f"metrics of {name}/{i}" for i, each in enumerate(self._measuring(evaluation))}
             found = metrics | found if evaluation.step.running else found | metrics
         for given in self._parts.given:

@@ -116,7 +116,7 @@ class Loop(Facts):
         with self._alone("A hook, or another thread, cannot run it at the same time."):
             self._runner = threading.get_ident()
             standard.occupy()
-            self._parts.stops.begin(*totals)
+            self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
             self._run = Run(self, self._parts, self._making, exact=self._exact)
             with self.workers.needed(), self.hooks.calls.around(self):
                 return self._run.through()
@@ -185,7 +185,7 @@ class Loop(Facts):
         self._making.build()
         self.state.derived.check()
         self._built.check(self.state, evaluating=True, at_length=True)
-        held = self.state.hold()
+        held = self.state.hold()  # metrics, results and random streams are state: nobody is to see that this was done
         try:
             with self.workers.needed():
                 for evaluation in self._parts.evaluations:
@@ -256,11 +256,12 @@ class Loop(Facts):
         For tools that compare runs; to be called before the loop is first run or audited.
         """
         self._parts.data.seen = self._parts.data.seen or Seen()
-        if self._parts.several:
+        if self._parts.several:  # each worker reads the whole batch now, because the digest is of that
             self._parts.several.read_apart(self._parts.data)
 
     @contextlib.contextmanager
     def _alone(self, otherwise: str) -> Iterator[None]:
+        # Without waiting: a hook that runs its own loop would wait for itself.
         if not self._running.acquire(blocking=False):
             raise RuntimeError(f"This loop is running. {otherwise}")
         try:

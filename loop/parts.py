@@ -63,7 +63,7 @@ class Parts(NamedTuple):
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""
-        self.position.seen = self.data.seen
+        self.position.seen = self.data.seen  # its path is `position/seen/digest`
         own = {
             "clock": self.clock,
             "history": self.history,

@@ -72,6 +72,7 @@ class HookRegistry:
             self.add(_wrapped(hook, self.calls.hooks) if isinstance(hook, list) else hook)
 
     def __iter__(self) -> Iterator[Hook]:
+        # Of a copy, because hooks may be added or removed meanwhile.
         return iter(tuple(self.calls.hooks.values()))
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ from loop.tensors import read
 IN = (Event.STEP_END, Event.EVAL_END, Event.EPOCH_END)
 
 
-class Place(NamedTuple):
+class Owner(NamedTuple):
     """Who reports a value, and where the latest is kept."""
 
     hook: Hook
@@ -36,7 +36,7 @@ class Reports:
     def __init__(self) -> None:
         self.round: dict[str, float] = {}
         self.fresh: dict[str, float] = {}
-        self._owners: dict[str, Place] = {}
+        self._owners: dict[str, Owner] = {}
         self._event: Event | None = None  # in which values are taken just now
         self._never: set[str] = set()
 
@@ -62,11 +62,11 @@ class Reports:
             raise ValueError(f"Hooks {other!r} and {hook.name!r} both report {name!r}. Give one of them another name.")
         if names:
             hook.last_reported = kept = hook.last_reported or Reported(names)
-            self._owners |= {name: Place(hook, kept, index) for index, name in enumerate(names)}
+            self._owners |= {name: Owner(hook, kept, index) for index, name in enumerate(names)}
 
     def forget(self, hook: Hook) -> None:
         """Forgets what a hook announces."""
-        self._owners = {name: place for name, place in self._owners.items() if place.hook is not hook}
+        self._owners = {name: owner for name, owner in self._owners.items() if owner.hook is not hook}
 
     def begin(self, logged: Iterable[str]) -> None:
         """Begins a run.

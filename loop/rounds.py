@@ -12,9 +12,9 @@ from loop.events import Event, Moment
 from loop.failures import Failures
 from loop.findings import report
 from loop.making import Making
+from loop.moments import Moments
 from loop.parts import Parts
 from loop.state.position import Place
-from loop.telling import Telling
 from loop.triggers import Halt
 
 
@@ -24,16 +24,16 @@ class Rounds:
     Args:
         parts: What the loop is made of.
         making: Has the state, and what is compiled.
-        telling: Tells the hooks; knows where the run stands.
+        moments: Tells the hooks; knows where the run stands.
         agreed: What no worker decides alone.
         spent: Takes the time of what is done.
         exact: Whether to refuse what could not be resumed exactly.
     """
 
     def __init__(
-        self, parts: Parts, making: Making, telling: Telling, agreed: Agreed, spent: Spent, *, exact: bool
+        self, parts: Parts, making: Making, moments: Moments, agreed: Agreed, spent: Spent, *, exact: bool
     ) -> None:
-        self._making, self._telling, self._agreed, self._spent, self._exact = making, telling, agreed, spent, exact
+        self._making, self._moments, self._agreed, self._spent, self._exact = making, moments, agreed, spent, exact
         self._hooks, self._data, self._evaluations = parts.hooks, parts.data, parts.evaluations
         self._position, self._clock, self._bound = parts.position, parts.clock, parts.bound
         self._history, self._limit, self._stops = parts.history, parts.limit, parts.stops
@@ -61,20 +61,20 @@ class Rounds:
         return self._making.compiled
 
     def _begin_epoch(self) -> None:
-        if self._telling.place.step_in_epoch == 0:
-            self._data.open(self._telling.place.epoch)
+        if self._moments.place.step_in_epoch == 0:
+            self._data.open(self._moments.place.epoch)
             self._built.reset()
-            self._telling.emit(Event.EPOCH_BEGIN)
+            self._moments.emit(Event.EPOCH_BEGIN)
             self._built.check(self._making.state)
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
-        step, epoch, step_in_epoch = self._telling.place
+        step, epoch, step_in_epoch = self._moments.place
         length = self._limit.of(self._data.steps_per_epoch)
         left = None if length is None else step + length - step_in_epoch
-        longest = step + (1 if self._stops.asked else LONGEST)
+        longest = step + (1 if self._stops.asked else LONGEST)  # the ring of values has room for no more
         skip = self._hooks.next_skip(step)
-        wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)
+        wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)  # a skipped batch is read alone
         stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
         self._clock.set_alarm(self._agreed.alarm(self._hooks.next_time(self._since)))
         with self._spent.on("steps"):
@@ -86,7 +86,7 @@ class Rounds:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
             )
-        self._telling.place = Place(step + count, epoch, step_in_epoch + count)
+        self._moments.place = Place(step + count, epoch, step_in_epoch + count)
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
@@ -94,24 +94,24 @@ class Rounds:
         now = self._agreed.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         if self._due(over=over):
-            self._position.set_due(True)
-        self._telling.round = {}
-        if skip == step + 1:
+            self._position.set_due(True)  # before hooks are told: a stop from here on leaves it to the next run
+        self._moments.round = {}
+        if skip == step + 1:  # it has no values, and nobody can wait for it
             return
         self._since = now
         record = self._built.chunk.record
-        self._telling.round = ran.values(record) | self._built.trace.results.logs(ran.results)
+        self._moments.round = ran.values(record) | self._built.trace.results.logs(ran.results)
         self._hooks.calls.send_steps(step + 1, lambda: ran.columns(record))
-        self._telling.emit(Event.STEP_END, self._telling.round, halt=None if self._limit.is_dry else halt)
+        self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
 
     def _due(self, *, over: bool) -> list[Evaluation]:
-        return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._telling.place, over=over)
+        return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._moments.place, over=over)
 
     def _evaluate_if_due(self) -> None:
         if self._stops.at_once or not self._position.is_due:
             return
-        put_back = self._telling.hold()  # random streams and hooks, if the evaluation has to be redone
-        self._telling.emit(Event.EVAL_BEGIN)
+        put_back = self._moments.hold()  # random streams and hooks, if the evaluation has to be redone
+        self._moments.emit(Event.EVAL_BEGIN)
         # Of a program whose schedule was another when a stop came, nothing may be due by now.
         due = self._due(over=self._position.is_over) or [*self._evaluations]
         for evaluation in due:
@@ -122,8 +122,8 @@ class Rounds:
                 return
         self._position.set_due(False)
         found = {name: value for evaluation in due for name, value in evaluation.results().items()}
-        self._telling.round |= found
-        self._telling.emit(Event.EVAL_END, found)
+        self._moments.round |= found
+        self._moments.emit(Event.EVAL_END, found)
 
     def _abandons(self) -> bool:
         self._bound.let_go()
@@ -132,17 +132,17 @@ class Rounds:
 
     def _end_epoch_if_over(self) -> None:
         if self._position.is_over and not self._position.is_due:
-            self._telling.place = self._position.next_epoch(self._telling.place)
+            self._moments.place = self._position.next_epoch(self._moments.place)
             trained = self._built.trained() | self._making.rates.now()
-            self._telling.round |= trained  # what an evaluation of an earlier step found is no value of this one
-            self._telling.emit(Event.EPOCH_END, trained | self._built.evaluated())
+            self._moments.round |= trained  # what an evaluation of an earlier step found is no value of this one
+            self._moments.emit(Event.EPOCH_END, trained | self._built.evaluated())
             self._remember(trained)
 
     def _remember(self, trained: Mapping[str, float]) -> None:
         """Adds an epoch's values to the history, with what was evaluated and reported in it."""
         evaluated = {name: value for evaluation in self._evaluations for name, value in evaluation.take().items()}
         reported = self._hooks.reports.latest(since=self._history.since())
-        self._history.add({**trained, **evaluated, **reported}, self._telling.place.step)
+        self._history.add({**trained, **evaluated, **reported}, self._moments.place.step)
 
     def _settle(self) -> bool:
         """Ends the round, with those that save last. If a stop is asked for while they do, they are told once more.
@@ -150,12 +150,12 @@ class Rounds:
         An exception out of a hook is such a stop, because the step is complete, and is raised after it. But not a
         `KeyboardInterrupt`: somebody is impatient.
         """
-        over = self._telling.place.step_in_epoch == 0 or self._telling.reached()
+        over = self._moments.place.step_in_epoch == 0 or self._moments.reached()
         self._agreed.stops()
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         failures, last = Failures(), False
-        failures.raised += self._hooks.calls.settle(self._settled, self._telling.hold)
+        failures.raised += self._hooks.calls.settle(self._settled, self._moments.hold)
         self._agreed.stops(failures.raised)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
@@ -169,11 +169,11 @@ class Rounds:
             self._position.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
         self._agreed.come_out()
-        self._hooks.reports.settle(over=self._telling.place.step_in_epoch == 0)
+        self._hooks.reports.settle(over=self._moments.place.step_in_epoch == 0)
         return last
 
     def _settled(self) -> Moment:
-        return self._telling.moment(Event.SETTLED, self._telling.round)
+        return self._moments.moment(Event.SETTLED, self._moments.round)
 
     def _save(self, failures: Failures) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""

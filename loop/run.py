@@ -10,10 +10,10 @@ from loop.events import Event, RunResult
 from loop.failures import with_notes
 from loop.finished import why_over
 from loop.making import Making
+from loop.moments import Moments
 from loop.parts import Parts
 from loop.rounds import Rounds
 from loop.stops import RollBack
-from loop.telling import Telling
 
 if TYPE_CHECKING:
     from loop.loop import Loop
@@ -38,9 +38,9 @@ class Run:
         self._loop, self._parts, self._making = loop, parts, making
         self._hooks, self._position, self._stops = parts.hooks, parts.position, parts.stops
         self._clock, self._bound, self._history = parts.clock, parts.bound, parts.history
-        self.spent, self._telling = Spent(), Telling(parts, making)
+        self.spent, self._moments = Spent(), Moments(parts, making)
         self._agreed = Agreed(parts.workers, parts.stops, parts.clock)
-        self._rounds = Rounds(parts, making, self._telling, self._agreed, self.spent, exact=exact)
+        self._rounds = Rounds(parts, making, self._moments, self._agreed, self.spent, exact=exact)
         self._idle = False  # whether nothing was left to do from the beginning
 
     def through(self) -> RunResult:
@@ -55,7 +55,7 @@ class Run:
         """Why nothing is left to do of what was asked for, in a sentence; empty if something is."""
         if self._position.is_pending or self._position.condemned:
             return ""
-        step, epoch, _ = self._telling.place
+        step, epoch, _ = self._moments.place
         if said := self._stops.nothing_left(step, epoch):
             return said
         reason = why_over(self._hooks)
@@ -65,9 +65,9 @@ class Run:
         """Restores the state, and trains until the run is over; returns what was raised."""
         try:
             check_program(self._parts)
-            self._hooks.calls.begin(self._loop, self._telling.moment(Event.SETUP))
+            self._hooks.calls.begin(self._loop, self._moments.moment(Event.SETUP))
             self._check_state()
-            self._telling.emit_whole(Event.RUN_BEGIN)
+            self._moments.emit_whole(Event.RUN_BEGIN)
             check_alike(self._parts, self._making.state)
             self._agreed.stops()
             self._begin()
@@ -84,17 +84,17 @@ class Run:
         """Ends what went on, and gets ready to begin again with what was saved."""
         self._clock.stop()
         self._bound.let_go()
-        if failures := self._hooks.calls.finish(self._telling.moment(Event.RUN_END, error=error)):
+        if failures := self._hooks.calls.finish(self._moments.moment(Event.RUN_END, error=error)):
             raise with_notes(failures)
         self._stops.forget_round()
-        self._telling.begin_again()
+        self._moments.begin_again()
         self._get_ready()
 
     def _get_ready(self) -> None:
         """Finds out where the run stands, and traces what is yet to be traced."""
         self._making.begin(self.spent)
-        self._telling.place = self._position.load()
-        if not self._making.ends_untraced(self._telling.place, self._stops, lambda: self.finished):
+        self._moments.place = self._position.load()
+        if not self._making.ends_untraced(self._moments.place, self._stops, lambda: self.finished):
             self._making.trace()  # takes its time; a stop that comes meanwhile counts
 
     def _check_state(self) -> None:
@@ -107,13 +107,13 @@ class Run:
             raise RuntimeError(
                 f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
             )
-        self._telling.place = self._position.load()
-        self._telling.resumed = self._telling.place.step > 0
+        self._moments.place = self._position.load()
+        self._moments.resumed = self._moments.place.step > 0
         self._making.begun = True
 
     def _begin(self) -> None:
         """Begins to train, unless that is over already."""
-        self._idle = self._stops.asked or (self._telling.reached() and not self._position.is_pending)
+        self._idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
         if not self._idle:
             self._making.trace_after_all()
             self._rounds.begin()
@@ -122,12 +122,12 @@ class Run:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
         self._clock.stop()
         self._bound.let_go()
-        self._telling.place = self._position.place()  # a failed call of the compiled loop has gone on, too
+        self._moments.place = self._position.place()  # a failed call of the compiled loop has gone on, too
         # Taken before hooks put the best back.
         logs = {} if error else {**self._making.state.logs(), **self._making.rates.now()}
-        failures = self._hooks.calls.finish(self._telling.moment(Event.RUN_END, error=error))
+        failures = self._hooks.calls.finish(self._moments.moment(Event.RUN_END, error=error))
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
-        step, epoch, _ = self._telling.place
+        step, epoch, _ = self._moments.place
         seconds = self._clock.now()
         finished = self.finished if self._idle else ""
         reason = self._stops.ended(step, epoch, finished)

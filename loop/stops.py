@@ -57,7 +57,7 @@ class Stops:
             raise TypeError(
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
-        if self._together:
+        if self._together:  # not at once: a worker that ended alone would leave the others waiting in their next sum
             self._wish = self._wish or (None if self.asked else Wish(reason, at_once=False))
         else:
             self.reason = reason if self.reason is None else self.reason
@@ -83,7 +83,7 @@ class Stops:
             self._wish = Wish(reason, at_once=True)
         else:
             self.at_once = True
-        self._hurry()
+        self._hurry()  # last: the loop looks at the reasons when it has returned
 
     def reached(self, step: int, epoch: int) -> bool:
         """Returns whether what was asked for is done with so many steps and epochs complete."""

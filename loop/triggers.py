@@ -116,6 +116,7 @@ class Every:
         if not 0 < self.count < math.inf:
             raise ValueError(f"Every({self.unit}=...) needs a positive number. Received: {self.count!r}.")
 
+    # On a grid, not so far from the last one: a resumed run, or one that halts elsewhere, asks for the same steps.
     def next_after(self, step: int) -> int | None:
         return (step // int(self.count) + 1) * int(self.count) if self.unit == "steps" else None
 
@@ -127,7 +128,7 @@ class Every:
             return halt.step % self.count == 0
         if self.unit == "epochs":
             return halt.epoch is not None and halt.epoch % self.count == 0
-        return halt.now // self.count > halt.since // self.count
+        return halt.now // self.count > halt.since // self.count  # a line of the grid lies between the two halts
 
     def __or__(self, other: Trigger) -> Either:
         return Either(self, other)

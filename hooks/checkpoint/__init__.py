@@ -1,9 +1,18 @@
 """Saves the whole training state, and takes a run up again where it was.
 
 Read `hook.py`, then `store.py`, the protocol of commits, `manifest.py`, the commit record, and `saver.py`, the thread.
-`resume.py` goes the other way, and `reader.py` does for scripts. It may import `loop`, and the helpers that all hooks
-share. Who only looks at what is there (`report.py`) goes without TensorFlow, so the hook is imported when it is asked
-for.
+`resume.py` goes the other way, and `reader.py` does for scripts. The others stand around these:
+
+    the hook     arguments.py, contents.py, best_metric.py, retention.py, ranks.py, followers.py (workers)
+    a save       snapshot.py, bundle.py, graph.py (TensorFlow's names), writing.py, state_file.py
+    the store    stems.py (names), erasing.py, aside.py (what is set aside), pin.py (what is read), errors.py (damage)
+    a manifest   shape.py, plausible.py, limit.py, environment.py, writer.py (versions); index.py (TensorFlow's own)
+    the disk     files.py (what it has to do), directory.py (which it is), local.py, remote.py, lock.py, durable.py
+    a resume     fit.py (what may differ), saved.py (what would be restored)
+    to look      report.py, differences.py, average.py
+
+It may import `loop`, and the helpers that all hooks share. Who only looks at what is there (`report.py`) goes without
+TensorFlow, so the hook is imported when it is asked for.
 """
 
 from typing import TYPE_CHECKING

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from hooks.checkpoint.arguments import INSTEAD, check_best, check_choices, check_counts
+from hooks.checkpoint.best_metric import BestMetric
 from hooks.checkpoint.contents import Contents
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.followers import Workers
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.measured import Measured
 from hooks.checkpoint.resume import go_on, resume
 from hooks.checkpoint.retention import Retention
 from hooks.checkpoint.saved import Newest, newest
@@ -109,7 +109,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
         # An attribute of its own, where `Progress` finds it.
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
-        self._measured = Measured(self._monitor)
+        self._best = BestMetric(self._monitor)
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
         self._due = self._refused = False
         self._newest: Newest | None = None
@@ -142,9 +142,9 @@ class Checkpoint(Hook, instead=INSTEAD):
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state = loop.state
         self._due = self._refused = False  # also where an exception cut a round short
-        self._measured.begin(loop)
+        self._best.begin(loop)
         self._contents = Contents(loop)
-        self._contents.refuse_what_no_manifest_holds(moment, self._measured.said(self._state.position.place().step))
+        self._contents.refuse_what_no_manifest_holds(moment, self._best.said(self._state.position.place().step))
         self._workers = Workers(loop, self.name)
         if self._workers.follows:
             self._workers.follow(self._directory, changed=self._changed)
@@ -172,12 +172,12 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due = True
 
     def on_eval_end(self, moment: Moment) -> None:
-        self._measured.look(moment)
+        self._best.look(moment)
 
     on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
-        self._measured.hear(moment)
+        self._best.hear(moment)
 
     def on_settled(self, moment: Moment) -> None:
         wanted = self._workers.agreed(self._is_due(moment))
@@ -202,7 +202,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     def _is_due(self, moment: Moment) -> bool:
         if self._workers.follows or self._refused:
             return False
-        value = self._measured.value(moment.step)
+        value = self._best.value(moment.step)
         return self._due or moment.last or (value is not None and self._saver.ranks(value))
 
     def _save_in_turn(self, moment: Moment, *, wanted: bool) -> None:
@@ -222,7 +222,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         if wanted:
             self._tolerate(self._saver.wait)
             self._state.check()
-            record = self._contents.record(self._measured.said(self._state.position.place().step))
+            record = self._contents.record(self._best.said(self._state.position.place().step))
             self._saver.save(record, self._workers.comparing(), **self._contents.parts(moment))
             if moment.last:
                 self._saver.wait()

@@ -1,8 +1,16 @@
 """Where batches come from: arrays in memory, `tf.data` pipelines, and sources in Python.
 
-`source.py` says what a source is. Arrays: `arrays.py`, their rows in `placed.py`, their order in `array_orders.py`.
-Pipelines: `stream.py`, whose datasets come from `epochs.py`, which reads some of them again by `replay.py`; what comes
-of one that the user wrote is in `written.py`. Sources in Python begin with `fed.py` and read ahead by `ahead.py`:
-`indexed.py`, with `indexable.py`, what may be given, and `item_batches.py`, how it is read; and `stateful.py`, with
-`iterated.py` and `tried.py`. It may import `state`, `exact`, `rebuilt` and `errors`.
+`source.py` says what a source is, and `coerce.py` makes one of what a user gives. Then, by what they read:
+
+    arrays        arrays.py; placed.py, array_orders.py (their rows, and the order of these), order.py
+    pipelines     stream.py; epochs.py (a dataset for each epoch), written.py (what the user wrote), of_epoch.py,
+                  replay.py and passes.py (those that are read again), around.py (what Python in one keeps outside),
+                  loaders.py and unseeded.py (what drew when it was made), iterators.py, cores.py
+    Python        fed.py (one batch before each step); indexed.py: indexable.py, items.py, item_batches.py, ahead.py
+                  (threads), progress.py (what changes between passes); stateful.py: iterated.py, tried.py
+    its state     changed.py, slots.py, reached.py (what a source changes and sees), kept_values.py, kept_batches.py,
+                  keyed.py (random streams of their own)
+    for the loop  at_hand.py, constant.py, blocks.py (for XLA), prefetch.py, errors.py
+
+It may import `state`, `exact`, `rebuilt` and `errors`.
 """

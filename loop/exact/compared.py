@@ -26,7 +26,7 @@ class Which(Structure):
     """The id of a thing of which counts which one it is; what is in it is watched by itself."""
 
 
-class Several(tuple):
+class Counted(tuple):
     """Things of which a message says only how many there are."""
 
     def __repr__(self) -> str:
@@ -75,7 +75,7 @@ def told(then: object, now: object) -> str:
 def _shown(value: object) -> str:
     if value is GONE:
         return "not there"
-    if isinstance(value, Several | Contents):
+    if isinstance(value, Counted | Contents):
         return repr(value)
     if isinstance(value, POLICIES):
         return value.name

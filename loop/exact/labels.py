@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from loop.exact.program import Body, Node
+from loop.exact.program import FunctionBody, Node
 
 Outputs: TypeAlias = bytes | Sequence[bytes]
 ALIKE = ("Identity", "IdentityN")  # what goes in comes out; custom gradients put variables in, in any order
@@ -31,7 +31,7 @@ class Labels:
         valued: Whether the values of constants count.
     """
 
-    def __init__(self, bodies: Mapping[str, Body], *, valued: bool) -> None:
+    def __init__(self, bodies: Mapping[str, FunctionBody], *, valued: bool) -> None:
         self._bodies, self._valued = bodies, valued
         self._known: dict[tuple[str, tuple[bytes, ...]], Done] = {}
 
@@ -42,7 +42,7 @@ class Labels:
             self._known[key] = self._labelled(self._bodies[name], arguments)
         return self._known[key]
 
-    def _labelled(self, body: Body, arguments: Sequence[bytes]) -> Done:
+    def _labelled(self, body: FunctionBody, arguments: Sequence[bytes]) -> Done:
         outputs: dict[str, Outputs] = dict(zip(body.arguments, arguments, strict=True))
         effects: dict[str, Sequence[bytes]] = {}
 

@@ -37,7 +37,7 @@ class Node(NamedTuple):
     acts: bool
 
 
-class Body(NamedTuple):
+class FunctionBody(NamedTuple):
     """A function: the names of its arguments, its operations, each after all that it needs, and what it returns."""
 
     arguments: Sequence[str]
@@ -45,7 +45,7 @@ class Body(NamedTuple):
     returns: Sequence[str]
 
 
-def program(graph: FuncGraph) -> dict[str, Body]:
+def program(graph: FuncGraph) -> dict[str, FunctionBody]:
     """Returns a traced function under the name "", and by their names all that are called in it."""
     definition = graph.as_graph_def()
     library = {function.signature.name: function for function in definition.library.function}
@@ -62,7 +62,9 @@ def program(graph: FuncGraph) -> dict[str, Body]:
     return bodies
 
 
-def _body(arguments: Collection[str], nodes: Iterable[NodeDef], returns: Iterable[str], library: Library) -> Body:
+def _body(
+    arguments: Collection[str], nodes: Iterable[NodeDef], returns: Iterable[str], library: Library
+) -> FunctionBody:
     given = {*arguments}
     found = {node.name: node for node in nodes if node.name not in given}
     # What a function returns that is called by its own name, as older parts of TensorFlow do, has names too.
@@ -79,7 +81,7 @@ def _body(arguments: Collection[str], nodes: Iterable[NodeDef], returns: Iterabl
         for name, node in read.items()
     }
     order = graphlib.TopologicalSorter(needs).static_order()
-    return Body([*arguments], [read[name] for name in order], [place(reference) for reference in returns])
+    return FunctionBody([*arguments], [read[name] for name in order], [place(reference) for reference in returns])
 
 
 def _returned(library: Library, name: str) -> list[str]:

@@ -16,8 +16,8 @@ from loop.exact.compared import (
     SIMPLE,
     THINGS,
     Contents,
+    Counted,
     Pair,
-    Several,
     Structure,
     Which,
     is_array,
@@ -179,11 +179,11 @@ def flags(variables: Mapping[str, keras.Variable]) -> tuple[object, ...]:
 
 def trained(layer: keras.Layer) -> tuple[object, ...]:
     """Returns one value: which variables are trainable."""
-    return (Several(map(id, layer.trainable_variables)),)
+    return (Counted(map(id, layer.trainable_variables)),)
 
 
 def _layers(model: keras.Model) -> tuple[object, ...]:
-    return (Several(map(id, model.layers)),)
+    return (Counted(map(id, model.layers)),)
 
 
 def _is_small(container: Mapping | Sequence) -> bool:

@@ -14,13 +14,13 @@ from loop.handles import Resource, keys
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
 from loop.state.gathering import check_given, resources_below, trackable, walk
+from loop.state.overridden import Overridden
 from loop.state.plain import Kept
 from loop.state.position import Place, Position
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
-from loop.state.shown import Shown
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, flat_by_path, keras_variables, raw
 from loop.state.weights import has_weights, not_weights
@@ -107,7 +107,7 @@ class TrainingState:
         self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))
         self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
         self.derived = derived or Derived(given)
-        self._shown = Shown(self.derived)
+        self._overridden = Overridden(self.derived)
 
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
@@ -137,16 +137,17 @@ class TrainingState:
 
     def show(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
-        self._shown.show(values, self.variables, self.derived)
+        self._overridden.show(values, self.variables, self.derived)
 
     def take_back(self) -> None:
         """Ends what `show` began."""
-        self._shown.take_back(self.variables, self.derived)
+        self._overridden.take_back(self.variables, self.derived)
 
     def grow(self, traced: "TrainingState", held: Held) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
+        # In place, and not another object: hooks have had this one in their `on_setup`.
         kept = {"unchecked": self.unchecked, "settings": self.settings}
-        vars(self).update(vars(traced), _shown=self._shown, **kept)
+        vars(self).update(vars(traced), _overridden=self._overridden, **kept)
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.put_back(held._replace(values=values))

@@ -367,7 +367,7 @@ def test_another_learning_rate_is_refused_though_nothing_is_left_to_run(tmp_path
 
     first = loop(0.1)
     first.run(epochs=1)
-    optimizer = first._given["optimizer"]
+    optimizer = first._parts.given["optimizer"]
     assert isinstance(optimizer, keras.optimizers.SGD)
     optimizer.learning_rate = 0.05  # as a hook may do: no difference
     first.run(epochs=2)

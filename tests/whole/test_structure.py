@@ -43,7 +43,7 @@ OF_ONE = {
     **dict.fromkeys(("hooks.drawings", "hooks.event_file", "hooks.recorded"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.row_file": "hooks/row_hook.py",
-    **dict.fromkeys(("hooks.marks", "hooks.pace", "hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
+    **dict.fromkeys(("hooks.best_so_far", "hooks.pace", "hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     "hooks.averaged": "hooks/weight_average.py",
 }
 ROOMS = ("callbacks", "checkpoint")  # of one hook each
@@ -79,7 +79,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
         "run",
         "schedule",
         "stops",
-        "telling",
+        "moments",
     ),
     ("loop",),
 )

@@ -301,7 +301,7 @@ def halted(workers: loop.workers.cluster.Workers, steps: str) -> dict:
         nonlocal halts
         rng = random.Random(workers.rank)
         while not over.wait(rng.random() * 0.002):
-            trained._bound.pull_in()
+            trained._parts.bound.pull_in()
             halts += 1
 
     thread = threading.Thread(target=ask)

@@ -11,7 +11,7 @@ from loop.state.position import Place
 from loop.triggers import Halt
 
 
-class Telling:
+class Moments:
     """Makes the moments of a run, and sends its events.
 
     Attributes:

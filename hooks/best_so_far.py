@@ -6,7 +6,7 @@ from hooks.monitor import Monitor
 from loop import Loop
 
 
-class Marks:
+class BestSoFar:
     """Marks a value that is better than all before it in this run.
 
     Attributes:

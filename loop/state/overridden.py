@@ -7,7 +7,7 @@ import tensorflow as tf
 from loop.state.derived import Attributes, Derived
 
 
-class Shown:
+class Overridden:
     """Knows what the trained values are while others are shown.
 
     Args:

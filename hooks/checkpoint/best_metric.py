@@ -4,7 +4,7 @@ from hooks.monitor import Monitor
 from loop import Loop, Moment
 
 
-class Measured:
+class BestMetric:
     """What was measured of a metric last, and at which step.
 
     Args:

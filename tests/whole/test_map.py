@@ -1,0 +1,59 @@
+"""The map of the packages is true: the files, classes and methods that it names are there, and so are the floors."""
+
+import ast
+import re
+from pathlib import Path
+
+from places import ROOT
+from test_structure import FLOORS, SOURCES, floor
+
+MAP = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+ROOMS = {file: ast.get_docstring(ast.parse(source)) or "" for file, source in SOURCES.items() if "__init__" in file}
+TEXTS = {"docs/architecture.md": MAP, **ROOMS}
+FILES = {f"/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("*/**/*.py")}
+FILE = re.compile(r"[A-Za-z_][A-Za-z_/]*\.py\b")
+PART = re.compile(r"`([A-Z][A-Za-z]*)\.([a-z_]+)")
+
+
+def parts() -> dict[str, set[str]]:
+    """Returns the names that each class defines or sets on itself, and those of what it inherits from."""
+    own, bases = dict[str, set[str]](), dict[str, list[str]]()
+    for node in (node for source in SOURCES.values() for node in ast.parse(source).body):
+        if isinstance(node, ast.ClassDef):
+            within = list(ast.walk(node))
+            found = own.setdefault(node.name, set())
+            found |= {each.name for each in within if isinstance(each, ast.FunctionDef)}
+            found |= {each.attr for each in within if isinstance(each, ast.Attribute)}
+            found |= {ast.unparse(each.target) for each in within if isinstance(each, ast.AnnAssign)}
+            bases[node.name] = [ast.unparse(base) for base in node.bases]
+    return {name: found.union(*(own.get(base, set()) for base in bases[name])) for name, found in own.items()}
+
+
+def missing_files(text: str) -> list[str]:
+    return [file for file in FILE.findall(text) if not any(each.endswith(f"/{file}") for each in FILES)]
+
+
+def missing_parts(text: str, known: dict[str, set[str]]) -> list[str]:
+    return [f"{name}.{part}" for name, part in PART.findall(text) if part not in known.get(name, set())]
+
+
+def test_every_file_on_the_map_is_there() -> None:
+    assert {file: missing for file, text in TEXTS.items() if (missing := missing_files(text))} == {}
+    assert missing_files("`hooks/chekpoint.py`, `run.py`, `engine/run.py`") == ["hooks/chekpoint.py", "engine/run.py"]
+
+
+def test_every_class_and_method_on_the_map_is_there() -> None:
+    known = parts()
+    assert {file: missing for file, text in TEXTS.items() if (missing := missing_parts(text, known))} == {}
+    assert missing_parts("`Loop.run()`, `Loop.state`, `Fed.more`, `Loop.trian`, `Lop.run`", known) == [
+        "Loop.trian",
+        "Lop.run",
+    ]
+
+
+def test_the_floors_on_the_map_are_those_that_are_held() -> None:
+    (drawn,) = [block for block in re.findall(r"```text\n(.*?)```", MAP, re.DOTALL) if "engine/\ndata/\n" in block]
+    rooms = [Path(word).stem for word in drawn.split()]
+    floors = [floor(f"loop.{room}") for room in rooms]
+    assert floors == sorted(floors, reverse=True)
+    assert sorted(rooms) == sorted(name for names in FLOORS for name in names)
