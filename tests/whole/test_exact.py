@@ -20,7 +20,9 @@ def differences(directory: Path, data: str, kills: list[str]) -> list[str]:
     return lives.stdout.splitlines()
 
 
-@pytest.mark.parametrize("kills", [["step_end:8", "eval_end:14"], AROUND_EPOCHS + END_OF_EPOCH], ids=["two", "all"])
+@pytest.mark.parametrize(
+    "kills", [["step_end:8"], ["eval_end:14"], AROUND_EPOCHS + END_OF_EPOCH], ids=["in mid epoch", "at its end", "all"]
+)
 def test_arrays_killed_around_the_ends_of_epochs_end_with_the_same_bits(tmp_path: Path, kills: list[str]) -> None:
     assert differences(tmp_path / "lives", "arrays", kills) == []
 
