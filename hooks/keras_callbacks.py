@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
@@ -73,9 +73,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     ) -> None:
         super().__init__(name=name)
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
-        self.callbacks = (
-            [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*tf.nest.flatten([*callbacks])]
-        )
+        self.callbacks = [*_each(callbacks)]
         for each in self.callbacks:
             if why := refused(each):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(
@@ -301,6 +299,16 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             self._said.add(key)
             for line in lines:
                 warnings.warn(line, stacklevel=2)
+
+
+def _each(given: object) -> Iterator[Callback]:
+    """Yields callbacks, also those in lists, and in the `CallbackList` of a training loop that somebody wrote."""
+    if isinstance(given, keras.callbacks.CallbackList):
+        given = given.callbacks
+    if isinstance(given, Callback | str) or not isinstance(given, Iterable):
+        yield given  # type: ignore[misc]  # or what is to be refused
+    else:
+        yield from (callback for several in given for callback in _each(several))
 
 
 def _named(lost: Mapping[str, Mapping[str, str]]) -> str:

@@ -465,6 +465,17 @@ def test_callbacks_in_a_row_are_one_hook_and_share_their_logs(caplog: pytest.Log
     assert "into the logs" not in caplog.text
 
 
+def test_callbacks_in_lists_and_in_a_callback_list_of_keras_are_those_in_it() -> None:
+    one, two, three = keras.callbacks.History(), keras.callbacks.TerminateOnNaN(), keras.callbacks.History()
+    both = keras.callbacks.CallbackList([one, two])
+    assert KerasCallbacks([both, [three]]).callbacks == [one, two, three]
+    assert KerasCallbacks(both).callbacks == [one, two]
+    with pytest.raises(ValueError, match="BackupAndRestore would put other weights"):
+        KerasCallbacks(keras.callbacks.CallbackList([keras.callbacks.BackupAndRestore("x")]))
+    with pytest.raises(TypeError, match="A str is none"):
+        KerasCallbacks("CSVLogger")
+
+
 def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> None:
     w = tf.Variable(0.0)
 
