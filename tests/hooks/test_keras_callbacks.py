@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, KerasCallbacks
+from hooks.callbacks.values import read, write
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
@@ -388,6 +389,21 @@ def test_what_a_callback_changes_in_place_is_saved(tmp_path: Path) -> None:
     trained(Follows(built=False), 5, Checkpoint(tmp_path / "later"))
     with pytest.warns(UserWarning, match=r"begun anew with: Follows.optimizer \(a SGD that is built later, and has to"):
         trained(Follows(built=False), 6, Checkpoint(tmp_path / "later"))
+
+
+def test_what_tensorflow_tracks_is_written_by_its_variables() -> None:
+    module, dataset = tf.Module(), tf.data.Dataset.range(3)
+    module.listed = [tf.Variable(1.0), tf.Variable([2, 3])]
+    saved = tf.train.Checkpoint(module=module)
+    for value in (module, module.listed, saved):
+        text, bits = write(value)
+        module.listed[1].assign([8, 9])
+        assert read(text, iter(bits), value) is value
+        assert module.listed[1].numpy().tolist() == [2, 3]
+    assert write(dataset)[1] == ()
+    text, bits = write([module], {id(module.listed[0])})
+    assert text == '["list", [["variables", [[1, "<i4", [2]]]]], null]'
+    assert bits == (np.array([2, 3], "int32").tobytes(),)
 
 
 def test_what_is_in_the_state_of_the_loop_is_not_saved_once_more(tmp_path: Path) -> None:
