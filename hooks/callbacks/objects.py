@@ -44,14 +44,15 @@ def variables(value: object) -> list[tf.Variable]:
     """Returns the variables of a network, an optimizer or a random stream, in the same order in each process."""
     if isinstance(value, keras.random.SeedGenerator):
         return [value.state.value]
-    if (found := _built.get(value)) is None:  # to look for them takes milliseconds
-        nodes = tf.train.TrackableView(value).descendants()
-        own = [
-            node.value if isinstance(node, keras.Variable) else node for node in nodes if isinstance(node, VARIABLES)
-        ]
-        found = list({id(variable): variable for variable in own}.values())
-        if isinstance(value, keras.Layer | keras.optimizers.Optimizer) and value.built:
-            _built[value] = found
+    of_keras = isinstance(value, keras.Layer | keras.optimizers.Optimizer) and value.built
+    lasting = of_keras and type(value).__hash__ is object.__hash__
+    if lasting and value in _built:  # to look for them takes milliseconds
+        return _built[value]
+    nodes = tf.train.TrackableView(value).descendants()
+    own = [node.value if isinstance(node, keras.Variable) else node for node in nodes if isinstance(node, VARIABLES)]
+    found = list({id(variable): variable for variable in own}.values())
+    if lasting:
+        _built[value] = found
     return found
 
 

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, KerasCallbacks
+from hooks.callbacks.values import read, write
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
@@ -390,6 +391,21 @@ def test_what_a_callback_changes_in_place_is_saved(tmp_path: Path) -> None:
         trained(Follows(built=False), 6, Checkpoint(tmp_path / "later"))
 
 
+def test_what_tensorflow_tracks_is_written_by_its_variables() -> None:
+    module, dataset = tf.Module(), tf.data.Dataset.range(3)
+    module.listed = [tf.Variable(1.0), tf.Variable([2, 3])]
+    saved = tf.train.Checkpoint(module=module)
+    for value in (module, module.listed, saved):
+        text, bits = write(value)
+        module.listed[1].assign([8, 9])
+        assert read(text, iter(bits), value) is value
+        assert module.listed[1].numpy().tolist() == [2, 3]
+    assert write(dataset)[1] == ()
+    text, bits = write([module], {id(module.listed[0])})
+    assert text == '["list", [["variables", [[1, "<i4", [2]]]]], null]'
+    assert bits == (np.array([2, 3], "int32").tobytes(),)
+
+
 def test_what_is_in_the_state_of_the_loop_is_not_saved_once_more(tmp_path: Path) -> None:
     class Refers(keras.callbacks.Callback):
         def __init__(self, model: keras.Model) -> None:
@@ -463,6 +479,17 @@ def test_callbacks_in_a_row_are_one_hook_and_share_their_logs(caplog: pytest.Log
     loop = make([KerasCallbacks([Adds()], reports=["f1"]), keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)])
     assert loop.run(epochs=2).history["f1"] == [0.5, 0.5]
     assert "into the logs" not in caplog.text
+
+
+def test_callbacks_in_lists_and_in_a_callback_list_of_keras_are_those_in_it() -> None:
+    one, two, three = keras.callbacks.History(), keras.callbacks.TerminateOnNaN(), keras.callbacks.History()
+    both = keras.callbacks.CallbackList([one, two])
+    assert KerasCallbacks([both, [three]]).callbacks == [one, two, three]
+    assert KerasCallbacks(both).callbacks == [one, two]
+    with pytest.raises(ValueError, match="BackupAndRestore would put other weights"):
+        KerasCallbacks(keras.callbacks.CallbackList([keras.callbacks.BackupAndRestore("x")]))
+    with pytest.raises(TypeError, match="A str is none"):
+        KerasCallbacks("CSVLogger")
 
 
 def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> None:
