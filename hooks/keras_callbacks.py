@@ -1,7 +1,7 @@
 """Runs Keras' callbacks as they are."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
@@ -70,9 +70,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     ) -> None:
         super().__init__(name=name)
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
-        self.callbacks = (
-            [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*tf.nest.flatten([*callbacks])]
-        )
+        self.callbacks = [*_each(callbacks)]
         for each in self.callbacks:
             if why := refused(each):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(
@@ -116,8 +114,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_run_begin(self, moment: Moment) -> None:
         saved = parted(self.kept.numpy().tobytes())
+        elsewhere = {id(variable) for variable in self._state.variables.values()}
         for state in self._states:
-            state.note()
+            state.note(elsewhere)
             state.begin_anew()
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
@@ -261,6 +260,16 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                 of = saved[state.key]
                 missing[state.key] = {**of.lost, **state.put_back(of.kept, iter(of.parts))}
         return missing
+
+
+def _each(given: object) -> Iterator[Callback]:
+    """Yields callbacks, also those in lists, and in the `CallbackList` of a training loop that somebody wrote."""
+    if isinstance(given, keras.callbacks.CallbackList):
+        given = given.callbacks
+    if isinstance(given, Callback | str) or not isinstance(given, Iterable):
+        yield given  # or what is to be refused
+    else:
+        yield from (callback for several in given for callback in _each(several))
 
 
 def _differ(one: tf.Tensor, other: tf.Tensor) -> bool:

@@ -26,7 +26,7 @@ IN_ONE_CALL = "steps_per_execution=%d of model %r has no effect: all steps up to
 @explained(
     {
         **dict.fromkeys(("optimizer", "loss", "metrics"), "write model.compile(optimizer, loss, metrics=[...])"),
-        "class_weight": "make it a part of the data, as sample weights",
+        "class_weight": "write ArrayData((x, y, np.array([1.0, 5.0])[y]), batch_size=32), with the weights of classes",
     }
 )
 def keras_steps(model: keras.Model) -> tuple[Step, Step]:

@@ -132,6 +132,17 @@ def good_loop() -> Loop:
     return make_loop()
 
 
+def small_loop() -> Loop:
+    """Returns a loop over one variable."""
+    weight = tf.Variable(1.0)
+    return Loop(
+        lambda batch: {"loss": weight.assign_add(tf.reduce_mean(batch[0]))},
+        ArrayData(arrays(), batch_size=8, seed=3),
+        state={"weight": weight},
+        hooks=[Checkpoint(f"{tempfile.gettempdir()}/exactloop-not-made/checkpoints", Every(steps=3))],
+    )
+
+
 def slow_loop() -> Loop:
     return make_loop("slow evaluation")
 

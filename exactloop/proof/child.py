@@ -13,6 +13,7 @@ import random
 import sys
 import types
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from exactloop.proof.disk import listen
 from exactloop.proof.orders import VARIABLE, Orders
 from exactloop.proof.recorder import Saver, Witness, die
 from hooks.checkpoint.hook import Checkpoint
-from loop import Loop
+from loop import Loop, RunResult
 
 Write = Callable[[dict[str, object]], None]
 
@@ -32,7 +33,7 @@ def main() -> None:
     program = script.begin(orders.parent)
     # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
     descriptor = os.open(orders.record, os.O_WRONLY | os.O_APPEND)
-    _watch(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    watch_loops(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
     if orders.entropy is not None:
         random.seed(orders.entropy)
         np.random.seed(orders.entropy % 2**32)
@@ -55,9 +56,13 @@ def _maker(orders: Orders, program: str) -> Callable[[], Loop]:
     return script.names_in(program)[orders.function]
 
 
-def _watch(orders: Orders, program: str, write: Write) -> None:
-    """Puts a witness into each loop that is made from now on, and listens to what is done to the disk."""
-    witnesses: list[Witness] = []
+def watch_loops(orders: Orders, program: str, write: Write) -> None:
+    """Puts a witness into each loop that is made from now on, and listens to what is done to the disk.
+
+    A run is watched whichever way it is called: by a method of a subclass, say, or by `Loop.run(loop)`.
+    """
+    witnesses, of = list[Witness](), WeakKeyDictionary[Loop, Witness]()
+    usual = Loop.run
 
     def watch(loop: Loop) -> None:
         loop.digest_batches()
@@ -73,7 +78,10 @@ def _watch(orders: Orders, program: str, write: Write) -> None:
         )
         witnesses.append(witness)
         loop.hooks.add(witness)
-        loop.run = functools.partial(witness.run, loop.run)  # type: ignore[method-assign]
+        of[loop] = witness
+
+    def run(loop: Loop, *given: object, **totals: int) -> RunResult:
+        return of[loop].run(functools.partial(usual, loop, *given), **totals)
 
     def committing(step: int, directory: str) -> None:
         death = orders.death
@@ -82,6 +90,7 @@ def _watch(orders: Orders, program: str, write: Write) -> None:
         if any(witness.saves_in(directory) for witness in witnesses[death.loop : death.loop + 1]):
             die()
 
+    Loop.run = functools.wraps(usual)(run)  # type: ignore[assignment, method-assign]
     Loop.witnesses.append(watch)
     listen(committing, lambda path: write({"event": "removed", "path": path}))
 

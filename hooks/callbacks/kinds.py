@@ -15,9 +15,10 @@ OF_BATCHES = ("on_train_batch_begin", "on_train_batch_end")
 ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}  # which they call
 NEVER_CALLED = ("on_test_batch_begin", "on_test_batch_end")
 OF_FIT = {MODEL, "params"}  # attributes that `set_model` and `set_params` set
-# Which are set by what is on the disk, and not by the course of the run.
+# Which are set by what is on the disk or the screen, and not by the course of the run.
 OF_FILES: dict[type[Callback], set[str]] = {
     keras.callbacks.CSVLogger: {"append", "append_header", "csv_file", "writer"},
+    keras.callbacks.ProgbarLogger: {"progbar"},
     keras.callbacks.TensorBoard: WRITERS,
 }
 LEFT = {keras.callbacks.TensorBoard: "what it has written after the step from which the run goes on stays in its files"}

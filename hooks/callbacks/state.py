@@ -2,14 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import keras
 
-from hooks.callbacks.kinds import OF_FILES, OF_FIT, kinds
-from hooks.callbacks.values import NotKept, Written, read, write
+from hooks.callbacks.objects import attributes
+from hooks.callbacks.values import GoesOn, NotKept, Written, read, write
 
 HEAD = 8  # bytes
 Callback: TypeAlias = keras.callbacks.Callback
@@ -31,6 +31,18 @@ class Saved(NamedTuple):
     parts: Sequence[bytes]
 
 
+class Closed(NamedTuple):
+    """What cannot be written down: which object it is, and what kind of thing.
+
+    Attributes:
+        key: Its id, or of what goes on by itself None, which is not what it was.
+        kind: What to call it.
+    """
+
+    key: int | None
+    kind: str
+
+
 class CallbackState:
     """The attributes that a callback has changed since the run began.
 
@@ -48,19 +60,22 @@ class CallbackState:
         self.key, self._callback = key, callback
         self.settings = json.dumps({n: v for n, v in self._attributes() if type(v) in (bool, int, float, str)})
         self.lost: dict[str, str] = {}
-        self._first: dict[str, Written | int] | None = None
+        self._first: dict[str, Written | Closed] | None = None
         self._changed: set[str] = set()
+        self._elsewhere: Set[int] = frozenset()
 
     def _attributes(self) -> list[tuple[str, object]]:
-        of_files = set[str]().union(*kinds(OF_FILES, self._callback))
-        return [
-            (n, v) for n, v in sorted(vars(self._callback).items(), key=itemgetter(0)) if n not in OF_FIT | of_files
-        ]
+        return sorted(attributes(self._callback).items(), key=itemgetter(0))
 
-    def note(self) -> None:
-        """Notes how the callback was made, once: what is other than that has to be saved."""
+    def note(self, elsewhere: Set[int]) -> None:
+        """Notes how the callback was made, once: what is other than that has to be saved.
+
+        Args:
+            elsewhere: The ids of the variables that are in the state of the loop anyway.
+        """
+        self._elsewhere = elsewhere
         if self._first is None:
-            self._first = {name: _written(value)[0] for name, value in self._attributes()}
+            self._first = {name: self._written(value) for name, value in self._attributes()}
 
     def begin_anew(self) -> None:
         """Puts back how the callback was made, as in a new process: what a run has changed that is undone now."""
@@ -68,7 +83,7 @@ class CallbackState:
         for name in self._changed & own.keys():
             if (first := (self._first or {}).get(name)) is None:
                 del own[name]
-            elif not isinstance(first, int):
+            elif not isinstance(first, Closed):
                 own[name] = read(first[0], iter(first[1]), own[name])
         self._changed.clear()
 
@@ -77,11 +92,12 @@ class CallbackState:
         texts: dict[str, tuple[str, int]] = {}
         parts: list[bytes] = []
         for name, value in self._attributes():
-            written, kind = _written(value)
-            if name not in self._changed and (self._first or {}).get(name) == written:
+            written = self._written(value)
+            goes_on = isinstance(written, Closed) and written.key is None
+            if name not in self._changed and (self._first or {}).get(name) == written and not goes_on:
                 continue
-            if isinstance(written, int):
-                self.lost[name] = kind
+            if isinstance(written, Closed):
+                self.lost[name] = written.kind
                 continue
             self._changed.add(name)
             texts[name] = written[0], len(written[1])
@@ -99,6 +115,12 @@ class CallbackState:
             except NotKept as kind:
                 lost[name] = str(kind)
         return lost
+
+    def _written(self, value: object) -> Written | Closed:
+        try:
+            return write(value, self._elsewhere)
+        except (NotKept, RecursionError) as kind:
+            return Closed(None if isinstance(kind, GoesOn) else id(value), str(kind) or type(value).__name__)
 
 
 def states(callbacks: Sequence[Callback]) -> list[CallbackState]:
@@ -149,11 +171,3 @@ def parted(kept: bytes) -> dict[str, Saved]:
         return found
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"This is no state of callbacks: {error!r:.100}") from None
-
-
-def _written(value: object) -> tuple[Written | int, str]:
-    """Returns a value written down, or else which object it is, and what kind of thing."""
-    try:
-        return write(value), ""
-    except (NotKept, RecursionError) as kind:
-        return id(value), str(kind) or type(value).__name__

@@ -4,14 +4,15 @@ import collections
 import json
 import math
 import random
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import repeat
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, fill, is_of_program, variables
 
 Json: TypeAlias = Any
 Written: TypeAlias = tuple[str, tuple[bytes, ...]]  # what JSON says of a value, and the bits of the arrays in it
@@ -23,26 +24,46 @@ DICTS: dict[str, type] = {
     "counter": collections.Counter,
     "default": collections.defaultdict,  # whose default nobody can write down: it is filled again
 }
-VARIABLES = (tf.Variable, keras.Variable)
-OTHERS = {*sys.stdlib_module_names, "keras", "tensorflow", "numpy"} - {"__main__"}  # whose objects are closed books
 DEEPEST = 20
+LATER = {"variables": "network, an optimizer or a random stream that is not there when a run begins"}
 
 
 class NotKept(TypeError):
     """A value that cannot be written down. Its text is what kind of thing that is."""
 
 
-def write(value: object) -> Written:
+class GoesOn(NotKept):
+    """One that goes on by itself, as an iterator or a file does, so that nobody sees whether it has changed."""
+
+
+class Paper(NamedTuple):
+    """What is written on.
+
+    Attributes:
+        bits: Those of the arrays so far.
+        kept: The ids of variables that are kept elsewhere.
+    """
+
+    bits: list[bytes]
+    kept: Set[int]
+
+
+def write(value: object, kept: Set[int] = frozenset()) -> Written:
     """Returns a value as a text and the bits of its arrays.
 
-    That is: numbers, texts, arrays, tensors, lists, tuples, sets and dicts of them; the values of variables and
-    metrics; the state of generators of random numbers; and what objects of the program's own classes have of all this.
+    That is: numbers, texts, arrays, tensors, lists, tuples, sets and dicts of them; the values of variables, metrics,
+    networks and optimizers; the state of generators of random numbers; and what objects of the program's own classes,
+    and callbacks, have of all this.
+
+    Args:
+        value: Any value.
+        kept: The ids of TensorFlow's variables of which somebody else keeps the values.
 
     Raises:
         NotKept: If there is anything else in it.
     """
-    bits: list[bytes] = []
-    return json.dumps(_written(value, bits, 0)), tuple(bits)
+    paper = Paper([], kept)
+    return json.dumps(_written(value, paper, 0)), tuple(paper.bits)
 
 
 def read(text: str, bits: Iterator[bytes], present: object) -> object:
@@ -65,42 +86,40 @@ def read(text: str, bits: Iterator[bytes], present: object) -> object:
         raise ValueError(f"This is no value that was written down: {error!r:.100}") from None
 
 
-def _written(value: object, bits: list[bytes], depth: int) -> Json:
+def _written(value: object, on: Paper, depth: int) -> Json:
     kind = type(value)
     if kind in PLAIN:
         return value
     if depth > DEEPEST:
         raise NotKept("what contains itself")
     if name := next((name for name, of_list in LISTS.items() if kind is of_list), ""):
-        items = [_written(item, bits, depth + 1) for item in value]  # type: ignore[attr-defined]
+        items = [_written(item, on, depth + 1) for item in value]  # type: ignore[attr-defined]
         return [name, sorted(items, key=repr) if name == "set" else items, getattr(value, "maxlen", None)]
     if name := next((name for name, of_dict in DICTS.items() if kind is of_dict), ""):
         pairs = value.items()  # type: ignore[attr-defined]
-        return [name, [[_written(key, bits, depth + 1), _written(item, bits, depth + 1)] for key, item in pairs]]
+        return [name, [[_written(key, on, depth + 1), _written(item, on, depth + 1)] for key, item in pairs]]
     if isinstance(value, np.ndarray | np.generic | tf.Tensor):
         return ["array" if isinstance(value, np.ndarray) else "scalar" if isinstance(value, np.generic) else "tensor",
-                *_array(np.asarray(value), bits)]  # fmt: skip
+                *_array(np.asarray(value), on.bits)]  # fmt: skip
     if isinstance(value, VARIABLES):
-        return ["variable", *_array(keras.ops.convert_to_numpy(value), bits)]
+        return ["variable", *_array(keras.ops.convert_to_numpy(value), on.bits)]
     if isinstance(value, keras.Metric):
-        return ["metric", [_written(variable, bits, depth + 1) for variable in value.variables]]
+        return ["metric", [_written(variable, on, depth + 1) for variable in value.variables]]
     if kind is random.Random:
-        return ["random", _written(value.getstate(), bits, depth + 1)]  # type: ignore[attr-defined]
+        return ["random", _written(value.getstate(), on, depth + 1)]  # type: ignore[attr-defined]
     if isinstance(value, np.random.Generator):
-        return ["generator", _written(value.bit_generator.state, bits, depth + 1)]
+        return ["generator", _written(value.bit_generator.state, on, depth + 1)]
     if isinstance(value, np.random.RandomState):
-        return ["numpy", _written(value.get_state(legacy=False), bits, depth + 1)]
-    if _is_of_program(kind):
-        own = {name: _written(item, bits, depth + 1) for name, item in vars(value).items()}
+        return ["numpy", _written(value.get_state(legacy=False), on, depth + 1)]
+    if isinstance(value, Iterator) and not is_of_program(value):
+        raise GoesOn(kind.__name__)
+    if isinstance(value, COMPUTING):
+        of = enumerate(variables(value))
+        return ["variables", [[i, *_array(each.numpy(), on.bits)] for i, each in of if id(each) not in on.kept]]
+    if is_of_program(value):
+        own = {name: _written(item, on, depth + 1) for name, item in attributes(value).items()}
         return ["object", kind.__qualname__, own]
     raise NotKept(kind.__name__)
-
-
-def _is_of_program(kind: type) -> bool:
-    """Returns whether objects of a class have attributes, and nothing else, and the class is none of a library here."""
-    bases = kind.__mro__[:-1]
-    closed = any(base.__module__.split(".")[0] in OTHERS or "__slots__" in vars(base) for base in bases)
-    return not closed and kind.__dictoffset__ != 0
 
 
 def _array(array: np.ndarray, bits: list[bytes]) -> list[Json]:
@@ -147,11 +166,12 @@ def _read(said: Json, bits: Iterator[bytes], present: Any) -> Any:
         "random": (random.Random, lambda: present.setstate(_read(rest[0], bits, None))),
         "generator": (np.random.Generator, lambda: _set_generator(present, _read(rest[0], bits, None))),
         "numpy": (np.random.RandomState, lambda: present.set_state(_read(rest[0], bits, None))),
+        "variables": (COMPUTING, lambda: _assign(present, rest[0], bits)),
         "object": (object, lambda: _fill(present, rest[0], rest[1], bits)),
     }
     of, assign = fill[kind]
     if not isinstance(present, of):
-        raise NotKept(kind)
+        raise NotKept(LATER.get(kind, kind))
     assign()
     return present
 
@@ -172,8 +192,17 @@ def _set_generator(generator: np.random.Generator, state: Any) -> None:
     generator.bit_generator.state = state
 
 
-def _fill(present: Any, kind: str, attributes: Mapping[str, Json], bits: Iterator[bytes]) -> None:
-    if type(present).__qualname__ != kind or not _is_of_program(type(present)):
+def _assign(present: object, said: Sequence[Sequence[Json]], bits: Iterator[bytes]) -> None:
+    arrays, own = {i: _of_array(of, bits) for i, *of in said}, variables(present)
+    if not all(i < len(own) and own[i].shape == array.shape for i, array in arrays.items()):
+        raise NotKept(f"{type(present).__name__} that is built later, and has to be when a run begins")
+    for i, array in arrays.items():
+        own[i].assign(array)
+
+
+def _fill(present: Any, kind: str, said: Mapping[str, Json], bits: Iterator[bytes]) -> None:
+    if type(present).__qualname__ != kind or not is_of_program(present):
         raise NotKept(kind)
-    for name, said in attributes.items():
-        vars(present)[name] = _read(said, bits, vars(present).get(name))
+    own = attributes(present)
+    for name, item in said.items():
+        fill(present, name, _read(item, bits, own.get(name)))

@@ -6,21 +6,34 @@ read again. An audit, and an evaluation, read it as it was when the run began.
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
 from loop.data.changed import Changed
+from loop.data.looks import Look
+from loop.errors.remedies import KEPT_AS_PLAIN
+from loop.findings import Finding
 from loop.state.plain import Encoded, Plain, decoded
 
+log = logging.getLogger("exactloop")
 OWNER = "the generators of the data"
+REMEMBERED = (
+    "Checkpoints do not hold what the generators of the data keep in %s, which has more than 64 MB by now: a run that is "
+    "resumed makes it anew. What is yielded must not depend on how much is in it."
+)
 
 
 class Around:
     """What functions change outside of themselves.
 
+    All is compared at the end of each pass with what it was at its beginning: what has been changed by then is in the
+    state from then on, and what it was before is known. So it does not matter how late that is.
+
     Attributes:
         settled: Whether each pass is to be as the first one.
+        lost: What was changed in a pass, and nothing can keep.
 
     Args:
         functions: What the pipeline calls in Python.
@@ -32,6 +45,8 @@ class Around:
         self._first = self._begun = Encoded({}, OWNER)  # as it was when the run began, and when the open pass did
         self._meanwhile: Encoded | None = None  # of others, while an evaluation is read
         self._saved: Plain = {}
+        self._look: Look = {}  # of all that there was when the open pass began
+        self.lost, self._has_said = list[str](), False
 
     @property
     def changes(self) -> bool:
@@ -59,13 +74,30 @@ class Around:
         if self.settled and self.changes:
             self._meanwhile = self._now()
             self._put(self._first)
-        self._begun = self._now()
+        self._changed.put_in_order()
+        self._begun, self._look = self._now(), self._changed.look()
 
-    def end(self) -> None:
-        """Says that a pass is over."""
-        if self._meanwhile is not None:
-            self._put(self._meanwhile)
-            self._meanwhile = None
+    def end(self) -> bool:
+        """Says that a pass is over. Returns whether it has changed anything that no pass before has."""
+        before, self._look = self._look, {}
+        known = {*self._changed.lost}
+        found = self._changed.since(before)
+        self.lost += [name for name in self._changed.lost if name not in known]
+        if self._changed.remembered and not self._has_said:
+            self._has_said = True
+            log.warning(REMEMBERED, ", ".join(self._changed.remembered))
+        is_new = bool(found["values"] or found["absent"])
+        if is_new:
+            self._first, self._begun = _joined(self._first, found), _joined(self._begun, found)
+        if self.settled and self.changes:
+            self._put(self._begun if self._meanwhile is None else _joined(self._meanwhile, found))
+        self._meanwhile = None
+        return is_new
+
+    def findings(self, owner: str) -> list[Finding]:
+        """Returns what was changed in a pass and cannot be kept, though it was not seen before the first one."""
+        what = f"{owner} have changed, late in a pass, what no checkpoint holds: {', '.join(self.lost)}"
+        return [Finding(what, "", KEPT_AS_PLAIN)] if self.lost else []
 
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint holds, within a pass or between two."""
@@ -87,10 +119,10 @@ class Around:
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all of this back to where it is now."""
-        now, first, begun = self._now(), self._first, self._begun
+        now, first, begun, look = self._now(), self._first, self._begun, self._look
 
         def go_back() -> None:
-            self._first, self._begun = first, begun
+            self._first, self._begun, self._look = first, begun, look
             self._put(now)
 
         return go_back
@@ -101,6 +133,11 @@ class Around:
     def _put(self, state: Encoded) -> None:
         if self.changes:
             self._changed.put(state.decoded())
+
+
+def _joined(state: Encoded, more: Plain) -> Encoded:
+    held = state.decoded() or {"values": {}, "absent": []}
+    return Encoded({"values": more["values"] | held["values"], "absent": [*held["absent"], *more["absent"]]}, OWNER)
 
 
 def _equal(one: Plain, other: Plain) -> bool:

@@ -2,22 +2,16 @@
 
 import collections
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from loop.data.kept_values import SHARED, copied, inside, is_exact, kind, plain, taken_over
+from loop.data.kept_values import can_be_saved, inside, is_exact, kind, plain, taken_over
+from loop.data.looks import Look, look, now_as
 from loop.data.slots import Path, Slot, slots
 from loop.state.plain import Encoded, Plain
 
 IN_PLACE, REBOUND = "in place", "rebound"
-
-
-class _Was(NamedTuple):
-    slot: Slot
-    copy: object
-    put_back: Callable[[], None]  # the contents, into the same object
 
 
 class Changed:
@@ -29,6 +23,7 @@ class Changed:
 
     Attributes:
         lost: What was changed, and nothing can keep.
+        remembered: What is too large to be kept, of dicts that were only added to: they remember what can be made anew.
 
     Args:
         thing: The thing.
@@ -36,7 +31,7 @@ class Changed:
 
     def __init__(self, thing: object) -> None:
         self._thing, self._slots, self._ways = thing, dict[Path, Slot](), dict[Path, str]()
-        self.lost: list[str] = []
+        self.lost, self.remembered = list[str](), list[str]()
 
     def __bool__(self) -> bool:
         return bool(self._slots)
@@ -44,29 +39,52 @@ class Changed:
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
         """Takes note, when it ends, of what was changed within, and takes it back as far as it can be kept."""
-        now = slots(self._thing)
-        before = {path: _Was(slot, copied(slot.value), _contents(slot.value)) for path, slot in now.items()}
+        before = look(self._thing)
         try:
             yield
         finally:
             self._take_back(before)
 
-    def _take_back(self, before: Mapping[Path, _Was]) -> None:
+    def look(self) -> Look:
+        """Returns all that the thing holds now."""
+        return look(self._thing)
+
+    def since(self, before: Look) -> Plain:
+        """Takes note of what was changed since a look, and was not known to change. Returns as a state what it was."""
+        known = set(self._slots)
+        self._note(before)
+        found = {path: before.get(path) for path in self._slots.keys() - known}
+        values = {
+            ".".join(path): [self._ways[path], kind(was.slot.value), was.copy.decoded()]
+            for path, was in found.items()
+            if was is not None and isinstance(was.copy, Encoded)
+        }
+        return {"values": values, "absent": [".".join(path) for path, was in found.items() if was is None]}
+
+    def _note(self, before: Look) -> tuple[Mapping[Path, Slot], Collection[Path]]:
+        """Takes note of what was changed since a look. Returns what is there now, and all paths that have changed."""
         after = slots(self._thing)
-        copies = {path: copied(slot.value) for path, slot in after.items()}
+        copies = now_as(before, after)
         changed = [p for p in {**before, **after} if p not in before or p not in after or before[p].copy != copies[p]]
         holders = _holders(after)
         lost = list[Path]()
-        for path in sorted(changed, key=len):
+        for path in sorted(changed, key=lambda path: (len(path), path)):
             if any(path[: len(above)] == above for above in lost):
                 continue
             if self._is_kept(path, before, after, copies, holders):
                 same = path in before and path in after and before[path].slot.value is after[path].value
-                self._ways[path] = IN_PLACE if same else REBOUND
+                self._ways[path] = self._ways.get(path, IN_PLACE) if same else REBOUND
                 self._slots[path] = after[path] if path in after else before[path].slot
             else:
                 lost.append(path)
-        self.lost += [".".join(path) for path in lost]
+                self._slots.pop(path, None)
+        for path in lost:
+            names = self.remembered if path in before and path in after and before[path].has_grown() else self.lost
+            names += [name for name in [".".join(path)] if name not in names]
+        return after, changed
+
+    def _take_back(self, before: Look) -> None:
+        after, changed = self._note(before)
         for path in self._slots.keys() & set(changed):
             if path not in before:
                 after[path].remove()
@@ -78,7 +96,7 @@ class Changed:
     def _is_kept(
         self,
         path: Path,
-        before: Mapping[Path, _Was],
+        before: Look,
         after: Mapping[Path, Slot],
         copies: Mapping[Path, object],
         holders: Mapping[int, Collection[Path]],
@@ -97,15 +115,22 @@ class Changed:
         return not any(_others(path, holders[id(each)]) for each in inside(value) if id(each) not in alone)
 
     def get(self) -> Plain:
-        """Returns the state, to be saved."""
+        """Returns the state, to be saved, as far as it can be saved now."""
         now = slots(self._thing)
-        there = {p: now[p].value for p in self._slots if p in now}
+        there = {p: now[p].value for p in self._slots if p in now and can_be_saved(now[p].value)}
         if not self._slots:
             return {}
         return {
             "values": {".".join(p): [self._ways[p], kind(value), plain(value)] for p, value in there.items()},
             "absent": [".".join(p) for p in self._slots if p not in now],
         }
+
+    def put_in_order(self) -> None:
+        """Lets each set that is in the state be as it will be when it is put back, in the order of its items."""
+        now = slots(self._thing)
+        for value in (now[path].value for path in self._slots if path in now):
+            if isinstance(value, set):
+                taken_over(value, plain(value))
 
     def put(self, state: Plain) -> None:
         """Takes a state over, also of what was changed in another process only.
@@ -147,28 +172,3 @@ def _holders(held: Mapping[Path, Slot]) -> Mapping[int, Collection[Path]]:
 def _others(path: Path, holders: Collection[Path]) -> bool:
     """Returns whether somebody else is among those who have a thing: what is above or below a path is not."""
     return any(path[: len(each)] != each and each[: len(path)] != path for each in holders)
-
-
-def _contents(value: object) -> Callable[[], None]:
-    """Returns what puts back into an object what is in it now, the very same things, in all that is within."""
-    held = list[tuple[SHARED, object]]()
-    for each in inside(value):
-        if isinstance(each, np.ndarray):
-            held.append((each, each.copy() if isinstance(copied(each), Encoded) else None))
-        elif isinstance(each, dict | set):
-            held.append((each, each.copy()))
-        else:
-            held.append((each, bytes(each) if isinstance(each, bytearray) else list(each)))
-    own = copied(value)
-
-    def put_back() -> None:
-        if not held and isinstance(own, Encoded):
-            taken_over(value, own.decoded())
-        for each, items in held:
-            if isinstance(each, set) and isinstance(items, set):
-                each.clear()
-                each.update(items)
-            elif items is not None:
-                taken_over(each, items)
-
-    return put_back

@@ -105,7 +105,8 @@ class Source:
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
-        self._around.end()
+        if self._around.end():
+            self._python_draws.set()  # as after what was found before the first pass
         if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
@@ -119,7 +120,7 @@ class Source:
         """
         if self._found is None:
             self._found = self._look(owner)
-        return self._found + self._passes.findings(owner)
+        return self._found + self._passes.findings(owner) + self._around.findings(owner)
 
     def made_otherwise(self) -> list[str]:
         """Returns what is done in another way than it was written."""

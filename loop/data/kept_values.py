@@ -1,10 +1,11 @@
 """A value of the program as a checkpoint holds it, and taken over where it is: so others who have it see it too."""
 
 import collections
-import itertools
+import io
 import random
 import types
 import warnings
+import zlib
 from collections.abc import Iterator, Sized
 
 import numpy as np
@@ -13,7 +14,7 @@ from loop.exact.reach import is_of_program
 from loop.state.plain import Encoded, Plain
 
 DEEPEST = 6  # iterators, tuples and containers within one another
-LARGEST = 2**26  # bytes of a value that are copied to see whether it changes; of larger ones, a sample
+LARGEST = 2**26  # bytes of values that are copied to see whether they change; of others there are checksums
 EXACT = (type(None), bool, int, float, complex, str, bytes, np.ndarray)  # come back as what they were
 CONTAINERS = list | tuple | dict | set | collections.deque
 SHARED = list | dict | set | collections.deque | bytearray | np.ndarray  # what two names may have in common, and change
@@ -27,7 +28,7 @@ def kind(value: object) -> str:
 
 
 def plain(value: object) -> Plain:
-    """Returns what a value is made of, as far as it is known: of generators their state, of a deque a list."""
+    """Returns what a value is made of, as far as it is known: of generators their state, of a deque or set a list."""
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
     if isinstance(value, np.random.BitGenerator):
@@ -38,6 +39,8 @@ def plain(value: object) -> Plain:
         return list(value)
     if isinstance(value, dict):
         return dict(value)
+    if isinstance(value, set):
+        return sorted(value, key=lambda item: (type(item).__name__, item))
     return value.getstate() if isinstance(value, random.Random) else value
 
 
@@ -61,14 +64,14 @@ def inside(value: object, depth: int = 0) -> Iterator[SHARED]:
                 yield from inside(item, depth + 1)
 
 
-def copied(value: object) -> object:
-    """Returns what tells whether a value has changed: a copy, if it is plain; a sample, if it is too large for that."""
+def copied(value: object, most: int = LARGEST) -> object:
+    """Returns what tells whether a value has changed: a copy, if it is plain and has at most so many bytes."""
+    if isinstance(value, io.IOBase):
+        return None  # a file that is opened again, and read from where it has to be
     if isinstance(value, Iterator) and not is_of_program(type(value)):
         return id(value), _place(value)
-    if isinstance(value, np.ndarray) and value.nbytes > LARGEST:
-        return id(value), value[:: max(1, len(value) // 1000)][:1000].ravel()[:LARGEST].tobytes()
-    if isinstance(value, CONTAINERS) and (isinstance(value, set) or _size(value) > LARGEST):
-        return _sample(value)
+    if size(value, most) > most and isinstance(value, CONTAINERS | np.ndarray | str | bytes | bytearray):
+        return _checked(value)
     try:
         held = plain(value)
         if is_exact(held):
@@ -76,11 +79,19 @@ def copied(value: object) -> object:
     except (TypeError, ValueError, RecursionError):
         pass  # then it is told by what it is
     if isinstance(value, CONTAINERS):
-        return _sample(value)
+        return _checked(value)
     return None if is_of_program(type(value)) else id(value)
 
 
-def _size(value: object, most: int = LARGEST, depth: int = 0) -> int:
+def can_be_saved(value: object) -> bool:
+    """Returns whether a value is plain now, and not too large. What it was, it may be no more."""
+    try:
+        return size(value) <= LARGEST and (isinstance(value, np.ndarray) or bool(Encoded(plain(value), "an attribute")))
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def size(value: object, most: int = LARGEST, depth: int = 0) -> int:
     """Returns how many bytes a value has, or more than `most` as soon as it has more."""
     if isinstance(value, np.ndarray):
         return value.nbytes
@@ -89,15 +100,24 @@ def _size(value: object, most: int = LARGEST, depth: int = 0) -> int:
     total = 64 * len(value)
     for item in (value.values() if isinstance(value, dict) else value) if total <= most else ():
         if isinstance(item, str | bytes | bytearray | np.ndarray | CONTAINERS):
-            total += _size(item, most - total, depth + 1)
+            total += size(item, most - total, depth + 1)
             if total > most:
                 break
     return total
 
 
-def _sample(value: CONTAINERS) -> tuple[object, ...]:
+def _checked(value: object, depth: int = 0) -> object:
+    """Returns a checksum of a value and of what is in it, made in a second for 2 GB; of a mapped file, no more than is
+    in its first rows. Things of other kinds count for what they are."""
+    if type(value) in EXACT[:6]:
+        return value
+    if isinstance(value, np.ndarray):
+        rows = value[: max(1, LARGEST // max(1, value[:1].nbytes))] if isinstance(value, np.memmap) else value
+        return id(value), zlib.crc32(np.ascontiguousarray(rows).view(np.uint8).data) if rows.dtype != object else 0
+    if not isinstance(value, CONTAINERS) or depth > DEEPEST:
+        return id(value)
     items = value.values() if isinstance(value, dict) else value
-    return (id(value), len(value), *(x if type(x) in EXACT[:6] else id(x) for x in itertools.islice(items, 1000)))
+    return id(value), len(value), hash(tuple(_checked(item, depth + 1) for item in items))
 
 
 def _place(thing: object, depth: int = 0) -> object:
@@ -132,6 +152,9 @@ def taken_over(now: object, new: Plain) -> bool:
         now[...] = new
     elif (isinstance(now, list) and isinstance(new, list)) or (isinstance(now, bytearray) and isinstance(new, bytes)):
         now[:] = new
+    elif isinstance(now, set) and isinstance(new, list):
+        now.clear()
+        now.update(new)
     elif isinstance(now, collections.deque) and isinstance(new, list):
         now.clear()
         now.extend(new)

@@ -94,6 +94,8 @@ class StatefulData(Fed):
         self._open = False
         self._at: int | None = None  # which batch the source yields next; None: it has to be taken there
         self._states: dict[int, Encoded] = {}  # before each batch that is wanted, or was read ahead
+        self._failed: Exception | None = None  # what was raised when the batch that is wanted was made
+        self._before: Encoded | None = None  # and the state before it was, if that is known
         self._found: list[Finding] | None = None
         if element_spec is None:
             batches, _ = self._tried.first(1, self._epoch)
@@ -106,7 +108,7 @@ class StatefulData(Fed):
         if self.seen:
             self.seen.reset()
         self._iterated.renew(epoch)
-        self._epoch, self._next, self._open, self._wanted = epoch, 0, True, None
+        self._epoch, self._next, self._open, self._wanted, self._failed = epoch, 0, True, None, None
         self._begin_reading()
         if self.steps_per_epoch is None and not self._goes_on():
             raise ValueError(f"{self._iterated.name} yields nothing in epoch {epoch + 1}.")
@@ -146,6 +148,8 @@ class StatefulData(Fed):
         return bool(part.batch)
 
     def _fetch(self) -> Nest:
+        if self._failed is not None:
+            raise self._failed
         if not self._goes_on():
             done = self._next if not self._iterated.endless else f"{self._next} batches of epoch {self._epoch + 1}"
             raise ValueError(
@@ -154,10 +158,17 @@ class StatefulData(Fed):
             )
         return self._wanted
 
-    def _follows(self) -> bool:
+    def _follows(self, *, last: bool) -> bool:
         self._states.pop(self._next, None)
         self._next += 1
-        return self._goes_on() if self.steps_per_epoch is None else self._next < self.steps_per_epoch
+        if self.steps_per_epoch is not None:
+            return self._next < self.steps_per_epoch
+        self._before = self._iterated.get() if last and not self._prefetch else None
+        try:
+            return self._goes_on()
+        except Exception as error:  # the step before is done, and this one may never be wanted
+            self._failed = error
+            return True
 
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         return self._reader.meanwhile()
@@ -167,16 +178,21 @@ class StatefulData(Fed):
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(notes["open"])
-        self._wanted = None
+        self._wanted = self._failed = None
         return []
 
     def _saved(self) -> Plain:
         behind = self._states.get(self._next) if self._prefetch and self._open else None
+        if self._failed is not None and self._open:
+            behind = behind or self._before
+            if behind is None:  # where a source is that has failed is not known
+                raise self._failed
         state = self._iterated.get() if behind is None else behind
         ahead = None if self._prefetch or self._wanted is None else [kept(t) for t in tf.nest.flatten(self._wanted)]
         return {"source": state.decoded(), "ahead": ahead}
 
     def _restored(self, state: Plain) -> None:
+        self._failed = None
         self._iterated.put(state["source"], self._epoch, is_open=self._open)
         if self._open:
             self._begin_reading()

@@ -26,7 +26,8 @@ PIPELINES = {
     **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
     "batch_size": "write dataset.batch(32)",
 }
-PENDING = "pending"  # what a checkpoint has of blocks
+PENDING, ENDED = "pending", "ended"  # what a checkpoint has of blocks; a note: behind them, the data end
+AGAIN = "again"  # a note: the pass is to be read again up to here, the iterator was past what it could not read
 SHARED = (
     "The generators of the data change {}, and so does something else, such as a hook: the pass cannot be read again "
     "from its beginning. Give each its own."
@@ -92,9 +93,9 @@ class StreamData(Trackable):
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
-        self.failed: tf.errors.OpError | None = None  # what was raised when the batch behind those was read
+        self.failed: Exception | None = None  # what was raised when the batch behind those was read
         self.in_blocks = False  # whether it is read so
-        self._blocks = 0  # that a checkpoint has, which is to be restored
+        self._blocks, self._ended = 0, False  # of what a checkpoint has that is to be restored: see `PENDING`, `ENDED`
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self._endless, False
@@ -110,9 +111,19 @@ class StreamData(Trackable):
         if self.source is None or not self._endless:
             self._iterate(epoch)
 
-    def hold(self, ahead: Nest, blocks: tuple[Block, ...], failed: tf.errors.OpError | None) -> None:
+    def hold(self, ahead: Nest, blocks: tuple[Block, ...], failed: Exception | None) -> None:
         """Takes in what was fetched: blocks, what is ahead behind them, or why it cannot be read."""
         self.ahead, self.pending, self.failed = ahead, self.pending + blocks, failed
+
+    @property
+    def reads_next(self) -> bool:
+        """Whether a batch is read before it is wanted, to know whether there is one."""
+        return self.steps_per_epoch is None
+
+    def raise_failed(self) -> None:
+        """Raises what was raised when a batch was read that is wanted now, if it cannot be read."""
+        if self.failed is not None:
+            raise self.failed
 
     def close(self) -> None:
         if not self._endless:
@@ -125,9 +136,17 @@ class StreamData(Trackable):
         return {
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
-            **({PENDING: len(self.pending)} if self.pending and self._resume == "state" else {}),
+            **(self._fetched() if self._resume == "state" else {}),
             **self._source.notes(self._epoch),
         }
+
+    def _fetched(self) -> dict[str, int]:
+        """Returns what a checkpoint has to know of batches that were fetched, and are yet to be trained."""
+        if self.failed is not None:
+            return {AGAIN: 1}
+        if not self.pending:
+            return {}
+        return {PENDING: len(self.pending), **({} if self.more(self.ahead) else {ENDED: 1})}
 
     def recall(self, notes: Mapping[str, int]) -> None:
         self._source.recall(notes)
@@ -142,8 +161,8 @@ class StreamData(Trackable):
         wrong = self._source.go_on(self._epoch, notes)
         if notes["open"]:
             seen = place.step if self._endless else place.step_in_epoch
-            self._iterate(place.epoch, skip=seen if self._resume == "replay" else 0)
-            self._blocks = notes.get(PENDING, 0) if self.in_blocks else 0
+            self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in notes else 0)
+            self._blocks, self._ended = notes.get(PENDING, 0) if self.in_blocks else 0, ENDED in notes
             if PENDING in notes and not self.in_blocks:
                 wrong = [*wrong, BLOCK]
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
@@ -174,13 +193,20 @@ class StreamData(Trackable):
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
             self.seen.reset()
-        if self.seen and skip and not read_again(self.source, skip, self.seen):
+        seen = self.seen if self._resume == "replay" else None
+        if skip and not read_again(self.source, skip, seen or Seen()):
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
         if self._resume == "state" and not self._can_be_saved:
             state_of(self.source)  # better refused now than at the first save
             self._can_be_saved = True
-        if self.steps_per_epoch is None:
-            self.ahead = self.source.get_next_as_optional()
+        if self.reads_next:
+            try:
+                self.ahead = self.source.get_next_as_optional()
+            except tf.errors.OpError as error:
+                if not skip:
+                    raise
+                self.failed = error  # it belongs to the next step
+                return
             if not self.ahead.has_value():  # sync: waits for the first batch
                 after = f" after {skip} skipped batches, where the run was" if skip else ""
                 raise ValueError(f"The dataset of epoch {epoch + 1} has no element{after}.")
@@ -222,12 +248,12 @@ class StreamData(Trackable):
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         if self._resume == "replay":
             return self._source.kept() if self._sought or self._source.keeps else {}
-        if self.failed is not None:  # the iterator is behind what could not be read, and would go on there
-            raise self.failed
+        if self.failed is not None:  # the iterator is behind what could not be read: see `AGAIN`
+            return {}
         state = {}
         if self.source is not None:
             state["iterator"] = state_of(self.source)
-            if self.steps_per_epoch is None:
+            if self.reads_next and not self._ended and self.more(self.ahead):
                 # The batch that was fetched early is in no iterator any more.
                 ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
                 state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
@@ -250,7 +276,9 @@ class StreamData(Trackable):
         leaves = range(len(tf.nest.flatten(self.element_spec)))
         blocks = [[state[f"{PENDING}_{n}_{i}"] for i in leaves] for n in range(self._blocks)]
         self.pending, self._blocks = tuple(map(block_of, blocks)), 0
-        if self.steps_per_epoch is None:
+        if self._ended:
+            self.ahead, self._ended = tf.experimental.Optional.empty(self.element_spec), False
+        elif self.reads_next:
             ahead = [state[f"ahead_{i}"] for i in range(sum(name.startswith("ahead_") for name in state))]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)

@@ -17,7 +17,7 @@ from loop.engine.bound import Bound
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
 
-Fetched: TypeAlias = tuple[Nest, tuple[Block, ...], tf.errors.OpError | None]
+Fetched: TypeAlias = tuple[Nest, tuple[Block, ...], Exception | None]
 FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")
 
 
@@ -37,13 +37,24 @@ class Feed(abc.ABC):
         """Returns what is entered while a block is trained: fetches at most so many batches of the next one."""
 
     @abc.abstractmethod
-    def trained(self, block: Block, steps: int) -> bool:
-        """Takes in that the first `steps` batches of a block are trained, and returns whether others follow."""
+    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
+        """Takes in that the first `steps` batches of a block are trained, and returns whether others follow.
+
+        Args:
+            block: The block.
+            steps: How many.
+            last: Whether the call of the loop ends there, as far as is known.
+        """
 
     @property
     @abc.abstractmethod
     def holds(self) -> bool:
         """Whether something was fetched that is yet to be trained."""
+
+    @property
+    @abc.abstractmethod
+    def failed(self) -> bool:
+        """Whether it is known that what is wanted next cannot be read."""
 
 
 class Streamed(Feed):
@@ -109,8 +120,8 @@ class Streamed(Feed):
         if not self._data.pending:
             if self._data.failed is None:
                 self._data.hold(*self._in_thread(most))
-            if self._data.failed is not None and not self._data.pending:
-                raise self._data.failed
+            if not self._data.pending:
+                self._data.raise_failed()
         if not self._data.pending:
             return None
         first, *others = self._data.pending
@@ -187,10 +198,12 @@ class Streamed(Feed):
         finally:
             if fetching is not None:
                 fetching.exception()  # waits: nobody else may read the iterator before
-        if fetching is not None:
+        if fetching is not None and isinstance(error := fetching.exception(), Exception):
+            self._data.hold(self._data.ahead, (), error)
+        elif fetching is not None:
             self._data.hold(*fetching.result())
 
-    def trained(self, block: Block, steps: int) -> bool:
+    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
         _, rest = block.cut(steps)
         self._data.pending = (*rest, *self._data.pending)
         return self.holds or self._data.failed is not None or bool(self._data.more(self._data.ahead))
@@ -198,6 +211,10 @@ class Streamed(Feed):
     @property
     def holds(self) -> bool:
         return bool(self._data.pending)
+
+    @property
+    def failed(self) -> bool:
+        return self._data.failed is not None
 
 
 class Handed(Feed):
@@ -238,15 +255,19 @@ class Handed(Feed):
     def meanwhile(self, most: int) -> contextlib.AbstractContextManager[object]:
         return self._data.meanwhile()
 
-    def trained(self, block: Block, steps: int) -> bool:
+    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
         if self._moved < steps:
-            return self._data.trained()
+            return self._data.trained(last=last)
         if self._moved > steps:
             self._data.take_back(self._moved - steps)
         return self._more or self._moved > steps
 
     @property
     def holds(self) -> bool:
+        return False
+
+    @property
+    def failed(self) -> bool:
         return False
 
 

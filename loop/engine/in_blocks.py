@@ -46,7 +46,12 @@ class InBlocks(Way):
         # What was fetched is trained even if somebody has pulled the bound in: it takes no longer than a call may.
         while more and done < count and (feed.holds or not (rows and self._bound.is_pulled_in)):
             length = self._cut.length
-            block = feed.take(min(count - done, length))
+            try:
+                block = feed.take(min(count - done, length))
+            except Exception:  # a stop came while it was read: it is raised when the run goes on
+                if rows and self._bound.is_pulled_in and feed.failed:
+                    break
+                raise
             if block is None:
                 break
             run = self._blocks.of(block.shapes)
@@ -58,7 +63,8 @@ class InBlocks(Way):
                 steps = int(ran.steps)  # sync: waits for the call
                 self._cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)
-            more, done = feed.trained(block, steps), done + steps
+            done += steps
+            more = feed.trained(block, steps, last=done >= count or bool(ran.halted) or self._bound.is_pulled_in)
             if steps < block.count or ran.halted:
                 break
         if not rows:
@@ -72,4 +78,4 @@ class InBlocks(Way):
         if block is None:
             raise RuntimeError("The data ended before the batch that is to be skipped.")
         batch = tf.nest.pack_sequence_as(data.element_spec, [tensor[block.begin] for tensor in block.batches])
-        return self._skip(batch).followed(more=feed.trained(block, 1))
+        return self._skip(batch).followed(more=feed.trained(block, 1, last=True))

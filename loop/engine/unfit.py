@@ -25,13 +25,30 @@ GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_siz
 
 
 def grows(owner: str, graph: FuncGraph) -> list[Finding]:
-    """Returns what XLA would compile into something else: it drops what is written behind the end of an array."""
-    ops = [op for op in operations(graph) if op.type == "TensorListSetItem" and _grows(op)]
+    """Returns what XLA would compile into something else: it drops what is written behind the end of an array.
+
+    Of one that may grow, a write is let through if it is known to be within it. In a loop, it never is: the gradient of
+    an array that may grow there would end the process.
+    """
+    ops = [op for op in operations(graph) if op.type == "TensorListSetItem" and _grows(op) and not _is_within(op)]
     return [Finding(f"{owner}: a TensorArray grows, {op.name}", line(op), GROWS) for op in ops]
 
 
 def _grows(op: tf.Operation) -> bool:
     return op.node_def.attr["resize_if_index_out_of_bounds"].b
+
+
+def _is_within(op: tf.Operation) -> bool:
+    """Returns whether it is known that a write is to a place that an array has from the beginning."""
+    index, made = tf.get_static_value(op.inputs[1]), op.inputs[0].op
+    while made.type in ("TensorListSetItem", "Identity"):
+        made = made.inputs[0].op
+    size = None
+    if made.type == "TensorListReserve":
+        size = tf.get_static_value(made.inputs[1])
+    elif made.type == "TensorListFromTensor":
+        size = made.inputs[0].shape[0] if made.inputs[0].shape.rank else None
+    return index is not None and size is not None and 0 <= index < size
 
 
 def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:

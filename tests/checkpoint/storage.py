@@ -4,16 +4,16 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
+import nursery
 import pytest
 import tensorflow as tf
-from places import TESTS, environment
+from places import TESTS
 
 from hooks.checkpoint.files import Files
 from hooks.checkpoint.local import LocalFiles
@@ -246,12 +246,10 @@ def await_(event: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def life(directory: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+def life(directory: Path, kind: str) -> Iterator[nursery.Child]:
     """Runs a life of `storage_lives.py` in a process of its own."""
-    command = [sys.executable, str(TESTS / "checkpoint/storage_lives.py"), str(directory), kind]
-    with subprocess.Popen(
-        command, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    script, pipes = TESTS / "checkpoint/storage_lives.py", dict.fromkeys(nursery.NAMES, subprocess.PIPE)
+    with nursery.start(script, directory, kind, **pipes) as process:
         try:
             yield process
         finally:

@@ -9,15 +9,14 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+import nursery
 import pytest
 import tensorflow as tf
-from places import environment
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
 from hooks.checkpoint.directory import open_files
@@ -645,14 +644,8 @@ sys.stdin.read()
 
 
 def test_a_second_process_is_refused_until_the_first_is_dead(saved: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(saved)],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with holder:
-        assert holder.stdout.readline() == b"held\n"
+    with nursery.start("-c", HOLD, saved, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == "held\n"
         loop = make_loop(Checkpoint(saved))
         with pytest.raises(RuntimeError, match=rf"trainer \(pid {holder.pid} on {re.escape(socket.gethostname())} "):
             loop.run(steps=8)

@@ -84,7 +84,7 @@ def test_damaged_manifests_are_refused(count: int, raw: bytes) -> None:
     assert survives(count, SEED, lambda rng: damaged(rng, raw), taken) <= count // 20
 
 
-@pytest.mark.parametrize("count", MANY)
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.more), *MANY[1:]])
 def test_manifests_with_right_hashes_are_refused_or_can_be_dealt_with(
     count: int, directory: Path, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

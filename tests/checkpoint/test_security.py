@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+import nursery
 import pytest
 from places import ROOT, TESTS
 
@@ -52,7 +51,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[s
     """The directory, and what happened in it while a life was set up."""
     directory = tmp_path_factory.mktemp("run")
     script = SCRIPT.format(tests=str(TESTS), root=str(ROOT), directory=str(directory))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = nursery.run("-c", script)
     print(done.stderr[-2000:])
     assert done.returncode == 0
     begun, events = json.loads(done.stdout)

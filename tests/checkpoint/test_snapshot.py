@@ -1,14 +1,13 @@
 """What is saved in the background is the state as it was when the save was asked for, whatever it is made of."""
 
 import gc
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import nursery
 import pytest
 import tensorflow as tf
 
@@ -270,8 +269,7 @@ threading.Thread(target=lambda: print(loop.run(steps=8).step)).start()  # and th
 
 
 def test_a_run_in_a_thread_is_saved_when_the_main_thread_has_ended(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", THREAD, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = nursery.run("-c", THREAD, tmp_path)
     assert (done.stdout, done.returncode) == ("8\n", 0), done.stderr
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["ckpt-4", "ckpt-6", "ckpt-8"]
 

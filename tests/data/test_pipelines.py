@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,11 +19,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import nursery
 import pytest
 import tensorflow as tf
 from pipelines import PIPELINES
 from pipelines.cases import CLOCK, EPOCHS, ROWS, Dataset
-from places import environment
 from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
@@ -177,9 +176,7 @@ def test_a_pipeline_that_is_not_taken_is_refused_before_the_first_step(name: str
 
 def life(directory: Path, name: str, step: int = 0) -> int:
     """Returns the exit status of a process that trains; negative for the signal that ended it."""
-    return subprocess.run(
-        [sys.executable, __file__, directory, name, str(step)], env=environment(), check=False
-    ).returncode
+    return nursery.run(__file__, directory, name, str(step)).returncode
 
 
 @pytest.mark.long

@@ -2,8 +2,6 @@
 
 import gc
 import linecache
-import subprocess
-import sys
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,9 +10,9 @@ from types import TracebackType
 
 import keras
 import numpy as np
+import nursery
 import pytest
 import tensorflow as tf
-from places import ROOT
 
 from hooks import EarlyStopping
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, supervised
@@ -414,8 +412,7 @@ data = tf.data.Dataset.range(3)
 def test_a_script_ends_with_a_short_traceback(line: str, run: str, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.format(line=line, run=run), encoding="utf-8")
-    environment = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    ended = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    ended = nursery.run(script)
     text = ended.stderr[ended.stderr.index("Traceback (most recent call last)") :].splitlines()
     files = [row for row in text if row.startswith("  File ")]
     assert ended.returncode == 1

@@ -294,6 +294,28 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "unbatched labels": (lambda: trained(slices().map(lambda x, y: (x, y[0]))), ValueError, r"Write dataset.batch\(32\)"),
     "no y": (lambda: trained(tf.data.Dataset.from_tensors(X)), ValueError, r"needs batches(.|\n)*dataset.map"),
 }  # fmt: skip
+# Of Keras' fit and compile, and of Lightning's Trainer.
+ELSEWHERE = """
+x y batch_size verbose callbacks validation_split validation_data shuffle class_weight sample_weight initial_epoch epochs
+validation_steps validation_batch_size validation_freq optimizer loss loss_weights metrics weighted_metrics run_eagerly
+steps_per_execution max_epochs max_steps max_time limit_train_batches limit_val_batches overfit_batches fast_dev_run
+val_check_interval check_val_every_n_epoch log_every_n_steps enable_checkpointing enable_progress_bar logger profiler
+accumulate_grad_batches gradient_clip_val gradient_clip_algorithm precision devices strategy deterministic ckpt_path
+detect_anomaly num_sanity_val_steps
+"""
+
+
+@pytest.mark.parametrize("name", ELSEWHERE.split())
+def test_each_argument_that_people_bring_has_a_line_of_its_own(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"'{name}': (write|leave it out|it belongs|make it)"):
+        loop(**{name: 1})
+
+
+def test_a_letter_that_is_no_argument_gets_no_advice_of_another() -> None:
+    with pytest.raises(TypeError, match="no argument 'e'; it has train_step"):
+        loop(e=1)
+
+
 LATE = {"unbatched", "unbatched labels", "no y"}  # what is raised while a step is traced
 
 

@@ -28,7 +28,7 @@ from exactloop.proof.trial import Trial
 from exactloop.proving import prove_script
 from hooks import Checkpoint
 from hooks.places import BELOW, place, place_to_read
-from loop import Every
+from loop import Every, Loop
 
 SCRIPT = str(TESTS / "proved.py")
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -443,12 +443,16 @@ def test_a_life_that_does_nothing_is_quoted(record: Path, tmp_path: Path) -> Non
     assert "That life ended by itself. It said:\nFold 1 is done." in proof.difference
 
 
-@pytest.mark.parametrize("kills", [1, 4])
+@pytest.mark.parametrize(
+    ("make", "kills"),
+    [(proved.small_loop, 1), (proved.slow_loop, 1), (proved.slow_loop, 4)],
+    ids=["small", "one", "four"],
+)
 def test_a_loop_is_proved_to_be_exact_and_leaves_no_files(
-    kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], Loop], kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    proof = prove(proved.slow_loop, epochs=2, kills=kills)
+    proof = prove(make, epochs=2, kills=kills)
     named = f"{kills} kill{'s' if kills > 1 else ''}"
     assert (str(proof), proof.exact) == (f"exact: {named}, 8 steps, 0 differences", True)
     kinds = ("after step", "at the end of an epoch", "inside the evaluation of step", "inside the save of ckpt-")

@@ -6,12 +6,12 @@ import math
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nursery
 import pytest
 import rich.console
 import tensorflow as tf
@@ -383,10 +383,9 @@ def test_it_refreshes_on_a_terminal_until_it_is_interrupted(finished: Path) -> N
 def test_it_sees_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
     """While processes train, prune, cut and are killed, whoever looks sees steps in order, and nothing wrong."""
     watched, problems, killed = WatchedRun(str(tmp_path)), list[str](), 0
-    command = [sys.executable, str(TESTS / "watched_life.py"), str(tmp_path)]
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and killed < 4:
-        process = subprocess.Popen(command, env=environment())
+        process = nursery.start(TESTS / "watched_life.py", tmp_path)
         began, latest = time.monotonic(), 0
         while process.poll() is None:
             status = watched.look()

@@ -1,11 +1,10 @@
 """Averages, exports, budgets, and all hooks together: killed anywhere, a run leaves the same, byte for byte."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import nursery
 import pytest
-from places import TESTS, environment
+from places import TESTS
 
 EVENTS = {  # and the steps at which they come
     "step_end": range(1, 10),
@@ -27,8 +26,7 @@ TWENTY = (
 
 
 def differences(directory: Path, *kills: str) -> str:
-    command = [sys.executable, str(TESTS / "hook_lives.py"), str(directory), *kills]
-    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=1200)
+    ran = nursery.run(TESTS / "hook_lives.py", directory, *kills)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

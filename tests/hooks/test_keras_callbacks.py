@@ -1,8 +1,10 @@
 """Callbacks of Keras do in a loop what they do in `fit`, and do the same when it is killed and started again."""
 
 import csv
+import dataclasses
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, KerasCallbacks
+from hooks.callbacks.values import read, write
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
@@ -330,6 +333,116 @@ def test_what_is_lost_is_named_when_a_run_begins_and_when_it_goes_on(tmp_path: P
     assert again.last == 0  # but this begins anew
 
 
+@dataclasses.dataclass(slots=True)
+class Record:
+    best: float = 0.0
+    seen: list[float] = dataclasses.field(default_factory=list)
+
+
+class Follows(keras.callbacks.Callback):
+    """Has what it changes, and never replaces: a network, its optimizer, a stream, a callback, an object with slots."""
+
+    def __init__(self, built: bool = True) -> None:
+        super().__init__()
+        self.network = keras.Sequential([keras.Input([1]), keras.layers.Dense(1, kernel_initializer="ones")])
+        self.optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+        if built:
+            self.optimizer.build(self.network.weights[:1])
+        self.stream, self.generator = keras.random.SeedGenerator(1), tf.random.Generator.from_seed(1)
+        self.module = tf.Module()
+        self.module.count = tf.Variable(0.0)
+        self.inner = [keras.callbacks.ReduceLROnPlateau("loss", mode="min"), keras.callbacks.History()]
+        self.record = Record()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.inner[1].on_train_begin()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        (weight, _), drawn = self.network.weights, keras.random.normal([1, 1], seed=self.stream)
+        self.optimizer.apply([drawn + self.generator.normal([1, 1])], [weight])
+        self.module.count.assign_add(logs["loss"])
+        self.inner[0].wait += 1
+        self.inner[1].history.setdefault("loss", []).append(logs["loss"])
+        self.record.best = max(self.record.best, logs["loss"])
+        self.record.seen.append(logs["loss"])
+
+    def found(self) -> tuple[object, ...]:
+        numbers = [variable.numpy().tolist() for variable in (*self.network.weights, *self.optimizer.variables)]
+        drawn = [self.stream.state.numpy().tolist(), self.generator.state.numpy().tolist()]
+        return numbers, drawn, float(self.module.count), self.inner[0].wait, self.inner[1].history, self.record
+
+
+def test_what_a_callback_changes_in_place_is_saved(tmp_path: Path) -> None:
+    w = tf.Variable(0.0)
+
+    def trained(follows: Follows, epochs: int, *hooks: Hook) -> tuple[object, ...]:
+        w.assign(0.0)
+        data, state = ArrayData(tf.range(8.0), batch_size=2), {"w": w}
+        Loop(lambda x: {"loss": w.assign_add(1.0)}, data, state=state, hooks=[follows, *hooks]).run(epochs=epochs)
+        return follows.found()
+
+    whole = trained(Follows(), 4)
+    trained(Follows(), 2, Checkpoint(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert trained(Follows(), 4, Checkpoint(tmp_path)) == whole
+    trained(Follows(built=False), 5, Checkpoint(tmp_path / "later"))
+    with pytest.warns(UserWarning, match=r"begun anew with: Follows.optimizer \(a SGD that is built later, and has to"):
+        trained(Follows(built=False), 6, Checkpoint(tmp_path / "later"))
+
+
+def test_what_tensorflow_tracks_is_written_by_its_variables() -> None:
+    module, dataset = tf.Module(), tf.data.Dataset.range(3)
+    module.listed = [tf.Variable(1.0), tf.Variable([2, 3])]
+    saved = tf.train.Checkpoint(module=module)
+    for value in (module, module.listed, saved):
+        text, bits = write(value)
+        module.listed[1].assign([8, 9])
+        assert read(text, iter(bits), value) is value
+        assert module.listed[1].numpy().tolist() == [2, 3]
+    assert write(dataset)[1] == ()
+    text, bits = write([module], {id(module.listed[0])})
+    assert text == '["list", [["variables", [[1, "<i4", [2]]]]], null]'
+    assert bits == (np.array([2, 3], "int32").tobytes(),)
+
+
+def test_what_is_in_the_state_of_the_loop_is_not_saved_once_more(tmp_path: Path) -> None:
+    class Refers(keras.callbacks.Callback):
+        def __init__(self, model: keras.Model) -> None:
+            super().__init__()
+            self.of_loop, self.own = model, keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+
+        def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+            self.own.set_weights(self.of_loop.get_weights())
+
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    (weight, _), hook = model.weights, KerasCallbacks(Refers(model))
+    data = ArrayData(tf.range(4.0), batch_size=2)
+    Loop(lambda x: {"loss": weight.assign_add([[1.0]])[0, 0]}, data, state={"model": model}, hooks=[hook]).run(epochs=1)
+    assert '"own"' in (kept := hook.kept.numpy().tobytes().decode("latin-1"))
+    assert '"of_loop"' not in kept
+
+
+def test_what_goes_on_by_itself_is_named_from_the_beginning(tmp_path: Path) -> None:
+    class Reads(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches, self.file = iter(tf.data.Dataset.range(9)), (tmp_path / "log").open("w", encoding="utf-8")
+            self.names, self.rows = ["a"], [zip("ab", "cd", strict=True)]
+
+        def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+            next(self.batches)
+
+        def on_train_end(self, logs: Logs = None) -> None:
+            self.file.close()
+
+    with pytest.warns(UserWarning, match="callbacks lose") as said:
+        Loop(lambda x: {"loss": x}, tf.data.Dataset.range(2), state={}, hooks=[Reads()]).run(epochs=1)
+    lost = "Reads.batches (a OwnedIterator), Reads.file (a TextIOWrapper), Reads.rows (a zip)"
+    assert str(said[0].message).startswith(f"If the run is interrupted, callbacks lose: {lost}.")
+    assert len(said) == 1
+
+
 def test_a_finished_script_that_is_run_again_leaves_its_file_alone(tmp_path: Path) -> None:
     def hooks() -> list[Hook | keras.callbacks.Callback]:
         return [keras.callbacks.CSVLogger(str(tmp_path / "log.csv")), Checkpoint(tmp_path / "checkpoints")]
@@ -366,6 +479,17 @@ def test_callbacks_in_a_row_are_one_hook_and_share_their_logs(caplog: pytest.Log
     loop = make([KerasCallbacks([Adds()], reports=["f1"]), keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)])
     assert loop.run(epochs=2).history["f1"] == [0.5, 0.5]
     assert "into the logs" not in caplog.text
+
+
+def test_callbacks_in_lists_and_in_a_callback_list_of_keras_are_those_in_it() -> None:
+    one, two, three = keras.callbacks.History(), keras.callbacks.TerminateOnNaN(), keras.callbacks.History()
+    both = keras.callbacks.CallbackList([one, two])
+    assert KerasCallbacks([both, [three]]).callbacks == [one, two, three]
+    assert KerasCallbacks(both).callbacks == [one, two]
+    with pytest.raises(ValueError, match="BackupAndRestore would put other weights"):
+        KerasCallbacks(keras.callbacks.CallbackList([keras.callbacks.BackupAndRestore("x")]))
+    with pytest.raises(TypeError, match="A str is none"):
+        KerasCallbacks("CSVLogger")
 
 
 def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> None:

@@ -5,14 +5,13 @@ import errno
 import json
 import logging
 import math
-import subprocess
-import sys
 from pathlib import Path
 
+import nursery
 import pytest
 import tensorflow as tf
 from log_lives import Store, make_loop
-from places import TESTS, environment
+from places import TESTS
 
 from hooks import Checkpoint, MetricsLog, Tracker
 from hooks.row_file import LIMIT, RowFile
@@ -32,8 +31,7 @@ EVENTS = {  # and the steps, or numbers, at which they come
 
 
 def differences(directory: Path, *kills: str) -> str:
-    command = [sys.executable, str(TESTS / "log_lives.py"), str(directory), *kills]
-    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=1200)
+    ran = nursery.run(TESTS / "log_lives.py", directory, *kills)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

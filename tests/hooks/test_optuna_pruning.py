@@ -2,15 +2,15 @@
 
 import re
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import nursery
 import pytest
 import tensorflow as tf
-from places import TESTS, environment
+from places import TESTS
 
 from hooks import Checkpoint, OptunaPruning
 from loop import ArrayData, Evaluation, Hook, Loop, Moment
@@ -97,8 +97,7 @@ def test_a_study_that_is_killed_and_gone_on_with_comes_to_the_same(kill: tuple[s
     optuna = pytest.importorskip("optuna")
 
     def run(directory: Path, *arguments: str) -> int:
-        command = [sys.executable, str(TESTS / "optuna_study.py"), str(directory), *arguments]
-        return subprocess.run(command, env=environment(), check=False, timeout=300).returncode
+        return nursery.run(TESTS / "optuna_study.py", directory, *arguments).returncode
 
     assert run(tmp_path / "whole") == 0
     assert run(tmp_path / "killed", *kill) == -signal.SIGKILL

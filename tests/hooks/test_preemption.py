@@ -22,9 +22,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import nursery
 import pytest
 import tensorflow as tf
-from places import environment
 from tiny import bits
 
 from hooks import Checkpoint, Preemption
@@ -167,19 +167,16 @@ def saved(directory: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def life(directory: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+def life(directory: Path, kind: str) -> Iterator[nursery.Child]:
     """Runs a life of a run in a process of its own."""
-    command = [sys.executable, __file__, str(directory), kind]
-    with subprocess.Popen(
-        command, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with nursery.start(__file__, directory, kind, **dict.fromkeys(nursery.NAMES, subprocess.PIPE)) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def wait_for(line: str, process: subprocess.Popen[str]) -> None:
+def wait_for(line: str, process: nursery.Child) -> None:
     """Reads the next line that a life says."""
     assert process.stdout is not None
     said = process.stdout.readline()

@@ -1,13 +1,12 @@
 """`tf.summary` in steps, evaluations and hooks: each point once, whatever happens to the run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
+import nursery
 import pytest
 import tensorflow as tf
-from places import TESTS, environment
+from places import TESTS
 from summary_lives import Accident, Point, expected, make_loop, points, steps_of
 
 from exactloop import find_learning_rate
@@ -158,6 +157,5 @@ EVENTS = ("step_end", "epoch_end", "settled")
 @pytest.mark.long
 def test_a_run_that_is_killed_at_every_step_has_each_point_once(tmp_path: Path) -> None:
     kills = [f"{event}:{step}" for event in EVENTS for step in range(1, 16) if event != "epoch_end" or step % 5 == 0]
-    command = [sys.executable, str(TESTS / "summary_lives.py"), str(tmp_path), *kills]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=900)
+    done = nursery.run(TESTS / "summary_lives.py", tmp_path, *kills)
     assert (done.returncode, done.stdout) == (0, "")

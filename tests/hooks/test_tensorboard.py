@@ -25,9 +25,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import nursery
 import pytest
 import tensorflow as tf
-from places import environment
 from tiny import make_loop
 
 from hooks import Checkpoint, Profile, TensorBoard, event_file
@@ -219,8 +219,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[object, ob
     The servers "across the kill" have read the points of the killed process before the next one begins.
     """
     uninterrupted, killed = (tmp_path_factory.mktemp(name) for name in ("uninterrupted", "killed"))
-    command = [sys.executable, __file__, str(killed), str(KILL_AT)]
-    first_life = subprocess.Popen(command, env=environment())
+    first_life = nursery.start(__file__, killed, str(KILL_AT))
     live(uninterrupted)
     assert first_life.wait() == -signal.SIGKILL
     names, logs = OF_STEPS + OF_EPOCHS, killed / "tensorboard"

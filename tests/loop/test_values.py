@@ -142,9 +142,14 @@ def test_the_ring_only_copies_bits_and_goes_round() -> None:
 def test_means_of_wide_values_are_rounded_once() -> None:
     def mean(values: list[float], weights: list[int]) -> float:
         means = Means((), ("x",))
+
+        @tf.function
+        def add(wide: tf.Tensor, weight: tf.Tensor, first: tf.Tensor) -> None:
+            means.add(tf.zeros([1, 0]), wide, weight, afresh=first)
+
         for value, weight in zip(values, weights, strict=True):
             wide, first = tf.constant([[value]], tf.float64), tf.constant(value is values[0])
-            means.add(tf.zeros([1, 0]), wide, tf.constant([[weight]]), afresh=first)
+            add(wide, tf.constant([[weight]]), first)
         return (means.result() or {})["x"]
 
     assert mean(100 * [float(INTEGER)], [*range(1, 101)]) == INTEGER

@@ -270,6 +270,22 @@ def growing(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(array.stack())
 
 
+def growing_by_one(x: tf.Tensor) -> tf.Tensor:
+    array = tf.TensorArray(tf.float32, size=2, dynamic_size=True).write(0, x[0, 0]).write(1, x[0, 1])
+    array = array.write(2, x[1, 0])  # growing_by_one
+    return tf.reduce_sum(array.stack())
+
+
+def growing_backwards(x: tf.Tensor) -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        array = tf.TensorArray(tf.float32, size=4, dynamic_size=True)
+        for i in tf.range(4):  # it would end the process
+            array = array.write(i, x[0, 0] ** 2)  # growing_backwards
+        y = tf.reduce_sum(array.stack() ** 2)
+    return tf.reduce_sum(tape.gradient(y, x))
+
+
 @tf.function(jit_compile=False)
 def in_text(x: tf.Tensor) -> tf.Tensor:
     return tf.strings.length(tf.strings.as_string(x[0, 0]))  # marked
@@ -288,6 +304,7 @@ def table_of_two() -> tf.lookup.StaticHashTable:
 LONG = [
     pytest.param(each, marks=pytest.mark.long)
     for each in (texts, python, table, printed, gamma, sparse, repeated, backwards, marked)
+    + (growing_by_one, growing_backwards)
 ]
 
 
@@ -335,6 +352,15 @@ def of_one_size(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(array.stack())
 
 
+def within(x: tf.Tensor) -> tf.Tensor:
+    """Writes to arrays that may grow, and do not."""
+    array = tf.TensorArray(tf.float32, size=4, dynamic_size=True)
+    for i in range(3):
+        array = array.write(i, x[i, 0] ** 2)
+    other = tf.TensorArray(tf.float32, size=0, dynamic_size=True).unstack(x[:, 1]).write(3, x[0, 0])
+    return tf.reduce_sum(array.stack() ** 2) + tf.reduce_sum(other.stack() ** 3)
+
+
 @tf.function(jit_compile=False)
 def masked(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.boolean_mask(x, x > 0)) + tf.cast(tf.size(tf.unique(tf.round(x[:, 0]))[0]), tf.float32)
@@ -353,7 +379,7 @@ def test_what_depends_on_values_is_what_it_is_without_if_xla_can_have_it() -> No
 
         def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
             w.assign_add(1.0)
-            return {each.__name__: each(x) for each in (padded, with_options, of_one_size, masked, of_parts)}
+            return {each.__name__: each(x) for each in (padded, with_options, of_one_size, within, masked, of_parts)}
 
         data = ArrayData(X[:8], batch_size=4, shuffle=False)
         Loop(step, data, state={"w": w}, hooks=[noted], jit_compile=jit_compile).run(epochs=1)

@@ -310,29 +310,6 @@ def test_a_batch_that_cannot_be_read_is_raised_at_its_own_step(name: str, every:
 
 
 @pytest.mark.usefixtures("long_cuts")
-def test_what_lies_behind_a_batch_that_cannot_be_read_is_not_saved(tmp_path: Path) -> None:
-    """A hook halts in front of it, where the iterator is past it already: a resumed run would leave it out."""
-    names = [str(tmp_path / f"{i}.bin") for i in range(12)]
-    for i, name in enumerate(names):
-        Path(name).write_bytes(np.float32([i, i]).tobytes())
-    w = tf.Variable(0.0)
-
-    def read(name: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(tf.io.decode_raw(tf.io.read_file(name), tf.float32), [2])
-
-    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"w": w.assign_add(1.0), "rows": x[0, 0]}
-
-    data = Dataset.from_tensor_slices(names).map(read).batch(1)
-    loop = Loop(step, data, state={"w": w}, hooks=[Halting(5.5), Checkpoint(tmp_path / "saved")], jit_compile=True)
-    loop.on("epoch_begin")(lambda moment: Path(names[7]).unlink())
-    with pytest.raises(tf.errors.NotFoundError, match=r"7\.bin"):
-        loop.run(epochs=1)
-    assert float(w) == 7.0
-    assert not list((tmp_path / "saved").glob("*.json"))
-
-
-@pytest.mark.usefixtures("long_cuts")
 def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched, interrupts = Streamed._read, [KeyboardInterrupt]
 

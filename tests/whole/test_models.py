@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +18,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import nursery
 import pytest
 import tensorflow as tf
 from models import ALL_STEPS, EPOCHS, MODELS, Diary, Parts, bits, make_loop
-from places import environment
 
 from hooks import Checkpoint
 from loop import NEVER, At, Every, InexactRun, Loop, Moment, Trigger
@@ -210,8 +209,7 @@ def main(root: Path, name: str, kills: list[int]) -> None:
 def test_processes_that_are_killed_by_sigkill_end_with_the_same_values_results_and_state(
     name: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, __file__, str(tmp_path / "lives"), name, "5", "14", "18"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    done = nursery.run(__file__, tmp_path / "lives", name, "5", "14", "18")
     print(done.stderr[-3000:])  # shown if the test fails
     assert (done.returncode, done.stdout) == (0, "")
 

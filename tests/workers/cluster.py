@@ -1,7 +1,6 @@
 """Real processes on loopback that train together: started, waited for, and ended whatever happens."""
 
 import contextlib
-import functools
 import json
 import signal
 import socket
@@ -11,16 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import nursery
 import places
-from nursery import Child, Nursery
 
 SCRIPT = Path(__file__).parent / "worker.py"
 PATIENCE = 300.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
-
-
-@functools.cache
-def nursery() -> Nursery:
-    return Nursery()
 
 
 class Ended(NamedTuple):
@@ -47,7 +41,7 @@ class Cluster:
         where.mkdir(parents=True, exist_ok=True)
         self._where = where
         ports = free_ports(count)
-        self.processes: list[Child] = []
+        self.processes: list[nursery.Child] = []
         for rank in range(count):
             environment = places.environment(TF_CPP_MIN_LOG_LEVEL="2")
             environment.pop("TF_CONFIG", None)
@@ -55,9 +49,9 @@ class Cluster:
                 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
                 environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
             self._result(rank).unlink(missing_ok=True)
-            (where / f"said-{rank}").write_text("")  # what somebody before it has said is not to be waited for
             command = [*script, json.dumps(plan), str(self._result(rank))]
-            self.processes.append(nursery().start(command, environment, where / f"said-{rank}", where))
+            with (where / f"said-{rank}").open("w") as said:  # what somebody before it has said is not to be waited for
+                self.processes.append(nursery.start(*command, stdout=said, stderr=said, env=environment, cwd=where))
 
     def _result(self, rank: int) -> Path:
         return self._where / f"result-{rank}.json"
@@ -74,8 +68,7 @@ class Cluster:
             time.sleep(0.02)
 
     def kill(self, rank: int, number: int = signal.SIGKILL) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.processes[rank].send_signal(number)
+        self.processes[rank].send_signal(number)
 
     def ended(self, patience: float = PATIENCE) -> list[Ended]:
         """Waits until all have ended by themselves, and returns what is left of them."""

@@ -38,14 +38,21 @@ def check_close(found: dict, wanted: dict) -> None:
     assert (found["step"], found["reason"]) == (wanted["step"], wanted["reason"])
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """With a last batch of one row, of which one of them has none: clipped, with a metric, and evaluated."""
-    plan = [
-        ["dense", "21", "4", "14"],
+PLANS = {
+    "few": [["dense", "21", "4", "14"]],
+    "more": [
         ["masked", "21", "4", "14"],
         ["reduced", "sum_over_batch_size", "21", "4", "14"],
-    ]
-    plan += [["measured", "21", "5", "14"], ["across", "dice", "21", "4", "14"], ["across", "tversky", "21", "5", "14"]]
+        ["measured", "21", "5", "14"],
+        ["across", "dice", "21", "4", "14"],
+        ["across", "tversky", "21", "5", "14"],
+    ],
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_two_processes_train_what_one_does(plan: Sequence[Sequence[str]], tmp_path: Path) -> None:
+    """With a last batch of one row, of which one of them has none: clipped, with a metric, and evaluated."""
     workers = run(plan, 2, tmp_path)
     check_equal(workers)
     for found, wanted in zip(workers[0], alone(plan), strict=True):

@@ -1,0 +1,71 @@
+"""What objects that callbacks hold are made of: attributes, or variables."""
+
+import sys
+import weakref
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from hooks.callbacks.kinds import OF_FILES, OF_FIT, kinds
+from loop.tf_internals import Trackable
+
+OTHERS = {*sys.stdlib_module_names, "keras", "tensorflow", "numpy"} - {"__main__"}  # whose objects are closed books
+VARIABLES = (tf.Variable, keras.Variable)
+# What computes with variables, and keeps nothing else: averaged weights, a teacher, a random stream.
+COMPUTING = (Trackable, keras.random.SeedGenerator)
+_built: weakref.WeakKeyDictionary[object, list[tf.Variable]] = weakref.WeakKeyDictionary()
+
+
+def is_of_program(value: object) -> bool:
+    """Returns whether an object has attributes, and nothing else, and its class is none of a library here.
+
+    A callback within another one is such an object, too, also one of Keras' own.
+    """
+    bases = type(value).__mro__[:-1]
+    ours = not any(base.__module__.split(".")[0] in OTHERS for base in bases)
+    has_attributes = type(value).__dictoffset__ != 0 or bool(_slots(value))
+    return isinstance(value, keras.callbacks.Callback) or (ours and has_attributes)
+
+
+def attributes(value: object) -> dict[str, object]:
+    """Returns what such an object has set on itself; of a callback without what `fit` sets, and without its files."""
+    aside = OF_FIT.union(*kinds(OF_FILES, value)) if isinstance(value, keras.callbacks.Callback) else set[str]()
+    own = {name: getattr(value, name) for name in _slots(value)} | getattr(value, "__dict__", {})
+    return {name: item for name, item in own.items() if name not in aside}
+
+
+def fill(value: object, name: str, item: object) -> None:
+    """Sets an attribute, also of what is frozen."""
+    object.__setattr__(value, name, item)
+
+
+def variables(value: object) -> list[tf.Variable]:
+    """Returns the variables of a network, an optimizer or a random stream, in the same order in each process."""
+    if isinstance(value, keras.random.SeedGenerator):
+        return [value.state.value]
+    of_keras = isinstance(value, keras.Layer | keras.optimizers.Optimizer) and value.built
+    lasting = of_keras and type(value).__hash__ is object.__hash__
+    if lasting and value in _built:  # to look for them takes milliseconds
+        return _built[value]
+    nodes = tf.train.TrackableView(value).descendants()
+    own = [node.value if isinstance(node, keras.Variable) else node for node in nodes if isinstance(node, VARIABLES)]
+    found = list({id(variable): variable for variable in own}.values())
+    if lasting:
+        _built[value] = found
+    return found
+
+
+def _slots(value: object) -> list[str]:
+    """Returns the names of the slots that have something in them."""
+    listed = [vars(base).get("__slots__", ()) for base in type(value).__mro__]
+    names: Iterator[str] = (name for each in listed for name in ([each] if isinstance(each, str) else each))
+    return [name for name in names if name not in ("__dict__", "__weakref__") and _has(value, name)]
+
+
+def _has(value: object, name: str) -> bool:
+    try:
+        getattr(value, name)
+    except AttributeError:
+        return False
+    return True

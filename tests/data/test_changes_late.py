@@ -1,0 +1,183 @@
+"""What generators change late, where nobody has looked before the first pass, is kept, or the run is refused for it."""
+
+import collections
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hooks import Checkpoint
+from loop import Every, InexactRun, Loop
+from loop.data import kept_values, looks, replay
+
+ROWS, BATCH, STEPS = 24, 2, 12  # more than are looked at; and of each pass
+
+
+class Rows:
+    """Yields its rows, moved by what it has changed of itself when 18 of them are over.
+
+    Args:
+        change: Changes it.
+        shown: Returns what moves the rows.
+    """
+
+    def __init__(self, change: Callable[["Rows"], object], shown: Callable[["Rows"], int]) -> None:
+        self._change, self._shown = change, shown
+        self.numbers, self.seen, self.count = list(range(ROWS)), set[int](), 0
+        self.texts, self.counts = set[str](), collections.Counter[str]()
+        self.array, self.rng = np.zeros(3), np.random.default_rng(1)
+        self.object: object = None
+        self.pairs = dict[tuple[int, int], int]()
+
+    def __call__(self) -> Iterator[int]:
+        moved = self._shown(self)
+        for i in range(ROWS):
+            if i == 18:
+                self._change(self)
+            yield 1000 * moved + self.numbers[i]
+
+
+def swap(rows: Rows) -> None:
+    rows.numbers[20:] = rows.numbers[:19:-1]
+    rows.numbers[0] += 100
+
+
+def rebind(rows: Rows) -> None:
+    rows.numbers = [number + 100 for number in rows.numbers]
+
+
+def count(rows: Rows) -> None:
+    rows.count += 1
+
+
+def add(rows: Rows) -> None:
+    rows.seen.add(7 * len(rows.seen))
+
+
+def add_text(rows: Rows) -> None:
+    rows.texts.add(f"text {len(rows.texts)}")
+    rows.counts[f"{len(rows.texts)}"] += 1
+
+
+def draw(rows: Rows) -> None:
+    rows.rng.random()
+
+
+def write(rows: Rows) -> None:
+    rows.array[1] += 1
+
+
+def give_attribute(rows: Rows) -> None:
+    rows.more = getattr(rows, "more", 0) + 1
+
+
+KEPT: dict[str, tuple[Callable[[Rows], object], Callable[[Rows], int]]] = {
+    "a list in place": (swap, lambda rows: 0),
+    "a list that is another one": (rebind, lambda rows: 0),
+    "a number": (count, lambda rows: rows.count),
+    "a set": (add, lambda rows: sum(rows.seen)),
+    "a set of texts, and a Counter": (add_text, lambda rows: len(rows.texts) + sum(rows.counts.values())),
+    "a generator": (draw, lambda rows: rows.rng.bit_generator.state["state"]["state"] % 99),
+    "an array": (write, lambda rows: int(rows.array[1])),
+    "a new attribute": (give_attribute, lambda rows: getattr(rows, "more", 0)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _looks_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "LONGEST", replay.TRIED)
+
+
+def start(directory: Path, rows: Callable[[], Iterator[int]]) -> tuple[Loop, tf.Variable]:
+    """Returns a loop over the rows, and the variable in which it keeps all sums of batches."""
+    sums = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False, name="sums")
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        sums.assign(tf.concat([sums, batch], axis=0))
+        return {"x": tf.constant(0)}
+
+    data = tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec([], tf.int64)).batch(BATCH)
+    hooks = [Checkpoint(directory, Every(steps=1), background=False, keep=99)]
+    return Loop(step, data, state={"sums": sums}, hooks=hooks), sums
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "a set of texts, and a Counter" else pytest.mark.long) for name in KEPT]
+)
+def test_what_is_changed_late_is_kept(name: str, tmp_path: Path) -> None:
+    whole, expected = start(tmp_path / "whole", Rows(*KEPT[name]))
+    whole.run(epochs=3)
+    passes = [tuple(expected.numpy()[i * ROWS : (i + 1) * ROWS]) for i in range(3)]
+    assert len({*passes}) == 3
+    for step in (STEPS, 2 * STEPS + 2):  # at the end of a pass, and in the middle
+        loop, _ = start(tmp_path / "cut", Rows(*KEPT[name]))
+        loop.run(steps=step)
+    loop, sums = start(tmp_path / "cut", Rows(*KEPT[name]))
+    loop.run(epochs=3)
+    assert sums.numpy().tolist() == expected.numpy().tolist()
+
+
+def hold(rows: Rows) -> None:
+    rows.object = [object()] if rows.object is None else [rows.object]
+
+
+def add_pair(rows: Rows) -> None:
+    rows.pairs[len(rows.pairs), 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("change", "shown", "what"),
+    [
+        (hold, lambda rows: len(repr(rows.object)), "object"),
+        pytest.param(add_pair, lambda rows: len(rows.pairs), "pairs", marks=pytest.mark.long),
+    ],
+)
+def test_what_is_changed_late_and_cannot_be_kept_is_refused_when_the_pass_is_over(
+    change: Callable[[Rows], object], shown: Callable[[Rows], int], what: str, tmp_path: Path
+) -> None:
+    loop, _ = start(tmp_path, Rows(change, shown))
+    with pytest.raises(InexactRun, match=rf"have changed, late in a pass, what no checkpoint holds: \S* *{what}\n.*Keep"):
+        loop.run(epochs=3)
+    assert loop.step == STEPS
+
+
+def test_what_cannot_be_saved_in_the_middle_of_a_pass_need_not_be(tmp_path: Path) -> None:
+    class Passing:
+        def __init__(self) -> None:
+            self.passes, self.last = 0, None
+
+        def __call__(self) -> Iterator[int]:
+            for i in range(ROWS):
+                self.last = tf.constant(i)
+                yield 100 * self.passes + int(self.last)
+            self.last, self.passes = None, self.passes + 1
+
+    whole, expected = start(tmp_path / "whole", Passing())
+    whole.run(epochs=2)
+    start(tmp_path / "cut", Passing())[0].run(steps=STEPS + 2)
+    loop, sums = start(tmp_path / "cut", Passing())
+    loop.run(epochs=2)
+    assert sums.numpy().tolist() == expected.numpy().tolist()
+
+
+def test_a_dict_that_remembers_more_than_can_be_kept_is_said_to_be_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (kept_values, looks):
+        monkeypatch.setattr(module, "LARGEST", 2**12)
+    known = dict[int, np.ndarray]()
+
+    def remembered() -> Iterator[int]:
+        for i in range(ROWS):
+            if i not in known:
+                known[i] = np.full([99], i)
+            yield int(known[i][0])
+
+    start(tmp_path, remembered)[0].run(steps=STEPS + 2)
+    assert ".outer known, which has more than 64 MB by now" in caplog.text
+    known.clear()
+    loop, sums = start(tmp_path, remembered)
+    loop.run(epochs=2)
+    assert sums.numpy().tolist() == [*range(ROWS)] * 2
