@@ -7,7 +7,7 @@ where it runs (`bound.py`). `way.py` says how the body is called, and `ran.py` w
     in one call; of a stream whose end nobody knows         one_call.py, while_loop.py; one_ahead.py
     one by one, as Python makes batches                     one_by_one.py
     in a program of XLA, cut by time                        in_cuts.py, cut.py, program.py
-    in one that is handed blocks of batches                 in_blocks.py, blocks.py, feed.py
+    in one that is handed blocks of batches                 in_blocks.py, blocks.py, feed.py: streamed.py, handed.py
 
 Of several workers: `several.py`, `averaged.py`, `measured.py`. Around it: `results.py` (metrics), `purity.py` (what an
 evaluation must put back), `unfit.py` (what XLA cannot have) and `clock.py`. It may import everything below: `data`,

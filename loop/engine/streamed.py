@@ -1,6 +1,5 @@
-"""What hands blocks of batches to a program of XLA: iterators, or Python."""
+"""Blocks of batches of an iterator, for a program of XLA."""
 
-import abc
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,51 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.blocks import BYTES, LENGTH, Block, Shapes, bytes_of, room, shapes_of
-from loop.data.fed import Fed
-from loop.data.source import Batches
 from loop.data.stream import StreamData
 from loop.engine.bound import Bound
+from loop.engine.feed import Feed
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
 
 Fetched: TypeAlias = tuple[Nest, tuple[Block, ...], Exception | None]
 FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")
-
-
-class Feed(abc.ABC):
-    """Takes blocks of batches from data, never more than are to be trained in this call of the loop."""
-
-    @abc.abstractmethod
-    def room(self, shapes: Shapes) -> int:
-        """Returns how many batches of these shapes a block has room for."""
-
-    @abc.abstractmethod
-    def take(self, most: int) -> Block | None:
-        """Returns the next block, of at most so many batches; None if the data end here."""
-
-    @abc.abstractmethod
-    def meanwhile(self, most: int) -> contextlib.AbstractContextManager[object]:
-        """Returns what is entered while a block is trained: fetches at most so many batches of the next one."""
-
-    @abc.abstractmethod
-    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
-        """Takes in that the first `steps` batches of a block are trained, and returns whether others follow.
-
-        Args:
-            block: The block.
-            steps: How many.
-            last: Whether the call of the loop ends there, as far as is known.
-        """
-
-    @property
-    @abc.abstractmethod
-    def holds(self) -> bool:
-        """Whether something was fetched that is yet to be trained."""
-
-    @property
-    @abc.abstractmethod
-    def failed(self) -> bool:
-        """Whether it is known that what is wanted next cannot be read."""
 
 
 class Streamed(Feed):
@@ -215,75 +177,3 @@ class Streamed(Feed):
     @property
     def failed(self) -> bool:
         return self._data.failed is not None
-
-
-class Handed(Feed):
-    """Of Python, which hands batches over one by one, and goes on from one when it is trained.
-
-    Only data that read ahead anyway have several in a block.
-
-    Args:
-        data: The data.
-        bound: Of the loop: if it is pulled in, no more is read.
-    """
-
-    def __init__(self, data: Fed, bound: Bound) -> None:
-        self._data, self._bound = data, bound
-        self._moved, self._more = 0, True  # how many batches lie behind the first one of the block; whether one follows
-
-    def room(self, shapes: Shapes) -> int:
-        return room(bytes_of(self._data.element_spec, shapes)) if self._data.reads_ahead else 1
-
-    def take(self, most: int) -> Block | None:
-        data, first = self._data, tf.nest.flatten(self._data.ahead)
-        batches, shapes = [first], _shapes(first)
-        length = self.room(shapes)
-        self._moved, self._more = 0, True
-        while len(batches) < min(most, length) and not self._bound.is_pulled_in:
-            self._moved, self._more = self._moved + 1, data.trained()
-            try:
-                batch = tf.nest.flatten(data.ahead) if self._more else []
-            except Exception:  # raised again when it is wanted; those before it are trained first
-                break
-            if _shapes(batch) != shapes:
-                break
-            batches.append(batch)
-        if length == 1:
-            return Block([tensor[tf.newaxis] for tensor in first], 0, 1)
-        return Block(_stacked(batches, length), 0, len(batches))
-
-    def meanwhile(self, most: int) -> contextlib.AbstractContextManager[object]:
-        return self._data.meanwhile()
-
-    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
-        if self._moved < steps:
-            return self._data.trained(last=last)
-        if self._moved > steps:
-            self._data.take_back(self._moved - steps)
-        return self._more or self._moved > steps
-
-    @property
-    def holds(self) -> bool:
-        return False
-
-    @property
-    def failed(self) -> bool:
-        return False
-
-
-def _shapes(batch: list[tf.Tensor]) -> Shapes:
-    return tuple(tuple(tensor.shape) for tensor in batch)
-
-
-def _stacked(batches: list[list[tf.Tensor]], length: int) -> list[tf.Tensor]:
-    rows = np.minimum(np.arange(length), len(batches) - 1)
-    return [tf.gather(tf.stack(tensors), rows) for tensors in zip(*batches, strict=True)]
-
-
-def feed_of(data: Batches, bound: Bound) -> Feed:
-    """Returns what takes blocks from data."""
-    if isinstance(data, StreamData):
-        return Streamed(data, bound)
-    if isinstance(data, Fed):
-        return Handed(data, bound)
-    raise TypeError(f"XLA needs ArrayData, StreamData, or what Python hands over. Received: {type(data).__name__}.")
