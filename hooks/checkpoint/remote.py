@@ -13,14 +13,13 @@ import tensorflow as tf
 
 from hooks.checkpoint.files import Measure, compare
 from hooks.checkpoint.manifest import CorruptCheckpoint
-from hooks.checkpoint.stems import ROOM
+from hooks.checkpoint.stems import MARK, ROOM
 
 log = logging.getLogger("exactloop")
 
 
 TRIES = 3
 STEM = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index)")
-MARK = ".json.tmp"
 LISTED = 10  # as many of the latest are in TensorFlow's list, or all there are
 ENDINGS = (".json", MARK, ".index", ".data-00000-of-00001")
 LIST = "checkpoint"  # TensorFlow's list of checkpoints, which is kept up to date
