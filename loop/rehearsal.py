@@ -64,7 +64,7 @@ class Rehearsal:
         steps = int(ran.steps)  # sync: waits for the chunk
         self.steps += steps
         self._went_on(steps, more=bool(ran.more))
-        return ran.columns(self._chunk.record)
+        return ran.columns(self._chunk.ring)
 
     def _open(self) -> None:
         if not self._is_open:

@@ -99,9 +99,9 @@ class Rounds:
         if skip == step + 1:  # it has no values, and nobody can wait for it
             return
         self._since = now
-        record = self._built.chunk.record
-        self._moments.round = ran.values(record) | self._built.trace.results.logs(ran.results)
-        self._hooks.calls.send_steps(step + 1, lambda: ran.columns(record))
+        ring = self._built.chunk.ring
+        self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
+        self._hooks.calls.send_steps(step + 1, lambda: ran.columns(ring))
         self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
 
     def _due(self, *, over: bool) -> list[Evaluation]:

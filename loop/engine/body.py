@@ -11,7 +11,7 @@ from loop.engine.bound import Bound
 from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
 from loop.engine.ran import Ran
-from loop.engine.ring import Record
+from loop.engine.ring import ValueRing
 from loop.engine.several import Several
 from loop.engine.trace import Trace, has_effect
 from loop.hook import Hook
@@ -28,8 +28,9 @@ class Body:
         counters: int64 variables that go up by one with each step, after everything else in it; the first one is the
             index of the batch in the pass.
         bound: Up to where it runs.
-        record: What is noted of the steps.
+        ring: What is noted of the steps.
         inside: What hooks have in it.
+        several: The workers, if there are several.
         own: The variables that it works with besides those of the step; not for checkpoints.
         reads_next: Whether a step reads the batch of the next one, as the last thing that it does.
         halted: Then, whether the latest step wanted the loop to return: bool `[]`.
@@ -41,7 +42,7 @@ class Body:
         means: Collects the means of the values.
         bound: As above.
         hooks: Those that have a part in it.
-        several: The workers, if there are several.
+        several: As above.
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class Body:
         several: Several | None = None,
     ) -> None:
         self.trace, self.data, self.counters, self.bound = trace, data, counters, bound
-        self._means, self._several, self._size = means, several, examples_in(data.element_spec)
-        self.record = Record(trace.narrow, trace.wide, sized=self._size is None)
+        self._means, self.several, self._size = means, several, examples_in(data.element_spec)
+        self.ring = ValueRing(trace.narrow, trace.wide, sized=self._size is None)
         self.inside = Inside(hooks, in_parts=trace.jit_compile or isinstance(data, Fed))
         self.reads_next = isinstance(data, StreamData) and data.reads_next and not trace.jit_compile
         self.halted = tf.Variable(False, trainable=False, name="halted")
-        self.own = [self.halted, *bound.variables, *self.record.variables, *data.variables, *self.inside.variables]
+        self.own = [self.halted, *bound.variables, *self.ring.variables, *data.variables, *self.inside.variables]
 
     def run_step(self, batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
         """Runs a step.
@@ -80,8 +81,8 @@ class Body:
         before = len(graph.get_operations())
         # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
         values, rows, asked = self._step(batch, index, begin)
-        row, step = self.record.row(values, rows), len(graph.get_operations())
-        self.record.write(index, row)
+        row, step = self.ring.row(values, rows), len(graph.get_operations())
+        self.ring.write(index, row)
         halts = self.inside.after(values)
         if asked is not None:
             halts = asked if halts is None else tf.logical_or(halts, asked)
@@ -97,33 +98,26 @@ class Body:
     def _step(
         self, batch: Nest, index: tf.Tensor, begin: tf.Tensor
     ) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
-        several, wish = self._several, self.bound.wish
+        several, wish = self.several, self.bound.wish
         if several is None or wish is None:
             return self.trace(batch), examples(batch) if self._size is None else None, None
         part = several.part(self.data, batch, begin + index)
         joined = self.trace.joined(part, wish.read_value())
         return joined.values, tf.cast(part.whole, tf.int32) if self._size is None else None, joined.asked
 
-    @property
-    def several(self) -> Several | None:
-        """The workers, if there are several."""
-        return self._several
-
     def noted(self, first: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
-        """Adds the steps of a call to the means, and returns their rows; see `Record`.
+        """Adds the steps of a call to the means, and returns their rows; see `ValueRing`.
 
         Args:
             first: What the first counter was before them: int64 `[]`.
             done: How many there are: int32 `[]`.
         """
-        rows = self.record.read(done)
-        sizes = (
-            self.record.sizes(rows) if self._size is None else tf.fill([done, 1], tf.constant(self._size, tf.float64))
-        )
+        rows = self.ring.read(done)
+        sizes = self.ring.sizes(rows) if self._size is None else tf.fill([done, 1], tf.constant(self._size, tf.float64))
         afresh = tf.equal(first, 0)
         if self.trace.jit_compile:
             afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
-        self._means.add(*self.record.values(rows), sizes, afresh=afresh, latest=self.trace.running)
+        self._means.add(*self.ring.values(rows), sizes, afresh=afresh, latest=self.trace.running)
         return rows
 
     def skipped(self, batch: Nest) -> tuple[list[tf.Operation], Ran]:
@@ -133,8 +127,8 @@ class Body:
             self.data.seen.update(batch)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             counted = [counter.assign_add(1) for counter in self.counters]
-        rows = self.record.read(tf.constant(0))
+        rows = self.ring.read(tf.constant(0))
         none = tf.zeros([0, 1], tf.float64)
-        self._means.add(*self.record.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
+        self._means.add(*self.ring.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
         no, yes = tf.constant(False), tf.constant(True)
         return counted, Ran(tf.constant(1), no, yes, (), rows, self.trace.results.now())

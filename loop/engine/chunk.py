@@ -31,7 +31,7 @@ class Chunk:
 
     Attributes:
         graph: What was traced.
-        record: What is noted of the steps.
+        ring: What is noted of the steps.
         own: The variables that it works with besides those of the step; not for checkpoints.
         inside: What hooks have in it.
 
@@ -45,7 +45,7 @@ class Chunk:
         self, body: Body, *, where: str = "by the step, or its batch, after step", owner: str = "The train step"
     ) -> None:
         self._counters, self._where = body.counters, where
-        self.record, self.inside, self.own = body.record, body.inside, body.own
+        self.ring, self.inside, self.own = body.ring, body.inside, body.own
         where_to_wait, several = f"{owner[0].lower()}{owner[1:]}", body.several
         waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
         self._waiting = waiting or contextlib.nullcontext

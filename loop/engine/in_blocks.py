@@ -69,7 +69,7 @@ class InBlocks(Way):
                 break
         if not rows:
             no = tf.constant(False)
-            return Ran(tf.constant(0), no, no, (), self._body.record.read(tf.constant(0)), {})
+            return Ran(tf.constant(0), no, no, (), self._body.ring.read(tf.constant(0)), {})
         return ran.joined(rows, done).followed(more=more)
 
     def skip(self, data: Batches) -> Ran:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from loop.engine.ring import Record
+from loop.engine.ring import ValueRing
 from loop.errors.readonly import ReadOnly
 from loop.tensors import Nest
 
@@ -19,7 +19,7 @@ class Ran(NamedTuple):
         halted: Whether a hook's part in the loop has ended the call: bool `[]`.
         more: Whether the data, as far as it knows, goes on: bool `[]`.
         ahead: What the data hands on to the next call.
-        rows: What was recorded of each step; see `Record`.
+        rows: What was recorded of each step; see `ValueRing`.
         results: The results of the metrics after the last step: `[]` or `[classes]` by name.
     """
 
@@ -30,16 +30,16 @@ class Ran(NamedTuple):
     rows: tf.Tensor
     results: dict[str, tf.Tensor]
 
-    def columns(self, record: Record) -> dict[str, np.ndarray]:
+    def columns(self, ring: ValueRing) -> dict[str, np.ndarray]:
         """Returns the values by name, `[steps]`, for reading only."""
-        columns = record.columns(self.rows.numpy())
+        columns = ring.columns(self.rows.numpy())
         for column in columns.values():
             column.flags.writeable = False
         return ReadOnly(columns)
 
-    def values(self, record: Record) -> dict[str, float]:
+    def values(self, ring: ValueRing) -> dict[str, float]:
         """Returns the values of the last step."""
-        last = record.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
+        last = ring.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
         return {name: column.item() for name, column in last.items()}
 
     def followed(self, *, more: bool) -> "Ran":

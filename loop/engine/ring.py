@@ -12,7 +12,7 @@ LONGEST = 2**13
 HALTED = 2**30  # what the index of a step is put ahead by to end a call, which has fewer steps
 
 
-class Record:
+class ValueRing:
     """The values of the steps of a call, in a table in memory: the loop need not hand them on from step to step.
 
     A row is of words of 32 bits, so that one operation writes it whatever is in it: a word for each value that float32
