@@ -34,7 +34,6 @@ from loop.state.randomness import HostRandomness, host
 
 MANY = [200, pytest.param(100_000, marks=pytest.mark.long)]
 SEED = 14
-Entries = dict[bytes, bytes]
 
 
 def make_loop(directory: Path, *hooks: Hook) -> Loop:

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import many
 import mistakes
@@ -18,11 +17,6 @@ from hooks.checkpoint.errors import Differing
 
 COUNT = 4
 WISHES: dict[int, dict[int, str]] = {1: {2: "asked by 2", 1: "asked by 1"}}
-
-
-def at_different_steps(worker: many.Workers) -> int:
-    stops = many.Stops(lambda: None, together=True)
-    return many.Agreed(worker, stops, SimpleNamespace()).end(worker.rank, 9)
 
 
 def wrong() -> Iterator[str]:
