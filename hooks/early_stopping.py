@@ -80,6 +80,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
             raise ValueError(
                 f"EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: {restore_best!r:.80}."
             )
+        # No patience is as much as one check: the first that brings nothing better ends the run.
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
@@ -118,7 +119,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._check(moment, moment.epoch, self._monitor.value(moment))
 
     def on_epoch_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch - 1, self._monitor.value(moment))
+        self._check(moment, moment.epoch - 1, self._monitor.value(moment))  # which counts the one that ends
 
     def on_report(self, moment: Moment) -> None:
         self._check(moment, moment.epoch - (moment.event is Event.EPOCH_END), self._monitor.reported(moment))
@@ -126,6 +127,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
     def on_run_end(self, moment: Moment) -> None:
         if moment.error is None and self._kept and self.best_step > 0:
             try:
+                # Not assigned: a run that goes on with more patience has to begin where this one was.
                 self._state.show(from_texts(self.copies.numpy(), self._kept))
             except ValueError:
                 log.warning(

@@ -61,7 +61,7 @@ class Rates:
         return any(mine is theirs for mine in self.variables.values() for theirs in other.variables.values())
 
     def _variable(self, path: str, optimizer: keras.optimizers.Optimizer) -> tf.Variable:
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # which asks the inner one for its rate
         rate = rate_of(optimizer.inner_optimizer if scaled else optimizer)
         if not isinstance(rate, keras.Variable):
             raise ValueError(

@@ -114,7 +114,7 @@ class Reports:
                 )
             found = number(f"moment.report({name}=...)", value)
             _, kept, at = self._owners[name]
-            kept.values[at].assign(found)
+            kept.values[at].assign(found)  # a part of the hook's state: what was reported is there after a kill
             kept.steps[at].assign(step)
             self.round[name] = self.fresh[name] = found
 
