@@ -1,7 +1,5 @@
 """What hooks, and tools, may ask a loop."""
 
-import abc
-
 import keras
 import tensorflow as tf
 
@@ -17,8 +15,10 @@ from loop.triggers import Trigger, of_steps_only
 from loop.workers.cluster import Workers
 
 
-class Facts(abc.ABC):
+class Facts:
     """What is known of a loop: where it stands, what it logs, what it was made of. Nothing here changes anything.
+
+    `Loop` is what there is of it; it stands apart so that what a loop does can be read alone.
 
     Attributes:
         hooks: The hooks; more may be added.

@@ -210,7 +210,10 @@ class Hook(tf.Module):
         return ()
 
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
-        """Called once per `run()`, before anything else. A saved state is restored here."""
+        """Called once per `run()`, before anything else. A saved state is restored here.
+
+        The loop may be kept: it can be asked all that `loop/facts.py` has, and told to `stop` or to `roll_back`.
+        """
 
     def on_run_begin(self, moment: Moment) -> None:
         """Called when the state is complete. A hook whose restored state says "over" asks for the end here."""

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from loop.accumulate import Window
+from loop.class_weights import checked, weights_of
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.keras_arguments import check_batch, check_ema, check_parts
-from loop.errors.kinds import shown
 from loop.losses import OF_OUTPUT, Losses, WeightedLoss, Weights
 from loop.measures import Given, Measure, measures, update
 from loop.metric_copies import copies
@@ -88,7 +87,7 @@ def supervised(
     _check_apart(plain, weighted, [*own, *(OF_OUTPUT.format(name) for name in names if len(names) > 1)])
     evaluated, evaluated_weighted = _copied(plain), _copied(weighted)
     _check_numbers(optimizer, accumulate, clip_norm)
-    of_classes = None if class_weight is None else _checked(class_weight)
+    of_classes = None if class_weight is None else checked(class_weight)
     check_optimizer(model, optimizer)
     check_ema(optimizer)
     window = Window(accumulate) if accumulate > 1 else None
@@ -106,7 +105,7 @@ def supervised(
         check_batch(batch, loss)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         if training and of_classes is not None:
-            sample_weight = _weights(of_classes, y, sample_weight)
+            sample_weight = weights_of(of_classes, y, sample_weight)
         prediction = model(x, training=training)
         value, values = losses(y, prediction, sample_weight)
         if model.losses:
@@ -183,38 +182,3 @@ def _check_numbers(optimizer: keras.optimizers.Optimizer, accumulate: int, clip_
             f"supervised(accumulate={accumulate}) and the optimizer's gradient_accumulation_steps="
             f"{inner.gradient_accumulation_steps} would both accumulate. Leave one of them out."
         )
-
-
-def _checked(class_weight: Mapping[int, float]) -> dict[int, float]:
-    """Returns weights by class. Raises `ValueError` if they are none."""
-    weights = {}
-    for of_class, weight in class_weight.items():
-        if not isinstance(of_class, int | np.integer) or not float(weight) >= 0 or np.isinf(weight):
-            raise ValueError(
-                "supervised(class_weight=...) needs numbers from 0 on by the number of the class, as in "
-                f"{{0: 1.0, 1: 5.0}}. Received: {shown({of_class: weight})}."
-            )
-        weights[int(of_class)] = float(weight)
-    return weights
-
-
-def _weights(of_classes: Mapping[int, float], y: Nest, sample_weight: Nest) -> tf.Tensor:
-    """Returns the weight of each example: of whole numbers, `[n]` or `[n, 1]`, or of classes one of which is 1."""
-    if sample_weight is not None:
-        raise ValueError(
-            "supervised(class_weight=...) takes the place of sample weights, and the batches have some. Leave it out, "
-            "and multiply these, in the data, with the weights of the classes."
-        )
-    if not isinstance(y, tf.Tensor):
-        raise ValueError("supervised(class_weight=...) is for one output. Give sample weights, in the data, instead.")
-    if y.shape.rank is not None and y.shape.rank >= 2:
-        classes = tf.squeeze(y, -1) if y.shape[-1] == 1 else tf.argmax(y, -1)
-    else:
-        classes = y
-    if classes.dtype.is_floating:
-        classes = tf.round(classes)
-    classes = tf.cast(classes, tf.int64)
-    weights = tf.ones_like(classes, keras.backend.floatx())
-    for of_class, weight in of_classes.items():
-        weights = tf.where(classes == of_class, tf.cast(weight, weights.dtype), weights)
-    return weights

@@ -15,11 +15,11 @@ from exactloop.proof.ends import await_all
 from exactloop.proof.journal import Record
 from exactloop.proof.orders import VARIABLE, Death, Orders
 from exactloop.script import start
+from hooks.checkpoint.stems import MARK
 from hooks.places import BELOW
 
 TAIL = 2000  # characters of what a program that failed said last
 CHILD = "exactloop.proof.child"
-MARK, COMMITTED = ".json.tmp", ".json"  # what a save that is under way has in its directory, and what a complete one
 
 
 class Life(NamedTuple):
@@ -143,5 +143,5 @@ def _saving(record: Record) -> tuple[str, ...]:
     for directory in sorted({each for line in record.of("begin") for each in line["directories"]}):
         names = set(os.listdir(directory)) if os.path.isdir(directory) else set()
         stems = [name.removesuffix(MARK) for name in names if name.endswith(MARK)]
-        found += [stem for stem in stems if f"{stem}{COMMITTED}" not in names]
+        found += [stem for stem in stems if f"{stem}.json" not in names]
     return tuple(sorted(found))

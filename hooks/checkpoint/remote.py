@@ -13,17 +13,15 @@ import tensorflow as tf
 
 from hooks.checkpoint.files import Measure, compare
 from hooks.checkpoint.manifest import CorruptCheckpoint
-from hooks.checkpoint.stems import ROOM
+from hooks.checkpoint.state_file import LISTED, STATE
+from hooks.checkpoint.stems import MARK, ROOM
 
 log = logging.getLogger("exactloop")
 
 
 TRIES = 3
 STEM = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index)")
-MARK = ".json.tmp"
-LISTED = 10  # as many of the latest are in TensorFlow's list, or all there are
 ENDINGS = (".json", MARK, ".index", ".data-00000-of-00001")
-LIST = "checkpoint"  # TensorFlow's list of checkpoints, which is kept up to date
 ERRNO = {
     tf.errors.NotFoundError: errno.ENOENT,
     tf.errors.PermissionDeniedError: errno.EACCES,
@@ -111,7 +109,7 @@ class RemoteFiles:
 
     def _in_list(self) -> set[str]:
         try:
-            with tf.io.gfile.GFile(self._path(LIST), "rb") as file:
+            with tf.io.gfile.GFile(self._path(STATE), "rb") as file:
                 content = file.read(2**20).decode(errors="replace")
         except tf.errors.OpError:  # it is but a hint
             return set()
@@ -185,7 +183,7 @@ def _doubtful(listed: Set[str], known: Set[str]) -> set[str]:
 
     Of those that are older than what is in a full list, it says nothing; there may be thousands, all of them listed.
     """
-    oldest = min(map(_step, known)) if len(known) >= LISTED else 0
+    oldest = min(map(_step, known)) if len(known) >= LISTED else 0  # as many of the latest are in it, or all there are
     return {stem for stem in listed ^ known if _step(stem) >= oldest}
 
 

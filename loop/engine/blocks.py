@@ -7,10 +7,14 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from loop.data.blocks import Shapes, shapes_of
+from loop.data.fed import Fed
 from loop.data.source import Batches
+from loop.data.stream import StreamData
 from loop.engine.bound import Bound
-from loop.engine.feed import feed_of
+from loop.engine.feed import Feed
+from loop.engine.handed import Handed
 from loop.engine.program import Program, RunStep
+from loop.engine.streamed import Streamed
 from loop.tensors import Nest
 from loop.tf_internals import ConcreteFunction
 
@@ -34,7 +38,7 @@ class Blocks:
     """
 
     def __init__(self, data: Batches, bound: Bound, run_step: RunStep, run_block: RunBlock, owner: str) -> None:
-        self.feed, self._spec = feed_of(data, bound), data.element_spec
+        self.feed, self._spec = _feed_of(data, bound), data.element_spec
         self._run_step, self._run_block, self._owner = run_step, run_block, owner
         self._made: dict[Shapes, ConcreteFunction] = {}
 
@@ -67,3 +71,12 @@ class Blocks:
 
 def _nth(block: Nest, index: tf.Tensor) -> Nest:
     return tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), block)  # for tensor[i], XLA compiles each i
+
+
+def _feed_of(data: Batches, bound: Bound) -> Feed:
+    """Returns what takes blocks from data."""
+    if isinstance(data, StreamData):
+        return Streamed(data, bound)
+    if isinstance(data, Fed):
+        return Handed(data, bound)
+    raise TypeError(f"XLA needs ArrayData, StreamData, or what Python hands over. Received: {type(data).__name__}.")

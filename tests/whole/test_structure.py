@@ -55,7 +55,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("exact",),
     (
         *("keras_steps", "model_metrics", "scaling", "steps", "supervised"),
-        *("accumulate", "losses", "measures", "metric_copies", "outputs"),
+        *("accumulate", "class_weights", "losses", "measures", "metric_copies", "outputs"),
     ),
     ("state",),
     ("rebuilt",),

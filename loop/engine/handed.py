@@ -1,0 +1,74 @@
+"""Blocks of batches that Python makes, for a program of XLA."""
+
+import contextlib
+
+import numpy as np
+import tensorflow as tf
+
+from loop.data.blocks import Block, Shapes, bytes_of, room
+from loop.data.fed import Fed
+from loop.engine.bound import Bound
+from loop.engine.feed import Feed
+
+
+class Handed(Feed):
+    """Of Python, which hands batches over one by one, and goes on from one when it is trained.
+
+    Only data that read ahead anyway have several in a block.
+
+    Args:
+        data: The data.
+        bound: Of the loop: if it is pulled in, no more is read.
+    """
+
+    def __init__(self, data: Fed, bound: Bound) -> None:
+        self._data, self._bound = data, bound
+        self._moved, self._more = 0, True  # how many batches lie behind the first one of the block; whether one follows
+
+    def room(self, shapes: Shapes) -> int:
+        return room(bytes_of(self._data.element_spec, shapes)) if self._data.reads_ahead else 1
+
+    def take(self, most: int) -> Block | None:
+        data, first = self._data, tf.nest.flatten(self._data.ahead)
+        batches, shapes = [first], _shapes(first)
+        length = self.room(shapes)
+        self._moved, self._more = 0, True
+        while len(batches) < min(most, length) and not self._bound.is_pulled_in:
+            self._moved, self._more = self._moved + 1, data.trained()
+            try:
+                batch = tf.nest.flatten(data.ahead) if self._more else []
+            except Exception:  # raised again when it is wanted; those before it are trained first
+                break
+            if _shapes(batch) != shapes:
+                break
+            batches.append(batch)
+        if length == 1:
+            return Block([tensor[tf.newaxis] for tensor in first], 0, 1)
+        return Block(_stacked(batches, length), 0, len(batches))
+
+    def meanwhile(self, most: int) -> contextlib.AbstractContextManager[object]:
+        return self._data.meanwhile()
+
+    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
+        if self._moved < steps:
+            return self._data.trained(last=last)
+        if self._moved > steps:
+            self._data.take_back(self._moved - steps)
+        return self._more or self._moved > steps
+
+    @property
+    def holds(self) -> bool:
+        return False
+
+    @property
+    def failed(self) -> bool:
+        return False
+
+
+def _shapes(batch: list[tf.Tensor]) -> Shapes:
+    return tuple(tuple(tensor.shape) for tensor in batch)
+
+
+def _stacked(batches: list[list[tf.Tensor]], length: int) -> list[tf.Tensor]:
+    rows = np.minimum(np.arange(length), len(batches) - 1)
+    return [tf.gather(tf.stack(tensors), rows) for tensors in zip(*batches, strict=True)]
