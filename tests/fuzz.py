@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
-PATIENCE = 10  # seconds for one input
+PATIENCE = 60  # seconds for one input, also on a machine that is busy
 NUMBERS = [-1, 0, 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 1e308, 0.5, -0.0]
 TEXTS = [
     "",
@@ -60,7 +60,7 @@ def altered(rng: random.Random, value: Any) -> Any:
     for _ in range(rng.choice([1, 1, 2, 4])):
         places = list(_places(value))
         if not places:
-            return rng.choice(ODD)
+            return _odd(rng)
         parent, key = rng.choice(places)
         match rng.randrange(8):
             case 0:
@@ -70,13 +70,13 @@ def altered(rng: random.Random, value: Any) -> Any:
                 with contextlib.suppress(LookupError):
                     parent[key], other[at] = copy.deepcopy(other[at]), copy.deepcopy(parent[key])
             case 2 if isinstance(parent, dict):
-                parent[rng.choice(TEXTS)] = rng.choice(ODD)
+                parent[rng.choice(TEXTS)] = _odd(rng)
             case 3:
                 parent[key] = _nested(rng.choice([5, 60]))
             case 4 if type(parent[key]) in (int, float):
                 parent[key] = rng.choice([-parent[key], parent[key] + 1, float(parent[key]), parent[key] * 10**30])
             case _:
-                parent[key] = rng.choice(ODD)
+                parent[key] = _odd(rng)
     return value
 
 
@@ -85,6 +85,10 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     for key in keys:
         yield value, key
         yield from _places(value[key])
+
+
+def _odd(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(ODD))  # or what is put into one of them would be in all that come later
 
 
 def _nested(depth: int) -> Any:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import converted
 import numpy as np
 import tensorflow as tf
 from tiny import DATA, bits, make_loop
@@ -117,6 +118,7 @@ def live(directory: Path, data: str, kill: str | None, forget: str | None) -> No
     ended = {path: value.hex() for path, value in bits(loop).items()}
     logs = {name: value.hex() for name, value in result.logs.items()}
     (directory / "ended.json").write_text(json.dumps([result.step, result.epoch, result.reason, logs, ended]))
+    (directory / "converted").write_bytes(converted.told())
 
 
 def fork(directory: Path, data: str, kill: str | None = None, forget: str | None = None) -> int:
@@ -163,6 +165,7 @@ def main(root: Path, data: str, kills: list[str]) -> None:
     root.mkdir(exist_ok=True)
     if fork(root / "uninterrupted", data) != 0:
         sys.exit("The uninterrupted run failed.")
+    converted.convert((root / "uninterrupted" / "converted").read_bytes())
     # Forks are made by threads, two at a time; the parent itself never runs an operation, so its children can.
     with multiprocessing.pool.ThreadPool(2) as pool:
         for differences in pool.imap_unordered(lambda kill: killed_and_resumed(root, data, kill), kills):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import converted
 import tensorflow as tf
 from lives import KILLED, Killer
 
@@ -130,6 +131,7 @@ def live(directory: Path, kill: str | None) -> None:
     elif kill:
         hooks.append(Killer(kill))
     make_loop(directory, *hooks).run(epochs=3)
+    (directory / "converted").write_bytes(converted.told())
     if event == "stop":
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -154,6 +156,7 @@ def main(root: Path, kills: list[str]) -> None:
     root.mkdir(exist_ok=True)
     if fork(root / "whole") != 0:
         sys.exit("The uninterrupted run failed.")
+    converted.convert((root / "whole" / "converted").read_bytes())
     whole = {name: (root / "whole" / name).read_bytes() for name in FILES}
     for kill in kills:
         directory = root / kill.replace(":", "-")

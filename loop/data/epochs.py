@@ -190,6 +190,7 @@ class Source:
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
+        seed |= {} if self._one is None else self._one.orders
         around = {AROUND: 1} if self.keeps else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
 
@@ -217,15 +218,16 @@ class Source:
         return [line] if line else []
 
     def recall(self, notes: Mapping[str, int]) -> None:
-        """Takes the order that a loader of Keras drew in an earlier process, if that is all that has changed."""
+        """Takes the order that a loader of Keras, or the program, drew in an earlier process, if nothing else changed."""
         if self._one is None or notes.get("stages") in (None, self._stages(0)):
             return
         earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
-        before = self._one.as_with(earlier)
-        if int(short(before.described), 16) == notes["stages"]:
-            log.info("The data are in the order that a loader of Keras, which had no seed, drew when the run began.")
-            self._one = before
-            self._described, self._hashes = {0: before.described}, {0: notes["stages"]}
+        for before in (self._one.as_with(earlier), self._one.in_orders(notes)):
+            if int(short(before.described), 16) == notes["stages"]:
+                log.info("The data are in the order that was drawn, without a seed, when the run began.")
+                self._one = before
+                self._described, self._hashes = {0: before.described}, {0: notes["stages"]}
+                return
 
     def _take(self, seed: int | None) -> None:
         """Takes the seed of an earlier process."""

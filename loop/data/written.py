@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import tensorflow as tf
 
+from loop.data.lists import as_noted, noted
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
 from loop.data.replay import Reader
@@ -20,6 +21,7 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.state.randomness import is_seeded
 from loop.tf_internals import UnknownStage, kind_of
 
 DATA = "the data"
@@ -66,6 +68,15 @@ class Written:
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""
         return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier))
+
+    @functools.cached_property
+    def orders(self) -> dict[str, int]:
+        """The orders of the rows that it is made of, if the next process may have others: in notes."""
+        return {} if is_seeded() else noted(self.dataset, self._replaced)
+
+    def in_orders(self, notes: Mapping[str, int]) -> "Written":
+        """Returns the dataset with its rows in the orders of which there are such notes."""
+        return Written(self.dataset, self._python_draws, as_noted(self.dataset, notes))
 
     @property
     def changes(self) -> bool:

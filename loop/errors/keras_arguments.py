@@ -65,15 +65,14 @@ def _check_loss_given(loss: object, *, one_of_several: bool) -> None:
 
 
 def check_ema(optimizer: keras.optimizers.Optimizer) -> None:
-    """Warns if averages of the variables are computed and never used, which `fit` does at its end."""
+    """Warns if the optimizer averages the variables, which `fit` leaves in the model at its end, however it ended."""
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     inner = optimizer.inner_optimizer if scaled else optimizer
-    if inner.use_ema and not inner.ema_overwrite_frequency:
+    if inner.use_ema:
         log.warning(
             "The optimizer averages the variables (use_ema=True), and fit puts the averages into the model at its end. "
             "A loop does that with hooks=[WeightAverage('optimizer')], and not by itself. Or write "
-            "optimizer.finalize_variable_values(model.trainable_variables) after run(), or give the optimizer "
-            "ema_overwrite_frequency=100, say."
+            "optimizer.finalize_variable_values(model.trainable_variables) after run()."
         )
 
 

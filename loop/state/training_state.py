@@ -22,7 +22,7 @@ from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.state.variables import flat, flat_by_path, keras_variables, raw
+from loop.state.variables import flat, flat_by_path, keras_variables, listed_variables, raw
 from loop.state.weights import has_weights, not_weights
 from loop.tensors import put, read
 
@@ -97,9 +97,13 @@ class TrainingState:
         children = {key: trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
         reached = {id(variable) for variable in walk(self.root).values()}
-        # Keras' seed states, and layers that a model holds in lists, are not in TensorFlow's object graph.
+        # Keras' seed states, and what a model holds in lists, are not in TensorFlow's object graph.
         self.root.extra = {
-            key: {str(i): v for i, v in enumerate(keras_variables(value)) if id(raw(v)) not in reached}
+            key: {
+                str(i): v
+                for i, v in enumerate([*keras_variables(value), *listed_variables(value)])
+                if id(raw(v)) not in reached
+            }
             for key, value in given.items()
         }
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():

@@ -63,6 +63,18 @@ def keras_variables(given: object) -> list[keras.Variable]:
     return list(found.values())
 
 
+def listed_variables(given: object) -> list[tf.Variable]:
+    """Returns the variables of TensorFlow that layers hold in lists and dicts, where neither it nor Keras looks.
+
+    Those are sums of gradients, say, of a `train_step` that accumulates; also those of modules and random streams.
+    """
+    held = [value for layer in all_layers(given) for value in vars(layer).values()]
+    parts = [part for value in held if isinstance(value, Mapping | list | tuple) for part in flat(value)]
+    of_tensorflow = [part for part in parts if isinstance(part, tf.Variable | tf.Module | tf.random.Generator)]
+    found = [node for part in of_tensorflow for node in nodes(part) if isinstance(node, tf.Variable)]
+    return list({id(variable): variable for variable in found}.values())
+
+
 def own_variables(layer: keras.Layer) -> list[tf.Variable]:
     """Returns the variables of a layer that are not those of another one in it."""
     children = tf.train.TrackableView(layer).children(layer).values()

@@ -32,7 +32,7 @@ from hooks.texts import as_texts, from_texts
 from loop import ArrayData, Every, Hook, Loop, Moment
 from loop.state.randomness import HostRandomness, host
 
-MANY = [200, pytest.param(100_000, marks=pytest.mark.long)]
+MANY = [50, pytest.param(200, marks=pytest.mark.more), pytest.param(100_000, marks=pytest.mark.long)]
 SEED = 14
 
 
@@ -83,7 +83,7 @@ def test_damaged_manifests_are_refused(count: int, raw: bytes) -> None:
     assert survives(count, SEED, lambda rng: damaged(rng, raw), taken) <= count // 20
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.more), *MANY[1:]])
+@pytest.mark.parametrize("count", MANY)
 def test_manifests_with_right_hashes_are_refused_or_can_be_dealt_with(
     count: int, directory: Path, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,12 +6,14 @@ Prints a table of the kills by phase, and a line for everything that is other th
 the value of a step (in any life, also where it was done again), an event with its logs, a variable at the end.
 Exit status 1 if there is such a line.
 
-TensorFlow is imported once and every life is a fork, which makes everything anew. Two trainings run side by side, one
+TensorFlow is imported once, AutoGraph converts each function once, and every life is a fork, which makes everything
+else anew. Two trainings run side by side, one
 from arrays and one from a shuffled dataset. Now and then a bit of the newest checkpoint is flipped between two lives.
 """
 
 import collections
 import contextlib
+import gc
 import hashlib
 import json
 import mmap
@@ -27,8 +29,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path[:0] = [str(Path(__file__).parent.parent.parent), str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parents[number]) for number in (2, 1, 0)]
 
+import converted
 import keras
 import numpy as np
 import tensorflow as tf
@@ -36,6 +39,7 @@ from watched import Watched
 
 import hooks
 import hooks.checkpoint.hook
+import hooks.public  # or each life imports it
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, Step, supervised
 
 STEPS, ROWS, BATCH = 60, 30, 4  # 8 steps an epoch, the last one of two rows
@@ -213,6 +217,7 @@ def live(directory: Path, data: str, phases: Phases) -> None:
     variables = {path: v for path, v in loop.state.variables.items() if path != "clock/seconds"}
     bits = {path: hashlib.sha256(tf.io.serialize_tensor(v).numpy()).hexdigest() for path, v in variables.items()}
     log.write("end", loop.step, bits)
+    (directory / "converted").write_bytes(converted.told())
 
 
 def fork(directory: Path, data: str, phases: Phases) -> int:
@@ -286,14 +291,18 @@ class Campaign:
         self.differences: list[str] = []
         self._root, self._seed = root, seed
 
-    def wage(self, data: str, kills: int) -> None:
-        rng, phases = random.Random(f"{self._seed} {data}"), Phases()
-        whole = self._root / data / "whole"
+    def prepare(self, data: str) -> None:
+        """Trains without an interruption."""
+        whole, phases = self._root / data / "whole", Phases()
         whole.mkdir(parents=True)
         phases.reset("starting")
         if os.waitpid(fork(whole, data, phases), 0)[1]:
             raise RuntimeError(f"The uninterrupted run failed: {(whole / 'errors.txt').read_text()[-3000:]}")
-        reference = dict(lines(whole))
+        converted.convert((whole / "converted").read_bytes())
+
+    def wage(self, data: str, kills: int) -> None:
+        rng, phases = random.Random(f"{self._seed} {data}"), Phases()
+        reference = dict(lines(self._root / data / "whole"))
         while sum(count for (_, of), count in self.kills.items() if of == data) < kills:
             directory = self._root / data / f"run-{self.runs[data]}"
             directory.mkdir()
@@ -337,6 +346,10 @@ def table(campaign: Campaign) -> str:
 def main(kills: int, seed: int) -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
         campaign, began = Campaign(Path(root), seed), time.monotonic()
+        for data in DATA:  # one after the other: nothing is forked while something is converted
+            campaign.prepare(data)
+        gc.collect()
+        gc.freeze()  # or each collection of a life would copy all pages that it has of this process
         # Lives are forked by threads; the process itself never runs an operation, so its children can.
         with contextlib.closing(multiprocessing.pool.ThreadPool(len(DATA))) as pool:
             waged = pool.map_async(lambda data: campaign.wage(data, -(-kills // len(DATA))), DATA)

@@ -52,11 +52,26 @@ def series() -> tf.data.Dataset:
     return windows.map(lambda x, y: (x * 2, y))
 
 
+def files() -> tf.data.Dataset:
+    names = sorted(str(file) for file in Path("images").glob("*/*"))
+    np.random.shuffle(names)
+    pictures = tf.data.Dataset.from_tensor_slices(names).map(lambda name: tf.io.decode_png(tf.io.read_file(name)))
+    return pictures.map(lambda x: (x, tf.reduce_sum(tf.cast(x, tf.int32)))).batch(3).shuffle(3)
+
+
+def permuted() -> tf.data.Dataset:
+    order = np.random.permutation(12)
+    rows = tf.data.Dataset.from_tensor_slices({"x": np.arange(36.0).reshape([12, 3])[order], "y": order // 5})
+    return rows.batch(3).map(lambda row: (row["x"], row["y"])).shuffle(3)
+
+
 LOADERS: dict[str, Callable[[], tf.data.Dataset]] = {
     "texts": texts,
     "images": images,
     "flipped": flipped,
     "series": series,
+    "files": files,
+    "permuted": permuted,
 }
 
 

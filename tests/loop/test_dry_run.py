@@ -1,11 +1,12 @@
 """A dry run does everything once, and leaves nothing behind."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import pytest
 import tensorflow as tf
-from tiny import make_loop
+from tiny import make_counter, make_loop
 
 from hooks import Checkpoint, EarlyStopping, TensorBoard
 from loop import Evaluation, Event, Every, Hook, Loop, Moment
@@ -40,13 +41,14 @@ def files(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
 
 
-def test_all_phases_happen_once_and_nothing_is_left_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [make_counter, pytest.param(make_loop, marks=pytest.mark.more)])
+def test_all_phases_happen_once_and_nothing_is_left_behind(kind: Callable[..., Loop], tmp_path: Path) -> None:
     def make(directory: Path) -> tuple[Loop, Notes]:
         notes = Notes()
         callbacks = [keras.callbacks.CSVLogger(directory / "log.csv")]
         stopping = EarlyStopping("val_loss", mode="min", patience=2, restore_best="state")
         hooks = [notes, stopping, TensorBoard(directory / "tb"), Checkpoint(directory / "ckpt"), *callbacks]
-        return make_loop(hooks=hooks, eval_every=Every(epochs=2)), notes
+        return kind(hooks=hooks, eval_every=Every(epochs=2)), notes
 
     (tmp_path / "a").mkdir()
     loop, notes = make(tmp_path / "a")

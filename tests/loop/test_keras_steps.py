@@ -468,6 +468,52 @@ def test_weights_are_those_of_the_model_alone(tmp_path: Path) -> None:
     assert [v.numpy().tobytes() for v in plain.weights] == [v.numpy().tobytes() for v in model.weights]
 
 
+class Accumulates(keras.Model):
+    """As many have written it: sums of gradients in a list, and a random stream of TensorFlow's in a dict."""
+
+    def __init__(self, length: int, *of_model: Any, **named: Any) -> None:
+        super().__init__(*of_model, **named)
+        self.length, self.batches = length, tf.Variable(0, trainable=False)
+        self.sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.trainable_variables]
+        self.streams = {"noise": [tf.random.Generator.from_seed(1)]}
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        self.batches.assign_add(1)
+        with tf.GradientTape() as tape:
+            y_pred = self(x + self.streams["noise"][0].normal(tf.shape(x)), training=True)
+            loss = self.compute_loss(x, y, y_pred)
+        for own, gradient in zip(self.sums, tape.gradient(loss, self.trainable_variables), strict=True):
+            own.assign_add(gradient)
+        tf.cond(self.batches % self.length == 0, self.apply, lambda: None)
+        return self.compute_metrics(x, y, y_pred)
+
+    def apply(self) -> None:
+        self.optimizer.apply_gradients(zip(self.sums, self.trainable_variables, strict=True))
+        for own in self.sums:
+            own.assign(tf.zeros_like(own))
+
+
+def accumulating() -> keras.Model:
+    inputs = keras.Input([4])
+    model = Accumulates(2, inputs, Layers.Dense(1)(inputs))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+
+def test_variables_that_a_model_holds_in_lists_are_in_its_state(tmp_path: Path) -> None:
+    def trained(steps: int, name: str) -> list[bytes]:
+        model = made(accumulating)
+        step, _ = keras_steps(model)
+        data, hooks = ArrayData((X, Y), batch_size=8, shuffle=False), [Checkpoint(tmp_path / name)]
+        Loop(step, data, state={"model": model}, hooks=hooks).run(steps=steps)
+        return [v.numpy().tobytes() for v in (*model.weights, *model.sums, model.streams["noise"][0].state)]
+
+    whole = trained(6, "whole")
+    trained(3, "cut")  # in the middle of a sum
+    assert trained(6, "cut") == whole
+
+
 def test_optimizers_in_lists_are_named_and_the_remedy_works() -> None:
     class Listed(Tiny):
         def __init__(self) -> None:

@@ -306,12 +306,13 @@ def test_a_metric_that_a_step_returns_is_named() -> None:
     assert Loop(written, rows((FEATURES,)), state={}).run(epochs=1).logs["m"] == pytest.approx(FEATURES.mean())
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(("scaled", "overwrites"), [(False, None), (True, None), (False, 2)])
 def test_averages_that_nobody_uses_are_told_and_the_remedy_does_what_fit_does(
-    scaled: bool, caplog: pytest.LogCaptureFixture
+    scaled: bool, overwrites: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def averaging(**given: int) -> keras.optimizers.Optimizer:
-        optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, **given)
+    def averaging() -> keras.optimizers.Optimizer:
+        given = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": overwrites}
+        optimizer = keras.optimizers.SGD(0.1, **given)
         return keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
 
     keras.utils.set_random_seed(1)
@@ -324,10 +325,11 @@ def test_averages_that_nobody_uses_are_told_and_the_remedy_does_what_fit_does(
     ran(model, MSE, ArrayData((FEATURES, LABELS), batch_size=8, shuffle=False), optimizer)
     said = [record.getMessage()[:36] for record in caplog.records if record.name == "exactloop"]
     assert said == ["The optimizer averages the variables"]
+    assert [v.numpy().tobytes() for v in model.weights] != [v.numpy().tobytes() for v in theirs.weights]
     optimizer.finalize_variable_values(model.trainable_variables)  # as the message says
     assert [v.numpy().tobytes() for v in model.weights] == [v.numpy().tobytes() for v in theirs.weights]
     caplog.clear()
-    supervised(one(), averaging(ema_overwrite_frequency=2), MSE)
+    supervised(one(), keras.optimizers.SGD(0.1), MSE)
     assert [record for record in caplog.records if record.name == "exactloop"] == []
 
 

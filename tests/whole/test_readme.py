@@ -54,7 +54,7 @@ def stories(text: str) -> list[list[Block]]:
 @pytest.mark.parametrize(
     "story",
     [
-        pytest.param(story, id=f"{name}, line {story[0].line}")
+        pytest.param(story, id=f"{name}, line {story[0].line}", marks=[] if name == "README.md" else [pytest.mark.more])
         for name, text in TEXTS.items()
         for story in stories(text)
     ],
