@@ -215,4 +215,10 @@ ONE_IN: dict[str, int | tuple[str, ...]] = {
     "test_unfreezing_in_a_hook_is_refused": 0,
     "test_a_hook_that_raises_when_all_is_settled_takes_nothing_from_the_others": 2,
     "test_what_a_hook_had_changed_when_it_raised_is_taken_back": ("settled",),
+    "test_what_was_evaluated_before_is_no_value_of_an_epoch_whichever_evaluations_are_taken_away": 0,
+    "test_rates_of_several_optimizers_schedules_and_wrapped_ones": 0,
+    "test_hooks_and_evaluations_that_are_new_begin": 0,
+    "test_what_a_signal_has_cut_short_in_a_hook_that_only_shows_is_not_saved": 0,
+    "test_evaluations_leave_the_metrics_of_training_alone": 0,
+    "test_a_rate_that_is_assigned_between_runs_is_no_setting": 0,
 }
