@@ -189,6 +189,7 @@ def run(
             code = child.wait(timeout)
         except BaseException:
             child.kill()
+            child.wait()
             raise
         for file in files[1:]:
             file.seek(0)
