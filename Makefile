@@ -17,7 +17,7 @@ test-more: .venv/installed
 test-long: .venv/installed
 	$(BIN)/python -m pytest --numprocesses=2 -m long
 
-# 1,000 kills take half an hour on two cores. With SEED=, the same phases are aimed at again.
+# 1,000 kills take a quarter of an hour on two cores. With SEED=, the same phases are aimed at again.
 crash: .venv/installed
 	$(BIN)/python tests/crash/kills.py $(or $(KILLS),1000) $(SEED)
 	$(BIN)/python -m pytest -m crash

@@ -132,7 +132,7 @@ def serve(line: socket.socket) -> None:
 if __name__ == "__main__":
     import tensorflow  # noqa: F401
 
-    import hooks  # noqa: F401
+    import hooks.public  # noqa: F401
     import loop  # noqa: F401
 
     gc.collect()

@@ -150,6 +150,12 @@ def start(
     return Child(told, pipes)
 
 
+def execute(*arguments: str | Path, **more: int | IO[str] | None) -> "subprocess.Popen[str]":
+    """Begins a process that imports everything itself."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env=places.environment(), text=True, **more)
+
+
 @contextlib.contextmanager
 def descriptor(name: str, number: int, wanted: int | IO[str] | None, pipes: dict[str, IO[str]]) -> Iterator[int]:
     """Yields what a process gets as one of its first three descriptors."""
@@ -183,6 +189,7 @@ def run(
             code = child.wait(timeout)
         except BaseException:
             child.kill()
+            child.wait()
             raise
         for file in files[1:]:
             file.seek(0)

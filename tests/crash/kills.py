@@ -7,8 +7,8 @@ the value of a step (in any life, also where it was done again), an event with i
 Exit status 1 if there is such a line.
 
 TensorFlow is imported once, AutoGraph converts each function once, and every life is a fork, which makes everything
-else anew. Two trainings run side by side, one
-from arrays and one from a shuffled dataset. Now and then a bit of the newest checkpoint is flipped between two lives.
+else anew. Two trainings run side by side, one of a network from arrays and one of a few variables from a shuffled
+dataset. Now and then a bit of the newest checkpoint is flipped between two lives.
 """
 
 import collections
@@ -135,13 +135,44 @@ class Log(Hook):
     on_epoch_begin = on_step_end = on_eval_begin = on_eval_end = on_epoch_end = record
 
 
-def make_loop(data: ArrayData | tf.data.Dataset, *others: Hook) -> Loop:
-    """Returns a loop over a network with dropout, momentum and gradients accumulated over two steps."""
-    keras.utils.set_random_seed(1)
+Functions = tuple[Callable[..., dict[str, tf.Tensor]], Callable[..., dict[str, tf.Tensor]], dict[str, object]]
+
+
+def network() -> Functions:
+    """Returns the steps and the state of a network with dropout, momentum and gradients accumulated over two steps."""
     layers = [keras.layers.Dense(4, activation="relu"), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input([3]), *layers])
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, gradient_accumulation_steps=2)
-    fit, validate = supervised(model, optimizer, keras.losses.MeanSquaredError())
+    return (
+        *supervised(model, optimizer, keras.losses.MeanSquaredError()),
+        {"model": model, "optimizer": optimizer},
+    )
+
+
+def variables() -> Functions:
+    """Returns the steps and the state of weights with noise and momentum: a third of what a network takes to trace."""
+    weight, speed = (tf.Variable(tf.zeros([3, 1]), name=name) for name in ("weight", "speed"))
+    noise = tf.random.Generator.from_seed(1)
+
+    def fit(batch: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        x, y = batch
+        error = x @ weight - y
+        slope = tf.matmul(x, error, transpose_a=True) / tf.cast(tf.shape(x)[0], tf.float32)
+        weight.assign_add(speed.assign(0.9 * speed - 0.05 * slope + noise.normal([3, 1], stddev=0.01)))
+        return {"loss": tf.reduce_mean(error**2)}
+
+    def validate(batch: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        x, y = batch
+        return {"loss": tf.reduce_mean((x @ weight - y) ** 2)}
+
+    return fit, validate, {"weight": weight, "speed": speed, "noise": noise}
+
+
+def make_loop(name: str, *others: Hook) -> Loop:
+    """Returns the loop of one of the trainings."""
+    keras.utils.set_random_seed(1)
+    make, data = TRAININGS[name]
+    fit, validate, state = make()
 
     def train_step(batch: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         x, y, row = batch
@@ -151,8 +182,8 @@ def make_loop(data: ArrayData | tf.data.Dataset, *others: Hook) -> Loop:
     x, y, _ = arrays()
     return Loop(
         Step(train_step),
-        data,
-        state={"model": model, "optimizer": optimizer},
+        data(),
+        state=state,
         evaluate=Evaluation(validate, ArrayData((x, y), batch_size=10, shuffle=False)),
         hooks=others,
     )
@@ -164,9 +195,17 @@ def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, x.sum(axis=1, keepdims=True), np.arange(ROWS)
 
 
-DATA: dict[str, Callable[[], ArrayData | tf.data.Dataset]] = {
-    "arrays": lambda: ArrayData(arrays(), batch_size=BATCH, seed=3),
-    "dataset": lambda: tf.data.Dataset.from_tensor_slices(arrays()).shuffle(ROWS, seed=3).batch(BATCH).prefetch(2),
+def of_arrays() -> ArrayData:
+    return ArrayData(arrays(), batch_size=BATCH, seed=3)
+
+
+def of_dataset() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(arrays()).shuffle(ROWS, seed=3).batch(BATCH).prefetch(2)
+
+
+TRAININGS: dict[str, tuple[Callable[[], Functions], Callable[[], ArrayData | tf.data.Dataset]]] = {
+    "arrays": (network, of_arrays),
+    "dataset": (variables, of_dataset),
 }
 
 
@@ -203,7 +242,7 @@ def live(directory: Path, data: str, phases: Phases) -> None:
     hooks.checkpoint.hook.open_files = lambda path, *, make=True: Watched(open_files(path, make=make), watch)
     log = Log(directory / "log.jsonl")
     loop = make_loop(
-        DATA[data](),
+        data,
         log,
         hooks.EarlyStopping("val_loss", mode="min", patience=99),
         Marker(phases, before=True),
@@ -336,9 +375,9 @@ class Campaign:
 
 
 def table(campaign: Campaign) -> str:
-    rows = [f"{'killed while':26}" + "".join(f"{data:>10}" for data in DATA)]
-    rows += [f"{phase:26}" + "".join(f"{campaign.kills[phase, data]:10}" for data in DATA) for phase in PHASES]
-    total = [sum(campaign.kills[phase, data] for phase in PHASES) for data in DATA]
+    rows = [f"{'killed while':26}" + "".join(f"{data:>10}" for data in TRAININGS)]
+    rows += [f"{phase:26}" + "".join(f"{campaign.kills[phase, data]:10}" for data in TRAININGS) for phase in PHASES]
+    total = [sum(campaign.kills[phase, data] for phase in PHASES) for data in TRAININGS]
     rows.append(f"{'together':26}" + "".join(f"{count:10}" for count in total))
     return "\n".join(rows)
 
@@ -346,13 +385,13 @@ def table(campaign: Campaign) -> str:
 def main(kills: int, seed: int) -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
         campaign, began = Campaign(Path(root), seed), time.monotonic()
-        for data in DATA:  # one after the other: nothing is forked while something is converted
+        for data in TRAININGS:  # one after the other: nothing is forked while something is converted
             campaign.prepare(data)
         gc.collect()
         gc.freeze()  # or each collection of a life would copy all pages that it has of this process
         # Lives are forked by threads; the process itself never runs an operation, so its children can.
-        with contextlib.closing(multiprocessing.pool.ThreadPool(len(DATA))) as pool:
-            waged = pool.map_async(lambda data: campaign.wage(data, -(-kills // len(DATA))), DATA)
+        with contextlib.closing(multiprocessing.pool.ThreadPool(len(TRAININGS))) as pool:
+            waged = pool.map_async(lambda data: campaign.wage(data, -(-kills // len(TRAININGS))), TRAININGS)
             with contextlib.suppress(KeyboardInterrupt):  # then what there is until now is told
                 waged.get()
         print(table(campaign))

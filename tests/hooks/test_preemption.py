@@ -167,25 +167,31 @@ def saved(directory: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def life(directory: Path, kind: str) -> Iterator[nursery.Child]:
+def life(
+    directory: Path, kind: str, begin: Callable[..., nursery.Child | subprocess.Popen[str]] = nursery.start
+) -> Iterator[nursery.Child | subprocess.Popen[str]]:
     """Runs a life of a run in a process of its own."""
-    with nursery.start(__file__, directory, kind, **dict.fromkeys(nursery.NAMES, subprocess.PIPE)) as process:
+    with begin(__file__, directory, kind, **dict.fromkeys(nursery.NAMES, subprocess.PIPE)) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def wait_for(line: str, process: nursery.Child) -> None:
+def wait_for(line: str, process: nursery.Child | subprocess.Popen[str]) -> None:
     """Reads the next line that a life says."""
     assert process.stdout is not None
     said = process.stdout.readline()
     assert said.startswith(line), process.communicate()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_last_step_and_ends_the_process(tmp_path: Path, number: int, status: int) -> None:
-    with life(tmp_path, "endless") as process:
+@pytest.mark.parametrize(
+    ("number", "status", "begin"), [(signal.SIGTERM, 143, nursery.start), (signal.SIGINT, 130, nursery.execute)]
+)
+def test_a_signal_saves_the_last_step_and_ends_the_process(
+    tmp_path: Path, number: int, status: int, begin: Callable[..., nursery.Child | subprocess.Popen[str]]
+) -> None:
+    with life(tmp_path, "endless", begin) as process:
         wait_for("training", process)
         process.send_signal(number)
         said, errors = process.communicate()
