@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from loop.errors.keras_arguments import check_each, check_flat, check_loss, takes_weights
+from loop.errors.kinds import shown
 from loop.outputs import Output, check_names, is_several, names_of, outputs, part
 from loop.tensors import Nest
 from loop.tf_internals import loss_of
@@ -33,15 +34,19 @@ class WeightedLoss:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the outputs, as far as they are known before the model is called."""
-        return self._names or (tuple(self._loss) if isinstance(self._loss, Mapping) else ())
+        if self._names or not is_several(self._loss):
+            return self._names
+        if isinstance(self._loss, Mapping):
+            return tuple(self._loss)
+        return tuple(map(str, range(len(self._loss)))) if len(self._loss) > 1 else ()
 
     def __call__(self, y: Nest, prediction: Nest, sample_weight: Nest) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Returns the sum, `[]`, and, where there are several, the loss of each output before it is weighted."""
-        whole = not is_several(self._loss) and (not is_several(prediction) or _is_of_all(self._loss))
-        if whole:
-            value = _called(self._loss, y, prediction, sample_weight)
-            one = Output("loss")
-            return (value if self._weights is None else value * self._factor(one, [one])), {}
+        loss = self._loss if is_several(prediction) else _only(self._loss)
+        if not is_several(loss) and (not is_several(prediction) or _is_of_all(loss)):
+            label = _only(y) if loss is not self._loss else y
+            value = _called(loss, label, prediction, sample_weight)
+            return (value if self._weights is None else value * self._weight_of_all()), {}
         check_flat(prediction, self._loss)
         found = outputs(prediction, self._names)
         check_names(self._loss, [each.name for each in found], "a loss")
@@ -56,6 +61,16 @@ class WeightedLoss:
         terms = [value * self._factor(output, [*losses]) for output, value in values.items()]
         named = {OF_OUTPUT.format(output.name): value for output, value in values.items()} if len(values) > 1 else {}
         return tf.add_n([tf.cast(each, terms[0].dtype) for each in terms]), named
+
+    def _weight_of_all(self) -> float:
+        """Returns what one loss is multiplied with. Raises `ValueError` if there are several weights, or none."""
+        weight = _only(self._weights)
+        if is_several(weight):
+            raise ValueError(
+                f"supervised(loss_weights=...) has {len(weight)} weights for one loss. Received: "  # type: ignore[arg-type]
+                f"{shown(self._weights)}. Give one number, or a loss for each output."
+            )
+        return weight  # type: ignore[return-value]
 
     def _of(self, output: Output, among: Sequence[Output]) -> Loss | None:
         if isinstance(self._loss, Mapping):
@@ -74,6 +89,12 @@ class Values(keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return y_pred
+
+
+def _only(given: object) -> object:
+    """Returns what is alone in a dict or a list, as Keras takes it for a model of one output; or what was given."""
+    parts = [*given.values()] if isinstance(given, Mapping) else given
+    return parts[0] if isinstance(parts, list | tuple) and len(parts) == 1 else given
 
 
 def _is_of_all(loss: object) -> bool:

@@ -64,6 +64,8 @@ def measures(argument: str, given: Given | None, names: Sequence[str], taken: Se
     if not is_several(given):
         raise TypeError(f"supervised({argument}=...) {AS_IN}. Received: {shown(given)}.")
     found: dict[str, Measure] = {}
+    if len(names) < 2 and isinstance(given, Mapping) and len(given) == 1 and is_several(*given.values()):
+        (given,) = given.values()  # of the one output there is
     by_output = (
         names
         and isinstance(given, Mapping)

@@ -440,6 +440,52 @@ def test_what_compile_takes_gives_what_fit_gives(case: str) -> None:
     assert not parts or total == pytest.approx(np.array(found["loss"]), abs=1e-6)
 
 
+class InOrder(Late):
+    """The same in a list: outputs that have no names."""
+
+    def call(self, x: Any) -> Any:
+        return [*super().call(x).values()]
+
+
+def named() -> keras.Model:
+    x = keras.Input([4])
+    return keras.Model(x, keras.layers.Dense(1, activation="sigmoid", name="d")(x))
+
+
+ALONE = {
+    "in lists": (named, {"loss": ["mse"], "loss_weights": [0.3], "metrics": [["mae", "mse"]]}),
+    "by its name": (named, {"loss": {"d": "mse"}, "loss_weights": {"d": 0.3}, "metrics": {"d": ["mae", "mse"]}}),
+    "its weight by name": (named, {"loss": "mse", "loss_weights": {"d": 0.3}, "weighted_metrics": {"d": ["mae"]}}),
+    "no names": (InOrder, {"loss": ["mse", "mae"], "loss_weights": [0.3, 2.0], "metrics": [["mae"], ["mse", "mae"]]}),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_what_is_given_for_one_output_or_for_some_without_names_is_used_as_compile_uses_it(case: str) -> None:
+    build, given = ALONE[case]
+    several = build is InOrder
+    y = [LABELS, SUMS] if several else LABELS
+    keras.utils.set_random_seed(1)
+    theirs = build()
+    theirs.compile(keras.optimizers.SGD(0.1), run_eagerly=True, **given)
+    wanted = theirs.train_on_batch(FEATURES, y, return_dict=True)
+    keras.utils.set_random_seed(1)
+    model = build()
+    step, _ = supervised(model, keras.optimizers.SGD(0.1), **given)
+    found = step.function((tf.constant(FEATURES), tf.nest.map_structure(tf.constant, y)))
+    found |= {name: metric.result() for name, metric in step.metrics.items()}
+    if several:  # Keras calls them mae_loss, mae_1 and so on
+        found = dict(zip(["loss", "mse_loss", "mae_loss", "mae", "mse", "mae_1"], found.values(), strict=True))
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(wanted, abs=1e-6)
+    assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
+
+
+def test_several_weights_of_one_loss_are_refused() -> None:
+    step, _ = supervised(named(), keras.optimizers.SGD(), "mse", loss_weights={"d": 1.0, "e": 2.0})
+    with pytest.raises(ValueError, match=r"2 weights for one loss. Received: \{'d': 1.0, 'e': 2.0\}. Give one number"):
+        step.function((tf.constant(FEATURES), tf.constant(LABELS)))
+
+
 def test_weights_of_classes_take_the_place_of_other_weights() -> None:
     model, optimizer = one(), keras.optimizers.SGD()
     step, _ = supervised(model, optimizer, "mse", class_weight={1: 3})
