@@ -480,6 +480,26 @@ def test_what_is_given_for_one_output_or_for_some_without_names_is_used_as_compi
     assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
 
 
+def test_a_metric_of_one_output_is_not_updated_with_all_of_them_as_one() -> None:
+    batch = tf.constant(FEATURES), [tf.constant(LABELS), tf.constant(SUMS)]
+    for metric in ("mae", "accuracy", keras.metrics.MeanSquaredError()):
+        step, _ = supervised(InOrder(), keras.optimizers.SGD(), "mse", metrics=[metric])
+        with pytest.raises(
+            ValueError, match=r"which is of one output, and the model returns 2, .*loss=\['mse', 'mse'\]"
+        ):
+            step.function(batch)
+    step, _ = supervised(InOrder(), keras.optimizers.SGD(), loss=["mse", "mse"], metrics=[["mae"], []])  # as advised
+    step.function(batch)
+    assert list(step.metrics) == ["0_mae"]
+
+    def of_all(y: Any, prediction: Any) -> Any:
+        return abs(y[0] - prediction[0]) + abs(y[1] - prediction[1])
+
+    step, _ = supervised(InOrder(), keras.optimizers.SGD(), "mse", metrics=[of_all])
+    step.function(batch)
+    assert float(step.metrics["of_all"].result()) > 0
+
+
 def test_several_weights_of_one_loss_are_refused() -> None:
     step, _ = supervised(named(), keras.optimizers.SGD(), "mse", loss_weights={"d": 1.0, "e": 2.0})
     with pytest.raises(ValueError, match=r"2 weights for one loss. Received: \{'d': 1.0, 'e': 2.0\}. Give one number"):
