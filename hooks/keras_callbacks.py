@@ -182,10 +182,14 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Says once what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
         if new := sorted({*names} - self._said):
             self._said.update(new)
-            seen = "Callbacks have put %s into the logs. Other callbacks see it; "
-            unseen = "RunResult.history and other hooks do not. "
-            remedy = "For these, write KerasCallbacks([...], reports=%r)."
-            log.warning(seen + unseen + remedy, ", ".join(map(repr, new)), [*self.reports, *new])
+            seen = (
+                "Callbacks have put %s into the logs. Other callbacks see it; RunResult.history and other hooks do not."
+            )
+            numbers = [name for name in new if _is_number((self._logs or {}).get(name))]
+            remedy = (
+                f" For these, write KerasCallbacks([...], reports={[*self.reports, *numbers]!r})." if numbers else ""
+            )
+            log.warning(seen + remedy, ", ".join(map(repr, new)))
 
     def _in_this_epoch(self) -> list[str]:
         return json.loads(self.evaluated.numpy().tobytes() or "[]")
@@ -205,20 +209,30 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     def on_run_end(self, moment: Moment) -> None:
         try:
             if moment.error is None:
-                self._end()
+                self._end(moment)
             else:
                 for state in self._states:
                     state.take()  # what has changed, and is to be undone if this process goes on from a checkpoint
         finally:
             self._bound.take_back()
 
-    def _end(self) -> None:
+    def _last_logs(self, moment: Moment) -> dict[str, float]:
+        """Returns what `fit` has at its end: the values of the epoch that was the last, also of one that is cut."""
+        if self._logs is not None and not moment.step_in_epoch:
+            return self._logs
+        logs, found = self._state.logs(), self._loop.evaluation_names.values()
+        older = (
+            {name for names in found for name in names} - {*self._in_this_epoch()} if moment.step_in_epoch else set()
+        )
+        return self._without(logs, older)
+
+    def _end(self, moment: Moment) -> None:
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""
         if self._evaluating:  # which was abandoned, and will be done again
             self._put_back(parted(self.kept.numpy().tobytes()))
-        before = self._state.hold()
+        before, logs = self._state.hold(), self._last_logs(moment)
         for callback in filter(self._is_called, self.callbacks):
-            callback.on_train_end(self._logs)
+            callback.on_train_end(logs)
         after = self._state.hold().values
         changed = {path: value for path, value in after.items() if _differ(value, before.values[path])}
         if changed:
@@ -309,6 +323,11 @@ def _each(given: object) -> Iterator[Callback]:
         yield given  # type: ignore[misc]  # or what is to be refused
     else:
         yield from (callback for several in given for callback in _each(several))
+
+
+def _is_number(value: object) -> bool:
+    found = np.asarray(value)
+    return found.shape == () and found.dtype.kind in "biuf"
 
 
 def _named(lost: Mapping[str, Mapping[str, str]]) -> str:
