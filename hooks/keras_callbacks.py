@@ -320,7 +320,7 @@ def _each(given: object) -> Iterator[Callback]:
     if isinstance(given, keras.callbacks.CallbackList):
         given = given.callbacks
     if isinstance(given, Callback | str) or not isinstance(given, Iterable):
-        yield given  # type: ignore[misc]  # or what is to be refused
+        yield given  # or what is to be refused
     else:
         yield from (callback for several in given for callback in _each(several))
 

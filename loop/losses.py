@@ -34,7 +34,7 @@ class WeightedLoss:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the outputs, as far as they are known before the model is called."""
-        if self._names or not is_several(self._loss):
+        if self._names or not isinstance(self._loss, Mapping | list | tuple):
             return self._names
         if isinstance(self._loss, Mapping):
             return tuple(self._loss)

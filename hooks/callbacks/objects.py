@@ -24,7 +24,9 @@ def is_of_program(value: object) -> bool:
     """
     bases = type(value).__mro__[:-1]
     ours = not any(base.__module__.split(".")[0] in OTHERS for base in bases)
-    return isinstance(value, keras.callbacks.Callback) or (ours and (type(value).__dictoffset__ != 0 or _slots(value)))
+    return isinstance(value, keras.callbacks.Callback) or (
+        ours and (type(value).__dictoffset__ != 0 or _slots(value) != [])
+    )
 
 
 def attributes(value: object) -> dict[str, object]:
