@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from loop.errors.keras_arguments import check_each, check_flat, check_loss, takes_weights
 from loop.errors.kinds import shown
-from loop.outputs import Output, check_names, is_several, names_of, outputs, part
+from loop.outputs import Of, Output, alone, check_names, is_several, name_of_only, names_of, outputs, part
 from loop.tensors import Nest
 from loop.tf_internals import loss_of
 
@@ -30,6 +30,7 @@ class WeightedLoss:
 
     def __init__(self, model: keras.Layer, loss: Losses, weights: Weights | None) -> None:
         self._loss, self._weights, self._names = loss, weights, names_of(model)
+        self._name = name_of_only(model)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -42,10 +43,9 @@ class WeightedLoss:
 
     def __call__(self, y: Nest, prediction: Nest, sample_weight: Nest) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Returns the sum, `[]`, and, where there are several, the loss of each output before it is weighted."""
-        loss = self._loss if is_several(prediction) else _only(self._loss)
+        loss = self._loss if is_several(prediction) else self._only(self._loss)
         if not is_several(loss) and (not is_several(prediction) or _is_of_all(loss)):
-            label = _only(y) if loss is not self._loss else y
-            value = _called(loss, label, prediction, sample_weight)
+            value = _called(loss, y if loss is self._loss else alone(y), prediction, sample_weight)
             return (value if self._weights is None else value * self._weight_of_all()), {}
         check_flat(prediction, self._loss)
         found = outputs(prediction, self._names)
@@ -62,15 +62,19 @@ class WeightedLoss:
         named = {OF_OUTPUT.format(output.name): value for output, value in values.items()} if len(values) > 1 else {}
         return tf.add_n([tf.cast(each, terms[0].dtype) for each in terms]), named
 
+    def _only(self, given: Of) -> Of:
+        """Returns what is given for the one output of the model, in a list or by its name; or what was given."""
+        return given.get(self._name, given) if isinstance(given, Mapping) and len(given) == 1 else alone(given)
+
     def _weight_of_all(self) -> float:
-        """Returns what one loss is multiplied with. Raises `ValueError` if there are several weights, or none."""
-        weight = _only(self._weights)
+        """Returns what one loss is multiplied with. Raises `ValueError` if that is not one number."""
+        weight = self._only(self._weights)
         if is_several(weight):
             raise ValueError(
-                f"supervised(loss_weights=...) has {len(weight)} weights for one loss. Received: "  # type: ignore[arg-type]
-                f"{shown(self._weights)}. Give one number, or a loss for each output."
+                f"supervised(loss_weights=...) needs one number for one loss. Received: {shown(self._weights)}. Give a "
+                "number, or a loss for each output."
             )
-        return weight  # type: ignore[return-value]
+        return weight  # type: ignore[return-value]  # it is not several
 
     def _of(self, output: Output, among: Sequence[Output]) -> Loss | None:
         if isinstance(self._loss, Mapping):
@@ -91,12 +95,6 @@ class Values(keras.losses.Loss):
         return y_pred
 
 
-def _only(given: object) -> object:
-    """Returns what is alone in a dict or a list, as Keras takes it for a model of one output; or what was given."""
-    parts = [*given.values()] if isinstance(given, Mapping) else given
-    return parts[0] if isinstance(parts, list | tuple) and len(parts) == 1 else given
-
-
 def _is_of_all(loss: object) -> bool:
     """Returns whether a loss takes all outputs at once: a function of three arguments that is no loss of Keras."""
     return callable(loss) and not isinstance(loss, keras.losses.Loss) and takes_weights(loss)
@@ -108,8 +106,12 @@ def _label(y: Nest, output: Output, among: Sequence[Output], with_loss: Sequence
 
 
 def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Tensor:
-    """Returns the loss of one output."""
+    """Returns the loss of one output. A function of the program's own gets labels of any structure as they are."""
     made = loss
+    if isinstance(prediction, tf.Tensor):
+        of_keras = isinstance(loss, str | keras.losses.Loss)
+        y = alone(y) if of_keras else y
+        sample_weight = sample_weight if not of_keras and _is_of_all(loss) else alone(sample_weight)
     if isinstance(loss, str):
         made = loss_of(loss, y, prediction)
     elif not isinstance(loss, keras.losses.Loss) and not takes_weights(loss):

@@ -7,7 +7,7 @@ import keras
 
 from loop.errors.keras_arguments import check_metric, metric_named
 from loop.errors.kinds import shown
-from loop.outputs import Output, check_names, is_several, outputs, part
+from loop.outputs import Output, alone, check_names, is_several, outputs, part
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import function_of, metric_of
 
@@ -104,6 +104,7 @@ def update(found: Mapping[str, Measure], names: Sequence[str], y: Nest, predicti
             )
         own = of if each.output is None and len(of) == 1 else [one for one in of if one.name == each.output]
         parts = [part(one, own[0], of, what) if own and is_several(one) else one for one, what in given]
+        parts = parts if of or not _is_of_one(each.metric) else [alone(one) for one in parts]
         each.metric.update_state(*parts)
 
 

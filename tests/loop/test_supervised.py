@@ -480,6 +480,44 @@ def test_what_is_given_for_one_output_or_for_some_without_names_is_used_as_compi
     assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
 
 
+LISTED = {
+    "labels": ("mse", [LABELS], None),
+    "labels and weights, of a class": (MSE, (LABELS,), [WEIGHTS]),
+    "weights alone": ("binary_crossentropy", LABELS, [WEIGHTS]),
+    "of a function": (two, LABELS, [WEIGHTS]),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_labels_and_weights_of_the_only_output_may_be_alone_in_a_list(case: str) -> None:
+    loss, y, weights = LISTED[case]
+    given = {
+        "loss": loss,
+        "metrics": ["accuracy", keras.metrics.MeanSquaredError("error")],
+        "weighted_metrics": ["mae"],
+    }
+    keras.utils.set_random_seed(1)
+    theirs = named()
+    theirs.compile(keras.optimizers.SGD(0.1), run_eagerly=True, **given)
+    wanted = theirs.train_on_batch(FEATURES, y, sample_weight=weights, return_dict=True)
+    keras.utils.set_random_seed(1)
+    given["metrics"][1] = keras.metrics.MeanSquaredError("error")
+    step, _ = supervised(model := named(), keras.optimizers.SGD(0.1), **given)
+    batch = (FEATURES, y) if weights is None else (FEATURES, y, weights)
+    found = step.function(tf.nest.map_structure(tf.constant, batch))
+    found |= {name: metric.result() for name, metric in step.metrics.items()}
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(wanted, abs=1e-6)
+    assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
+
+
+def test_a_function_of_ones_own_gets_labels_as_they_are() -> None:
+    def own(y: Any, prediction: Any) -> Any:
+        return keras.ops.mean(abs(y[0] - prediction), axis=-1)
+
+    step, _ = supervised(named(), keras.optimizers.SGD(0.1), own)
+    assert step.function((tf.constant(FEATURES), [tf.constant(LABELS)]))["loss"].shape == ()
+
+
 def test_a_metric_of_one_output_is_not_updated_with_all_of_them_as_one() -> None:
     batch = tf.constant(FEATURES), [tf.constant(LABELS), tf.constant(SUMS)]
     for metric in ("mae", "accuracy", keras.metrics.MeanSquaredError()):
@@ -500,10 +538,11 @@ def test_a_metric_of_one_output_is_not_updated_with_all_of_them_as_one() -> None
     assert float(step.metrics["of_all"].result()) > 0
 
 
-def test_several_weights_of_one_loss_are_refused() -> None:
-    step, _ = supervised(named(), keras.optimizers.SGD(), "mse", loss_weights={"d": 1.0, "e": 2.0})
-    with pytest.raises(ValueError, match=r"2 weights for one loss. Received: \{'d': 1.0, 'e': 2.0\}. Give one number"):
-        step.function((tf.constant(FEATURES), tf.constant(LABELS)))
+def test_weights_that_are_not_those_of_the_one_loss_are_refused() -> None:
+    for weights in ({"d": 1.0, "e": 2.0}, {"e": 2.0}, [1.0, 2.0]):
+        step, _ = supervised(named(), keras.optimizers.SGD(), "mse", loss_weights=weights)
+        with pytest.raises(ValueError, match=r"needs one number for one loss. Received: .*2.0.\. Give a number"):
+            step.function((tf.constant(FEATURES), tf.constant(LABELS)))
 
 
 def test_weights_of_classes_take_the_place_of_other_weights() -> None:
