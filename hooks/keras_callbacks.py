@@ -172,8 +172,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._set_evaluated(())
         before = {*self._logs}
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
-        added = {*self._logs} - before - {*self.reports, *moment.logs, "learning_rate"}
-        self._told.of_what_is_added(added, self.reports)
+        added = self._logs.keys() - before - {*self.reports, *moment.logs, "learning_rate"}
+        self._told.of_what_is_added({name: self._logs[name] for name in added}, self.reports)
         moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
 
     def _in_this_epoch(self) -> list[str]:
@@ -194,20 +194,30 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     def on_run_end(self, moment: Moment) -> None:
         try:
             if moment.error is None:
-                self._end()
+                self._end(moment)
             else:
                 for state in self._states:
                     state.take()  # what has changed, and is to be undone if this process goes on from a checkpoint
         finally:
             self._bound.take_back()
 
-    def _end(self) -> None:
+    def _last_logs(self, moment: Moment) -> dict[str, float]:
+        """Returns what `fit` has at its end: the values of the epoch that was the last, also of one that is cut."""
+        if self._logs is not None and not moment.step_in_epoch:
+            return self._logs
+        logs, found = self._state.logs(), self._loop.evaluation_names.values()
+        older = (
+            {name for names in found for name in names} - {*self._in_this_epoch()} if moment.step_in_epoch else set()
+        )
+        return self._without(logs, older)
+
+    def _end(self, moment: Moment) -> None:
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""
         if self._evaluating:  # which was abandoned, and will be done again
             self._put_back(parted(self.kept.numpy().tobytes()))
-        before = self._state.hold()
+        before, logs = self._state.hold(), self._last_logs(moment)
         for callback in filter(self._is_called, self.callbacks):
-            callback.on_train_end(self._logs)
+            callback.on_train_end(logs)
         after = self._state.hold().values
         changed = {path: value for path, value in after.items() if _differ(value, before.values[path])}
         if changed:

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from loop.errors.keras_arguments import check_each, check_flat, check_loss, takes_weights
-from loop.outputs import Output, check_names, is_several, names_of, outputs, part
+from loop.errors.kinds import shown
+from loop.outputs import Of, Output, alone, check_names, is_several, name_of_only, names_of, outputs, part
 from loop.tensors import Nest
 from loop.tf_internals import loss_of
 
@@ -29,19 +30,23 @@ class WeightedLoss:
 
     def __init__(self, model: keras.Layer, loss: Losses, weights: Weights | None) -> None:
         self._loss, self._weights, self._names = loss, weights, names_of(model)
+        self._name = name_of_only(model)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the outputs, as far as they are known before the model is called."""
-        return self._names or (tuple(self._loss) if isinstance(self._loss, Mapping) else ())
+        if self._names or not isinstance(self._loss, Mapping | list | tuple):
+            return self._names
+        if isinstance(self._loss, Mapping):
+            return tuple(self._loss)
+        return tuple(map(str, range(len(self._loss)))) if len(self._loss) > 1 else ()
 
     def __call__(self, y: Nest, prediction: Nest, sample_weight: Nest) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Returns the sum, `[]`, and, where there are several, the loss of each output before it is weighted."""
-        whole = not is_several(self._loss) and (not is_several(prediction) or _is_of_all(self._loss))
-        if whole:
-            value = _called(self._loss, y, prediction, sample_weight)
-            one = Output("loss")
-            return (value if self._weights is None else value * self._factor(one, [one])), {}
+        loss = self._loss if is_several(prediction) else self._only(self._loss)
+        if not is_several(loss) and (not is_several(prediction) or _is_of_all(loss)):
+            value = _called(loss, y if loss is self._loss else alone(y), prediction, sample_weight)
+            return (value if self._weights is None else value * self._weight_of_all()), {}
         check_flat(prediction, self._loss)
         found = outputs(prediction, self._names)
         check_names(self._loss, [each.name for each in found], "a loss")
@@ -56,6 +61,20 @@ class WeightedLoss:
         terms = [value * self._factor(output, [*losses]) for output, value in values.items()]
         named = {OF_OUTPUT.format(output.name): value for output, value in values.items()} if len(values) > 1 else {}
         return tf.add_n([tf.cast(each, terms[0].dtype) for each in terms]), named
+
+    def _only(self, given: Of) -> Of:
+        """Returns what is given for the one output of the model, in a list or by its name; or what was given."""
+        return given.get(self._name, given) if isinstance(given, Mapping) and len(given) == 1 else alone(given)
+
+    def _weight_of_all(self) -> float:
+        """Returns what one loss is multiplied with. Raises `ValueError` if that is not one number."""
+        weight = self._only(self._weights)
+        if is_several(weight):
+            raise ValueError(
+                f"supervised(loss_weights=...) needs one number for one loss. Received: {shown(self._weights)}. Give a "
+                "number, or a loss for each output."
+            )
+        return weight  # type: ignore[return-value]  # it is not several
 
     def _of(self, output: Output, among: Sequence[Output]) -> Loss | None:
         if isinstance(self._loss, Mapping):
@@ -87,8 +106,12 @@ def _label(y: Nest, output: Output, among: Sequence[Output], with_loss: Sequence
 
 
 def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Tensor:
-    """Returns the loss of one output."""
+    """Returns the loss of one output. A function of the program's own gets labels of any structure as they are."""
     made = loss
+    if isinstance(prediction, tf.Tensor):
+        of_keras = isinstance(loss, str | keras.losses.Loss)
+        y = alone(y) if of_keras else y
+        sample_weight = sample_weight if not of_keras and _is_of_all(loss) else alone(sample_weight)
     if isinstance(loss, str):
         made = loss_of(loss, y, prediction)
     elif not isinstance(loss, keras.losses.Loss) and not takes_weights(loss):

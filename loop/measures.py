@@ -7,9 +7,9 @@ import keras
 
 from loop.errors.keras_arguments import check_metric, metric_named
 from loop.errors.kinds import shown
-from loop.outputs import Output, check_names, is_several, outputs, part
+from loop.outputs import Output, alone, check_names, is_several, outputs, part
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import metric_of
+from loop.tf_internals import function_of, metric_of
 
 Metric: TypeAlias = keras.Metric | Callable[..., Nest] | str
 Given: TypeAlias = Mapping[str, Metric | Sequence[Metric]] | Sequence[Metric | Sequence[Metric] | None]
@@ -64,6 +64,8 @@ def measures(argument: str, given: Given | None, names: Sequence[str], taken: Se
     if not is_several(given):
         raise TypeError(f"supervised({argument}=...) {AS_IN}. Received: {shown(given)}.")
     found: dict[str, Measure] = {}
+    if len(names) < 2 and isinstance(given, Mapping) and len(given) == 1 and is_several(*given.values()):
+        (given,) = given.values()  # of the one output there is
     by_output = (
         names
         and isinstance(given, Mapping)
@@ -93,10 +95,23 @@ def update(found: Mapping[str, Measure], names: Sequence[str], y: Nest, predicti
     """Updates metrics with what belongs to their outputs; with sample weights, if these are given."""
     given = [(y, "labels"), (prediction, "a value"), *((each, "weights") for each in weights)]
     of = outputs(prediction, names) if is_several(prediction) else []
-    for each in found.values():
+    for name, each in found.items():
+        if each.output is None and len(of) > 1 and _is_of_one(each.metric):
+            raise ValueError(
+                f"supervised(...) has the metric {name!r}, which is of one output, and the model returns {len(of)}, of "
+                "names that are not known before. Give losses and metrics by output: in lists in their order, as in "
+                "loss=['mse', 'mse'], metrics=[['mae'], []], or in dicts by name."
+            )
         own = of if each.output is None and len(of) == 1 else [one for one in of if one.name == each.output]
         parts = [part(one, own[0], of, what) if own and is_several(one) else one for one, what in given]
+        parts = parts if of or not _is_of_one(each.metric) else [alone(one) for one in parts]
         each.metric.update_state(*parts)
+
+
+def _is_of_one(metric: keras.Metric) -> bool:
+    """Returns whether a metric is one of Keras' own, which would take several outputs for one tensor."""
+    own = function_of(metric)[0] if type(metric) is keras.metrics.MeanMetricWrapper else type(metric)
+    return isinstance(metric, Accuracy) or str(getattr(own, "__module__", "")).split(".")[0] == "keras"
 
 
 def _flat(several: object) -> list[object]:

@@ -28,6 +28,12 @@ def names_of(model: keras.Layer) -> tuple[str, ...]:
     return tuple(model.output_names) if isinstance(made, list | tuple) else ()
 
 
+def name_of_only(model: keras.Layer) -> str:
+    """Returns the name of the one output of a functional model, which is that of its layer; of others nothing."""
+    names = getattr(model, "output_names", None) if not names_of(model) else None
+    return names[0] if isinstance(names, list | tuple) and len(names) == 1 else ""
+
+
 def outputs(prediction: Nest, names: Sequence[str]) -> list[Output]:
     """Returns the outputs of which a prediction is made, in their order."""
     if isinstance(prediction, Mapping):
@@ -69,6 +75,11 @@ def _none(why: str, given: object, names: Collection[str]) -> ValueError:
         f"supervised(...) {why}. Received: {several}, for the outputs {shown([*names])}. Give a dict by the names of "
         "the outputs, or a list in their order."
     )
+
+
+def alone(given: Nest) -> Nest:
+    """Returns what is alone in a list, as Keras takes what is of the only output of a model; or what was given."""
+    return given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
 
 
 def is_several(given: object) -> bool:

@@ -2,10 +2,11 @@
 
 import logging
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import keras
+import numpy as np
 
 from hooks.callbacks.kinds import LEFT, NEVER_CALLED, does, kinds
 from hooks.callbacks.state import CallbackState
@@ -54,20 +55,25 @@ class Told:
                 why = "an evaluation runs as a whole"
                 self._say(state.key + "/batches", f"{state.key}: {' and '.join(never)} will not be called: {why}.")
 
-    def of_what_is_added(self, names: Collection[str], reports: Sequence[str]) -> None:
+    def of_what_is_added(self, logs: Mapping[str, object], reports: Sequence[str]) -> None:
         """Tells of what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
-        if new := sorted({*names} - self._said):
+        if new := sorted({*logs} - self._said):
             self._said.update(new)
             seen = "Callbacks have put %s into the logs. Other callbacks see it; "
-            unseen = "RunResult.history and other hooks do not. "
-            remedy = "For these, write KerasCallbacks([...], reports=%r)."
-            log.warning(seen + unseen + remedy, ", ".join(map(repr, new)), [*reports, *new])
+            unseen, numbers = "RunResult.history and other hooks do not.", [n for n in new if _is_number(logs[n])]
+            remedy = f" For these, write KerasCallbacks([...], reports={[*reports, *numbers]!r})." if numbers else ""
+            log.warning(seen + unseen + remedy, ", ".join(map(repr, new)))
 
     def _say(self, key: str, *lines: str) -> None:
         if key not in self._said:
             self._said.add(key)
             for line in lines:
                 warnings.warn(line, stacklevel=3)
+
+
+def _is_number(value: object) -> bool:
+    found = np.asarray(value)
+    return found.shape == () and found.dtype.kind in "biuf"
 
 
 def _named(lost: Lost) -> str:

@@ -481,6 +481,58 @@ def test_callbacks_in_a_row_are_one_hook_and_share_their_logs(caplog: pytest.Log
     assert "into the logs" not in caplog.text
 
 
+def test_what_is_no_number_is_not_advised_to_be_reported(caplog: pytest.LogCaptureFixture) -> None:
+    class Adds(keras.callbacks.Callback):
+        def __init__(self, **values: object) -> None:
+            super().__init__()
+            self.values = values
+
+        def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+            logs.update(self.values)
+
+    def said(**values: object) -> str:
+        caplog.clear()
+        Loop(lambda x: {"loss": x}, tf.data.Dataset.range(2), state={}, hooks=[Adds(**values)]).run(epochs=1)
+        return caplog.records[0].getMessage()
+
+    matrix = np.eye(2)
+    assert said(matrix=matrix, text="x", f1=np.float32(3)).endswith("write KerasCallbacks([...], reports=['f1']).")
+    assert said(matrix=matrix).endswith(
+        "'matrix' into the logs. Other callbacks see it; RunResult.history and other hooks do not."
+    )
+    hook = KerasCallbacks([Adds(matrix=matrix, f1=np.float32(3))], reports=["f1"])  # as advised
+    assert Loop(lambda x: {"loss": x}, tf.data.Dataset.range(2), state={}, hooks=[hook]).run(epochs=1).logs["f1"] == 3.0
+
+
+def test_the_last_logs_are_those_of_the_last_epoch_also_of_one_that_is_cut_or_was_over_before(tmp_path: Path) -> None:
+    class Ends(keras.callbacks.Callback):
+        def __init__(self, at: tuple[int, int]) -> None:
+            super().__init__()
+            self.at, self.epoch = at, 0
+
+        def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+            self.model.stop_training = self.model.stop_training or (self.epoch, batch) == self.at
+
+        def on_train_end(self, logs: Logs = None) -> None:
+            ends.append(logs)
+
+    def run(at: tuple[int, int], name: str, epochs: int = 2) -> None:
+        step, evaluation = (lambda x: {"loss": x}), Evaluation(lambda x: {"loss": 2 * x}, tf.data.Dataset.range(3))
+        hooks = [Ends(at), Checkpoint(tmp_path / name)]
+        Loop(step, tf.data.Dataset.range(4), state={}, evaluate=evaluation, hooks=hooks).run(epochs=epochs)
+
+    ends: list[Logs] = []
+    run((0, 1), "cut at first")  # before any epoch is complete
+    run((1, 2), "cut")  # what was evaluated at the end of the first epoch is no value of this one
+    assert ends == [{"loss": 0.5}, {"loss": 1.0}]
+    for _ in range(2):  # the second time, there is nothing left to do
+        run((9, 9), "whole")
+        assert ends.pop() == {"loss": 1.5, "val_loss": 2.0}
+
+
 def test_callbacks_in_lists_and_in_a_callback_list_of_keras_are_those_in_it() -> None:
     one, two, three = keras.callbacks.History(), keras.callbacks.TerminateOnNaN(), keras.callbacks.History()
     both = keras.callbacks.CallbackList([one, two])

@@ -440,6 +440,111 @@ def test_what_compile_takes_gives_what_fit_gives(case: str) -> None:
     assert not parts or total == pytest.approx(np.array(found["loss"]), abs=1e-6)
 
 
+class InOrder(Late):
+    """The same in a list: outputs that have no names."""
+
+    def call(self, x: Any) -> Any:
+        return [*super().call(x).values()]
+
+
+def named() -> keras.Model:
+    x = keras.Input([4])
+    return keras.Model(x, keras.layers.Dense(1, activation="sigmoid", name="d")(x))
+
+
+ALONE = {
+    "in lists": (named, {"loss": ["mse"], "loss_weights": [0.3], "metrics": [["mae", "mse"]]}),
+    "by its name": (named, {"loss": {"d": "mse"}, "loss_weights": {"d": 0.3}, "metrics": {"d": ["mae", "mse"]}}),
+    "its weight by name": (named, {"loss": "mse", "loss_weights": {"d": 0.3}, "weighted_metrics": {"d": ["mae"]}}),
+    "no names": (InOrder, {"loss": ["mse", "mae"], "loss_weights": [0.3, 2.0], "metrics": [["mae"], ["mse", "mae"]]}),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_what_is_given_for_one_output_or_for_some_without_names_is_used_as_compile_uses_it(case: str) -> None:
+    build, given = ALONE[case]
+    several = build is InOrder
+    y = [LABELS, SUMS] if several else LABELS
+    keras.utils.set_random_seed(1)
+    theirs = build()
+    theirs.compile(keras.optimizers.SGD(0.1), run_eagerly=True, **given)
+    wanted = theirs.train_on_batch(FEATURES, y, return_dict=True)
+    keras.utils.set_random_seed(1)
+    model = build()
+    step, _ = supervised(model, keras.optimizers.SGD(0.1), **given)
+    found = step.function((tf.constant(FEATURES), tf.nest.map_structure(tf.constant, y)))
+    found |= {name: metric.result() for name, metric in step.metrics.items()}
+    if several:  # Keras calls them mae_loss, mae_1 and so on
+        found = dict(zip(["loss", "mse_loss", "mae_loss", "mae", "mse", "mae_1"], found.values(), strict=True))
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(wanted, abs=1e-6)
+    assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
+
+
+LISTED = {
+    "labels": ("mse", [LABELS], None),
+    "labels and weights, of a class": (MSE, (LABELS,), [WEIGHTS]),
+    "weights alone": ("binary_crossentropy", LABELS, [WEIGHTS]),
+    "of a function": (two, LABELS, [WEIGHTS]),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_labels_and_weights_of_the_only_output_may_be_alone_in_a_list(case: str) -> None:
+    loss, y, weights = LISTED[case]
+    given = {
+        "loss": loss,
+        "metrics": ["accuracy", keras.metrics.MeanSquaredError("error")],
+        "weighted_metrics": ["mae"],
+    }
+    keras.utils.set_random_seed(1)
+    theirs = named()
+    theirs.compile(keras.optimizers.SGD(0.1), run_eagerly=True, **given)
+    wanted = theirs.train_on_batch(FEATURES, y, sample_weight=weights, return_dict=True)
+    keras.utils.set_random_seed(1)
+    given["metrics"][1] = keras.metrics.MeanSquaredError("error")
+    step, _ = supervised(model := named(), keras.optimizers.SGD(0.1), **given)
+    batch = (FEATURES, y) if weights is None else (FEATURES, y, weights)
+    found = step.function(tf.nest.map_structure(tf.constant, batch))
+    found |= {name: metric.result() for name, metric in step.metrics.items()}
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(wanted, abs=1e-6)
+    assert [v.numpy() for v in model.weights] == [pytest.approx(v.numpy(), abs=1e-7) for v in theirs.weights]
+
+
+def test_a_function_of_ones_own_gets_labels_as_they_are() -> None:
+    def own(y: Any, prediction: Any) -> Any:
+        return keras.ops.mean(abs(y[0] - prediction), axis=-1)
+
+    step, _ = supervised(named(), keras.optimizers.SGD(0.1), own)
+    assert step.function((tf.constant(FEATURES), [tf.constant(LABELS)]))["loss"].shape == ()
+
+
+def test_a_metric_of_one_output_is_not_updated_with_all_of_them_as_one() -> None:
+    batch = tf.constant(FEATURES), [tf.constant(LABELS), tf.constant(SUMS)]
+    for metric in ("mae", "accuracy", keras.metrics.MeanSquaredError()):
+        step, _ = supervised(InOrder(), keras.optimizers.SGD(), "mse", metrics=[metric])
+        with pytest.raises(
+            ValueError, match=r"which is of one output, and the model returns 2, .*loss=\['mse', 'mse'\]"
+        ):
+            step.function(batch)
+    step, _ = supervised(InOrder(), keras.optimizers.SGD(), loss=["mse", "mse"], metrics=[["mae"], []])  # as advised
+    step.function(batch)
+    assert list(step.metrics) == ["0_mae"]
+
+    def of_all(y: Any, prediction: Any) -> Any:
+        return abs(y[0] - prediction[0]) + abs(y[1] - prediction[1])
+
+    step, _ = supervised(InOrder(), keras.optimizers.SGD(), "mse", metrics=[of_all])
+    step.function(batch)
+    assert float(step.metrics["of_all"].result()) > 0
+
+
+def test_weights_that_are_not_those_of_the_one_loss_are_refused() -> None:
+    for weights in ({"d": 1.0, "e": 2.0}, {"e": 2.0}, [1.0, 2.0]):
+        step, _ = supervised(named(), keras.optimizers.SGD(), "mse", loss_weights=weights)
+        with pytest.raises(ValueError, match=r"needs one number for one loss. Received: .*2.0.\. Give a number"):
+            step.function((tf.constant(FEATURES), tf.constant(LABELS)))
+
+
 def test_weights_of_classes_take_the_place_of_other_weights() -> None:
     model, optimizer = one(), keras.optimizers.SGD()
     step, _ = supervised(model, optimizer, "mse", class_weight={1: 3})
