@@ -107,6 +107,8 @@ class Source:
         self._now = None
         if self._around.end():
             self._python_draws.set()  # as after what was found before the first pass
+            if self._first.caches:
+                self._passes.differ()
         if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
