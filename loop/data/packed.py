@@ -4,9 +4,10 @@ What is made anew for each pass has stages more here and there, and so longer na
 it is smaller than TensorFlow's own: names are compressed. Large elements are left alone: 50 MB would take a second.
 """
 
+import itertools
+import struct
 import zlib
 
-import numpy as np
 import tensorflow as tf
 
 TOGETHER = 256  # records that are packed at the same time, so that little more memory than theirs is needed
@@ -28,20 +29,45 @@ NONE = bytes(len(MARKS[0]))  # in the place of the mark of a text that stays as 
 
 
 def packed(state: tf.Tensor) -> tf.Tensor:
-    """Returns the state of an iterator, variant `[n]`, as texts: string `[n / 256]`."""
-    parts = [tf.io.serialize_tensor(state[i : i + TOGETHER]).numpy() for i in range(0, state.shape[0], TOGETHER)]
+    """Returns the state of an iterator, variant `[n]`, as texts: string `[n / 256]`. Takes as long as to make it."""
+    records = _texts_of(state).numpy().tolist()
+    parts = [_joined(records[i : i + TOGETHER]) for i in range(0, len(records), TOGETHER)]
     return tf.constant([compressed(part) if len(part) < SMALL else marked(part) for part in parts])
 
 
 def unpacked(texts: tf.Tensor) -> tf.Tensor:
     """Returns the state that was packed."""
-    parts = [tf.io.parse_tensor(whole(text), tf.variant) for text in texts.numpy()]
-    rest = parts[-1].shape[0]
-    parts[-1] = tf.gather(parts[-1], np.arange(TOGETHER) % rest)  # variants can be stacked, but not concatenated
-    return tf.reshape(tf.stack(parts), [-1])[: (len(parts) - 1) * TOGETHER + rest]
+    return _variants_of(tf.constant([record for text in texts.numpy() for record in _apart(whole(text))]))
+
+
+# One by one, in a loop of TensorFlow's: a text of more than 2 GB would end the process.
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.variant)], autograph=False)
+def _texts_of(state: tf.Tensor) -> tf.Tensor:
+    return tf.map_fn(tf.io.serialize_tensor, state, fn_output_signature=tf.string)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+def _variants_of(texts: tf.Tensor) -> tf.Tensor:
+    scalar = tf.TensorSpec([], tf.variant)
+    return tf.map_fn(
+        lambda text: tf.ensure_shape(tf.io.parse_tensor(text, tf.variant), []), texts, fn_output_signature=scalar
+    )
+
+
+def _joined(records: list[bytes]) -> bytes:
+    return b"".join([struct.pack(f"<{len(records) + 1}Q", len(records), *map(len, records)), *records])
+
+
+def _apart(part: bytes) -> list[bytes]:
+    (count,) = struct.unpack_from("<Q", part)
+    ends = list(itertools.accumulate(struct.unpack_from(f"<{count}Q", part, 8), initial=8 * (count + 1)))
+    return [part[first:end] for first, end in itertools.pairwise(ends)]
 
 
 def compressed(part: bytes) -> bytes:
+    """Returns a part with all of it compressed."""
     compressor = zlib.compressobj(1, wbits=-15, zdict=KNOWN)
     return b"\x01" + compressor.compress(part) + compressor.flush()
 
