@@ -220,7 +220,7 @@ class Source:
         one = self._one
         for make in (lambda: one.as_with(earlier), lambda: one.in_orders(notes)):
             before = make()
-            if int(short(before.described), 16) == notes["stages"]:
+            if before.is_replaced and int(short(before.described), 16) == notes["stages"]:
                 log.info("The data are in the order that was drawn, without a seed, when the run began.")
                 self._one = before
                 self._known.put(before, notes["stages"])

@@ -86,6 +86,11 @@ class ByPass:
         return self._stages.changed
 
     @property
+    def as_replaced(self) -> tf.data.Dataset:
+        """The pipeline as it was written, with what stands in the place of stages, if it is not made anew."""
+        return self._stages.as_replaced
+
+    @property
     def varies(self) -> bool:
         """Whether passes differ: by what shuffles or draws, and by Python as far as it was seen to draw."""
         return bool(self.streams) or self._stages.shuffles(VARYING) or self._emitter.python_draws.is_set()
