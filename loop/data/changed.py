@@ -68,7 +68,7 @@ class Changed:
         changed = [p for p in {**before, **after} if p not in before or p not in after or before[p].copy != copies[p]]
         holders = _holders(after)
         lost = list[Path]()
-        for path in sorted(changed, key=lambda path: (len(path), path)):
+        for path in sorted(changed, key=len):
             if any(path[: len(above)] == above for above in lost):
                 continue
             if self._is_kept(path, before, after, copies, holders):

@@ -48,7 +48,7 @@ def look(thing: object) -> Look:
                 left -= len(copy.data) + len(copy.text)
             known[id(value)] = copy, _contents(value, copy), value.copy() if isinstance(value, dict) else None
         found[path] = Was(held[path], *known[id(value)])
-    return found
+    return {path: found[path] for path in held}
 
 
 def now_as(before: Look, held: Mapping[Path, Slot]) -> dict[Path, object]:
