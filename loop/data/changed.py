@@ -39,7 +39,7 @@ class Changed:
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
         """Takes note, when it ends, of what was changed within, and takes it back as far as it can be kept."""
-        before = look(self._thing)
+        before = look(self._thing, can_be_undone=True)
         try:
             yield
         finally:
