@@ -70,6 +70,18 @@ def test_a_function_that_draws_is_called_for_no_batch_that_nobody_wants(stateful
     assert len(calls) == 4
 
 
+def test_functions_are_told_in_the_order_in_which_they_were_made() -> None:
+    def named(i: int) -> Callable[[int], int]:
+        return lambda x: x + i
+
+    for _ in range(4):  # one of them passes from a number of one digit to one of two, or from two to three
+        functions = [named(i) for i in range(33)]
+        dataset = Dataset.range(3)
+        for function in functions:
+            dataset = dataset.map(lambda x, function=function: tf.numpy_function(function, [x], tf.int64))
+        assert [each for each in ByPass(dataset).python() if each in functions] == functions
+
+
 def numbers(dataset: Dataset) -> list[float]:
     return [float(element) for element in dataset]
 
