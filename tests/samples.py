@@ -31,7 +31,6 @@ ONE_IN: dict[str, int | tuple[str, ...]] = {
     "test_a_loop_that_counts_in_python_is_not_and_the_counter_is_named": 0,
     "test_a_function_in_a_package_is_proved_though_it_is_wrapped": 0,
     "test_a_thousand_stages_and_one_that_is_used_ever_again_are_looked_at_in_no_time": 0,
-    "test_a_generator_too_long_to_be_read_to_its_end_is_refused_when_it_has_changed": 5,
     "test_an_interrupt_while_a_save_is_waited_for_stops_no_later_run": ("the same loop, at a few",),
     "test_what_can_be_decided_without_reading_is_decided_first": 2,
     "test_no_two_of_many_small_batches_have_one_digest": 0,

@@ -20,8 +20,8 @@ from loop.state.plain import Encoded, Plain, decoded
 log = logging.getLogger("exactloop")
 OWNER = "the generators of the data"
 REMEMBERED = (
-    "Checkpoints do not hold what the generators of the data keep in %s, which has more than 64 MB by now: a run that is "
-    "resumed makes it anew. What is yielded must not depend on how much is in it."
+    "Checkpoints do not hold what the generators of the data keep in %s, which has more than 64 MB by now: a run that "
+    "is resumed makes it anew. What is yielded must not depend on how much is in it."
 )
 
 

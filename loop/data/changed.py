@@ -39,7 +39,7 @@ class Changed:
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
         """Takes note, when it ends, of what was changed within, and takes it back as far as it can be kept."""
-        before = look(self._thing)
+        before = look(self._thing, can_be_undone=True)
         try:
             yield
         finally:
@@ -68,7 +68,7 @@ class Changed:
         changed = [p for p in {**before, **after} if p not in before or p not in after or before[p].copy != copies[p]]
         holders = _holders(after)
         lost = list[Path]()
-        for path in sorted(changed, key=lambda path: (len(path), path)):
+        for path in sorted(changed, key=len):
             if any(path[: len(above)] == above for above in lost):
                 continue
             if self._is_kept(path, before, after, copies, holders):

@@ -10,13 +10,14 @@ import tensorflow as tf
 
 from loop.data.around import Around
 from loop.data.cores import cores
+from loop.data.known import Known
 from loop.data.of_epoch import Given, check_spec, checked
 from loop.data.passes import Passes
 from loop.data.replay import ANOTHER, Reader
 from loop.data.written import Written
 from loop.exact.pipeline import cardinality
 from loop.exact.pipeline_audit import Read, of_function, of_reading
-from loop.exact.pipeline_hash import short, values_cached, values_read
+from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.seeds import number_of
 
@@ -57,16 +58,12 @@ class Source:
         self._around = Around(() if self.varies or self.saved else one.python())
         self._passes, self._reader = Passes(), Reader(self._around.as_at_first)
         self._now: Written | None = None  # of what is iterated
-        self._next: dict[int, Written] = {}  # what was made early, to be described
         self._found: list[Finding] | None = None
-        self._described: dict[int, list[str]] = {}
-        self._values: dict[str, str] = {}  # hashes of what it reads besides what it was made with
-        self._hashes: dict[int, int] = {}
+        self._known = Known(self._written, varies=self.varies)
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
-        early = self._next.pop(epoch, None)
-        written = self._written(epoch) if early is None else early
+        written = self._known.of(epoch)
         if self.varies:
             check_spec(written.dataset.element_spec, self.element_spec, epoch)
         self._now = written
@@ -107,6 +104,8 @@ class Source:
         self._now = None
         if self._around.end():
             self._python_draws.set()  # as after what was found before the first pass
+            if self._first.caches:
+                self._passes.differ()
         if digest is not None and self._one is not None and not self._one.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
@@ -159,11 +158,7 @@ class Source:
         each = dict(sorted(dict(reversed(made)).items()))
         if self._seed is None:
             self._seed = number_of(*(written.first_seed() for written in each.values()))
-        if not self._described:
-            self._described = {epoch: written.described for epoch, written in each.items()}
-            read = "".join(values_read(written.dataset, written.streams) for written in each.values())
-            cached = values_cached(each[0].dataset)
-            self._values = {name: value for name, value in (("read", read), ("cached", cached)) if value}
+        self._known.take_down(each)
         return each
 
     def _sample(self) -> Iterator[tuple[int, Written]]:
@@ -178,14 +173,13 @@ class Source:
 
     def describe(self) -> dict[str, object]:
         """Returns what has to be the same in another process, in JSON values."""
-        if not self._described:
+        if not self._known.is_taken_down():
             self._describe(list(self._sample()))  # nothing is read for that
-        of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
-        return {"stages": self._described[0], **of_epochs, **self._values}
+        return self._known.describe()
 
     def notes(self, epoch: int) -> dict[str, int]:
         """Returns what tells the data from others, at an epoch: that of the open pass, or the one that comes next."""
-        stages = self._stages(epoch)
+        stages = self._known.stages(epoch, self._now)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
@@ -196,7 +190,8 @@ class Source:
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
-        self._now, self._next, self._hashes = None, {}, {}
+        self._now = None
+        self._known.begin_anew()
         self._take(notes.get("seed", self._seed))
         self._cores = notes.get("cores", cores())
         if self._first.of_cores(self._cores) != self._first.of_cores(cores()):
@@ -206,7 +201,7 @@ class Source:
                 f"the order is another one: there were {self._cores} cores when the run began, and are {cores()}. "
                 "Give it a cycle_length in new runs, and go on with this one on as many cores"
             ]
-        stages = self._stages(epoch)
+        stages = self._known.stages(epoch, None)
         if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
             self._passes.forget()
             return []
@@ -218,15 +213,17 @@ class Source:
         return [line] if line else []
 
     def recall(self, notes: Mapping[str, int]) -> None:
-        """Takes the order that a loader of Keras, or the program, drew in an earlier process, if nothing else changed."""
-        if self._one is None or notes.get("stages") in (None, self._stages(0)):
+        """Takes the order that a loader of Keras or the program drew in an earlier process, if no more has changed."""
+        if self._one is None or notes.get("stages") in (None, self._known.stages(0, self._now)):
             return
         earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
-        for before in (self._one.as_with(earlier), self._one.in_orders(notes)):
-            if int(short(before.described), 16) == notes["stages"]:
+        one = self._one
+        for make in (lambda: one.as_with(earlier), lambda: one.in_orders(notes)):
+            before = make()
+            if before.is_replaced and int(short(before.described), 16) == notes["stages"]:
                 log.info("The data are in the order that was drawn, without a seed, when the run began.")
                 self._one = before
-                self._described, self._hashes = {0: before.described}, {0: notes["stages"]}
+                self._known.put(before, notes["stages"])
                 return
 
     def _take(self, seed: int | None) -> None:
@@ -238,12 +235,12 @@ class Source:
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
-        held, passes, around = dict(vars(self)), self._passes.copy(), self._around.mark()
+        held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self._around.mark()
 
         def go_back() -> None:
             around()
             vars(self).update(held)
-            self._passes = passes
+            self._passes, self._known = passes, known
 
         return go_back
 
@@ -268,17 +265,3 @@ class Source:
     def changed_by_others(self) -> list[str]:
         """Returns what Python in the data has outside of itself and something else has changed since the pass began."""
         return self._around.changed_by_others()
-
-    def _stages(self, epoch: int) -> int | None:
-        """Returns a hash of the dataset of an epoch, made once, as it may hold much; None if there is no such epoch."""
-        epoch = epoch if self.varies else 0
-        if epoch not in self._hashes:
-            written = self._now
-            if written is None:
-                try:
-                    written = self._next[epoch] if epoch in self._next else self._written(epoch)
-                except Exception:  # at the end of a run, most likely
-                    return None
-                self._next = {epoch: written} if self.varies else {}  # so that it is not made twice
-            self._hashes = {epoch: int(short(written.described), 16)}
-        return self._hashes[epoch]

@@ -120,6 +120,12 @@ def _checked(value: object, depth: int = 0) -> object:
     return id(value), len(value), hash(tuple(_checked(item, depth + 1) for item in items))
 
 
+def same_within(value: CONTAINERS, known: object) -> bool:
+    """Returns whether as much is in a value as there was in another one, of which this is what `copied` returned."""
+    found = _checked(value)
+    return isinstance(known, tuple) and isinstance(found, tuple) and found[1:] == known[1:]
+
+
 def _place(thing: object, depth: int = 0) -> object:
     """Returns what tells where one of Python's own iterators is, as far as it says that."""
     if thing is None or isinstance(thing, bool | int | float | str):

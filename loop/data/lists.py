@@ -76,4 +76,8 @@ def _sorted(stage: tf.data.Dataset) -> np.ndarray:
 
 
 def _row(row: object) -> bytes:
-    return repr(row.tolist()).encode() if isinstance(row, np.ndarray) and row.dtype == object else np.asarray(row).tobytes()
+    return (
+        repr(row.tolist()).encode()
+        if isinstance(row, np.ndarray) and row.dtype == object
+        else np.asarray(row).tobytes()
+    )

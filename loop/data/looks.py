@@ -1,11 +1,12 @@
 """All that a thing of the program holds at one time, to be compared with what it holds later."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from loop.data.kept_values import LARGEST, SHARED, copied, inside, size, taken_over
+from loop.data.kept_values import LARGEST, SHARED, copied, inside, same_within, size, taken_over
 from loop.data.slots import Path, Slot, slots
 from loop.state.plain import Encoded
 
@@ -17,38 +18,45 @@ class Was(NamedTuple):
         slot: The slot.
         copy: A copy; of what is too large for one, what tells whether it has changed.
         put_back: Puts what was in it back into it, the very same things, in all that is within.
-        had: If it is a dict, what was in it.
+        length: If it is a dict, how much was in it.
     """
 
     slot: Slot
     copy: object
     put_back: Callable[[], None]
-    had: Mapping[object, object] | None
+    length: int
 
     def has_grown(self) -> bool:
         """Returns whether it is a dict that is large by now, and has all that it had, and more."""
-        now, had = self.slot.value, self.had
-        if not isinstance(now, dict) or had is None or size(now) <= LARGEST:
+        now = self.slot.value
+        if not isinstance(now, dict) or len(now) <= self.length or size(now) <= LARGEST:
             return False
-        return len(now) > len(had) and all(now.get(key) is value for key, value in had.items())
+        had = dict(itertools.islice(now.items(), self.length))
+        return copied(had) == self.copy if isinstance(self.copy, Encoded) else same_within(had, self.copy)
 
 
 Look: TypeAlias = Mapping[Path, Was]
 
 
-def look(thing: object) -> Look:
-    """Returns all that a thing holds. At most 64 MB are copied, of what is small; of the rest, checksums are taken."""
+def look(thing: object, *, can_be_undone: bool = False) -> Look:
+    """Returns all that a thing holds. At most 64 MB are copied, of what is small; of the rest, checksums are taken.
+
+    Args:
+        thing: The thing.
+        can_be_undone: Whether what is in containers can be put back, of which there are copies then, too.
+    """
     held, left, found = slots(thing), LARGEST, dict[Path, Was]()
-    known = dict[int, tuple[object, Callable[[], None], dict | None]]()  # by id; what is there twice is copied once
+    known = dict[int, tuple[object, Callable[[], None], int]]()  # by id; what is there twice is copied once
     for path in sorted(held, key=lambda path: size(held[path].value)):
         value = held[path].value
         if id(value) not in known:
             copy = copied(value, left)
             if isinstance(copy, Encoded):
                 left -= len(copy.data) + len(copy.text)
-            known[id(value)] = copy, _contents(value, copy), value.copy() if isinstance(value, dict) else None
+            back = _contents(value, copy) if can_be_undone else _nothing
+            known[id(value)] = copy, back, len(value) if isinstance(value, dict) else 0
         found[path] = Was(held[path], *known[id(value)])
-    return found
+    return {path: found[path] for path in held}
 
 
 def now_as(before: Look, held: Mapping[Path, Slot]) -> dict[Path, object]:
@@ -58,6 +66,10 @@ def now_as(before: Look, held: Mapping[Path, Slot]) -> dict[Path, object]:
 
 def _most(was: Was | None) -> int:
     return LARGEST if was is None or isinstance(was.copy, Encoded) else -1
+
+
+def _nothing() -> None:
+    """Puts nothing back."""
 
 
 def _contents(value: object, copy: object) -> Callable[[], None]:

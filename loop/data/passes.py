@@ -31,6 +31,10 @@ class Passes:
             self.whole = whole
         self._mixed = False
 
+    def differ(self) -> None:
+        """Takes in that a cache which is filled again, in another process, would hold something else."""
+        self._differ = True
+
     def begins_with(self, beginning: int) -> None:
         """Takes in what the data begin with now."""
         self._differ = self._differ or self.beginning not in (None, beginning)

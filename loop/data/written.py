@@ -157,13 +157,22 @@ class Written:
     def of(self, seed: int, number: int, cores: int, *, afresh: bool = False) -> tf.data.Dataset:
         """Returns a pass: made anew if passes differ, and that can be done; else the dataset as it was written.
 
+        If it cannot be done, nothing stands in the place of any stage: see `is_replaced`.
+
         Args:
             seed: Serves what has no seed: 63 bits.
             number: Of the pass, from 0.
             cores: How many there were when the run began.
             afresh: Whether nothing that was cached before is in it.
         """
-        return self._by_pass.of(seed, number, cores=cores, afresh=afresh) if self._is_made_anew else self.dataset
+        if self._is_made_anew:
+            return self._by_pass.of(seed, number, cores=cores, afresh=afresh)
+        return self._by_pass.as_replaced if self._replaced and self.is_replaced else self.dataset
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether passes are made with what stands in the place of stages."""
+        return self._is_made_anew or not self.changes
 
     def made_otherwise(self) -> list[str]:
         """Returns which stages are made in another way than they were written, for people."""

@@ -86,6 +86,11 @@ class ByPass:
         return self._stages.changed
 
     @property
+    def as_replaced(self) -> tf.data.Dataset:
+        """The pipeline as it was written, with what stands in the place of stages, if it is not made anew."""
+        return self._stages.as_replaced
+
+    @property
     def varies(self) -> bool:
         """Whether passes differ: by what shuffles or draws, and by Python as far as it was seen to draw."""
         return bool(self.streams) or self._stages.shuffles(VARYING) or self._emitter.python_draws.is_set()
@@ -96,9 +101,10 @@ class ByPass:
         return any(node.op in PYTHON or (is_unknown(node) and node.op not in DRAWN) for node in self._stages.nodes())
 
     def python(self) -> list[object]:
-        """Returns the functions and generators that it calls in Python."""
+        """Returns the functions and generators that it calls in Python, in the order in which they were made."""
         tokens = {node.attr["token"].s.decode() for node in self._stages.nodes() if node.op in PYTHON_CALLS}
-        return [called for token in sorted(tokens) for called in called_by(token)]
+        made = sorted(tokens, key=lambda token: (len(token), token))  # there may be a 9th and a 10th
+        return [called for token in made for called in called_by(token)]
 
     @property
     def changes(self) -> list[str]:

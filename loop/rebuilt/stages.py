@@ -71,6 +71,11 @@ class Stages:
         return id(self._top) in self._changed
 
     @property
+    def as_replaced(self) -> tf.data.Dataset:
+        """The pipeline, of which nothing changes, with what stands in the place of stages."""
+        return self._moved.get(id(self._top), self._top)
+
+    @property
     def functions(self) -> list[ConcreteFunction]:
         """The functions of all stages."""
         return [function for stage in self._order for function in functions_of(stage)]

@@ -56,7 +56,7 @@ def files() -> tf.data.Dataset:
     names = sorted(str(file) for file in Path("images").glob("*/*"))
     np.random.shuffle(names)
     pictures = tf.data.Dataset.from_tensor_slices(names).map(lambda name: tf.io.decode_png(tf.io.read_file(name)))
-    return pictures.map(lambda x: (x, tf.reduce_sum(tf.cast(x, tf.int32)))).batch(3).shuffle(3)
+    return pictures.map(lambda x: (x, tf.reduce_sum(tf.cast(x, tf.int32)))).batch(3)  # in the same order in each pass
 
 
 def permuted() -> tf.data.Dataset:
@@ -121,7 +121,7 @@ def test_the_order_that_was_drawn_is_taken_over(name: str, tmp_path: Path) -> No
     other = life(tmp_path / "other", name, 2, STEPS)  # the first in a process draws more for itself
     whole = life(tmp_path / "whole", name, 1)
     passes = [whole[i * STEPS : (i + 1) * STEPS] for i in range(EPOCHS)]
-    assert len({*map(tuple, passes)}) == EPOCHS
+    assert len({*map(tuple, passes)}) == (1 if name == "files" else EPOCHS)
     assert other != passes[0]
     for seed, step in ((1, 2), (2, 4)):  # in the middle of an epoch, and at its end
         assert life(tmp_path / "cut", name, seed, step) == whole[:step]

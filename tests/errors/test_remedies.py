@@ -1,6 +1,7 @@
 """Each remedy that is printed is followed here literally: it is accepted, resumed exactly, and trains as before."""
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -172,6 +173,31 @@ def served() -> Loop:
 
 def shuffled_globally(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return global_shuffle_op._global_shuffle(dataset)
+
+
+class Late:
+    """Moves what it yields by how much it has found, which it does where nobody looks before the first pass.
+
+    Args:
+        find: Puts something to what it has found.
+        wait: Seconds for each number, so that few are looked at.
+    """
+
+    def __init__(self, find: Callable[["Late"], object], wait: float = 0.0) -> None:
+        self.pairs, self.numbers = dict[tuple[int, int], int](), list[int]()
+        self._find, self._wait = find, wait
+
+    def __call__(self) -> Iterator[float]:
+        found = len(self.pairs) + len(self.numbers)
+        for i in range(10):
+            time.sleep(self._wait)
+            if i == 9:
+                self._find(self)
+            yield float(100 * found + i)
+
+
+def begin_again(late: Late) -> None:
+    late.pairs = {}
 
 
 def drawing_from_numpy() -> Iterator[float]:
@@ -556,6 +582,13 @@ PROGRAMS = {
             lambda: of_epoch(lambda epoch: generated(begun_anew, args=[epoch]), resume="replay"),
         ],
         varies=True,
+    ),
+    "KEPT_AS_PLAIN": Program(
+        lambda: over(generated(Late(lambda late: late.pairs.update({(len(late.pairs), 0): 1}), wait=0.15))),
+        [
+            lambda: over(generated(Late(lambda late: late.numbers.append(1)))),
+            lambda: over(generated(Late(begin_again))),
+        ],
     ),
     "READ_BETWEEN_STEPS": Program(
         lambda: changing(generated_from),

@@ -1,6 +1,7 @@
 """What Python draws in a pipeline: the same again for a pass, others in each pass and element, and nobody else's."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -52,6 +53,33 @@ def drawn_at_once() -> Iterator[float]:
 
 PIPELINES = (by_py_function, by_numpy_function, in_flat_map, generated, generated_in_interleave)
 DRAWS = (np.random.random, random.random)
+
+
+@pytest.mark.parametrize("stateful", [True, False])
+def test_a_function_that_draws_is_called_for_no_batch_that_nobody_wants(stateful: bool) -> None:
+    calls, draws = list[int](), threading.Event()
+
+    def call(x: int) -> np.ndarray:
+        calls.append(x)
+        return np.float64(x)
+
+    rows = Dataset.range(MANY).map(lambda x: tf.numpy_function(call, [x], tf.float64, stateful=stateful)).batch(4)
+    draws.set()
+    next(iter(ByPass(rows, python_draws=draws).of(SEED, 0)))
+    time.sleep(0.1)
+    assert len(calls) == 4
+
+
+def test_functions_are_told_in_the_order_in_which_they_were_made() -> None:
+    def named(i: int) -> Callable[[int], int]:
+        return lambda x: x + i
+
+    for _ in range(4):  # one of them passes from a number of one digit to one of two, or from two to three
+        functions = [named(i) for i in range(33)]
+        dataset = Dataset.range(3)
+        for function in functions:
+            dataset = dataset.map(lambda x, function=function: tf.numpy_function(function, [x], tf.int64))
+        assert [each for each in ByPass(dataset).python() if each in functions] == functions
 
 
 def numbers(dataset: Dataset) -> list[float]:

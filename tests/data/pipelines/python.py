@@ -166,7 +166,7 @@ def _(files: Path) -> Source:
     return rows().shuffle(ROWS).map(lambda x: tf.numpy_function(noisy, [x], tf.float64), AUTOTUNE).batch(BATCH)
 
 
-@pipeline("generator that keeps what it has seen in a set", OTHERWISE)
+@pipeline("generator that keeps what it has seen in a set")
 def _(files: Path) -> Source:
     seen = set[int]()
 
@@ -176,6 +176,13 @@ def _(files: Path) -> Source:
             seen.add(row)
 
     return numbered(once).batch(BATCH)
+
+
+@pipeline("numpy_function that draws from a generator of its own, in batches")
+def _(files: Path) -> Source:
+    own = random.Random(7)
+    noisy = rows().shuffle(ROWS).map(lambda x: tf.numpy_function(lambda y: y * own.random(), [x], tf.float64))
+    return noisy.batch(BATCH)
 
 
 @pipeline("generator that can be read once", OTHERWISE)
