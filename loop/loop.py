@@ -403,7 +403,8 @@ class Loop:
             standard.occupy()
             self._stops.begin(*totals)
             self._run = Run(self, self._parts, self._making, exact=self._exact)
-            with self.workers.needed(), self.hooks.calls.around(self):
+            with contextlib.ExitStack() as around, self.workers.needed():
+                around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
                 return self._run.through()
 
     @contextlib.contextmanager

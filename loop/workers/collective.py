@@ -86,7 +86,7 @@ class Collective:
             self._exchanging = tf.function(exchanged, autograph=False).get_concrete_function(spec)
         return self._exchanging(tf.constant(numbers, tf.float64)).numpy()
 
-    def _added(self, tensor: tf.Tensor, number: int, on_host: bool, mean: bool) -> tf.Tensor:  # noqa: FBT001
+    def _added(self, tensor: tf.Tensor, number: int, on_host: bool, mean: bool) -> tf.Tensor:
         """Returns the sum of the vectors of all workers, or their mean."""
         size = _bytes(tensor)
         if size == 0:

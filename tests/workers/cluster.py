@@ -15,7 +15,7 @@ import places
 from nursery import Child, Nursery
 
 SCRIPT = Path(__file__).parent / "worker.py"
-PATIENCE = 300.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
+PATIENCE = 900.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
 
 
 @functools.cache
