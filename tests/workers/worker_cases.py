@@ -437,6 +437,8 @@ def alone(workers: loop.workers.cluster.Workers, what: str) -> dict:
         if workers.rank == 0:
             trained.evaluate() if what == "evaluate" else trained.roll_back("it has to be")
 
+    if what == "evaluate before" and workers.rank == 0:
+        trained.evaluate()
     return found(trained, Steps(), trained.run(steps=60))
 
 
