@@ -118,7 +118,8 @@ class Loop(Facts):
             standard.occupy()
             self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
             self._run = Run(self, self._parts, self._making, exact=self._exact)
-            with self.workers.needed(), self.hooks.calls.around(self):
+            with contextlib.ExitStack() as around, self.workers.needed():
+                around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
                 return self._run.through()
 
     def stop(self, reason: str) -> None:

@@ -6,10 +6,12 @@ import keras
 import tensorflow as tf
 
 from loop.exact.graph import called, operations
+from loop.exact.origins import origins
 from loop.handles import by_key, key_of
 from loop.workers.collective import number_of
 from loop.workers.sums import Traced
 
+SHAPES = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")  # which are the same of all workers' gradients
 FORGOTTEN = (
     "The train step applies gradients of this worker's rows alone, by {}: other workers have other rows, and would go "
     "on with other weights. Write, before they are clipped or applied, gradients = loop.average(gradients)."
@@ -30,7 +32,7 @@ def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradient
 
 def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
     given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
-    return all(_is_behind(step.averaged, each) for each in given)
+    return all(_is_behind(step.averaged, each) and not _is_beside(step.averaged, each) for each in given)
 
 
 def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
@@ -50,6 +52,29 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
             queue += [outer for outer, inner in op.graph.captures if inner is each and tf.is_symbolic_tensor(outer)]
         elif op.type == "ReadVariableOp":
             queue += _kept_in(op)
+    return False
+
+
+def _is_beside(wanted: set[int], tensor: tf.Tensor) -> bool:
+    """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum."""
+
+    def ends(each: tf.Tensor) -> bool:
+        return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in wanted
+
+    queue, seen = [tensor], set[int]()
+    for each in queue:  # grows while it is read
+        for origin in origins(each, ends):
+            op = origin.op
+            if id(op) in seen:
+                continue
+            seen.add(id(op))
+            if op.type == "ReadVariableOp":
+                queue += _kept_in(op)
+            elif op.type == "Placeholder" and origin.dtype != tf.resource:
+                outer = [outer for outer, inner in op.graph.captures if inner is origin]
+                if not outer:
+                    return True
+                queue += [each for each in outer if tf.is_symbolic_tensor(each)]
     return False
 
 

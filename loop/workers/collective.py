@@ -44,7 +44,7 @@ class Collective:
         self._exchanging: ConcreteFunction | None = None
 
     def sum(
-        self, tensors: Sequence[tf.Tensor], *, on_host: bool = False, of_any_shape: bool = False
+        self, tensors: Sequence[tf.Tensor], *, on_host: bool = False, of_any_shape: bool = False, mean: bool = False
     ) -> list[tf.Tensor]:
         """Returns the sums of tensors over all workers, in one operation for each dtype, and for each large tensor.
 
@@ -54,6 +54,7 @@ class Collective:
             tensors: Of known shapes, equal in all workers.
             on_host: Whether to do it on the CPU, as is better for a few numbers.
             of_any_shape: Whether they are equal in all workers though nobody knows them yet, as those of gradients are.
+            mean: Whether to divide the sums by the number of workers.
 
         Raises:
             ValueError: If a shape is not known.
@@ -69,7 +70,7 @@ class Collective:
             sizes = [tensors[i].shape.num_elements() if known else tf.size(tensors[i]) for i in places]
             flat = [tf.reshape(tensors[i], [-1]) for i in places]
             self.number += 1
-            added = self._added(flat[0] if len(flat) == 1 else tf.concat(flat, 0), self.number, on_host=on_host)
+            added = self._added(flat[0] if len(flat) == 1 else tf.concat(flat, 0), self.number, on_host, mean)
             parts = [added] if len(flat) == 1 else tf.split(added, sizes)
             found |= {i: _as(tensors[i], part) for i, part in zip(places, parts, strict=True)}
         return [found[i] for i in range(len(tensors))]
@@ -85,15 +86,17 @@ class Collective:
             self._exchanging = tf.function(exchanged, autograph=False).get_concrete_function(spec)
         return self._exchanging(tf.constant(numbers, tf.float64)).numpy()
 
-    def _added(self, tensor: tf.Tensor, number: int, *, on_host: bool) -> tf.Tensor:
-        """Returns the sum of the vectors of all workers."""
+    def _added(self, tensor: tf.Tensor, number: int, on_host: bool, mean: bool) -> tf.Tensor:
+        """Returns the sum of the vectors of all workers, or their mean."""
         size = _bytes(tensor)
         if size == 0:
             return tensor  # which TensorFlow's gather does not survive
         if tensor.dtype in SENDABLE and size is not None and size <= SENT:
             parts = tf.unstack(self._of_all(tensor, number=number, on_host=on_host))
-            return functools.reduce(operator.add, parts)  # in the same order in all of them
-        reduce = functools.partial(tf.raw_ops.CollectiveReduceV2, merge_op="Add", final_op="Id")
+            added = functools.reduce(operator.add, parts)  # in the same order in all of them
+            return added / self._count if mean else added
+        # Each worker divides only the part that it adds up.
+        reduce = functools.partial(tf.raw_ops.CollectiveReduceV2, merge_op="Add", final_op="Div" if mean else "Id")
         return self._done(reduce, tensor, number, on_host=on_host)
 
     def _of_all(self, tensor: tf.Tensor, number: int, *, on_host: bool) -> tf.Tensor:

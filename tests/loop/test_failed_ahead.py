@@ -185,3 +185,16 @@ def test_who_stops_before_what_cannot_be_read_saves_and_who_goes_on_has_all_of_i
     well = make(tmp_path, name, jit_compile=jit_compile)
     well.loop.run(epochs=2)
     assert well.halting.rows == [*range(BAD, ALL), *range(ALL)]
+
+
+@pytest.mark.parametrize("name", ["of unknown length", pytest.param("stateful", marks=pytest.mark.long)])
+def test_a_run_whose_last_step_comes_before_what_cannot_be_read_is_complete(name: str, tmp_path: Path) -> None:
+    """And one that goes on behind it is told of that at its own step, with nothing of that step done."""
+    made = make(tmp_path, name, broken=True, jit_compile=False)
+    assert made.loop.run(steps=BAD).reason == f"{BAD} steps are complete"
+    assert made.loop.state.variables["position/step"] == BAD
+    assert (tmp_path / "saved" / f"ckpt-{BAD}.json").exists()
+    with pytest.raises((tf.errors.OpError, FileNotFoundError), match=rf"{BAD}\.bin"):
+        made.loop.run(steps=ALL)
+    assert (made.loop.step, made.halting.rows) == (BAD, [*range(BAD)])
+    assert made.weight.numpy() == pytest.approx(weights()[BAD])

@@ -14,7 +14,7 @@ import nursery
 import places
 
 SCRIPT = Path(__file__).parent / "worker.py"
-PATIENCE = 300.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
+PATIENCE = 900.0  # seconds for a cluster to end by itself, on a machine that is busy with other things
 
 
 class Ended(NamedTuple):

@@ -118,14 +118,35 @@ def test_own_rows_of_all_kinds_of_tensors() -> None:
     assert int(part.batch["one"]) == 7
 
 
+@tf.function
+def averaged_and_not(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return average(gradient), 2.0 * gradient
+
+
 ACCEPTED: dict[str, Callable[[Gradients], Gradients]] = {
     "averaged": average,
     "averaged and clipped": lambda gradients: tf.clip_by_global_norm(average(gradients), 1.0)[0],
     "averaged twice": lambda gradients: average(average(gradients)),
+    "averaged by a function that returns them as they are, too": lambda gradients: [averaged_and_not(gradients[0])[0]],
+    "averaged and put into the shape of before": lambda gradients: [
+        tf.where(tf.math.is_finite(each := tf.reshape(average(gradients[0]), tf.shape(gradients[0]))), each, 0.0)
+    ],
+    "averaged in a loop": lambda gradients: [
+        tf.while_loop(
+            lambda i, added: i < 2,
+            lambda i, added: (i + 1, added + average(gradients[0])),
+            (0, tf.zeros_like(gradients[0])),
+        )[1]
+    ],
 }
 FORGOTTEN: dict[str, Callable[[Gradients], Gradients]] = {
     "as they are": lambda gradients: gradients,
     "clipped": lambda gradients: tf.clip_by_global_norm(gradients, 1.0)[0],
+    "beside what a function averages": lambda gradients: [averaged_and_not(gradients[0])[1]],
+    "averaged in one case alone": lambda gradients: [
+        tf.cond(tf.constant(gradients is None), lambda: average(gradients[0]), lambda: 1.0 * gradients[0])
+    ],
+    "with the averaged added": lambda gradients: [gradients[0] + average(gradients[0])],
     "with something else averaged": lambda gradients: [0 * average(gradients[0]) is None or gradients[0]],
 }
 

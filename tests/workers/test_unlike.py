@@ -41,7 +41,7 @@ def test_workers_that_differ_are_refused_with_all_differences(tmp_path: Path) ->
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("what", ["evaluate", "roll back"])
+@pytest.mark.parametrize("what", ["evaluate", "evaluate before", "roll back"])
 def test_what_one_worker_alone_does_ends_all_with_what_each_waits_for(what: str, tmp_path: Path) -> None:
     for each in said([["alone", what]], tmp_path):
         assert "The workers have gone different ways, and wait for all others: worker 0 (127.0.0.1" in each

@@ -1,11 +1,12 @@
 """What several processes do in tests: each case takes the workers and texts, and returns what it has found, in JSON."""
 
+import contextlib
 import json
 import random
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -21,7 +22,10 @@ from hooks import (
     MetricsLog,
     NaNGuard,
     Preemption,
+    Profile,
+    Progress,
     ReduceLROnPlateau,
+    TensorBoard,
     TimeBudget,
     Tracker,
     WeightAverage,
@@ -433,6 +437,8 @@ def alone(workers: loop.workers.cluster.Workers, what: str) -> dict:
         if workers.rank == 0:
             trained.evaluate() if what == "evaluate" else trained.roll_back("it has to be")
 
+    if what == "evaluate before" and workers.rank == 0:
+        trained.evaluate()
     return found(trained, Steps(), trained.run(steps=60))
 
 
@@ -457,6 +463,47 @@ def raises(workers: loop.workers.cluster.Workers, where: str) -> dict:
     return found(trained, Steps(), trained.run(steps=1000))
 
 
+class Pruned(Exception):
+    """Is raised in the first worker, when a run has ended in all of them."""
+
+
+class Pruning(Hook):
+    """Ends the run, and raises when it is over, as `OptunaPruning` does: in the first worker."""
+
+    everywhere = False
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.every, self._what = Every(steps=20), what
+
+    @contextlib.contextmanager
+    def around_run(self, loop: Loop) -> Iterator[None]:
+        yield
+        if self._what == "prune":
+            raise Pruned
+
+    def on_step_end(self, moment: loop.Moment) -> None:
+        if self._what == "raise":
+            raise ValueError("no more of this")
+        moment.stop("enough")
+
+
+def shown(workers: loop.workers.cluster.Workers, directory: str, steps: str, what: str = "", slow: str = "0") -> dict:
+    """Hooks that show something, all in the first worker; one of them may stop the run, raise, or raise at its end."""
+    where = Path(directory)
+    step, state = small()
+    evaluation = Evaluation(lambda batch: {"error": tf.reduce_mean(batch[0] @ state["weights"] - batch[1])}, data_of(7))
+    board, profile = TensorBoard(where / "board", Every(steps=5)), Profile(where / "profile", first=3, steps=2)
+    hooks: list[Hook] = [board, profile, Progress(), Checkpoint(where / "saved", Every(steps=4))]
+    hooks += [Marks(5, float(slow)), listening := Steps(), *([Pruning(what)] if what else [])]
+    trained = Loop(step, data_of(23), state=state, evaluate=evaluation, hooks=hooks)
+    try:
+        result = trained.run(steps=int(steps))
+    except Pruned:
+        return {"pruned": trained.step}
+    return found(trained, listening, result)
+
+
 def unlike(workers: loop.workers.cluster.Workers) -> dict:
     """Workers with other weights, other data and another seed."""
     step, state = small()
@@ -476,6 +523,6 @@ CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
         *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, across, measured, indexed),
-        *(generated, halted, by_time, raises, unlike, waiting, crowded, numbered, dying, alone, elsewhere),
+        *(generated, halted, by_time, raises, shown, unlike, waiting, crowded, numbered, dying, alone, elsewhere),
     )
 }
