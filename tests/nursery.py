@@ -3,14 +3,16 @@
     done = nursery.run("script.py", "argument")        # as subprocess.run([sys.executable, "script.py", "argument"])
     with nursery.start("-c", code) as child: ...       # as subprocess.Popen([sys.executable, "-c", code])
 
-One process imports TensorFlow, and is forked for each that is wanted. They share its hash seed and the mode of the
-interpreter: what is tested of those needs a process of its own, and so does the import itself.
+Two processes import TensorFlow, each with a hash seed of its own, and are forked in turns for each that is wanted: so
+one that goes on from what another has saved has another order of sets. They share the mode of the interpreter: what is
+tested of that needs a process of its own, and so does the import itself.
 """
 
 import array
 import atexit
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
@@ -25,6 +27,7 @@ from typing import IO
 import places
 
 NAMES = ("stdin", "stdout", "stderr")
+TURNS = itertools.cycle(["1", "2"])
 
 
 class Child:
@@ -99,10 +102,14 @@ class Child:
 
 
 @functools.cache
-def nursery() -> socket.socket:
-    """Begins the process that is forked, and returns where it is asked. It ends with the one that asks."""
+def nursery(seed: str) -> socket.socket:
+    """Begins a process that is forked, and returns where it is asked. It ends with the one that asks.
+
+    Args:
+        seed: Of what Python hashes.
+    """
     ours, its = socket.socketpair()
-    environment = places.environment(TF_CPP_MIN_LOG_LEVEL="3")
+    environment = places.environment(TF_CPP_MIN_LOG_LEVEL="3", PYTHONHASHSEED=seed)
     environment.pop("TF_CONFIG", None)
     command = [sys.executable, str(places.TESTS / "forking.py"), str(its.fileno())]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[its.fileno()])
@@ -145,7 +152,7 @@ def start(
         given = [teller.fileno()]
         for number, (name, wanted) in enumerate(zip(NAMES, (stdin, stdout, stderr), strict=True)):
             given.append(stack.enter_context(descriptor(name, number, wanted, pipes)))
-        socket.send_fds(nursery(), [b"!"], given)
+        socket.send_fds(nursery(next(TURNS)), [b"!"], given)
     told.sendall(json.dumps(asked).encode() + b"\n")
     return Child(told, pipes)
 

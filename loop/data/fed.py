@@ -41,8 +41,8 @@ class Fed(Kept, AtHand):
         """Makes the next batch."""
 
     @abc.abstractmethod
-    def _follows(self, *, last: bool) -> bool:
-        """Goes on to the batch behind the one that was trained, and returns whether there is one; see `trained`."""
+    def _follows(self) -> bool:
+        """Goes on to the batch behind the one that was trained, and returns whether there is one."""
 
     @abc.abstractmethod
     def _saved(self) -> Plain:
@@ -67,15 +67,10 @@ class Fed(Kept, AtHand):
     def ahead(self, ahead: Nest) -> None:
         self._wanted = ahead
 
-    def trained(self, *, last: bool = False) -> bool:
-        """Takes in that the step with the next batch is done, and returns whether another batch follows.
-
-        Args:
-            last: Whether the state may be saved now. Then, if it has to be made to know that, and cannot be, all that
-                comes before it can be saved, and what was raised is raised when it is wanted.
-        """
+    def trained(self) -> bool:
+        """Takes in that the step with the next batch is done, and returns whether another batch follows."""
         self._wanted = None
-        return self._follows(last=last)
+        return self._follows()
 
     def take_back(self, count: int) -> None:
         """Goes back by so many batches, which were not trained after all: of what reads ahead."""

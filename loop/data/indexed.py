@@ -161,7 +161,7 @@ class IndexedData(Fed):
             self._begin_order()
         return self._reader.take(self._next)
 
-    def _follows(self, *, last: bool) -> bool:
+    def _follows(self) -> bool:
         self._next += 1
         return self._next < (self.steps_per_epoch or 0)
 

@@ -94,8 +94,7 @@ class StatefulData(Fed):
         self._open = False
         self._at: int | None = None  # which batch the source yields next; None: it has to be taken there
         self._states: dict[int, Encoded] = {}  # before each batch that is wanted, or was read ahead
-        self._failed: Exception | None = None  # what was raised when the batch that is wanted was made
-        self._before: Encoded | None = None  # and the state before it was, if that is known
+        self._failed: Exception | None = None  # what was raised when the batch that is wanted was read ahead
         self._found: list[Finding] | None = None
         if element_spec is None:
             batches, _ = self._tried.first(1, self._epoch)
@@ -158,16 +157,17 @@ class StatefulData(Fed):
             )
         return self._wanted
 
-    def _follows(self, *, last: bool) -> bool:
+    def _follows(self) -> bool:
         self._states.pop(self._next, None)
         self._next += 1
         if self.steps_per_epoch is not None:
             return self._next < self.steps_per_epoch
-        self._before = self._iterated.get() if last and not self._prefetch else None
         try:
             return self._goes_on()
-        except Exception as error:  # the step before is done, and this one may never be wanted
-            self._failed = error
+        except Exception as error:
+            if not self._prefetch:  # where the source is now is not known
+                raise
+            self._failed = error  # the step before is done, and this one may never be wanted
             return True
 
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
@@ -183,10 +183,6 @@ class StatefulData(Fed):
 
     def _saved(self) -> Plain:
         behind = self._states.get(self._next) if self._prefetch and self._open else None
-        if self._failed is not None and self._open:
-            behind = behind or self._before
-            if behind is None:  # where a source is that has failed is not known
-                raise self._failed
         state = self._iterated.get() if behind is None else behind
         ahead = None if self._prefetch or self._wanted is None else [kept(t) for t in tf.nest.flatten(self._wanted)]
         return {"source": state.decoded(), "ahead": ahead}

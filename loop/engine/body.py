@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from loop.data.fed import Fed
 from loop.data.source import Batches
-from loop.data.stream import StreamData
 from loop.engine.bound import Bound
 from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
@@ -32,8 +31,6 @@ class Body:
         inside: What hooks have in it.
         several: The workers, if there are several.
         own: The variables that it works with besides those of the step; not for checkpoints.
-        reads_next: Whether a step reads the batch of the next one, as the last thing that it does.
-        halted: Then, whether the latest step wanted the loop to return: bool `[]`.
 
     Args:
         trace: As above.
@@ -59,9 +56,7 @@ class Body:
         self._means, self.several, self._size = means, several, examples_in(data.element_spec)
         self.ring = ValueRing(trace.narrow, trace.wide, sized=self._size is None)
         self.inside = Inside(hooks, in_parts=trace.jit_compile or isinstance(data, Fed))
-        self.reads_next = isinstance(data, StreamData) and data.reads_next and not trace.jit_compile
-        self.halted = tf.Variable(False, trainable=False, name="halted")
-        self.own = [self.halted, *bound.variables, *self.ring.variables, *data.variables, *self.inside.variables]
+        self.own = [*bound.variables, *self.ring.variables, *data.variables, *self.inside.variables]
 
     def run_step(self, batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
         """Runs a step.
@@ -81,18 +76,14 @@ class Body:
         before = len(graph.get_operations())
         # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
         values, rows, asked = self._step(batch, index, begin)
-        row, step = self.ring.row(values, rows), len(graph.get_operations())
+        effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
+        row = self.ring.row(values, rows)
+        with tf.control_dependencies([*row, *effects]):
+            counted = [counter.assign_add(1) for counter in self.counters]
         self.ring.write(index, row)
         halts = self.inside.after(values)
         if asked is not None:
             halts = asked if halts is None else tf.logical_or(halts, asked)
-        if self.reads_next and halts is not None:
-            self.halted.assign(halts)
-        # Where the next batch is read by this step, all of it comes before that: then nothing is lost if it fails.
-        waited = graph.get_operations()[before : None if self.reads_next else step]
-        effects = [op for op in waited if has_effect(op)]
-        with tf.control_dependencies([*row, *effects]):
-            counted = [counter.assign_add(1) for counter in self.counters]
         return counted, halts
 
     def _step(

@@ -10,11 +10,9 @@ from loop.data.constant import Constant
 from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
-from loop.data.stream import StreamData
 from loop.engine.body import Body
 from loop.engine.in_blocks import InBlocks
 from loop.engine.in_cuts import InCuts
-from loop.engine.one_ahead import OneAhead
 from loop.engine.one_by_one import OneByOne
 from loop.engine.one_call import OneCall
 from loop.engine.ran import Ran
@@ -78,6 +76,4 @@ def _way(body: Body, data: Batches, owner: str, *, together: bool) -> Way:
     """Returns the way to call the body that suits the data."""
     if body.trace.jit_compile:
         return InCuts(body, data, owner) if isinstance(data, ArrayData | Constant) else InBlocks(body, owner)
-    if isinstance(data, StreamData) and body.reads_next:
-        return OneAhead(body, data)
     return OneByOne(body, data, together=together) if isinstance(data, Fed) else OneCall(body)

@@ -22,14 +22,8 @@ class Feed(abc.ABC):
         """Returns what is entered while a block is trained: fetches at most so many batches of the next one."""
 
     @abc.abstractmethod
-    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
-        """Takes in that the first `steps` batches of a block are trained, and returns whether others follow.
-
-        Args:
-            block: The block.
-            steps: How many.
-            last: Whether the call of the loop ends there, as far as is known.
-        """
+    def trained(self, block: Block, steps: int) -> bool:
+        """Takes in that the first `steps` batches of a block are trained, and returns whether others follow."""
 
     @property
     @abc.abstractmethod

@@ -49,9 +49,9 @@ class Handed(Feed):
     def meanwhile(self, most: int) -> contextlib.AbstractContextManager[object]:
         return self._data.meanwhile()
 
-    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
+    def trained(self, block: Block, steps: int) -> bool:
         if self._moved < steps:
-            return self._data.trained(last=last)
+            return self._data.trained()
         if self._moved > steps:
             self._data.take_back(self._moved - steps)
         return self._more or self._moved > steps

@@ -64,7 +64,7 @@ class InBlocks(Way):
                 self._cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)
             done += steps
-            more = feed.trained(block, steps, last=done >= count or bool(ran.halted) or self._bound.is_pulled_in)
+            more = feed.trained(block, steps)
             if steps < block.count or ran.halted:
                 break
         if not rows:
@@ -78,4 +78,4 @@ class InBlocks(Way):
         if block is None:
             raise RuntimeError("The data ended before the batch that is to be skipped.")
         batch = tf.nest.pack_sequence_as(data.element_spec, [tensor[block.begin] for tensor in block.batches])
-        return self._skip(batch).followed(more=feed.trained(block, 1, last=True))
+        return self._skip(batch).followed(more=feed.trained(block, 1))

@@ -37,10 +37,10 @@ class OneByOne(Way):
             with contextlib.nullcontext() if self._calls_python else self._data.meanwhile():
                 ran = self._loop(given)
             rows.append(ran.rows)
-            more = self._data.trained(last=len(rows) == count or bool(ran.halted) or self._bound.is_pulled_in)
+            more = self._data.trained()
             if ran.halted:
                 break
         return ran.joined(rows, len(rows)).followed(more=more)
 
     def skip(self, data: Batches) -> Ran:
-        return self._loop.skip(handed_on(data)).followed(more=self._data.trained(last=True))
+        return self._loop.skip(handed_on(data)).followed(more=self._data.trained())

@@ -165,7 +165,7 @@ class Streamed(Feed):
         elif fetching is not None:
             self._data.hold(*fetching.result())
 
-    def trained(self, block: Block, steps: int, *, last: bool) -> bool:
+    def trained(self, block: Block, steps: int) -> bool:
         _, rest = block.cut(steps)
         self._data.pending = (*rest, *self._data.pending)
         return self.holds or self._data.failed is not None or bool(self._data.more(self._data.ahead))

@@ -74,7 +74,9 @@ def _chosen(stage: Callable[[tf.data.Dataset, Callable[..., tf.Tensor]], tf.data
     def make(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
         each = Numbered(op, scope, "predicate")
         chosen = stage(each.elements, each.then(lambda found: found[0]))
-        return variant(chosen.map(unconverted(lambda index, elements: elements)))
+        # Not a map, which TensorFlow would join to a batch above it, and read ahead, and save what was read.
+        bare = unconverted(lambda state, numbered: (state, numbered[1]))
+        return variant(chosen.scan(tf.constant(0), bare))
 
     return make
 

@@ -91,17 +91,17 @@ SOURCES: dict[str, Callable[[Files], Given]] = {
     "endless": lambda files: StreamData(files.dataset().batch(1), steps_per_epoch=ALL),
     "generator": lambda files: StreamData(files.generator(), resume="replay"),
     "indexed": lambda files: IndexedData(files, batch_size=1, shuffle=False, workers=2, prefetch=3),
-    "stateful": lambda files: StatefulData(lambda epoch: Iterated(files)),
     "stateful, read ahead": lambda files: StatefulData(lambda epoch: Iterated(files), prefetch=3),
     "stateful, of known length": lambda files: StatefulData(Iterated(files, 99), steps_per_epoch=ALL, prefetch=3),
 }
-BY_TENSORFLOW = ("stream", "endless")  # whose iterators read ahead, and save what was raised with what they have read
-CHEAP = [("stream", True), ("of unknown length", False), ("stateful", False)]
+# Without XLA, an iterator of TensorFlow is read in the graph, which fails as a whole: the last save is what is left.
+OF_TENSORFLOW = ("stream", "endless", "of unknown length", "generator")
+CHEAP = [("stream", True), ("stateful, read ahead", False)]
 EVERY = [
     pytest.param(name, jit_compile, marks=[] if (name, jit_compile) in CHEAP else pytest.mark.long)
     for name in SOURCES
     for jit_compile in (True, False)
-    if jit_compile or name not in BY_TENSORFLOW
+    if jit_compile or not name.startswith(OF_TENSORFLOW)
 ]
 
 
@@ -187,10 +187,9 @@ def test_who_stops_before_what_cannot_be_read_saves_and_who_goes_on_has_all_of_i
     assert well.halting.rows == [*range(BAD, ALL), *range(ALL)]
 
 
-@pytest.mark.parametrize("name", ["of unknown length", pytest.param("stateful", marks=pytest.mark.long)])
-def test_a_run_whose_last_step_comes_before_what_cannot_be_read_is_complete(name: str, tmp_path: Path) -> None:
+def test_a_run_whose_last_step_comes_before_what_cannot_be_read_is_complete(tmp_path: Path) -> None:
     """And one that goes on behind it is told of that at its own step, with nothing of that step done."""
-    made = make(tmp_path, name, broken=True, jit_compile=False)
+    made = make(tmp_path, "stateful, read ahead", broken=True, jit_compile=False)
     assert made.loop.run(steps=BAD).reason == f"{BAD} steps are complete"
     assert made.loop.state.variables["position/step"] == BAD
     assert (tmp_path / "saved" / f"ckpt-{BAD}.json").exists()

@@ -61,3 +61,8 @@ def test_it_hears_signals_and_is_the_first_of_its_group_if_it_is_to_be() -> None
 def test_one_that_does_not_end_in_time_is_ended() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         nursery.run("-c", "import time; time.sleep(600)", timeout=0.2)
+
+
+def test_processes_that_follow_one_another_hash_differently() -> None:
+    said = [nursery.run("-c", "print(hash('x'))").stdout for _ in range(3)]
+    assert said[0] == said[2] != said[1]
