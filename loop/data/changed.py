@@ -53,6 +53,9 @@ class Changed:
         """Takes note of what was changed since a look, and was not known to change. Returns as a state what it was."""
         known = set(self._slots)
         self._note(before)
+        for path in [path for path in self._slots if path not in known and path not in before]:
+            self.lost.append(".".join(path))  # the next process would not have it yet, and could not be given it
+            del self._slots[path]
         found = {path: before.get(path) for path in self._slots.keys() - known}
         values = {
             ".".join(path): [self._ways[path], kind(was.slot.value), was.copy.decoded()]

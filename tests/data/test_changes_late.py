@@ -81,7 +81,6 @@ KEPT: dict[str, tuple[Callable[[Rows], object], Callable[[Rows], int]]] = {
     "a set of texts, and a Counter": (add_text, lambda rows: len(rows.texts) + sum(rows.counts.values())),
     "a generator": (draw, lambda rows: rows.rng.bit_generator.state["state"]["state"] % 99),
     "an array": (write, lambda rows: int(rows.array[1])),
-    "a new attribute": (give_attribute, lambda rows: getattr(rows, "more", 0)),
 }
 
 
@@ -133,6 +132,7 @@ def add_pair(rows: Rows) -> None:
     ("change", "shown", "what"),
     [
         (hold, lambda rows: len(repr(rows.object)), "object"),
+        pytest.param(give_attribute, lambda rows: getattr(rows, "more", 0), "more", marks=pytest.mark.long),
         pytest.param(add_pair, lambda rows: len(rows.pairs), "pairs", marks=pytest.mark.long),
     ],
 )
