@@ -1,5 +1,6 @@
 """What a compiled step does while its batch is fetched, and what it leaves for later."""
 
+import queue
 import threading
 
 import numpy as np
@@ -10,7 +11,7 @@ from loop import Event, Loop, StreamData
 
 def test_what_needs_no_batch_is_done_while_it_is_fetched_and_nothing_is_changed_before_it_is_there() -> None:
     """Each batch waits for a part of the step that will take it, and then looks at what the step has changed."""
-    weight, done, changed = tf.Variable(1.0), threading.Semaphore(0), list[float]()
+    weight, done, changed = tf.Variable(1.0), threading.Semaphore(0), queue.SimpleQueue[float]()
     training = threading.Event()
 
     def read(value: np.ndarray) -> np.ndarray:
@@ -18,9 +19,9 @@ def test_what_needs_no_batch_is_done_while_it_is_fetched_and_nothing_is_changed_
         return value
 
     def fetch(i: np.ndarray) -> np.ndarray:
-        if training.is_set() and len(changed) < 4:  # and not when it is looked at beforehand, and when it is over
+        if training.is_set() and changed.qsize() < 4:  # and not when it is looked at beforehand, and when it is over
             assert done.acquire(timeout=60), "The step waits for the batch, and the batch for the step."
-            changed.append(float(weight))
+            changed.put(float(weight))
         return np.float32(i)
 
     def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -32,5 +33,5 @@ def test_what_needs_no_batch_is_done_while_it_is_fetched_and_nothing_is_changed_
     loop = Loop(step, StreamData(batches, resume="replay"), state={"weight": weight}, exact=False)
     loop.on(Event.EPOCH_BEGIN)(lambda moment: training.set())
     result = loop.run(epochs=1)
-    assert changed == [1.0, 2.0, 3.0, 4.0]
+    assert [changed.get() for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
     assert (result.step, result.logs) == (4, {"x": (0 * 1 + 1 * 2 + 2 * 3 + 3 * 4) / 4})
