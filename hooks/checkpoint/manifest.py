@@ -190,8 +190,9 @@ def decode(raw: bytes) -> Manifest:
     written = content.get("format")
     if written not in range(1, FORMAT + 1):
         raise RuntimeError(f"a later version wrote it{_by(content)}, in format {written!r:.20}; {FORMAT} is read here")
+    superfluous = written > 1 and content.get("result") == {}
     content = {**({"result": {}} if written > 1 else {}), **content}
-    if not fits(content, of_format(SHAPE, written, content)) or not agrees(content):
+    if superfluous or not fits(content, of_format(SHAPE, written, content)) or not agrees(content):
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
     record, files = _head(content)
     rest = {name: value for name, value in content.items() if name not in OF_HEAD}

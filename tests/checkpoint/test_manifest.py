@@ -112,6 +112,7 @@ def edited(said: dict[str, Any], edit: Callable[[dict[str, Any]], object]) -> by
         (of_format_2, lambda c: c.update(writer={"exactloop": "0.1.0", "fingerprint": 1}), ValueError),
         (lambda: content(MANIFEST), lambda c: c.pop("writer"), ValueError),
         (lambda: content(MANIFEST), lambda c: c["writer"].update(fingerprint="1"), ValueError),
+        (lambda: content(MANIFEST), lambda c: c.update(result={}), ValueError),
         (lambda: content(MANIFEST), lambda c: c.update(format=FORMAT + 1), RuntimeError),
         (lambda: content(MANIFEST), lambda c: c.update(format=0), RuntimeError),
         (lambda: content(MANIFEST), lambda c: c.update(format=None), RuntimeError),
