@@ -23,6 +23,8 @@ INSTEAD = {  # by what is in the message
 }
 GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_size: as many as there can be."
 
+OF_KIND = {"TensorListResize": GROWS}  # of the gradient of one that may grow
+
 
 def grows(owner: str, graph: FuncGraph) -> list[Finding]:
     """Returns what XLA would compile into something else: it drops what is written behind the end of an array.
@@ -61,7 +63,7 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
     """
     wanted = UNKNOWN.findall(message)
     if ops := [op for op in operations(graph) if (op.type, op.name) in wanted]:
-        return [Finding(f"{owner}: {op.type}, {op.name}", line(op), ELSEWHERE) for op in ops]
+        return [Finding(f"{owner}: {op.type}, {op.name}", line(op), OF_KIND.get(op.type, ELSEWHERE)) for op in ops]
     said = shortened(message)[0].partition(STACK)[0].strip()
     instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
     where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")

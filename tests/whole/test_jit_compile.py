@@ -286,6 +286,14 @@ def growing_backwards(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tape.gradient(y, x))
 
 
+def differentiated(x: tf.Tensor) -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        array = tf.TensorArray(tf.float32, size=2, dynamic_size=True)
+        y = tf.reduce_sum(array.write(0, x[0, 0] ** 2).write(1, x[0, 1]).stack())
+    return tf.reduce_sum(tape.gradient(y, x))  # differentiated
+
+
 @tf.function(jit_compile=False)
 def in_text(x: tf.Tensor) -> tf.Tensor:
     return tf.strings.length(tf.strings.as_string(x[0, 0]))  # marked
@@ -304,7 +312,7 @@ def table_of_two() -> tf.lookup.StaticHashTable:
 LONG = [
     pytest.param(each, marks=pytest.mark.long)
     for each in (texts, python, table, printed, gamma, sparse, repeated, backwards, marked)
-    + (growing_by_one, growing_backwards)
+    + (growing_by_one, growing_backwards, differentiated)
 ]
 
 
@@ -325,6 +333,8 @@ def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     (number,) = (i for i, line in enumerate(lines) if line.endswith(f"  # {compute.__name__}"))
     assert f"test_jit_compile.py:{number + 1}: {lines[number].strip()}" in str(caught.value)
     assert "Stack trace" not in str(caught.value)
+    resized = compute in (growing, growing_by_one, growing_backwards, differentiated)
+    assert resized == ("write tf.TensorArray(dtype, size=100), without dynamic_size" in str(caught.value))
     assert float(w) == 0.0
     Loop(step, ArrayData(X, batch_size=4), state={"w": w}, exact=False).run(epochs=1)  # what the message says
 
