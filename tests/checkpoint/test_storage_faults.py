@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint import local, lock
+from hooks.checkpoint import durable, local, lock
 from hooks.checkpoint.bundle import Bundle
 from hooks.checkpoint.directory import open_files
 from loop import ArrayData, At, Event, Every, Loop, Moment
@@ -113,7 +113,7 @@ class System(types.ModuleType):
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
     system = System()
-    for module in (local, lock):
+    for module in (durable, local, lock):
         monkeypatch.setattr(module, "os", system)
     return system
 
