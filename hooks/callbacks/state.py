@@ -103,7 +103,8 @@ class CallbackState:
             if (first := (self._first or {}).get(name)) is None:
                 own.pop(name, None)
             elif isinstance(first, Closed):
-                own.setdefault(name, first.thing)
+                if first.thing is not None:
+                    own.setdefault(name, first.thing)
             else:
                 own[name] = read(first.text, iter(first.bits), present)
         self._changed.clear()
