@@ -114,7 +114,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_run_begin(self, moment: Moment) -> None:
         saved = parted(self.kept.numpy().tobytes())
-        elsewhere = {id(variable) for variable in self._state.variables.values()}
+        elsewhere = {**self._state.variables, **self._state.objects(object)}
         for state in self._states:
             state.note(elsewhere)
             state.begin_anew()
@@ -132,6 +132,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                     callback.on_train_begin({})
             else:
                 callback.on_train_begin({})
+        for state in self._states:
+            state.note_begun()
         if held is not None:
             self._state.put_back(held)  # this run has begun before
         self._told.of_what_is_lost(self._put_back(saved), self._each())

@@ -2,7 +2,6 @@
 
 import sys
 import weakref
-from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -14,7 +13,7 @@ OTHERS = {*sys.stdlib_module_names, "keras", "tensorflow", "numpy"} - {"__main__
 VARIABLES = (tf.Variable, keras.Variable)
 # What computes with variables, and keeps nothing else: averaged weights, a teacher, a random stream.
 COMPUTING = (Trackable, keras.random.SeedGenerator)
-_built: weakref.WeakKeyDictionary[object, list[tf.Variable]] = weakref.WeakKeyDictionary()
+_built: weakref.WeakKeyDictionary[object, list[object]] = weakref.WeakKeyDictionary()
 
 
 def is_of_program(value: object) -> bool:
@@ -35,6 +34,11 @@ def attributes(value: object) -> dict[str, object]:
     return {name: item for name, item in own.items() if name not in aside}
 
 
+def take_away(value: object, name: str) -> None:
+    """Deletes an attribute, also of what is frozen."""
+    object.__delattr__(value, name)
+
+
 def fill(value: object, name: str, item: object) -> None:
     """Sets an attribute, also of what is frozen."""
     object.__setattr__(value, name, item)
@@ -44,22 +48,32 @@ def variables(value: object) -> list[tf.Variable]:
     """Returns the variables of a network, an optimizer or a random stream, in the same order in each process."""
     if isinstance(value, keras.random.SeedGenerator):
         return [value.state.value]
+    own = [node.value if isinstance(node, keras.Variable) else node for node in nodes(value)]
+    return list({id(each): each for each in own if isinstance(each, tf.Variable)}.values())
+
+
+def nodes(value: object) -> list[object]:
+    """Returns what TensorFlow tracks in a thing, and the thing."""
+    if isinstance(value, keras.random.SeedGenerator):
+        return [value]
     of_keras = isinstance(value, keras.Layer | keras.optimizers.Optimizer) and value.built
     lasting = of_keras and type(value).__hash__ is object.__hash__
     if lasting and value in _built:  # to look for them takes milliseconds
-        return _built[value]
-    nodes = tf.train.TrackableView(value).descendants()
-    own = [node.value if isinstance(node, keras.Variable) else node for node in nodes if isinstance(node, VARIABLES)]
-    found = list({id(variable): variable for variable in own}.values())
+        return [value, *_built[value]]
+    found = [node for node in tf.train.TrackableView(value).descendants() if node is not value]
     if lasting:
         _built[value] = found
-    return found
+    return [value, *found]
 
 
 def _slots(value: object) -> list[str]:
     """Returns the names of the slots that have something in them."""
-    listed = [vars(base).get("__slots__", ()) for base in type(value).__mro__]
-    names: Iterator[str] = (name for each in listed for name in ([each] if isinstance(each, str) else each))
+    names: list[str] = []
+    for base in type(value).__mro__:
+        listed = vars(base).get("__slots__", ())
+        for name in [listed] if isinstance(listed, str) else listed:
+            private = name.startswith("__") and not name.endswith("__")
+            names.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
     return [name for name in names if name not in ("__dict__", "__weakref__") and _has(value, name)]
 
 

@@ -8,10 +8,13 @@ from typing import NamedTuple, TypeAlias
 
 import keras
 
-from hooks.callbacks.objects import attributes
-from hooks.callbacks.values import GoesOn, NotKept, Written, read, write
+from hooks.callbacks.closed import seen
+from hooks.callbacks.objects import attributes, take_away
+from hooks.callbacks.things import Things
+from hooks.callbacks.values import Bits, GoesOn, NotKept, Present, Written, raw, read, write
 
 HEAD = 8  # bytes
+GONE = ""  # in the place of the text of an attribute that was deleted
 Callback: TypeAlias = keras.callbacks.Callback
 
 
@@ -35,12 +38,18 @@ class Closed(NamedTuple):
     """What cannot be written down: which object it is, and what kind of thing.
 
     Attributes:
-        key: Its id, or of what goes on by itself None, which is not what it was.
+        thing: It, or of what goes on by itself None, which is not what it was.
         kind: What to call it.
+        seen: What is seen of it.
     """
 
-    key: int | None
+    thing: object
     kind: str
+    seen: str
+
+    def is_like(self, other: "Written | Closed | None") -> bool:
+        """Returns whether it is the same thing."""
+        return isinstance(other, Closed) and self.thing is other.thing is not None and self.seen == other.seen
 
 
 class CallbackState:
@@ -62,65 +71,89 @@ class CallbackState:
         self.lost: dict[str, str] = {}
         self._first: dict[str, Written | Closed] | None = None
         self._changed: set[str] = set()
+        self._begun: set[str] = set()
         self._elsewhere: Set[int] = frozenset()
+        self._things = Things()
 
     def _attributes(self) -> list[tuple[str, object]]:
         return sorted(attributes(self._callback).items(), key=itemgetter(0))
 
-    def note(self, elsewhere: Set[int]) -> None:
+    def note(self, elsewhere: Mapping[str, object]) -> None:
         """Notes how the callback was made, once: what is other than that has to be saved.
 
         Args:
-            elsewhere: The ids of the variables that are in the state of the loop anyway.
+            elsewhere: What is in the state of the loop anyway, by path.
         """
-        self._elsewhere = elsewhere
+        self._elsewhere = {id(each) for each in elsewhere.values()}
         if self._first is None:
-            self._first = {name: self._written(value) for name, value in self._attributes()}
+            self._things.name_all(elsewhere)
+            self._first = {name: self._written(value, f".{name}", None) for name, value in self._attributes()}
+
+    def note_begun(self) -> None:
+        """Notes what `on_train_begin` has made, which it does in each process."""
+        self._begun = {*attributes(self._callback)}
+        for name, value in self._attributes():
+            self._written(value, f"begun.{name}", None)
 
     def begin_anew(self) -> None:
         """Puts back how the callback was made, as in a new process: what a run has changed that is undone now."""
-        own = vars(self._callback)
-        for name in self._changed & own.keys():
+        self._things.begin()
+        own, present = vars(self._callback), Present(self._things, {})
+        for name in self._changed:
             if (first := (self._first or {}).get(name)) is None:
-                del own[name]
-            elif not isinstance(first, Closed):
-                own[name] = read(first[0], iter(first[1]), own[name])
+                own.pop(name, None)
+            elif isinstance(first, Closed):
+                if first.thing is not None:
+                    own.setdefault(name, first.thing)
+            else:
+                own[name] = read(first.text, iter(first.bits), present)
         self._changed.clear()
 
-    def take(self) -> tuple[dict[str, tuple[str, int]], list[bytes]]:
+    def take(self) -> tuple[dict[str, tuple[str, int]], list[Bits]]:
         """Returns, for each attribute that has ever changed, a text and how many parts its arrays have; and these."""
         texts: dict[str, tuple[str, int]] = {}
-        parts: list[bytes] = []
-        for name, value in self._attributes():
-            written = self._written(value)
-            goes_on = isinstance(written, Closed) and written.key is None
-            if name not in self._changed and (self._first or {}).get(name) == written and not goes_on:
-                continue
+        parts: list[Bits] = []
+        firsts, made = self._first or {}, dict[int, str]()
+        own = self._attributes()
+        for name, value in own:
+            written, first = self._written(value, f".{name}", made), firsts.get(name)
             if isinstance(written, Closed):
-                self.lost[name] = written.kind
+                if name in self._changed or not written.is_like(first):
+                    self.lost[name] = written.kind
                 continue
+            if isinstance(first, Written) and name not in self._changed and written.is_like(first):
+                continue
+            if written.closed:
+                self.lost[name] = f"{written.closed[0]} whose attributes change"
             self._changed.add(name)
-            texts[name] = written[0], len(written[1])
-            parts += written[1]
+            texts[name] = written.text, len(written.bits)
+            parts += written.bits
+        for name in sorted((firsts.keys() | self._begun) - {name for name, _ in own}):
+            self._changed.add(name)
+            texts[name] = GONE, 0
         return texts, parts
 
-    def put_back(self, texts: Mapping[str, tuple[str, int]], parts: Iterator[bytes]) -> dict[str, str]:
+    def put_back(self, texts: Mapping[str, tuple[str, int]], parts: Iterator[Bits]) -> dict[str, str]:
         """Gives the callback what `take` returned. Returns what cannot be put back, as `lost`."""
-        lost, own = {}, self._callback.__dict__
+        lost, own, present = {}, self._callback.__dict__, Present(self._things, {})
         for name, (text, count) in texts.items():
             bits = iter([*itertools.islice(parts, count)])
+            self._changed.add(name)
             try:
-                own[name] = read(text, bits, own.get(name))
-                self._changed.add(name)
+                if text != GONE:
+                    own[name] = read(text, bits, present)
+                elif name in own:
+                    take_away(self._callback, name)
             except NotKept as kind:
                 lost[name] = str(kind)
         return lost
 
-    def _written(self, value: object) -> Written | Closed:
+    def _written(self, value: object, path: str, made: dict[int, str] | None) -> Written | Closed:
         try:
-            return write(value, self._elsewhere)
+            return write(value, self._things, path, self._elsewhere, made)
         except (NotKept, RecursionError) as kind:
-            return Closed(None if isinstance(kind, GoesOn) else id(value), str(kind) or type(value).__name__)
+            named = str(kind) or type(value).__name__
+            return Closed(None, named, "") if isinstance(kind, GoesOn) else Closed(value, named, seen(value))
 
 
 def states(callbacks: Sequence[Callback]) -> list[CallbackState]:
@@ -141,18 +174,18 @@ def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> bytes:
         of: The states.
         lengths: How many bytes the file of each callback has.
     """
-    said, parts = {}, list[bytes]()
+    said, parts = {}, list[Bits]()
     for state, length in zip(of, lengths, strict=True):
         texts, bits = state.take()
         said[state.key] = {
             "kept": texts,
             "lost": {**state.lost},
             "length": length,
-            "parts": [len(each) for each in bits],
+            "parts": [len(raw(each)) for each in bits],
         }
         parts += bits
     text = json.dumps(said).encode()
-    return b"".join([len(text).to_bytes(HEAD, "little"), text, *parts])
+    return b"".join([len(text).to_bytes(HEAD, "little"), text, *(raw(each).data for each in parts)])
 
 
 def parted(kept: bytes) -> dict[str, Saved]:

@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, KerasCallbacks
-from hooks.callbacks.values import read, write
+from hooks.callbacks.things import Things
+from hooks.callbacks.values import Present, read, write
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
@@ -396,14 +397,13 @@ def test_what_tensorflow_tracks_is_written_by_its_variables() -> None:
     module.listed = [tf.Variable(1.0), tf.Variable([2, 3])]
     saved = tf.train.Checkpoint(module=module)
     for value in (module, module.listed, saved):
-        text, bits = write(value)
+        written = write(value, things := Things(), ".value")
         module.listed[1].assign([8, 9])
-        assert read(text, iter(bits), value) is value
+        assert read(written.text, iter(written.bits), Present(things, {})) is value
         assert module.listed[1].numpy().tolist() == [2, 3]
-    assert write(dataset)[1] == ()
-    text, bits = write([module], {id(module.listed[0])})
-    assert text == '["list", [["variables", [[1, "<i4", [2]]]]], null]'
-    assert bits == (np.array([2, 3], "int32").tobytes(),)
+    assert write(dataset, Things(), ".dataset").bits == ()
+    (bits,) = write([module], Things(), ".modules", {id(module.listed[0])}).bits
+    assert bits.tolist() == [2, 3]
 
 
 def test_what_is_in_the_state_of_the_loop_is_not_saved_once_more(tmp_path: Path) -> None:
