@@ -76,8 +76,6 @@ def _sorted(stage: tf.data.Dataset) -> np.ndarray:
 
 
 def _row(row: object) -> bytes:
-    return (
-        repr(row.tolist()).encode()
-        if isinstance(row, np.ndarray) and row.dtype == object
-        else np.asarray(row).tobytes()
-    )
+    text = row.tolist() if isinstance(row, np.ndarray) and row.dtype == object else row
+    said = np.asarray(row).tobytes() if text is row else repr(text).encode()
+    return len(said).to_bytes(8) + said  # or columns would run into one another
