@@ -97,8 +97,8 @@ class Around:
 
     def findings(self, owner: str) -> list[Finding]:
         """Returns what was changed in a pass and cannot be kept, though it was not seen before the first one."""
-        what = f"{owner}, or hooks that share an object with them, have changed, late in a pass, what no checkpoint holds: "
-        what += ", ".join(self.lost)
+        who, names = f"{owner}, or hooks that share an object with them,", ", ".join(self.lost)
+        what = f"{who} have changed, late in a pass, what no checkpoint holds: {names}"
         return [Finding(what, "", f"{KEPT_AS_PLAIN} {APART}")] if self.lost else []
 
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:

@@ -183,10 +183,19 @@ class Source:
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
-        seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
-        seed |= {} if self._one is None else self._one.orders
+        seed |= self._drawn()
         around = {AROUND: 1} if self.keeps else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
+
+    def drawn(self) -> dict[str, int]:
+        """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
+        drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
+        return {**drawn, "stages": stages} if drawn and stages is not None else {}
+
+    def _drawn(self) -> dict[str, int]:
+        if self._one is None:
+            return {}
+        return {**{f"{SHUFFLED} {i}": seed for i, seed in enumerate(self._one.seeds())}, **self._one.orders}
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""

@@ -148,6 +148,9 @@ class StreamData(Trackable):
             return {}
         return {PENDING: len(self.pending), **({} if self.more(self.ahead) else {ENDED: 1})}
 
+    def drawn(self) -> dict[str, int]:
+        return self._source.drawn()
+
     def recall(self, notes: Mapping[str, int]) -> None:
         self._source.recall(notes)
 

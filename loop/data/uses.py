@@ -122,6 +122,7 @@ def _left_out(reach: Reach) -> Iterator[types.FunctionType]:
 
 
 def _functions_of(value: object) -> Iterator[types.FunctionType]:
+    held: list[object]
     if isinstance(value, property):
         held = [value.fget, value.fset, value.fdel]
     elif isinstance(value, functools.cached_property):
