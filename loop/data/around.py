@@ -7,7 +7,7 @@ read again. An audit, and an evaluation, read it as it was when the run began.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -118,6 +118,16 @@ class Around:
         """Returns what is not as it was saved, now that the pass is read again up to where it was."""
         now, saved = self._now().decoded().get("values", {}), self._saved.get("values", {})
         return [name for name in {**saved, **now} if not _equal(saved.get(name), now.get(name))]
+
+    def now(self, names: Collection[str]) -> Mapping[str, Encoded]:
+        """Returns what some of it is now, as far as it is there."""
+        values = self._now().decoded().get("values", {})
+        return {name: Encoded(values[name], OWNER) for name in names if name in values}
+
+    def put_saved(self, names: Collection[str]) -> None:
+        """Lets some of it be what it was when it was saved."""
+        values = {name: value for name, value in self._saved.get("values", {}).items() if name in names}
+        self._changed.put({"values": values, "absent": []})
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all of this back to where it is now."""

@@ -3,7 +3,7 @@
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -20,6 +20,7 @@ from loop.exact.pipeline_audit import Read, of_function, of_reading
 from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.seeds import number_of
+from loop.state.plain import Encoded
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
@@ -274,3 +275,11 @@ class Source:
     def changed_by_others(self) -> list[str]:
         """Returns what Python in the data has outside of itself and something else has changed since the pass began."""
         return self._around.changed_by_others()
+
+    def now(self, names: Collection[str]) -> Mapping[str, Encoded]:
+        """Returns what some of that is now, as far as it is there."""
+        return self._around.now(names)
+
+    def put_saved(self, names: Collection[str]) -> None:
+        """Lets some of that be what it was when it was saved."""
+        self._around.put_saved(names)

@@ -1,6 +1,7 @@
 """What generators change late, where nobody has looked before the first pass, is kept, or the run is refused for it."""
 
 import collections
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Rows:
         self.texts, self.counts = set[str](), collections.Counter[str]()
         self.array, self.rng = np.zeros(3), np.random.default_rng(1)
         self.object: object = None
+        self.bytes = bytearray(3)
         self.pairs = dict[tuple[int, int], int]()
 
     def __call__(self) -> Iterator[int]:
@@ -59,6 +61,10 @@ def add(rows: Rows) -> None:
 def add_text(rows: Rows) -> None:
     rows.texts.add(f"text {len(rows.texts)}")
     rows.counts[f"{len(rows.texts)}"] += 1
+
+
+def write_bytes(rows: Rows) -> None:
+    rows.bytes[1] += 1
 
 
 def draw(rows: Rows) -> None:
@@ -93,6 +99,7 @@ KEPT: dict[str, tuple[Callable[[Rows], object], Callable[[Rows], int]]] = {
     "a set": (add, lambda rows: sum(rows.seen)),
     "a set of texts, and a Counter": (add_text, lambda rows: len(rows.texts) + sum(rows.counts.values())),
     "a generator": (draw, lambda rows: rows.rng.bit_generator.state["state"]["state"] % 99),
+    "bytes": (write_bytes, lambda rows: rows.bytes[1]),
     "an array": (write, lambda rows: int(rows.array[1])),
     "a number by its name": (set_by_name, lambda rows: rows.count),
     "a number in vars": (write_into_vars, lambda rows: rows.count),
@@ -243,3 +250,21 @@ def test_what_hooks_change_of_an_object_that_a_generator_has_too_is_theirs(tmp_p
     loop, sums = begin(tmp_path)
     loop.run(epochs=3)
     assert sums.numpy().tolist() == [*range(ROWS)] * 3
+
+
+@pytest.mark.long
+def test_what_comes_of_a_clock_is_other_each_time_and_not_refused_for_that(tmp_path: Path) -> None:
+    class Timed:
+        def __init__(self) -> None:
+            self.spent, self.passes = 0.0, 0
+
+        def __call__(self) -> Iterator[int]:
+            for i in range(ROWS):
+                self.spent += time.perf_counter()
+                yield 100 * self.passes + i
+            self.passes += 1
+
+    start(tmp_path, Timed())[0].run(steps=STEPS + 2)
+    loop, sums = start(tmp_path, Timed())
+    loop.run(epochs=2)
+    assert sums.numpy().tolist() == [*range(ROWS), *range(100, 100 + ROWS)]
