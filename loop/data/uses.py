@@ -16,7 +16,16 @@ ANYTHING |= {"__dict__", "__setattr__", "__delattr__", "__getattribute__", "__se
 OF_READERS = {"get", "keys", "values", "items", "copy", "index", "count", "union", "difference", "intersection"}
 READERS = {"len", "print", "str", "repr", "float", "int", "bool", "sum", "min", "max", "sorted", "list", "tuple", "any"}
 READERS |= {"all", "dict", "set", "frozenset", "enumerate", "reversed", "isinstance", "type"}
-READ_BY = {"GET_ITER", "CONTAINS_OP", "FORMAT_VALUE", "COMPARE_OP", "IS_OP", "POP_TOP", "LIST_EXTEND"}
+READ_BY = {
+    "GET_ITER",
+    "GET_YIELD_FROM_ITER",
+    "CONTAINS_OP",
+    "FORMAT_VALUE",
+    "COMPARE_OP",
+    "IS_OP",
+    "POP_TOP",
+    "LIST_EXTEND",
+}
 LOADS = {"LOAD_CONST", "LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL"}
 NAMED = {"LOAD_ATTR", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_NAME", "LOAD_METHOD"}
 KEEP_BOOKS = {"tensorflow", "keras", "loop", "hooks", "typing", "abc"}  # of attributes, whenever one is set
@@ -68,7 +77,8 @@ class Uses:
         self._used |= {*texts}
         steps = [each for each in dis.get_instructions(code) if each.opname not in ("COPY_FREE_VARS", "EXTENDED_ARG")]
         for i, step in enumerate(steps):
-            if step.opname.startswith(("STORE_", "DELETE_")) and step.opname.endswith(("_ATTR", "_GLOBAL", "_DEREF")):
+            does, _, to = step.opname.partition("_")
+            if does in ("STORE", "DELETE") and to in ("ATTR", "GLOBAL", "DEREF"):
                 self._stored.add(step.argval)
                 self._used.add(step.argval)
             elif step.opname in NAMED and not _only_reads(steps, i):
