@@ -21,6 +21,9 @@ CONTAINERS = list | tuple | dict | set | collections.deque
 BUFFERS = bytearray | array.array
 SHARED = list | dict | set | collections.deque | bytearray | np.ndarray  # what two names may have in common, and change
 
+ENTERED = (list, tuple, dict, set, collections.deque, bytearray, np.ndarray)  # a tuple is five times as fast as `|`
+SIZED = (str, bytes, *ENTERED)
+
 
 def kind(value: object) -> str:
     """Returns what has to be there for a value to be taken over into it."""
@@ -52,7 +55,8 @@ def is_exact(value: object, depth: int = 0) -> bool:
     """Returns whether a value that is put in the place of another is what it was: no other class is lost in it."""
     if type(value) in (list, tuple, dict):
         items = value.values() if isinstance(value, dict) else value
-        return depth < DEEPEST and all(is_exact(item, depth + 1) for item in items)  # type: ignore[attr-defined]
+        others = (item for item in items if type(item) not in EXACT)  # type: ignore[attr-defined]
+        return depth < DEEPEST and all(is_exact(item, depth + 1) for item in others)
     return type(value) in EXACT or isinstance(value, np.generic)
 
 
@@ -64,7 +68,7 @@ def inside(value: object, depth: int = 0) -> Iterator[SHARED]:
         yield value.base
     if isinstance(value, CONTAINERS) and depth < DEEPEST and len(value) <= LARGEST // 64:
         for item in value.values() if isinstance(value, dict) else value:
-            if isinstance(item, SHARED | tuple):
+            if isinstance(item, ENTERED):
                 yield from inside(item, depth + 1)
 
 
@@ -103,7 +107,7 @@ def size(value: object, most: int = LARGEST, depth: int = 0) -> int:
         return len(value) if isinstance(value, str | bytes | bytearray) else 8
     total = 64 * len(value)
     for item in (value.values() if isinstance(value, dict) else value) if total <= most else ():
-        if isinstance(item, str | bytes | bytearray | np.ndarray | CONTAINERS):
+        if isinstance(item, SIZED):
             total += size(item, most - total, depth + 1)
             if total > most:
                 break
