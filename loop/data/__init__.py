@@ -8,7 +8,7 @@
                   loaders.py, lists.py, unseeded.py (what drew when it was made), iterators.py, cores.py
     Python        fed.py (one batch before each step); indexed.py: indexable.py, items.py, item_batches.py, ahead.py
                   (threads), progress.py (what changes between passes); stateful.py: iterated.py, tried.py
-    its state     changed.py, slots.py, looks.py, reached.py (what a source changes and sees), kept_values.py,
+    its state     changed.py, slots.py, looks.py, uses.py, reached.py (what a source changes and sees), kept_values.py,
                   kept_batches.py, keyed.py (random streams of their own)
     for the loop  at_hand.py, constant.py, blocks.py (for XLA), prefetch.py, errors.py
 

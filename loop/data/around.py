@@ -7,7 +7,7 @@ read again. An audit, and an evaluation, read it as it was when the run began.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -19,6 +19,7 @@ from loop.state.plain import Encoded, Plain, decoded
 
 log = logging.getLogger("exactloop")
 OWNER = "the generators of the data"
+APART = "What hooks alone change belongs into an object of their own."
 REMEMBERED = (
     "Checkpoints do not hold what the generators of the data keep in %s, which has more than 64 MB by now: a run that "
     "is resumed makes it anew. What is yielded must not depend on how much is in it."
@@ -96,8 +97,9 @@ class Around:
 
     def findings(self, owner: str) -> list[Finding]:
         """Returns what was changed in a pass and cannot be kept, though it was not seen before the first one."""
-        what = f"{owner} have changed, late in a pass, what no checkpoint holds: {', '.join(self.lost)}"
-        return [Finding(what, "", KEPT_AS_PLAIN)] if self.lost else []
+        who, names = f"{owner}, or hooks that share an object with them,", ", ".join(self.lost)
+        what = f"{who} have changed, late in a pass, what no checkpoint holds: {names}"
+        return [Finding(what, "", f"{KEPT_AS_PLAIN} {APART}")] if self.lost else []
 
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint holds, within a pass or between two."""
@@ -116,6 +118,16 @@ class Around:
         """Returns what is not as it was saved, now that the pass is read again up to where it was."""
         now, saved = self._now().decoded().get("values", {}), self._saved.get("values", {})
         return [name for name in {**saved, **now} if not _equal(saved.get(name), now.get(name))]
+
+    def now(self, names: Collection[str]) -> Mapping[str, Encoded]:
+        """Returns what some of it is now, as far as it is there."""
+        values = self._now().decoded().get("values", {})
+        return {name: Encoded(values[name], OWNER) for name in names if name in values}
+
+    def put_saved(self, names: Collection[str]) -> None:
+        """Lets some of it be what it was when it was saved."""
+        values = {name: value for name, value in self._saved.get("values", {}).items() if name in names}
+        self._changed.put({"values": values, "absent": []})
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all of this back to where it is now."""

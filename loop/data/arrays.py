@@ -142,6 +142,9 @@ class ArrayData(Trackable):
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed}
 
+    def drawn(self) -> dict[str, int]:
+        return {}
+
     def recall(self, notes: Mapping[str, int]) -> None:
         """Has nothing to take over: there is a seed in any case."""
 

@@ -8,10 +8,13 @@ import numpy as np
 
 from loop.data.kept_values import can_be_saved, inside, is_exact, kind, plain, taken_over
 from loop.data.looks import Look, look, now_as
-from loop.data.slots import Path, Slot, slots
+from loop.data.slots import Path, Slot, attribute, slots
+from loop.data.uses import Uses
+from loop.exact.reach import is_of_program
 from loop.state.plain import Encoded, Plain
 
 IN_PLACE, REBOUND = "in place", "rebound"
+GIVEN = {"defaults", "keyword defaults", "arguments", "keywords", "function", "__self__"}  # code has other names for it
 
 
 class Changed:
@@ -32,6 +35,7 @@ class Changed:
     def __init__(self, thing: object) -> None:
         self._thing, self._slots, self._ways = thing, dict[Path, Slot](), dict[Path, str]()
         self.lost, self.remembered = list[str](), list[str]()
+        self._uses: Uses | None = None  # of names in its code; made when something is found late
 
     def __bool__(self) -> bool:
         return bool(self._slots)
@@ -52,10 +56,7 @@ class Changed:
     def since(self, before: Look) -> Plain:
         """Takes note of what was changed since a look, and was not known to change. Returns as a state what it was."""
         known = set(self._slots)
-        self._note(before)
-        for path in [path for path in self._slots if path not in known and path not in before]:
-            self.lost.append(".".join(path))  # the next process would not have it yet, and could not be given it
-            del self._slots[path]
+        self._note(before, late=True)
         found = {path: before.get(path) for path in self._slots.keys() - known}
         values = {
             ".".join(path): [self._ways[path], kind(was.slot.value), was.copy.decoded()]
@@ -64,11 +65,18 @@ class Changed:
         }
         return {"values": values, "absent": [".".join(path) for path, was in found.items() if was is None]}
 
-    def _note(self, before: Look) -> tuple[Mapping[Path, Slot], Collection[Path]]:
-        """Takes note of what was changed since a look. Returns what is there now, and all paths that have changed."""
+    def _note(self, before: Look, *, late: bool = False) -> tuple[Mapping[Path, Slot], Collection[Path]]:
+        """Takes note of what was changed since a look. Returns what is there now, and all paths that have changed.
+
+        Args:
+            before: The look.
+            late: Whether others may have changed it meanwhile, such as hooks: what only these can change is left out.
+        """
         after = slots(self._thing)
         copies = now_as(before, after)
         changed = [p for p in {**before, **after} if p not in before or p not in after or before[p].copy != copies[p]]
+        if late and not self._slots.keys() >= set(changed):
+            changed = self._by_thing(changed, before, after)
         holders = _holders(after)
         lost = list[Path]()
         for path in sorted(changed, key=len):
@@ -85,6 +93,25 @@ class Changed:
             names = self.remembered if path in before and path in after and before[path].has_grown() else self.lost
             names += [name for name in [".".join(path)] if name not in names]
         return after, changed
+
+    def _by_thing(self, changed: Collection[Path], before: Look, after: Mapping[Path, Slot]) -> list[Path]:
+        """Returns of what was changed what the thing itself may have changed, as far as its code says."""
+        names = collections.defaultdict[int, set[str]](set)
+        held = {**{path: was.slot for path, was in before.items()}, **after}
+        for path, slot in held.items():
+            names[id(slot.value)].update([] if path[-1].startswith("[") else [_name(path[-1])])
+        uses = self._uses or Uses(self._thing if isinstance(self._thing, list) else [self._thing])
+        self._uses = uses
+        found = []
+        for path in changed:
+            place = next((path[:n] for n in range(len(path), 0, -1) if not path[n - 1].startswith("[")), path)
+            is_item, value = place != path, held[place].value if place in held else None
+            there = path in before and path in after
+            rebound = there and not is_item and before[path].slot.value is not after[path].value
+            called = {_name(place[-1])} | (set() if rebound else names[id(value)])
+            if place[-1] in GIVEN or uses.may_change(called, value, rebound=rebound):
+                found.append(path)
+        return found
 
     def _take_back(self, before: Look) -> None:
         after, changed = self._note(before)
@@ -148,6 +175,12 @@ class Changed:
             if (name := ".".join(path)) in values or name in state["absent"]:
                 self._slots.setdefault(path, slot)
                 self._ways.setdefault(path, REBOUND if name not in values else values[name][0])
+        owners = {".".join(path): (path, slot.value) for path, slot in now.items()}
+        for name in set(values) - {".".join(path) for path in self._slots}:
+            above, _, last = name.rpartition(".")
+            path, owner = owners.get(above, ((), None))
+            if path and last.isidentifier() and is_of_program(type(owner)):  # an attribute that is set later
+                self._slots[*path, last], self._ways[*path, last] = attribute(owner, last, None), REBOUND
         if unknown := sorted(set(values) - {".".join(path) for path in self._slots}):
             raise ValueError(f"The program does not hold what it held: {', '.join(unknown)}.")
         for path, known in self._slots.items():
@@ -161,6 +194,11 @@ class Changed:
                     raise ValueError(f"The program does not hold what it held: {name}, {expected}; it is {found}.")
             elif name in state["absent"] and path in now:
                 now[path].remove()
+
+
+def _name(place: str) -> str:
+    """Returns the name in code of what is in a place, such as `global settings.count`."""
+    return place.rpartition(" ")[2].rpartition(".")[2]
 
 
 def _holders(held: Mapping[Path, Slot]) -> Mapping[int, Collection[Path]]:

@@ -3,7 +3,7 @@
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -20,6 +20,7 @@ from loop.exact.pipeline_audit import Read, of_function, of_reading
 from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.seeds import number_of
+from loop.state.plain import Encoded
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
@@ -183,10 +184,19 @@ class Source:
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
-        seed |= {} if self._one is None else {f"{SHUFFLED} {i}": given for i, given in enumerate(self._one.seeds())}
-        seed |= {} if self._one is None else self._one.orders
+        seed |= self._drawn()
         around = {AROUND: 1} if self.keeps else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
+
+    def drawn(self) -> dict[str, int]:
+        """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
+        drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
+        return {**drawn, "stages": stages} if drawn and stages is not None else {}
+
+    def _drawn(self) -> dict[str, int]:
+        if self._one is None:
+            return {}
+        return {**{f"{SHUFFLED} {i}": seed for i, seed in enumerate(self._one.seeds())}, **self._one.orders}
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -265,3 +275,11 @@ class Source:
     def changed_by_others(self) -> list[str]:
         """Returns what Python in the data has outside of itself and something else has changed since the pass began."""
         return self._around.changed_by_others()
+
+    def now(self, names: Collection[str]) -> Mapping[str, Encoded]:
+        """Returns what some of that is now, as far as it is there."""
+        return self._around.now(names)
+
+    def put_saved(self, names: Collection[str]) -> None:
+        """Lets some of that be what it was when it was saved."""
+        self._around.put_saved(names)

@@ -80,6 +80,9 @@ class Fed(Kept, AtHand):
         """Returns what is entered while a step runs, and left after it."""
         return contextlib.nullcontext()
 
+    def drawn(self) -> dict[str, int]:
+        return {}
+
     def recall(self, notes: Mapping[str, int]) -> None:
         """Has nothing to take over: `describe` says what was given."""
 

@@ -1,5 +1,6 @@
 """A value of the program as a checkpoint holds it, and taken over where it is: so others who have it see it too."""
 
+import array
 import collections
 import io
 import random
@@ -17,7 +18,11 @@ DEEPEST = 6  # iterators, tuples and containers within one another
 LARGEST = 2**26  # bytes of values that are copied to see whether they change; of others there are checksums
 EXACT = (type(None), bool, int, float, complex, str, bytes, np.ndarray)  # come back as what they were
 CONTAINERS = list | tuple | dict | set | collections.deque
+BUFFERS = bytearray | array.array
 SHARED = list | dict | set | collections.deque | bytearray | np.ndarray  # what two names may have in common, and change
+
+ENTERED = (list, tuple, dict, set, collections.deque, bytearray, np.ndarray)  # a tuple is five times as fast as `|`
+SIZED = (str, bytes, *ENTERED)
 
 
 def kind(value: object) -> str:
@@ -37,6 +42,8 @@ def plain(value: object) -> Plain:
         return value.get_state(legacy=False)
     if isinstance(value, collections.deque):
         return list(value)
+    if isinstance(value, bytearray):
+        return bytes(value)
     if isinstance(value, dict):
         return dict(value)
     if isinstance(value, set):
@@ -48,7 +55,8 @@ def is_exact(value: object, depth: int = 0) -> bool:
     """Returns whether a value that is put in the place of another is what it was: no other class is lost in it."""
     if type(value) in (list, tuple, dict):
         items = value.values() if isinstance(value, dict) else value
-        return depth < DEEPEST and all(is_exact(item, depth + 1) for item in items)  # type: ignore[attr-defined]
+        others = (item for item in items if type(item) not in EXACT)  # type: ignore[attr-defined]
+        return depth < DEEPEST and all(is_exact(item, depth + 1) for item in others)
     return type(value) in EXACT or isinstance(value, np.generic)
 
 
@@ -60,7 +68,7 @@ def inside(value: object, depth: int = 0) -> Iterator[SHARED]:
         yield value.base
     if isinstance(value, CONTAINERS) and depth < DEEPEST and len(value) <= LARGEST // 64:
         for item in value.values() if isinstance(value, dict) else value:
-            if isinstance(item, SHARED | tuple):
+            if isinstance(item, ENTERED):
                 yield from inside(item, depth + 1)
 
 
@@ -70,7 +78,7 @@ def copied(value: object, most: int = LARGEST) -> object:
         return None  # a file that is opened again, and read from where it has to be
     if isinstance(value, Iterator) and not is_of_program(type(value)):
         return id(value), _place(value)
-    if size(value, most) > most and isinstance(value, CONTAINERS | np.ndarray | str | bytes | bytearray):
+    if size(value, most) > most and isinstance(value, CONTAINERS | np.ndarray | str | bytes | BUFFERS):
         return _checked(value)
     try:
         held = plain(value)
@@ -78,7 +86,7 @@ def copied(value: object, most: int = LARGEST) -> object:
             return Encoded(held, "an attribute")
     except (TypeError, ValueError, RecursionError):
         pass  # then it is told by what it is
-    if isinstance(value, CONTAINERS):
+    if isinstance(value, CONTAINERS | BUFFERS):
         return _checked(value)
     return None if is_of_program(type(value)) else id(value)
 
@@ -99,7 +107,7 @@ def size(value: object, most: int = LARGEST, depth: int = 0) -> int:
         return len(value) if isinstance(value, str | bytes | bytearray) else 8
     total = 64 * len(value)
     for item in (value.values() if isinstance(value, dict) else value) if total <= most else ():
-        if isinstance(item, str | bytes | bytearray | np.ndarray | CONTAINERS):
+        if isinstance(item, SIZED):
             total += size(item, most - total, depth + 1)
             if total > most:
                 break
@@ -114,6 +122,8 @@ def _checked(value: object, depth: int = 0) -> object:
     if isinstance(value, np.ndarray):
         rows = value[: max(1, LARGEST // max(1, value[:1].nbytes))] if isinstance(value, np.memmap) else value
         return id(value), zlib.crc32(np.ascontiguousarray(rows).view(np.uint8).data) if rows.dtype != object else 0
+    if isinstance(value, BUFFERS):
+        return id(value), zlib.crc32(value)
     if not isinstance(value, CONTAINERS) or depth > DEEPEST:
         return id(value)
     items = value.values() if isinstance(value, dict) else value

@@ -5,6 +5,8 @@ is in the checkpoint, and the next start puts the same rows into it.
 """
 
 import hashlib
+import itertools
+import logging
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -17,6 +19,12 @@ from loop.tf_internals import kind_of, tensors_of
 NAME = "order"  # begins the names of notes, of which each is a number that has three places in it
 MOST, LARGEST = 2**13, 2**28  # rows of all lists, and bytes of one
 BITS, TOGETHER = 16, 3
+SAMPLE, SHUFFLED = 1_000, (0.3, 0.7)  # rows; the part of them that come before the one ahead, where they are shuffled
+log = logging.getLogger("exactloop")
+NOT_NOTED = (
+    "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
+    "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
+)
 
 
 def noted(
@@ -30,6 +38,8 @@ def noted(
     """
     lists = [replaced.get(stage, stage) for stage in _lists(dataset)]
     if sum(map(_length, lists)) > MOST:
+        if any(_looks_shuffled(tensor) for each in lists for tensor in tensors_of(each)):
+            log.warning(NOT_NOTED, f"{MOST:,}")
         return {}
     places = [place for each in lists for place in np.argsort(_sorted(each)).tolist()]
     parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
@@ -75,9 +85,28 @@ def _sorted(stage: tf.data.Dataset) -> np.ndarray:
     return np.argsort(np.array(digests, "S16"), kind="stable")
 
 
+def _looks_shuffled(tensor: tf.Tensor) -> bool:
+    """Returns whether rows are names of files or numbers of rows, all different, up and down."""
+    if tensor.shape.rank != 1 or not (tensor.dtype == tf.string or tensor.dtype.is_integer):
+        return False
+    if tensor.dtype == tf.string:
+        rows = [bytes(row) for row in tensor[:SAMPLE].numpy()]
+        if not all(b"/" in row or b"\\" in row for row in rows) and len({_ending(row) for row in rows}) > 1:
+            return False
+    else:
+        rows, every = tensor[:SAMPLE].numpy().tolist(), np.sort(tensor.numpy())
+        if not np.array_equal(every, np.arange(every[0], every[0] + len(every))):
+            return False
+    down = sum(after < before for before, after in itertools.pairwise(rows)) / len(rows)
+    return len({*rows}) == len(rows) and SHUFFLED[0] < down < SHUFFLED[1]
+
+
+def _ending(name: bytes) -> bytes:
+    _, dot, ending = name.rpartition(b".")
+    return ending if dot and ending.isalnum() else name
+
+
 def _row(row: object) -> bytes:
-    return (
-        repr(row.tolist()).encode()
-        if isinstance(row, np.ndarray) and row.dtype == object
-        else np.asarray(row).tobytes()
-    )
+    text = row.tolist() if isinstance(row, np.ndarray) and row.dtype == object else row
+    said = np.asarray(row).tobytes() if text is row else repr(text).encode()
+    return len(said).to_bytes(8) + said  # or columns would run into one another

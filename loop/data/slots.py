@@ -91,7 +91,7 @@ def _held(thing: object) -> Iterator[tuple[str, Slot]]:
         yield from _named_by(thing)
     else:
         if not isinstance(thing, type):
-            yield from ((name, _attribute(thing, name, value)) for name, value in list(attributes(thing).items()))
+            yield from ((name, attribute(thing, name, value)) for name, value in list(attributes(thing).items()))
         named = dict[str, Slot]()
         own = thing if isinstance(thing, type) else type(thing)
         for of_class in (each for each in own.__mro__ if is_of_program(each)):
@@ -99,7 +99,7 @@ def _held(thing: object) -> Iterator[tuple[str, Slot]]:
                 if isinstance(value, METHODS):
                     named |= dict(_named_by(_function_of(value)))
                 elif not name.startswith("__"):
-                    named |= {f"class {name}": _attribute(of_class, name, value)}
+                    named |= {f"class {name}": attribute(of_class, name, value)}
         yield from named.items()
 
 
@@ -120,7 +120,7 @@ def _named_by(function: object) -> Iterator[tuple[str, Slot]]:
             yield from ((f"global {name}.{each}", _item(known, each)) for each in sorted(read & known.keys()))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if cell != types.CellType() and name != "__class__":
-            yield f"outer {name}", _attribute(cell, "cell_contents", cell.cell_contents)
+            yield f"outer {name}", attribute(cell, "cell_contents", cell.cell_contents)
 
 
 def _function_of(method: object) -> object:
@@ -129,7 +129,8 @@ def _function_of(method: object) -> object:
     return method.__func__ if isinstance(method, staticmethod | classmethod) else method
 
 
-def _attribute(thing: object, name: str, value: object) -> Slot:
+def attribute(thing: object, name: str, value: object) -> Slot:
+    """Returns the place of an attribute."""
     return Slot(value, functools.partial(setattr, thing, name), functools.partial(delattr, thing, name))
 
 

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import tensorflow as tf
 
@@ -26,6 +26,7 @@ PIPELINES = {
     **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
     "batch_size": "write dataset.batch(32)",
 }
+Sought: TypeAlias = tuple[Place, Mapping[str, int]]
 PENDING, ENDED = "pending", "ended"  # what a checkpoint has of blocks; a note: behind them, the data end
 AGAIN = "again"  # a note: the pass is to be read again up to here, the iterator was past what it could not read
 SHARED = (
@@ -101,7 +102,7 @@ class StreamData(Trackable):
         self.repeats_itself, self.taken = not self._endless, False
         self.seen: Seen | None = Seen() if self._resume == "replay" else None
         self._can_be_saved = False  # seen at the beginning of the first pass
-        self._sought: tuple[Place, Mapping[str, int]] | None = None
+        self._sought: Sought | None = None
 
     def settle(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
@@ -148,6 +149,9 @@ class StreamData(Trackable):
             return {}
         return {PENDING: len(self.pending), **({} if self.more(self.ahead) else {ENDED: 1})}
 
+    def drawn(self) -> dict[str, int]:
+        return self._source.drawn()
+
     def recall(self, notes: Mapping[str, int]) -> None:
         self._source.recall(notes)
 
@@ -172,6 +176,17 @@ class StreamData(Trackable):
                 "dataset reads has changed, or it draws random numbers that are not seeded by the epoch"
             ]
         return wrong
+
+    def _read_once_more(self, state: Mapping[str, tf.Tensor], sought: Sought, names: list[str]) -> None:
+        """Sees what is other each time that the pass is read, as what comes of a clock, and lets that be as saved."""
+        first = self._source.now(names)
+        self.source, self._passes = None, self._passes - 1
+        self._source.take(state)
+        self._arrive(*sought)
+        again = self._source.now(names)
+        if same := [name for name in names if first.get(name) == again.get(name)]:
+            raise Unlike(SHARED.format(", ".join(same)))
+        self._source.put_saved(names)
 
     def mark(self) -> Callable[[], None]:
         held, source = dict(vars(self)), self._source.mark()
@@ -266,11 +281,11 @@ class StreamData(Trackable):
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
         if self._sought is not None:
             self._source.take(state)
-            _, notes = self._sought
-            if wrong := self._arrive(*self._sought):
+            sought = _, notes = self._sought
+            if wrong := self._arrive(*sought):
                 raise Unlike("\n".join(wrong))
             if notes["open"] and not self.in_blocks and (names := self._source.changed_by_others()):
-                raise Unlike(SHARED.format(", ".join(names)))
+                self._read_once_more(state, sought, names)
         if self.source is None or self._resume == "replay":
             return []
         leaves = range(len(tf.nest.flatten(self.element_spec)))

@@ -20,6 +20,10 @@ class Resumable(Protocol):
         """Returns what `seek` has to know besides the place."""
         ...
 
+    def drawn(self) -> dict[str, int]:
+        """Returns what `recall` has to know of it if nothing else is saved of these data, which are an evaluation's."""
+        ...
+
     def recall(self, notes: Mapping[str, int]) -> None:
         """Takes over what was drawn when the run began, so that `describe` says what it is then; before `seek`."""
         ...

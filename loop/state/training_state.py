@@ -158,7 +158,8 @@ class TrainingState:
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""
-        return {"place": self.position.place()._asdict(), "data": self._data.notes() if self._data else {}}
+        drawn = {f"{name}/{key}": n for name, data in self._evaluated.items() for key, n in data.drawn().items()}
+        return {"place": self.position.place()._asdict(), "data": self._data.notes() | drawn if self._data else {}}
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
@@ -248,6 +249,9 @@ class TrainingState:
         """Lets the data take over what they drew when the run began; to be done before `differences`."""
         if self._data:
             self._data.recall(notes["data"])
+        for name, data in self._evaluated.items():
+            own = {key.removeprefix(f"{name}/"): n for key, n in notes["data"].items() if key.startswith(f"{name}/")}
+            data.recall(own)
 
     def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
         """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.

@@ -1,6 +1,7 @@
 """What generators change late, where nobody has looked before the first pass, is kept, or the run is refused for it."""
 
 import collections
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import Every, InexactRun, Loop
+from loop import Every, Hook, InexactRun, Loop, Moment
 from loop.data import kept_values, looks, replay
 
 ROWS, BATCH, STEPS = 24, 2, 12  # more than are looked at; and of each pass
@@ -29,6 +30,7 @@ class Rows:
         self.texts, self.counts = set[str](), collections.Counter[str]()
         self.array, self.rng = np.zeros(3), np.random.default_rng(1)
         self.object: object = None
+        self.bytes = bytearray(3)
         self.pairs = dict[tuple[int, int], int]()
 
     def __call__(self) -> Iterator[int]:
@@ -61,6 +63,10 @@ def add_text(rows: Rows) -> None:
     rows.counts[f"{len(rows.texts)}"] += 1
 
 
+def write_bytes(rows: Rows) -> None:
+    rows.bytes[1] += 1
+
+
 def draw(rows: Rows) -> None:
     rows.rng.random()
 
@@ -73,6 +79,19 @@ def give_attribute(rows: Rows) -> None:
     rows.more = getattr(rows, "more", 0) + 1
 
 
+def set_by_name(rows: Rows) -> None:
+    setattr(rows, f"co{'unt'}", rows.count + 1)
+
+
+def write_into_vars(rows: Rows) -> None:
+    vars(rows)["count"] += 1
+
+
+def change_by_another_name(rows: Rows) -> None:
+    own = rows.numbers
+    own.append(own.pop(0))
+
+
 KEPT: dict[str, tuple[Callable[[Rows], object], Callable[[Rows], int]]] = {
     "a list in place": (swap, lambda rows: 0),
     "a list that is another one": (rebind, lambda rows: 0),
@@ -80,7 +99,12 @@ KEPT: dict[str, tuple[Callable[[Rows], object], Callable[[Rows], int]]] = {
     "a set": (add, lambda rows: sum(rows.seen)),
     "a set of texts, and a Counter": (add_text, lambda rows: len(rows.texts) + sum(rows.counts.values())),
     "a generator": (draw, lambda rows: rows.rng.bit_generator.state["state"]["state"] % 99),
+    "bytes": (write_bytes, lambda rows: rows.bytes[1]),
     "an array": (write, lambda rows: int(rows.array[1])),
+    "a number by its name": (set_by_name, lambda rows: rows.count),
+    "a number in vars": (write_into_vars, lambda rows: rows.count),
+    "a list by another name": (change_by_another_name, lambda rows: 0),
+    "a new attribute": (give_attribute, lambda rows: getattr(rows, "more", 0)),
 }
 
 
@@ -89,7 +113,9 @@ def _looks_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "LONGEST", replay.TRIED)
 
 
-def start(directory: Path, rows: Callable[[], Iterator[int]], *, cached: bool = False) -> tuple[Loop, tf.Variable]:
+def start(
+    directory: Path, rows: Callable[[], Iterator[int]], *, cached: bool = False, hook: Hook | None = None
+) -> tuple[Loop, tf.Variable]:
     """Returns a loop over the rows, and the variable in which it keeps all sums of batches."""
     sums = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False, name="sums")
 
@@ -99,7 +125,7 @@ def start(directory: Path, rows: Callable[[], Iterator[int]], *, cached: bool = 
 
     data = tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec([], tf.int64)).batch(BATCH)
     data = data.cache() if cached else data
-    hooks = [Checkpoint(directory, Every(steps=1), background=False, keep=99)]
+    hooks = [Checkpoint(directory, Every(steps=1), background=False, keep=99), *([] if hook is None else [hook])]
     return Loop(step, data, state={"sums": sums}, hooks=hooks), sums
 
 
@@ -132,7 +158,6 @@ def add_pair(rows: Rows) -> None:
     ("change", "shown", "what"),
     [
         (hold, lambda rows: len(repr(rows.object)), "object"),
-        pytest.param(give_attribute, lambda rows: getattr(rows, "more", 0), "more", marks=pytest.mark.long),
         pytest.param(add_pair, lambda rows: len(rows.pairs), "pairs", marks=pytest.mark.long),
     ],
 )
@@ -193,3 +218,53 @@ def test_a_dict_that_remembers_more_than_can_be_kept_is_said_to_be_made_anew(
     loop, sums = start(tmp_path, remembered)
     loop.run(epochs=2)
     assert sums.numpy().tolist() == [*range(ROWS)] * 2
+
+
+class Trainer(Hook):
+    """What yields rows is also a hook, and writes down what the generator reads for a message at most."""
+
+    every = Every(steps=1)
+
+    def __init__(self, settings: dict[str, int]) -> None:
+        super().__init__()
+        self.numbers, self.history, self.best, self.settings = list(range(ROWS)), list[float](), 1e9, settings
+        self.last: object = None
+
+    def rows(self) -> Iterator[int]:
+        for number in self.numbers:
+            if self.settings["step"] < 0 or len(self.history) < 0 or (self.best or 0) < 0:
+                raise ValueError(f"{self.history}, of {self.settings.get('step')}")
+            yield number
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.history.append(float(moment.step))
+        self.last, self.best, self.settings["step"] = moment, 1 / moment.step, moment.step
+
+
+def test_what_hooks_change_of_an_object_that_a_generator_has_too_is_theirs(tmp_path: Path) -> None:
+    def begin(directory: Path) -> tuple[Loop, tf.Variable]:
+        trainer = Trainer({"step": 0})
+        return start(directory, trainer.rows, hook=trainer)
+
+    begin(tmp_path)[0].run(steps=STEPS + 2)
+    loop, sums = begin(tmp_path)
+    loop.run(epochs=3)
+    assert sums.numpy().tolist() == [*range(ROWS)] * 3
+
+
+@pytest.mark.long
+def test_what_comes_of_a_clock_is_other_each_time_and_not_refused_for_that(tmp_path: Path) -> None:
+    class Timed:
+        def __init__(self) -> None:
+            self.spent, self.passes = 0.0, 0
+
+        def __call__(self) -> Iterator[int]:
+            for i in range(ROWS):
+                self.spent += time.perf_counter()
+                yield 100 * self.passes + i
+            self.passes += 1
+
+    start(tmp_path, Timed())[0].run(steps=STEPS + 2)
+    loop, sums = start(tmp_path, Timed())
+    loop.run(epochs=2)
+    assert sums.numpy().tolist() == [*range(ROWS), *range(100, 100 + ROWS)]
