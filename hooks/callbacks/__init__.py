@@ -1,7 +1,6 @@
 """What `keras_callbacks.py` needs.
 
-Read `state.py` first, what is saved of a callback, and then `values.py` and `objects.py`,
-`things.py`, which thing is which, and `closed.py`, what is only seen to change. In `kinds.py` is what is
-known of Keras' own, in `model.py` the model that all of them are told of, in `told.py` what is said where they are not
-as in `fit`.
+Read `state.py` first, what is saved of a callback, and then `values.py`, `writing.py` and `reading.py`, `objects.py`,
+`things.py`, which thing is which, and `closed.py`, what is only seen to change. In `kinds.py` is what is known of Keras'
+own, in `model.py` the model that all of them are told of, in `told.py` what is said where they are not as in `fit`.
 """

@@ -10,8 +10,10 @@ import keras
 
 from hooks.callbacks.closed import seen
 from hooks.callbacks.objects import attributes, take_away
+from hooks.callbacks.reading import Present, read
 from hooks.callbacks.things import Things
-from hooks.callbacks.values import Bits, GoesOn, NotKept, Present, Written, raw, read, write
+from hooks.callbacks.values import Bits, GoesOn, NotKept, Written, raw
+from hooks.callbacks.writing import write
 
 HEAD = 8  # bytes
 GONE = ""  # in the place of the text of an attribute that was deleted

@@ -15,8 +15,9 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, KerasCallbacks
+from hooks.callbacks.reading import Present, read
 from hooks.callbacks.things import Things
-from hooks.callbacks.values import Present, read, write
+from hooks.callbacks.writing import write
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Trigger, digest, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")

@@ -1,0 +1,173 @@
+"""Reads back a value that was written down, into what is there."""
+
+import collections
+import json
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, fill, is_of_program, take_away, variables
+from hooks.callbacks.things import NEW, Things
+from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, Json, NotKept, raw
+
+BITS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")  # of NumPy's generators
+
+
+class Present(NamedTuple):
+    """What is read into.
+
+    Attributes:
+        things: Which thing is which.
+        made: What was made in reading, by label.
+    """
+
+    things: Things
+    made: dict[str, Any]
+
+    def of(self, label: str, *kind: type) -> Any:
+        """Returns the thing with a label, if it is of one of these kinds; None if it was made after the beginning."""
+        thing = self.made.get(label) if label.startswith(NEW) else self.things.thing(label)
+        if not isinstance(thing, kind) and not label.startswith(NEW):
+            raise NotKept(f"{'/'.join(each.__name__ for each in kind)} that is not there when the run begins")
+        return thing
+
+
+def read(text: str, bits: Iterator[Bits], present: Present) -> object:
+    """Returns the value of which `write` made a text. What was there when the run began is changed in place.
+
+    Args:
+        text: The text.
+        bits: The bits of the arrays in it, and maybe more.
+        present: What is there.
+
+    Raises:
+        ValueError: If it is not such a text.
+        NotKept: If only what is there could be changed, and it is not, or of another kind.
+    """
+    try:
+        return _read(json.loads(text), bits, present)
+    except (KeyError, IndexError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        if isinstance(error, NotKept):
+            raise
+        raise ValueError(f"This is no value that was written down: {error!r:.100}") from None
+
+
+def _of_array(said: Sequence[Json], bits: Iterator[Bits]) -> np.ndarray:
+    dtype, shape = said
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if not all(type(length) is int and length >= 0 for length in shape) or kind.hasobject:
+        raise ValueError("an array of no shape")
+    whole = raw(next(bits))
+    if len(whole) != size:
+        raise ValueError("an array of another size")
+    return np.frombuffer(whole.tobytes(), kind).reshape(shape).copy()
+
+
+def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
+    if type(said) in PLAIN:
+        return said
+    kind, *rest = said
+    if kind == "tuple":
+        return tuple(_read(item, bits, present) for item in rest[1])
+    if kind in LISTS:
+        return _of_list(LISTS[kind], rest[0], rest[1], rest[2], bits, present)
+    if kind in DICTS:
+        label, items, default = rest
+        made = present.of(label, DICTS[kind])
+        if made is None:
+            new: Any = collections.defaultdict(DEFAULTS[default]) if kind == "default" else DICTS[kind]()
+            made = present.made.setdefault(label, new)
+        pairs = [(_read(key, bits, present), _read(item, bits, present)) for key, item in items]
+        made.clear()
+        made.update(pairs)
+        return made
+    if kind in ("scalar", "tensor"):
+        array = _of_array(rest, bits)
+        return array[()] if kind == "scalar" else tf.constant(array)
+    label = rest[0]
+    if kind == "array":
+        return _into_array(label, _of_array(rest[1:], bits), present)
+    fill: dict[str, tuple[Any, Callable[[Any], object]]] = {
+        "variable": (VARIABLES, lambda thing: thing.assign(_of_array(rest[1:], bits))),
+        "metric": (keras.Metric, lambda _: [_read(each, bits, present) for each in rest[1]]),
+        "random": (random.Random, lambda thing: thing.setstate(_read(rest[1], bits, Present(present.things, {})))),
+        "generator": (
+            np.random.Generator,
+            lambda thing: _set_generator(thing, _read(rest[1], bits, Present(present.things, {}))),
+        ),
+        "numpy": (
+            np.random.RandomState,
+            lambda thing: thing.set_state(_read(rest[1], bits, Present(present.things, {}))),
+        ),
+        "variables": (COMPUTING, lambda thing: _assign(thing, rest[1], bits, present)),
+        "object": (object, lambda thing: _fill(thing, rest[1], rest[2], bits, present)),
+    }
+    of, assign = fill[kind]
+    thing = present.of(label, *(of if isinstance(of, tuple) else (of,)))
+    if thing is None:
+        thing = present.made[label] = _drawing(kind, rest[1])
+    assign(thing)
+    return thing
+
+
+def _of_list(kind: type, label: str, items: list[Json], longest: int | None, bits: Iterator[Bits], on: Present) -> Any:
+    made = on.of(label, kind)
+    if made is None:
+        made = on.made.setdefault(label, collections.deque(maxlen=longest) if kind is collections.deque else kind())
+    read_items = [_read(item, bits, on) for item in items]
+    made.clear()  # in place, as somebody else may have the same
+    (made.update if kind is set else made.extend)(read_items)
+    return made
+
+
+def _into_array(label: str, array: np.ndarray, present: Present) -> np.ndarray:
+    there = present.of(label, np.ndarray)
+    if there is None:
+        return present.made.setdefault(label, array)
+    if there.dtype != array.dtype or there.shape != array.shape or not there.flags.writeable:
+        raise NotKept("array of another shape when the run begins")
+    there[...] = array
+    return there
+
+
+def _drawing(kind: str, state: Json) -> object:
+    """Returns a new generator of random numbers."""
+    if kind == "random":
+        return random.Random()
+    if kind == "numpy":
+        return np.random.RandomState()
+    name = next(item for key, item in state[2] if key == "bit_generator")
+    if kind != "generator" or name not in BITS:
+        raise NotKept(f"{kind} that is not there when the run begins")
+    return np.random.Generator(getattr(np.random, name)())
+
+
+def _set_generator(generator: np.random.Generator, state: Any) -> None:
+    generator.bit_generator.state = state
+
+
+def _assign(thing: object, said: Sequence[Sequence[Json]], bits: Iterator[Bits], present: Present) -> None:
+    arrays, own = [_of_array(of, bits) if of else None for _, *of in said], variables(thing)
+    if len(own) != len(said) or not all(
+        present.things.label(each) == label and (array is None or each.shape == array.shape)
+        for each, (label, *_), array in zip(own, said, arrays, strict=True)
+    ):
+        raise NotKept(f"{type(thing).__name__} that is built later, and has to be when a run begins")
+    for variable, array in zip(own, arrays, strict=True):
+        if array is not None:
+            variable.assign(array)
+
+
+def _fill(thing: Any, kind: str, said: Mapping[str, Json], bits: Iterator[Bits], present: Present) -> None:
+    if type(thing).__qualname__ != kind or not is_of_program(thing):
+        raise NotKept(kind)
+    for name in attributes(thing).keys() - said.keys():
+        take_away(thing, name)
+    for name, item in said.items():
+        fill(thing, name, _read(item, bits, present))

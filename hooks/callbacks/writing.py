@@ -1,0 +1,151 @@
+"""Writes down a value that a Python object keeps."""
+
+import json
+import random
+from collections.abc import Iterator, Set
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hooks.callbacks.closed import changes, keeps_unseen, python_of
+from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, is_of_program, variables
+from hooks.callbacks.things import NEW, Things
+from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, GoesOn, Json, NotKept, Written
+
+DEEPEST = 20
+
+
+class Paper(NamedTuple):
+    """What is written on.
+
+    Attributes:
+        bits: Those of the arrays so far.
+        closed: As in `Written`, so far.
+        things: Which thing is which.
+        kept: The ids of variables that are kept elsewhere.
+        made: The numbers of things that were made since the run began, by id.
+        naming: Whether this is how it begins: whatever is met is there.
+    """
+
+    bits: list[Bits]
+    closed: list[str]
+    things: Things
+    kept: Set[int]
+    made: dict[int, str]
+    naming: bool
+
+    def label(self, value: object, path: str, can_be_made: bool) -> str:
+        if self.naming:
+            self.things.name(value, path)
+        if (label := self.things.label(value)) is not None:
+            return label
+        if not can_be_made:
+            raise NotKept(f"{type(value).__name__} that was not there when the run began")
+        return self.made.setdefault(id(value), f"{NEW} {len(self.made)}")
+
+
+def write(
+    value: object, things: Things, path: str, kept: Set[int] = frozenset(), made: dict[int, str] | None = None
+) -> Written:
+    """Returns a value as a text and the bits of its arrays.
+
+    That is: numbers, texts, arrays, tensors, lists, tuples, sets and dicts of them; the values of variables, metrics,
+    networks and optimizers; the state of generators of random numbers; and what objects of the program's own classes,
+    and callbacks, have of all this.
+
+    Args:
+        value: Any value.
+        things: Which thing is which.
+        path: Where the value is.
+        kept: The ids of TensorFlow's variables of which somebody else keeps the values.
+        made: Numbers of what was made since the run began, to add to; None: the run begins, and all that is met in the
+            value is named.
+
+    Raises:
+        NotKept: If there is anything else in it, or a thing that is only known by what it was when the run began.
+    """
+    paper = Paper([], [], things, kept, {} if made is None else made, made is None)
+    return Written(json.dumps(_written(value, paper, path, 0)), tuple(paper.bits), tuple(paper.closed))
+
+
+def _written(value: object, on: Paper, path: str, depth: int) -> Json:
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if depth > DEEPEST:
+        raise NotKept("what contains itself")
+
+    def inner(item: object, name: object) -> Json:
+        return item if type(item) in PLAIN else _written(item, on, f"{path}.{name}", depth + 1)
+
+    if name := next((name for name, of_list in LISTS.items() if kind is of_list), ""):
+        label = None if name == "tuple" else on.label(value, path, True)
+        items = [inner(item, i) for i, item in enumerate(value)]  # type: ignore[arg-type, var-annotated]
+        return [name, label, sorted(items, key=repr) if name == "set" else items, getattr(value, "maxlen", None)]
+    if name := next((name for name, of_dict in DICTS.items() if kind is of_dict), ""):
+        label, default = on.label(value, path, True), getattr(value, "default_factory", None)
+        if label.startswith(NEW) and default not in DEFAULTS.values():
+            raise NotKept("defaultdict that was not there when the run began")
+        pairs = enumerate(value.items())  # type: ignore[attr-defined]
+        said = [[inner(key, f"{i}.key"), inner(item, i)] for i, (key, item) in pairs]
+        return [name, label, said, getattr(default, "__name__", None)]
+    if isinstance(value, np.ndarray):
+        return ["array", on.label(value, path, True), *_array(value, on.bits)]
+    if isinstance(value, np.generic | tf.Tensor):
+        return ["scalar" if isinstance(value, np.generic) else "tensor", *_array(np.asarray(value), on.bits)]
+    if isinstance(value, VARIABLES):
+        own = value.value if isinstance(value, keras.Variable) else value
+        return ["variable", on.label(own, path, False), *_array(on.things.view(own), on.bits, held=True)]
+    if isinstance(value, keras.Metric):
+        return ["metric", on.label(value, path, False), [inner(each, i) for i, each in enumerate(value.variables)]]
+    if kind is random.Random:
+        return ["random", on.label(value, path, True), _of_state(value.getstate(), on)]  # type: ignore[attr-defined]
+    if isinstance(value, np.random.Generator):
+        return ["generator", on.label(value, path, True), _of_state(value.bit_generator.state, on)]
+    if isinstance(value, np.random.RandomState):
+        return ["numpy", on.label(value, path, True), _of_state(value.get_state(legacy=False), on)]
+    if isinstance(value, Iterator) and not is_of_program(value):
+        raise GoesOn(kind.__name__)
+    if isinstance(value, COMPUTING):
+        return ["variables", on.label(value, path, False), _of_variables(value, on, path)]
+    if is_of_program(value):
+        label = on.label(value, path, False)
+        return [
+            "object",
+            label,
+            kind.__qualname__,
+            {name: inner(item, name) for name, item in attributes(value).items()},
+        ]
+    raise NotKept(kind.__name__)
+
+
+def _of_state(state: object, on: Paper) -> Json:
+    return _written(
+        state, Paper(on.bits, on.closed, on.things, on.kept, {}, False), "", 0
+    )  # which is made anew each time
+
+
+def _of_variables(value: object, on: Paper, path: str) -> list[Json]:
+    label = on.things.label(value)
+    if label is not None and not label.startswith("/"):  # what is in the state of the loop is not the callback's
+        if unseen := keeps_unseen(value):
+            raise GoesOn(unseen)
+        now = python_of(value)
+        if changes(value, on.things.first(label, now), now):
+            on.closed.append(type(value).__name__)
+    said = []
+    for i, each in enumerate(variables(value)):
+        if on.naming:
+            on.things.name(each, f"{path}.{i}")
+        array = [] if id(each) in on.kept else _array(on.things.view(each), on.bits, held=True)
+        said.append([on.things.label(each), *array])
+    return said
+
+
+def _array(array: np.ndarray, bits: list[Bits], *, held: bool = False) -> list[Json]:
+    if array.dtype.hasobject or array.dtype.fields:
+        raise NotKept(f"{array.dtype.name} array")
+    bits.append(array if held else np.ascontiguousarray(array).tobytes())
+    return [array.dtype.str if array.dtype.kind in "biufcSUmM" else array.dtype.name, list(array.shape)]
