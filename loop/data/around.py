@@ -19,7 +19,6 @@ from loop.state.plain import Encoded, Plain, decoded
 
 log = logging.getLogger("exactloop")
 OWNER = "the generators of the data"
-APART = "What hooks alone change belongs into an object of their own."
 REMEMBERED = (
     "Checkpoints do not hold what the generators of the data keep in %s, which has more than 64 MB by now: a run that "
     "is resumed makes it anew. What is yielded must not depend on how much is in it."
@@ -99,7 +98,7 @@ class Around:
         """Returns what was changed in a pass and cannot be kept, though it was not seen before the first one."""
         who, names = f"{owner}, or hooks that share an object with them,", ", ".join(self.lost)
         what = f"{who} have changed, late in a pass, what no checkpoint holds: {names}"
-        return [Finding(what, "", f"{KEPT_AS_PLAIN} {APART}")] if self.lost else []
+        return [Finding(what, "", KEPT_AS_PLAIN)] if self.lost else []
 
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint holds, within a pass or between two."""

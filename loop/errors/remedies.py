@@ -70,7 +70,7 @@ GENERATOR = (
 )
 KEPT_AS_PLAIN = (
     "Keep it in numbers, texts, NumPy arrays of at most 64 MB together, or in lists, dicts and sets of these; or let "
-    "each pass begin by making it anew."
+    "each pass begin by making it anew. What hooks alone change belongs into an object of their own."
 )
 IN_FUNCTION = f"Do it outside of the function, or use {REPLAY}."
 CACHE_FILE = "Fill it before, as in `for _ in rows.cache(file): pass`; or cache in memory; or save() and load()."
