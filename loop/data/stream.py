@@ -218,7 +218,7 @@ class StreamData(Trackable):
             try:
                 self.ahead = self.source.get_next_as_optional()
             except tf.errors.OpError as error:
-                if not skip:
+                if not (skip and self.in_blocks):
                     raise
                 self.failed = error  # it belongs to the next step
                 return

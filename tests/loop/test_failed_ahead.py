@@ -197,3 +197,13 @@ def test_a_run_whose_last_step_comes_before_what_cannot_be_read_is_complete(tmp_
         made.loop.run(steps=ALL)
     assert (made.loop.step, made.halting.rows) == (BAD, [*range(BAD)])
     assert made.weight.numpy() == pytest.approx(weights()[BAD])
+
+
+def test_who_reads_again_what_cannot_be_read_now_is_told_of_that(tmp_path: Path) -> None:
+    make(tmp_path, "generator", jit_compile=False).loop.run(steps=BAD)
+    broken = make(tmp_path, "generator", broken=True, jit_compile=False)
+    with pytest.raises(tf.errors.OpError, match=rf"{BAD}\.bin"):
+        broken.loop.run(epochs=1)
+    well = make(tmp_path, "generator", jit_compile=False)
+    well.loop.run(epochs=1)
+    assert well.halting.rows == [*range(BAD, ALL)]
