@@ -2,7 +2,8 @@
 
 `source.py` says what a source is, and `coerce.py` makes one of what a user gives. Then, by what they read:
 
-    arrays        arrays.py; placed.py, array_orders.py (their rows, and the order of these), order.py
+    arrays        arrays.py; placed.py, array_orders.py (their rows, and the order of these), order.py;
+                  rows.py, array_rows.py (rows that a program has shuffled)
     pipelines     stream.py; epochs.py (a dataset for each epoch), written.py (what the user wrote), of_epoch.py,
                   replay.py and passes.py (those that are read again), around.py (what Python in one keeps outside),
                   loaders.py, lists.py, unseeded.py (what drew when it was made), iterators.py, cores.py

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from loop.data.rows import Pool
 from loop.digest import Seen
 from loop.findings import Finding
 from loop.state.resumable import Resumable
@@ -70,6 +71,10 @@ class Passes(Protocol):
     steps_per_epoch: int | None  # None: nobody knows before the last batch
     repeats_itself: bool  # whether each pass over the same epoch yields the same
     taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
+
+    def share(self, pool: Pool) -> None:
+        """Adds the rows that it is made of, if it knows them, to those of all data of the loop."""
+        ...
 
     def open(self, epoch: int) -> None:
         """Begins the pass over `epoch`, from 0. Raises `ValueError` if it has no batch."""

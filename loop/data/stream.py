@@ -11,6 +11,7 @@ from loop.data.epochs import AROUND, Source
 from loop.data.errors import InLinesOf
 from loop.data.iterators import state_of
 from loop.data.replay import read_again
+from loop.data.rows import Pool
 from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
@@ -107,6 +108,9 @@ class StreamData(Trackable):
     def settle(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
         self._source.settle()
+
+    def share(self, pool: Pool) -> None:
+        self._source.share(pool)
 
     def open(self, epoch: int) -> None:
         if self.source is None or not self._endless:

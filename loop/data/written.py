@@ -2,15 +2,16 @@
 
 import functools
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import tensorflow as tf
 
-from loop.data.lists import as_noted, noted
+from loop.data.lists import Lists, as_noted, lists, noted, with_rows
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
 from loop.data.replay import Reader
+from loop.data.rows import Rows
 from loop.data.unseeded import unseeded
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
@@ -47,6 +48,7 @@ class Written:
     ) -> None:
         self.dataset, self._replaced, self._python_draws = dataset, replaced, python_draws
         self._by_pass = ByPass(dataset, replaced, python_draws)
+        self._orders: dict[str, int] | None = None
 
     @functools.cached_property
     def described(self) -> list[str]:
@@ -70,13 +72,24 @@ class Written:
         return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier))
 
     @functools.cached_property
-    def orders(self) -> dict[str, int]:
-        """The orders of the rows that it is made of, if the next process may have others: in notes."""
-        return {} if is_seeded() else noted(self.dataset, self._replaced)
+    def lists(self) -> Lists:
+        """The rows that it is made of."""
+        return lists(self.dataset, self._replaced)
 
-    def in_orders(self, notes: Mapping[str, int]) -> "Written":
-        """Returns the dataset with its rows in the orders of which there are such notes."""
-        return Written(self.dataset, self._python_draws, as_noted(self.dataset, notes))
+    def orders(self, pool: Iterable[Rows]) -> dict[str, int]:
+        """Returns which rows stand where, if the next process may have others there: in notes.
+
+        Args:
+            pool: The rows of all data of the loop.
+        """
+        if self._orders is None:
+            self._orders = {} if is_seeded() else noted([*self.lists.values()], pool)
+        return self._orders
+
+    def in_orders(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> "Written":
+        """Returns the dataset with its rows where there are such notes of them."""
+        columns = as_noted([*self.lists.values()], pool, notes)
+        return Written(self.dataset, self._python_draws, with_rows(self.lists, columns))
 
     @property
     def changes(self) -> bool:
