@@ -77,4 +77,5 @@ def assembled(
         jit_compile=jit_compile,
         workers=workers,
         several=several,
+        pool=pool,
     )

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.random.mtrand import get_bit_generator
 
 from loop.tf_internals import keras_generator, tensorflow_generator
 
 OURS = threading.RLock()  # held by whoever has them for himself
 WORDS = 624  # of the state of a Mersenne twister
+BEGUN = random.getstate()  # when this is imported: what a script draws without a seed comes behind it
 BLOCKS = 2_000  # of so many numbers in which the present place of a stream is looked for; it takes 40 ms
 
 
@@ -122,3 +124,36 @@ def is_seeded() -> bool:
             return True
         stream.getrandbits(32 * WORDS)
     return False
+
+
+def drawn() -> int:
+    """Returns how many numbers Python or NumPy have given, whoever gave more, in global streams that nobody has seeded.
+
+    Imports of other packages draw some. Of more than a million it is 0, too, and of what Python gave before the import
+    of this one.
+    """
+    return max(_drawn_of_numpy(), _drawn_of_python())
+
+
+def _drawn_of_numpy() -> int:
+    stream = get_bit_generator()
+    if not isinstance(stream.seed_seq, np.random.SeedSequence):
+        return 0
+    again, now = np.random.MT19937(stream.seed_seq), stream.state["state"]
+    begun = again.state["state"]["pos"]
+    for block in range(BLOCKS):
+        if np.array_equal(again.state["state"]["key"], now["key"]):
+            return int(block * WORDS + now["pos"] - begun)
+        again.random_raw(WORDS, output=False)
+    return 0
+
+
+def _drawn_of_python() -> int:
+    stream, (_, now, _) = random.Random(), random.getstate()
+    stream.setstate(BEGUN)
+    for block in range(BLOCKS):
+        _, words, _ = stream.getstate()
+        if words[:WORDS] == now[:WORDS]:
+            return block * WORDS + now[WORDS] - BEGUN[1][WORDS]
+        stream.getrandbits(32 * WORDS)
+    return 0

@@ -138,9 +138,7 @@ def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(data: Dat
 
 
 @pytest.mark.parametrize("data", [None, Dataset], ids=["arrays", "slices"])
-def test_rows_of_which_one_is_another_are_refused_and_stay_where_they_are(
-    data: Dataset | None, tmp_path: Path
-) -> None:
+def test_rows_of_which_one_is_another_are_refused_and_stay_where_they_are(data: Dataset | None, tmp_path: Path) -> None:
     Life(tmp_path, split(data, [*range(24)])).run(steps=3)
     order = random.Random(1).sample(range(24), 24)
     order[order.index(9)] = 8
@@ -158,3 +156,53 @@ def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
     assert len(data.notes()) == 10
     keras.utils.set_random_seed(1)
     assert [*ArrayData((X, Y), batch_size=4).notes()] == ["seed"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "is_said"),
+    [
+        (lambda: np.random.permutation(24), True),
+        (lambda: np.random.normal(size=[24, 3]), True),
+        (lambda: random.sample(range(99), 30), True),
+        (lambda: (random.random(), np.random.randint(24)), False),
+        (lambda: (random.seed(1), random.sample(range(99), 30)), False),
+        (lambda: np.random.seed(1), False),
+        (lambda: (np.random.seed(1), np.random.normal(size=[24, 3])), False),
+        (lambda: keras.utils.set_random_seed(1), False),
+    ],
+)
+def test_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before_the_first_step(
+    draw: Callable[[], object],
+    is_said: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(randomness, "BEGUN", random.getstate())
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.MT19937())  # as in a process that has begun
+    try:
+        draw()
+        life = Life(tmp_path, split(None, [*range(24)]))
+        life.loop.audit()
+        life.run(steps=1)
+        life.run(steps=2)
+    finally:
+        np.random.set_bit_generator(before)
+    said = [record.getMessage() for record in caplog.records if "random numbers in this process" in record.getMessage()]
+    assert ["keras.utils.set_random_seed(1) at the beginning" in each for each in said] == [True] * is_said
+
+
+def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = np.random.get_bit_generator()
+    try:
+        for count in (0, 1, 623, 624, 5_000):
+            monkeypatch.setattr(randomness, "BEGUN", random.getstate())
+            random.getrandbits(32 * count)
+            np.random.set_bit_generator(np.random.MT19937())
+            assert randomness.drawn() == count
+            np.random.set_bit_generator(np.random.MT19937())
+            np.random.get_bit_generator().random_raw(count, output=False)
+            assert randomness.drawn() == count
+    finally:
+        np.random.set_bit_generator(before)
