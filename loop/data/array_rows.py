@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.lists import LARGEST, NAME, as_noted, noted
+from loop.data.lists import LARGEST, NAME, as_noted, may_move, noted
 from loop.data.rows import Pool, Rows
 from loop.digest import digest
-from loop.state.randomness import is_seeded
 
 CONTENT = "content"  # the name of a note
 log = logging.getLogger("exactloop")
@@ -45,7 +44,8 @@ class ArrayRows:
         if self._notes is not None:
             self._now = None  # all data have theirs: nobody needs those that were moved any more
         else:
-            places = {} if is_seeded() else noted(self._movable(), self._pool)
+            rows = self._movable()
+            places = noted(rows, self._pool) if may_move(rows) else {}
             self._notes = {**places, CONTENT: self._number()} if places else {}
         return self._notes
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from loop.data.rows import Rows
 from loop.exact.pipeline import stages
+from loop.state.randomness import drawn_since_seed
 from loop.tf_internals import kind_of, tensors_of
 
 NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
@@ -61,6 +62,15 @@ def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
     places = [place for each, all_rows in known for place in np.searchsorted(all_rows, each.digests).tolist()]
     parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
     return {f"{NAME} {i}": sum(place << BITS * j for j, place in enumerate(part)) for i, part in enumerate(parts)}
+
+
+def may_move(rows: Iterable[Rows]) -> bool:
+    """Returns whether another process may have rows elsewhere: it has no seed, or they were shuffled before it had."""
+    since = drawn_since_seed()
+    shuffled = (
+        each.count > since + 1 and any(map(_looks_shuffled, each.columns)) for each in rows if since is not None
+    )
+    return since is None or any(shuffled)
 
 
 def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int]) -> list[list[tf.Tensor]]:

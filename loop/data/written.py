@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import tensorflow as tf
 
-from loop.data.lists import Lists, as_noted, lists, noted, with_rows
+from loop.data.lists import Lists, as_noted, lists, may_move, noted, with_rows
 from loop.data.loaders import reordered, seeds
 from loop.data.reached import variables_reached
 from loop.data.replay import Reader
@@ -22,7 +22,6 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
-from loop.state.randomness import is_seeded
 from loop.tf_internals import UnknownStage, kind_of
 
 DATA = "the data"
@@ -83,7 +82,8 @@ class Written:
             pool: The rows of all data of the loop.
         """
         if self._orders is None:
-            self._orders = {} if is_seeded() else noted([*self.lists.values()], pool)
+            rows = [*self.lists.values()]
+            self._orders = noted(rows, pool) if may_move(rows) else {}
         return self._orders
 
     def in_orders(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> "Written":

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Every, Loop
-from loop.data.lists import MOST, as_noted, noted
+from loop.data.lists import MOST, as_noted, may_move, noted
 from loop.data.rows import Rows
 from loop.state import randomness
 
@@ -161,11 +161,11 @@ def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
 @pytest.mark.parametrize(
     ("draw", "is_said"),
     [
-        (lambda: np.random.permutation(24), True),
+        (lambda: np.random.permutation(60), True),
         (lambda: np.random.normal(size=[24, 3]), True),
-        (lambda: random.sample(range(99), 30), True),
+        (lambda: random.sample(range(99), 60), True),
         (lambda: (random.random(), np.random.randint(24)), False),
-        (lambda: (random.seed(1), random.sample(range(99), 30)), False),
+        (lambda: (random.seed(1), random.sample(range(99), 60)), False),
         (lambda: np.random.seed(1), False),
         (lambda: (np.random.seed(1), np.random.normal(size=[24, 3])), False),
         (lambda: keras.utils.set_random_seed(1), False),
@@ -206,3 +206,19 @@ def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -
             assert randomness.drawn() == count
     finally:
         np.random.set_bit_generator(before)
+
+
+@pytest.mark.parametrize(("seed_first", "is_noted"), [(True, False), (False, True)])
+def test_the_order_of_files_that_were_shuffled_before_there_was_a_seed_is_noted(
+    seed_first: bool, is_noted: bool, tmp_path: Path
+) -> None:
+    files, plain = [f"{i}.png" for i in range(40)], [f"{i:02}.png" for i in range(40)]
+    if seed_first:
+        keras.utils.set_random_seed(1)
+    random.shuffle(files)
+    if not seed_first:
+        keras.utils.set_random_seed(1)
+    keras.layers.Dense(1).build([None, 1])  # which draws, too
+    shuffled, sorted_ones = ([Rows([tf.constant(each)])] for each in (files, plain))
+    assert may_move(shuffled) == is_noted
+    assert not may_move(sorted_ones)
