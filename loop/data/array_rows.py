@@ -32,7 +32,7 @@ class ArrayRows:
     def share(self, pool: Pool) -> None:
         """Adds the rows to those of all data of the loop."""
         self._pool = pool
-        pool.add(self._movable)
+        pool.add(self._rows)
 
     @functools.cached_property
     def content(self) -> str:
@@ -44,16 +44,17 @@ class ArrayRows:
         if self._notes is not None:
             self._now = None  # all data have theirs: nobody needs those that were moved any more
         else:
-            rows = self._movable()
+            rows = self._rows()
             places = noted(rows, self._pool) if may_move(rows) else {}
             self._notes = {**places, CONTENT: self._number()} if places else {}
         return self._notes
 
     def recall(self, notes: Mapping[str, int]) -> None:
         """Puts the rows where they were when the run began, if they are the same."""
-        if notes.get(CONTENT, self._number()) == self._number():
+        are_movable = len(self._variables()) == len(self._arrays)
+        if not are_movable or notes.get(CONTENT, self._number()) == self._number():
             return
-        for columns in as_noted(self._movable(), self._pool, notes):
+        for columns in as_noted(self._rows(), self._pool, notes):
             go_back = self.mark()
             self._put(columns)
             if notes[CONTENT] == self._number():
@@ -86,9 +87,6 @@ class ArrayRows:
     def _variables(self) -> list[tf.Variable]:
         return [array for array in self._arrays if isinstance(array, tf.Variable)]
 
-    def _movable(self) -> list[Rows]:
-        variables = self._variables()
-        if len(variables) < len(self._arrays):
-            return []
-        self._now = self._now or Rows([variable.value() for variable in variables])
+    def _rows(self) -> list[Rows]:
+        self._now = self._now or Rows([tf.convert_to_tensor(array) for array in self._arrays])
         return [self._now] if self._now.size <= LARGEST else []

@@ -31,6 +31,11 @@ DRAWN = (
     "resumed; if it has other rows, as train_test_split takes without a seed, or rows that are drawn themselves, it "
     "cannot. Then call keras.utils.set_random_seed(1) at the beginning of the script."
 )
+ADAPTED = (
+    "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
+    "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
+    "of the script."
+)
 OF_OTHERS = 16  # numbers that imports draw
 MODULES = (random, np.random)
 METHOD_OF = "__self__"
@@ -49,6 +54,8 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
     functions = [each for stage in stages(dataset) for each in programmed(stage)]
     reach = Reach(function for function, _ in functions)
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
+    if adapted := [layer.name for layer in layers if _is_adapted(layer)]:
+        log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
     of_layers = {id(value) for layer in layers for value in attributes(layer).values()}
     what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
     what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
@@ -99,6 +106,13 @@ def _is_as_drawn(layer: keras.Layer) -> bool:
                 if isinstance(weight, keras.Variable) and np.array_equal(initializer(weight.shape), weight):
                     return True
     return False
+
+
+def _is_adapted(layer: keras.Layer) -> bool:
+    """Returns whether a layer has taken sums over data, which depend on their order. Vocabularies hardly do."""
+    if isinstance(layer, keras.layers.Normalization):
+        return layer.input_mean is None and layer.built
+    return isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
 
 
 def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
