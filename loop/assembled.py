@@ -8,7 +8,7 @@ from loop.arguments import as_evaluations, check_compilable, check_state
 from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
-from loop.data.rows import Pool
+from loop.data.pool import Pool
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock
 from loop.engine.several import several_of
@@ -58,6 +58,7 @@ def assembled(
     pool = Pool()
     for each in (source, *(evaluation.data for evaluation in evaluations)):
         each.share(pool)
+    pool.splits.settle()
     registry = HookRegistry(hooks)
     workers = here()
     several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from loop.data.rows import Pool
+from loop.data.pool import Pool
 from loop.data.source import Data
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.data.lists import LARGEST, NAME, as_noted, may_move, noted
-from loop.data.rows import Pool, Rows
+from loop.data.pool import Pool
+from loop.data.rows import Rows
 from loop.digest import digest
 
 CONTENT = "content"  # the name of a note

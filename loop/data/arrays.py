@@ -11,7 +11,7 @@ from loop.data.array_orders import Orders
 from loop.data.array_rows import ArrayRows
 from loop.data.order import as_seed
 from loop.data.placed import placed, rows_of
-from loop.data.rows import Pool
+from loop.data.pool import Pool
 from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.findings import Finding

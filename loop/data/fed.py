@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from loop.data.at_hand import AtHand
-from loop.data.rows import Pool
+from loop.data.pool import Pool
 from loop.digest import Seen
 from loop.state.plain import Kept, Plain
 from loop.tensors import Nest

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -38,20 +38,6 @@ class Rows:
             hashlib.blake2b(b"".join(map(_said, row)), digest_size=16).digest() for row in zip(*columns, strict=True)
         ]
         return np.array([*each], "V16")
-
-
-class Pool:
-    """The rows of all data of a loop: of those that are alike, each may have been in the place of any other."""
-
-    def __init__(self) -> None:
-        self._of_data = list[Callable[[], Sequence[Rows]]]()
-
-    def add(self, rows: Callable[[], Sequence[Rows]]) -> None:
-        """Adds what returns the rows of one source, as they are in this process."""
-        self._of_data.append(rows)
-
-    def __iter__(self) -> Iterator[Rows]:
-        return (rows for each in self._of_data for rows in each())
 
 
 def _said(row: object) -> bytes:

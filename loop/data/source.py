@@ -5,7 +5,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from loop.data.rows import Pool
+from loop.data.pool import Pool
 from loop.digest import Seen
 from loop.findings import Finding
 from loop.state.resumable import Resumable
@@ -73,7 +73,7 @@ class Passes(Protocol):
     taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
 
     def share(self, pool: Pool) -> None:
-        """Adds the rows that it is made of, if it knows them, to those of all data of the loop."""
+        """Adds what it is made of, as far as it knows, to what all data of the loop have."""
         ...
 
     def open(self, epoch: int) -> None:

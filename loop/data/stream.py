@@ -11,7 +11,6 @@ from loop.data.epochs import AROUND, Source
 from loop.data.errors import InLinesOf
 from loop.data.iterators import state_of
 from loop.data.replay import read_again
-from loop.data.rows import Pool
 from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
@@ -78,6 +77,7 @@ class StreamData(Trackable):
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         self._source = Source(dataset, steps_per_epoch, saved=None if resume is None else resume == "state")
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
+        self.share = self._source.share  # see `Passes`
         if self._cardinality == 0:
             raise ValueError(
                 "StreamData needs data. Received: a dataset without elements. If that is because of "
@@ -108,9 +108,6 @@ class StreamData(Trackable):
     def settle(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
         self._source.settle()
-
-    def share(self, pool: Pool) -> None:
-        self._source.share(pool)
 
     def open(self, epoch: int) -> None:
         if self.source is None or not self._endless:
@@ -207,8 +204,7 @@ class StreamData(Trackable):
             self._begin(dataset, epoch, skip)
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
-        self.source = iter(dataset)
-        self.pending, self.failed = (), None
+        self.source, self.pending, self.failed = iter(dataset), (), None
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
             self.seen.reset()
