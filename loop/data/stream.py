@@ -90,8 +90,8 @@ class StreamData(Trackable):
             )
         self._endless, self._steps = self._source.endless, steps_per_epoch
         self._resume = "state" if self._source.saved else "replay"
-        known = not self._source.varies and self._cardinality != UNKNOWN
-        self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
+        known = self._cardinality if not self._source.varies and self._cardinality != UNKNOWN else None
+        self.steps_per_epoch = steps_per_epoch if self._endless else known
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
@@ -174,7 +174,7 @@ class StreamData(Trackable):
             self._source.forget()
             return [
                 f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
-                "dataset reads has changed, or it draws random numbers that are not seeded by the epoch"
+                "dataset reads has changed, or its random numbers have no seed of the epoch, or it reads a set: sort it"
             ]
         return wrong
 
