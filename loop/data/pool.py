@@ -1,6 +1,6 @@
 """What the data of a loop have in common."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from loop.data.one_order import Splits
 from loop.data.rows import Rows
@@ -15,6 +15,9 @@ class Pool:
 
     def __init__(self) -> None:
         self._of_data, self.splits = list[Callable[[], Sequence[Rows]]](), Splits()
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> "Pool":
+        return Pool()  # a copy of data is in no loop
 
     def add(self, rows: Callable[[], Sequence[Rows]]) -> None:
         """Adds what returns the rows of one source, as they are in this process."""

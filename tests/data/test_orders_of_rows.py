@@ -1,5 +1,6 @@
 """The order of rows that a program without a seed has shuffled before it made a dataset of them."""
 
+import copy
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,6 +150,14 @@ def test_rows_of_which_one_is_another_are_refused_and_stay_where_they_are(data: 
     found = life.run(epochs=1)[1]
     assert found["val_rows"] == sum(order[16:])
     assert life.loop.step == 4
+
+
+def test_a_copy_of_arrays_that_a_loop_has_is_in_no_loop(tmp_path: Path) -> None:
+    train, held_out = split(None, [*range(24)])
+    life = Life(tmp_path, (train, held_out))
+    again = copy.copy(train)
+    again.taken = False
+    assert life.run(epochs=1) == Life(tmp_path / "again", (again, split(None, [*range(24)])[1])).run(epochs=1)
 
 
 def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
