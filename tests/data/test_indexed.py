@@ -1,5 +1,6 @@
 """Sources with a length and an item for each number."""
 
+import copy
 import random
 import threading
 from collections.abc import Callable
@@ -186,7 +187,7 @@ def test_what_changes_between_passes_and_what_is_drawn_goes_on_exactly(
 def _copy(source: object, onto: object) -> None:
     """Makes the first life of the cut training begin as the uncut one does; those after it begin in any way."""
     if isinstance(source, Shuffled):
-        onto.order[:] = source.order  # type: ignore[attr-defined]
+        onto.order = copy.copy(source.order)  # type: ignore[attr-defined]
     else:
         onto.inner.rng.bit_generator.state = source.inner.rng.bit_generator.state  # type: ignore[attr-defined]
         onto.inner.old.setstate(source.inner.old.getstate())  # type: ignore[attr-defined]
