@@ -8,6 +8,7 @@ from loop.arguments import as_evaluations, check_compilable, check_state
 from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
+from loop.data.pool import Pool
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock
 from loop.engine.several import several_of
@@ -54,6 +55,10 @@ def assembled(
     given = check_state(state)
     check_eval_every("Loop(eval_every=...)", eval_every)
     evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
+    pool = Pool()
+    for each in (source, *(evaluation.data for evaluation in evaluations)):
+        each.share(pool)
+    pool.splits.settle()
     registry = HookRegistry(hooks)
     workers = here()
     several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
@@ -73,4 +78,5 @@ def assembled(
         jit_compile=jit_compile,
         workers=workers,
         several=several,
+        pool=pool,
     )

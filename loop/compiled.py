@@ -9,7 +9,7 @@ import tensorflow as tf
 from loop.data.arrays import ArrayData
 from loop.data.constant import Constant
 from loop.data.source import Data
-from loop.data.unseeded import as_drawn
+from loop.data.unseeded import as_drawn, warn_of_rows
 from loop.engine.body import Body
 from loop.engine.chunk import Chunk
 from loop.engine.clock import Spent
@@ -207,6 +207,8 @@ class Compiled:
         with untouched():
             for name, evaluation in self._evaluations.items():
                 found += evaluation.data.findings(f"The data of evaluation {name!r}")
+        if any(hook.saves for hook in self._parts.hooks):
+            warn_of_rows(self._parts.pool)
         return found
 
     def found_since(self) -> list[Finding]:

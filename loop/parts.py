@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from loop.data.pool import Pool
 from loop.data.source import Data
 from loop.engine.bound import Bound
 from loop.engine.clock import Clock
@@ -44,6 +45,7 @@ class Parts(NamedTuple):
         jit_compile: Whether XLA compiles the loop, and evaluations on batches that it can have.
         workers: This process among the workers.
         several: What tracing needs to know of them, if there are several.
+        pool: The rows that the data are made of.
     """
 
     step: Step
@@ -60,6 +62,7 @@ class Parts(NamedTuple):
     jit_compile: bool = False
     workers: Workers = Workers()
     several: Several | None = None
+    pool: Pool = Pool()
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""

@@ -69,6 +69,10 @@ class Orders:
             following = [(seed, epoch + n) for n in range(1, at_once + 1)] if epoch else []
             self._early = {key: Early(functools.partial(self.made, *key)) for key in following}
 
+    def begin_anew(self) -> None:
+        """Forgets what was made early, and where that is: there are other rows."""
+        self.of, self._early = None, {}
+
     def made(self, seed: int, epoch: int) -> tuple[tf.Tensor, Nest]:
         """Returns the rows of each batch of an epoch, int32 `[steps + 1, batch]`, and the first batch.
 

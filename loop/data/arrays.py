@@ -1,8 +1,6 @@
 """Arrays that live in the graph."""
 
 import copy
-import functools
-import hashlib
 import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.data.array_orders import Orders
+from loop.data.array_rows import ArrayRows
 from loop.data.order import as_seed
 from loop.data.placed import placed, rows_of
-from loop.digest import Seen, digest
+from loop.data.pool import Pool
+from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.findings import Finding
 from loop.state.position import Place
@@ -81,6 +81,7 @@ class ArrayData(Trackable):
         self.own: OwnRows | None = None  # of several workers: the rows that are fetched of each batch
         self._orders = Orders(self._rows, self._batch_size, self.steps_per_epoch, self._fetch, shuffled=shuffle)
         arrays = tf.nest.flatten(self._arrays)
+        self._array_rows = ArrayRows(arrays, self._orders.begin_anew)
         self.variables = [self._orders.now, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
         self._ahead: Nest = ()
@@ -139,14 +140,17 @@ class ArrayData(Trackable):
         left = self._rows - index * self._batch_size
         return order[index].numpy()[:left].tolist()
 
+    def share(self, pool: Pool) -> None:
+        self._array_rows.share(pool)
+
     def notes(self) -> dict[str, int]:
-        return {"seed": self._seed}
+        return {"seed": self._seed, **self.drawn()}
 
     def drawn(self) -> dict[str, int]:
-        return {}
+        return {**self._array_rows.notes()}
 
     def recall(self, notes: Mapping[str, int]) -> None:
-        """Has nothing to take over: there is a seed in any case."""
+        self._array_rows.recall(notes)
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         self._drawn_seed = notes["seed"]
@@ -154,9 +158,10 @@ class ArrayData(Trackable):
         return []
 
     def mark(self) -> Callable[[], None]:
-        seed, place, order = self._drawn_seed, self.ahead, self._orders.of
+        seed, place, order, rows = self._drawn_seed, self.ahead, self._orders.of, self._array_rows.mark()
 
         def go_back() -> None:
+            rows()
             if order is not None:
                 self._orders.begin(*order)
             self._drawn_seed, self.ahead = seed, place
@@ -169,11 +174,6 @@ class ArrayData(Trackable):
     def findings(self, owner: str) -> list[Finding]:
         return []
 
-    @functools.cached_property
-    def _content(self) -> str:
-        digests = [digest(array) for array in tf.nest.flatten(self._arrays)]
-        return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
-
     def describe(self) -> dict[str, object]:
         return {
             "kind": "ArrayData",
@@ -183,7 +183,7 @@ class ArrayData(Trackable):
             "shuffle": self._shuffle,
             "steps_per_epoch": self.steps_per_epoch,
             "element_spec": str(self.element_spec),
-            "content": self._content,
+            "content": self._array_rows.content,
         }
 
     def dataset(self) -> None:

@@ -12,7 +12,9 @@ from loop.data.around import Around
 from loop.data.cores import cores
 from loop.data.known import Known
 from loop.data.of_epoch import Given, check_spec, checked
+from loop.data.one_order import Orders, as_noted, noted
 from loop.data.passes import Passes
+from loop.data.pool import Pool
 from loop.data.replay import ANOTHER, Reader
 from loop.data.written import Written
 from loop.exact.pipeline import cardinality
@@ -61,6 +63,7 @@ class Source:
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None
         self._known = Known(self._written, varies=self.varies)
+        self._pool = Pool()
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
@@ -70,6 +73,16 @@ class Source:
         self._now = written
         self._around.begin()
         return self._pass(written, epoch)
+
+    def share(self, pool: Pool) -> None:
+        """Adds what the dataset of all epochs was made of, in this process, to what all data have."""
+        self._pool = pool
+        if not self.varies:
+            pool.add(lambda: [*self._first.lists.values()])
+            pool.splits.add(self._first.dataset, self._shuffle)
+
+    def _shuffle(self, orders: Orders) -> None:
+        self._first = self._one = self._first.with_orders(orders)
 
     def settle(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
@@ -196,7 +209,8 @@ class Source:
     def _drawn(self) -> dict[str, int]:
         if self._one is None:
             return {}
-        return {**{f"{SHUFFLED} {i}": seed for i, seed in enumerate(self._one.seeds())}, **self._one.orders}
+        seeds = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(self._one.seeds())}
+        return {**seeds, **noted(self._one.one_orders), **self._one.orders(self._pool)}
 
     def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -227,8 +241,8 @@ class Source:
         if self._one is None or notes.get("stages") in (None, self._known.stages(0, self._now)):
             return
         earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
-        one = self._one
-        for make in (lambda: one.as_with(earlier), lambda: one.in_orders(notes)):
+        one = self._one.with_orders(as_noted(self._one.one_orders, notes))
+        for make in (lambda: one, lambda: one.as_with(earlier), lambda: one.in_orders(notes, self._pool)):
             before = make()
             if before.is_replaced and int(short(before.described), 16) == notes["stages"]:
                 log.info("The data are in the order that was drawn, without a seed, when the run began.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from loop.data.at_hand import AtHand
+from loop.data.pool import Pool
 from loop.digest import Seen
 from loop.state.plain import Kept, Plain
 from loop.tensors import Nest
@@ -79,6 +80,9 @@ class Fed(Kept, AtHand):
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         """Returns what is entered while a step runs, and left after it."""
         return contextlib.nullcontext()
+
+    def share(self, pool: Pool) -> None:
+        """Has no rows that are known."""
 
     def drawn(self) -> dict[str, int]:
         return {}

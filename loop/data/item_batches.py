@@ -42,6 +42,8 @@ class Items:
         Only as batches they may vary in length, so that many have to be seen.
         """
         with untouched():
+            key_streams(TRIAL, 0, 0)
+            self._read(0)  # and whatever is made when the first item is read, such as an order
             found = self._sampled(len(self._source))
         self._tried = list(found)[:TRIED]
         self.first = [_digest(found[number]) for number in self._tried]

@@ -1,88 +1,109 @@
-"""The orders of rows that a dataset is made of, such as names of files, which a program may have shuffled before.
+"""The orders of rows that data are made of, such as names of files, which a program may have shuffled before.
 
 Whoever writes `random.shuffle(files)` in a process without a seed has another order in the next one. So there the order
-is in the checkpoint, and the next start puts the same rows into it.
+is in the checkpoint, and the next start puts the same rows into it. Which of the rows are trained on, and which belong
+to an evaluation, may have been drawn as well: rows come from all that the data of a loop are made of.
 """
 
-import hashlib
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import tensorflow as tf
 
+from loop.data.rows import Rows
 from loop.exact.pipeline import stages
+from loop.state.randomness import drawn_since_seed
 from loop.tf_internals import kind_of, tensors_of
 
-NAME = "order"  # begins the names of notes, of which each is a number that has three places in it
-MOST, LARGEST = 2**13, 2**28  # rows of all lists, and bytes of one
-BITS, TOGETHER = 16, 3
+NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
+BITS, TOGETHER = 17, 3
+MOST, LARGEST = 2**16, 2**28  # rows of all lists, and bytes of one
 SAMPLE, SHUFFLED = 1_000, (0.3, 0.7)  # rows; the part of them that come before the one ahead, where they are shuffled
 log = logging.getLogger("exactloop")
 NOT_NOTED = (
     "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
     "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
 )
+Lists = Mapping[tf.data.Dataset, Rows]  # by the stage that has them
 
 
-def noted(
+def lists(
     dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
-) -> dict[str, int]:
-    """Returns the orders as numbers; nothing, if there are many rows.
+) -> Lists:
+    """Returns the rows that a dataset is made of.
 
     Args:
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
-    lists = [replaced.get(stage, stage) for stage in _lists(dataset)]
-    if sum(map(_length, lists)) > MOST:
-        if any(_looks_shuffled(tensor) for each in lists for tensor in tensors_of(each)):
+    found = dict[tf.data.Dataset, Rows]()
+    for stage in stages(dataset):
+        plain = all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
+        if kind_of(stage) == "TensorSlice" and plain:
+            found[stage] = Rows(tensors_of(replaced.get(stage, stage)))
+    return {stage: rows for stage, rows in found.items() if rows.size <= LARGEST}
+
+
+def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
+    """Returns, as numbers, which rows stand where; nothing, if there are many.
+
+    Args:
+        rows: The rows, in their lists.
+        pool: More rows, which belong to other data of the loop.
+    """
+    if sum(each.count for each in rows) > MOST:
+        if any(_looks_shuffled(column) for each in rows for column in each.columns):
             log.warning(NOT_NOTED, f"{MOST:,}")
         return {}
-    places = [place for each in lists for place in np.argsort(_sorted(each)).tolist()]
+    known = [(each, np.unique(_digests(_alike(each, pool)))) for each in rows]
+    places = [place for each, all_rows in known for place in np.searchsorted(all_rows, each.digests).tolist()]
     parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
     return {f"{NAME} {i}": sum(place << BITS * j for j, place in enumerate(part)) for i, part in enumerate(parts)}
 
 
-def as_noted(dataset: tf.data.Dataset, notes: Mapping[str, int]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
-    """Returns by stage what stands in its place, so that rows have the order of which there are notes."""
+def may_move(rows: Iterable[Rows]) -> bool:
+    """Returns whether another process may have rows elsewhere: it has no seed, or they were shuffled before it had."""
+    since = drawn_since_seed()
+    shuffled = (
+        each.count > since + 1 and any(map(_looks_shuffled, each.columns)) for each in rows if since is not None
+    )
+    return since is None or any(shuffled)
+
+
+def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int]) -> list[list[tf.Tensor]]:
+    """Returns the columns of each list, with the rows of which there are notes; nothing, if there are other rows."""
     parts = [notes[name] for i in range(len(notes)) if (name := f"{NAME} {i}") in notes]
     places = np.array([part >> BITS * j & (2**BITS - 1) for part in parts for j in range(TOGETHER)], np.int64)
-    replaced, at = dict[tf.data.Dataset, tf.data.Dataset](), 0
-    for stage in _lists(dataset):
-        order, at = places[at : at + _length(stage)], at + _length(stage)
-        if sorted(order.tolist()) != list(range(_length(stage))):
-            return {}
-        rows = [tf.gather(tensor, _sorted(stage)[order]) for tensor in tensors_of(stage)]
-        replaced[stage] = tf.data.Dataset.from_tensor_slices(tf.nest.pack_sequence_as(stage.element_spec, rows))
-    return replaced
+    found, at = list[list[tf.Tensor]](), 0
+    for each in rows:
+        alike, wanted, at = _alike(each, pool), places[at : at + each.count], at + each.count
+        all_rows, where = np.unique(_digests(alike), return_index=True)
+        if len(wanted) < each.count or wanted.max() >= len(all_rows):
+            return []
+        columns = zip(*(other.columns for other in alike), strict=True)
+        found.append([tf.gather(tf.concat(column, axis=0), where[wanted]) for column in columns])
+    return found
 
 
-def _lists(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
-    for stage in stages(dataset):
-        plain = all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
-        if kind_of(stage) == "TensorSlice" and plain and sum(map(_bytes, tensors_of(stage))) <= LARGEST:
-            yield stage
+def with_rows(lists: Lists, columns: Sequence[Sequence[tf.Tensor]]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
+    """Returns by stage what stands in its place, so that it has these columns."""
+    made = dict[tf.data.Dataset, tf.data.Dataset]()
+    for stage, each in zip(lists, columns, strict=False):
+        made[stage] = tf.data.Dataset.from_tensor_slices(tf.nest.pack_sequence_as(stage.element_spec, each))
+    return made
 
 
-def _length(stage: tf.data.Dataset) -> int:
-    return int(tensors_of(stage)[0].shape[0])
+def _alike(rows: Rows, pool: Iterable[Rows]) -> list[Rows]:
+    """Returns these rows and others of which they may have been, if they can all be told apart by few bits."""
+    alike = [rows, *(each for each in pool if each is not rows and each.kind == rows.kind and each.size <= LARGEST)]
+    return alike if sum(each.count for each in alike) < 2**BITS else [rows]
 
 
-def _bytes(tensor: tf.Tensor) -> int:
-    return tensor.shape.num_elements() * max(1, tensor.dtype.size)
-
-
-def _sorted(stage: tf.data.Dataset) -> np.ndarray:
-    """Returns where the rows are, in an order that depends on what they are alone."""
-    columns = [tensor.numpy() for tensor in tensors_of(stage)]
-    digests = [
-        hashlib.blake2b(b"".join(_row(column[i]) for column in columns), digest_size=16).digest()
-        for i in range(_length(stage))
-    ]
-    return np.argsort(np.array(digests, "S16"), kind="stable")
+def _digests(rows: Iterable[Rows]) -> np.ndarray:
+    return np.concatenate([each.digests for each in rows])
 
 
 def _looks_shuffled(tensor: tf.Tensor) -> bool:
@@ -104,9 +125,3 @@ def _looks_shuffled(tensor: tf.Tensor) -> bool:
 def _ending(name: bytes) -> bytes:
     _, dot, ending = name.rpartition(b".")
     return ending if dot and ending.isalnum() else name
-
-
-def _row(row: object) -> bytes:
-    text = row.tolist() if isinstance(row, np.ndarray) and row.dtype == object else row
-    said = np.asarray(row).tobytes() if text is row else repr(text).encode()
-    return len(said).to_bytes(8) + said  # or columns would run into one another

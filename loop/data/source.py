@@ -5,6 +5,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from loop.data.pool import Pool
 from loop.digest import Seen
 from loop.findings import Finding
 from loop.state.resumable import Resumable
@@ -70,6 +71,10 @@ class Passes(Protocol):
     steps_per_epoch: int | None  # None: nobody knows before the last batch
     repeats_itself: bool  # whether each pass over the same epoch yields the same
     taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
+
+    def share(self, pool: Pool) -> None:
+        """Adds what it is made of, as far as it knows, to what all data of the loop have."""
+        ...
 
     def open(self, epoch: int) -> None:
         """Begins the pass over `epoch`, from 0. Raises `ValueError` if it has no batch."""

@@ -77,6 +77,7 @@ class StreamData(Trackable):
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         self._source = Source(dataset, steps_per_epoch, saved=None if resume is None else resume == "state")
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
+        self.share = self._source.share  # see `Passes`
         if self._cardinality == 0:
             raise ValueError(
                 "StreamData needs data. Received: a dataset without elements. If that is because of "
@@ -89,8 +90,8 @@ class StreamData(Trackable):
             )
         self._endless, self._steps = self._source.endless, steps_per_epoch
         self._resume = "state" if self._source.saved else "replay"
-        known = not self._source.varies and self._cardinality != UNKNOWN
-        self.steps_per_epoch = steps_per_epoch if self._endless else self._cardinality if known else None
+        known = self._cardinality if not self._source.varies and self._cardinality != UNKNOWN else None
+        self.steps_per_epoch = steps_per_epoch if self._endless else known
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
@@ -173,7 +174,7 @@ class StreamData(Trackable):
             self._source.forget()
             return [
                 f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
-                "dataset reads has changed, or it draws random numbers that are not seeded by the epoch"
+                "dataset reads has changed, or its random numbers have no seed of the epoch, or it reads a set: sort it"
             ]
         return wrong
 
@@ -203,8 +204,7 @@ class StreamData(Trackable):
             self._begin(dataset, epoch, skip)
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
-        self.source = iter(dataset)
-        self.pending, self.failed = (), None
+        self.source, self.pending, self.failed = iter(dataset), (), None
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self._endless and begun):
             self.seen.reset()

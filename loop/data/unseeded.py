@@ -4,6 +4,7 @@ What is drawn while a run goes on is in its checkpoints. This is not: initialize
 gave to networks, and what Python draws while a function is traced, which is once; and networks that steps only read.
 """
 
+import logging
 import random
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -14,14 +15,28 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.reached import held, variables_of
+from loop.data.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.findings import Finding
 from loop.handles import keys
-from loop.state.randomness import is_seeded, seeded
+from loop.state.randomness import drawn, is_seeded, seeded
 from loop.tf_internals import programmed
 
+log = logging.getLogger("exactloop")
+DRAWN = (
+    "Python or NumPy have drawn %s random numbers in this process, which has no seed, and the data are rows in memory. "
+    "If another process has the same rows in another order, as numpy.random.permutation gives them, this run can be "
+    "resumed; if it has other rows, as train_test_split takes without a seed, or rows that are drawn themselves, it "
+    "cannot. Then call keras.utils.set_random_seed(1) at the beginning of the script."
+)
+ADAPTED = (
+    "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
+    "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
+    "of the script."
+)
+OF_OTHERS = 16  # numbers that imports draw
 MODULES = (random, np.random)
 METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
@@ -39,6 +54,8 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
     functions = [each for stage in stages(dataset) for each in programmed(stage)]
     reach = Reach(function for function, _ in functions)
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
+    if adapted := [layer.name for layer in layers if _is_adapted(layer)]:
+        log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
     of_layers = {id(value) for layer in layers for value in attributes(layer).values()}
     what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
     what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
@@ -47,6 +64,16 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
         drawn = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
         found.append(Finding(f"{owner} {drawn}", "", SEED_FIRST))
     return found
+
+
+def warn_of_rows(pool: Iterable[Rows]) -> None:
+    """Says so if rows may have been drawn without a seed, or what is in them, and so be others in the next process.
+
+    If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
+    """
+    counts = [rows.count for rows in pool]
+    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
+        log.warning(DRAWN, f"{count:,}")
 
 
 def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> list[Finding]:
@@ -79,6 +106,13 @@ def _is_as_drawn(layer: keras.Layer) -> bool:
                 if isinstance(weight, keras.Variable) and np.array_equal(initializer(weight.shape), weight):
                     return True
     return False
+
+
+def _is_adapted(layer: keras.Layer) -> bool:
+    """Returns whether a layer has taken sums over data, which depend on their order. Vocabularies hardly do."""
+    if isinstance(layer, keras.layers.Normalization):
+        return layer.input_mean is None and layer.built
+    return isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
 
 
 def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:

@@ -2,15 +2,17 @@
 
 import functools
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import tensorflow as tf
 
-from loop.data.lists import as_noted, noted
+from loop.data.lists import Lists, as_noted, lists, may_move, noted, with_rows
 from loop.data.loaders import reordered, seeds
+from loop.data.one_order import Orders
 from loop.data.reached import variables_reached
 from loop.data.replay import Reader
+from loop.data.rows import Rows
 from loop.data.unseeded import unseeded
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
@@ -21,8 +23,7 @@ from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
-from loop.state.randomness import is_seeded
-from loop.tf_internals import UnknownStage, kind_of
+from loop.tf_internals import UnknownStage, kind_of, with_seed
 
 DATA = "the data"
 
@@ -32,11 +33,13 @@ class Written:
 
     Attributes:
         dataset: The dataset.
+        one_orders: See there.
 
     Args:
         dataset: The dataset.
         python_draws: Set, when Python is seen to draw in it, or in another one that the same function has made.
         replaced: By stage, another one that stands in its place.
+        one_orders: The seeds of shuffles that have the same order in other data of the loop.
     """
 
     def __init__(
@@ -44,9 +47,12 @@ class Written:
         dataset: tf.data.Dataset,
         python_draws: threading.Event,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+        one_orders: Orders = MappingProxyType({}),
     ) -> None:
-        self.dataset, self._replaced, self._python_draws = dataset, replaced, python_draws
-        self._by_pass = ByPass(dataset, replaced, python_draws)
+        self.dataset, self._alone, self._python_draws, self.one_orders = dataset, replaced, python_draws, one_orders
+        self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
+        self._by_pass = ByPass(dataset, self._replaced, python_draws)
+        self._orders: dict[str, int] | None = None
 
     @functools.cached_property
     def described(self) -> list[str]:
@@ -63,20 +69,37 @@ class Written:
 
     def seeds(self) -> list[int]:
         """Returns the seeds by which it shuffles."""
-        return seeds(self.dataset, self._replaced)
+        return seeds(self.dataset, self._alone)
+
+    def with_orders(self, one_orders: Orders) -> "Written":
+        """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
+        same = one_orders == self.one_orders
+        return self if same else Written(self.dataset, self._python_draws, self._alone, one_orders)
 
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""
-        return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier))
+        return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier), self.one_orders)
 
     @functools.cached_property
-    def orders(self) -> dict[str, int]:
-        """The orders of the rows that it is made of, if the next process may have others: in notes."""
-        return {} if is_seeded() else noted(self.dataset, self._replaced)
+    def lists(self) -> Lists:
+        """The rows that it is made of."""
+        return lists(self.dataset, self._replaced)
 
-    def in_orders(self, notes: Mapping[str, int]) -> "Written":
-        """Returns the dataset with its rows in the orders of which there are such notes."""
-        return Written(self.dataset, self._python_draws, as_noted(self.dataset, notes))
+    def orders(self, pool: Iterable[Rows]) -> dict[str, int]:
+        """Returns which rows stand where, if the next process may have others there: in notes.
+
+        Args:
+            pool: The rows of all data of the loop.
+        """
+        if self._orders is None:
+            rows = [*self.lists.values()]
+            self._orders = noted(rows, pool) if may_move(rows) else {}
+        return self._orders
+
+    def in_orders(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> "Written":
+        """Returns the dataset with its rows where there are such notes of them."""
+        columns = as_noted([*self.lists.values()], pool, notes)
+        return Written(self.dataset, self._python_draws, with_rows(self.lists, columns), self.one_orders)
 
     @property
     def changes(self) -> bool:

@@ -8,7 +8,8 @@ JIT_COMPILE = "jit_compile"  # counts as an operation of a step that XLA compile
 OF_NUMBERS = ("content", "read", "cached", "seed", "shuffle")  # of data: others go on, with other batches
 UNSEEDED = (
     "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
-    "call keras.utils.set_random_seed first"
+    "call keras.utils.set_random_seed first; or it has the order of a set, as list(set(names)) does, which is another "
+    "in each process: write sorted(set(names))"
 )
 MAY_DRAW = {*("Shuffle", "TensorSlice", "Tensor", "Random", "Map", "ParallelMap", "Filter", "FlatMap", "Interleave")}
 

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.random.mtrand import get_bit_generator
 
 from loop.tf_internals import keras_generator, tensorflow_generator
 
 OURS = threading.RLock()  # held by whoever has them for himself
 WORDS = 624  # of the state of a Mersenne twister
+BEGUN = random.getstate()  # when this is imported: what a script draws without a seed comes behind it
 BLOCKS = 2_000  # of so many numbers in which the present place of a stream is looked for; it takes 40 ms
 
 
@@ -113,12 +115,48 @@ def global_seed() -> int | None:
 
 def is_seeded() -> bool:
     """Returns whether Python's stream began with the seed of the process, as after `keras.utils.set_random_seed`."""
-    if (seed := global_seed()) is None:
-        return False
-    stream, (_, now, _) = random.Random(seed), random.getstate()
-    for _ in range(BLOCKS):
+    seed = global_seed()
+    return seed is not None and _given_by_python(random.Random(seed).getstate()) is not None
+
+
+def drawn_since_seed() -> int | None:
+    """Returns how many numbers Python or NumPy, whoever more, have given since the process was seeded; None if not."""
+    if (seed := global_seed()) is None or (python := _given_by_python(random.Random(seed).getstate())) is None:
+        return None
+    _, keys, position, *_ = np.random.RandomState(seed % 2**32).get_state(legacy=True)
+    begun = np.random.MT19937()
+    begun.state = {"bit_generator": "MT19937", "state": {"key": np.asarray(keys), "pos": int(position)}}
+    return max(python, _given_by_numpy(begun) or 0)
+
+
+def drawn() -> int:
+    """Returns how many numbers Python or NumPy, whoever more, have given of streams that nobody has seeded.
+
+    Imports of other packages draw some. Of more than a million it is 0, too, and of what Python gave before the import
+    of this one.
+    """
+    begun = get_bit_generator().seed_seq
+    numpy = _given_by_numpy(np.random.MT19937(begun)) if isinstance(begun, np.random.SeedSequence) else None
+    return max(numpy or 0, _given_by_python(BEGUN) or 0)
+
+
+def _given_by_python(begun: tuple[int, tuple[int, ...], float | None]) -> int | None:
+    """Returns how many numbers a stream that began so has given; None if it did not, or of more than a million."""
+    stream, (_, now, _) = random.Random(), random.getstate()
+    stream.setstate(begun)
+    for block in range(BLOCKS):
         _, words, _ = stream.getstate()
         if words[:WORDS] == now[:WORDS]:
-            return True
+            return block * WORDS + now[WORDS] - begun[1][WORDS]
         stream.getrandbits(32 * WORDS)
-    return False
+    return None
+
+
+def _given_by_numpy(begun: np.random.MT19937) -> int | None:
+    """Returns the same of NumPy's global stream; what is given, goes on."""
+    first, now = begun.state["state"]["pos"], get_bit_generator().state["state"]
+    for block in range(BLOCKS):
+        if np.array_equal(begun.state["state"]["key"], now["key"]):
+            return int(block * WORDS + now["pos"] - first)
+        begun.random_raw(WORDS, output=False)
+    return None

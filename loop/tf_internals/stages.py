@@ -28,6 +28,8 @@ def kind_of(stage: Dataset) -> str:
 
 def inputs_of(stage: Dataset) -> Sequence[Dataset]:
     """Returns the datasets that a stage reads from."""
+    if kind_of(stage) == "Concatenate":  # behind `apply`, it says itself that it reads what that was called of
+        return [stage._input_dataset, stage._dataset_to_concatenate]
     return stage._inputs()
 
 

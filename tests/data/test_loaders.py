@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -146,6 +146,25 @@ def test_other_series_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(globals(), "SERIES", np.arange(17.0) + 1)
     with pytest.raises(ValueError, match=r"Nothing was restored:\n  data: the pipeline"):
         life(tmp_path / "saved", "series", 2)
+
+
+def test_labels_numbered_in_the_order_of_a_set_are_refused_with_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def labelled(kinds: Iterable[str]) -> Callable[[], tf.data.Dataset]:
+        numbers = {kind: i for i, kind in enumerate(kinds)}
+        labels = [numbers[f"{i % 3}"] for i in range(12)]
+        return lambda: tf.data.Dataset.from_tensor_slices((np.arange(12.0), labels)).batch(3)
+
+    sets = ["012", "120", "201"]  # as list(set("012")) is in three processes
+    for number, order in enumerate(map(sorted, sets)):
+        monkeypatch.setitem(LOADERS, "sorted", labelled(order))
+        assert len(life(tmp_path / "sorted", "sorted", 1, number + 1)) == number + 1
+    monkeypatch.setitem(LOADERS, "set", labelled(sets[0]))
+    life(tmp_path / "set", "set", 1, 2)
+    monkeypatch.setitem(LOADERS, "set", labelled(sets[1]))
+    with pytest.raises(ValueError, match=r"the order of a set, .*: write sorted\(set\(names\)\)"):
+        life(tmp_path / "set", "set", 1)
 
 
 def process(directory: Path, checkpoints: Path, name: str, seed: int, step: int = 0) -> int:

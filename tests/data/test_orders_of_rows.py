@@ -1,17 +1,22 @@
 """The order of rows that a program without a seed has shuffled before it made a dataset of them."""
 
+import copy
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import Evaluation, Every, Loop
-from loop.data.lists import MOST, as_noted, noted
+from loop import ArrayData, Evaluation, Every, Loop
+from loop.data.lists import MOST, as_noted, may_move, noted
+from loop.data.rows import Rows
 from loop.state import randomness
+
+Dataset = tf.data.Dataset
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +55,12 @@ def test_the_order_of_an_evaluation_is_put_back_too(tmp_path: Path) -> None:
 
 
 def test_rows_of_which_columns_run_into_one_another_are_told_apart() -> None:
-    def dataset(rows: list[tuple[str, str]]) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*rows, strict=True))))
+    def made_of(rows: list[tuple[str, str]]) -> list[Rows]:
+        return [Rows([tf.constant(column) for column in zip(*rows, strict=True)])]
 
     rows = [("a1", "1"), ("a", "11"), ("b", "2")]
-    before, now = dataset(rows), dataset(rows[::-1])
-    (again,) = as_noted(now, noted(before)).values()
-    assert [tuple(x.decode() for x in row) for row in again.as_numpy_iterator()] == rows
+    (again,) = as_noted(made_of(rows[::-1]), (), noted(made_of(rows)))
+    assert [tuple(x.decode() for x in row) for row in zip(*(column.numpy() for column in again), strict=True)] == rows
 
 
 @pytest.mark.parametrize(
@@ -73,10 +77,157 @@ def test_rows_of_which_columns_run_into_one_another_are_told_apart() -> None:
 def test_more_rows_than_are_noted_are_said_to_be_shuffled(
     make: Callable[[int], object], is_said: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def found(rows: list[object]) -> dict[str, int]:
+        return noted([Rows([tf.constant(rows)])])
+
     rows = [make(i) for i in range(MOST + 1)]
-    assert not noted(tf.data.Dataset.from_tensor_slices(rows))
-    assert not noted(tf.data.Dataset.from_tensor_slices(rows[::-1]))
+    assert not found(rows)
+    assert not found(rows[::-1])
     assert not caplog.records
     random.Random(1).shuffle(rows)
-    assert not noted(tf.data.Dataset.from_tensor_slices(rows))
+    assert not found(rows)
     assert ["keras.utils.set_random_seed(1)" in record.getMessage() for record in caplog.records] == [True] * is_said
+
+
+X, Y = np.random.default_rng(3).normal(size=[24, 3]).astype("float32"), np.arange(24)
+
+
+def split(data: Dataset | None, order: list[int]) -> tuple[object, object]:
+    """Returns what is trained on and what is not, as a program does that shuffles without a seed."""
+    train, test = order[:16], order[16:]
+    if data is None:
+        return ArrayData((X[train], Y[train]), batch_size=4), ArrayData((X[test], Y[test]), batch_size=8)
+    rows = [Dataset.from_tensor_slices((X[part], Y[part])) for part in (train, test)]
+    return rows[0].shuffle(16, seed=3).batch(4), rows[1].batch(8)
+
+
+class Life:
+    """A run over rows that another process has shuffled otherwise."""
+
+    def __init__(self, directory: Path, sources: tuple[object, object]) -> None:
+        self.batches = tf.Variable(tf.zeros([0], tf.string), shape=[None], trainable=False)
+        self.sums = tf.Variable(tf.zeros([0]), shape=[None], trainable=False)
+        hooks = [Checkpoint(directory, Every(steps=1), background=False, keep=99)]
+        state = {"batches": self.batches, "sums": self.sums}
+        evaluation = Evaluation(self.measured, sources[1])
+        self.loop = Loop(self.step, sources[0], state=state, evaluate=evaluation, hooks=hooks)
+
+    def step(self, rows: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch = tf.strings.join([tf.io.serialize_tensor(column) for column in rows])
+        self.batches.assign(tf.concat([self.batches, [batch]], axis=0))
+        return {"x": tf.constant(0)}
+
+    def measured(self, rows: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"sum": tf.reduce_sum(rows[0]), "rows": tf.reduce_sum(rows[1])}
+
+    def run(self, **until: int) -> tuple[list[bytes], dict[str, float]]:
+        result = self.loop.run(**until)
+        return self.batches.numpy().tolist(), {**result.logs}
+
+
+@pytest.mark.parametrize("data", [None, Dataset], ids=["arrays", "slices"])
+def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(data: Dataset | None, tmp_path: Path) -> None:
+    assert not randomness.is_seeded()
+    orders = [random.Random(n).sample(range(24), 24) for n in range(3)]
+    whole = Life(tmp_path / "whole", split(data, orders[0])).run(epochs=3)
+    for step in (2, 4, 6):
+        for file in (tmp_path / "whole").glob(f"ckpt-{step}.*"):
+            (tmp_path / str(step)).mkdir(exist_ok=True)
+            (tmp_path / str(step) / file.name).hardlink_to(file)
+        assert Life(tmp_path / str(step), split(data, orders[1])).run(steps=7)[0] == whole[0][:7]
+        assert Life(tmp_path / str(step), split(data, orders[2])).run(epochs=3) == whole
+
+
+@pytest.mark.parametrize("data", [None, Dataset], ids=["arrays", "slices"])
+def test_rows_of_which_one_is_another_are_refused_and_stay_where_they_are(data: Dataset | None, tmp_path: Path) -> None:
+    Life(tmp_path, split(data, [*range(24)])).run(steps=3)
+    order = random.Random(1).sample(range(24), 24)
+    order[order.index(9)] = 8
+    life = Life(tmp_path, split(data, order))
+    with pytest.raises(ValueError, match=r"does not fit"):
+        life.run(epochs=3)
+    life.loop.hooks.remove("checkpoint")
+    found = life.run(epochs=1)[1]
+    assert found["val_rows"] == sum(order[16:])
+    assert life.loop.step == 4
+
+
+def test_a_copy_of_arrays_that_a_loop_has_is_in_no_loop(tmp_path: Path) -> None:
+    train, held_out = split(None, [*range(24)])
+    life = Life(tmp_path, (train, held_out))
+    again = copy.copy(train)
+    again.taken = False
+    assert life.run(epochs=1) == Life(tmp_path / "again", (again, split(None, [*range(24)])[1])).run(epochs=1)
+
+
+def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
+    data = ArrayData((X, Y), batch_size=4)
+    assert len(data.notes()) == 10
+    keras.utils.set_random_seed(1)
+    assert [*ArrayData((X, Y), batch_size=4).notes()] == ["seed"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "is_said"),
+    [
+        (lambda: np.random.permutation(60), True),
+        (lambda: np.random.normal(size=[24, 3]), True),
+        (lambda: random.sample(range(99), 60), True),
+        (lambda: (random.random(), np.random.randint(24)), False),
+        (lambda: (random.seed(1), random.sample(range(99), 60)), False),
+        (lambda: np.random.seed(1), False),
+        (lambda: (np.random.seed(1), np.random.normal(size=[24, 3])), False),
+        (lambda: keras.utils.set_random_seed(1), False),
+    ],
+)
+def test_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before_the_first_step(
+    draw: Callable[[], object],
+    is_said: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(randomness, "BEGUN", random.getstate())
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.MT19937())  # as in a process that has begun
+    try:
+        draw()
+        life = Life(tmp_path, split(None, [*range(24)]))
+        life.loop.audit()
+        life.run(steps=1)
+        life.run(steps=2)
+    finally:
+        np.random.set_bit_generator(before)
+    said = [record.getMessage() for record in caplog.records if "random numbers in this process" in record.getMessage()]
+    assert ["keras.utils.set_random_seed(1) at the beginning" in each for each in said] == [True] * is_said
+
+
+def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = np.random.get_bit_generator()
+    try:
+        for count in (0, 1, 623, 624, 5_000):
+            monkeypatch.setattr(randomness, "BEGUN", random.getstate())
+            random.getrandbits(32 * count)
+            np.random.set_bit_generator(np.random.MT19937())
+            assert randomness.drawn() == count
+            np.random.set_bit_generator(np.random.MT19937())
+            np.random.get_bit_generator().random_raw(count, output=False)
+            assert randomness.drawn() == count
+    finally:
+        np.random.set_bit_generator(before)
+
+
+@pytest.mark.parametrize(("seed_first", "is_noted"), [(True, False), (False, True)])
+def test_the_order_of_files_that_were_shuffled_before_there_was_a_seed_is_noted(
+    seed_first: bool, is_noted: bool, tmp_path: Path
+) -> None:
+    files, plain = [f"{i}.png" for i in range(40)], [f"{i:02}.png" for i in range(40)]
+    if seed_first:
+        keras.utils.set_random_seed(1)
+    random.shuffle(files)
+    if not seed_first:
+        keras.utils.set_random_seed(1)
+    keras.layers.Dense(1).build([None, 1])  # which draws, too
+    shuffled, sorted_ones = ([Rows([tf.constant(each)])] for each in (files, plain))
+    assert may_move(shuffled) == is_noted
+    assert not may_move(sorted_ones)

@@ -134,6 +134,8 @@ QUICK = (  # the others are tried by `make test-long`
     "py_function that draws, after shuffle",
     "shuffle before endless repeat",
     "groups that are shuffled",
+    "concatenate within apply, of what is shuffled",
+    "rows that are filled up, shuffled",
     "map, parallel, in any order",
     "random numbers of a generator",
     "cache before shuffle, endless",

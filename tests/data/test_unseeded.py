@@ -128,6 +128,32 @@ def test_whether_python_goes_on_from_the_seed_of_the_process_is_known() -> None:
     assert not is_seeded()
 
 
+def adapted(layer: keras.Layer) -> Dataset:
+    layer.adapt(np.arange(8.0).reshape([4, 2]))
+    return mapped(lambda x: layer(tf.reshape(x, [1, 1]) * tf.ones([1, 2])))
+
+
+@pytest.mark.parametrize(
+    ("make", "is_said"),
+    [
+        (lambda: adapted(keras.layers.Normalization(name="n")), True),
+        (lambda: adapted(keras.layers.Discretization(num_bins=2, name="n")), True),
+        (lambda: mapped(keras.layers.Normalization(axis=None, mean=0.5, variance=1.0, name="n")), False),
+        (lambda: mapped(keras.layers.Discretization(bin_boundaries=[1.0], name="n")), False),
+    ],
+)
+def test_layers_that_were_adapted_to_what_may_have_been_shuffled_are_warned_of(
+    make: Callable[[], Dataset], is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = Loop(lambda x: {"x": tf.size(x)}, make(), state={})
+    assert loop.audit() == []
+    assert ["adapted to data in a process without a seed: 'n'" in caplog.text] == [is_said]
+    keras.utils.set_random_seed(5)
+    caplog.clear()
+    assert Loop(lambda x: {"x": tf.size(x)}, make(), state={}).audit() == []
+    assert not caplog.records
+
+
 @pytest.mark.long
 def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
     layer = keras.layers.AugMix((0, 255))

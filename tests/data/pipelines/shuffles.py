@@ -210,3 +210,15 @@ def _(files: Path) -> Source:
 @pipeline("cache in a function, saved", INSIDE, resume="state")
 def _(files: Path) -> Source:
     return rows(4).interleave(lambda i: Dataset.range(4 * i, 4 * i + 4).cache(), cycle_length=2).batch(BATCH)
+
+
+@pipeline("concatenate within apply, of what is shuffled")
+def _(files: Path) -> Source:
+    tf.random.set_seed(None)
+    return rows(8).apply(lambda first: first.concatenate(Dataset.range(8, 16).shuffle(8))).batch(BATCH)
+
+
+@pipeline("rows that are filled up, shuffled")
+def _(files: Path) -> Source:
+    found = rows(14).shuffle(14).map(lambda x: {"x": x})
+    return found.apply(tf.data.experimental.pad_to_cardinality(16)).batch(BATCH)
