@@ -20,11 +20,16 @@ from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
+from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
 from loop.state.randomness import is_seeded
 from loop.tf_internals import UnknownStage, kind_of
 
 DATA = "the data"
+UNDIVIDED = (
+    "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
+    f"{WITHOUT}."
+)
 
 
 class Written:
@@ -37,6 +42,7 @@ class Written:
         dataset: The dataset.
         python_draws: Set, when Python is seen to draw in it, or in another one that the same function has made.
         replaced: By stage, another one that stands in its place.
+        share: Which of its files this worker reads; None: all.
     """
 
     def __init__(
@@ -44,9 +50,15 @@ class Written:
         dataset: tf.data.Dataset,
         python_draws: threading.Event,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+        share: Share | None = None,
     ) -> None:
-        self.dataset, self._replaced, self._python_draws = dataset, replaced, python_draws
-        self._by_pass = ByPass(dataset, replaced, python_draws)
+        self.dataset, self._replaced, self._python_draws, self._share = dataset, replaced, python_draws, share
+        try:
+            self._by_pass = ByPass(dataset, replaced, python_draws, share=share)
+        except UnknownStage as error:
+            if share is None:
+                raise
+            raise ValueError(UNDIVIDED.format(f"have {error}")) from error
 
     @functools.cached_property
     def described(self) -> list[str]:
@@ -67,7 +79,7 @@ class Written:
 
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""
-        return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier))
+        return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier), self._share)
 
     @functools.cached_property
     def orders(self) -> dict[str, int]:
@@ -76,7 +88,7 @@ class Written:
 
     def in_orders(self, notes: Mapping[str, int]) -> "Written":
         """Returns the dataset with its rows in the orders of which there are such notes."""
-        return Written(self.dataset, self._python_draws, as_noted(self.dataset, notes))
+        return Written(self.dataset, self._python_draws, as_noted(self.dataset, notes), self._share)
 
     @property
     def changes(self) -> bool:
@@ -167,7 +179,9 @@ class Written:
         """
         if self._is_made_anew:
             return self._by_pass.of(seed, number, cores=cores, afresh=afresh)
-        return self._by_pass.as_replaced if self._replaced and self.is_replaced else self.dataset
+        if self._share and self._fault:
+            raise ValueError(UNDIVIDED.format(self._fault.what))
+        return self._by_pass.as_replaced if self._share or (self._replaced and self.is_replaced) else self.dataset
 
     @property
     def is_replaced(self) -> bool:
