@@ -135,7 +135,7 @@ class OwnFiles(Trackable):
         self._stream.recall(notes)
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        self.ahead = ()
+        self.ahead = none_of(self.element_spec), tf.zeros([3], tf.int32)  # TensorFlow asks what to restore
         return self._stream.seek(place, notes)
 
     def mark(self) -> Callable[[], None]:
