@@ -78,17 +78,15 @@ class StreamData(Trackable):
     ) -> None:
         if resume not in (None, "state", "replay"):
             raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {shown(resume)}.")
-        share = share_of(shard, here())
         steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         saved = None if resume is None else resume == "state"
-        self._source = Source(dataset, steps_per_epoch, saved=saved, share=share)
-        self.share = self._source.share
+        self._source = Source(dataset, steps_per_epoch, saved=saved, share=share_of(shard, here()))
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
         check_length(self._cardinality, steps_per_epoch)
         self.endless, self._steps = self._source.endless, steps_per_epoch
-        self._resume = "state" if self._source.saved else "replay"
+        self.share, self._resume = self._source.share, "state" if self._source.saved else "replay"
         check_shared(self.share, varies=self._source.varies, steps=steps_per_epoch, saved=self._source.saved)
         known = not self._source.varies and self._cardinality != UNKNOWN
         self.steps_per_epoch = steps_per_epoch if self.endless else self._cardinality if known else None

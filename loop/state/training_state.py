@@ -57,7 +57,7 @@ class TrainingState:
         check: Raises if Python has changed since all was traced, so that this must not be saved.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
-        apart: What this worker has for itself, if each of several has such; TensorFlow saves it with the rest.
+        apart: What this worker has for itself; None if it has nothing.
 
     Args:
         given: The user's `state=`.
@@ -65,7 +65,7 @@ class TrainingState:
         position: Where the run stands; None if there is no run, for scripts that only want weights.
         data: The train data; None if there is no run.
         evaluated: The data of evaluations, by their names.
-        derived: Of what was given; None if nothing was traced yet.
+        derived: Of what was given; None if nothing was traced.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
