@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
-from many import Together, commit, decisions, on_all, one
+from many import Part, Together, commit, decisions, on_all, one, wrong_parts
 
 from hooks.checkpoint import followers
 from hooks.checkpoint.errors import Differing
@@ -32,6 +32,26 @@ def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count:
     commit(count, 3)
     with pytest.raises(Differing, match=r"Worker 50 does not hold .* model/layer_0/kernel\."):
         commit(count, 3, wrong=50)
+
+
+def test_what_each_has_for_itself_reaches_the_first_one_and_is_forgotten_with_the_next_save() -> None:
+    assert list(wrong_parts(3)) == []
+
+
+def test_what_a_worker_cannot_tell_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: dict[str, tf.Tensor]) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    def tell(worker: Workers) -> None:
+        state = SimpleNamespace(variables={}, apart=Part(worker.rank, 2))
+        hooks = SimpleNamespace(apart=tuple)
+        followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
+        followed.tell()
+        followed.wait_for_all()
+
+    monkeypatch.setattr(followers, "packed", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        tell(one(1, Together(2)))
 
 
 def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
