@@ -148,7 +148,7 @@ class OwnFiles(Trackable):
         return go_back
 
     def changes(self) -> list[str]:
-        return self._stream.changes()
+        return [f"files: those of worker {self.shard.rank} of {self.shard.count}", *self._stream.changes()]
 
     def findings(self, owner: str) -> list[Finding]:
         return self._stream.findings(owner)

@@ -1,6 +1,8 @@
 """Several processes, each of which reads files of its own: every row once, and the same bits after any kill."""
 
+import random
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,6 +110,25 @@ def test_a_worker_is_killed_in_mid_epoch(kind: str, victim: int, at: int, files:
     assert ended[1 - victim].code == 1
     assert list((tmp_path / "saved").glob("ckpt-*.json"))
     check_goes_on(plan, files, tmp_path)
+
+
+@pytest.mark.long
+def test_however_often_workers_are_killed_they_end_with_the_same_bits(files: str, tmp_path: Path) -> None:
+    """One, the first one, or both; by a signal that they hear, or none; while they start, restore, train and save."""
+    plan, rng = ["filed", "drawn", files, str(tmp_path / "saved"), "200", str(EVERY)], random.Random(1)
+    for _ in range(8):
+        with running([[*plan, "0.1"]], 2, tmp_path / "lives") as cluster:
+            cluster.wait_for(rng.randrange(2), rng.choice(["case filed.", "step ", "step "]))
+            time.sleep(rng.random() * 2)
+            for rank in rng.choice([[0], [1], [0, 1]]):
+                cluster.kill(rank, rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+            cluster.ended()
+    whole = [*plan[:3], str(tmp_path / "whole"), *plan[4:]]
+    workers = run([plan, whole], 2, tmp_path / "last")
+    for again, once in workers:
+        assert again["digests"] == once["digests"]
+        assert again["written"][-6:] == once["written"][-6:]
+    check_equal([again for again, _ in workers])
 
 
 @pytest.mark.long
