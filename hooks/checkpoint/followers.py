@@ -87,20 +87,23 @@ class Workers:
         number = self._unread = self._saving
 
         def compare(mine: Mapping[str, str]) -> Mapping[int, Tensors]:
-            apart = dict[int, Tensors]()
-            for rank in range(1, self._workers.count):
-                key = self._key(number, rank)
-                theirs = self._workers.get(key, PATIENCE)
-                if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
-                    raise Differing(
-                        f"Worker {rank} does not hold what the first one does, and nothing was saved: "
-                        f"{', '.join(wrong)}. {self._workers.forgotten}."
-                    )
-                if self._state.apart is not None:
-                    apart[rank] = unpacked(heard(self._workers, key, PATIENCE))
-            return apart
+            try:
+                return {rank: self._compared(number, rank, mine) for rank in range(1, self._workers.count)}
+            finally:
+                self._unread = number + 1
 
         return compare if self.are_several else lambda mine: {}
+
+    def _compared(self, number: int, rank: int, mine: Mapping[str, str]) -> Tensors:
+        """Returns what another worker has for itself, if it holds what this one does."""
+        key = self._key(number, rank)
+        theirs = self._workers.get(key, PATIENCE)
+        if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
+            raise Differing(
+                f"Worker {rank} does not hold what the first one does, and nothing was saved: {', '.join(wrong)}. "
+                f"{self._workers.forgotten}."
+            )
+        return {} if self._state.apart is None else unpacked(heard(self._workers, key, PATIENCE))
 
     def _key(self, number: int, rank: int) -> str:
         return f"{self._name}/digests/{number}/{rank}"

@@ -88,8 +88,8 @@ class Snapshot:
 
     def hold(self, others: Mapping[int, Tensors]) -> None:
         """Holds what the others have for themselves, by their ranks, as they have told it."""
-        for rank, tensors in others.items():
-            self.others[rank].held = tensors
+        for rank, leaf in self.others.items():
+            leaf.held = others[rank]
 
     def take(self) -> None:
         """Holds all values as they are now. A hundred variables take a millisecond, whatever their size.

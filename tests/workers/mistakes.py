@@ -20,6 +20,7 @@ IN_THREADS = [
     Bug("what others have for themselves is that of the last one", FOLLOWERS,
         "unpacked(heard(self._workers, key, PATIENCE))",
         "unpacked(heard(self._workers, self._key(number, self._workers.count - 1), PATIENCE))"),
+    Bug("what was heard is told until the next save", FOLLOWERS, "self._unread = number + 1", "pass"),
     Bug("some rows are trained twice", "loop.workers.rows", "rows * (self._rank + 1) // self.count",
         "-(-rows * (self._rank + 1) // self.count)"),
 ]  # fmt: skip

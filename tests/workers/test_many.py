@@ -34,7 +34,7 @@ def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count:
         commit(count, 3, wrong=50)
 
 
-def test_what_each_has_for_itself_reaches_the_first_one_and_is_forgotten_with_the_next_save() -> None:
+def test_what_each_has_for_itself_reaches_the_first_one_and_is_forgotten() -> None:
     assert list(wrong_parts(3)) == []
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import file_cases
 import numpy as np
 import pytest
+import tensorflow as tf
 from cluster import run, running
 from file_cases import ROWS
+
+from hooks import restore
 
 STEPS, EVERY = 20, 3
 LONG = [("drawn", 0, 8), ("endless", 1, 9), ("even", 0, 13), ("by epoch", 1, 14), ("plain", 0, 7)]
@@ -149,7 +152,7 @@ def test_another_number_of_workers_is_refused(files: str, tmp_path: Path) -> Non
     """And what was saved stays as it was."""
     saved = tmp_path / "saved"
     plan = ["filed", "rows", files, str(saved), "6", "3"]
-    run([plan], 2, tmp_path / "first")
+    first = run([plan], 2, tmp_path / "first")
     before = sorted(path.name for path in saved.iterdir())
     for count, shard, what in [
         (3, "files", "to be restored by 3"),
@@ -163,6 +166,9 @@ def test_another_number_of_workers_is_refused(files: str, tmp_path: Path) -> Non
         assert what in ended[0].said
         assert "exactloop launch --workers 2" in ended[0].said
     assert sorted(path.name for path in saved.iterdir()) == before
+    weights = tf.Variable(tf.zeros([2, 1]))
+    assert restore(saved, {"weights": weights}) == 6  # scripts take weights from it, as from any other
+    assert weights.numpy().ravel().tolist() == pytest.approx(first[0][0]["weights"])
 
 
 @pytest.mark.long
