@@ -172,6 +172,31 @@ def test_what_only_reading_again_would_find_is_refused(files: str, first_of_two:
         StreamData(lambda epoch: read, shard="files", steps_per_epoch=3)
 
 
+class Own(tf.data.Dataset):
+    """A stage of somebody's own, of which nobody knows how it is made."""
+
+    def __init__(self, rows: Dataset) -> None:
+        self._rows = rows
+        super().__init__(tf.data.experimental.to_variant(rows))
+
+    def _inputs(self) -> list[Dataset]:
+        return [self._rows]
+
+    @property
+    def element_spec(self) -> tf.TensorSpec:
+        return self._rows.element_spec
+
+
+def test_a_stage_that_nobody_can_make_anew_is_never_read_in_full_by_each(files: str, first_of_two: None) -> None:
+    """Also where nothing is made anew for another reason, and with exact=False."""
+    read = tf.data.TextLineDataset(named(files))
+    with pytest.raises(ValueError, match="cannot make this pipeline anew for a part of its files: its stages have a"):
+        StreamData(Own(read), shard="files")
+    shuffled = StreamData(Own(read.shuffle(9, seed=1)), shard="files")
+    with pytest.raises(ValueError, match="cannot make this pipeline anew for a part of its files: its stages have a"):
+        shuffled.open(0)
+
+
 def test_another_way_to_divide_is_refused(files: str) -> None:
     with pytest.raises(ValueError, match=r"StreamData\(shard=...\) must be 'files' or None. Received: 'rows'."):
         StreamData(tf.data.TextLineDataset(named(files)), shard="rows")  # type: ignore[arg-type]
