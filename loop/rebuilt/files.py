@@ -14,7 +14,7 @@ READS = frozenset(
         *("FixedLengthRecordDatasetV2", "CSVDataset", "CSVDatasetV2", "ReadFile", "LMDBDataset"),
     )
 )
-COUNTS = ("Take", "Skip", "Shard", "AssertCardinality")  # kinds of stages that count what they read
+WHOLE = ("Take", "Skip", "Shard", "AssertCardinality", "TakeWhile", "Unique")  # kinds that mean all that is read
 AS_IN = (
     "tf.data.Dataset.list_files('data/*.tfrecord', shuffle=False).shuffle(1000, seed=1)"
     ".interleave(tf.data.TFRecordDataset, cycle_length=4)"
@@ -81,9 +81,9 @@ def _check(stage: tf.data.Dataset) -> None:
             f"{NEEDS}that puts what it reads together with something else, in a stage of {kind}, which every worker "
             f"would have in full. Put that to the names of the files, before they are read; {WITHOUT}."
         )
-    if kind in COUNTS:
+    if kind in WHOLE:
         raise ValueError(
-            f"{NEEDS}with a stage of {kind} behind the reading, which would count in each worker's own files. Take, "
+            f"{NEEDS}with a stage of {kind} behind the reading, which would do that to each worker's own rows. Take, "
             f"skip or split the names of the files instead, before they are read; {WITHOUT}."
         )
     if kind == "Cache" and (file := cache_file(stage).numpy().decode()):
