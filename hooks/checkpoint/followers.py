@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
+from hooks.checkpoint.background import Background
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.manifest import CorruptCheckpoint
@@ -40,6 +41,7 @@ class Workers:
         self._workers, self._name, self._state = loop.workers, name, loop.state
         self._apart = loop.hooks.apart()
         self._restoring = self._saving = self._workers.turn()
+        self._background = Background()
         self._unread = self._saving  # from which save on the chief may want to hear what was told
         self._told: dict[int, Told] = {}  # by save
 
@@ -150,7 +152,11 @@ class Workers:
                 yield from said(key, packed(apart))
             yield key, {path: digest(value) for path, value in values.items()}
 
-        self._told[self._saving] = Told(self._workers, texts)
+        self._told[self._saving] = Told(self._workers, texts, self._background.do)
+
+    def leave(self) -> None:
+        """Says that there will be no more to tell; what there is, is told."""
+        self._background.end()
 
 
 def _why(error: OSError | tf.errors.NotFoundError) -> str | None:

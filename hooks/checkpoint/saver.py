@@ -7,13 +7,13 @@ import functools
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint.background import Background
 from hooks.checkpoint.bundle import Bundle
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.manifest import FORMAT, Manifest, Record
@@ -60,6 +60,7 @@ class Saver:
         self._snapshot = Snapshot(state)
         self._bundle = Bundle(self._snapshot)
         self._trained = frozenset(state.given())
+        self._background = Background()
         self._writing: Writing | None = None
         self._committed = collections.deque[int]()
 
@@ -82,13 +83,13 @@ class Saver:
         self.wait()
         self._snapshot.take()
         writing = Writing(record)
-        # Not of a pool: those take no work any more when the main thread has ended, and training may go on in another.
-        thread = threading.Thread(target=self._run, args=(writing, compare, parts), name="checkpoint")
         try:
             self._writing = writing
-            thread.start()
+            self._background.do(lambda: self._run(writing, compare, parts))
         except RuntimeError as error:
             _say_once(str(error))
+            if not writing.claim():  # a thread has begun with it after all
+                return
             self._writing = None
             try:
                 self._write(record, compare, parts)
@@ -134,7 +135,9 @@ class Saver:
         Nobody is told any more if that one fails.
         """
         self._failed = lambda: None
+        self._background.end()
         if self._writing is None:
+            self._background.wait()
             close()
         else:
             self._writing.finally_(close)

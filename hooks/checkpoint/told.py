@@ -29,23 +29,31 @@ class Told:
     Args:
         workers: To whom.
         texts: Yields them, with their keys.
+        do: Has something done in a thread; raises `RuntimeError` if there can be none.
     """
 
-    def __init__(self, workers: Telling, texts: Callable[[], Iterator[tuple[str, Value]]]) -> None:
-        self._workers, self._keys = workers, list[str]()
+    def __init__(
+        self,
+        workers: Telling,
+        texts: Callable[[], Iterator[tuple[str, Value]]],
+        do: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._workers, self._keys, self._over = workers, list[str](), threading.Event()
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._tell, args=(texts,), name="digests")
-        self._thread.start()
+        try:
+            do(lambda: self._tell(texts))
+        except RuntimeError:
+            self._tell(texts)
 
     def take_back(self) -> None:
         """Forgets them, whether the first worker has heard them or not."""
-        self._thread.join()
+        self._over.wait()
         for key in self._keys:
             self._workers.remove(key)
 
     def wait(self) -> None:
         """Returns when they are told; raises what has kept this worker from making them."""
-        self._thread.join()
+        self._over.wait()
         self.check()
 
     def check(self) -> None:
@@ -55,12 +63,14 @@ class Told:
 
     def _tell(self, texts: Callable[[], Iterator[tuple[str, Value]]]) -> None:
         try:
-            for key, value in texts():
+            for key, value in () if self._over.is_set() else texts():
                 self._keys.append(key)
                 with contextlib.suppress(tf.errors.OpError):  # nobody hears anything any more
                     self._workers.put(key, value)
         except Exception as error:
             self._error = error
+        finally:
+            self._over.set()
 
 
 def said(key: str, raw: bytes) -> Iterator[tuple[str, Value]]:

@@ -28,7 +28,8 @@ from storage import (
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint.saver import Saver
-from loop import At, Event, Hook, Loop, Moment, StreamData
+from hooks.checkpoint.store import Store
+from loop import At, Event, Every, Hook, Loop, Moment, StreamData
 
 
 def shuffled() -> StreamData:
@@ -207,3 +208,17 @@ def test_only_in_the_foreground_a_save_is_complete_before_training_goes_on(
         hold_until(disk, loop, seen_it)
     loop.run(steps=3)
     assert seen == [[] if background else [2], [2, 3]]
+
+
+def test_one_thread_writes_all_checkpoints_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers, commit = [], Store.commit
+
+    def noted(self: Store, *args: object) -> None:
+        writers.append(threading.current_thread())
+        commit(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", noted)
+    make_loop(Checkpoint(tmp_path, Every(steps=1))).run(steps=6)
+    # TensorFlow keeps something of each thread for good.
+    assert (len(writers), len(set(writers)), writers[0].name) == (6, 1, "checkpoint")
+    assert threads() == []

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
+from hooks.checkpoint import background as checkpoint_background
 from hooks.checkpoint import hook as checkpoint
 from hooks.checkpoint import saver as checkpoint_saver
 from hooks.checkpoint import writing as checkpoint_writing
@@ -22,7 +23,7 @@ from loop import ArrayData, At, Loop
 LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
 LOOKS |= {dis.opmap[name] for name in ("CALL_KW",) if name in dis.opmap}  # from Python 3.13 on
 METHODS = {"on_run_end", "on_settled", "_let_go", "_close"}  # of the hook; of the saver, all
-SAVER = (checkpoint_saver.__file__, checkpoint_writing.__file__)
+SAVER = (checkpoint_background.__file__, checkpoint_saver.__file__, checkpoint_writing.__file__)
 
 
 def counting_loop(directory: Path) -> Loop:
