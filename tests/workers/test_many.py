@@ -11,6 +11,7 @@ from hooks.checkpoint import followers
 from hooks.checkpoint.errors import Differing
 from loop.alike import _refuse
 from loop.workers.cluster import Workers
+from loop.workers.failures import GONE, Failures
 from loop.workers.waits import Waits
 
 COUNTS = pytest.mark.parametrize("count", [64, pytest.param(512, marks=pytest.mark.long)])
@@ -84,6 +85,19 @@ def test_workers_that_wait_for_different_things_are_seen_and_those_that_are_late
         with other.waiting("what time it is"):
             said = str(other.elsewhere())
     assert "worker 0 (10.0.0.1:0) for evaluation, worker 1 (10.0.0.1:1) for what time it is" in said
+
+
+def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> None:
+    """Not in a thread that saves, either, though its own failure is the first that the others are told of."""
+    worker = one(0, Together(2))
+    failures = Failures(worker)
+    error = tf.errors.UnavailableError(None, None, "Socket closed: /job:worker/replica:0/task:1")
+    try:
+        failed = failures.explained(error)
+        failures.tell(failed)
+        assert str(failed) == failures.said == GONE.format("worker 1 (10.0.0.1:1)")
+    finally:
+        failures._over = True
 
 
 @pytest.mark.parametrize(
