@@ -100,6 +100,12 @@ def decisions(worker: Workers, wishes: dict[int, dict[int, str]]) -> list[object
     return found
 
 
+def over(followed: followers.Workers) -> None:
+    """Ends what a worker does in a thread."""
+    followed.leave()
+    followed._background.wait()
+
+
 def commit(count: int, values: int, wrong: int | None = None) -> float:
     """Compares what all workers hold before a save, and returns the seconds that takes the first one."""
     together = Together(count)
@@ -116,6 +122,7 @@ def commit(count: int, values: int, wrong: int | None = None) -> float:
         each.tell()
     for each in seen[1:]:
         each._told[each._saving].wait()
+        over(each)
     mine = {path: digest(variable.read_value()) for path, variable in state.variables.items()}
     began = time.perf_counter()
     compare(mine)
@@ -151,6 +158,7 @@ def wrong_parts(count: int) -> Iterator[str]:
                 followed.tell()
             followed.wait_for_all()
         followed.agreed(False)
+        over(followed)
         return found
 
     found = on_all(count, save, together)[0]

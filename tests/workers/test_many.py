@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
-from many import Part, Together, commit, decisions, on_all, one, wrong_parts
+from many import Part, Together, commit, decisions, on_all, one, over, wrong_parts
 
 from hooks.checkpoint import followers
 from hooks.checkpoint.errors import Differing
@@ -48,7 +48,10 @@ def test_what_a_worker_cannot_tell_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
         hooks = SimpleNamespace(apart=tuple)
         followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
         followed.tell()
-        followed.wait_for_all()
+        try:
+            followed.wait_for_all()
+        finally:
+            over(followed)
 
     monkeypatch.setattr(followers, "packed", full)
     with pytest.raises(OSError, match="No space left on device"):
