@@ -57,7 +57,7 @@ def assembled(
     evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
     pool = Pool()
     for each in (source, *(evaluation.data for evaluation in evaluations)):
-        each.share(pool)
+        each.pool_rows(pool)
     pool.splits.settle()
     registry = HookRegistry(hooks)
     workers = here()

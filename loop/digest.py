@@ -1,6 +1,7 @@
 """Short values that tell whether two tensors, or two passes over the data, are the same bit for bit."""
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -32,10 +33,15 @@ class Seen(tf.Module):
 
     Attributes:
         digest: int64 `[]`; 0 before the first batch.
+
+    Args:
+        added: Called with the digest of a batch and all before it, int64 `[]`; returns what to keep in its place: the
+            sum over several workers, if each sees others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, added: Callable[[tf.Tensor], tf.Tensor] = lambda digest: digest) -> None:
         super().__init__(name="seen")
+        self._added = added
         self.digest = tf.Variable(0, dtype=tf.int64, trainable=False, name="digest")
 
     def reset(self) -> None:
@@ -47,7 +53,7 @@ class Seen(tf.Module):
         value = self.digest.read_value()
         for tensor in tf.nest.flatten(batch, expand_composites=True):
             value = value * FACTOR + sampled(tensor, value)  # in each batch it looks at other places
-        self.digest.assign(value * FACTOR + 1)
+        self.digest.assign(self._added(value * FACTOR + 1))
 
 
 def sampled(tensor: tf.Tensor, salt: int | tf.Tensor = 0) -> tf.Tensor:

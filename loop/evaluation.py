@@ -9,6 +9,7 @@ import tensorflow as tf
 from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
+from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.body import Body
@@ -88,7 +89,7 @@ class Evaluation(tf.Module):
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
-        if isinstance(self.data, ArrayData | IndexedData | StreamData):
+        if isinstance(self.data, ArrayData | IndexedData | StreamData | OwnFiles):
             self.data.settle()
         if not self.data.repeats_itself:
             raise ValueError(

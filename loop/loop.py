@@ -11,6 +11,7 @@ from loop import standard
 from loop.arguments import OF_LOOP, OF_RUN, check_totals
 from loop.assembled import assembled
 from loop.data.coerce import Given
+from loop.data.own_files import OwnFiles
 from loop.digest import Seen
 from loop.dry_run import leaving_nothing
 from loop.errors.calls import explained
@@ -256,7 +257,8 @@ class Loop(Facts):
 
         For tools that compare runs; to be called before the loop is first run or audited.
         """
-        self._parts.data.seen = self._parts.data.seen or Seen()
+        data = self._parts.data
+        data.seen = data.seen or (data.digested() if isinstance(data, OwnFiles) else Seen())
         if self._parts.several:  # each worker reads the whole batch now, because the digest is of that
             self._parts.several.read_apart(self._parts.data)
 

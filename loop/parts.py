@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from loop.data.own_files import OwnFiles
 from loop.data.pool import Pool
 from loop.data.source import Data
 from loop.engine.bound import Bound
@@ -86,6 +87,7 @@ class Parts(NamedTuple):
         position, data = self.position, self.data
         state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)
         state.limits = self.limit.said()
+        state.apart = data.shard if isinstance(data, OwnFiles) else None
         state.sketches = {"train": self.step.sketch, **{each.name: each.step.sketch for each in self.evaluations}}
         return state
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from loop.data.constant import Constant
+from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.chunk import Chunk
@@ -31,7 +32,7 @@ class Rehearsal:
         self._one: Constant | None = None
         self._is_open = False
         self.steps = 0
-        if isinstance(data, StreamData):  # with an iterator of its own: the one of the run is not to be moved
+        if isinstance(data, StreamData | OwnFiles):  # with an iterator of its own: that of the run is not to be moved
             data.seek(Place(0, epoch, 0), {**data.notes(), "open": 0})
 
     @property

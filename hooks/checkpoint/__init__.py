@@ -3,7 +3,8 @@
 Read `hook.py`, then `store.py`, the protocol of commits, `manifest.py`, the commit record, and `saver.py`.
 `resume.py` goes the other way, and `reader.py` does for scripts. The others stand around these:
 
-    the hook     arguments.py, contents.py, best_metric.py, retention.py, ranks.py, followers.py (workers)
+    the hook     arguments.py, contents.py, best_metric.py, retention.py, ranks.py
+    workers      followers.py, told.py (what they say), parcel.py (tensors as bytes)
     a save       background.py (the thread), writing.py, snapshot.py, bundle.py, graph.py (names), state_file.py
     the store    stems.py (names), erasing.py, aside.py (what is set aside), pin.py (what is read), errors.py (damage)
     a manifest   shape.py, plausible.py, limit.py, environment.py, writer.py (versions); index.py (TensorFlow's own)

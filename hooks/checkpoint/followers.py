@@ -2,19 +2,22 @@
 values that it saves."""
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
+from hooks.checkpoint.background import Background
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.manifest import CorruptCheckpoint
+from hooks.checkpoint.parcel import packed, unpacked
 from hooks.checkpoint.pin import Pin
 from hooks.checkpoint.resume import taken_over
 from hooks.checkpoint.store import Store
+from hooks.checkpoint.told import Told, Value, heard, said
 from loop import Loop, TrainingState, digest
+from loop.tf_internals import Tensors, saved_tensors
 
 PATIENCE = 600.0  # seconds in which another worker says what it holds
 SEEN_WITHIN, AGAIN = 10.0, 0.5  # seconds until what one machine has written is seen on all that share a disk
@@ -38,7 +41,9 @@ class Workers:
         self._workers, self._name, self._state = loop.workers, name, loop.state
         self._apart = loop.hooks.apart()
         self._restoring = self._saving = self._workers.turn()
-        self._telling: threading.Thread | None = None
+        self._background = Background()
+        self._unread = self._saving  # from which save on the chief may want to hear what was told
+        self._told: dict[int, Told] = {}  # by save
 
     @property
     def are_several(self) -> bool:
@@ -54,12 +59,19 @@ class Workers:
         """Returns whether the chief wants to save; all call it once whenever a step is settled."""
         if not self.are_several:
             return wanted
+        for told in self._told.values():
+            told.check()
         self._saving = self._workers.turn()
-        return bool(self._workers.exchange(float(wanted), at=f"whether {self._name} saves")[0, 0])
+        said = self._workers.exchange(float(wanted), self._unread, at=f"whether {self._name} saves")[0]
+        for number in [each for each in self._told if each < said[1]]:
+            self._told.pop(number).take_back()
+        return bool(said[0])
 
     def wait_for_all(self) -> None:
         """Returns when all have called it."""
         if self.are_several:
+            for told in self._told.values():
+                told.wait()
             self._workers.exchange(at=f"what {self._name} has saved")
 
     # Of the chief.
@@ -69,25 +81,34 @@ class Workers:
         if self.are_several:
             self._workers.put(f"{self._name}/restored/{self._restoring}", stem)
 
-    def comparing(self) -> Callable[[Mapping[str, str]], None]:
+    def comparing(self) -> Callable[[Mapping[str, str]], Mapping[int, Tensors]]:
         """Returns what is called, in any thread, with the digests of what is saved now, by path.
 
-        It raises `Differing` if another worker holds other values.
+        It returns what each of the others has for itself, by rank. It raises `Differing` if one holds other values.
         """
-        number = self._saving
+        number = self._unread = self._saving
 
-        def compare(mine: Mapping[str, str]) -> None:
-            for rank in range(1, self._workers.count):
-                key = f"{self._name}/digests/{number}/{rank}"
-                theirs = self._workers.get(key, PATIENCE)
-                self._workers.remove(key)
-                if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
-                    raise Differing(
-                        f"Worker {rank} does not hold what the first one does, and nothing was saved: "
-                        f"{', '.join(wrong)}. {self._workers.forgotten}."
-                    )
+        def compare(mine: Mapping[str, str]) -> Mapping[int, Tensors]:
+            try:
+                return {rank: self._compared(number, rank, mine) for rank in range(1, self._workers.count)}
+            finally:
+                self._unread = number + 1
 
-        return compare if self.are_several else lambda mine: None
+        return compare if self.are_several else lambda mine: {}
+
+    def _compared(self, number: int, rank: int, mine: Mapping[str, str]) -> Tensors:
+        """Returns what another worker has for itself, if it holds what this one does."""
+        key = self._key(number, rank)
+        theirs = self._workers.get(key, PATIENCE)
+        if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
+            raise Differing(
+                f"Worker {rank} does not hold what the first one does, and nothing was saved: {', '.join(wrong)}. "
+                f"{self._workers.forgotten}."
+            )
+        return {} if self._state.apart is None else unpacked(heard(self._workers, key, PATIENCE))
+
+    def _key(self, number: int, rank: int) -> str:
+        return f"{self._name}/digests/{number}/{rank}"
 
     def _differing(self, mine: Mapping[str, str], theirs: Mapping[str, object]) -> list[str]:
         return [path for path, value in mine.items() if self._counts(path) and value != theirs.get(path)]
@@ -122,16 +143,20 @@ class Workers:
             time.sleep(AGAIN)
 
     def tell(self) -> None:
-        """Says, in a thread, what this worker holds now."""
-        key = f"{self._name}/digests/{self._saving}/{self._workers.rank}"
-        values = _held(self._state, self._counts)
+        """Says, in a thread, what this worker holds now, and what it has for itself."""
+        values, key = _held(self._state, self._counts), self._key(self._saving, self._workers.rank)
+        apart = None if self._state.apart is None else saved_tensors(self._state.apart)
 
-        def put() -> None:
-            with contextlib.suppress(tf.errors.OpError):
-                self._workers.put(key, {path: digest(value) for path, value in values.items()})
+        def texts() -> Iterator[tuple[str, Value]]:
+            if apart is not None:
+                yield from said(key, packed(apart))
+            yield key, {path: digest(value) for path, value in values.items()}
 
-        self._telling = threading.Thread(target=put, name="digests")
-        self._telling.start()
+        self._told[self._saving] = Told(self._workers, texts, self._background.do)
+
+    def leave(self) -> None:
+        """Says that there will be no more to tell; what there is, is told."""
+        self._background.end()
 
 
 def _why(error: OSError | tf.errors.NotFoundError) -> str | None:

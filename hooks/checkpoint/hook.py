@@ -230,7 +230,9 @@ class Checkpoint(Hook, instead=INSTEAD):
                 self._tolerate(self._saver.wait)
 
     def on_run_end(self, moment: Moment) -> None:
-        if not self._workers.follows:
+        if self._workers.follows:
+            self._workers.leave()
+        else:
             self._let_go()
             self._tell()
 

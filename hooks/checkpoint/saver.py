@@ -22,6 +22,7 @@ from hooks.checkpoint.snapshot import Snapshot
 from hooks.checkpoint.store import Store
 from hooks.checkpoint.writing import Writing
 from loop import TrainingState, digest
+from loop.tf_internals import Tensors
 
 log = logging.getLogger("exactloop")
 ERRNO = {  # what TensorFlow's errors are to the operating system
@@ -30,7 +31,7 @@ ERRNO = {  # what TensorFlow's errors are to the operating system
     tf.errors.NotFoundError: errno.ENOENT,
     tf.errors.OutOfRangeError: errno.EFBIG,
 }
-Compare: TypeAlias = Callable[[Mapping[str, str]], None]
+Compare: TypeAlias = Callable[[Mapping[str, str]], Mapping[int, Tensors]]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -68,12 +69,13 @@ class Saver:
         writing = self._writing  # first: what is over meanwhile is among the others
         return self._standing.ranks(value, writing.record if writing and writing.error is None else None)
 
-    def save(self, record: Record, compare: Compare = lambda digests: None, **parts: Mapping) -> None:
+    def save(self, record: Record, compare: Compare = lambda digests: {}, **parts: Mapping) -> None:
         """Begins to save the present state; waits first for the save that is under way.
 
         Args:
             record: What it is a checkpoint of; nothing is done if that is there already.
-            compare: Called with the digests of all values by path; what it raises, the save raises.
+            compare: Called with the digests of all values by path; returns what other workers have for themselves, by
+                their ranks; what it raises, the save raises.
             parts: What else the manifest says.
         """
         if self._store.has(record.stem) or (self._writing and self._writing.record.stem == record.stem):
@@ -159,7 +161,7 @@ class Saver:
                     f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it."
                 )
             digests = tuple(map(digest, self._snapshot.values.values()))
-            compare(dict(zip(self._snapshot.values, digests, strict=True)))
+            self._snapshot.hold(compare(dict(zip(self._snapshot.values, digests, strict=True))))
             self._store.commit(
                 record,
                 self._bundle.write,

@@ -1,6 +1,6 @@
 """The training state as it is at one instant, to be written while training goes on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -52,6 +52,7 @@ class Snapshot:
         root: What to save.
         leaves: Those in it that hold values.
         values: The values of all variables by path, since `take`.
+        others: What stands in for what each of the other workers has for itself, by rank.
 
     Args:
         state: The state. All variables have to be there.
@@ -79,6 +80,16 @@ class Snapshot:
                 if id(child) not in made:
                     queue.append(child)
                 made[id(node)].children[name] = self._copy(child, made)
+
+        self.others = {rank: Leaf(dict) for rank in _others(state)}
+        self.leaves += self.others.values()
+        for rank, leaf in self.others.items():
+            self.root.children["data"].children[str(rank)] = leaf
+
+    def hold(self, others: Mapping[int, Tensors]) -> None:
+        """Holds what the others have for themselves, by their ranks, as they have told it."""
+        for rank, leaf in self.others.items():
+            leaf.held = others[rank]
 
     def take(self) -> None:
         """Holds all values as they are now. A hundred variables take a millisecond, whatever their size.
@@ -119,6 +130,11 @@ class Snapshot:
         save_under_name_of(leaf, node)
         self.leaves.append(leaf)
         return leaf
+
+
+def _others(state: TrainingState) -> Sequence[int]:
+    apart = state.apart
+    return [] if apart is None else [rank for rank in range(apart.count) if rank != apart.rank]
 
 
 def _own(tensors: Tensors) -> Tensors:

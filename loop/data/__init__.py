@@ -6,7 +6,8 @@
                   rows.py, array_rows.py (rows that a program has shuffled), pool.py
     pipelines     stream.py; epochs.py (a dataset for each epoch), written.py (what the user wrote), of_epoch.py,
                   replay.py and passes.py (those that are read again), around.py (what Python in one keeps outside),
-                  loaders.py, lists.py, unseeded.py (what drew when it was made), one_order.py, iterators.py, cores.py
+                  loaders.py, lists.py, unseeded.py (what drew when it was made), one_order.py, iterators.py, cores.py;
+                  own_files.py and shares.py (of several workers, each of which reads files of its own)
     Python        fed.py (one batch before each step); indexed.py: indexable.py, items.py, item_batches.py, ahead.py
                   (threads), progress.py (what changes between passes); stateful.py: iterated.py, tried.py
     its state     changed.py, slots.py, looks.py, uses.py, reached.py (what a source changes and sees), kept_values.py,

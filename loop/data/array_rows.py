@@ -30,7 +30,7 @@ class ArrayRows:
         self._moves = 0
         self._now: Rows | None = None  # shares the memory of the arrays, as long as they stay as they are
 
-    def share(self, pool: Pool) -> None:
+    def pool_rows(self, pool: Pool) -> None:
         """Adds the rows to those of all data of the loop."""
         self._pool = pool
         pool.add(self._rows)

@@ -140,8 +140,8 @@ class ArrayData(Trackable):
         left = self._rows - index * self._batch_size
         return order[index].numpy()[:left].tolist()
 
-    def share(self, pool: Pool) -> None:
-        self._array_rows.share(pool)
+    def pool_rows(self, pool: Pool) -> None:
+        self._array_rows.pool_rows(pool)
 
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed, **self.drawn()}

@@ -9,10 +9,12 @@ import tensorflow as tf
 from loop.data.arrays import ArrayData
 from loop.data.fed import Fed
 from loop.data.indexed import IndexedData
+from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stateful import StatefulData
 from loop.data.stream import StreamData
 from loop.errors.instead import instead_of_data
+from loop.workers.cluster import here
 
 Given: TypeAlias = tf.data.Dataset | keras.utils.PyDataset | ArrayData | StreamData | IndexedData | StatefulData
 
@@ -45,7 +47,7 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
                 f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
                 f"which decides it itself: {EPOCHS.get(type(data), 'leave it out')}."
             )
-        return data
+        return OwnFiles(data, here()) if isinstance(data, StreamData) and data.share else data
     if isinstance(data, tf.data.Dataset):
         return StreamData(data, steps_per_epoch=steps_per_epoch)
     received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"

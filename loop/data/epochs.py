@@ -21,6 +21,7 @@ from loop.exact.pipeline import cardinality
 from loop.exact.pipeline_audit import Read, of_function, of_reading
 from loop.exact.pipeline_hash import short
 from loop.findings import Finding
+from loop.rebuilt.files import Share, listing
 from loop.rebuilt.seeds import number_of
 from loop.state.plain import Encoded
 
@@ -40,20 +41,25 @@ class Source:
         varies: Whether a function makes it.
         endless: Whether one pass goes on through all epochs.
         saved: Whether iterators are saved, or else the data read again.
+        share: Which of the files this worker reads; None: all.
 
     Args:
         given: The dataset or the function.
         steps: Steps in an epoch; None: as many as there are.
         saved: Whether iterators are saved; None: if they can be.
+        share: Which of the files this worker reads; None: all, as it is of one worker.
     """
 
-    def __init__(self, given: Given, steps: int | None, *, saved: bool | None) -> None:
+    def __init__(self, given: Given, steps: int | None, *, saved: bool | None, share: Share | None = None) -> None:
         given, first = checked(given)
+        if share is not None:
+            listing(first, share)
+        self.share = share if share and share.count > 1 else None
         self.element_spec, self.cardinality = first.element_spec, cardinality(first)
         self.varies, self._given, self._steps = callable(given), given, steps
         self.endless = not self.varies and steps is not None
         self._python_draws = threading.Event()
-        one = Written(first.repeat() if self.endless else first, self._python_draws)
+        one = Written(first.repeat() if self.endless else first, self._python_draws, share=self.share)
         self.saved = one.can_be_saved if saved is None else saved
         self._first, self._one = one, None if self.varies else one  # that of all epochs
         self._seed: int | None = None
@@ -74,7 +80,7 @@ class Source:
         self._around.begin()
         return self._pass(written, epoch)
 
-    def share(self, pool: Pool) -> None:
+    def pool_rows(self, pool: Pool) -> None:
         """Adds what the dataset of all epochs was made of, in this process, to what all data have."""
         self._pool = pool
         if not self.varies:
@@ -94,7 +100,11 @@ class Source:
         return None if self._now is None else self._now.dataset
 
     def _written(self, epoch: int) -> Written:
-        return Written(self._cut(self._given(epoch)), self._python_draws) if self._one is None else self._one
+        return (
+            Written(self._cut(self._given(epoch)), self._python_draws, share=self.share)
+            if self._one is None
+            else self._one
+        )
 
     def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
         return made if self._steps is None else made.take(self._steps)
@@ -106,7 +116,7 @@ class Source:
         if not self.varies:
             return written.of(seed, 0 if self.endless else epoch, self._cores, afresh=afresh)
         # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
-        anew = written.needs_seed or written.at_once(self._cores) or afresh
+        anew = written.needs_seed or written.at_once(self._cores) or afresh or self.share
         return written.of(number_of(seed, epoch), 0, self._cores, afresh=afresh) if anew else written.dataset
 
     def _again(self, epoch: int) -> tf.data.Dataset:
@@ -159,7 +169,8 @@ class Source:
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
             if self._around.changes and self._first.caches:  # a cache would be filled again as things are by then
                 found += of_reading(ANOTHER, owner)
-            self._passes.beginning = readings[0].beginning if readings else None
+            # What each of several workers reads of its own begins otherwise, and all make the same notes.
+            self._passes.beginning = readings[0].beginning if readings and self.share is None else None
         if not found and (changes := self.made_otherwise()):
             log.info("%s can be resumed exactly, because these are made anew: %s.", owner, "; ".join(changes))
         return list(dict.fromkeys(found))

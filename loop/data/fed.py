@@ -81,7 +81,7 @@ class Fed(Kept, AtHand):
         """Returns what is entered while a step runs, and left after it."""
         return contextlib.nullcontext()
 
-    def share(self, pool: Pool) -> None:
+    def pool_rows(self, pool: Pool) -> None:
         """Has no rows that are known."""
 
     def drawn(self) -> dict[str, int]:

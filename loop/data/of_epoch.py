@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from loop.errors.instead import instead_of_data, refuses_arguments, specs
 from loop.errors.kinds import shown
+from loop.exact.pipeline import INFINITE
 from loop.rebuilt.seeds import number_of
 from loop.state.randomness import global_seed, seeded
 from loop.tensors import Nest
@@ -59,6 +60,20 @@ def checked(given: Given) -> tuple[Given, tf.data.Dataset]:
             f"{type(first).__name__}. {instead_of_data(first)}"
         )
     return given, first
+
+
+def check_length(count: int, steps_per_epoch: int | None) -> None:
+    """Raises `ValueError` if a dataset of so many elements has none, or an epoch of it would never be over."""
+    if count == 0:
+        raise ValueError(
+            "StreamData needs data. Received: a dataset without elements. If that is because of "
+            "batch(n, drop_remainder=True) and fewer than n examples, leave out drop_remainder."
+        )
+    if count == INFINITE and steps_per_epoch is None:
+        raise ValueError(
+            "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "
+            "Give steps_per_epoch=..., or leave out .repeat()."
+        )
 
 
 def check_spec(spec: Nest, first: Nest, epoch: int) -> None:

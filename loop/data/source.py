@@ -72,7 +72,7 @@ class Passes(Protocol):
     repeats_itself: bool  # whether each pass over the same epoch yields the same
     taken: bool  # whether a loop or an evaluation reads it: a pass is part of it, so nobody else can
 
-    def share(self, pool: Pool) -> None:
+    def pool_rows(self, pool: Pool) -> None:
         """Adds what it is made of, as far as it knows, to what all data of the loop have."""
         ...
 

@@ -10,16 +10,19 @@ from loop.data.blocks import Block, block_of
 from loop.data.epochs import AROUND, Source
 from loop.data.errors import InLinesOf
 from loop.data.iterators import state_of
+from loop.data.of_epoch import check_length
 from loop.data.replay import read_again
+from loop.data.shares import check_count, check_shared, share_of
 from loop.digest import Seen
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
-from loop.exact.pipeline import INFINITE, UNKNOWN
+from loop.exact.pipeline import UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Place
 from loop.state.resumable import Unlike
 from loop.tensors import Nest
 from loop.tf_internals import Trackable, restore_iterator
+from loop.workers.cluster import here
 
 PIPELINES = {
     BY_POSITION: "write StreamData(dataset)",
@@ -56,6 +59,8 @@ class StreamData(Trackable):
             unless there is something that cannot be saved.
         steps_per_epoch: Cuts one endless stream, `dataset.repeat()`, into epochs of that many batches. With a function,
             takes at most that many of each epoch's dataset.
+        shard: "files": each of several workers reads files of its own, and `batch(n)` in the dataset makes batches of n
+            rows for each of them. None: each reads all, and trains on its own rows of every batch.
 
     Raises:
         TypeError: If it is neither a dataset nor a function that returns one.
@@ -69,29 +74,23 @@ class StreamData(Trackable):
         *,
         resume: Literal["state", "replay"] | None = None,
         steps_per_epoch: int | None = None,
+        shard: Literal["files"] | None = None,
     ) -> None:
         if resume not in (None, "state", "replay"):
             raise ValueError(f"StreamData(resume=...) must be 'state' or 'replay'. Received: {shown(resume)}.")
         steps_per_epoch = None if steps_per_epoch is None else operator.index(steps_per_epoch)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
-        self._source = Source(dataset, steps_per_epoch, saved=None if resume is None else resume == "state")
+        saved = None if resume is None else resume == "state"
+        self._source = Source(dataset, steps_per_epoch, saved=saved, share=share_of(shard, here()))
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
-        self.share = self._source.share  # see `Passes`
-        if self._cardinality == 0:
-            raise ValueError(
-                "StreamData needs data. Received: a dataset without elements. If that is because of "
-                "batch(n, drop_remainder=True) and fewer than n examples, leave out drop_remainder."
-            )
-        if self._cardinality == INFINITE and steps_per_epoch is None:
-            raise ValueError(
-                "StreamData received a dataset without end and no steps_per_epoch: an epoch would never be over. "
-                "Give steps_per_epoch=..., or leave out .repeat()."
-            )
-        self._endless, self._steps = self._source.endless, steps_per_epoch
-        self._resume = "state" if self._source.saved else "replay"
+        check_length(self._cardinality, steps_per_epoch)
+        self.pool_rows = self._source.pool_rows  # see `Passes`
+        self.endless, self._steps = self._source.endless, steps_per_epoch
+        self.share, self._resume = self._source.share, "state" if self._source.saved else "replay"
+        check_shared(self.share, varies=self._source.varies, steps=steps_per_epoch, saved=self._source.saved)
         known = self._cardinality if not self._source.varies and self._cardinality != UNKNOWN else None
-        self.steps_per_epoch = steps_per_epoch if self._endless else known
+        self.steps_per_epoch = steps_per_epoch if self.endless else known
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
@@ -100,7 +99,7 @@ class StreamData(Trackable):
         self._blocks, self._ended = 0, False  # of what a checkpoint has that is to be restored: see `PENDING`, `ENDED`
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
-        self.repeats_itself, self.taken = not self._endless, False
+        self.repeats_itself, self.taken = not self.endless, False
         self.seen: Seen | None = Seen() if self._resume == "replay" else None
         self._can_be_saved = False  # seen at the beginning of the first pass
         self._sought: Sought | None = None
@@ -110,7 +109,7 @@ class StreamData(Trackable):
         self._source.settle()
 
     def open(self, epoch: int) -> None:
-        if self.source is None or not self._endless:
+        if self.source is None or not self.endless:
             self._iterate(epoch)
 
     def hold(self, ahead: Nest, blocks: tuple[Block, ...], failed: Exception | None) -> None:
@@ -120,7 +119,7 @@ class StreamData(Trackable):
     @property
     def reads_next(self) -> bool:
         """Whether a batch is read before it is wanted, to know whether there is one."""
-        return self.steps_per_epoch is None
+        return self.steps_per_epoch is None and self.share is None
 
     def raise_failed(self) -> None:
         """Raises what was raised when a batch was read that is wanted now, if it cannot be read."""
@@ -128,7 +127,7 @@ class StreamData(Trackable):
             raise self.failed
 
     def close(self) -> None:
-        if not self._endless:
+        if not self.endless:
             self.source, self.pending, self.failed = None, (), None
             self._epoch += 1
             self._source.ended(int(self.seen.digest) if self.seen and self._resume == "replay" else None)
@@ -154,6 +153,7 @@ class StreamData(Trackable):
         return self._source.drawn()
 
     def recall(self, notes: Mapping[str, int]) -> None:
+        check_count(notes, self.share)
         self._source.recall(notes)
 
     def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
@@ -165,7 +165,7 @@ class StreamData(Trackable):
     def _arrive(self, place: Place, notes: Mapping[str, int]) -> list[str]:
         wrong = self._source.go_on(self._epoch, notes)
         if notes["open"]:
-            seen = place.step if self._endless else place.step_in_epoch
+            seen = place.step if self.endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in notes else 0)
             self._blocks, self._ended = notes.get(PENDING, 0) if self.in_blocks else 0, ENDED in notes
             if PENDING in notes and not self.in_blocks:
@@ -206,7 +206,7 @@ class StreamData(Trackable):
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
         self.source, self.pending, self.failed = iter(dataset), (), None
         begun, self._passes = self._passes, self._passes + 1
-        if self.seen and not (self._endless and begun):
+        if self.seen and not (self.endless and begun):
             self.seen.reset()
         seen = self.seen if self._resume == "replay" else None
         if skip and not read_again(self.source, skip, seen or Seen()):

@@ -22,10 +22,15 @@ from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
+from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
 from loop.tf_internals import UnknownStage, kind_of, with_seed
 
 DATA = "the data"
+UNDIVIDED = (
+    "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
+    f"{WITHOUT}."
+)
 
 
 class Written:
@@ -40,6 +45,7 @@ class Written:
         python_draws: Set, when Python is seen to draw in it, or in another one that the same function has made.
         replaced: By stage, another one that stands in its place.
         one_orders: The seeds of shuffles that have the same order in other data of the loop.
+        share: Which of its files this worker reads; None: all.
     """
 
     def __init__(
@@ -48,11 +54,18 @@ class Written:
         python_draws: threading.Event,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
         one_orders: Orders = MappingProxyType({}),
+        share: Share | None = None,
     ) -> None:
-        self.dataset, self._alone, self._python_draws, self.one_orders = dataset, replaced, python_draws, one_orders
-        self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
-        self._by_pass = ByPass(dataset, self._replaced, python_draws)
+        self.dataset, self._alone, self._python_draws, self._share = dataset, replaced, python_draws, share
+        self.one_orders = one_orders
         self._orders: dict[str, int] | None = None
+        self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
+        try:
+            self._by_pass = ByPass(dataset, self._replaced, python_draws, share=share)
+        except UnknownStage as error:
+            if share is None:
+                raise
+            raise ValueError(UNDIVIDED.format(f"have {error}")) from error
 
     @functools.cached_property
     def described(self) -> list[str]:
@@ -74,11 +87,11 @@ class Written:
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
         same = one_orders == self.one_orders
-        return self if same else Written(self.dataset, self._python_draws, self._alone, one_orders)
+        return self if same else Written(self.dataset, self._python_draws, self._alone, one_orders, self._share)
 
     def as_with(self, earlier: list[int]) -> "Written":
         """Returns the dataset as a loader of Keras would have made it with these seeds."""
-        return Written(self.dataset, self._python_draws, reordered(self.dataset, earlier), self.one_orders)
+        return self._as(reordered(self.dataset, earlier))
 
     @functools.cached_property
     def lists(self) -> Lists:
@@ -98,8 +111,10 @@ class Written:
 
     def in_orders(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> "Written":
         """Returns the dataset with its rows where there are such notes of them."""
-        columns = as_noted([*self.lists.values()], pool, notes)
-        return Written(self.dataset, self._python_draws, with_rows(self.lists, columns), self.one_orders)
+        return self._as(with_rows(self.lists, as_noted([*self.lists.values()], pool, notes)))
+
+    def _as(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset]) -> "Written":
+        return Written(self.dataset, self._python_draws, replaced, self.one_orders, self._share)
 
     @property
     def changes(self) -> bool:
@@ -190,7 +205,9 @@ class Written:
         """
         if self._is_made_anew:
             return self._by_pass.of(seed, number, cores=cores, afresh=afresh)
-        return self._by_pass.as_replaced if self._replaced and self.is_replaced else self.dataset
+        if self._share and self._fault:
+            raise ValueError(UNDIVIDED.format(self._fault.what))
+        return self._by_pass.as_replaced if self._share or (self._replaced and self.is_replaced) else self.dataset
 
     @property
     def is_replaced(self) -> bool:

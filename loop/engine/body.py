@@ -58,13 +58,16 @@ class Body:
         self.inside = Inside(hooks, in_parts=trace.jit_compile or isinstance(data, Fed))
         self.own = [*bound.variables, *self.ring.variables, *data.variables, *self.inside.variables]
 
-    def run_step(self, batch: Nest, index: tf.Tensor, begin: tf.Tensor) -> tuple[list[tf.Operation], tf.Tensor | None]:
+    def run_step(
+        self, batch: Nest, index: tf.Tensor, begin: tf.Tensor, ahead: Nest = ()
+    ) -> tuple[list[tf.Operation], tf.Tensor | None]:
         """Runs a step.
 
         Args:
             batch: What it is called with.
             index: Its number in the call, from 0: int32 `[]`.
             begin: The index of the first batch of the call in the pass: int32 `[]`.
+            ahead: What the data had handed on, of which the batch was taken.
 
         Returns:
             What has to be done before the next one; whether to return, if anybody looks: bool `[]`.
@@ -75,7 +78,7 @@ class Body:
         graph = tf.compat.v1.get_default_graph()
         before = len(graph.get_operations())
         # Fetch, step, count, fetch: where one of them fails, those before it are done and those after are not.
-        values, rows, asked = self._step(batch, index, begin)
+        values, rows, asked = self._step(batch, ahead, begin + index)
         effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
         row = self.ring.row(values, rows)
         with tf.control_dependencies([*row, *effects]):
@@ -86,13 +89,11 @@ class Body:
             halts = asked if halts is None else tf.logical_or(halts, asked)
         return counted, halts
 
-    def _step(
-        self, batch: Nest, index: tf.Tensor, begin: tf.Tensor
-    ) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
+    def _step(self, batch: Nest, ahead: Nest, index: tf.Tensor) -> tuple[Values, tf.Tensor | None, tf.Tensor | None]:
         several, wish = self.several, self.bound.wish
         if several is None or wish is None:
             return self.trace(batch), examples(batch) if self._size is None else None, None
-        part = several.part(self.data, batch, begin + index)
+        part = several.part(self.data, batch, ahead, index)
         joined = self.trace.joined(part, wish.read_value())
         return joined.values, tf.cast(part.whole, tf.int32) if self._size is None else None, joined.asked
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.indexed import IndexedData
+from loop.data.own_files import OwnFiles
 from loop.data.source import Batches, Data
 from loop.engine.averaged import averaged, check_averaged
 from loop.engine.means import examples_in
@@ -20,14 +21,14 @@ from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
 from loop.workers.cluster import Workers
 from loop.workers.joining import say_if_alone
-from loop.workers.rows import OwnRows, Part
+from loop.workers.rows import OwnRows, Part, alone
 from loop.workers.together import Together
 
 log = logging.getLogger("exactloop")
 MANY = 4  # workers, from which on it is said that all of them read what each needs a part of
 READ_BY_ALL = (
     "Each of the %d workers reads all batches of this %s, and trains on its own rows of them. With ArrayData, or "
-    "IndexedData, each would read only these."
+    "IndexedData, each would read only these; with StreamData(dataset, shard='files'), files of its own."
 )
 INSTEAD = (
     "Write loop.connect() in the first line of the script, leave out the strategy, and start it with `exactloop launch "
@@ -53,8 +54,17 @@ class Several(NamedTuple):
         if isinstance(data, ArrayData | IndexedData):
             data.read_apart(self.own)
 
-    def part(self, data: Batches, batch: Nest, index: tf.Tensor) -> Part:
-        """Returns the rows of this worker of the batch that was read: int32 `[]`, from 0, its index in the pass."""
+    def part(self, data: Batches, batch: Nest, ahead: Nest, index: tf.Tensor) -> Part:
+        """Returns the rows of this worker of a batch.
+
+        Args:
+            data: Where it comes from.
+            batch: As it was read.
+            ahead: What the data had handed on, of which it was taken.
+            index: Its number in the pass, from 0: int32 `[]`.
+        """
+        if isinstance(data, OwnFiles):
+            return alone(batch, data.rows_of_all(ahead))
         if isinstance(data, ArrayData | IndexedData) and data.own is not None:
             whole = data.size_at(index)
             return Part(batch, self.own.size(whole), whole)
@@ -106,7 +116,7 @@ def several_of(
         size: int | None = int(data.size_at(tf.constant(0)))
     else:
         size = examples_in(data.element_spec)
-        if workers.is_chief and workers.count > MANY:
+        if workers.is_chief and workers.count > MANY and not isinstance(data, OwnFiles):
             log.warning(READ_BY_ALL, workers.count, type(data).__name__)
     if size is not None and size < workers.count:
         raise ValueError(

@@ -41,7 +41,7 @@ class WhileLoop:
                 return tf.logical_and(index < body.bound.variable, data.more(ahead))
 
             def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
-                counted, halts = body.run_step(data.batch(source, ahead), index, begin)
+                counted, halts = body.run_step(data.batch(source, ahead), index, begin, ahead)
                 following = begin_next + index  # known before the step is done, and so is, of arrays, the batch
                 # One number says both, because each that is carried costs four operations in each step.
                 index += 1 if halts is None else tf.where(halts, 1 + HALTED, 1)

@@ -11,6 +11,7 @@ Where a stage or an operation is made anew:
     conditions, loops and calls in functions                            calls.py
     from_generator, py_function, numpy_function                         python.py
     what would read ahead of Python that draws                          alone.py
+    the names of files, of which each of several workers reads some     files.py
 
 It may import `exact`.
 """

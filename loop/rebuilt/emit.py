@@ -14,7 +14,7 @@ from loop.handles import key_of
 from loop.rebuilt.changing import Changing, is_loose
 from loop.rebuilt.copies import AttrValue, Copies
 from loop.rebuilt.places import Places
-from loop.rebuilt.seeds import Pass
+from loop.rebuilt.seeds import BY_WORKER, Pass
 from loop.tensors import FuncGraph
 
 Given: TypeAlias = Mapping[str, tf.Tensor]  # by the names of what they stand for
@@ -97,6 +97,7 @@ class Emitter:
         alone: Likewise, of those that would read that ahead, used once Python was seen to draw.
         pinned: Likewise, of those that yield of as many inputs at once as the cores allow.
         python_draws: Set then; if there are several of one program, they share it.
+        worker: The number of the worker, of several that read files of their own.
     """
 
     def __init__(
@@ -110,7 +111,9 @@ class Emitter:
         alone: Mapping[str, Handler] = MappingProxyType({}),
         pinned: Mapping[str, Handler] = MappingProxyType({}),
         python_draws: threading.Event | None = None,
+        worker: int = 0,
     ) -> None:
+        self._worker = worker
         self.changes = collections.Counter[str]()
         self.changing = Changing(handlers, pinned)
         self.streams, self.python_draws, self.cores = dict[int, int](), python_draws or threading.Event(), 1
@@ -142,6 +145,8 @@ class Emitter:
             self._copies.put(graph, plain, made)
             plain = []
             here = at.at(self._places.of(op), self._places.ranks(op, made, self.streams))
+            if self._worker and not at.inner:
+                here = here.by(self._worker if BY_WORKER in op.name else 0)
             outputs = handler(op, Scope(self, given, made, here))
             for old, new in zip(op.outputs, outputs, strict=True):
                 if old.dtype not in (tf.variant, tf.resource):

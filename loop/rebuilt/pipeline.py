@@ -16,6 +16,7 @@ from loop.rebuilt.alone import ALONE, nothing_ahead
 from loop.rebuilt.calls import CALLS, CHOICES
 from loop.rebuilt.draws import DRAWN, STREAMS
 from loop.rebuilt.emit import Emitter
+from loop.rebuilt.files import Share
 from loop.rebuilt.maps import MAPS, PINNED
 from loop.rebuilt.orders import AROUND, CACHES, ORDERS, flat
 from loop.rebuilt.python import CALLS as PYTHON_CALLS
@@ -57,6 +58,7 @@ class ByPass:
         replaced: By stage, another one that stands in its place.
         python_draws: Set, when what calls Python is seen to draw from Python's own streams.
         pins: Whether what yields of as many inputs at once as the cores allow is made anew, too.
+        share: Which files a worker reads; None: all.
     """
 
     def __init__(
@@ -66,14 +68,17 @@ class ByPass:
         python_draws: threading.Event | None = None,
         *,
         pins: bool = True,
+        share: Share | None = None,
     ) -> None:
         self._spec = dataset.element_spec
         handlers, callers = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}, {**CALLS, **MAPS}
         pinned = PINNED if pins else {}
         self._emitter = Emitter(
-            handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, pinned=pinned, python_draws=python_draws
-        )
-        self._stages = Stages(dataset, self._emitter.changing.within, self._emitter.changing.node, replaced, pins=pins)
+            handlers, AROUND, callers, STREAMS, own=ORDERS, alone=ALONE, pinned=pinned, python_draws=python_draws,
+            worker=share.rank if share else 0,
+        )  # fmt: skip
+        changing = self._emitter.changing
+        self._stages = Stages(dataset, changing.within, changing.node, replaced, pins=pins, share=share)
         graphs = [function.graph for function in self._stages.functions]
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
         self._emitter.streams |= alike(self.streams)

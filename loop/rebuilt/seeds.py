@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 STILL = -1  # the number of a pass in which nothing is shuffled, for those who look at what is read
+BY_WORKER = ".by.worker"  # in names of operations: of a stage that each of several workers has for its own files
 WIDE = 2**32  # passes of what is repeated without end are so far apart; nobody repeats anything so often
 
 
@@ -31,6 +32,7 @@ class Pass:
         inner: Whether it is within a function, for an element.
         place: The operations that lead to this part.
         ranks: For each of these, by random stream which of the operations that are given that stream it is.
+        worker: The number of the worker, if it is in what each has for its own files, so that each draws otherwise.
     """
 
     seed: tf.Tensor
@@ -40,6 +42,7 @@ class Pass:
     inner: bool = False
     place: tuple[str, ...] = ()
     ranks: tuple[str | Mapping[int, int], ...] = ()
+    worker: int = 0
 
     def at(self, name: str, ranks: Mapping[int, int] | None = None) -> "Pass":
         """Returns the same for what is further in."""
@@ -50,16 +53,20 @@ class Pass:
         """Returns another pass."""
         return dataclasses.replace(self, number=number)
 
+    def by(self, worker: int) -> "Pass":
+        """Returns the same for a worker's own part; 0: for what all have."""
+        return dataclasses.replace(self, worker=worker)
+
     def mixed(self, *given: int) -> tf.Tensor:
         """Returns two numbers of this place, pass and element, and of what is given: int64 `[2]`."""
         here = tf.stack([self.number, tf.constant(number_of(*self.place, *given), tf.int64)])
-        return tf.random.stateless_uniform([2], self.key + here, None, None, tf.int64)
+        return tf.random.stateless_uniform([2], self._own(self.key) + here, None, None, tf.int64)
 
     def of_stage(self) -> "Pass":
         """Returns what holds for a stage, of the elements of which `of_element` tells; made outside its function."""
         here = tf.stack([self.number, tf.constant(number_of("elements"), tf.int64)])
-        common = tf.random.stateless_uniform([2], self.common + here, None, None, tf.int64)
-        return dataclasses.replace(self, key=self.mixed(), common=common)
+        common = tf.random.stateless_uniform([2], self._own(self.common) + here, None, None, tf.int64)
+        return dataclasses.replace(self, key=self.mixed(), common=common, worker=0)
 
     def of_element(self, index: tf.Tensor) -> "Pass":
         """Returns what holds within the function of a stage for an element, by its number: int64 `[]`."""
@@ -80,12 +87,12 @@ class Pass:
             given: The seeds that the user gave; if all are zero, there are none.
         """
         if any(given):
-            return self.key + tf.constant([number_of(*given), number_of(*self.place)], tf.int64)
-        return self.key + self._seeded(number_of(*self.place))
+            return self._own(self.key) + tf.constant([number_of(*given), number_of(*self.place)], tf.int64)
+        return self._own(self.key) + self._seeded(number_of(*self.place))
 
     def drawn_alike(self, *given: int) -> tf.Tensor:
         """Returns the seed of a draw that is the same wherever these seeds are given: int64 `[2]`."""
-        return self.common + tf.constant([number_of(*given), 0], tf.int64)
+        return self._own(self.common) + tf.constant([number_of(*given), 0], tf.int64)
 
     def drawn_from(self, stream: int, alike: int) -> tf.Tensor:
         """Returns the seed of a draw from a stream: int64 `[2]`. Streams that began alike yield the same.
@@ -95,7 +102,10 @@ class Pass:
             alike: A number that streams with the same state have in common.
         """
         place = [rank if isinstance(rank, str) else rank.get(stream) for rank in self.ranks]
-        return self.common + self._seeded(number_of(alike, *place))
+        return self._own(self.common) + self._seeded(number_of(alike, *place))
+
+    def _own(self, key: tf.Tensor) -> tf.Tensor:
+        return key + tf.constant([0, number_of("worker", self.worker)], tf.int64) if self.worker else key
 
     def _seeded(self, number: int) -> tf.Tensor:
         """Returns the seed and a number, made once for a pass, not for each element: int64 `[2]`."""

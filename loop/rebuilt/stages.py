@@ -10,8 +10,9 @@ from loop.exact.graph import operations
 from loop.exact.pipeline import graph_of, nodes_of
 from loop.exact.stage_audit import at_once, in_any_order, unseeded
 from loop.rebuilt.emit import AS_IT_IS
+from loop.rebuilt.files import Share, listing
 from loop.rebuilt.orders import OUTSIDE
-from loop.rebuilt.seeds import Pass
+from loop.rebuilt.seeds import BY_WORKER, Pass
 from loop.tensors import FuncGraph, GraphDef, Nest, NodeDef, unconverted
 from loop.tf_internals import (
     RETURNED,
@@ -42,6 +43,10 @@ class Stages:
         changes_node: Says so of an operation that was read from a definition.
         replaced: By stage, another one that stands in its place.
         pins: Whether what yields of as many inputs at once as the cores allow counts as changing, too.
+        share: Which files a worker reads; None: all.
+
+    Raises:
+        ValueError: If these cannot be told apart.
     """
 
     def __init__(
@@ -52,17 +57,21 @@ class Stages:
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset],
         *,
         pins: bool,
+        share: Share | None = None,
     ) -> None:
         self._top, self._changes, self._pins = read_by(dataset), changes, pins
-        self._replaced = replaced
+        self._replaced, self._share = replaced, share
+        self._listing = None if share is None else listing(dataset, share)
         self._order = list(_upwards(self._top))
         self._hidden = {id(tensor): graph_of(tensor) for stage in self._order for tensor in _hidden_in(stage)}
         self._hiding = {key for key, graph in self._hidden.items() if any(map(changes_node, nodes_of(graph)))}
-        self._changed = set[int]()
+        self._changed, self._of_files = set[int](), set[int]()
         for stage in self._order:
             above = any(id(source) in self._changed for source in _sources(stage))
             if above or self._is_changed(stage):
                 self._changed.add(id(stage))
+            if any(source is self._listing or id(source) in self._of_files for source in _sources(stage)):
+                self._of_files.add(id(stage))
         self._moved = self._replacements()
 
     @property
@@ -125,7 +134,7 @@ class Stages:
                 stack += [(stage, True), *((source, False) for source in reversed(sources))]
             else:
                 inputs = [made.pop() for _ in sources][::-1]
-                with tf.name_scope(f"{USE}.{counts[id(stage)]}.of.{uses[id(stage)]}"):
+                with tf.name_scope(f"{USE}.{counts[id(stage)]}.of.{uses[id(stage)]}{self._whose(stage)}"):
                     made.append(self._made(stage, inputs))
                 counts[id(stage)] += 1
                 if kind_of(stage) == "Cache":
@@ -152,12 +161,25 @@ class Stages:
         for stage in self._order:
             if id(stage) in self._changed:
                 continue
-            if stage in self._replaced:
-                moved[id(stage)] = self._replaced[stage]
+            if stage in self._replaced or self._divides(stage):
+                moved[id(stage)] = self._divided(stage, self._replaced.get(stage, stage))
             elif any(id(source) in moved for source in _sources(stage)):
                 sources = [moved.get(id(source), source) for source in _sources(stage)]
                 moved[id(stage)] = remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
         return moved
+
+    def _divides(self, stage: tf.data.Dataset) -> bool:
+        return stage is self._listing and self._share is not None and self._share.count > 1
+
+    def _divided(self, stage: tf.data.Dataset, made: tf.data.Dataset) -> tf.data.Dataset:
+        """Returns what was made of a stage; of the names of files, those that this worker reads."""
+        if self._share is None or not self._divides(stage):
+            return made
+        return made.shard(self._share.count, self._share.rank)
+
+    def _whose(self, stage: tf.data.Dataset) -> str:
+        """Returns what the names of a stage's operations say if it is of this worker's files alone."""
+        return BY_WORKER if id(stage) in self._of_files else ""
 
     def _is_changed(self, stage: tf.data.Dataset) -> bool:
         loose = kind_of(stage) == "Options" and stage.options().deterministic is False
@@ -170,7 +192,9 @@ class Stages:
     def _made(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
         if id(stage) not in self._changed:
             return self._moved.get(id(stage), stage)
-        stage = self._replaced.get(stage, stage)
+        return self._divided(stage, self._anew(self._replaced.get(stage, stage), sources))
+
+    def _anew(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
         if kind_of(stage) == COPIED:
             return sources[0]
         if not sources and not structured_functions(stage) and kind_of(stage) not in (*OWN, "Variant"):

@@ -43,3 +43,10 @@ class Resumable(Protocol):
     def describe(self) -> dict[str, object]:
         """Returns what has to be the same when a run is resumed, in JSON values."""
         ...
+
+
+class Apart(Protocol):
+    """What each of several workers has of the data for itself; a checkpoint has that of all, by their ranks."""
+
+    rank: int
+    count: int

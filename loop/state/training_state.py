@@ -19,7 +19,7 @@ from loop.state.plain import Kept
 from loop.state.position import Place, Position
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
-from loop.state.resumable import Resumable, Unlike
+from loop.state.resumable import Apart, Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, flat_by_path, keras_variables, listed_variables, raw
@@ -57,6 +57,7 @@ class TrainingState:
         check: Raises if Python has changed since all was traced, so that this must not be saved.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
+        apart: What this worker has for itself; None if it has nothing.
 
     Args:
         given: The user's `state=`.
@@ -64,7 +65,7 @@ class TrainingState:
         position: Where the run stands; None if there is no run, for scripts that only want weights.
         data: The train data; None if there is no run.
         evaluated: The data of evaluations, by their names.
-        derived: Of what was given; None if nothing was traced yet.
+        derived: Of what was given; None if nothing was traced.
 
     Raises:
         TypeError: If a value of `given` has no state that can be saved.
@@ -89,6 +90,7 @@ class TrainingState:
         self.steps: dict[str, object] = {}
         self.settings: Mapping[str, Setting] = {}
         self.limits: Mapping[str, int] = {}
+        self.apart: Apart | None = None
         self.sketches: dict[str, str] = {}
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict

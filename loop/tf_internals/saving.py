@@ -46,6 +46,11 @@ def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
         setattr(leaf, _LEGACY, legacy)
 
 
+def save_below(node: Trackable, name: str, part: Trackable) -> None:
+    """Lets an object be saved below another one, under a name that need not be one of Python's."""
+    node._track_trackable(part, name)
+
+
 def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
     """Returns what a checkpoint saves of an object and all below it, by the names in it, and their graph.
 

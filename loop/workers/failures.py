@@ -97,6 +97,7 @@ class Failures:
         if not isinstance(error, tf.errors.OpError) or not isinstance(error, LOST):
             return error
         if self.said is None and (gone := self._gone(error.message)):
+            self.said = gone  # or whatever else waits for that worker, such as a save, would wait on
             return WorkerFailed(gone)
         self._known.wait(KNOWN_WITHIN)
         return error if self.said is None else WorkerFailed(self.said)

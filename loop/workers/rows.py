@@ -59,14 +59,8 @@ class OwnRows:
         return tf.nest.map_structure(self._of_spec, element_spec)
 
     def _of_spec(self, spec: tf.TypeSpec) -> tf.TypeSpec:
-        shape = spec.shape
-        if not shape.rank:  # a number for the whole batch, or nobody knows
-            return spec
-        size = None if shape[0] is None else self.size(shape[0])
-        if isinstance(spec, tf.RaggedTensorSpec):
-            return tf.RaggedTensorSpec([size, *shape[1:]], spec.dtype, spec.ragged_rank, spec.row_splits_dtype)
-        kind = tf.SparseTensorSpec if isinstance(spec, tf.SparseTensorSpec) else tf.TensorSpec
-        return kind([size, *shape[1:]], spec.dtype)
+        rows = spec.shape[0] if spec.shape.rank else None
+        return _with_rows(spec, None if rows is None else self.size(rows))
 
     def of(self, batch: Nest) -> Part:
         """Returns a worker's rows of a batch. To be called in a graph."""
@@ -77,17 +71,64 @@ class OwnRows:
         with tf.control_dependencies([each for each in equal if each is not None]):
             begin, end = (tf.identity(each) for each in self.bounds(whole)) if equal else self.bounds(whole)
 
-        def cut(tensor: Nest) -> Nest:
-            if tensor.shape.rank == 0:
-                return tensor
-            if isinstance(tensor, tf.SparseTensor):
-                shape = tf.cast(tensor.dense_shape, tf.int64)
-                head = tf.cast(tf.stack([begin, end - begin]), tf.int64)
-                start = tf.concat([head[:1], tf.zeros_like(shape[1:])], 0)
-                return tf.sparse.slice(tensor, start, tf.concat([head[1:], shape[1:]], 0))
-            return tensor[begin:end]
+        return Part(_cut(batch, begin, end), end - begin, whole)
 
-        return Part(tf.nest.map_structure(cut, batch), end - begin, whole)
+
+def alone(batch: Nest, whole: tf.Tensor) -> Part:
+    """Returns all rows of a batch that a worker has read for itself, of so many of all workers. In a graph."""
+    rows = examples(batch)
+    with tf.control_dependencies([each for part in tf.nest.flatten(batch) if (each := _equal(part, rows)) is not None]):
+        return Part(batch, tf.identity(rows), whole)
+
+
+def no_rows(batch: Nest) -> Nest:
+    """Returns none of the rows of a batch. To be called in a graph."""
+    return _cut(batch, tf.constant(0), tf.constant(0))
+
+
+def of_any_rows(element_spec: Nest) -> Nest:
+    """Returns the type specs of batches like these, with any number of rows."""
+    return tf.nest.map_structure(lambda spec: _with_rows(spec, None), element_spec)
+
+
+def none_of(element_spec: Nest) -> Nest:
+    """Returns a batch of no rows."""
+
+    def none(spec: tf.TypeSpec) -> Nest:
+        shape = [0, *(size or 0 for size in spec.shape[1:])] if spec.shape.rank else [0]
+        if isinstance(spec, tf.RaggedTensorSpec):
+            flat = tf.zeros([0, *shape[1 + spec.ragged_rank :]], spec.dtype)
+            splits = [tf.zeros([1], spec.row_splits_dtype)] * spec.ragged_rank
+            return tf.RaggedTensor.from_nested_row_splits(flat, splits)
+        if isinstance(spec, tf.SparseTensorSpec):
+            return tf.SparseTensor(tf.zeros([0, len(shape)], tf.int64), tf.zeros([0], spec.dtype), shape)
+        return tf.zeros(shape, spec.dtype)
+
+    return tf.nest.map_structure(none, element_spec)
+
+
+def _with_rows(spec: tf.TypeSpec, size: int | None) -> tf.TypeSpec:
+    shape = spec.shape
+    if not shape.rank:  # a number for the whole batch, or nobody knows
+        return spec
+    if isinstance(spec, tf.RaggedTensorSpec):
+        return tf.RaggedTensorSpec([size, *shape[1:]], spec.dtype, spec.ragged_rank, spec.row_splits_dtype)
+    kind = tf.SparseTensorSpec if isinstance(spec, tf.SparseTensorSpec) else tf.TensorSpec
+    return kind([size, *shape[1:]], spec.dtype)
+
+
+def _cut(batch: Nest, begin: Count, end: Count) -> Nest:
+    def cut(tensor: Nest) -> Nest:
+        if tensor.shape.rank == 0:
+            return tensor
+        if isinstance(tensor, tf.SparseTensor):
+            shape = tf.cast(tensor.dense_shape, tf.int64)
+            head = tf.cast(tf.stack([begin, end - begin]), tf.int64)
+            start = tf.concat([head[:1], tf.zeros_like(shape[1:])], 0)
+            return tf.sparse.slice(tensor, start, tf.concat([head[1:], shape[1:]], 0))
+        return tensor[begin:end]
+
+    return tf.nest.map_structure(cut, batch)
 
 
 def _equal(tensor: Nest, rows: tf.Tensor) -> tf.Operation | None:

@@ -39,6 +39,24 @@ def counting(moment):
 loop.run(epochs=3)
 """
 
+OF_FILES = """
+import loop
+workers = loop.connect()
+import keras, tensorflow as tf
+from hooks import Checkpoint
+from loop import Every, Loop, StreamData, supervised
+keras.utils.set_random_seed(1)
+layers = [keras.layers.Dense(4, "relu"), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
+model, optimizer = keras.Sequential([keras.Input([2]), *layers]), keras.optimizers.Adam(1e-2)
+names = tf.data.Dataset.list_files("*.txt", shuffle=False).shuffle(10)
+rows = names.interleave(tf.data.TextLineDataset, cycle_length=2).shuffle(4)
+def parsed(row):
+    x = tf.strings.to_number(row)
+    return tf.stack([x, tf.random.uniform([])]), x[tf.newaxis]
+Loop(supervised(model, optimizer, "mse")[0], StreamData(rows.map(parsed).batch(2), shard="files"),
+     state={"model": model, "optimizer": optimizer}, hooks=[Checkpoint("saved", Every(steps=2))]).run(epochs=3)
+"""
+
 
 def line(event: str, step: int, **more: object) -> str:
     return str(
@@ -134,3 +152,15 @@ def test_a_script_on_two_workers_is_proved_and_what_is_wrong_with_one_is_found(t
     assert "learning_rate" in counted.stdout
     apart = proved("--kills=1", also=" if False else None").stdout
     assert "not proved: 2 workers were started, and each would train a model of its own" in apart
+
+
+@pytest.mark.long
+def test_a_script_whose_workers_read_files_of_their_own_is_proved(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(OF_FILES)
+    for i, count in enumerate((7, 2, 5)):
+        (tmp_path / f"{i}.txt").write_text("".join(f"{i}.{j}\n" for j in range(count)))
+    command = [EXACTLOOP, "prove", str(tmp_path / "script.py"), "--workers=2", "--kills=3"]
+    more = {"PYTHONPATH": environment()["PYTHONPATH"]}
+    exact = subprocess.run(command, env=environment(**more), cwd=tmp_path, capture_output=True, text=True)
+    assert exact.returncode == 0, exact
+    assert exact.stdout.splitlines()[-1].startswith("exact: 3 kills"), exact

@@ -308,6 +308,7 @@ def test_classes_override_nothing_private_but_how_they_are_saved() -> None:
     }
     assert {file: names for file, names in defined.items() if names} == {
         "hooks/checkpoint/snapshot.py": {"_serialize_to_tensors", "_trackable_children"},
+        "loop/data/own_files.py": {"_restore_from_tensors", "_serialize_to_tensors"},
         "loop/data/stream.py": {"_restore_from_tensors", "_serialize_to_tensors"},
         "loop/state/plain.py": {"_restore_from_tensors", "_serialize_to_tensors"},
     }

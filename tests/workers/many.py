@@ -9,7 +9,7 @@ timed is this package's own work, in Python, and what the threads of one process
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,17 +19,25 @@ from hooks.checkpoint import followers
 from loop import digest
 from loop.agreed import Agreed
 from loop.stops import Stops
+from loop.tf_internals import Trackable
 from loop.workers.cluster import Workers
 from loop.workers.store import InProcess
 
 PATIENCE = 60.0  # seconds
 
 
+class Listed(InProcess):
+    """A store that says what is in it."""
+
+    def listed(self) -> list[str]:
+        return sorted(self._values)
+
+
 class Together:
     """What threads exchange: each waits for all."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.store = count, InProcess()
+        self.count, self.store = count, Listed()
         self._barrier, self._said = threading.Barrier(count), [()] * count
 
     def exchange(self, rank: int, numbers: tuple[float, ...]) -> np.ndarray:
@@ -57,9 +65,9 @@ def one(rank: int, together: Together) -> Workers:
     return worker
 
 
-def on_all(count: int, do: Callable[[Workers], object]) -> list[object]:
+def on_all(count: int, do: Callable[[Workers], object], together: Together | None = None) -> list[object]:
     """Returns what a function returns for each worker, all at once; raises what one of them raises."""
-    together, found, failed = Together(count), [None] * count, list[BaseException]()
+    together, found, failed = together or Together(count), [None] * count, list[BaseException]()
 
     def run(rank: int) -> None:
         try:
@@ -92,11 +100,18 @@ def decisions(worker: Workers, wishes: dict[int, dict[int, str]]) -> list[object
     return found
 
 
+def over(followed: followers.Workers) -> None:
+    """Ends what a worker does in a thread."""
+    followed.leave()
+    followed._background.wait()
+
+
 def commit(count: int, values: int, wrong: int | None = None) -> float:
     """Compares what all workers hold before a save, and returns the seconds that takes the first one."""
     together = Together(count)
-    state = SimpleNamespace(variables={f"model/layer_{i}/kernel": tf.Variable([float(i)]) for i in range(values)})
-    other = SimpleNamespace(variables={**state.variables, "model/layer_0/kernel": tf.Variable([-1.0])})
+    variables = {f"model/layer_{i}/kernel": tf.Variable([float(i)]) for i in range(values)}
+    state = SimpleNamespace(variables=variables, apart=None)
+    other = SimpleNamespace(variables={**variables, "model/layer_0/kernel": tf.Variable([-1.0])}, apart=None)
     hooks = SimpleNamespace(apart=tuple)
     ones = [one(rank, together) for rank in range(count)]
     held = [other if each.rank == wrong else state for each in ones]
@@ -106,11 +121,51 @@ def commit(count: int, values: int, wrong: int | None = None) -> float:
     for each in seen[1:]:
         each.tell()
     for each in seen[1:]:
-        each._telling.join(PATIENCE)
+        each._told[each._saving].wait()
+        over(each)
     mine = {path: digest(variable.read_value()) for path, variable in state.variables.items()}
     began = time.perf_counter()
     compare(mine)
     return time.perf_counter() - began
+
+
+class Part(Trackable):
+    """What a worker has for itself: its number, and much besides."""
+
+    def __init__(self, rank: int, count: int, size: int = 3_000_000) -> None:
+        self.rank, self.count = rank, count
+        self._tensors = {"rank": tf.constant(rank), "text": tf.constant(b"x" * size), "none": tf.zeros([0, 2])}
+
+    def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
+        return self._tensors
+
+
+def wrong_parts(count: int) -> Iterator[str]:
+    """Yields what is wrong with what each worker has for itself and tells before a save, of which there are two."""
+    together = Together(count)
+
+    def save(worker: Workers) -> list[int]:
+        state = SimpleNamespace(variables={}, apart=Part(worker.rank, count))
+        hooks = SimpleNamespace(apart=tuple)
+        followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
+        found: list[int] = []
+        for _ in range(2):
+            followed.agreed(True)
+            if worker.is_chief:
+                compare = followed.comparing()
+                found += [int(tensors["rank"]) for tensors in compare({}).values()]
+            else:
+                followed.tell()
+            followed.wait_for_all()
+        followed.agreed(False)
+        over(followed)
+        return found
+
+    found = on_all(count, save, together)[0]
+    if found != 2 * list(range(1, count)):
+        yield f"other parts: {found}"
+    if together.store.listed():
+        yield f"still told: {together.store.listed()}"
 
 
 def main(count: int) -> None:

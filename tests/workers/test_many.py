@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
-from many import Together, commit, decisions, on_all, one
+from many import Part, Together, commit, decisions, on_all, one, over, wrong_parts
 
 from hooks.checkpoint import followers
 from hooks.checkpoint.errors import Differing
 from loop.alike import _refuse
 from loop.workers.cluster import Workers
+from loop.workers.failures import GONE, Failures
 from loop.workers.waits import Waits
 
 COUNTS = pytest.mark.parametrize("count", [64, pytest.param(512, marks=pytest.mark.long)])
@@ -32,6 +33,29 @@ def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count:
     commit(count, 3)
     with pytest.raises(Differing, match=r"Worker 50 does not hold .* model/layer_0/kernel\."):
         commit(count, 3, wrong=50)
+
+
+def test_what_each_has_for_itself_reaches_the_first_one_and_is_forgotten() -> None:
+    assert list(wrong_parts(3)) == []
+
+
+def test_what_a_worker_cannot_tell_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: dict[str, tf.Tensor]) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    def tell(worker: Workers) -> None:
+        state = SimpleNamespace(variables={}, apart=Part(worker.rank, 2))
+        hooks = SimpleNamespace(apart=tuple)
+        followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
+        followed.tell()
+        try:
+            followed.wait_for_all()
+        finally:
+            over(followed)
+
+    monkeypatch.setattr(followers, "packed", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        tell(one(1, Together(2)))
 
 
 def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
@@ -64,6 +88,19 @@ def test_workers_that_wait_for_different_things_are_seen_and_those_that_are_late
         with other.waiting("what time it is"):
             said = str(other.elsewhere())
     assert "worker 0 (10.0.0.1:0) for evaluation, worker 1 (10.0.0.1:1) for what time it is" in said
+
+
+def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> None:
+    """Not in a thread that saves, either, though its own failure is the first that the others are told of."""
+    worker = one(0, Together(2))
+    failures = Failures(worker)
+    error = tf.errors.UnavailableError(None, None, "Socket closed: /job:worker/replica:0/task:1")
+    try:
+        failed = failures.explained(error)
+        failures.tell(failed)
+        assert str(failed) == failures.said == GONE.format("worker 1 (10.0.0.1:1)")
+    finally:
+        failures._over = True
 
 
 @pytest.mark.parametrize(

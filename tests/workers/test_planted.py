@@ -48,6 +48,7 @@ def wrong() -> Iterator[str]:
             yield "other values are saved"
         except Differing:
             pass  # as it should
+    yield from many.wrong_parts(COUNT)
     for rows in range(9):
         bounds = [loop.workers.rows.OwnRows(rank, 3).bounds(rows) for rank in range(3)]
         if [row for begin, end in bounds for row in range(begin, end)] != list(range(rows)):

@@ -7,14 +7,16 @@ import loop
 
 WORKERS = loop.connect()
 
+import file_cases  # noqa: E402
 import keras  # noqa: E402
 import worker_cases  # noqa: E402
 
+CASES = worker_cases.CASES | file_cases.CASES
 plan, file = sys.argv[1:]
 results = []
 for case, *arguments in json.loads(plan):
     print(f"case {case}.", flush=True)
     keras.utils.set_random_seed(1)
-    results.append(worker_cases.CASES[case](WORKERS, *arguments))
+    results.append(CASES[case](WORKERS, *arguments))
 with open(file.replace("{rank}", str(WORKERS.rank)), "w") as out:
     json.dump(results, out)
