@@ -12,6 +12,7 @@ from loop.errors.kinds import shown
 from loop.model_metrics import ModelMetrics
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
+from loop.tf_internals import flatten_layers
 from loop.workers.sums import now_traced
 
 log = logging.getLogger("exactloop")
@@ -46,7 +47,8 @@ def keras_steps(model: keras.Model) -> tuple[Step, Step]:
         ValueError: If it is not compiled, or to be run eagerly.
     """
     _check(model)
-    if keras.Model.train_step is type(model).train_step and model.built and not model.optimizer.built:
+    built = all(layer.built for layer in flatten_layers(model))  # a model may say so, and its layers not
+    if keras.Model.train_step is type(model).train_step and built and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
     metrics = ModelMetrics(model)
     metrics.results = lambda: _flat(model.get_metrics_result())

@@ -57,6 +57,10 @@ class CallbackModel:
         """Returns whether a callback has asked for the end."""
         return bool(self._model.stop_training)
 
+    def ask_to_stop(self) -> None:
+        """Asks for the end in the name of a callback that has done so."""
+        self._model.stop_training = True
+
     def take_back(self) -> None:
         """Leaves the model with the optimizer that it had."""
         if self._before is not None:
