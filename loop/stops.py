@@ -60,8 +60,8 @@ class Stops:
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
         if self._together:  # not at once: a worker that ended alone would leave the others waiting in their next sum
-            wish = self._wish or (None if self.asked and not end_epoch else Wish(reason, at_once=False))
-            self._wish = wish and wish._replace(ends_epoch=wish.ends_epoch or end_epoch)
+            first = self._wish or (None if self.asked and not end_epoch else Wish(reason, at_once=False))
+            self._wish = first and Wish(first.reason, first.at_once, first.ends_epoch or end_epoch)
         else:
             self.ends_epoch = self.ends_epoch or end_epoch
             self.reason = reason if self.reason is None else self.reason
