@@ -103,7 +103,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop, self._state = loop, loop.state
-        self._bound = CallbackModel(loop.state, *self._given())
+        self._bound = CallbackModel(loop, *self._given())
         self._evaluating, self._logs = False, None
         for callback in self.callbacks:
             watch(callback, loop.metrics)
@@ -248,6 +248,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             if self._is_called(callback) and (not of_batch or does(callback, method)):
                 with state.epoch_begins(*counts) if begins else contextlib.nullcontext():
                     getattr(callback, method)(*counts, logs)
+                self._told.of_what_is_unread(state.key, self._bound.check(state.key))
                 self._stop_if_asked(moment, state, waits=waits)
         self._keep()
 
