@@ -119,6 +119,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for state in self._states:
             state.note(elsewhere)
             state.begin_anew()
+            self._loop.hooks.keep(state.variables())
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
         held = self._state.hold() if saved else None
@@ -215,10 +216,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if self._logs is not None and not moment.step_in_epoch:
             return self._logs
         logs, found = self._state.logs(), self._loop.evaluation_names.values()
-        older = (
-            {name for names in found for name in names} - {*self._in_this_epoch()} if moment.step_in_epoch else set()
-        )
-        return self._without(logs, older)
+        evaluated = {name for names in found for name in names} if moment.step_in_epoch else set[str]()
+        return self._without(logs, evaluated - {*self._in_this_epoch()})
 
     def _end(self, moment: Moment) -> None:
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""

@@ -207,7 +207,7 @@ class Compiled:
         """Returns what has to stay what it is now."""
         covered = self._covered(state)
         tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
-        return Constants(self.only_read(state), tables)
+        return Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import keras
+import tensorflow as tf
 
 from hooks.callbacks.closed import seen
 from hooks.callbacks.objects import attributes, take_away
@@ -95,6 +96,11 @@ class CallbackState:
         if self._first is None:
             self._things.name_all(elsewhere)
             self._first = {name: self._written(value, f".{name}") for name, value in self._attributes()}
+
+    def variables(self) -> list[tf.Variable]:
+        """Returns the variables that are saved with the callback, as far as it has held them from the beginning."""
+        saved = [f".{name}" for name, first in (self._first or {}).items() if isinstance(first, Written)]
+        return [thing for path in saved for thing in self._things.below(path) if isinstance(thing, tf.Variable)]
 
     def note_begun(self) -> None:
         """Notes what `on_train_begin` has made, which it does in each process."""

@@ -48,6 +48,10 @@ class Things:
             self._seen.pop(label, None)
         self._views = {key: view for key, view in self._views.items() if key in self._labels}
 
+    def below(self, path: str) -> list[object]:
+        """Returns what a path, or something in it, is the label of."""
+        return [self._things[label] for label in self._below(path)]
+
     def has(self, path: str) -> bool:
         """Returns whether a path, or something in it, is a label."""
         return bool(self._below(path))

@@ -88,3 +88,28 @@ def test_a_number_that_the_optimizer_does_not_read_is_named_and_the_remedy_works
         acts.model.optimizer.learning_rate = 0.5
 
     assert run(Acts(right), 2).history["learning_rate"] == pytest.approx([0.1, 0.5])
+
+
+class Warms(keras.callbacks.Callback):
+    """Holds a variable that is in no state, and that the loss reads."""
+
+    def __init__(self, beta: keras.Variable) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.beta.assign(min(1.0, epoch / 2))
+
+
+def test_a_variable_that_a_callback_holds_is_saved_and_may_change_what_the_loss_is(tmp_path: Path) -> None:
+    def trained(steps: int, *hooks: Hook) -> list[bytes]:
+        model, beta, optimizer = dense(), keras.Variable(0.0, trainable=False), keras.optimizers.SGD(0.1)
+        step, _ = supervised(model, optimizer, lambda y, p: keras.ops.mean((y - p) ** 2 + beta * p**2, axis=-1))
+        data, state = ArrayData((X, Y), batch_size=4, seed=1), {"model": model, "optimizer": optimizer}
+        Loop(step, data, state=state, hooks=[Warms(beta), *hooks]).run(steps=steps)
+        return [v.numpy().tobytes() for v in (*model.weights, beta)]
+
+    whole = trained(14)
+    for cut in (3, 6, 8):
+        trained(cut, Checkpoint(tmp_path / f"{cut}"))
+        assert trained(14, Checkpoint(tmp_path / f"{cut}")) == whole, cut
