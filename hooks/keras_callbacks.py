@@ -75,9 +75,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.callbacks = [*_each(callbacks)]
         for each in self.callbacks:
             if why := refused(each):
-                raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(
-                    f"KerasCallbacks needs callbacks, instances of keras.callbacks.Callback. {why}"
-                )
+                raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
         self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
         self._states = states(self.callbacks)
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
