@@ -1,5 +1,6 @@
 """Runs Keras' callbacks as they are."""
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hooks.callbacks.asked import Asked
 from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, refused, watch
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import CallbackState, Saved, parted, states, taken
@@ -30,8 +32,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     at the end of an epoch in which it was. `on_train_batch_end` gets the values of exactly that step. The compiled loop
     halts at each step only if one of the callbacks does something at each batch. What callbacks change of the model and
     the optimizer, such as the learning rate, is trained with from the next step on. `model.stop_training = True` ends
-    the run after the step in progress; as in `on_train_end`, nothing else is done off its schedule for that, and a run
-    that was ended so ends again at once.
+    the run, and the epoch, after the step in progress, or after the one that has begun: as in `fit`, the epoch is
+    evaluated and `on_epoch_end` is called. A run that was ended so ends again at once.
 
     What callbacks have set on themselves in the course of the run is saved, and put back behind `on_train_begin`, which
     is called in each process; what that changes of the state is put back in a run that goes on. What cannot be saved is
@@ -73,9 +75,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.callbacks = [*_each(callbacks)]
         for each in self.callbacks:
             if why := refused(each):
-                raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(
-                    f"KerasCallbacks needs callbacks, instances of keras.callbacks.Callback. {why}"
-                )
+                raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
         self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
         self._states = states(self.callbacks)
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
@@ -86,6 +86,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._told = Told()
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
+        self._asked = Asked(self.stopped, {state.key: state.settings for state in self._states})
         # The names of what was evaluated in this epoch, a list in JSON.
         self.evaluated = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="evaluated")
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
@@ -100,7 +101,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop, self._state = loop, loop.state
-        self._bound = CallbackModel(loop.state, *self._given())
+        self._bound = CallbackModel(loop, *self._given())
         self._evaluating, self._logs = False, None
         for callback in self.callbacks:
             watch(callback, loop.metrics)
@@ -108,9 +109,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def reason_to_end(self) -> str:
         """Says why, if a callback has ended the run; not if it is made with other arguments now."""
-        said = self.stopped.numpy().tobytes().decode().split("\n")
-        now = {state.key: state.settings for state in self._states}
-        return said[2] if len(said) == 3 and now.get(said[0]) == said[1] else ""
+        return "" if self._asked.waits else self._asked.reason
 
     def on_run_begin(self, moment: Moment) -> None:
         saved = parted(self.kept.numpy().tobytes())
@@ -118,44 +117,51 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for state in self._states:
             state.note(elsewhere)
             state.begin_anew()
+            self._loop.hooks.keep(state.variables())
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
         held = self._state.hold() if saved else None
         for state, callback in self._each():
-            if model is not None:
-                callback.set_model(model)
+            callback.set_model(model)
             callback.set_params(dict(params))
-            if not self._is_called(callback):
-                continue
-            if state.key in saved:
-                with going_on(callback, saved[state.key].length):
+            if self._is_called(callback):
+                of = saved.get(state.key)
+                with going_on(callback, of.length) if of else contextlib.nullcontext():
                     callback.on_train_begin({})
-            else:
-                callback.on_train_begin({})
         for state in self._states:
             state.note_begun()
         if held is not None:
             self._state.put_back(held)  # this run has begun before
+            self._begin_epochs(saved, lambda: self._state.put_back(held))
         self._told.of_what_is_lost(self._put_back(saved), self._each())
         self._keep()
-        if reason := self.reason_to_end():
-            moment.stop(reason)
+        if self._asked.reason and (self._asked.waits or self._state.position.is_pending):
+            self._bound.ask_to_stop()  # after what is still to be done
+        elif self._asked.reason:
+            moment.stop(self._asked.reason)
         else:
             self._stop_if_asked(moment)
             if moment.step_in_epoch and not self._state.position.is_pending:
-                self._begin_batch(moment)
+                self._begin_batch(moment, waits=True)
+
+    def _begin_epochs(self, saved: Mapping[str, Saved], put_back: Callable[[], None]) -> None:
+        """Has callbacks make again what they hold since the beginning of an epoch, and nothing else could make."""
+        for state, callback in self._each():
+            if (of := saved.get(state.key)) and self._is_called(callback):
+                for epoch in of.epochs:
+                    state.put_back(of.kept, iter(of.parts))
+                    with state.epoch_begins(epoch):
+                        callback.on_epoch_begin(epoch, {})
+                    put_back()
 
     def on_epoch_begin(self, moment: Moment) -> None:
         self._call("on_epoch_begin", moment, moment.epoch)
         self._begin_batch(moment)
 
     def on_step_end(self, moment: Moment) -> None:
-        self._call(
-            "on_train_batch_end",
-            moment,
-            moment.step_in_epoch - 1,
-            logs=self._without(moment.logs, self._loop.rate_names),
-        )
+        logs = self._without(moment.logs, self._loop.rate_names)
+        self._call("on_train_batch_end", moment, moment.step_in_epoch - 1, logs=logs)
+        self._stop_if_asked(moment)  # as may have been done before the step
 
     def on_eval_begin(self, moment: Moment) -> None:
         self._evaluating = True
@@ -172,11 +178,11 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         older = {name for names in self._loop.evaluation_names.values() for name in names} - {*self._in_this_epoch()}
         self._logs = self._without(moment.logs, {*self._loop.rate_names, *older})
         self._set_evaluated(())
-        before = {*self._logs}
-        self._call("on_epoch_end", moment, moment.epoch - 1, logs=self._logs)
-        added = self._logs.keys() - before - {*self.reports, *moment.logs, "learning_rate"}
-        self._told.of_what_is_added({name: self._logs[name] for name in added}, self.reports)
-        moment.report(**{name: self._logs[name] for name in self.reports if name in self._logs})
+        logs = {**self._logs}
+        self._call("on_epoch_end", moment, moment.epoch - 1, logs=logs)
+        added = logs.keys() - self._logs.keys() - {*self.reports, *moment.logs, "learning_rate"}
+        self._told.of_what_is_added({name: logs[name] for name in added}, self.reports)
+        moment.report(**{name: logs[name] for name in self.reports if name in logs})
 
     def _in_this_epoch(self) -> list[str]:
         return json.loads(self.evaluated.numpy().tobytes() or "[]")
@@ -191,7 +197,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_settled(self, moment: Moment) -> None:
         if moment.step_in_epoch and not moment.last and not self._evaluating:
-            self._begin_batch(moment)
+            self._begin_batch(moment, waits=True)
 
     def on_run_end(self, moment: Moment) -> None:
         try:
@@ -208,10 +214,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if self._logs is not None and not moment.step_in_epoch:
             return self._logs
         logs, found = self._state.logs(), self._loop.evaluation_names.values()
-        older = (
-            {name for names in found for name in names} - {*self._in_this_epoch()} if moment.step_in_epoch else set()
-        )
-        return self._without(logs, older)
+        evaluated = {name for names in found for name in names} if moment.step_in_epoch else set[str]()
+        return self._without(logs, evaluated - {*self._in_this_epoch()})
 
     def _end(self, moment: Moment) -> None:
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""
@@ -226,32 +230,37 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             self._state.put_back(before)
             self._state.show(changed)
 
-    def _begin_batch(self, moment: Moment) -> None:
+    def _begin_batch(self, moment: Moment, *, waits: bool = False) -> None:
         if self._begins_batches and int(self.batch) != moment.step:
             self.batch.assign(moment.step)
-            self._call("on_train_batch_begin", moment, moment.step_in_epoch)
+            self._call("on_train_batch_begin", moment, moment.step_in_epoch, waits=waits)
 
-    def _call(self, method: str, moment: Moment, *counts: int, logs: dict[str, float] | None = None) -> None:
+    def _call(
+        self, method: str, moment: Moment, *counts: int, logs: dict[str, float] | None = None, waits: bool = False
+    ) -> None:
         """Calls a method of each callback with the same logs, to which they may add, and keeps what they keep."""
-        of_batch = method in OF_BATCHES
+        of_batch, begins = method in OF_BATCHES, method == "on_epoch_begin"
         logs = {} if logs is None else logs
-        for callback in filter(self._is_called, self.callbacks):
-            if not of_batch or does(callback, method):
-                getattr(callback, method)(*counts, logs)
-                self._stop_if_asked(moment, callback)
+        for state, callback in self._each():
+            if self._is_called(callback) and (not of_batch or does(callback, method)):
+                with state.epoch_begins(*counts) if begins else contextlib.nullcontext():
+                    getattr(callback, method)(*counts, logs)
+                self._told.of_what_is_unread(state.key, self._bound.check(state.key))
+                self._stop_if_asked(moment, state, waits=waits)
         self._keep()
 
     def _is_called(self, callback: Callback) -> bool:
         """Returns whether a callback is called: of several workers, in the first one alone if all it does is write."""
         return self._loop.workers.is_chief or not isinstance(callback, WRITING)
 
-    def _stop_if_asked(self, moment: Moment, callback: Callback | None = None) -> None:
+    def _stop_if_asked(self, moment: Moment, by: CallbackState | None = None, *, waits: bool = False) -> None:
+        """Ends the run, and the epoch, if a callback asks for it; if it waits, after the step that has begun."""
         if self._bound.asks_to_stop():
-            by = next((s for s, each in self._each() if each is callback), None)
-            reason = f"{by.key if by else 'a callback'} has set model.stop_training"
-            if by and not self.reason_to_end():
-                self.stopped.assign(np.frombuffer("\n".join([by.key, by.settings, reason]).encode(), np.uint8))
-            moment.stop(reason)
+            if by:
+                self._asked.by(by.key, waits=waits)
+            if not waits:
+                self._asked.waits_no_more()
+                moment.stop(self._asked.reason or "a callback has set model.stop_training", end_epoch=True)
 
     def _each(self) -> list[tuple[CallbackState, Callback]]:
         return [*zip(self._states, self.callbacks, strict=True)]

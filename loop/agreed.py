@@ -67,7 +67,7 @@ class Agreed:
         wish, key = self._stops.wish(), f"stop/{self._workers.exchanges}/{{}}"
         if wish is not None:
             self._workers.put(key.format(self._workers.rank), wish.reason)
-        urgency = 0 if wish is None else 1 + wish.at_once
+        urgency = 0 if wish is None else 1 + wish.at_once + 2 * wish.ends_epoch
         said = self._workers.exchange(self._clock.now(), urgency, failed, at=at)
         asking = [rank for rank, urgent in enumerate(said[:, 1]) if urgent]
         if asking:
@@ -76,5 +76,7 @@ class Agreed:
             if failing and failing != [self._workers.rank] and self._failed is None:
                 why = self._workers.get(key.format(failing[0]))
                 self._failed = f"{self._workers.name(failing[0])} has failed: {why}"
-            self._stops.take(reason, at_once=bool(said[:, 1].max() > 1))
+            wishes = [divmod(int(urgent) - 1, 2) for urgent in said[asking, 1]]  # whether the epoch ends, and how soon
+            ends_epoch, at_once = (any(each) for each in zip(*wishes, strict=True))
+            self._stops.take(reason, at_once=at_once, ends_epoch=ends_epoch)
         return float(said[0, 0])

@@ -39,6 +39,11 @@ log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
+COUNTED = (
+    "A step changes in Python what changes when the step is traced, and not each time it is made: %s. What is to "
+    "change from step to step is a tf.Variable in state= that the step assigns, and what depends on it is tf.cond(...)."
+)
+
 
 class Compiled:
     """The compiled train loop and evaluations. When it is made, every variable there will be has been built.
@@ -59,6 +64,8 @@ class Compiled:
         self._evaluations = {evaluation.name: evaluation for evaluation in evaluations}
         self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
+        of_steps = [(step.function, step.metrics) for step, _ in self._steps.values()]
+        before = Traced([given, *of_steps])
         self.trace = traced(step, data, jit_compile=parts.jit_compile, several=parts.several)
         self._means = Means(self.trace.narrow, self.trace.wide)
         self.chunk = self._train_loop(inside)
@@ -76,7 +83,9 @@ class Compiled:
         self._owners = {"train": "The train step"} | {name: f"Evaluation {name!r}" for name in self._evaluations}
         self._audited = {name: Audited(graph, self._owners[name]) for name, graph in graphs.items()}
         self._purity: dict[str, Purity] = {}
-        self._traced = Traced([given, *((step.function, step.metrics) for step, _ in self._steps.values())])
+        if counted := before.counted():
+            log.warning(COUNTED, "; ".join(counted))
+        self._traced = Traced([given, *of_steps])
         self._derived: Derived | None = None
         self.spent = Spent()
 
@@ -198,7 +207,7 @@ class Compiled:
         """Returns what has to stay what it is now."""
         covered = self._covered(state)
         tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
-        return Constants(self.only_read(state), tables)
+        return Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:

@@ -47,6 +47,8 @@ class Moment:
             still ask for the end after an earlier event of the round.
         error: The exception that ends the run; `RUN_END` only.
         stop: Asks the loop to end after this event round. The reason is required and ends up in `RunResult.reason`.
+            `stop(reason, end_epoch=True)` at `STEP_END`, or before the step, ends the epoch as well, as Keras does: it
+            is evaluated, if that is due, and `EPOCH_END` is sent. The next epoch begins anew.
         report: Reports values, as in `report(probe=0.5)`, which a hook has to announce; see `Hook`. For `STEP_END`,
             `EVAL_END` and `EPOCH_END`, while they are sent.
     """
@@ -59,7 +61,7 @@ class Moment:
     resumed: bool
     last: bool
     error: BaseException | None
-    stop: Callable[[str], None]
+    stop: Callable[..., None]
     report: Callable[..., None] = _refuse
 
 

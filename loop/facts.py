@@ -48,6 +48,11 @@ class Facts:
         return self._making.compiled
 
     @property
+    def history(self) -> dict[str, list[float]]:
+        """The values of the epochs so far, by name; see `RunResult.history`. From `RUN_BEGIN` on."""
+        return self._parts.history.result()
+
+    @property
     def workers(self) -> Workers:
         """This process among those that train together: its `rank`, and their `count`."""
         return self._parts.workers

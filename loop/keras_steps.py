@@ -12,6 +12,7 @@ from loop.errors.kinds import shown
 from loop.model_metrics import ModelMetrics
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
+from loop.tf_internals import is_built
 from loop.workers.sums import now_traced
 
 log = logging.getLogger("exactloop")
@@ -26,6 +27,11 @@ IN_ONE_CALL = "steps_per_execution=%d of model %r has no effect: all steps up to
 @explained(
     {
         **dict.fromkeys(("optimizer", "loss", "metrics"), "write model.compile(optimizer, loss, metrics=[...])"),
+        **dict.fromkeys(("epochs", "steps_per_epoch"), "write loop.run(epochs=10) and Loop(..., steps_per_epoch=100)"),
+        **dict.fromkeys(
+            ("validation_data", "validation_split"), "write Loop(..., evaluate=Evaluation(eval_step, data))"
+        ),
+        "sample_weight": "write ArrayData((x, y, sample_weight), batch_size=32)",
         "class_weight": "write ArrayData((x, y, np.array([1.0, 5.0])[y]), batch_size=32), with the weights of classes",
     }
 )
@@ -46,7 +52,7 @@ def keras_steps(model: keras.Model) -> tuple[Step, Step]:
         ValueError: If it is not compiled, or to be run eagerly.
     """
     _check(model)
-    if keras.Model.train_step is type(model).train_step and model.built and not model.optimizer.built:
+    if keras.Model.train_step is type(model).train_step and is_built(model) and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
     metrics = ModelMetrics(model)
     metrics.results = lambda: _flat(model.get_metrics_result())

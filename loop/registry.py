@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TypeAlias, TypeVar
 
 import keras
+import tensorflow as tf
 
 from loop.calls import Calls
 from loop.errors.instead import instead_of_hook
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
+from loop.handles import keys
 from loop.hook import Hook
 from loop.hook_checks import check_hook
 from loop.hook_methods import check_own_event, is_own_event
@@ -60,6 +62,7 @@ class HookRegistry:
 
     Attributes:
         calls: What calls them.
+        kept: The keys of variables that are in no state, and that a hook saves with its own.
 
     Args:
         hooks: The first hooks, as if given to `add` one by one.
@@ -67,7 +70,7 @@ class HookRegistry:
 
     @in_user_lines
     def __init__(self, hooks: Sequence[Hook | Callback] = ()) -> None:
-        self.calls = Calls()
+        self.calls, self.kept = Calls(), set[int]()
         for hook in _several(hooks):
             self.add(_wrapped(hook, self.calls.hooks) if isinstance(hook, list) else hook)
 
@@ -82,6 +85,10 @@ class HookRegistry:
         if not isinstance(name, str) or name not in self.calls.hooks:
             raise KeyError(f"No hook is named {shown(name)}. There are: {', '.join(self.calls.hooks) or 'none'}.")
         return self.calls.hooks[name]
+
+    def keep(self, variables: Iterable[tf.Variable]) -> None:
+        """Takes in that a hook saves these variables, and so may change them, though they are in no `state=`."""
+        self.kept |= keys(variables)
 
     def inside(self) -> list[Hook]:
         """Returns the hooks of which a part is traced into the compiled loop."""

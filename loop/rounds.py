@@ -103,6 +103,15 @@ class Rounds:
         self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
         self._hooks.calls.send_steps(step + 1, lambda: ran.columns(ring))
         self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
+        if not over:
+            self._end_epoch_if_asked()
+
+    def _end_epoch_if_asked(self) -> None:
+        self._agreed.stops()
+        if self._stops.ends_epoch:
+            self._data.close(complete=False)
+            self._position.set_over(True)
+            self._position.set_due(self._position.is_due or bool(self._due(over=True)))
 
     def _due(self, *, over: bool) -> list[Evaluation]:
         return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._moments.place, over=over)

@@ -11,10 +11,11 @@ class RollBack(Exception):
 
 
 class Wish(NamedTuple):
-    """What one of several workers has asked for: the end, for a reason; and whether evaluations are to be abandoned."""
+    """What one of several workers has asked for: the end, for a reason; how soon, and whether the epoch ends there."""
 
     reason: str
     at_once: bool
+    ends_epoch: bool = False
 
 
 class Stops:
@@ -27,6 +28,7 @@ class Stops:
     Attributes:
         reason: Why somebody has asked for it; None if nobody has.
         at_once: Whether evaluations are to be abandoned, and made up for when the run is resumed.
+        ends_epoch: Whether the epoch ends with the step in progress, too.
         epochs: How many are to be complete in all; None: any number.
         steps: The same of train steps.
 
@@ -43,7 +45,7 @@ class Stops:
         """Forgets what an earlier run was stopped for."""
         self.epochs, self.steps = epochs, steps
         self.reason: str | None = None
-        self.at_once = False
+        self.at_once = self.ends_epoch = False
         self._wish: Wish | None = None
 
     @property
@@ -51,36 +53,38 @@ class Stops:
         """Whether somebody has asked for the run to end."""
         return self.reason is not None
 
-    def after_round(self, reason: str | None = None) -> None:
+    def after_round(self, reason: str | None = None, *, end_epoch: bool = False) -> None:
         """Ends the run when all events of the step in progress have been sent. What `moment.stop` does."""
         if not isinstance(reason, str):
             raise TypeError(
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
         if self._together:  # not at once: a worker that ended alone would leave the others waiting in their next sum
-            self._wish = self._wish or (None if self.asked else Wish(reason, at_once=False))
+            first = self._wish or (None if self.asked and not end_epoch else Wish(reason, at_once=False))
+            self._wish = first and Wish(first.reason, first.at_once, first.ends_epoch or end_epoch)
         else:
+            self.ends_epoch = self.ends_epoch or end_epoch
             self.reason = reason if self.reason is None else self.reason
 
     def wish(self) -> Wish | None:
         """Returns what this worker has asked for and not all have agreed on; None if that is nothing."""
         return self._wish
 
-    def take(self, reason: str, *, at_once: bool) -> None:
+    def take(self, reason: str, *, at_once: bool, ends_epoch: bool = False) -> None:
         """Takes over what all workers have agreed on."""
         self._wish = None
         self.reason = reason if self.reason is None else self.reason
-        self.at_once = self.at_once or at_once
+        self.at_once, self.ends_epoch = self.at_once or at_once, self.ends_epoch or ends_epoch
 
     def forget_round(self) -> None:
         """Forgets what was asked for by those who are put back to an earlier step; what came from elsewhere stays."""
-        self.reason = self.reason if self.at_once else None
+        self.reason, self.ends_epoch = self.reason if self.at_once else None, False
 
     def now(self, reason: str) -> None:
         """Ends the run after the step in progress. What `loop.stop` does."""
         self.after_round(reason)
         if self._together:
-            self._wish = Wish(reason, at_once=True)
+            self._wish = Wish(reason, at_once=True, ends_epoch=self._wish is not None and self._wish.ends_epoch)
         else:
             self.at_once = True
         self._hurry()  # last: the loop looks at the reasons when it has returned

@@ -15,6 +15,7 @@ from loop.metric_copies import copies
 from loop.scaling import check_optimizer, scales
 from loop.steps import Step, Values
 from loop.tensors import Nest
+from loop.tf_internals import is_built
 from loop.workers.sums import average, rows_of_all
 
 Measures = Mapping[str, Measure]
@@ -26,6 +27,11 @@ Measures = Mapping[str, Measure]
         "loss_fn": "write loss=...",
         **dict.fromkeys(("clipnorm", "max_norm", "gradient_clip_val"), "write clip_norm=..."),
         **dict.fromkeys(("gradient_accumulation_steps", "accumulate_grad_batches"), "write accumulate=..."),
+        "sample_weight": "write ArrayData((x, y, sample_weight), batch_size=32)",
+        **dict.fromkeys(
+            ("validation_data", "validation_split"), "write Loop(..., evaluate=Evaluation(eval_step, data))"
+        ),
+        "steps_per_execution": "leave it out: all steps up to the next halt run in one call anyway",
         "jit_compile": "write Loop(..., jit_compile=True)",
         "run_eagerly": "leave it out: the loop compiles the steps",
     }
@@ -98,7 +104,7 @@ def supervised(
         if window:
             window.build(model.trainable_variables)
 
-    if model.built:
+    if is_built(model):
         build()  # or the first trace would do it, and so be done twice
 
     def forward(batch: Nest, training: bool, measured: Measures, with_weights: Measures) -> Values:

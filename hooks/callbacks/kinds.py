@@ -26,6 +26,7 @@ LEFT = {keras.callbacks.TensorBoard: "what it has written after the step from wh
 WRITING = (keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint, keras.callbacks.ProgbarLogger) + (
     *(keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard),
 )
+NEEDS = "KerasCallbacks needs callbacks, instances of keras.callbacks.Callback."
 MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
 
 
@@ -58,13 +59,13 @@ def does(callback: Callback, method: str) -> bool:
 def refused(callback: object) -> str:
     """Returns why something cannot be run as a callback, and what to do; nothing if it can."""
     if isinstance(callback, type):
-        return f"The class {callback.__name__} is none: write {callback.__name__}(...)."
+        return f"{NEEDS} The class {callback.__name__} is none: write {callback.__name__}(...)."
     if not isinstance(callback, keras.callbacks.Callback):
-        return f"A {type(callback).__name__} is none."
+        return f"{NEEDS} A {type(callback).__name__} is none."
     if isinstance(callback, keras.callbacks.BackupAndRestore):
         return (
-            "BackupAndRestore would put other weights into a run that goes on from elsewhere. Write "
-            "hooks.Checkpoint(directory) in its place, which saves and restores all of it."
+            "KerasCallbacks cannot run this one: BackupAndRestore would put other weights into a run that goes on from "
+            "elsewhere. Write hooks.Checkpoint(directory) in its place, which saves and restores all of it."
         )
     return ""
 

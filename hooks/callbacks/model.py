@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import keras
 
-from loop import TrainingState
+from loop import Loop
 
 
 class NoModel:
@@ -20,19 +20,33 @@ class NoModel:
         raise AttributeError(f"A callback asks for model.{name}, and {vars(self)['why']}")
 
 
+class Past:
+    """What callbacks find as `model.history`, as in `fit`: the values of the epochs before the present one."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        rates = self._loop.rate_names
+        return {name: values for name, values in self._loop.history.items() if name not in rates}
+
+    @property
+    def epoch(self) -> list[int]:
+        return [*range(max(map(len, self.history.values()), default=0))]
+
+
 class CallbackModel:
     """The model, and what `fit` would have set on it, for as long as a run lasts.
 
     Args:
-        state: The state of the loop.
+        loop: The loop.
         model: The model; None: the one in the state.
         optimizer: What is to be `model.optimizer`; None: that which it has, or the only one in the state.
     """
 
-    def __init__(
-        self, state: TrainingState, model: keras.Model | None, optimizer: keras.optimizers.Optimizer | None
-    ) -> None:
-        models, optimizers = state.objects(keras.Model), state.objects(keras.optimizers.Optimizer)
+    def __init__(self, loop: Loop, model: keras.Model | None, optimizer: keras.optimizers.Optimizer | None) -> None:
+        models, optimizers = loop.state.objects(keras.Model), loop.state.objects(keras.optimizers.Optimizer)
         several = (
             f"state=... has {len(models)} models: {', '.join(models)}" if models else "state=... has no keras.Model"
         )
@@ -41,6 +55,8 @@ class CallbackModel:
         self._model = NoModel(f"{several}. Write KerasCallbacks([...], model=model).") if given is None else given
         self._optimizer, self._known = optimizer, [*{id(each): each for each in optimizers.values()}.values()]
         self._before: list[object] | None = None
+        self._lent: keras.optimizers.Optimizer | None = None
+        self._numbers, self._past = set[str](), Past(loop)
 
     def lend(self) -> keras.Model | NoModel:
         """Returns the model, with an optimizer, and as `fit` begins with it."""
@@ -50,12 +66,34 @@ class CallbackModel:
         if self._optimizer is not None and own.get("optimizer") is not self._optimizer:
             # Past Keras, which would make it a part of the model, and so of every checkpoint.
             self._before, own["optimizer"] = [own[name] for name in ("optimizer",) if name in own], self._optimizer
+        own["history"], self._lent, self._numbers = self._past, own.get("optimizer"), set()
+        self._numbers = set(self.unread())
         self._model.stop_training = False
         return self._model
+
+    def check(self, by: str) -> list[str]:
+        """Raises `RuntimeError` if a callback has given the model another optimizer; returns what `unread` does."""
+        if vars(self._model).get("optimizer") is not self._lent:
+            raise RuntimeError(
+                f"{by} has given the model another optimizer, or has compiled it. The steps, which are compiled, go on "
+                "with the one that they were made with. Set what is in a variable, as in "
+                "model.optimizer.learning_rate = 0.1, or train in parts: when this loop has run, make new steps, and "
+                "a new Loop with these, with another directory for its Checkpoint."
+            )
+        return self.unread()
+
+    def unread(self) -> list[str]:
+        """Returns the names of numbers that were set on the optimizer, and that it does not have by itself."""
+        own = {} if self._lent is None else vars(self._lent)
+        return [name for name in own.keys() - self._numbers if type(own[name]) in (int, float)]
 
     def asks_to_stop(self) -> bool:
         """Returns whether a callback has asked for the end."""
         return bool(self._model.stop_training)
+
+    def ask_to_stop(self) -> None:
+        """Asks for the end in the name of a callback that has done so."""
+        self._model.stop_training = True
 
     def take_back(self) -> None:
         """Leaves the model with the optimizer that it had."""

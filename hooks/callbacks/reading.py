@@ -32,7 +32,7 @@ class Present(NamedTuple):
     def of(self, label: str, *kind: type) -> Any:
         """Returns the thing with a label, if it is of one of these kinds; None if it was made after the beginning."""
         thing = self.made.get(label) if label.startswith(NEW) else self.things.thing(label)
-        if not isinstance(thing, kind) and not label.startswith(NEW):
+        if (thing is None or not isinstance(thing, kind)) and not label.startswith(NEW):
             raise NotKept(f"{'/'.join(each.__name__ for each in kind)} that is not there when the run begins")
         return thing
 

@@ -1,5 +1,6 @@
 """What a Keras callback keeps in Python in the course of a run, and how that is saved and put back."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -7,13 +8,14 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import keras
+import tensorflow as tf
 
 from hooks.callbacks.closed import seen
 from hooks.callbacks.objects import attributes, take_away
 from hooks.callbacks.reading import Present, read
 from hooks.callbacks.things import Things
 from hooks.callbacks.values import Bits, GoesOn, NotKept, Written, raw
-from hooks.callbacks.writing import write
+from hooks.callbacks.writing import Naming, write
 
 HEAD = 8  # bytes
 GONE = ""  # in the place of the text of an attribute that was deleted
@@ -26,12 +28,14 @@ class Saved(NamedTuple):
     Attributes:
         kept: A text for each attribute, and how many parts its arrays have.
         lost: As in `CallbackState`.
+        epochs: As in `CallbackState`.
         length: How many bytes its file had.
         parts: The bits of the arrays.
     """
 
     kept: Mapping[str, tuple[str, int]]
     lost: Mapping[str, str]
+    epochs: Sequence[int]
     length: int
     parts: Sequence[bytes]
 
@@ -61,6 +65,7 @@ class CallbackState:
         key: What to save them under: the class, and a number if there are several of it.
         settings: What the callback was made with, as far as it is numbers and texts.
         lost: What kind of things the attributes are that have changed and cannot be saved, by name.
+        epochs: At whose beginning the callback has made what it holds and nothing else could make.
 
     Args:
         callback: The callback, before a run begins.
@@ -72,6 +77,7 @@ class CallbackState:
         self.settings = json.dumps({n: v for n, v in self._attributes() if type(v) in (bool, int, float, str)})
         self.lost: dict[str, str] = {}
         self._first: dict[str, Written | Closed] | None = None
+        self._of_epoch: dict[str, tuple[frozenset[int], Written | Closed]] = {}
         self._changed: set[str] = set()
         self._begun: set[str] = set()
         self._elsewhere: Set[int] = frozenset()
@@ -89,17 +95,44 @@ class CallbackState:
         self._elsewhere = {id(each) for each in elsewhere.values()}
         if self._first is None:
             self._things.name_all(elsewhere)
-            self._first = {name: self._written(value, f".{name}", None) for name, value in self._attributes()}
+            self._first = {name: self._written(value, f".{name}") for name, value in self._attributes()}
+
+    def variables(self) -> list[tf.Variable]:
+        """Returns the variables that are saved with the callback, as far as it has held them from the beginning."""
+        saved = [f".{name}" for name, first in (self._first or {}).items() if isinstance(first, Written)]
+        return [thing for path in saved for thing in self._things.below(path) if isinstance(thing, tf.Variable)]
 
     def note_begun(self) -> None:
         """Notes what `on_train_begin` has made, which it does in each process."""
         self._begun = {*attributes(self._callback)}
         for name, value in self._attributes():
-            self._written(value, f"begun.{name}", None)
+            self._written(value, f"begun.{name}")
+
+    @contextlib.contextmanager
+    def epoch_begins(self, epoch: int) -> Iterator[None]:
+        """Notes what the callback makes within, which is `on_epoch_begin`, and nothing else could make."""
+        before = dict(self._attributes())
+        yield
+        own = dict(self._attributes())
+        moved = {id(before[name]): epochs for name, (epochs, _) in self._of_epoch.items() if name in before}
+        other = sorted(name for name in before.keys() | own.keys() if own.get(name) is not before.get(name))
+        for name in other:
+            self._of_epoch.pop(name, None)
+            self._things.forget(f"epoch.{name}")
+        for name in other:
+            written = self._written(value := own.get(name), path := f"epoch.{name}", naming=Naming.UNMAKEABLE)
+            if isinstance(written, Closed) or self._things.has(path):
+                self._of_epoch[name] = moved.get(id(value), frozenset()) | {epoch}, written
+
+    @property
+    def epochs(self) -> list[int]:
+        own = attributes(self._callback)
+        return sorted({epoch for name, (epochs, _) in self._of_epoch.items() if name in own for epoch in epochs})
 
     def begin_anew(self) -> None:
         """Puts back how the callback was made, as in a new process: what a run has changed that is undone now."""
         self._things.begin()
+        self._of_epoch.clear()
         own, present = vars(self._callback), Present(self._things, {})
         for name in self._changed:
             if (first := (self._first or {}).get(name)) is None:
@@ -118,10 +151,13 @@ class CallbackState:
         firsts, made = self._first or {}, dict[int, str]()
         own = self._attributes()
         for name, value in own:
-            written, first = self._written(value, f".{name}", made), firsts.get(name)
+            written, first = self._written(value, f".{name}", made, Naming.NOTHING), firsts.get(name)
             if isinstance(written, Closed):
+                if name in self._of_epoch and written.is_like(self._of_epoch[name][1]):
+                    continue  # `on_epoch_begin` makes it again as it is
                 if name in self._changed or not written.is_like(first):
-                    self.lost[name] = written.kind
+                    again = ", which on_epoch_begin makes again" if name in self._of_epoch else ""
+                    self.lost[name] = f"{written.kind}{again}"
                 continue
             if isinstance(first, Written) and name not in self._changed and written.is_like(first):
                 continue
@@ -130,7 +166,7 @@ class CallbackState:
             self._changed.add(name)
             texts[name] = written.text, len(written.bits)
             parts += written.bits
-        for name in sorted((firsts.keys() | self._begun) - {name for name, _ in own}):
+        for name in sorted((firsts.keys() | self._begun | self._of_epoch.keys()) - {name for name, _ in own}):
             self._changed.add(name)
             texts[name] = GONE, 0
         return texts, parts
@@ -150,9 +186,11 @@ class CallbackState:
                 lost[name] = str(kind)
         return lost
 
-    def _written(self, value: object, path: str, made: dict[int, str] | None) -> Written | Closed:
+    def _written(
+        self, value: object, path: str, made: dict[int, str] | None = None, naming: Naming = Naming.ALL
+    ) -> Written | Closed:
         try:
-            return write(value, self._things, path, self._elsewhere, made)
+            return write(value, self._things, path, self._elsewhere, made, naming)
         except (NotKept, RecursionError) as kind:
             named = str(kind) or type(value).__name__
             return Closed(None, named, "") if isinstance(kind, GoesOn) else Closed(value, named, seen(value))
@@ -182,6 +220,7 @@ def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> bytes:
         said[state.key] = {
             "kept": texts,
             "lost": {**state.lost},
+            "epochs": state.epochs,
             "length": length,
             "parts": [len(raw(each)) for each in bits],
         }
@@ -202,7 +241,10 @@ def parted(kept: bytes) -> dict[str, Saved]:
         for key, each in json.loads(kept[HEAD:end] or "{}").items():
             ends = [end, *itertools.accumulate(each["parts"], initial=end)][1:]
             parts = [kept[first:last] for first, last in itertools.pairwise(ends)]
-            found[key], end = Saved(each["kept"], each["lost"], int(each["length"]), parts), ends[-1]
+            found[key], end = (
+                Saved(each["kept"], each["lost"], each.get("epochs", ()), int(each["length"]), parts),
+                ends[-1],
+            )
         return found
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"This is no state of callbacks: {error!r:.100}") from None

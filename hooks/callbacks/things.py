@@ -41,6 +41,24 @@ class Things:
             self._seen.pop(path, None)
         self._views = {key: view for key, view in self._views.items() if key in self._labels}
 
+    def forget(self, path: str) -> None:
+        """Forgets the labels of a path, and of what is in it."""
+        for label in self._below(path):
+            del self._labels[id(self._things.pop(label))]
+            self._seen.pop(label, None)
+        self._views = {key: view for key, view in self._views.items() if key in self._labels}
+
+    def below(self, path: str) -> list[object]:
+        """Returns what a path, or something in it, is the label of."""
+        return [self._things[label] for label in self._below(path)]
+
+    def has(self, path: str) -> bool:
+        """Returns whether a path, or something in it, is a label."""
+        return bool(self._below(path))
+
+    def _below(self, path: str) -> list[str]:
+        return [label for label in self._things if label == path or label.startswith(f"{path}.")]
+
     def label(self, value: object) -> str | None:
         """Returns the label of a thing; None of one that was not there when the run began."""
         return self._labels.get(id(value))

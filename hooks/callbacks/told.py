@@ -55,6 +55,12 @@ class Told:
                 why = "an evaluation runs as a whole"
                 self._say(state.key + "/batches", f"{state.key}: {' and '.join(never)} will not be called: {why}.")
 
+    def of_what_is_unread(self, key: str, names: Sequence[str]) -> None:
+        """Warns of numbers that a callback has set on the optimizer, and that this never reads."""
+        for name in names:
+            remedy = " Write optimizer.learning_rate." if name in ("lr", "rate") else ""
+            self._say(f"{key}.{name}", f"{key} has set optimizer.{name}, which the optimizer does not read.{remedy}")
+
     def of_what_is_added(self, logs: Mapping[str, object], reports: Sequence[str]) -> None:
         """Tells of what callbacks have put into the logs that is not announced: the history of `fit` would have it."""
         if new := sorted({*logs} - self._said):

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator, Set
+from enum import Enum
 from typing import NamedTuple
 
 import keras
@@ -17,6 +18,14 @@ from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, GoesOn, 
 DEEPEST = 20
 
 
+class Naming(Enum):
+    """What is met in a value is there, and gets a name: all of it, or what nobody could make anew; or else nothing."""
+
+    ALL = "all"
+    UNMAKEABLE = "unmakeable"
+    NOTHING = "nothing"
+
+
 class Paper(NamedTuple):
     """What is written on.
 
@@ -26,7 +35,7 @@ class Paper(NamedTuple):
         things: Which thing is which.
         kept: The ids of variables that are kept elsewhere.
         made: The numbers of things that were made since the run began, by id.
-        naming: Whether this is how it begins: whatever is met is there.
+        naming: What gets a name.
     """
 
     bits: list[Bits]
@@ -34,10 +43,10 @@ class Paper(NamedTuple):
     things: Things
     kept: Set[int]
     made: dict[int, str]
-    naming: bool
+    naming: Naming
 
     def label(self, value: object, path: str, can_be_made: bool) -> str:
-        if self.naming:
+        if self.naming is Naming.ALL or (self.naming is Naming.UNMAKEABLE and not can_be_made):
             self.things.name(value, path)
         if (label := self.things.label(value)) is not None:
             return label
@@ -47,7 +56,12 @@ class Paper(NamedTuple):
 
 
 def write(
-    value: object, things: Things, path: str, kept: Set[int] = frozenset(), made: dict[int, str] | None = None
+    value: object,
+    things: Things,
+    path: str,
+    kept: Set[int] = frozenset(),
+    made: dict[int, str] | None = None,
+    naming: Naming = Naming.ALL,
 ) -> Written:
     """Returns a value as a text and the bits of its arrays.
 
@@ -60,13 +74,13 @@ def write(
         things: Which thing is which.
         path: Where the value is.
         kept: The ids of TensorFlow's variables of which somebody else keeps the values.
-        made: Numbers of what was made since the run began, to add to; None: the run begins, and all that is met in the
-            value is named.
+        made: Numbers of what was made since the run began, to add to.
+        naming: What in the value gets a name, of what has none.
 
     Raises:
         NotKept: If there is anything else in it, or a thing that is only known by what it was when the run began.
     """
-    paper = Paper([], [], things, kept, {} if made is None else made, made is None)
+    paper = Paper([], [], things, kept, {} if made is None else made, naming)
     return Written(json.dumps(_written(value, paper, path, 0)), tuple(paper.bits), tuple(paper.closed))
 
 
@@ -123,7 +137,7 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
 
 def _of_state(state: object, on: Paper) -> Json:
     return _written(
-        state, Paper(on.bits, on.closed, on.things, on.kept, {}, False), "", 0
+        state, Paper(on.bits, on.closed, on.things, on.kept, {}, Naming.NOTHING), "", 0
     )  # which is made anew each time
 
 
@@ -137,7 +151,7 @@ def _of_variables(value: object, on: Paper, path: str) -> list[Json]:
             on.closed.append(type(value).__name__)
     said = []
     for i, each in enumerate(variables(value)):
-        if on.naming:
+        if on.naming is not Naming.NOTHING:
             on.things.name(each, f"{path}.{i}")
         array = [] if id(each) in on.kept else _array(on.things.view(each), on.bits, held=True)
         said.append([on.things.label(each), *array])

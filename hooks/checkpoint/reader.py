@@ -59,7 +59,7 @@ def restore(
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:
                 try:
-                    refuse(store, pin.manifest, _differences(own, tuple(state), pin), "Build it as it was then")
+                    refuse(store, pin.manifest, _differences(own, tuple(state), pin), _remedy(state, pin))
                     own.take_over(pin.prefix)
                 except tf.errors.OpError:
                     if pin.manifest.record.stem in store.stems():
@@ -90,6 +90,13 @@ def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[st
     then |= {path: names.describe(name) for path, name in unknown.items() if name not in covered}
     other, absent = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)], "missing"
     return [f"{p}: {then.get(p, absent)} in the checkpoint, {now.get(p, absent)} now" for p in other]
+
+
+def _remedy(keys: Iterable[str], pin: Pin) -> str:
+    saved = pin.manifest.description["state"]
+    if others := [key for key in keys if key not in saved]:
+        return f"It has {', '.join(map(repr, saved))}, and no {', '.join(map(repr, others))}: give all by their names"
+    return "Build it as it was then, and take from it what is to be used elsewhere"
 
 
 def _of_optimizers(own: TrainingState, paths: Iterable[str]) -> list[str]:

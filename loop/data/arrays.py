@@ -120,7 +120,7 @@ class ArrayData(Trackable):
             self.seen.reset()
         self.ahead = self._orders.begin(self._seed, epoch)
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
         pass  # The next `open` replaces the order.
 
     @property

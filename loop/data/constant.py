@@ -34,7 +34,7 @@ class Constant(AtHand):
     def open(self, epoch: int) -> None:
         """Has nothing to begin."""
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
         """Has nothing to end."""
 
     def alike(self, index: int) -> int:

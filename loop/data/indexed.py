@@ -148,7 +148,7 @@ class IndexedData(Fed):
         """Returns the numbers of the items, or of a source of whole batches the batch, in batch `index` of an epoch."""
         return self._order_in(epoch)[index * self._size : (index + 1) * self._size].tolist()
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
         self._open = False
         if not self._evaluates:
             drawn = self._own_draws()

@@ -83,8 +83,8 @@ class OwnFiles(Trackable):
             raise ValueError(NO_ELEMENT.format(epoch + 1, self._workers.count))
         self.ahead = batch, tf.constant([int(has), *map(int, found)])
 
-    def close(self) -> None:
-        self._stream.close()
+    def close(self, *, complete: bool = True) -> None:
+        self._stream.close(complete=complete)
         if self.source is None:
             self.ahead = ()
 

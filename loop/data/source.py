@@ -80,8 +80,8 @@ class Passes(Protocol):
         """Begins the pass over `epoch`, from 0. Raises `ValueError` if it has no batch."""
         ...
 
-    def close(self) -> None:
-        """Ends a pass that is complete."""
+    def close(self, *, complete: bool = True) -> None:
+        """Ends a pass, which may be cut before it is complete."""
         ...
 
 

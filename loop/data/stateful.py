@@ -118,7 +118,7 @@ class StatefulData(Fed):
             self._states[self._next] = self._iterated.get()
             self._reader.begin(self._next, self.steps_per_epoch or ENDLESS)
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
         self._open = False
         self._iterated.close()
 

@@ -126,11 +126,11 @@ class StreamData(Trackable):
         if self.failed is not None:
             raise self.failed
 
-    def close(self) -> None:
+    def close(self, *, complete: bool = True) -> None:
         if not self.endless:
             self.source, self.pending, self.failed = None, (), None
             self._epoch += 1
-            self._source.ended(int(self.seen.digest) if self.seen and self._resume == "replay" else None)
+            self._source.ended(int(self.seen.digest) if complete and self.seen and self._resume == "replay" else None)
 
     def notes(self) -> dict[str, int]:
         digest = {"seen": int(self.seen.digest)} if self.seen and self._resume == "replay" else {}

@@ -99,4 +99,4 @@ def _other(name: str, names: Collection[str], instead: Mapping[str, str]) -> str
         return f": {instead[name]}"
     close = [known for known in names if known.replace("_", "") == name.replace("_", "").lower()]
     close = close or difflib.get_close_matches(name, names, n=1)
-    return f": write {close[0]}=" if close else f"; it has {', '.join(names)}"
+    return f": write {close[0]}=..." if close else f"; it has {', '.join(names)}"

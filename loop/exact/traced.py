@@ -95,6 +95,14 @@ class Traced:
         """
         return dict(self._told(self._found(at_length=at_length)))
 
+    def counted(self) -> list[str]:
+        """Returns a line for each number that has changed, and each list that got a tensor.
+
+        If only traces were made meanwhile, the program does so in these, and not at each step.
+        """
+        found = [(each, watched.counted(each)) for each in self._always]
+        return [line for _, line in self._told(found)]
+
     def _found(self, *, at_length: bool) -> Found:
         known = self._is_known()
         if known and not at_length:

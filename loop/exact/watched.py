@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from loop.exact.compared import (
     GONE,
@@ -84,6 +85,20 @@ def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, s
             return tuple([Which(id(get(of, name))) for name in names])
 
         yield Watched(owner, thing, of, tuple(names), read, lambda of, name: Which(id(get(of, name))), read(of), kept)
+
+
+def counted(each: Watched) -> dict[str, Pair]:
+    """Returns then and now of numbers that have changed, and of the length of a list that got a trace's tensor."""
+    changes = each.changes()
+    found = {name: pair for name, pair in changes.items() if all(_is_number(value) for value in pair)}
+    length, held = changes.get("length"), each.of
+    if length and isinstance(held, list) and held and tf.is_symbolic_tensor(held[-1]):
+        found["length"] = length
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool | Structure)
 
 
 def of_attributes(reach: Reach) -> Iterator[Watched]:

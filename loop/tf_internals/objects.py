@@ -38,6 +38,11 @@ def flatten_layers(layer: keras.Layer, *, include_self: bool = True, recursive: 
     return layer._flatten_layers(include_self=include_self, recursive=recursive)
 
 
+def is_built(layer: keras.Layer) -> bool:
+    """Returns whether a layer and all in it are built; a model may say so, and its layers not."""
+    return all(each.built for each in flatten_layers(layer))
+
+
 def own_trainable(layer: keras.Layer) -> list[keras.Variable]:
     """Returns the variables of a layer itself that were made to be trained, whether they are now or not."""
     return layer._trainable_variables

@@ -106,6 +106,7 @@ def test_what_the_checkpoint_does_not_have_is_refused(saved: Path) -> None:
         restore(saved, {"model": dense(), "ema": variable})
     assert str(error.value).splitlines()[1:-1] == ["  ema: missing in the checkpoint, ['float32'] now"]
     assert float(variable) == 7.0
+    assert "It has 'model', 'optimizer', and no 'ema': give all by their names" in str(error.value)
 
 
 def cut(path: Path) -> None:

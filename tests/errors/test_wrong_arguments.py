@@ -543,6 +543,17 @@ def test_hooks_of_ones_own_say_what_they_take_and_take_what_python_takes() -> No
         Closed(1.0, warm_up=True)
 
 
+def test_what_is_said_of_sample_weights_is_what_to_do() -> None:
+    x = np.ones([4, 1], "float32")
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.SGD()
+    with pytest.raises(TypeError, match=re.escape("write ArrayData((x, y, sample_weight), batch_size=32).")):
+        supervised(model, optimizer, "mse", sample_weight=x[:, 0])
+    step, _ = supervised(model, optimizer, "mse")
+    data = ArrayData((x, x, x[:, 0]), batch_size=32)
+    assert Loop(step, data, state={"model": model, "optimizer": optimizer}).run(epochs=1).epoch == 1
+
+
 def test_a_signature_is_what_is_written() -> None:
     assert [*inspect.signature(Every).parameters] == ["steps", "epochs", "seconds"]
     assert [*inspect.signature(Checkpoint).parameters][:3] == ["directory", "every", "keep"]

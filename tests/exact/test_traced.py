@@ -600,3 +600,62 @@ def test_a_change_by_a_hook_that_is_taken_out_of_it_is_gone_when_the_script_is_s
     with pytest.raises(RuntimeError, match=OTHERWISE):
         script("changed", changes=True)
     assert script("changed", changes=False) == script("never", changes=False)
+
+
+def counting(kind: str) -> tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], tf.Variable]:
+    """Returns a step that trains at each second call of its Python, by a count of this kind, and a weight."""
+    weight, numbers, of, count = tf.Variable(0.0), [0], types.SimpleNamespace(count=0), 0
+    losses: list[tf.Tensor] = []
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        nonlocal count
+        loss = tf.reduce_mean(x) * weight
+        if kind == "in a list":
+            numbers[0] += 1
+        elif kind == "in an object":
+            of.count += 1
+        elif kind == "in a function":
+            count += 1
+        elif kind == "of a list":
+            losses.append(loss)
+        if (numbers[0] + of.count + count + len(losses)) % 2 == 0:
+            weight.assign_add(1.0)
+        return {"loss": loss}
+
+    return step, weight
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("in a list", "a list: item 0 was 0, is 1 now"),
+        ("in an object", "SimpleNamespace: count was 0, is 1 now"),
+        ("in a function", "in counting.<locals>.step: count was 0, is 1 now"),
+        ("of a list", "a list: length was 0, is 1 now"),
+        ("not at all", ""),
+    ],
+)
+def test_what_a_step_counts_in_python_is_named(kind: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    step, weight = counting(kind)
+    over(step, weight=weight).run(epochs=1)
+    told = [r.getMessage() for r in caplog.records if r.getMessage().startswith("A step changes in Python")]
+    assert [line.split("made: ")[1].split(". ")[0] for line in told] == ([said] if said else [])
+
+
+def test_layers_that_are_made_when_a_model_is_first_called_are_no_counts(caplog: pytest.LogCaptureFixture) -> None:
+    class Late(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks, self.width, self.head = [], None, None
+
+        def build(self, shape: tuple[int, ...]) -> None:
+            self.width, self.head = shape[-1], keras.layers.Dense(1)
+            self.blocks.append(keras.layers.Dense(2))
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return self.head(self.blocks[0](x)) / self.width
+
+    model, optimizer = Late(), keras.optimizers.SGD(0.1)
+    step, _ = supervised(model, optimizer, "mse", metrics=["mae"], accumulate=2)
+    Loop(step, ArrayData((X, X[:, :1]), batch_size=4), state={"model": model, "optimizer": optimizer}).run(epochs=1)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

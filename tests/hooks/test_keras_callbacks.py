@@ -520,15 +520,19 @@ def test_the_last_logs_are_those_of_the_last_epoch_also_of_one_that_is_cut_or_wa
         def on_train_end(self, logs: Logs = None) -> None:
             ends.append(logs)
 
-    def run(at: tuple[int, int], name: str, epochs: int = 2) -> None:
+    def run(at: tuple[int, int], name: str, epochs: int = 2, steps: int | None = None) -> None:
         step, evaluation = (lambda x: {"loss": x}), Evaluation(lambda x: {"loss": 2 * x}, tf.data.Dataset.range(3))
         hooks = [Ends(at), Checkpoint(tmp_path / name)]
-        Loop(step, tf.data.Dataset.range(4), state={}, evaluate=evaluation, hooks=hooks).run(epochs=epochs)
+        loop = Loop(step, tf.data.Dataset.range(4), state={}, evaluate=evaluation, hooks=hooks)
+        loop.run(epochs=epochs, steps=steps)
 
     ends: list[Logs] = []
-    run((0, 1), "cut at first")  # before any epoch is complete
-    run((1, 2), "cut")  # what was evaluated at the end of the first epoch is no value of this one
-    assert ends == [{"loss": 0.5}, {"loss": 1.0}]
+    run((9, 9), "cut at first", steps=2)  # before any epoch is complete
+    run((9, 9), "cut", steps=7)  # what was evaluated at the end of the first epoch is no value of this one
+    run((0, 1), "stopped at first")  # which ends the epoch
+    run((1, 2), "stopped")
+    cut, stopped = [{"loss": 0.5}, {"loss": 1.0}], [{"loss": 0.5, "val_loss": 2.0}, {"loss": 1.0, "val_loss": 2.0}]
+    assert [ends.pop(0) for _ in range(4)] == cut + stopped
     for _ in range(2):  # the second time, there is nothing left to do
         run((9, 9), "whole")
         assert ends.pop() == {"loss": 1.5, "val_loss": 2.0}

@@ -13,7 +13,7 @@ from sums import in_order
 from tiny import bits
 
 from hooks import Checkpoint, restore
-from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, keras_steps
+from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, keras_steps, supervised
 
 Layers, Metrics = keras.layers, keras.metrics
 ROWS = 23  # in batches of 8, and of 7 when evaluated: the last ones are smaller
@@ -561,3 +561,26 @@ def test_the_same_program_has_the_same_bits_however_often_it_is_made() -> None:
         loop.run(epochs=2)
         ended.add(b"".join(bits(loop).values()))
     assert len(ended) == 1
+
+
+class SaysSo(keras.Model):
+    """Built by its own word, before its layers are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head, self.built = Layers.Dense(3), Layers.Dense(1), True
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.hidden(x))
+
+
+def test_a_model_that_says_too_early_that_it_is_built_is_trained() -> None:
+    model = SaysSo()
+    model.compile("sgd", "mse")
+    found = loop_of(model, (X, Y)).run(epochs=2).history["loss"]
+    assert found[1] < found[0]
+    model, optimizer = SaysSo(), keras.optimizers.SGD()
+    step, _ = supervised(model, optimizer, "mse")
+    loop = Loop(step, ArrayData((X, Y), batch_size=8), state={"model": model, "optimizer": optimizer})
+    found = loop.run(epochs=2).history["loss"]
+    assert found[1] < found[0]

@@ -36,7 +36,9 @@ FOR_ALL = {  # every hook may use them
 DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
-    **dict.fromkeys(("hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"),
+    **dict.fromkeys(
+        ("hooks.callbacks.asked", "hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"
+    ),
     **dict.fromkeys(("hooks.callbacks.state", "hooks.callbacks.told"), "hooks/keras_callbacks.py"),
     "hooks.bounds": "hooks/nan_guard.py",
     "hooks.event_cut": "hooks/event_file.py",

@@ -106,6 +106,19 @@ def over(followed: followers.Workers) -> None:
     followed._background.wait()
 
 
+def ended_by(worker: Workers, asked: dict[int, list[str]]) -> tuple[object, ...]:
+    """Returns what a worker finds agreed when these ask: at once, after the round, or for the end of the epoch too."""
+    stops = Stops(lambda: None, together=True)
+    agreed = Agreed(worker, stops, SimpleNamespace(now=lambda: 0.0))
+    for how in asked.get(worker.rank, []):
+        if how == "now":
+            stops.now(how)
+        else:
+            stops.after_round(how, end_epoch=how == "epoch")
+    agreed.stops()
+    return stops.reason, stops.at_once, stops.ends_epoch
+
+
 def commit(count: int, values: int, wrong: int | None = None) -> float:
     """Compares what all workers hold before a save, and returns the seconds that takes the first one."""
     together = Together(count)

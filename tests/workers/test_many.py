@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
-from many import Part, Together, commit, decisions, on_all, one, over, wrong_parts
+from many import Part, Together, commit, decisions, ended_by, on_all, one, over, wrong_parts
 
 from hooks.checkpoint import followers
 from hooks.checkpoint.errors import Differing
@@ -124,3 +124,21 @@ def test_a_checkpoint_that_is_not_seen_yet_is_looked_for_again(
     with pytest.raises(FileNotFoundError, match=r"worker 1 .*cannot restore stem in 'gs://x'.*: not yet here"):
         followers.Workers(loop, "checkpoint")._seen("gs://x", "stem", contextlib.ExitStack())
     assert tried == ["gs://x"] * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "agreed"),
+    [
+        ({1: ["after"]}, ("after", False, False)),
+        ({2: ["epoch"]}, ("epoch", False, True)),
+        ({0: ["after"], 2: ["epoch"]}, ("after", False, True)),
+        ({0: ["now"], 2: ["epoch"]}, ("now", True, True)),
+        ({1: ["after", "epoch"]}, ("after", False, True)),
+        ({1: ["epoch", "now"]}, ("now", True, True)),
+        ({}, (None, False, False)),
+    ],
+)
+def test_all_agree_on_whether_the_epoch_ends_too(
+    asked: dict[int, list[str]], agreed: tuple[str | None, bool, bool]
+) -> None:
+    assert on_all(3, lambda worker: ended_by(worker, asked)) == [agreed] * 3
