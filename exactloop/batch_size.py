@@ -58,7 +58,7 @@ def find_batch_size(
             f"Received: smallest={smallest!r}, largest={largest!r}, steps={steps!r}."
         )
     around = TrainingState({})
-    held, seconds, size, failed = around.hold(), dict[int, float](), smallest, None
+    held, seconds, size, failed = around.capture(), dict[int, float](), smallest, None
     try:
         while size <= largest and failed is None:
             try:
@@ -68,7 +68,7 @@ def find_batch_size(
             except TOO_LARGE:
                 failed = size
     finally:
-        around.put_back(held)
+        around.rollback(held)
     fastest = max(seconds, key=lambda size: size / seconds[size], default=None)
     return BatchSizes(seconds, failed, max(seconds, default=None), fastest)
 

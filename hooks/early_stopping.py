@@ -128,7 +128,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         if moment.error is None and self._kept and self.best_step > 0:
             try:
                 # Not assigned: a run that goes on with more patience has to begin where this one was.
-                self._state.show(from_texts(self.copies.numpy(), self._kept))
+                self._state.override(from_texts(self.copies.numpy(), self._kept))
             except ValueError:
                 log.warning(
                     "%s keeps nothing that could be put back: restore_best was another one when %s was best, at step "

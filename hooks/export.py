@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hooks.exports import Exports
 from hooks.monitor import Monitor
-from hooks.places import is_remote, place
+from hooks.paths import is_remote, path_of
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
 ENDINGS = {"saved_model": "", "keras": ".keras", "weights": ".weights.h5", "safetensors": ".safetensors"}
@@ -96,7 +96,7 @@ class Export(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        if is_remote(where := place(directory)):
+        if is_remote(where := path_of(directory)):
             raise ValueError(f"Export(directory=...) has to be a path here. Received: {directory!r}.")
         if isinstance(within, AbstractContextManager) or not callable(within):
             raise TypeError(

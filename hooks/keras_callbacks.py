@@ -120,7 +120,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             self._loop.hooks.keep(state.variables())
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
-        held = self._state.hold() if saved else None
+        held = self._state.capture() if saved else None
         for state, callback in self._each():
             callback.set_model(model)
             callback.set_params(dict(params))
@@ -131,8 +131,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for state in self._states:
             state.note_begun()
         if held is not None:
-            self._state.put_back(held)  # this run has begun before
-            self._begin_epochs(saved, lambda: self._state.put_back(held))
+            self._state.rollback(held)  # this run has begun before
+            self._begin_epochs(saved, lambda: self._state.rollback(held))
         self._told.of_what_is_lost(self._put_back(saved), self._each())
         self._keep()
         if self._asked.reason and (self._asked.waits or self._state.position.is_pending):
@@ -221,14 +221,14 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""
         if self._evaluating:  # which was abandoned, and will be done again
             self._put_back(parted(self.kept.numpy().tobytes()))
-        before, logs = self._state.hold(), self._last_logs(moment)
+        before, logs = self._state.capture(), self._last_logs(moment)
         for callback in filter(self._is_called, self.callbacks):
             callback.on_train_end(logs)
-        after = self._state.hold().values
+        after = self._state.capture().values
         changed = {path: value for path, value in after.items() if _differ(value, before.values[path])}
         if changed:
-            self._state.put_back(before)
-            self._state.show(changed)
+            self._state.rollback(before)
+            self._state.override(changed)
 
     def _begin_batch(self, moment: Moment, *, waits: bool = False) -> None:
         if self._begins_batches and int(self.batch) != moment.step:

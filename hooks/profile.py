@@ -6,7 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.places import place
+from hooks.paths import path_of
 from loop import At, Hook, Moment
 
 INSTEAD = {
@@ -50,7 +50,7 @@ class Profile(Hook, instead=INSTEAD):
         first, steps = operator.index(first), operator.index(steps)
         if first < 1 or steps < 1:
             raise ValueError(f"Profile needs first >= 1 and steps >= 1. Received: first={first}, steps={steps}.")
-        self._directory = place(directory)
+        self._directory = path_of(directory)
         self._begin, self._end = first - 1, first - 1 + steps
         self.every = At(*(step for step in (self._begin, self._end) if step))
         self._tracing = False

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from hooks.in_time import InTime, of_steps, without_halts
-from hooks.places import is_remote, place
+from hooks.paths import is_remote, path_of
 from hooks.row_file import RowFile
 from hooks.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
 from loop import Hook, Loop, Moment, Trigger
@@ -45,7 +45,7 @@ class RowHook(Hook):
         on_error: Literal["raise", "warn", "disable"] | None,
     ) -> None:
         super().__init__(name=name, on_error=on_error)
-        if is_remote(where := place(path)):
+        if is_remote(where := path_of(path)):
             raise ValueError(f"{type(self).__name__} needs a path here. Received: {path!r}.")
         self.every, self._path = every, Path(where)
         format_of(self._path)

@@ -13,7 +13,7 @@ import numpy as np
 from hooks.drawings import Drawings, beginning, check_settings, ending
 from hooks.event_file import EventFile
 from hooks.in_time import InTime, of_steps, without_halts
-from hooks.places import is_remote, place
+from hooks.paths import is_remote, path_of
 from hooks.recorded import Recorders
 from hooks.summaries import Array, Value, histogram, picture, text
 from loop import Every, Hook, Loop, Moment, Trigger
@@ -102,7 +102,7 @@ class TensorBoard(Hook, instead=INSTEAD):
     ) -> None:
         super().__init__(name=name, on_error=on_error)
         self.every = every
-        if is_remote(where := place(directory)):
+        if is_remote(where := path_of(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         self._directory = Path(where)
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from hooks.places import place, real_place
+from hooks.paths import path_of, real_path
 from hooks.row_format import EPOCH, Row
 from hooks.row_hook import RowHook
 from loop import Every, Hook, Loop, Moment, Trigger
@@ -115,7 +115,7 @@ class Tracker(RowHook, instead=INSTEAD):
             raise TypeError(f"Tracker(run, path) needs a run with log(values, step=...). Received: {type(run)}. {RUN}.")
         self._log = run.log if isinstance(run, Run) else run
         self._latest = latest
-        self._silent = place(path) != real_place(path)  # while a script is proved
+        self._silent = path_of(path) != real_path(path)  # while a script is proved
 
     def before_dry_run(self, directory: str) -> None:
         super().before_dry_run(directory)

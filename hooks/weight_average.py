@@ -160,7 +160,7 @@ class WeightAverage(Hook, instead=INSTEAD):
 
     def on_run_end(self, moment: Moment) -> None:
         if moment.error is None and self._shows:
-            self._known()[0].show(self.averages())
+            self._known()[0].override(self.averages())
 
     def averages(self) -> Mapping[str, tf.Tensor]:
         """Returns the averages by the paths of the weights in the training state; nothing before there are any.

@@ -9,7 +9,7 @@ from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
 from loop.data.pool import Pool
-from loop.engine.bound import Bound
+from loop.engine.bound import StopBound
 from loop.engine.clock import Clock
 from loop.engine.several import several_of
 from loop.evaluation import Evaluation, check_eval_every
@@ -19,7 +19,7 @@ from loop.parts import Parts
 from loop.registry import HookRegistry
 from loop.schedule import Schedule
 from loop.state.history import History
-from loop.state.position import Position
+from loop.state.position import PositionState
 from loop.steps import Step, Values, as_step
 from loop.stops import Stops
 from loop.tensors import Nest
@@ -62,14 +62,14 @@ def assembled(
     registry = HookRegistry(hooks)
     workers = here()
     several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
-    bound = Bound(together=several is not None)
+    bound = StopBound(together=several is not None)
     return Parts(
         step=step,
         data=source,
         evaluations=evaluations,
         given=given,
         hooks=registry,
-        position=Position(),
+        position=PositionState(),
         clock=Clock(bound.pull_in),
         bound=bound,
         history=History(),

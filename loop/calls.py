@@ -145,7 +145,7 @@ class Calls:
         return raised
 
     def settle(
-        self, moment: Callable[[], Moment], hold: Callable[[], Callable[[], None]]
+        self, moment: Callable[[], Moment], capture: Callable[[], Callable[[], None]]
     ) -> list[Exception | SystemExit]:
         """Sends `SETTLED` to every hook that does not save, whatever the others do; returns what they raised.
 
@@ -154,7 +154,7 @@ class Calls:
 
         Args:
             moment: Makes what they are told; called only if somebody listens.
-            hold: Holds the present state, and returns what puts it back.
+            capture: Holds the present state, and returns what puts it back.
         """
         raised: list[Exception | SystemExit] = []
         told = None
@@ -163,7 +163,7 @@ class Calls:
             if hook is None or hook.saves:
                 continue
             told = told or moment()
-            back = hold() if hook.on_error == RAISE else None
+            back = capture() if hook.on_error == RAISE else None
             try:
                 self._call(name, "on_settled", handler, told)
             except (Exception, SystemExit) as error:

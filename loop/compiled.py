@@ -11,8 +11,8 @@ from loop.data.constant import Constant
 from loop.data.source import Data
 from loop.data.unseeded import as_drawn, warn_of_rows
 from loop.engine.body import Body
-from loop.engine.chunk import Chunk
-from loop.engine.clock import Spent
+from loop.engine.chunk import CompiledLoop
+from loop.engine.clock import TimeSpent
 from loop.engine.means import Means
 from loop.engine.program import traced
 from loop.engine.purity import KEEP, Purity
@@ -20,7 +20,7 @@ from loop.evaluation import Evaluation
 from loop.exact.graph import is_callback, operations
 from loop.exact.pipeline_audit import Read
 from loop.exact.reach import traced_anew
-from loop.exact.step_audit import Audited, Constants
+from loop.exact.step_audit import Constants, TraceAudit
 from loop.exact.traced import Traced
 from loop.findings import Finding
 from loop.handles import key, key_of_resource, keys
@@ -81,30 +81,30 @@ class Compiled:
                 )
         graphs = {"train": self.chunk.graph} | {e.name: e.chunk.graph for e in evaluations}
         self._owners = {"train": "The train step"} | {name: f"Evaluation {name!r}" for name in self._evaluations}
-        self._audited = {name: Audited(graph, self._owners[name]) for name, graph in graphs.items()}
+        self._audited = {name: TraceAudit(graph, self._owners[name]) for name, graph in graphs.items()}
         self._purity: dict[str, Purity] = {}
         if counted := before.counted():
             log.warning(COUNTED, "; ".join(counted))
         self._traced = Traced([given, *of_steps])
         self._derived: Derived | None = None
-        self.spent = Spent()
+        self.spent = TimeSpent()
 
-    def _train_loop(self, inside: Sequence[Hook]) -> Chunk:
+    def _train_loop(self, inside: Sequence[Hook]) -> CompiledLoop:
         parts = self._parts
         counters = [parts.position.step_in_epoch, parts.position.step]
-        return Chunk(Body(self.trace, parts.data, counters, self._means, parts.bound, inside, parts.several))
+        return CompiledLoop(Body(self.trace, parts.data, counters, self._means, parts.bound, inside, parts.several))
 
-    def on_one_batch(self, data: Constant, idle: bool) -> Chunk:
+    def on_one_batch(self, data: Constant, idle: bool) -> CompiledLoop:
         """Makes another train loop, to be measured: on one batch, of a step that does nothing, or else of the step."""
         trace = traced(Step(_idle), data, jit_compile=self._parts.jit_compile) if idle else self.trace
         counters = [tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2)]
-        return Chunk(Body(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound))
+        return CompiledLoop(Body(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound))
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""
         if self.chunk.inside.hooks != (*inside,):
             self.chunk = self._train_loop(inside)
-            self._audited["train"] = Audited(self.chunk.graph, self._owners["train"])
+            self._audited["train"] = TraceAudit(self.chunk.graph, self._owners["train"])
 
     def state(self) -> TrainingState:
         """Gathers everything that a resumed run needs, and what tells this program from another one.
@@ -176,13 +176,13 @@ class Compiled:
             with numbered(done), untouched(), traced_anew(self._traced.compiled):
                 trace = traced(step, data, jit_compile=self._parts.jit_compile)
             then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
-            return trace.fingerprint(held, Audited(trace.graph, name).only_read(covered)) != then
+            return trace.fingerprint(held, TraceAudit(trace.graph, name).only_read(covered)) != then
         except Exception:  # such as that of an optimizer which does not know a variable
             return True
 
     def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
-        back = self._purity[evaluation.name].hold()
+        back = self._purity[evaluation.name].capture()
         try:
             return evaluation.run(abandon, self._parts.limit.batches)
         finally:

@@ -28,7 +28,7 @@ def digest(value: tf.Tensor) -> str:
     return found.hexdigest()[:16]
 
 
-class Seen(tf.Module):
+class BatchDigest(tf.Module):
     """A digest of all batches that were seen in a pass over the data, in their order.
 
     Attributes:

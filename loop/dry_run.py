@@ -21,16 +21,16 @@ def leaving_nothing(
         hooks: The hooks; what they write goes to a directory that is removed.
         mark: See `Resumable.mark`.
     """
-    held, go_back, kept = state().hold(), mark(), [(hook, _attributes(hook)) for hook in hooks]
+    held, go_back, kept = state().capture(), mark(), [(hook, _attributes(hook)) for hook in hooks]
     with tempfile.TemporaryDirectory(prefix="exactloop-dry-run-") as directory:
         try:
             for hook in hooks:
                 hook.before_dry_run(directory)
             yield
         finally:
-            state().take_back()  # what a hook shows when a run ends
+            state().revert()  # what a hook shows when a run ends
             go_back()
-            state().put_back(held)
+            state().rollback(held)
             state().position.torn = False
             for hook, attributes in kept:
                 hook.__dict__.clear()

@@ -13,8 +13,8 @@ from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.body import Body
-from loop.engine.bound import Bound
-from loop.engine.chunk import Chunk
+from loop.engine.bound import StopBound
+from loop.engine.chunk import CompiledLoop
 from loop.engine.means import Means
 from loop.engine.program import traced
 from loop.engine.results import Results
@@ -62,7 +62,7 @@ class Evaluation(tf.Module):
     names: tuple[str, ...] = later(TRACED)
     latest: tf.Variable = later(TRACED)
     means: Means = later(TRACED)
-    chunk: Chunk = later(TRACED)
+    chunk: CompiledLoop = later(TRACED)
     measured: Results = later(TRACED)
 
     def __init__(
@@ -90,7 +90,7 @@ class Evaluation(tf.Module):
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
         if isinstance(self.data, ArrayData | IndexedData | StreamData | OwnFiles):
-            self.data.settle()
+            self.data.fix_seed()
         if not self.data.repeats_itself:
             raise ValueError(
                 f"Evaluation {self.name!r} needs data that are the same each time, or results would depend on what was "
@@ -103,18 +103,18 @@ class Evaluation(tf.Module):
         self.known = tf.Variable(False, trainable=False, name="known")  # whether `latest` has results
         self.new = tf.Variable(False, trainable=False, name="new")  # and whether nobody has taken them
 
-    def build(self, bound: Bound, *, jit_compile: bool, several: Several | None = None) -> Trace:
+    def build(self, bound: StopBound, *, jit_compile: bool, several: Several | None = None) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
         trace = traced(self.step, self.data, jit_compile=jit_compile, several=several)
-        self.hold(trace.narrow, trace.wide, trace.results.names)
+        self.make_results(trace.narrow, trace.wide, trace.results.names)
         self.measured = trace.results
         where = f"in evaluation {self.name!r}, after its batch"
         owner = f"Evaluation {self.name!r}"
         body = Body(trace, self.data, [self.index], self.means, bound, several=several)
-        self.chunk = Chunk(body, where=where, owner=owner)
+        self.chunk = CompiledLoop(body, where=where, owner=owner)
         return trace
 
-    def hold(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:
+    def make_results(self, narrow: tuple[str, ...], wide: tuple[str, ...], measured: tuple[str, ...]) -> None:
         """Makes the variables for the results.
 
         Args:

@@ -74,7 +74,7 @@ class Untraced:
         for evaluation in evaluations:
             narrow, wide = saved.names[evaluation.name]
             results = measured(evaluation.step, saved.logs, f"{evaluation.name}_")
-            evaluation.hold(tuple(narrow), tuple(wide), results)
+            evaluation.make_results(tuple(narrow), tuple(wide), results)
         self.train_names: tuple[str, ...] = tuple(
             sorted({*measured(step, saved.logs), *(name for names in saved.names["train"] for name in names)})
         )

@@ -12,7 +12,7 @@ from loop.arguments import OF_LOOP, OF_RUN, check_totals
 from loop.assembled import assembled
 from loop.data.coerce import Given
 from loop.data.own_files import OwnFiles
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.dry_run import leaving_nothing
 from loop.errors.calls import explained
 from loop.errors.tracebacks import in_user_lines
@@ -187,14 +187,14 @@ class Loop(Facts):
         self._making.build()
         self.state.derived.check()
         self._built.check(self.state, evaluating=True, at_length=True)
-        held = self.state.hold()  # metrics, results and random streams are state: nobody is to see that this was done
+        held = self.state.capture()  # metrics, results and random streams are state: nobody is to see this
         try:
             with self.workers.needed():
                 for evaluation in self._parts.evaluations:
                     self._built.evaluate(evaluation, abandon=lambda: False)
             return self._built.evaluated()
         finally:
-            self.state.put_back(held)
+            self.state.rollback(held)
 
     @contextlib.contextmanager
     def rehearse(self) -> Iterator[Rehearsal]:
@@ -258,7 +258,7 @@ class Loop(Facts):
         For tools that compare runs; to be called before the loop is first run or audited.
         """
         data = self._parts.data
-        data.seen = data.seen or (data.digested() if isinstance(data, OwnFiles) else Seen())
+        data.seen = data.seen or (data.digested() if isinstance(data, OwnFiles) else BatchDigest())
         if self._parts.several:  # each worker reads the whole batch now, because the digest is of that
             self._parts.several.read_apart(self._parts.data)
 

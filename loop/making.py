@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from loop.compiled import Compiled
-from loop.engine.clock import Spent
+from loop.engine.clock import TimeSpent
 from loop.engine.means import Means
 from loop.errors.later import later
 from loop.findings import report
@@ -13,7 +13,7 @@ from loop.hook import Hook
 from loop.numbered import numbered
 from loop.parts import Parts
 from loop.scaling import check_step
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.state.rates import Rates
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
@@ -42,7 +42,7 @@ class Making:
     compiled: Compiled = later(f"The names of what a loop logs are there {FROM_SETUP}")
 
     def __init__(self, parts: Parts, *, exact: bool) -> None:
-        self._parts, self._exact, self._spent = parts, exact, Spent()
+        self._parts, self._exact, self._spent = parts, exact, TimeSpent()
         self._compiled: Compiled | None = None
         self._untraced: Untraced | None = None  # until a run goes on from it
         self._settings: Mapping[str, Setting] = {}
@@ -64,17 +64,17 @@ class Making:
             self._rates = Rates(self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names})
         return self._rates
 
-    def begin(self, spent: Spent) -> None:
+    def begin(self, spent: TimeSpent) -> None:
         """Takes back what an earlier run has lent, and checks that what is compiled is what would be compiled now."""
         self._spent, self._rates = spent, None
         if self._compiled or self._untraced:
-            self.state.take_back()
+            self.state.revert()
         if self._compiled is not None:
             self.state.derived.check()  # first, because it names the cause
             self._compiled.spent = spent
             self._compiled.check(self.state, at_length=True)
 
-    def ends_untraced(self, place: Place, stops: Stops, finished: Callable[[], str]) -> bool:
+    def ends_untraced(self, place: Position, stops: Stops, finished: Callable[[], str]) -> bool:
         """Returns whether nothing is left to run, as is known without a trace; then the state is gathered without.
 
         Args:
@@ -135,7 +135,7 @@ class Making:
 
     def _build(self, inside: Sequence[Hook]) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
-        held = self._untraced and self._untraced.state.hold()
+        held = self._untraced and self._untraced.state.capture()
         with numbered(self._parts.position.step):
             if self._compiled is not None:
                 self._compiled.follow(inside)

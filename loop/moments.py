@@ -7,7 +7,7 @@ from loop.errors.readonly import ReadOnly
 from loop.events import Event, Moment
 from loop.making import Making
 from loop.parts import Parts
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.triggers import Halt
 
 
@@ -26,7 +26,7 @@ class Moments:
 
     def __init__(self, parts: Parts, making: Making) -> None:
         self._hooks, self._stops, self._position, self._making = parts.hooks, parts.stops, parts.position, making
-        self.place = Place(0, 0, 0)
+        self.place = Position(0, 0, 0)
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -56,7 +56,7 @@ class Moments:
 
     def emit_whole(self, event: Event) -> None:
         """Sends an event at which the state is whole, and puts it back if a hook raises."""
-        back = self.hold()
+        back = self.capture()
         try:
             self.emit(event)
         except BaseException:
@@ -65,7 +65,7 @@ class Moments:
         finally:
             del back  # or this frame, which an exception has, would keep the values
 
-    def hold(self) -> Callable[[], None]:
+    def capture(self) -> Callable[[], None]:
         """Holds the present state, and returns what puts it back."""
-        held = self._making.state.hold()
-        return lambda: self._making.state.put_back(held)
+        held = self._making.state.capture()
+        return lambda: self._making.state.rollback(held)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from loop.data.own_files import OwnFiles
 from loop.data.pool import Pool
 from loop.data.source import Data
-from loop.engine.bound import Bound
+from loop.engine.bound import StopBound
 from loop.engine.clock import Clock
 from loop.engine.means import Means
 from loop.engine.several import Several
@@ -19,7 +19,7 @@ from loop.schedule import Schedule
 from loop.state.derived import Derived
 from loop.state.history import History
 from loop.state.plain import Kept
-from loop.state.position import Position
+from loop.state.position import PositionState
 from loop.state.randomness import random_streams
 from loop.state.settings import Setting, settings
 from loop.state.training_state import TrainingState
@@ -54,9 +54,9 @@ class Parts(NamedTuple):
     evaluations: Schedule
     given: Mapping[str, object]
     hooks: HookRegistry
-    position: Position
+    position: PositionState
     clock: Clock
-    bound: Bound
+    bound: StopBound
     history: History
     limit: Limit
     stops: Stops

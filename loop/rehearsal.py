@@ -8,8 +8,8 @@ from loop.data.constant import Constant
 from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stream import StreamData
-from loop.engine.chunk import Chunk
-from loop.state.position import Place
+from loop.engine.chunk import CompiledLoop
+from loop.state.position import Position
 
 
 class Rehearsal:
@@ -26,14 +26,14 @@ class Rehearsal:
     """
 
     def __init__(
-        self, chunk: Chunk, data: Data | Constant, epoch: int, again: Callable[[Constant, bool], Chunk]
+        self, chunk: CompiledLoop, data: Data | Constant, epoch: int, again: Callable[[Constant, bool], CompiledLoop]
     ) -> None:
         self._chunk, self._data, self._epoch, self._index, self._again = chunk, data, epoch, 0, again
         self._one: Constant | None = None
         self._is_open = False
         self.steps = 0
         if isinstance(data, StreamData | OwnFiles):  # with an iterator of its own: that of the run is not to be moved
-            data.seek(Place(0, epoch, 0), {**data.notes(), "open": 0})
+            data.seek(Position(0, epoch, 0), {**data.notes(), "open": 0})
 
     @property
     def one_batch(self) -> Constant:

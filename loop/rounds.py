@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from loop import standard
 from loop.agreed import Agreed
 from loop.compiled import Compiled
-from loop.engine.clock import Spent
+from loop.engine.clock import TimeSpent
 from loop.engine.ring import LONGEST
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment
@@ -14,7 +14,7 @@ from loop.findings import report
 from loop.making import Making
 from loop.moments import Moments
 from loop.parts import Parts
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.triggers import Halt
 
 
@@ -31,7 +31,7 @@ class Rounds:
     """
 
     def __init__(
-        self, parts: Parts, making: Making, moments: Moments, agreed: Agreed, spent: Spent, *, exact: bool
+        self, parts: Parts, making: Making, moments: Moments, agreed: Agreed, spent: TimeSpent, *, exact: bool
     ) -> None:
         self._making, self._moments, self._agreed, self._spent, self._exact = making, moments, agreed, spent, exact
         self._hooks, self._data, self._evaluations = parts.hooks, parts.data, parts.evaluations
@@ -86,7 +86,7 @@ class Rounds:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
             )
-        self._moments.place = Place(step + count, epoch, step_in_epoch + count)
+        self._moments.place = Position(step + count, epoch, step_in_epoch + count)
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
@@ -119,7 +119,7 @@ class Rounds:
     def _evaluate_if_due(self) -> None:
         if self._stops.at_once or not self._position.is_due:
             return
-        put_back = self._moments.hold()  # random streams and hooks, if the evaluation has to be redone
+        put_back = self._moments.capture()  # random streams and hooks, if the evaluation has to be redone
         self._moments.emit(Event.EVAL_BEGIN)
         # Of a program whose schedule was another when a stop came, nothing may be due by now.
         due = self._due(over=self._position.is_over) or [*self._evaluations]
@@ -164,7 +164,7 @@ class Rounds:
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
         failures, last = Failures(), False
-        failures.raised += self._hooks.calls.settle(self._settled, self._moments.hold)
+        failures.raised += self._hooks.calls.settle(self._settled, self._moments.capture)
         self._agreed.stops(failures.raised)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from loop.agreed import Agreed
 from loop.alike import check_alike, check_equal, check_program
-from loop.engine.clock import Spent
+from loop.engine.clock import TimeSpent
 from loop.events import Event, RunResult
 from loop.failures import with_notes
 from loop.finished import why_over
@@ -38,7 +38,7 @@ class Run:
         self._loop, self._parts, self._making = loop, parts, making
         self._hooks, self._position, self._stops = parts.hooks, parts.position, parts.stops
         self._clock, self._bound, self._history = parts.clock, parts.bound, parts.history
-        self.spent, self._moments = Spent(), Moments(parts, making)
+        self.spent, self._moments = TimeSpent(), Moments(parts, making)
         self._agreed = Agreed(parts.workers, parts.stops, parts.clock)
         self._rounds = Rounds(parts, making, self._moments, self._agreed, self.spent, exact=exact)
         self._idle = False  # whether nothing was left to do from the beginning

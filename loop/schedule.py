@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from loop.evaluation import Evaluation
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.triggers import Halt, Trigger
 
 
@@ -31,7 +31,7 @@ class Schedule:
         wanted = [every.next_after(step) for _, every in self._triggers]
         return min((at for at in wanted if at is not None), default=None)
 
-    def due(self, place: Place, *, over: bool) -> list[Evaluation]:
+    def due(self, place: Position, *, over: bool) -> list[Evaluation]:
         """Returns what is due at a place.
 
         Args:

@@ -1,6 +1,6 @@
 """How a proof is made: run, kill, run again, compare.
 
-Read `proof.py`, which does it; then `kill_plan.py` (where to kill), `orders.py` (what parent and child agree on),
+Read `proof.py`, which does it; then `kill_plan.py` (where to kill), `config.py` (what parent and child agree on),
 `process.py` and `child.py` (the two sides), `recorder.py` and `journal.py` (what is noted), `compare.py`, and
 `cause.py` with `suspects.py` (what a difference is likely to come from). It may import `hooks` and `loop`.
 """

@@ -1,6 +1,6 @@
 """What a difference between two runs is likely to come from."""
 
-from exactloop.proof.journal import Difference, Record
+from exactloop.proof.journal import Divergence, Journal
 from exactloop.proof.suspects import suspects
 
 REPEAT = "Nothing had been killed by then: the program does not do the same each time."
@@ -17,7 +17,7 @@ SAID = 600  # characters of what a life said, where that is all there is to go b
 SHOWN = 12  # suspects
 
 
-def cause(found: Difference, whole: Record, *, resumed: bool, stepwise: bool, said: str, program: str) -> str:
+def cause(found: Divergence, whole: Journal, *, resumed: bool, stepwise: bool, said: str, program: str) -> str:
     """Returns what to look at.
 
     Args:

@@ -2,7 +2,7 @@
 
     python -c "from exactloop.proof.child import main; main()" PROGRAM [ARGUMENTS]
 
-What to write to, and where to die, is in the environment: see `Orders`.
+What to write to, and where to die, is in the environment: see `ChildConfig`.
 """
 
 import functools
@@ -18,9 +18,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from exactloop import script
+from exactloop.proof.config import VARIABLE, ChildConfig
 from exactloop.proof.disk import listen
-from exactloop.proof.orders import VARIABLE, Orders
-from exactloop.proof.recorder import Saver, Witness, die
+from exactloop.proof.recorder import Recorder, Saves, die
 from hooks.checkpoint.hook import Checkpoint
 from loop import Loop, RunResult
 
@@ -29,51 +29,51 @@ Write = Callable[[dict[str, object]], None]
 
 def main() -> None:
     """Lives."""
-    orders = Orders.decode(os.environ.pop(VARIABLE))
-    program = script.begin(orders.parent)
+    config = ChildConfig.decode(os.environ.pop(VARIABLE))
+    program = script.begin(config.parent)
     # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
-    descriptor = os.open(orders.record, os.O_WRONLY | os.O_APPEND)
-    watch_loops(orders, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
-    if orders.entropy is not None:
-        random.seed(orders.entropy)
-        np.random.seed(orders.entropy % 2**32)
-    if orders.function:
-        sys.path[:] = orders.path
-        _maker(orders, program)().run(**orders.totals)
+    descriptor = os.open(config.record, os.O_WRONLY | os.O_APPEND)
+    watch_loops(config, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    if config.entropy is not None:
+        random.seed(config.entropy)
+        np.random.seed(config.entropy % 2**32)
+    if config.function:
+        sys.path[:] = config.path
+        _maker(config, program)().run(**config.totals)
     else:
         script.run(program)
 
 
-def _maker(orders: Orders, program: str) -> Callable[[], Loop]:
+def _maker(config: ChildConfig, program: str) -> Callable[[], Loop]:
     """Returns the function that makes the loop."""
-    if orders.module:
+    if config.module:
         try:
-            return pkgutil.resolve_name(f"{orders.module}:{orders.function}")
+            return pkgutil.resolve_name(f"{config.module}:{config.function}")
         except ModuleNotFoundError as error:
-            if not f"{orders.module}.".startswith(f"{error.name}."):
+            if not f"{config.module}.".startswith(f"{error.name}."):
                 raise
             # pytest may have given the file a name by which nobody else can import it.
-    return script.names_in(program)[orders.function]
+    return script.names_in(program)[config.function]
 
 
-def watch_loops(orders: Orders, program: str, write: Write) -> None:
+def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
     """Puts a witness into each loop that is made from now on, and listens to what is done to the disk.
 
     A run is watched whichever way it is called: by a method of a subclass, say, or by `Loop.run(loop)`.
     """
-    witnesses, of = list[Witness](), WeakKeyDictionary[Loop, Witness]()
+    witnesses, of = list[Recorder](), WeakKeyDictionary[Loop, Recorder]()
     usual = Loop.run
 
     def watch(loop: Loop) -> None:
         loop.digest_batches()
-        witness = Witness(
+        witness = Recorder(
             loop,
             len(witnesses),
             write,
             functools.partial(_savers, loop),
-            stepwise=orders.stepwise,
-            death=orders.death,
-            in_vain=orders.in_vain,
+            stepwise=config.stepwise,
+            death=config.death,
+            in_vain=config.in_vain,
             sources=functools.partial(_sources, program),
         )
         witnesses.append(witness)
@@ -84,7 +84,7 @@ def watch_loops(orders: Orders, program: str, write: Write) -> None:
         return of[loop].run(functools.partial(usual, loop, *given), **totals)
 
     def committing(step: int, directory: str) -> None:
-        death = orders.death
+        death = config.death
         if death is None or death.event != "save" or step < death.step:
             return
         if any(witness.saves_in(directory) for witness in witnesses[death.loop : death.loop + 1]):
@@ -95,7 +95,7 @@ def watch_loops(orders: Orders, program: str, write: Write) -> None:
     listen(committing, lambda path: write({"event": "removed", "path": path}))
 
 
-def _savers(loop: Loop) -> Sequence[Saver]:
+def _savers(loop: Loop) -> Sequence[Saves]:
     return [hook for hook in loop.hooks if isinstance(hook, Checkpoint)]
 
 

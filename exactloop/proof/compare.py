@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from exactloop.proof.journal import Difference, Line, Record, place
+from exactloop.proof.journal import Divergence, Journal, Line, place
 from exactloop.proof.recorder import SHORT
 
 UNHEARD = ("step_end", "settled")  # what only a run that stops after each step has for each step
@@ -21,7 +21,7 @@ class Reference:
         record: The record.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Journal) -> None:
         self.record, self.unseeded = record, set[str]()
         self._events: dict[int, list[Line]] = {loop: [] for loop in record.loops()}
         for line in record.lines:
@@ -31,7 +31,7 @@ class Reference:
         self._done = dict.fromkeys(self._events, -1)  # the place up to which the lives that were compared have come
         self._lives = 0
 
-    def compare(self, life: Record, *, stepwise: bool = True, last: bool = False) -> Difference | None:
+    def compare(self, life: Journal, *, stepwise: bool = True, last: bool = False) -> Divergence | None:
         """Returns the first difference of a life that goes on where the one before it was saved; None if none.
 
         Args:
@@ -44,7 +44,7 @@ class Reference:
         for line in life.lines:
             loop = line["loop"]
             if loop not in self._events:
-                return Difference(line, "events", "the uninterrupted run has no such loop")
+                return Divergence(line, "events", "the uninterrupted run has no such loop")
             events, expected = self._events[loop], next_places.get(loop, set())
             if line["event"] == "begin":
                 next_places[loop] = self._after(line)
@@ -52,28 +52,28 @@ class Reference:
                 here = next((p for p in self._reachable(events, expected, stepwise) if _same(events[p], line)), None)
                 if here is None:
                     awaited = self._named(loop, expected, stepwise)
-                    return Difference(line, "events", f"this event comes instead of {awaited}")
+                    return Divergence(line, "events", f"this event comes instead of {awaited}")
                 if min(expected) > self._done[loop] + 1:
                     missed = place(events[self._done[loop] + 1])
-                    return Difference(line, "events", f"this event comes, but {missed} never did")
+                    return Divergence(line, "events", f"this event comes, but {missed} never did")
                 if found := self._first(events[here], line):
                     return found
                 next_places[loop], self._done[loop] = {here + 1}, max(self._done[loop], here)
         return self._unfinished(life, next_places) if last else None
 
-    def _unfinished(self, life: Record, next_places: dict[int, set[int]]) -> Difference | None:
+    def _unfinished(self, life: Journal, next_places: dict[int, set[int]]) -> Divergence | None:
         """Returns what the last life left undone, or ended with otherwise."""
         ends = {line["loop"]: line for line in life.lines}
         for loop, events in self._events.items():
             if loop not in next_places:
                 if self._done[loop] + 1 < len(events):
-                    return Difference(events[self._done[loop] + 1], "missing", "no life came to this event")
+                    return Divergence(events[self._done[loop] + 1], "missing", "no life came to this event")
             elif len(events) not in next_places[loop]:
                 what = f"nothing comes after this, instead of {self._named(loop, next_places[loop], True)}"
-                return Difference(ends[loop], "missing", what)
+                return Divergence(ends[loop], "missing", what)
             elif then := self._ends.get(loop):
                 if ends[loop]["event"] != "end":
-                    return Difference(ends[loop], "missing", "the run never ended")
+                    return Divergence(ends[loop], "missing", "the run never ended")
                 if found := self._first(then, ends[loop]):
                     return found
         return None
@@ -97,22 +97,22 @@ class Reference:
         left = self._events[loop][min(expected) :] if expected else []
         return place(next((line for line in left if stepwise or line["event"] not in UNHEARD), None))
 
-    def _first(self, then: Line, now: Line) -> Difference | None:
+    def _first(self, then: Line, now: Line) -> Divergence | None:
         if (then["epoch"], then["step_in_epoch"]) != (now["epoch"], now["step_in_epoch"]):
-            return Difference(now, "events", f"this is step {now['step_in_epoch']} of epoch {now['epoch'] + 1} here")
+            return Divergence(now, "events", f"this is step {now['step_in_epoch']} of epoch {now['epoch'] + 1} here")
         if then.get("batches") != now.get("batches"):
-            return Difference(now, "batches", "the batch is another one")
+            return Divergence(now, "batches", "the batch is another one")
         for name in sorted({*then["logs"], *now["logs"]}):
             values = [_number(side["logs"].get(name)) for side in (then, now)]
             if then["logs"].get(name) != now["logs"].get(name):
-                return Difference(now, "logs", f"{name} was {values[0]} and is {values[1]}")
+                return Divergence(now, "logs", f"{name} was {values[0]} and is {values[1]}")
         if changed := self._changed(then, now):
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            return Difference(now, "state", f"{changed[0]}{more} differ" + ("" if more else "s"))
+            return Divergence(now, "state", f"{changed[0]}{more} differ" + ("" if more else "s"))
         if "host" in self._but_unseeded(["host"] if then.get("host") != now.get("host") else [], then, now):
-            return Difference(now, "host", "Python's or NumPy's random state differs")
+            return Divergence(now, "host", "Python's or NumPy's random state differs")
         if then.get("result") != now.get("result"):
-            return Difference(now, "result", f"the result was {then['result']} and is {now['result']}")
+            return Divergence(now, "result", f"the result was {then['result']} and is {now['result']}")
         return None
 
     def _changed(self, then: Line, now: Line) -> list[str]:
@@ -139,7 +139,7 @@ class Whole:
         records: What each of them did.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Journal]) -> None:
         self.record, self._workers = records[0], [Reference(record) for record in records]
 
     @property
@@ -147,7 +147,7 @@ class Whole:
         """Random states that are not the same each time. See `Reference`."""
         return {name for worker in self._workers for name in worker.unseeded}
 
-    def compare(self, lives: Sequence[Record], *, stepwise: bool = True, last: bool = False) -> Difference | None:
+    def compare(self, lives: Sequence[Journal], *, stepwise: bool = True, last: bool = False) -> Divergence | None:
         """Returns the first difference of a life, in the first worker that has one. See `Reference`."""
         for rank, (worker, life) in enumerate(zip(self._workers, lives, strict=True)):
             if found := worker.compare(life, stepwise=stepwise, last=last):

@@ -10,7 +10,7 @@ Line = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class Divergence:
     """The first thing that is not what it was in the uninterrupted run.
 
     Attributes:
@@ -30,7 +30,7 @@ class Difference:
         return f"step {self.line['step']} (epoch {epoch}), {named(self.line['event'])}{loop}: {self.what}"
 
 
-class Record:
+class Journal:
     """What one life wrote down.
 
     Attributes:

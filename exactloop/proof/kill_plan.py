@@ -4,13 +4,13 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from exactloop.proof.journal import Line, Record
-from exactloop.proof.orders import Death
-from exactloop.proof.process import Life
+from exactloop.proof.config import KillPoint
+from exactloop.proof.journal import Journal, Line
+from exactloop.proof.process import Attempt
 from exactloop.proof.provable import first_saved
 
 
-def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random, workers: int = 1) -> list[Death]:
+def plan(whole: Journal, kills: int, at: Sequence[int], draw: random.Random, workers: int = 1) -> list[KillPoint]:
     """Returns where to kill, in the order of the run; fewer than asked for if the run has no more places.
 
     Args:
@@ -42,7 +42,7 @@ def plan(whole: Record, kills: int, at: Sequence[int], draw: random.Random, work
     return [dataclasses.replace(death, ranks=_ranks(death, i, workers, draw)) for i, death in enumerate(deaths)]
 
 
-def described(death: Death, life: Life, loops: int) -> str:
+def described(death: KillPoint, life: Attempt, loops: int) -> str:
     """Returns what a death has cut short, for people.
 
     Args:
@@ -66,7 +66,7 @@ def described(death: Death, life: Life, loops: int) -> str:
     return what + (f"; this life had begun at step {begun[0]}" if begun else "")
 
 
-def _ranks(death: Death, number: int, workers: int, draw: random.Random) -> tuple[int, ...]:
+def _ranks(death: KillPoint, number: int, workers: int, draw: random.Random) -> tuple[int, ...]:
     """Returns which workers die the death of this number."""
     if workers == 1:
         return (0,)
@@ -75,11 +75,11 @@ def _ranks(death: Death, number: int, workers: int, draw: random.Random) -> tupl
     return choices[1 + number % 2] if saving else choices[number % 3]
 
 
-def _at(event: str, line: Line) -> Death:
-    return Death(event, line["loop"], line["step"])
+def _at(event: str, line: Line) -> KillPoint:
+    return KillPoint(event, line["loop"], line["step"])
 
 
-def _inside_epochs(whole: Record) -> list[Death]:
+def _inside_epochs(whole: Journal) -> list[KillPoint]:
     """Returns deaths inside epochs; those after something was saved, if there are any, or else others like that."""
     steps, ends = whole.of("step_end"), {(line["loop"], line["step"]) for line in whole.of("epoch_end")}
     inside = [line for line in steps if (line["loop"], line["step"]) not in ends] or steps
@@ -90,23 +90,24 @@ def _inside_epochs(whole: Record) -> list[Death]:
     return [_at("step_end", line) for line in late[0] or late[1] or inside]
 
 
-def _saved(whole: Record) -> list[Death]:
+def _saved(whole: Journal) -> list[KillPoint]:
     """Returns a death in each save, in the order of the run."""
     lines = whole.of("settled", "end")
-    return list(dict.fromkeys(Death("save", line["loop"], step) for line in lines for step in line.get("saved", ())))
+    points = (KillPoint("save", line["loop"], step) for line in lines for step in line.get("saved", ()))
+    return list(dict.fromkeys(points))
 
 
-def _saves(whole: Record) -> list[Death]:
+def _saves(whole: Journal) -> list[KillPoint]:
     """Returns deaths in saves; in the first of a loop only if there is no other: it leaves nothing to go on from."""
     saved = _saved(whole)
     first = [each for i, each in enumerate(saved) if each.loop not in {death.loop for death in saved[:i]}]
     return [each for each in saved if each not in first] or saved
 
 
-def _evaluations(whole: Record) -> list[Death]:
+def _evaluations(whole: Journal) -> list[KillPoint]:
     """Returns a death in the middle of each evaluation that was completed, after half the time that it took."""
     found = []
     for begin, after in zip(whole.lines, whole.lines[1:], strict=False):
         if (begin["event"], after["event"]) == ("eval_begin", "eval_end"):
-            found.append(Death("evaluation", begin["loop"], begin["step"], (after["time"] - begin["time"]) / 2))
+            found.append(KillPoint("evaluation", begin["loop"], begin["step"], (after["time"] - begin["time"]) / 2))
     return found

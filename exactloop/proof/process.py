@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exactloop.launching.places import on_loopback
+from exactloop.proof.config import VARIABLE, ChildConfig, KillPoint
 from exactloop.proof.ends import await_all
-from exactloop.proof.journal import Record
-from exactloop.proof.orders import VARIABLE, Death, Orders
+from exactloop.proof.journal import Journal
 from exactloop.script import start
 from hooks.checkpoint.stems import MARK
-from hooks.places import BELOW
+from hooks.paths import BELOW
 
 TAIL = 2000  # characters of what a program that failed said last
 CHILD = "exactloop.proof.child"
 
 
-class Life(NamedTuple):
+class Attempt(NamedTuple):
     """How a life ended.
 
     Attributes:
@@ -34,12 +34,12 @@ class Life(NamedTuple):
     """
 
     status: int
-    records: tuple[Record, ...]
+    records: tuple[Journal, ...]
     said: str
     saving: tuple[str, ...]
 
     @property
-    def record(self) -> Record:
+    def record(self) -> Journal:
         """What the first worker wrote down."""
         return self.records[0]
 
@@ -84,12 +84,12 @@ class Program:
         self,
         root: Path,
         where: str,
-        death: Death | None = None,
+        death: KillPoint | None = None,
         *,
         stepwise: bool = True,
         in_vain: bool = True,
         entropy: int | None = None,
-    ) -> Life:
+    ) -> Attempt:
         """Lives once.
 
         Args:
@@ -101,7 +101,7 @@ class Program:
             entropy: What Python's and NumPy's streams begin with; None: what the system gives them.
         """
         self._count += 1
-        orders = Orders(
+        config = ChildConfig(
             "",
             os.getpid(),
             stepwise=stepwise,
@@ -123,7 +123,7 @@ class Program:
                 for rank, name in enumerate(names):
                     own = {} if places is None else {"TF_CONFIG": places.variable(rank)}
                     (record := root / f"{name}.jsonl").touch()
-                    mine = dataclasses.replace(orders, record=str(record), death=death if rank in victims else None)
+                    mine = dataclasses.replace(config, record=str(record), death=death if rank in victims else None)
                     environment = os.environ | own | {VARIABLE: mine.encode(), BELOW: str(root / where)}
                     processes.append(start(CHILD, self._command, environment, root / f"{name}.txt", self._given))
                 first = await_all([process.pid for process in processes], together=len(victims) > 1)
@@ -132,12 +132,12 @@ class Program:
                     os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it, if it has not itself
                 statuses = [process.wait() for process in processes]
         told = victims[0] if victims else first
-        records = tuple(Record(root / f"{name}.jsonl") for name in names)
+        records = tuple(Journal(root / f"{name}.jsonl") for name in names)
         said = (root / f"{names[told]}.txt").read_text(errors="replace")[-TAIL:]
-        return Life(statuses[told], records, said, _saving(records[0]))
+        return Attempt(statuses[told], records, said, _saving(records[0]))
 
 
-def _saving(record: Record) -> tuple[str, ...]:
+def _saving(record: Journal) -> tuple[str, ...]:
     """Returns the names of the checkpoints that are begun and not committed."""
     found = []
     for directory in sorted({each for line in record.of("begin") for each in line["directories"]}):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from exactloop.proof.cause import cause
 from exactloop.proof.compare import Whole
-from exactloop.proof.journal import Record, place
+from exactloop.proof.journal import Journal, place
 from exactloop.proof.kill_plan import plan
-from exactloop.proof.process import Life, Program
+from exactloop.proof.process import Attempt, Program
 from exactloop.proof.provable import NOT_RESUMED, trained_apart, unsaved, why_not
-from exactloop.proof.trial import Trial
+from exactloop.proof.trial import Experiment
 from hooks.figures import counted
 
 
@@ -85,7 +85,7 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
     say(f"  {counted(steps, 'step')}, {counted(len(whole.of('epoch_end')), 'epoch')}.")
     directories = _directories(whole, root / "uninterrupted")
     deaths = [] if twice else plan(whole, kills, at, random.Random(), program.workers)
-    trial = Trial(program, root, deaths, entropy)
+    trial = Experiment(program, root, deaths, entropy)
     say("Running once more." if twice else "Running again, to be killed.")
     reference = Whole(life.records)
     trial.run(reference, say)
@@ -109,14 +109,14 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
     return Proof(True, happened, steps, notes=(*fewer, *notes))
 
 
-def _must_succeed(life: Life) -> None:
+def _must_succeed(life: Attempt) -> None:
     """Raises unless the uninterrupted run came to an end."""
     if life.record.failure or life.status != 0:
         why = f": {life.record.failure['error']['message']}" if life.record.failure else ""
         raise RuntimeError(f"The program failed without being killed, with status {life.status}{why}\n{life.said}")
 
 
-def _directories(whole: Record, below: Path) -> list[str]:
+def _directories(whole: Journal, below: Path) -> list[str]:
     """Returns where checkpoints go when nothing is proved."""
     found = {directory for line in whole.of("begin") for directory in line["directories"]}
     return sorted(f"/{os.path.relpath(directory, below)}" for directory in found)

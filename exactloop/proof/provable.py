@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from exactloop.proof.journal import Record
+from exactloop.proof.journal import Journal
 
 OFTEN = 20  # steps
 AGAIN = "whenever it is killed, it begins again from nothing"
@@ -12,7 +12,7 @@ NOT_RESUMED = (
 )
 
 
-def why_not(whole: Record, said: str, *, killing: bool) -> str:
+def why_not(whole: Journal, said: str, *, killing: bool) -> str:
     """Returns why nothing can be proved, and what to do about it; empty if something can.
 
     Args:
@@ -41,7 +41,7 @@ def why_not(whole: Record, said: str, *, killing: bool) -> str:
     return ""
 
 
-def trained_apart(records: Sequence[Record]) -> str:
+def trained_apart(records: Sequence[Journal]) -> str:
     """Returns what to do about it if several workers have not trained one model; empty if they have, or it is one."""
     counts = [line["workers"] for record in records for line in record.of("begin")]
     if all(count == len(records) for count in counts):
@@ -57,13 +57,13 @@ def _within(steps: int) -> int:
     return min(OFTEN, max(1, steps // 2))
 
 
-def unsaved(whole: Record) -> list[int]:
+def unsaved(whole: Journal) -> list[int]:
     """Returns the loops that nobody saves, by number."""
     begins = whole.of("begin")
     return sorted({line["loop"] for line in begins} - {line["loop"] for line in begins if line["directories"]})
 
 
-def first_saved(whole: Record) -> dict[int, int]:
+def first_saved(whole: Journal) -> dict[int, int]:
     """Returns the step of the first checkpoint of each loop."""
     saved = [(line["loop"], step) for line in whole.of("settled", "end") for step in line.get("saved", ())]
     return {loop: min(step for each, step in saved if each == loop) for loop, _ in saved}

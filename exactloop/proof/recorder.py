@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from exactloop.proof.config import KillPoint
 from exactloop.proof.disk import COMMITTED
-from exactloop.proof.orders import Death
 from loop import NEVER, Every, Hook, Loop, Moment, RunResult, digest
 
 HASHED = 2**24  # bytes of state that are hashed after each step; of a larger one, after every n-th step
 SHORT = 8  # hex digits of the hash of a variable
 
 
-class Saver(Protocol):
+class Saves(Protocol):
     """What is asked of a `Checkpoint`."""
 
     @property
@@ -26,7 +26,7 @@ class Saver(Protocol):
     def wait(self) -> None: ...
 
 
-class Witness(Hook):
+class Recorder(Hook):
     """Writes a line for each event of a loop: its logs, a digest of the batches, a hash of each variable.
 
     Args:
@@ -48,10 +48,10 @@ class Witness(Hook):
         loop: Loop,
         number: int,
         write: Callable[[dict[str, object]], None],
-        savers: Callable[[], Sequence[Saver]],
+        savers: Callable[[], Sequence[Saves]],
         *,
         stepwise: bool = True,
-        death: Death | None = None,
+        death: KillPoint | None = None,
         in_vain: bool = True,
         sources: Callable[[], list[str]] = list,
     ) -> None:
@@ -60,7 +60,7 @@ class Witness(Hook):
         self._loop, self._number, self._put, self._find, self._sources = loop, number, write, savers, sources
         self._in_vain = in_vain
         self._death = death if death is not None and death.loop == number else None
-        self._savers: Sequence[Saver] = ()
+        self._savers: Sequence[Saves] = ()
 
     def run(self, run: Callable[..., RunResult], **totals: int) -> RunResult:
         """Runs the loop, and writes a line when all is over: what hooks do in `on_run_end` is part of what it leaves.
@@ -140,7 +140,7 @@ class Witness(Hook):
         return {"loop": self._number, "event": event, **place, "time": time.monotonic(), **parts}
 
     def _hashes(self) -> dict[str, str]:
-        held = self._loop.state.hold()
+        held = self._loop.state.capture()
         hashes = "".join(digest(held.values[path])[:SHORT] for path in self._paths)
         return {"state": hashes, "host": hashlib.sha256(repr(held.host).encode()).hexdigest()[:SHORT]}
 

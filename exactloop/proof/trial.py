@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exactloop.proof.compare import Whole
-from exactloop.proof.journal import Difference
+from exactloop.proof.config import KillPoint
+from exactloop.proof.journal import Divergence
 from exactloop.proof.kill_plan import described
-from exactloop.proof.orders import Death
-from exactloop.proof.process import Life, Program
+from exactloop.proof.process import Attempt, Program
 
 
-class Trial:
+class Experiment:
     """Runs a program, one life after the other, of which all but the last are killed.
 
     Attributes:
@@ -31,12 +31,12 @@ class Trial:
             one that can go on from a checkpoint begins with something else, as it would by chance.
     """
 
-    life: Life
+    life: Attempt
 
-    def __init__(self, program: Program, root: Path, deaths: Sequence[Death], entropy: int | None) -> None:
+    def __init__(self, program: Program, root: Path, deaths: Sequence[KillPoint], entropy: int | None) -> None:
         self._program, self._root, self._deaths, self._entropy = program, root, list(deaths), entropy
         self.kills, self.removed, self.resumed = list[str](), set[str](), False
-        self.difference: Difference | None = None
+        self.difference: Divergence | None = None
         self.failure = ""
 
     def run(self, whole: Whole, say: Callable[[str], None]) -> None:
@@ -72,7 +72,7 @@ class Trial:
             saved = any(line.get("saved") for line in life.record.of("settled") if line["loop"] == died_in)
 
 
-def _why(life: Life) -> str:
+def _why(life: Attempt) -> str:
     status = f" with status {life.status}" if life.status else ""
     error = f": {life.record.failure['error']['message']}" if life.record.failure else ""
     return f"{status}{error}\nIt said:\n{life.said}"

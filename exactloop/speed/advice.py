@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from exactloop.speed.orders import Measured
+from exactloop.speed.config import Measured
 from exactloop.speed.trying import Tried
 
 GAIN, LOSS = 1.1, 0.95  # what is between them is no difference: measurements differ by as much

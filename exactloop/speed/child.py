@@ -2,7 +2,7 @@
 
     python -c "from exactloop.speed.child import main; main()" SCRIPT [ARGUMENTS]
 
-What to measure is in the environment: see `Orders`.
+What to measure is in the environment: see `SpeedConfig`.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from typing import NamedTuple, SupportsIndex
 from weakref import WeakKeyDictionary
 
 from exactloop import script
+from exactloop.speed.config import VARIABLE, SpeedConfig
 from exactloop.speed.measuring import measured
-from exactloop.speed.orders import VARIABLE, Orders
-from hooks.places import BELOW
+from hooks.paths import BELOW
 from loop import ArrayData, IndexedData, Loop, RunResult
 
 
@@ -31,16 +31,16 @@ class Made(NamedTuple):
 
 def main() -> None:
     """Measures the first loop that is run."""
-    orders = Orders.decode(os.environ.pop(VARIABLE))
-    program = script.begin(orders.parent)
-    instead_of_running(orders)
-    if orders.times > 1:
+    config = SpeedConfig.decode(os.environ.pop(VARIABLE))
+    program = script.begin(config.parent)
+    instead_of_running(config)
+    if config.times > 1:
         for kind in (ArrayData, IndexedData):
-            kind.__init__ = functools.partialmethod(_enlarged, kind.__init__, orders.times)  # type: ignore
+            kind.__init__ = functools.partialmethod(_enlarged, kind.__init__, config.times)  # type: ignore
     script.run(program)
 
 
-def instead_of_running(orders: Orders) -> None:
+def instead_of_running(config: SpeedConfig) -> None:
     """Has loops be measured when they are run, whichever way: by a method of a subclass, say, or by `Loop.run(loop)`.
 
     A dry run, and what is measured, run a loop itself.
@@ -49,7 +49,7 @@ def instead_of_running(orders: Orders) -> None:
     init, run, dry_run = Loop.__init__, Loop.run, Loop.dry_run
 
     def make(loop: Loop, *given: object, **named: object) -> None:
-        named = named if orders.jit_compile is None else {**named, "jit_compile": orders.jit_compile}
+        named = named if config.jit_compile is None else {**named, "jit_compile": config.jit_compile}
         init(loop, *given, **named)  # type: ignore[arg-type]
         data = named.get("data", given[1] if len(given) > 1 else None)
         made[loop] = Made(data, bool(named.get("jit_compile")))
@@ -64,7 +64,7 @@ def instead_of_running(orders: Orders) -> None:
 
     def measure(loop: Loop, **totals: object) -> RunResult:
         with as_it_is():
-            return _instead(loop, made[loop], orders)
+            return _instead(loop, made[loop], config)
 
     def dry(loop: Loop) -> RunResult:
         with as_it_is():
@@ -82,14 +82,14 @@ def _enlarged(data: object, init: Callable[..., None], times: int, *given: objec
     init(data, *given, **(named | larger))
 
 
-def _instead(loop: Loop, made: Made, orders: Orders) -> RunResult:
+def _instead(loop: Loop, made: Made, config: SpeedConfig) -> RunResult:
     """Measures, writes down what came of it, and ends the process: what the script does with a result is not done."""
     try:
         found: dict[str, object] = dataclasses.asdict(
-            measured(loop, made.data, orders, os.environ[BELOW], jit_compile=made.jit_compile)
+            measured(loop, made.data, config, os.environ[BELOW], jit_compile=made.jit_compile)
         )
     except BaseException as error:
         found = {"error": "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])}
-    with open(orders.record, "w", encoding="utf-8") as file:
+    with open(config.record, "w", encoding="utf-8") as file:
         json.dump(found, file)
     os._exit(0)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from exactloop.speed.orders import Measured, Orders
+from exactloop.speed.config import Measured, SpeedConfig
 from hooks import KerasCallbacks
 from loop import ArrayData, At, Hook, IndexedData, Loop, Moment
 
@@ -26,26 +26,26 @@ class Trains(Protocol):
     def train(self, count: int) -> Mapping[str, np.ndarray]: ...
 
 
-def measured(loop: Loop, data: object, orders: Orders, directory: str, *, jit_compile: bool) -> Measured:
+def measured(loop: Loop, data: object, config: SpeedConfig, directory: str, *, jit_compile: bool) -> Measured:
     """Returns how long steps of a loop take.
 
     Args:
         loop: The loop, which was not run yet.
         data: What it was given to train on.
-        orders: What to measure.
+        config: What to measure.
         directory: Where hooks may write.
         jit_compile: What it was made with.
     """
     with loop.rehearse() as rehearsal:
         rows, rehearsals = rehearsal.one_batch.rows, list[Trains]([rehearsal])
-        if orders.whole:
+        if config.whole:
             rehearsals += [rehearsal.on_one_batch(), rehearsal.on_one_batch(idle=True)]
-        times = _times(rehearsals, orders)
-    with_hooks, hooks, left_out = _run(loop, times[0], orders, directory) if orders.whole else (None, {}, [])
+        times = _times(rehearsals, config)
+    with_hooks, hooks, left_out = _run(loop, times[0], config, directory) if config.whole else (None, {}, [])
     return Measured(
         compiled=times[0],
-        one_batch=times[1] if orders.whole else None,
-        idle=times[2] if orders.whole else None,
+        one_batch=times[1] if config.whole else None,
+        idle=times[2] if config.whole else None,
         run=with_hooks,
         hooks=dict(hooks),
         left_out=left_out,
@@ -60,10 +60,10 @@ def measured(loop: Loop, data: object, orders: Orders, directory: str, *, jit_co
     )
 
 
-def _times(rehearsals: Sequence[Trains], orders: Orders) -> list[float]:
+def _times(rehearsals: Sequence[Trains], config: SpeedConfig) -> list[float]:
     """Returns the seconds of a step of each."""
-    share = orders.seconds / len(rehearsals) / ROUNDS
-    counts = [_count(each, share, orders.steps) for each in rehearsals]
+    share = config.seconds / len(rehearsals) / ROUNDS
+    counts = [_count(each, share, config.steps) for each in rehearsals]
     rounds = [[_timed(each, n) for each, n in zip(rehearsals, counts, strict=True)] for _ in range(ROUNDS)]
     return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
@@ -138,15 +138,17 @@ def _leave_out(loop: Loop) -> list[str]:
     return [hook.name for hook in left_out]
 
 
-def _run(loop: Loop, compiled: float, orders: Orders, directory: str) -> tuple[float, Mapping[str, float], list[str]]:
+def _run(
+    loop: Loop, compiled: float, config: SpeedConfig, directory: str
+) -> tuple[float, Mapping[str, float], list[str]]:
     """Returns the seconds of a step in a run, those of each hook, and the names of hooks that were left out."""
     left_out = _leave_out(loop)
     for hook in loop.hooks:
         hook.before_dry_run(directory)
     names = [hook.name for hook in loop.hooks if hook.name not in left_out]
-    count = orders.steps or max(1, int(orders.seconds / compiled))
+    count = config.steps or max(1, int(config.seconds / compiled))
     first = loop.step + max(1, min(100, count // 4))
-    marks = Marks(loop, first, orders.seconds if orders.steps is None else None)
+    marks = Marks(loop, first, config.seconds if config.steps is None else None)
     loop.hooks.add(marks)
     Loop.run(loop, steps=first + count)  # not what a subclass makes of it
     if not marks.steps:

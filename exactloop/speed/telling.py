@@ -8,7 +8,7 @@ import rich.console
 import rich.table
 
 from exactloop.speed.advice import advice, gained, micro
-from exactloop.speed.orders import Measured
+from exactloop.speed.config import Measured
 from exactloop.speed.trying import AGAIN, Tried
 from hooks.figures import counted
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from exactloop.proof.ends import await_all
 from exactloop.quiet import LEVEL
 from exactloop.script import given, start
-from exactloop.speed.orders import VARIABLE, Measured, Orders
+from exactloop.speed.config import VARIABLE, Measured, SpeedConfig
 from hooks.figures import counted
-from hooks.places import BELOW
+from hooks.paths import BELOW
 
 TAIL = 2000  # characters of what a script that failed said last
 CHILD = "exactloop.speed.child"
@@ -29,8 +29,8 @@ class Change:
 
     Attributes:
         name: What to write, to have it so.
-        jit_compile: See `Orders`.
-        times: See `Orders`.
+        jit_compile: See `SpeedConfig`.
+        times: See `SpeedConfig`.
         environment: What it adds to the environment.
     """
 
@@ -60,8 +60,8 @@ class Script:
 
     Args:
         command: A file of Python, and its arguments.
-        seconds: See `Orders`.
-        steps: See `Orders`.
+        seconds: See `SpeedConfig`.
+        steps: See `SpeedConfig`.
     """
 
     def __init__(self, command: Sequence[str], seconds: float, steps: int | None) -> None:
@@ -75,12 +75,12 @@ class Script:
         """
         with tempfile.TemporaryDirectory(prefix="exactloop-speed-", ignore_cleanup_errors=True) as root:
             record, output = Path(root, "record.json"), Path(root, "said.txt")
-            orders = Orders(str(record), os.getpid(), self._seconds, self._steps, whole=change is None)
+            config = SpeedConfig(str(record), os.getpid(), self._seconds, self._steps, whole=change is None)
             if change is not None:
-                orders = dataclasses.replace(orders, jit_compile=change.jit_compile, times=change.times)
+                config = dataclasses.replace(config, jit_compile=change.jit_compile, times=change.times)
             for name in ("below", "temporary"):
                 os.mkdir(os.path.join(root, name))
-            own = {VARIABLE: orders.encode(), BELOW: os.path.join(root, "below")}
+            own = {VARIABLE: config.encode(), BELOW: os.path.join(root, "below")}
             own |= {"TMPDIR": os.path.join(root, "temporary")}  # it ends without clearing up behind itself
             environment = {LEVEL: "3"} | os.environ | own | (dict(change.environment) if change else {})
             process = start(CHILD, self._command, environment, output, self._given)
@@ -135,8 +135,8 @@ def tried(
 
     Args:
         command: A file of Python, and its arguments.
-        seconds: See `Orders`.
-        steps: See `Orders`.
+        seconds: See `SpeedConfig`.
+        steps: See `SpeedConfig`.
         say: Is told what is being measured.
     """
     script = Script(command, seconds, steps)

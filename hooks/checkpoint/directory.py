@@ -4,7 +4,7 @@ import os
 
 from hooks.checkpoint.files import Files
 from hooks.checkpoint.local import LocalFiles
-from hooks.places import is_remote
+from hooks.paths import is_remote
 
 
 def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files:

@@ -14,13 +14,13 @@ from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
 from hooks.checkpoint.followers import Workers
 from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.resume import go_on, resume
+from hooks.checkpoint.resume import continue_unrestored, resume
 from hooks.checkpoint.retention import Retention
 from hooks.checkpoint.saved import Newest, newest
 from hooks.checkpoint.saver import Saver
 from hooks.checkpoint.store import Store
 from hooks.monitor import Monitor
-from hooks.places import place
+from hooks.paths import path_of
 from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")
@@ -105,7 +105,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         check_counts(keep=keep, keep_best=keep_best)
         check_best(best, mode, keep_best)
         self.every = every
-        self._directory, self._resume, self._changed = place(directory), resume, resume_changed
+        self._directory, self._resume, self._changed = path_of(directory), resume, resume_changed
         self._background, self._on_error, self._finite = background, on_error, not save_nonfinite
         # An attribute of its own, where `Progress` finds it.
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
@@ -279,7 +279,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             store.set_aside(store.stems())
             self._resume = "auto"  # what comes from here on is this training's own
         elif step > 0 and not self._state.position.torn:
-            go_on(store, step, damaged)
+            continue_unrestored(store, step, damaged)
         elif manifest := resume(store, self._state, damaged, changed=self._changed, found=found):
             return manifest.record.stem
         elif self._resume == "must":

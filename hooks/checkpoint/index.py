@@ -22,7 +22,7 @@ LONGEST, RANK, LARGEST = 2**16, 254, 2**60  # bytes of a key, dimensions that Te
 OF_ANY_SIZE = (tf.string.as_datatype_enum, tf.variant.as_datatype_enum, tf.resource.as_datatype_enum)
 
 
-class Place(NamedTuple):
+class Extent(NamedTuple):
     """Where a block begins, and its bytes."""
 
     first: int
@@ -93,7 +93,7 @@ def _check_entry(value: bytes, data: int) -> None:
         raise ValueError(f"it has a value of shape {shape[:5]}, of {entry.size} bytes from {entry.offset} on")
 
 
-def _entries(raw: bytes, place: Place) -> Iterator[tuple[bytes, bytes]]:
+def _entries(raw: bytes, place: Extent) -> Iterator[tuple[bytes, bytes]]:
     """Yields keys and values of a block."""
     end = place.first + place.size
     if end + 5 > len(raw) or raw[end]:
@@ -113,10 +113,10 @@ def _entries(raw: bytes, place: Place) -> Iterator[tuple[bytes, bytes]]:
         at += rest + size
 
 
-def _place(raw: bytes, at: int) -> tuple[Place, int]:
+def _place(raw: bytes, at: int) -> tuple[Extent, int]:
     first, at = _varint(raw, at)
     size, at = _varint(raw, at)
-    return Place(first, size), at
+    return Extent(first, size), at
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from hooks.checkpoint.ranks import ranks
 from hooks.checkpoint.resume import compare, raise_if_any, warn
 from hooks.checkpoint.stems import order
 from hooks.checkpoint.store import Store
-from hooks.places import place_to_read
+from hooks.paths import path_to_read
 from loop import TrainingState
 
 ITERATIONS = "/_iterations"  # which each optimizer has
@@ -54,7 +54,7 @@ def restore(
     if isinstance(state, Mapping) and not state:
         raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
     own = TrainingState(state)
-    with contextlib.closing(open_files(place_to_read(directory), make=False)) as files:
+    with contextlib.closing(open_files(path_to_read(directory), make=False)) as files:
         store = Store(files)
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:

@@ -108,7 +108,7 @@ def taken_over(
     state.position.torn = False
 
 
-def go_on(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:
+def continue_unrestored(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:
     """Without restoring anything, sets aside what is damaged, and what another line of training has left after `step`.
 
     Args:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from loop.data.order import order_of
-from loop.data.prefetch import Early
+from loop.data.prefetch import Prefetched
 from loop.tensors import Nest
 
 
-class Orders:
+class RowOrders:
     """The order of one epoch in a variable, and those of the next ones.
 
     Attributes:
@@ -45,7 +45,7 @@ class Orders:
             self.now = tf.Variable(tf.zeros([steps + 1, batch_size], tf.int32), trainable=False, name="order")
         self.of: tuple[int, int] | None = None
         self._first: Nest = ()  # the first batch in it
-        self._early: dict[tuple[int, int], Early[tuple[tf.Tensor, Nest]]] = {}
+        self._early: dict[tuple[int, int], Prefetched[tuple[tf.Tensor, Nest]]] = {}
 
     def begin(self, seed: int, epoch: int) -> Nest:
         """Takes the order of an epoch, if it is not there, and returns the first batch in it."""
@@ -67,7 +67,7 @@ class Orders:
             size = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in kept)
             at_once = max(1, min(16, 2**20 // size))
             following = [(seed, epoch + n) for n in range(1, at_once + 1)] if epoch else []
-            self._early = {key: Early(functools.partial(self.made, *key)) for key in following}
+            self._early = {key: Prefetched(functools.partial(self.made, *key)) for key in following}
 
     def begin_anew(self) -> None:
         """Forgets what was made early, and where that is: there are other rows."""

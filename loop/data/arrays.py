@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.array_orders import Orders
+from loop.data.array_orders import RowOrders
 from loop.data.array_rows import ArrayRows
 from loop.data.order import as_seed
 from loop.data.placed import placed, rows_of
 from loop.data.pool import Pool
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.findings import Finding
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.tensors import Nest
 from loop.tf_internals import Trackable
 from loop.workers.rows import Count, OwnRows
@@ -77,15 +77,15 @@ class ArrayData(Trackable):
         size = batch_size if self._even else None
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
         self.repeats_itself, self.taken = True, False
-        self.seen: Seen | None = None
+        self.seen: BatchDigest | None = None
         self.own: OwnRows | None = None  # of several workers: the rows that are fetched of each batch
-        self._orders = Orders(self._rows, self._batch_size, self.steps_per_epoch, self._fetch, shuffled=shuffle)
+        self._orders = RowOrders(self._rows, self._batch_size, self.steps_per_epoch, self._fetch, shuffled=shuffle)
         arrays = tf.nest.flatten(self._arrays)
         self._array_rows = ArrayRows(arrays, self._orders.begin_anew)
         self.variables = [self._orders.now, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
         self._ahead: Nest = ()
-        self._sought: Place | None = None  # where to go on, if that is yet to be fetched: a finished run never does
+        self._sought: Position | None = None  # where to go on, if that is yet to be fetched: a finished run never does
 
     def __copy__(self) -> "ArrayData":
         return copy.deepcopy(self)  # two of them cannot have one order
@@ -111,7 +111,7 @@ class ArrayData(Trackable):
         arrays = tf.nest.map_structure(lambda array: array[:rows], self._arrays)
         return ArrayData(arrays, batch_size=self._wanted_batch_size, shuffle=False, drop_remainder=self._even)
 
-    def settle(self) -> None:
+    def fix_seed(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
         self._drawn_seed = 0
 
@@ -152,7 +152,7 @@ class ArrayData(Trackable):
     def recall(self, notes: Mapping[str, int]) -> None:
         self._array_rows.recall(notes)
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self._drawn_seed = notes["seed"]
         self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
         return []

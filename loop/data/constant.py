@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from loop.data.at_hand import AtHand
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.tensors import Nest
 
 ENDLESS = 2**30  # batches that are alike
@@ -24,7 +24,7 @@ class Constant(AtHand):
     def __init__(self, batch: Nest) -> None:
         self.element_spec = tf.nest.map_structure(tf.type_spec_from_value, batch)
         self.source, self.ahead = (), batch
-        self.seen: Seen | None = None
+        self.seen: BatchDigest | None = None
         self.variables: Sequence[tf.Variable] = ()
         self.steps_per_epoch: int | None = None
         shape = tf.nest.flatten(self.element_spec)[0].shape

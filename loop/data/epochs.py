@@ -32,7 +32,7 @@ AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after th
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
 
-class Source:
+class EpochDatasets:
     """One dataset for all epochs, or a function that makes that of each.
 
     Attributes:
@@ -90,7 +90,7 @@ class Source:
     def _shuffle(self, orders: Orders) -> None:
         self._first = self._one = self._first.with_orders(orders)
 
-    def settle(self) -> None:
+    def fix_seed(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
         self._seed, self._around.settled = 0, True
 
@@ -223,7 +223,7 @@ class Source:
         seeds = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(self._one.seeds())}
         return {**seeds, **noted(self._one.one_orders), **self._one.orders(self._pool)}
 
-    def go_on(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
+    def resume_from(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now = None
         self._known.begin_anew()
@@ -244,7 +244,7 @@ class Source:
             self._passes.forget()
             what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
             return [what] if self.varies else []  # of one dataset, `describe` has it
-        line = self._passes.go_on(notes)
+        line = self._passes.resume_from(notes)
         return [line] if line else []
 
     def recall(self, notes: Mapping[str, int]) -> None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.data.at_hand import AtHand
 from loop.data.pool import Pool
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.state.plain import Kept, Plain
 from loop.tensors import Nest
 
@@ -30,7 +30,7 @@ class Fed(Kept, AtHand):
     def __init__(self, element_spec: Nest, steps_per_epoch: int | None) -> None:
         super().__init__(self._saved, self._restored, type(self).__name__)
         self.element_spec, self.steps_per_epoch = element_spec, steps_per_epoch
-        self.seen: Seen | None = None
+        self.seen: BatchDigest | None = None
         self.source: Nest = ()
         self.variables: tuple[tf.Variable, ...] = ()
         self.repeats_itself, self.taken = True, False

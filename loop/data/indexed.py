@@ -21,7 +21,7 @@ from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
 from loop.state.plain import Encoded, Plain
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.tensors import Nest
 from loop.workers.rows import Count, OwnRows
 
@@ -110,7 +110,7 @@ class IndexedData(Fed):
         if self._given_seed is None and self._drawn_seed is None:
             self._drawn_seed = random.getrandbits(63)
 
-    def settle(self) -> None:
+    def fix_seed(self) -> None:
         """Makes the data of an evaluation of these: each pass is as the first one, and nothing is saved."""
         self._drawn_seed, self._evaluates = 0, True
 
@@ -176,7 +176,7 @@ class IndexedData(Fed):
     def notes(self) -> dict[str, int]:
         return {"seed": self._seed, "open": int(self._open)}
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self._drawn_seed = notes["seed"]
         self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(notes["open"])
         self._sought, self._wanted, self._tried_now = True, None, None

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.data.iterators import state_of
+from loop.data.pool import Pool
 from loop.data.shares import SHARES
 from loop.data.stream import StreamData
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.findings import Finding
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.tensors import Nest, examples
 from loop.tf_internals import Tensors, Trackable, restore_iterator, save_below
 from loop.workers.cluster import Workers
@@ -49,7 +50,7 @@ class OwnFiles(Trackable):
         self.steps_per_epoch = stream.steps_per_epoch if stream.endless else None
         self.ahead: Nest = ()  # the next batch; whether it is read, how many workers have read one, and their rows
         self.variables: Sequence[tf.Variable] = ()
-        self.seen: Seen | None = None
+        self.seen: BatchDigest | None = None
         self.repeats_itself, self.taken = stream.repeats_itself, True
         self.shard = Shard(self, workers.rank, workers.count)
         save_below(self, str(workers.rank), self.shard)  # its path is `data/<rank>`
@@ -59,13 +60,16 @@ class OwnFiles(Trackable):
         """The iterator; None between passes."""
         return self._stream.source
 
-    def digested(self) -> Seen:
+    def digested(self) -> BatchDigest:
         """Returns a digest of what all workers see, which is the same in all."""
-        return Seen(lambda digest: self._workers.collective.sum([digest], on_host=True)[0])
+        return BatchDigest(lambda digest: self._workers.collective.sum([digest], on_host=True)[0])
 
-    def settle(self) -> None:
+    def pool_rows(self, pool: Pool) -> None:
+        self._stream.pool_rows(pool)
+
+    def fix_seed(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
-        self._stream.settle()
+        self._stream.fix_seed()
 
     def open(self, epoch: int) -> None:
         goes_on = self.source is not None and self._stream.endless
@@ -134,7 +138,7 @@ class OwnFiles(Trackable):
     def recall(self, notes: Mapping[str, int]) -> None:
         self._stream.recall(notes)
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self.ahead = none_of(self.element_spec), tf.zeros([3], tf.int32)  # TensorFlow asks what to restore
         return self._stream.seek(place, notes)
 

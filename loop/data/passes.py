@@ -49,7 +49,7 @@ class Passes:
         known = {"whole": self.whole, "beginning": self.beginning}
         return {name: digest for name, digest in known.items() if digest is not None}
 
-    def go_on(self, notes: Mapping[str, int]) -> str:
+    def resume_from(self, notes: Mapping[str, int]) -> str:
         """Goes on from the notes of an earlier process. Returns a line if the data do not begin as they did."""
         self.whole, self._differ = notes.get("whole"), False
         if self.beginning is None or notes.get("beginning", self.beginning) == self.beginning:

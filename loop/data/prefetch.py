@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 MAKER = ThreadPoolExecutor(1, thread_name_prefix="early")  # one for all: to start a thread each time takes 1 ms
 
 
-class Early(Generic[Made]):
+class Prefetched(Generic[Made]):
     """Calls a function in another thread. If that fails, or has not begun, it is called when its value is wanted.
 
     Args:

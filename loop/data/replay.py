@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.data.errors import InLinesOf
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.exact.pipeline_hash import short
 from loop.state.randomness import host, untouched
 from loop.tensors import Nest, put, read
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
     beginning: int
 
 
-def read_again(iterator: tf.data.Iterator, count: int, seen: Seen) -> bool:
+def read_again(iterator: tf.data.Iterator, count: int, seen: BatchDigest) -> bool:
     """Reads that many batches and digests them. Returns whether there were as many."""
 
     @tf.function
@@ -54,7 +54,7 @@ class Reader:
     """
 
     def __init__(self, apart: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
-        self._seen, self._apart = Seen(), apart
+        self._seen, self._apart = BatchDigest(), apart
         self._updates = dict[str, Callable[[Nest], None]]()
 
     def read_twice(self, make: Callable[[], tf.data.Dataset]) -> Reading:

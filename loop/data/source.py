@@ -6,7 +6,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from loop.data.pool import Pool
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.findings import Finding
 from loop.state.resumable import Resumable
 from loop.tensors import Nest
@@ -19,7 +19,7 @@ class Batches(Protocol):
     """
 
     element_spec: Nest
-    seen: Seen | None  # digests the batches of the pass; None if nobody wants to know
+    seen: BatchDigest | None  # digests the batches of the pass; None if nobody wants to know
     source: Nest
     ahead: Nest
     variables: Sequence[tf.Variable]  # what it keeps its data in; not for checkpoints

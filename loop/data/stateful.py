@@ -21,7 +21,7 @@ from loop.errors.remedies import AGAIN_FROM_STATE, ITERATED_ANEW, READS_AHEAD
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
 from loop.state.plain import Encoded, Plain
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.tensors import Nest
 
 ENDLESS = 2**62
@@ -176,7 +176,7 @@ class StatefulData(Fed):
     def notes(self) -> dict[str, int]:
         return {"open": int(self._open)}
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(notes["open"])
         self._wanted = self._failed = None
         return []

@@ -7,18 +7,18 @@ from typing import Literal, TypeAlias
 import tensorflow as tf
 
 from loop.data.blocks import Block, block_of
-from loop.data.epochs import AROUND, Source
+from loop.data.epochs import AROUND, EpochDatasets
 from loop.data.errors import InLinesOf
 from loop.data.iterators import state_of
 from loop.data.of_epoch import check_length
 from loop.data.replay import read_again
 from loop.data.shares import check_count, check_shared, share_of
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
 from loop.exact.pipeline import UNKNOWN
 from loop.findings import Finding
-from loop.state.position import Place
+from loop.state.position import Position
 from loop.state.resumable import Unlike
 from loop.tensors import Nest
 from loop.tf_internals import Trackable, restore_iterator
@@ -29,7 +29,7 @@ PIPELINES = {
     **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
     "batch_size": "write dataset.batch(32)",
 }
-Sought: TypeAlias = tuple[Place, Mapping[str, int]]
+Sought: TypeAlias = tuple[Position, Mapping[str, int]]
 PENDING, ENDED = "pending", "ended"  # what a checkpoint has of blocks; a note: behind them, the data end
 AGAIN = "again"  # a note: the pass is to be read again up to here, the iterator was past what it could not read
 SHARED = (
@@ -82,7 +82,7 @@ class StreamData(Trackable):
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         saved = None if resume is None else resume == "state"
-        self._source = Source(dataset, steps_per_epoch, saved=saved, share=share_of(shard, here()))
+        self._source = EpochDatasets(dataset, steps_per_epoch, saved=saved, share=share_of(shard, here()))
         self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
         check_length(self._cardinality, steps_per_epoch)
         self.pool_rows = self._source.pool_rows  # see `Passes`
@@ -100,19 +100,19 @@ class StreamData(Trackable):
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self.endless, False
-        self.seen: Seen | None = Seen() if self._resume == "replay" else None
+        self.seen: BatchDigest | None = BatchDigest() if self._resume == "replay" else None
         self._can_be_saved = False  # seen at the beginning of the first pass
         self._sought: Sought | None = None
 
-    def settle(self) -> None:
+    def fix_seed(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
-        self._source.settle()
+        self._source.fix_seed()
 
     def open(self, epoch: int) -> None:
         if self.source is None or not self.endless:
             self._iterate(epoch)
 
-    def hold(self, ahead: Nest, blocks: tuple[Block, ...], failed: Exception | None) -> None:
+    def take_in(self, ahead: Nest, blocks: tuple[Block, ...], failed: Exception | None) -> None:
         """Takes in what was fetched: blocks, what is ahead behind them, or why it cannot be read."""
         self.ahead, self.pending, self.failed = ahead, self.pending + blocks, failed
 
@@ -156,14 +156,14 @@ class StreamData(Trackable):
         check_count(notes, self.share)
         self._source.recall(notes)
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self.source, self.pending, self.failed = None, (), None
         self._epoch, self._passes = notes.get("epoch", place.epoch), notes["passes"] - notes["open"]
         self._sought = (place, notes) if AROUND in notes else None  # first, what Python has changed has to be there
         return [] if self._sought else self._arrive(place, notes)
 
-    def _arrive(self, place: Place, notes: Mapping[str, int]) -> list[str]:
-        wrong = self._source.go_on(self._epoch, notes)
+    def _arrive(self, place: Position, notes: Mapping[str, int]) -> list[str]:
+        wrong = self._source.resume_from(self._epoch, notes)
         if notes["open"]:
             seen = place.step if self.endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in notes else 0)
@@ -209,7 +209,7 @@ class StreamData(Trackable):
         if self.seen and not (self.endless and begun):
             self.seen.reset()
         seen = self.seen if self._resume == "replay" else None
-        if skip and not read_again(self.source, skip, seen or Seen()):
+        if skip and not read_again(self.source, skip, seen or BatchDigest()):
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
         if self._resume == "state" and not self._can_be_saved:
             state_of(self.source)  # better refused now than at the first save

@@ -2,7 +2,7 @@
 
 Read `chunk.py` first, the compiled loop, and `body.py`, its steps: the step as it was traced (`trace.py`, with
 `returned.py`), what hooks have in it (`inside.py`), its ring of values (`ring.py`), its means (`means.py`) and up to
-where it runs (`bound.py`). `way.py` says how the body is called, and `ran.py` what comes back:
+where it runs (`bound.py`). `way.py` says how the body is called, and `chunk_result.py` what comes back:
 
     in one call; of a stream whose end nobody knows         one_call.py, while_loop.py
     one by one, as Python makes batches                     one_by_one.py

@@ -10,7 +10,7 @@ from loop.data.blocks import Shapes, shapes_of
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.data.stream import StreamData
-from loop.engine.bound import Bound
+from loop.engine.bound import StopBound
 from loop.engine.feed import Feed
 from loop.engine.handed import Handed
 from loop.engine.program import Program, RunStep
@@ -37,7 +37,7 @@ class Blocks:
         owner: What to call the step.
     """
 
-    def __init__(self, data: Batches, bound: Bound, run_step: RunStep, run_block: RunBlock, owner: str) -> None:
+    def __init__(self, data: Batches, bound: StopBound, run_step: RunStep, run_block: RunBlock, owner: str) -> None:
         self.feed, self._spec = _feed_of(data, bound), data.element_spec
         self._run_step, self._run_block, self._owner = run_step, run_block, owner
         self._made: dict[Shapes, ConcreteFunction] = {}
@@ -73,7 +73,7 @@ def _nth(block: Nest, index: tf.Tensor) -> Nest:
     return tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), block)  # for tensor[i], XLA compiles each i
 
 
-def _feed_of(data: Batches, bound: Bound) -> Feed:
+def _feed_of(data: Batches, bound: StopBound) -> Feed:
     """Returns what takes blocks from data."""
     if isinstance(data, StreamData):
         return Streamed(data, bound)

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from loop.data.fed import Fed
 from loop.data.source import Batches
-from loop.engine.bound import Bound
+from loop.engine.bound import StopBound
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.inside import Inside
 from loop.engine.means import Means, examples_in
-from loop.engine.ran import Ran
 from loop.engine.ring import ValueRing
 from loop.engine.several import Several
 from loop.engine.trace import Trace, has_effect
@@ -48,7 +48,7 @@ class Body:
         data: Batches,
         counters: Sequence[tf.Variable],
         means: Means,
-        bound: Bound,
+        bound: StopBound,
         hooks: Sequence[Hook] = (),
         several: Several | None = None,
     ) -> None:
@@ -112,7 +112,7 @@ class Body:
         self._means.add(*self.ring.values(rows), sizes, afresh=afresh, latest=self.trace.running)
         return rows
 
-    def skipped(self, batch: Nest) -> tuple[list[tf.Operation], Ran]:
+    def skipped(self, batch: Nest) -> tuple[list[tf.Operation], ChunkResult]:
         """Counts a step without running it; returns what has to be done before the next one, and what came of it."""
         first = self.counters[0].read_value()
         if self.data.seen is not None:
@@ -123,4 +123,4 @@ class Body:
         none = tf.zeros([0, 1], tf.float64)
         self._means.add(*self.ring.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
         no, yes = tf.constant(False), tf.constant(True)
-        return counted, Ran(tf.constant(1), no, yes, (), rows, self.trace.results.now())
+        return counted, ChunkResult(tf.constant(1), no, yes, (), rows, self.trace.results.now())

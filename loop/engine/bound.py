@@ -7,7 +7,7 @@ import tensorflow as tf
 from loop.tensors import write
 
 
-class Bound:
+class StopBound:
     """How many steps a call of a compiled loop runs; any thread may pull it in to one while the loop runs.
 
     The train loop and its evaluations have one in common, because only one of them runs at a time.

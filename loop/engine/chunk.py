@@ -11,17 +11,17 @@ from loop.data.errors import tell
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.body import Body
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.in_blocks import InBlocks
 from loop.engine.in_cuts import InCuts
 from loop.engine.one_by_one import OneByOne
 from loop.engine.one_call import OneCall
-from loop.engine.ran import Ran
 from loop.engine.ring import LONGEST
 from loop.engine.way import Way
 from loop.errors.tracebacks import add_note
 
 
-class Chunk:
+class CompiledLoop:
     """Runs up to a given number of steps in one call, by the body that is traced once and the way that suits the data.
 
     It returns early when the data ends or its bound is pulled in, but not before the first step, so that it always gets
@@ -50,7 +50,7 @@ class Chunk:
         self._way = _way(body, body.data, owner, together=several is not None)
         self.graph = self._way.graph
 
-    def __call__(self, data: Batches, count: int) -> Ran:
+    def __call__(self, data: Batches, count: int) -> ChunkResult:
         """Runs at most `count` steps, at least one if there is data."""
         count = min(count, LONGEST)
         try:
@@ -63,7 +63,7 @@ class Chunk:
             tell(error, data.dataset())
             raise
 
-    def skip(self, data: Batches) -> Ran:
+    def skip(self, data: Batches) -> ChunkResult:
         """Reads the next batch, and counts its step without running it; what it returns has no rows."""
         return self._way.skip(data)
 

@@ -71,7 +71,7 @@ class Clock(tf.Module):
         self._started = None
 
 
-class Spent:
+class TimeSpent:
     """Adds up what time goes into.
 
     Attributes:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.data.blocks import Block, Shapes, bytes_of, room
 from loop.data.fed import Fed
-from loop.engine.bound import Bound
+from loop.engine.bound import StopBound
 from loop.engine.feed import Feed
 
 
@@ -21,7 +21,7 @@ class Handed(Feed):
         bound: Of the loop: if it is pulled in, no more is read.
     """
 
-    def __init__(self, data: Fed, bound: Bound) -> None:
+    def __init__(self, data: Fed, bound: StopBound) -> None:
         self._data, self._bound = data, bound
         self._moved, self._more = 0, True  # how many batches lie behind the first one of the block; whether one follows
 

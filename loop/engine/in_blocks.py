@@ -7,9 +7,9 @@ import tensorflow as tf
 from loop.data.source import Batches
 from loop.engine.blocks import Blocks
 from loop.engine.body import Body
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.cut import Cut
 from loop.engine.program import Program
-from loop.engine.ran import Ran
 from loop.engine.way import Way
 from loop.engine.while_loop import WhileLoop
 from loop.tensors import Nest
@@ -28,19 +28,19 @@ class InBlocks(Way):
         self._body, self._bound, self._inside, self._cut = body, body.bound, body.inside, Cut()
         self.graph = WhileLoop(body).graph  # is not run: it has in it what the data read, which no program has
 
-        def run(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> Ran:
+        def run(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> ChunkResult:
             first = body.counters[0].read_value()
             done, halted = program(begin, most, block)
-            return Ran(done, halted, tf.constant(True), (), body.noted(first, done), body.trace.results.now())
+            return ChunkResult(done, halted, tf.constant(True), (), body.noted(first, done), body.trace.results.now())
 
-        def skip(batch: Nest) -> Ran:
+        def skip(batch: Nest) -> ChunkResult:
             return body.skipped(batch)[1]
 
         self._blocks = Blocks(body.data, body.bound, body.run_step, run, owner)
         self._skip = tf.function(skip, autograph=False, input_signature=[body.data.element_spec])
         self._blocks.begin()
 
-    def run(self, data: Batches, count: int) -> Ran:
+    def run(self, data: Batches, count: int) -> ChunkResult:
         rows, done, more, feed = list[tf.Tensor](), 0, True, self._blocks.feed
         self._bound.set(count)
         # What was fetched is trained even if somebody has pulled the bound in: it takes no longer than a call may.
@@ -69,10 +69,10 @@ class InBlocks(Way):
                 break
         if not rows:
             no = tf.constant(False)
-            return Ran(tf.constant(0), no, no, (), self._body.ring.read(tf.constant(0)), {})
+            return ChunkResult(tf.constant(0), no, no, (), self._body.ring.read(tf.constant(0)), {})
         return ran.joined(rows, done).followed(more=more)
 
-    def skip(self, data: Batches) -> Ran:
+    def skip(self, data: Batches) -> ChunkResult:
         feed = self._blocks.feed
         block = feed.take(1)
         if block is None:

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from loop.data.source import Batches, InMemory
 from loop.engine.body import Body
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.cut import Cut
 from loop.engine.program import Program, of_size
-from loop.engine.ran import Ran
 from loop.engine.way import Way
 from loop.engine.while_loop import handed_on, skipping
 from loop.tensors import Nest
@@ -40,12 +40,12 @@ class InCuts(Way):
         batch = functools.partial(data.at, size=size)
         program = Program(order, batch, body.run_step, owner, quiet=bool(self._programs))
 
-        def run(source: Nest, ahead: Nest, most: tf.Tensor) -> Ran:
+        def run(source: Nest, ahead: Nest, most: tf.Tensor) -> ChunkResult:
             first = body.counters[0].read_value()
             begin = tf.cast(first, tf.int32)
             done, halted = program(begin, tf.minimum(most, body.bound.variable), data.order())
             ahead = data.advance(source, ahead, begin + done)
-            return Ran(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
+            return ChunkResult(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
 
         function = tf.function(run, autograph=False)
         spec = of_size(data.element_spec, size)
@@ -53,7 +53,7 @@ class InCuts(Way):
         program.compile(whole)
         return whole
 
-    def run(self, data: Batches, count: int) -> Ran:
+    def run(self, data: Batches, count: int) -> ChunkResult:
         rows, done = list[tf.Tensor](), 0
         while done < count and not (rows and self._bound.is_pulled_in):
             began = time.perf_counter()
@@ -67,7 +67,7 @@ class InCuts(Way):
                 break
         return ran.joined(rows, done)
 
-    def _called(self, data: Batches, count: int) -> Ran:
+    def _called(self, data: Batches, count: int) -> ChunkResult:
         self._bound.set(count)
         given = handed_on(data)
         program = self._programs[given[0].shape[0]] if len(self._programs) > 1 else self._only
@@ -80,7 +80,7 @@ class InCuts(Way):
         (program,) = self._programs.values()
         return program
 
-    def skip(self, data: Batches) -> Ran:
+    def skip(self, data: Batches) -> ChunkResult:
         ran = call_flat(self._skip(), handed_on(data))
         data.ahead = ran.ahead
         return ran

@@ -7,7 +7,7 @@ import tensorflow as tf
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.engine.body import Body
-from loop.engine.ran import Ran
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.way import Way
 from loop.engine.while_loop import WhileLoop, handed_on
 from loop.exact.graph import calls_python, operations
@@ -28,7 +28,7 @@ class OneByOne(Way):
         # Then it may draw from Python's random streams, and nobody else must meanwhile.
         self._calls_python = any(map(calls_python, operations(self.graph)))
 
-    def run(self, data: Batches, count: int) -> Ran:
+    def run(self, data: Batches, count: int) -> ChunkResult:
         rows, more = list[tf.Tensor](), True
         self._bound.set(1)
         while more and len(rows) < count and not (rows and self._bound.is_pulled_in and not self._together):
@@ -42,5 +42,5 @@ class OneByOne(Way):
                 break
         return ran.joined(rows, len(rows)).followed(more=more)
 
-    def skip(self, data: Batches) -> Ran:
+    def skip(self, data: Batches) -> ChunkResult:
         return self._loop.skip(handed_on(data)).followed(more=self._data.trained())

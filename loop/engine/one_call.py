@@ -2,7 +2,7 @@
 
 from loop.data.source import Batches
 from loop.engine.body import Body
-from loop.engine.ran import Ran
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.way import Way
 from loop.engine.while_loop import WhileLoop, handed_on
 
@@ -18,13 +18,13 @@ class OneCall(Way):
         self._loop, self._bound = WhileLoop(body), body.bound
         self.graph = self._loop.graph
 
-    def run(self, data: Batches, count: int) -> Ran:
+    def run(self, data: Batches, count: int) -> ChunkResult:
         self._bound.set(count)
         ran = self._loop(handed_on(data))
         data.ahead = ran.ahead
         return ran
 
-    def skip(self, data: Batches) -> Ran:
+    def skip(self, data: Batches) -> ChunkResult:
         ran = self._loop.skip(handed_on(data))
         data.ahead = ran.ahead
         return ran

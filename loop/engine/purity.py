@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 import tensorflow as tf
 
 from loop.exact.graph import is_of_keras, line
-from loop.exact.step_audit import Audited
+from loop.exact.step_audit import TraceAudit
 from loop.findings import Finding
 from loop.handles import by_key
 from loop.state.randomness import host
@@ -47,7 +47,7 @@ class Purity:
 
     def __init__(
         self,
-        audited: Audited,
+        audited: TraceAudit,
         owner: str,
         state: TrainingState,
         own: Collection[int],
@@ -73,7 +73,7 @@ class Purity:
         by = {handle: changed[handle] for handle in names if not is_of_keras(changed[handle])}
         self.losses = [f"{names[handle]}, at {line(op)}" for handle, op in by.items()]
 
-    def hold(self) -> Callable[[], None]:
+    def capture(self) -> Callable[[], None]:
         """Holds the present values, at no cost of memory, and returns what puts them back."""
         values = [(variable, read(variable)) for variable in self._variables]
         # A copy, because what a dense table exports is the memory that it goes on writing to.

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from loop.data.blocks import BYTES, LENGTH, Block, Shapes, bytes_of, room, shapes_of
 from loop.data.stream import StreamData
-from loop.engine.bound import Bound
+from loop.engine.bound import StopBound
 from loop.engine.feed import Feed
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
@@ -29,7 +29,7 @@ class Streamed(Feed):
         bound: Of the loop: if it is pulled in, no more is fetched.
     """
 
-    def __init__(self, data: StreamData, bound: Bound) -> None:
+    def __init__(self, data: StreamData, bound: StopBound) -> None:
         self._data, self._spec = data, tf.nest.flatten(data.element_spec)
         self._dtypes = [each.dtype for each in self._spec]
         self._shapes = shapes = shapes_of(data.element_spec)
@@ -81,7 +81,7 @@ class Streamed(Feed):
     def take(self, most: int) -> Block | None:
         if not self._data.pending:
             if self._data.failed is None:
-                self._data.hold(*self._in_thread(most))
+                self._data.take_in(*self._in_thread(most))
             if not self._data.pending:
                 self._data.raise_failed()
         if not self._data.pending:
@@ -161,9 +161,9 @@ class Streamed(Feed):
             if fetching is not None:
                 fetching.exception()  # waits: nobody else may read the iterator before
         if fetching is not None and isinstance(error := fetching.exception(), Exception):
-            self._data.hold(self._data.ahead, (), error)
+            self._data.take_in(self._data.ahead, (), error)
         elif fetching is not None:
-            self._data.hold(*fetching.result())
+            self._data.take_in(*fetching.result())
 
     def trained(self, block: Block, steps: int) -> bool:
         _, rest = block.cut(steps)

@@ -3,7 +3,7 @@
 import abc
 
 from loop.data.source import Batches
-from loop.engine.ran import Ran
+from loop.engine.chunk_result import ChunkResult
 from loop.tensors import FuncGraph
 
 
@@ -17,9 +17,9 @@ class Way(abc.ABC):
     graph: FuncGraph
 
     @abc.abstractmethod
-    def run(self, data: Batches, count: int) -> Ran:
+    def run(self, data: Batches, count: int) -> ChunkResult:
         """Runs at most `count` steps, at least one if there is data; fewer if the bound is pulled in."""
 
     @abc.abstractmethod
-    def skip(self, data: Batches) -> Ran:
+    def skip(self, data: Batches) -> ChunkResult:
         """Reads the next batch, and counts its step without running it; what it returns has no rows."""

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.data.source import Batches
 from loop.engine.body import Body
-from loop.engine.ran import Ran
+from loop.engine.chunk_result import ChunkResult
 from loop.engine.ring import HALTED
 from loop.tensors import FuncGraph, Nest
 from loop.tf_internals import ConcreteFunction, call_flat
@@ -28,7 +28,7 @@ class WhileLoop:
     def __init__(self, body: Body) -> None:
         data = body.data
 
-        def run(source: Nest, ahead: Nest) -> Ran:
+        def run(source: Nest, ahead: Nest) -> ChunkResult:
             # Counted from here, an index is an int32 in an epoch of any length; of a GPU's integers, only those are
             # kept where the condition is looked at.
             first = body.counters[0].read_value()
@@ -50,17 +50,17 @@ class WhileLoop:
 
             index, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
             done, halted = index % HALTED, index > HALTED
-            return Ran(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
+            return ChunkResult(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
 
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self._skip = skipping(body)
         self.graph: FuncGraph = self._run.graph
 
-    def __call__(self, given: list[tf.Tensor]) -> Ran:
+    def __call__(self, given: list[tf.Tensor]) -> ChunkResult:
         """Runs steps, with what data hand on."""
         return call_flat(self._run, given)
 
-    def skip(self, given: list[tf.Tensor]) -> Ran:
+    def skip(self, given: list[tf.Tensor]) -> ChunkResult:
         """Counts the step of the next batch without running it."""
         return call_flat(self._skip(), given)
 
@@ -74,11 +74,11 @@ def skipping(body: Body) -> Callable[[], ConcreteFunction]:
     """Returns what traces, when it is first called, the counting of a step that is not run: few runs need it."""
     data = body.data
 
-    def skip(source: Nest, ahead: Nest) -> Ran:
+    def skip(source: Nest, ahead: Nest) -> ChunkResult:
         first = body.counters[0].read_value()
         counted, ran = body.skipped(data.batch(source, ahead))
         with tf.control_dependencies(counted):
             ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
-        return Ran(ran.steps, ran.halted, data.more(ahead), ahead, ran.rows, ran.results)
+        return ChunkResult(ran.steps, ran.halted, data.more(ahead), ahead, ran.rows, ran.results)
 
     return functools.cache(lambda: tf.function(skip, autograph=False).get_concrete_function(*data.feed_spec()))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from loop.digest import digest
 from loop.exact.graph import changes, uses
-from loop.exact.labels import Labels, label_of
+from loop.exact.labels import GraphHasher, label_of
 from loop.exact.program import program
 from loop.handles import by_key, key_of
 from loop.tensors import FuncGraph
@@ -61,8 +61,8 @@ _KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.We
 
 def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[str]) -> dict[str, object]:
     bodies = program(graph)
-    structure = Labels(bodies, valued=False).of("", [label_of(each.what) for each in arguments])
-    constants_too = Labels(bodies, valued=True).of("", [label_of(*each) for each in arguments])
+    structure = GraphHasher(bodies, valued=False).of("", [label_of(each.what) for each in arguments])
+    constants_too = GraphHasher(bodies, valued=True).of("", [label_of(*each) for each in arguments])
     kinds = collections.Counter(node.kind for body in bodies.values() for node in body.nodes)
     return {
         "operations": dict(sorted(kinds.items())),

@@ -13,14 +13,14 @@ BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 LOOPS = ("While", "StatelessWhile")
 
 
-class Done(NamedTuple):
+class CallLabels(NamedTuple):
     """The labels of what a function returns, in its order, and of what it does, in none."""
 
     outputs: Sequence[bytes]
     effects: Sequence[bytes]
 
 
-class Labels:
+class GraphHasher:
     """Labels what functions return and do, given labels of their arguments.
 
     Equal labels stand for what is computed in the same way from the same things. A function that is called is labelled
@@ -33,16 +33,16 @@ class Labels:
 
     def __init__(self, bodies: Mapping[str, FunctionBody], *, valued: bool) -> None:
         self._bodies, self._valued = bodies, valued
-        self._known: dict[tuple[str, tuple[bytes, ...]], Done] = {}
+        self._known: dict[tuple[str, tuple[bytes, ...]], CallLabels] = {}
 
-    def of(self, name: str, arguments: Sequence[bytes]) -> Done:
+    def of(self, name: str, arguments: Sequence[bytes]) -> CallLabels:
         """Returns the labels of a function's outputs and of its effects."""
         key = name, tuple(arguments)
         if key not in self._known:
             self._known[key] = self._labelled(self._bodies[name], arguments)
         return self._known[key]
 
-    def _labelled(self, body: FunctionBody, arguments: Sequence[bytes]) -> Done:
+    def _labelled(self, body: FunctionBody, arguments: Sequence[bytes]) -> CallLabels:
         outputs: dict[str, Outputs] = dict(zip(body.arguments, arguments, strict=True))
         effects: dict[str, Sequence[bytes]] = {}
 
@@ -58,7 +58,7 @@ class Labels:
             # Of arguments there are none: waiting for one changes nothing.
             waits = sorted({effect for name in node.waits for effect in effects.get(name, ())})
             outputs[node.name], effects[node.name] = self._node(node, inputs, waits)
-        return Done([resolved(name) for name in body.returns], sorted(e for es in effects.values() for e in es))
+        return CallLabels([resolved(name) for name in body.returns], sorted(e for es in effects.values() for e in es))
 
     def _node(self, node: Node, inputs: Sequence[bytes], waits: Sequence[bytes]) -> tuple[Outputs, Sequence[bytes]]:
         """Returns the labels of an operation's outputs, or one for all of them, and of its effects."""
@@ -78,7 +78,7 @@ class Labels:
         label = label_of(what, node.value if self._valued else b"", inputs, inner)
         return label, [label] if node.acts or any(done.effects for done in inner) else []
 
-    def _call(self, node: Node, inputs: Sequence[bytes]) -> Done:
+    def _call(self, node: Node, inputs: Sequence[bytes]) -> CallLabels:
         if node.kind in LOOPS:
             return self._loop(node.bodies[0], node.bodies[1], inputs)
         if node.kind in CALLS:
@@ -86,9 +86,9 @@ class Labels:
         branches = [self.of(name, inputs[1:]) for name in node.bodies]
         effects = [(inputs[0], i, effect) for i, branch in enumerate(branches) for effect in branch.effects]
         outputs = zip(*(branch.outputs for branch in branches), strict=True)
-        return Done([label_of(inputs[0], each) for each in outputs], [label_of(*each) for each in effects])
+        return CallLabels([label_of(inputs[0], each) for each in outputs], [label_of(*each) for each in effects])
 
-    def _loop(self, body: str, condition: str, start: Sequence[bytes]) -> Done:
+    def _loop(self, body: str, condition: str, start: Sequence[bytes]) -> CallLabels:
         """Labels the variables of a loop, which may come in any order, by how they begin and how they go on.
 
         At first those that begin alike have equal labels. Each round tells more of them apart, by the labels of what
@@ -100,7 +100,7 @@ class Labels:
         decided = self.of(condition, carried)
         what = decided.outputs, sorted(refined)
         effects = [*done.effects, *decided.effects]
-        return Done(_pairs([what] * len(refined), refined), [label_of(what, effects)] if effects else [])
+        return CallLabels(_pairs([what] * len(refined), refined), [label_of(what, effects)] if effects else [])
 
 
 def _pairs(left: Iterable[object], right: Iterable[object]) -> list[bytes]:

@@ -51,7 +51,7 @@ def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
     return found
 
 
-class Audited:
+class TraceAudit:
     """A traced function, looked at once.
 
     Args:

@@ -52,7 +52,7 @@ class Derived:
         Args:
             values: Of what `variables` returned, by `id`.
         """
-        attributes, before, variables = self.hold(), self._bits(), self.variables()
+        attributes, before, variables = self.capture(), self._bits(), self.variables()
         held = [variable.read_value() for variable in variables]
         try:
             for variable in variables:
@@ -63,7 +63,7 @@ class Derived:
         finally:
             for variable, value in zip(variables, held, strict=True):
                 variable.assign(value)
-            self.put_back(attributes)
+            self.rollback(attributes)
 
     def check(self) -> None:
         """Raises `RuntimeError` if values are not what they were when this was made: when a loop was traced."""
@@ -73,12 +73,12 @@ class Derived:
                 "computing with the old ones. Call adapt, or restore, before the loop is first used, or make it anew."
             )
 
-    def hold(self) -> Attributes:
+    def capture(self) -> Attributes:
         """Returns what the layers are made of."""
         return [dict(vars(layer)) for layer in self._layers]
 
-    def put_back(self, attributes: Attributes) -> None:
-        """Gives the layers what `hold` returned."""
+    def rollback(self, attributes: Attributes) -> None:
+        """Gives the layers what `capture` returned."""
         before = self._bits()
         for layer, held in zip(self._layers, attributes, strict=True):
             vars(layer).clear()

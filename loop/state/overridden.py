@@ -16,21 +16,21 @@ class Overridden:
 
     def __init__(self, derived: Derived) -> None:
         self._trained: dict[str, tf.Tensor] = {}
-        self._attributes: Attributes = derived.hold()
+        self._attributes: Attributes = derived.capture()
 
-    def show(self, values: Mapping[str, tf.Tensor], variables: Mapping[str, tf.Variable], derived: Derived) -> None:
+    def override(self, values: Mapping[str, tf.Tensor], variables: Mapping[str, tf.Variable], derived: Derived) -> None:
         """Assigns values, by path. Of what is shown twice, the trained value is the one before the first time."""
         if not self._trained:
-            self._attributes = derived.hold()
+            self._attributes = derived.capture()
         self._trained |= {path: variables[path].read_value() for path in values if path not in self._trained}
         for path, value in values.items():
             variables[path].assign(value)
         derived.again()
 
-    def take_back(self, variables: Mapping[str, tf.Variable], derived: Derived) -> None:
+    def revert(self, variables: Mapping[str, tf.Variable], derived: Derived) -> None:
         """Assigns the trained values again."""
         for path, value in self._trained.items():
             variables[path].assign(value)
         if self._trained:
-            derived.put_back(self._attributes)
+            derived.rollback(self._attributes)
         self._trained = {}

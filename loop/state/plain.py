@@ -145,7 +145,7 @@ class Kept(Trackable):
     def __init__(self, get: Callable[[], Plain], put: Callable[[Plain], object], owner: str) -> None:
         self._get, self._put, self._owner = get, put, owner
 
-    def hold(self) -> Callable[[], None]:
+    def capture(self) -> Callable[[], None]:
         """Copies the present state, and returns what puts it back."""
         held = Encoded(self._get(), self._owner)
 

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from loop.digest import Seen
+from loop.digest import BatchDigest
 from loop.tensors import read, write
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Train steps completed, epochs completed, and train steps completed in the current epoch."""
 
     step: int
@@ -16,7 +16,7 @@ class Place(NamedTuple):
     step_in_epoch: int
 
 
-class Position(tf.Module):
+class PositionState(tf.Module):
     """The place in variables, and the phase of the event round that a stop may have cut short.
 
     The compiled loop counts `step` and `step_in_epoch` up itself, so they are right even where it fails.
@@ -38,7 +38,7 @@ class Position(tf.Module):
         self.evaluation_due = tf.Variable(False, trainable=False, name="evaluation_due")
         self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
         self.is_due = self.is_over = False
-        self.seen: Seen | None = None
+        self.seen: BatchDigest | None = None
         self.torn = False
         self.condemned = ""
         self.latest: int | None = None
@@ -47,14 +47,14 @@ class Position(tf.Module):
         """Takes in that the state is whole and as it was saved."""
         self.torn, self.condemned, self.latest = False, "", None
 
-    def load(self) -> Place:
+    def load(self) -> Position:
         """Takes over what has been restored, and returns the place."""
         self.is_due, self.is_over = bool(read(self.evaluation_due)), bool(read(self.epoch_over))
         return self.place()
 
-    def place(self) -> Place:
+    def place(self) -> Position:
         """Returns the place as integers."""
-        return Place(*(int(read(variable)) for variable in (self.step, self.epoch, self.step_in_epoch)))
+        return Position(*(int(read(variable)) for variable in (self.step, self.epoch, self.step_in_epoch)))
 
     @property
     def is_pending(self) -> bool:
@@ -71,9 +71,9 @@ class Position(tf.Module):
         self.is_over = over
         write(self.epoch_over, over)
 
-    def next_epoch(self, place: Place) -> Place:
+    def next_epoch(self, place: Position) -> Position:
         """Moves on from the end of an epoch to the beginning of the next one, and returns that place."""
         write(self.epoch, place.epoch + 1)
         write(self.step_in_epoch, 0)
         self.set_over(False)
-        return Place(place.step, place.epoch + 1, 0)
+        return Position(place.step, place.epoch + 1, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from loop.state.position import Place
+from loop.state.position import Position
 
 
 class Unlike(ValueError):
@@ -28,7 +28,7 @@ class Resumable(Protocol):
         """Takes over what was drawn when the run began, so that `describe` says what it is then; before `seek`."""
         ...
 
-    def seek(self, place: Place, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this.
 
         Returns:

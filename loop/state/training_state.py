@@ -16,7 +16,7 @@ from loop.state.differences import Differences, differences, unhashed
 from loop.state.gathering import check_given, resources_below, trackable, walk
 from loop.state.overridden import Overridden
 from loop.state.plain import Kept
-from loop.state.position import Place, Position
+from loop.state.position import Position, PositionState
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Apart, Resumable, Unlike
@@ -29,7 +29,7 @@ from loop.tensors import put, read
 Kind = TypeVar("Kind")
 
 
-class Held(NamedTuple):
+class StateValues(NamedTuple):
     """Values of variables by path, the random states of Python and NumPy, and what puts back the states of hooks."""
 
     values: Mapping[str, tf.Tensor]
@@ -79,13 +79,13 @@ class TrainingState:
         given: Mapping[str, object],
         own: Mapping[str, object] | None = None,
         *,
-        position: Position | None = None,
+        position: PositionState | None = None,
         data: Resumable | None = None,
         evaluated: Mapping[str, Resumable] | None = None,
         derived: Derived | None = None,
     ) -> None:
         check_given("state", given)
-        self._given, self.position = dict(given), position or Position()
+        self._given, self.position = dict(given), position or PositionState()
         self._data, self._evaluated = data, evaluated or {}
         self.steps: dict[str, object] = {}
         self.settings: Mapping[str, Setting] = {}
@@ -128,35 +128,35 @@ class TrainingState:
         """Returns the objects of a kind in what was given, also in lists and dicts, by path."""
         return {path: part for path, part in flat_by_path(self._given) if isinstance(part, kind)}
 
-    def hold(self) -> Held:
+    def capture(self) -> StateValues:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
         values = {path: read(variable) for path, variable in self.variables.items()}
-        return Held(values, host(), [kept.hold() for kept in self._kept])
+        return StateValues(values, host(), [kept.capture() for kept in self._kept])
 
-    def put_back(self, held: Held) -> None:
-        """Assigns what `hold` returned."""
+    def rollback(self, held: StateValues) -> None:
+        """Assigns what `capture` returned."""
         for path, value in held.values.items():
             put(self.variables[path], value)
         for back in held.others:
             back()
         put_host_back(held.host)
 
-    def show(self, values: Mapping[str, tf.Tensor]) -> None:
+    def override(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
-        self._overridden.show(values, self.variables, self.derived)
+        self._overridden.override(values, self.variables, self.derived)
 
-    def take_back(self) -> None:
-        """Ends what `show` began."""
-        self._overridden.take_back(self.variables, self.derived)
+    def revert(self) -> None:
+        """Ends what `override` began."""
+        self._overridden.revert(self.variables, self.derived)
 
-    def grow(self, traced: "TrainingState", held: Held) -> None:
+    def grow(self, traced: "TrainingState", held: StateValues) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
         # In place, and not another object: hooks have had this one in their `on_setup`.
         kept = {"unchecked": self.unchecked, "settings": self.settings}
         vars(self).update(vars(traced), _overridden=self._overridden, **kept)
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
-        self.put_back(held._replace(values=values))
+        self.rollback(held._replace(values=values))
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""
@@ -226,26 +226,26 @@ class TrainingState:
     @contextlib.contextmanager
     def unless_raised(self) -> Iterator[None]:
         """If anything is raised within, puts variables, data and random states back to what they are now."""
-        held, go_back, torn = self.hold(), self._data.mark() if self._data else None, self.position.torn
+        held, go_back, torn = self.capture(), self._data.mark() if self._data else None, self.position.torn
         try:
             yield
         except BaseException:
             if go_back:
                 go_back()
-            self.put_back(held)
+            self.rollback(held)
             self.position.torn = torn
             raise
 
     @contextlib.contextmanager
     def put_back_after(self) -> Iterator[None]:
         """Puts variables, data and random states back to what they are now, whatever is done within."""
-        held, go_back = self.hold(), self._data.mark() if self._data else None
+        held, go_back = self.capture(), self._data.mark() if self._data else None
         try:
             yield
         finally:
             if go_back:
                 go_back()
-            self.put_back(held)
+            self.rollback(held)
 
     def recall(self, notes: Mapping[str, Mapping[str, int]]) -> None:
         """Lets the data take over what they drew when the run began; to be done before `differences`."""
@@ -262,7 +262,7 @@ class TrainingState:
             A line for everything in which the data are seen not to be what they were.
         """
         self.position.torn = True
-        return self._data.seek(Place(**notes["place"]), notes["data"]) if self._data else []
+        return self._data.seek(Position(**notes["place"]), notes["data"]) if self._data else []
 
     def take_over(self, path: str) -> None:
         """Restores what was given, for scripts, whose programs have not set what they read here."""

@@ -38,13 +38,13 @@ def test_the_previous_checkpoint_is_intact_when_the_disk_fails_at_any_operation(
 ) -> None:
     # One loop for all of it: compiling it anew for each operation would take half a minute.
     loop, start = make_loop(), []
-    loop.on(Event.SETUP)(lambda loop, moment: start.append(loop.state.hold()))
+    loop.on(Event.SETUP)(lambda loop, moment: start.append(loop.state.capture()))
     loop.on(Event.RUN_BEGIN)(disk.watch)
     begun = begins(loop)
 
     def run(directory: Path, steps: int, *, afresh: bool) -> None:
         if afresh and start:
-            loop.state.put_back(start[0])
+            loop.state.rollback(start[0])
         loop.hooks.add(Checkpoint(directory, EVERY_2, keep=1, background=False))
         try:
             loop.run(steps=steps)

@@ -17,7 +17,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
-from exactloop.proof.journal import Record, place
+from exactloop.proof.journal import Journal, place
 from hooks import Checkpoint, CorruptCheckpoint, TensorBoard
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.index import check_index
@@ -213,11 +213,11 @@ def test_journals_of_lives_are_read_or_refused(count: int, tmp_path: Path) -> No
         said = altered(rng, lines)
         return b"".join(json.dumps(line).encode() + b"\n" for line in (said if isinstance(said, list) else [said]))
 
-    def read(raw: bytes) -> Record | None:
+    def read(raw: bytes) -> Journal | None:
         path.write_bytes(raw)
         told = ""
         try:
-            record = Record(path)
+            record = Journal(path)
         except ValueError as error:
             told = str(error)
         if told:
@@ -229,7 +229,7 @@ def test_journals_of_lives_are_read_or_refused(count: int, tmp_path: Path) -> No
         return record
 
     path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines) + b'{"event": "be')
-    assert [line["event"] for line in Record(path).lines] == ["begin", "settled", "end"]
+    assert [line["event"] for line in Journal(path).lines] == ["begin", "settled", "end"]
     assert 0 < survives(count, SEED, written, read) < count
 
 

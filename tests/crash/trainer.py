@@ -13,7 +13,7 @@ from watched import Watch, Watched
 import hooks
 import hooks.checkpoint.hook
 from loop import ArrayData, Every, Hook, Loop, Moment, StreamData, supervised
-from loop.state.training_state import Held
+from loop.state.training_state import StateValues
 
 STEPS, STEPS_PER_EPOCH = 10, 4
 EVERY_2 = {"every": Every(steps=2), "keep": 9}
@@ -77,12 +77,12 @@ class Rewind(Hook):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: Held | None = None
+        self._held: StateValues | None = None
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         if self._held is None:
-            self._held = loop.state.hold()
-        loop.state.put_back(self._held)
+            self._held = loop.state.capture()
+        loop.state.rollback(self._held)
         loop.state.position.torn = False
 
 

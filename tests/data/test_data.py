@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 from loop import ArrayData, Evaluation, Event, Loop, Moment, Step, StreamData
-from loop.data.prefetch import Early
-from loop.state.position import Place
+from loop.data.prefetch import Prefetched
+from loop.state.position import Position
 
 
 def order(data: ArrayData) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_an_order_that_could_not_be_made_beforehand_is_made_when_it_is_wanted() 
             raise MemoryError
         return 5
 
-    early = Early(make)
+    early = Prefetched(make)
     while not calls:
         time.sleep(0.001)
     assert early.get() == 5
@@ -98,7 +98,7 @@ def test_what_waits_behind_something_slow_is_made_when_it_is_wanted() -> None:
         begun.set()
         return over.wait(60)
 
-    first, second = Early(slow), Early(lambda: threading.current_thread().name)
+    first, second = Prefetched(slow), Prefetched(lambda: threading.current_thread().name)
     begun.wait(60)
     assert second.get() == threading.current_thread().name
     over.set()
@@ -212,7 +212,7 @@ def test_any_integer_will_do_as_a_seed(seed: int) -> None:
 def test_a_drawn_seed_is_in_the_notes_and_comes_back_with_them() -> None:
     first, second = (ArrayData(np.arange(20), batch_size=5) for _ in range(2))
     first.open(3)
-    second.seek(Place(step=14, epoch=3, step_in_epoch=2), first.notes())
+    second.seek(Position(step=14, epoch=3, step_in_epoch=2), first.notes())
     assert np.array_equal(second.ahead, order(first)[2])  # fetched when it is asked for
     assert np.array_equal(order(first), order(second))
 
@@ -305,7 +305,7 @@ def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None
     for _ in range(used):
         next(saved.source)
     path = tf.train.Checkpoint(data=saved).write(f"{tempfile.mkdtemp()}/state")
-    restored.seek(Place(7 + used, 1, used), saved.notes())
+    restored.seek(Position(7 + used, 1, used), saved.notes())
     tf.train.Checkpoint(data=restored).read(path).assert_consumed()
     assert [batch.numpy().tolist() for batch in restored.source] == epochs[1][used:]
     assert [epoch(restored, 2), epoch(restored, 3)] == epochs[2:]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from loop import StreamData
-from loop.data.epochs import Source
+from loop.data.epochs import EpochDatasets
 from loop.rebuilt.files import Share
 from loop.workers.cluster import Workers, become
 
@@ -58,7 +58,7 @@ PIPELINES: dict[str, Callable[[str], Dataset]] = {
 }  # fmt: skip
 
 
-def passes(source: Source, count: int) -> list[list[int]]:
+def passes(source: EpochDatasets, count: int) -> list[list[int]]:
     """Returns the numbers of the rows of some passes."""
     found = []
     for epoch in range(count):
@@ -71,7 +71,7 @@ def passes(source: Source, count: int) -> list[list[int]]:
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_row_is_read_by_one_worker(name: str, count: int, files: str) -> None:
     dataset = PIPELINES[name](files)
-    sources = [Source(dataset, None, saved=None, share=Share(rank, count)) for rank in range(count)]
+    sources = [EpochDatasets(dataset, None, saved=None, share=Share(rank, count)) for rank in range(count)]
     assert all(source.saved for source in sources)
     for source in sources:
         source.settle()
@@ -89,7 +89,7 @@ def test_a_function_of_the_epoch_is_divided(files: str) -> None:
     def of_epoch(epoch: int) -> Dataset:
         return named(files).shuffle(9, seed=epoch).flat_map(tf.data.TextLineDataset)
 
-    epochs = [passes(Source(of_epoch, None, saved=None, share=Share(rank, 2)), 3) for rank in range(2)]
+    epochs = [passes(EpochDatasets(of_epoch, None, saved=None, share=Share(rank, 2)), 3) for rank in range(2)]
     for of_all in zip(*epochs, strict=True):
         assert sorted(of_all[0] + of_all[1]) == list(range(ROWS))
     assert len({tuple(each) for each in epochs[0]}) == 3
@@ -104,7 +104,7 @@ def test_workers_draw_apart_behind_the_reading_and_alike_before(files: str) -> N
     drawn = read.map(lambda row, x: (x, tf.random.uniform([]), keras.random.uniform([], seed=draws)))
 
     def numbers(share: Share | None) -> list[tuple[float, ...]]:
-        source = Source(drawn, None, saved=None, share=share)
+        source = EpochDatasets(drawn, None, saved=None, share=share)
         source.settle()
         return [tuple(float(number) for number in row) for row in source.dataset(0)]
 

@@ -187,7 +187,7 @@ def test_the_state_that_is_saved_is_that_behind_the_batch_that_was_trained() -> 
     loop.run(steps=6)
     assert {step <= n <= step + 3 for step, n in seen} == {True}
     source.n = 17
-    back = data.hold()
+    back = data.capture()
     back()
     assert source.n == 6
 

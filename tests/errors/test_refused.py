@@ -68,7 +68,7 @@ def make_loop(data: Callable[[], ArrayData | StreamData], *hooks: Checkpoint, fa
 def all_of(loop: Loop) -> tuple[dict[str, bytes], str]:
     """Returns every variable of the state but the time as bytes, and the random states of Python and NumPy."""
     values = {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if path != "clock/seconds"}
-    return values, loop.state.hold().host
+    return values, loop.state.capture().host
 
 
 class Refused(ValueError):

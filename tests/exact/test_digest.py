@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from loop import digest
-from loop.digest import SAMPLE, Seen, _spread
+from loop.digest import SAMPLE, BatchDigest, _spread
 
 NUMBERS = [
     "bfloat16",
@@ -32,14 +32,14 @@ NUMBERS = [
 
 
 def seen(*batches: object) -> int:
-    digests = Seen()
+    digests = BatchDigest()
     for batch in batches:
         digests.update(tf.nest.map_structure(tf.convert_to_tensor, batch) if isinstance(batch, np.ndarray) else batch)
     return int(digests.digest)
 
 
 def traced(*batches: object) -> int:
-    digests = Seen()
+    digests = BatchDigest()
     for batch in batches:
         tf.function(digests.update)(batch)
     return int(digests.digest)
@@ -182,7 +182,7 @@ def test_two_rows_that_change_places_between_two_batches_are_seen() -> None:
 def test_no_two_of_many_small_batches_have_one_digest(dtype: str) -> None:
     grid = np.stack(np.meshgrid(*[np.arange(8)] * 4), axis=-1).reshape(-1, 4)
     spec = tf.TensorSpec([4], dtype)
-    digests = Seen()
+    digests = BatchDigest()
     update = tf.function(digests.update, input_signature=[spec])
     found = set()
     for row in grid:
@@ -193,7 +193,7 @@ def test_no_two_of_many_small_batches_have_one_digest(dtype: str) -> None:
 
 
 def test_a_new_pass_begins_with_nothing() -> None:
-    digests = Seen()
+    digests = BatchDigest()
     digests.update(tf.constant([1]))
     digests.reset()
     assert int(digests.digest) == 0

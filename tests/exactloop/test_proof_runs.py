@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from exactloop.proof import child
-from exactloop.proof.orders import Orders
+from exactloop.proof.config import ChildConfig
 from loop import ArrayData, Loop, RunResult
 
 
@@ -62,7 +62,7 @@ def test_a_run_is_watched_whichever_way_it_is_called(how: str, monkeypatch: pyte
     monkeypatch.setattr(Loop, "run", Loop.run)
     monkeypatch.setattr(child, "listen", lambda *heard: None)
     lines: list[dict] = []
-    child.watch_loops(Orders(str(tmp_path / "record"), 0), __file__, lines.append)
+    child.watch_loops(ChildConfig(str(tmp_path / "record"), 0), __file__, lines.append)
     RUNS[how]()
     ends = [(line["loop"], line["step"]) for line in lines if line["event"] == "end"]
     assert ends == ENDS.get(how, [(0, 2)])

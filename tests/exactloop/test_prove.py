@@ -16,18 +16,18 @@ from places import TESTS
 
 from exactloop import prove
 from exactloop.proof.compare import Reference, Whole
-from exactloop.proof.journal import Record
+from exactloop.proof.config import ChildConfig, KillPoint
+from exactloop.proof.journal import Journal
 from exactloop.proof.kill_plan import plan
-from exactloop.proof.orders import Death, Orders
-from exactloop.proof.process import Life
+from exactloop.proof.process import Attempt
 from exactloop.proof.proof import Proof, compared
 from exactloop.proof.provable import NOT_RESUMED
-from exactloop.proof.recorder import Witness
+from exactloop.proof.recorder import Recorder
 from exactloop.proof.suspects import suspects
-from exactloop.proof.trial import Trial
+from exactloop.proof.trial import Experiment
 from exactloop.proving import prove_script
 from hooks import Checkpoint
-from hooks.places import BELOW, place, place_to_read
+from hooks.paths import BELOW, path_of, path_to_read
 from loop import Every, Loop
 
 SCRIPT = str(TESTS / "proved.py")
@@ -45,7 +45,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loop.digest_batches()
     checkpoint = loop.hooks.add(Checkpoint(directory / "checkpoints", Every(steps=3), background=False))
     with path.open("w") as file:
-        witness = Witness(loop, 0, lambda line: print(json.dumps(line), file=file), lambda: [checkpoint])
+        witness = Recorder(loop, 0, lambda line: print(json.dumps(line), file=file), lambda: [checkpoint])
         loop.hooks.add(witness)
         witness.run(loop.run, epochs=2)
     return path
@@ -55,14 +55,14 @@ def lines(record: Path) -> list[dict]:
     return [json.loads(line) for line in record.read_text().splitlines()]
 
 
-def written(path: Path, life: list[dict]) -> Record:
+def written(path: Path, life: list[dict]) -> Journal:
     path.write_text("".join(json.dumps(line) + "\n" for line in life))
-    return Record(path)
+    return Journal(path)
 
 
 def told(record: Path, tmp_path: Path, *lives: list[dict], stepwise: bool = True) -> str:
     """Returns the first difference of lives that wrote these lines, the last to its end; empty if there is none."""
-    reference, found = Reference(Record(record)), None
+    reference, found = Reference(Journal(record)), None
     for number, life in enumerate(lives):
         last = number == len(lives) - 1
         read = written(tmp_path / f"{number}.jsonl", life)
@@ -158,7 +158,7 @@ def test_what_run_returns_is_compared(record: Path, tmp_path: Path) -> None:
 
 def test_a_random_state_that_nobody_seeds_is_noted_and_counts_for_nothing(record: Path, tmp_path: Path) -> None:
     life = [changed(line, host="x") if "host" in line else line for line in lines(record)]
-    reference = Reference(Record(record))
+    reference = Reference(Journal(record))
     assert reference.compare(written(tmp_path / "0", life), last=True) is None
     assert reference.unseeded == {"host"}
 
@@ -224,15 +224,15 @@ def test_a_life_that_stops_only_where_hooks_want_it_is_compared_where_it_does(re
 def test_a_line_that_a_kill_cut_off_does_not_count(record: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.jsonl"
     cut.write_text(record.read_text()[:-40])
-    assert Record(cut).lines == Record(record).lines[:-1]
+    assert Journal(cut).lines == Journal(record).lines[:-1]
 
 
 def test_kills_are_planned_in_each_kind_of_place_and_where_they_are_asked_for(record: Path) -> None:
-    whole = Record(record)
+    whole = Journal(record)
     for seed in range(20):
         deaths = plan(whole, 6, [5], random.Random(seed))
         assert {"step_end", "epoch_end", "save", "evaluation"} <= {death.event for death in deaths}
-        assert Death("step_end", 0, 5) in deaths
+        assert KillPoint("step_end", 0, 5) in deaths
         assert len({*deaths}) == 7
         assert [death.step for death in deaths] == sorted(death.step for death in deaths)
         assert {death.step for death in deaths if death.event == "save"} <= {6, 8}
@@ -248,9 +248,9 @@ def test_an_evaluation_that_was_abandoned_is_not_killed(record: Path, tmp_path: 
 
 
 def test_orders_come_out_as_they_went_in() -> None:
-    for death in (None, Death("evaluation", 1, 20, 0.5)):
-        orders = Orders("record.jsonl", 12, False, death, "module", "make", {"epochs": 3}, ["/there"])
-        assert Orders.decode(orders.encode()) == orders
+    for death in (None, KillPoint("evaluation", 1, 20, 0.5)):
+        config = ChildConfig("record.jsonl", 12, False, death, "module", "make", {"epochs": 3}, ["/there"])
+        assert ChildConfig.decode(config.encode()) == config
 
 
 def test_what_a_program_changes_in_python_is_found() -> None:
@@ -306,10 +306,10 @@ def test_whatever_a_program_keeps_in_python_is_suspected(tmp_path: Path) -> None
 
 def test_what_is_only_read_is_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BELOW, str(tmp_path))
-    assert place("/runs/a") == f"{tmp_path}/runs/a"
-    assert (place_to_read("/runs/a"), place_to_read("gs://runs/a")) == ("/runs/a", "gs://runs/a")
+    assert path_of("/runs/a") == f"{tmp_path}/runs/a"
+    assert (path_to_read("/runs/a"), path_to_read("gs://runs/a")) == ("/runs/a", "gs://runs/a")
     (tmp_path / "runs/a").mkdir(parents=True)
-    assert place_to_read("/runs/a") == f"{tmp_path}/runs/a"
+    assert path_to_read("/runs/a") == f"{tmp_path}/runs/a"
 
 
 class Told:
@@ -320,13 +320,13 @@ class Told:
     def __init__(self, tmp_path: Path, *lives: list[dict], said: str = "", status: int = 0) -> None:
         self._path, self._lives, self._said, self._status = tmp_path, list(lives), said, status
 
-    def live(self, root: Path, where: str, death: Death | None = None, **how: bool) -> Life:
+    def live(self, root: Path, where: str, death: KillPoint | None = None, **how: bool) -> Attempt:
         life = [
             line | ({"directories": [f"{root}/{where}/runs/a"]} if line.get("directories") else {})
             for line in self._lives.pop(0)
         ]
         record = written(self._path / "life.jsonl", life)
-        return Life(-9 if death and self._lives else self._status, (record,), self._said, ("ckpt-3",))
+        return Attempt(-9 if death and self._lives else self._status, (record,), self._said, ("ckpt-3",))
 
     def proof(self, kills: int = 1) -> Proof:
         return compared(self, kills, [], False, lambda line: None)
@@ -349,7 +349,7 @@ def test_only_the_loop_that_was_killed_counts_as_resumed(record: Path, tmp_path:
         "from nothing": [*resumed(record, 8), *second],
         "from step 4": [*resumed(record, 8), *third],
     }.items():
-        trial = Trial(Told(tmp_path, [*first, *second[:-4]], counts), tmp_path, [Death("step_end", 1, 8)], 1)
+        trial = Experiment(Told(tmp_path, [*first, *second[:-4]], counts), tmp_path, [KillPoint("step_end", 1, 8)], 1)
         trial.run(Whole([written(tmp_path / "whole", [*first, *second])]), lambda line: None)
         assert (trial.difference, trial.resumed) == (None, last == "from step 4")
         assert trial.kills == ["after step 8 of loop 1; this life had begun at step 0"]

@@ -12,7 +12,7 @@ from places import environment
 
 from exactloop.proof import ends
 from exactloop.proof.compare import Whole
-from exactloop.proof.journal import Record
+from exactloop.proof.journal import Journal
 from exactloop.proof.kill_plan import plan
 from exactloop.proof.provable import trained_apart
 
@@ -64,12 +64,12 @@ def line(event: str, step: int, **more: object) -> str:
     ).replace("'", '"')
 
 
-def record(path: Path, *lines: str) -> Record:
+def record(path: Path, *lines: str) -> Journal:
     path.write_text("".join(f"{each}\n" for each in lines))
-    return Record(path)
+    return Journal(path)
 
 
-def run(path: Path, steps: int = 12, workers: int = 3) -> Record:
+def run(path: Path, steps: int = 12, workers: int = 3) -> Journal:
     begin = line("begin", 0, variables=[], directories=["/saved"], findings=[], pending="", workers=workers)
     rounds = [line(event, step) for step in range(1, steps + 1) for event in ("step_end", "settled")]
     return record(path, begin, *rounds, line("end", steps, saved=[4, 8, 12]))

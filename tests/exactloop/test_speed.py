@@ -21,8 +21,8 @@ from places import ROOT, environment
 from exactloop import cli
 from exactloop.speed import child, trying
 from exactloop.speed.advice import advice
+from exactloop.speed.config import Measured, SpeedConfig
 from exactloop.speed.measuring import measured, writes_elsewhere
-from exactloop.speed.orders import Measured, Orders
 from exactloop.speed.telling import show
 from exactloop.speed.trying import Change, Script, Tried, changes
 from hooks import EarlyStopping, KerasCallbacks, MetricsLog
@@ -185,8 +185,8 @@ def test_a_loop_is_measured_with_its_hooks_which_write_elsewhere(tmp_path: Path)
     hooks += [EarlyStopping("probe", mode="min", patience=1)]  # which waits for what is left out
     loop = make_loop(data := ArrayData(X, batch_size=3), [*hooks, callback])
     loop.hooks.on("run_end")(lambda moment: (tmp_path / "mine.csv").touch())
-    orders = Orders("", 0, seconds=1.0, steps=40, whole=True)
-    found = measured(loop, data, orders, str(tmp_path / "below"), jit_compile=False)
+    config = SpeedConfig("", 0, seconds=1.0, steps=40, whole=True)
+    found = measured(loop, data, config, str(tmp_path / "below"), jit_compile=False)
     assert [path.name for path in tmp_path.iterdir()] == ["below"]
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["metrics_log"]
     assert min(found.compiled, found.one_batch or 0, found.idle or 0, found.run or 0, found.hooks["slow"]) > 0
@@ -239,7 +239,7 @@ def test_whichever_way_a_loop_is_run_it_is_measured_instead(
     monkeypatch.setattr(child, "measured", measures)
     monkeypatch.setattr("os._exit", ends)
     monkeypatch.setenv("EXACTLOOP_BELOW", str(tmp_path))
-    child.instead_of_running(Orders(str(tmp_path / "record"), 0, 1.0, 1, jit_compile=True))
+    child.instead_of_running(SpeedConfig(str(tmp_path / "record"), 0, 1.0, 1, jit_compile=True))
     loop = MyLoop(lambda x: {"mean": tf.reduce_mean(x)}, SOURCES["arrays"](), state={"w": tf.Variable(0.0)})
     with pytest.raises(Measures):
         WAYS[way](loop)
@@ -257,7 +257,7 @@ def test_a_run_that_a_hook_ends_at_once_cannot_be_measured(tmp_path: Path) -> No
 
     loop = make_loop(data := ArrayData(X, batch_size=3), [Ends()])
     with pytest.raises(RuntimeError, match="A hook has ended the run before step 12"):
-        measured(loop, data, Orders("", 0, 1.0, steps=10, whole=True), str(tmp_path), jit_compile=False)
+        measured(loop, data, SpeedConfig("", 0, 1.0, steps=10, whole=True), str(tmp_path), jit_compile=False)
 
 
 def test_what_is_not_measured_by_itself_is_of_the_loop_and_nothing_is_negative() -> None:
@@ -346,7 +346,7 @@ def test_what_is_tried_depends_on_the_script(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_batches_that_are_made_elsewhere_are_not_tried_larger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = IndexedData(X.reshape([5, 2]), batch_size=None, shuffle=False)
-    found = measured(make_loop(data), data, Orders("", 0, 1.0, steps=5), str(tmp_path), jit_compile=False)
+    found = measured(make_loop(data), data, SpeedConfig("", 0, 1.0, steps=5), str(tmp_path), jit_compile=False)
     assert (found.sized, found.rows) == (False, 2)
 
     def measure(script: Script, change: Change | None = None) -> Measured:

@@ -32,14 +32,14 @@ from hooks.checkpoint.snapshot import Snapshot
 from hooks.checkpoint.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, TrainingState
 from loop.compiled import Compiled
-from loop.engine.chunk import Chunk
+from loop.engine.chunk import CompiledLoop
 from loop.engine.trace import Trace
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
 STEPS = 12
 WITHIN: dict[str, tuple[type, str]] = {  # phases that are one method
     "tracing": (Trace, "__init__"),
-    "training": (Chunk, "__call__"),
+    "training": (CompiledLoop, "__call__"),
     "evaluating": (Compiled, "evaluate"),
     "restoring": (TrainingState, "restore"),
     "taking the snapshot": (Snapshot, "take"),

@@ -160,10 +160,10 @@ def test_values_that_are_shown_for_a_while_are_derived_from_too() -> None:
     layer = Loads(4.0)
     state = TrainingState({"layer": layer})
     (path,) = [path for path in state.variables if path.endswith("scale")]
-    state.show({path: tf.constant(8.0)})
-    state.show({path: tf.constant(16.0)})
+    state.override({path: tf.constant(8.0)})
+    state.override({path: tf.constant(16.0)})
     assert layer.factor == np.float32(1 / 16)
-    state.take_back()
+    state.revert()
     assert [float(layer.scale), layer.factor] == [4.0, np.float32(1 / 4)]
 
 

@@ -47,7 +47,7 @@ def test_what_is_held_is_a_copy() -> None:
     array, inner = np.zeros(3), [1]
     got: list[object] = []
     kept = Kept(lambda: [array, inner], got.append, "it")
-    back = kept.hold()
+    back = kept.capture()
     array += 1
     inner.append(2)
     back()

@@ -26,7 +26,7 @@ FOR_ALL = {  # every hook may use them
         "in_time",
         "monitor",
         "numbers",
-        "places",
+        "paths",
         "progress_line",
         "rates",
         "row_format",
@@ -231,7 +231,7 @@ def test_within_loop_imports_go_downwards() -> None:
     }
     assert [line for file, source in inside.items() for line in upwards(file, source)] == []
     for file, source in [
-        ("loop/exact/graph.py", "from loop.state.position import Place"),
+        ("loop/exact/graph.py", "from loop.state.position import Position"),
         ("loop/state/position.py", "from loop.data.source import Data"),
         ("loop/errors/kinds.py", "def f():\n    from loop.exact import graph"),
         ("loop/engine/chunk.py", "from loop import compiled"),

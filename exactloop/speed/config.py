@@ -4,11 +4,11 @@ import dataclasses
 import json
 import math
 
-VARIABLE = "EXACTLOOP_SPEED"  # of the environment: orders, as JSON
+VARIABLE = "EXACTLOOP_SPEED"  # of the environment: config, as JSON
 
 
 @dataclasses.dataclass(frozen=True)
-class Orders:
+class SpeedConfig:
     """What to measure.
 
     Attributes:
@@ -33,7 +33,7 @@ class Orders:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def decode(cls, text: str) -> "Orders":
+    def decode(cls, text: str) -> "SpeedConfig":
         return cls(**json.loads(text))
 
 

@@ -11,7 +11,7 @@ from loop.errors.readonly import ReadOnly
 from loop.tensors import Nest
 
 
-class Ran(NamedTuple):
+class ChunkResult(NamedTuple):
     """What one call of the compiled loop did.
 
     Attributes:
@@ -42,10 +42,10 @@ class Ran(NamedTuple):
         last = ring.columns(self.rows.numpy()[-1:])  # sync: waits for the chunk
         return {name: column.item() for name, column in last.items()}
 
-    def followed(self, *, more: bool) -> "Ran":
+    def followed(self, *, more: bool) -> "ChunkResult":
         """Returns this, of data that know by themselves whether they go on."""
         return self._replace(more=more)
 
-    def joined(self, rows: Sequence[tf.Tensor], steps: int) -> "Ran":
+    def joined(self, rows: Sequence[tf.Tensor], steps: int) -> "ChunkResult":
         """Returns this, the last one of some calls, as if it had been the only one: with the rows of all of them."""
         return self._replace(steps=steps, rows=rows[0] if len(rows) == 1 else tf.concat(rows, axis=0))

@@ -3,11 +3,11 @@
 import dataclasses
 import json
 
-VARIABLE = "EXACTLOOP_LIFE"  # of the environment: orders, as JSON
+VARIABLE = "EXACTLOOP_LIFE"  # of the environment: config, as JSON
 
 
 @dataclasses.dataclass(frozen=True)
-class Death:
+class KillPoint:
     """Where a life is to end by SIGKILL.
 
     Attributes:
@@ -28,7 +28,7 @@ class Death:
 
 
 @dataclasses.dataclass(frozen=True)
-class Orders:
+class ChildConfig:
     """What a life has to do.
 
     Attributes:
@@ -47,7 +47,7 @@ class Orders:
     record: str
     parent: int
     stepwise: bool = True
-    death: Death | None = None
+    death: KillPoint | None = None
     in_vain: bool = True
     module: str = ""
     function: str = ""
@@ -59,7 +59,7 @@ class Orders:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def decode(cls, text: str) -> "Orders":
+    def decode(cls, text: str) -> "ChildConfig":
         said = json.loads(text)
-        death = said["death"] and Death(**said["death"] | {"ranks": tuple(said["death"]["ranks"])})
+        death = said["death"] and KillPoint(**said["death"] | {"ranks": tuple(said["death"]["ranks"])})
         return cls(**said | {"death": death})

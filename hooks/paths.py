@@ -6,7 +6,7 @@ import re
 BELOW = "EXACTLOOP_BELOW"  # the variable of the environment that puts everything below one directory
 
 
-def place(directory: str | os.PathLike[str]) -> str:
+def path_of(directory: str | os.PathLike[str]) -> str:
     """Returns what a directory is called, whatever becomes of the working directory; an address as it is.
 
     While a script is proved, with the variable `BELOW` in its environment, it is a directory below that one instead, so
@@ -15,17 +15,17 @@ def place(directory: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: If it was an address, and then a `Path`.
     """
-    where, below = real_place(directory), os.environ.get(BELOW)
+    where, below = real_path(directory), os.environ.get(BELOW)
     return where if below is None else os.path.join(below, where.replace("://", "/").lstrip("/"))
 
 
-def place_to_read(directory: str | os.PathLike[str]) -> str:
+def path_to_read(directory: str | os.PathLike[str]) -> str:
     """Returns the same for what is only read: the real directory, if nobody has written to the one in its place."""
-    where = place(directory)
-    return where if os.path.isdir(where) else real_place(directory)
+    where = path_of(directory)
+    return where if os.path.isdir(where) else real_path(directory)
 
 
-def real_place(directory: str | os.PathLike[str]) -> str:
+def real_path(directory: str | os.PathLike[str]) -> str:
     """Returns what a directory is called when nothing is proved."""
     if not isinstance(directory, str | bytes | os.PathLike):
         raise TypeError(f"A directory is a str or a path. Received: {type(directory).__name__}.")
