@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 WIDE = (tf.float64, tf.complex128)
@@ -38,7 +39,9 @@ class Averaged:
             return
         if self._moved is None:
             self._moved = tf.function(self._move, autograph=False).get_concrete_function(tf.TensorSpec([], tf.float64))
-        self._moved(tf.constant(share, tf.float64))
+        self._moved(
+            tf.constant(np.array(share))
+        )  # of a number that is no array, TensorFlow would keep the tensor for good
 
     def _move(self, share: tf.Tensor) -> None:
         for vector, weights in self._parts:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hooks.exports import Exports
 from hooks.monitor import Monitor
+from hooks.numbers import put
 from hooks.paths import is_remote, path_of
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
@@ -163,7 +164,7 @@ class Export(Hook, instead=INSTEAD):
         self._prune(moment.step)
 
     def on_step_end(self, moment: Moment) -> None:
-        self.wanted.assign(moment.step)
+        put(self.wanted, moment.step)
 
     def on_eval_end(self, moment: Moment) -> None:
         self._look(moment, self._monitor.value(moment) if self._monitor else None)
@@ -183,8 +184,8 @@ class Export(Hook, instead=INSTEAD):
     def _look(self, moment: Moment, value: float | None) -> None:
         best = float(self.best)
         if value is not None and self._monitor and self._monitor.better(value, None if math.isnan(best) else best):
-            self.best.assign(value)
-            self.wanted.assign(moment.step)
+            put(self.best, value)
+            put(self.wanted, moment.step)
 
     def _export(self, step: int) -> None:
         if step not in self._exports.steps():  # or it is there, with the same bits

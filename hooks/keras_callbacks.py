@@ -14,6 +14,7 @@ from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, r
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import CallbackState, Saved, parted, states, taken
 from hooks.callbacks.told import Told
+from hooks.numbers import put
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -232,7 +233,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def _begin_batch(self, moment: Moment, *, waits: bool = False) -> None:
         if self._begins_batches and int(self.batch) != moment.step:
-            self.batch.assign(moment.step)
+            put(self.batch, moment.step)
             self._call("on_train_batch_begin", moment, moment.step_in_epoch, waits=waits)
 
     def _call(

@@ -98,7 +98,7 @@ class LearningRate(Hook, instead=INSTEAD):
         if not self.is_inside():
             rates = self._rates_from(moment.epoch, 1)
             self._look(moment.step, rates)
-            self._assign(tf.constant(rates[0], tf.float32))
+            self._assign(tf.constant(np.array(rates[0], np.float32)))
 
     def ahead(self, step: int, count: int) -> np.ndarray:
         rates = self._rates_from(step, count) if self._by == "step" else self._rates_from(self._loop.epoch, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.monitor import Monitor
+from hooks.numbers import put
 from hooks.rates import Rates
 from loop import Hook, Loop, Moment
 
@@ -106,9 +107,9 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
             wait += 1
             if wait >= self._patience and self._reduce(step):
                 cooling, wait = self._cooldown, 0
-        self.best.assign(best)
-        self.wait.assign(wait)
-        self.cooling.assign(cooling)
+        put(self.best, best)
+        put(self.wait, wait)
+        put(self.cooling, cooling)
 
     def _reduce(self, step: int) -> bool:
         """Reduces the rates that are not as small as they may be; returns whether there was one."""

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from hooks.averaged import Averaged
+from hooks.numbers import put
 from loop import NEVER, Every, Halt, Hook, Loop, Moment, TrainingState, Trigger
 from loop.tf_internals import iterations, moving_averages
 
@@ -155,8 +156,8 @@ class WeightAverage(Hook, instead=INSTEAD):
         kept = self._decay ** (moment.step - int(self.latest))
         now = total * kept + 1.0 if self._corrected else 1.0
         averaged.move(1.0 if not total else 1.0 / now if self._corrected else 1.0 - kept)
-        self.total.assign(now)
-        self.latest.assign(moment.step)
+        put(self.total, now)
+        put(self.latest, moment.step)
 
     def on_run_end(self, moment: Moment) -> None:
         if moment.error is None and self._shows:

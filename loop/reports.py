@@ -114,8 +114,9 @@ class Reports:
                 )
             found = number(f"moment.report({name}=...)", value)
             _, kept, at = self._owners[name]
-            kept.values[at].assign(found)  # a part of the hook's state: what was reported is there after a kill
-            kept.steps[at].assign(step)
+            # A part of the hook's state: what was reported is there after a kill. As arrays: see `scalar`.
+            kept.values[at].assign(np.array(found))
+            kept.steps[at].assign(np.array(step))
             self.round[name] = self.fresh[name] = found
 
     def settle(self, *, over: bool) -> None:

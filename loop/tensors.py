@@ -2,6 +2,7 @@
 
 from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 Nest: TypeAlias = tf.types.experimental.TensorLike  # and tuples, lists and mappings of them, as in tf.nest
@@ -25,9 +26,18 @@ def read(variable: tf.Variable) -> tf.Tensor:
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
+def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
+    """Returns a number as a tensor `[]`.
+
+    Of a number of Python, TensorFlow would keep the tensor for good, some 700 bytes for each that is another one.
+    """
+    return tf.constant(np.array(value, dtype.as_numpy_dtype))
+
+
 def write(variable: tf.Variable, value: float | list[float]) -> None:
     """Assigns a number, or several, in a fifth of the time of `assign`."""
-    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value, variable.dtype))
+    value = scalar(value, variable.dtype) if isinstance(value, int | float) else tf.constant(value, variable.dtype)
+    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
 
 def put(variable: tf.Variable, value: tf.Tensor) -> None:

@@ -12,7 +12,7 @@ from loop.engine.cut import Cut
 from loop.engine.program import Program, of_size
 from loop.engine.way import Way
 from loop.engine.while_loop import handed_on, skipping
-from loop.tensors import Nest
+from loop.tensors import Nest, scalar
 from loop.tf_internals import ConcreteFunction, call_flat
 
 
@@ -71,7 +71,7 @@ class InCuts(Way):
         self._bound.set(count)
         given = handed_on(data)
         program = self._programs[given[0].shape[0]] if len(self._programs) > 1 else self._only
-        ran = call_flat(program, [*given, tf.constant(count)])
+        ran = call_flat(program, [*given, scalar(count, tf.int32)])
         data.ahead = ran.ahead
         return ran
 

@@ -24,7 +24,7 @@ from loop.rebuilt.python import PYTHON
 from loop.rebuilt.seeds import STILL, Pass, number_of
 from loop.rebuilt.stages import Stages
 from loop.state.randomness import host
-from loop.tensors import FuncGraph
+from loop.tensors import FuncGraph, scalar
 from loop.tf_internals import ConcreteFunction, called_by
 
 MADE_ANEW = frozenset({*ORDERS, *DRAWN})
@@ -156,7 +156,7 @@ class ByPass:
             if self._caches is None or self._caches[0] != seed:
                 self._caches = seed, self._filled(seed)
             _, caches = self._caches
-        variant = made.make(tf.constant(seed, tf.int64), tf.constant(number, tf.int64), *caches)
+        variant = made.make(scalar(seed, tf.int64), scalar(number, tf.int64), *caches)
         dataset = tf.data.experimental.from_variant(variant, self._spec)
         return dataset.with_options(nothing_ahead()) if self._emitter.python_draws.is_set() else dataset
 
@@ -164,7 +164,7 @@ class ByPass:
         """Returns caches, which are filled when they are read."""
         made, caches = self.trace(), list[tf.Tensor]()
         for fill, file, spec in zip(made.fill, made.files, self._cached, strict=True):
-            filled = fill(tf.constant(seed, tf.int64), tf.constant(number, tf.int64), *caches)
+            filled = fill(scalar(seed, tf.int64), scalar(number, tf.int64), *caches)
             caches.append(tf.data.experimental.to_variant(tf.data.experimental.from_variant(filled, spec).cache(file)))
         return caches
 
