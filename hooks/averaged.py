@@ -39,9 +39,7 @@ class Averaged:
             return
         if self._moved is None:
             self._moved = tf.function(self._move, autograph=False).get_concrete_function(tf.TensorSpec([], tf.float64))
-        self._moved(
-            tf.constant(np.array(share))
-        )  # of a number that is no array, TensorFlow would keep the tensor for good
+        self._moved(tf.constant(np.array(share)))  # as an array: see `hooks.numbers.put`
 
     def _move(self, share: tf.Tensor) -> None:
         for vector, weights in self._parts:

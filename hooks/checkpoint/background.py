@@ -13,8 +13,8 @@ class Background:
     """Does what it is given in a thread of its own, one thing after the other.
 
     It is one thread for all of them, because TensorFlow keeps something of each that has ever called it. It is no
-    daemon, so Python does not end in the midst of a save; it ends by itself when no more will come, or nothing is left to
-    do and the main thread has ended. It is no pool's, because pools take no work any more once the main thread has
+    daemon, so Python does not end in the midst of a save; it ends by itself when no more will come, or nothing is left
+    to do and the main thread has ended. It is no pool's, because pools take no work any more once the main thread has
     ended, and training may go on in another.
 
     An interrupt may come anywhere in a method: then a call was given or it was not, and is done once at most.

@@ -74,7 +74,7 @@ def test_each_row_is_read_by_one_worker(name: str, count: int, files: str) -> No
     sources = [EpochDatasets(dataset, None, saved=None, share=Share(rank, count)) for rank in range(count)]
     assert all(source.saved for source in sources)
     for source in sources:
-        source.settle()
+        source.fix_seed()
     epochs = [passes(source, 2) for source in sources]
     repeats = {"names repeated": 3, "repeated": 2}.get(name, 1)
     for of_all in zip(*epochs, strict=True):
@@ -105,7 +105,7 @@ def test_workers_draw_apart_behind_the_reading_and_alike_before(files: str) -> N
 
     def numbers(share: Share | None) -> list[tuple[float, ...]]:
         source = EpochDatasets(drawn, None, saved=None, share=share)
-        source.settle()
+        source.fix_seed()
         return [tuple(float(number) for number in row) for row in source.dataset(0)]
 
     alone, first, second = numbers(None), numbers(Share(0, 2)), numbers(Share(1, 2))
