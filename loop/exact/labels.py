@@ -19,6 +19,10 @@ class CallLabels(NamedTuple):
     outputs: Sequence[bytes]
     effects: Sequence[bytes]
 
+    def __repr__(self) -> str:
+        """Returns what fingerprints hash: by the name that the class had when they were given their number."""
+        return f"Done(outputs={self.outputs!r}, effects={self.effects!r})"
+
 
 class GraphHasher:
     """Labels what functions return and do, given labels of their arguments.

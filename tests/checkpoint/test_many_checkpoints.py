@@ -83,22 +83,28 @@ class Counter(Hook):
     def __init__(self, step: int) -> None:
         super().__init__()
         self.calls, self.heard = collections.Counter[str](), list[str]()
-        self._step = step
+        self._step, self._counts = step, False
+
+    def on_run_begin(self, moment: Moment) -> None:
+        threading.setprofile(self._count)  # before the thread that saves begins
+        sys.setprofile(self._count)
 
     def on_step_end(self, moment: Moment) -> None:
         if moment.step == self._step:
             HEARD.append(self.heard)
-            threading.setprofile(self._count)
-            sys.setprofile(self._count)
+            self._counts = True
 
     def on_settled(self, moment: Moment) -> None:
         if moment.step == self._step:
-            sys.setprofile(None)
-            threading.setprofile(None)
+            self._counts = False
             HEARD.remove(self.heard)
 
+    def on_run_end(self, moment: Moment) -> None:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
     def _count(self, frame: types.FrameType, event: str, given: object) -> None:
-        if event == "call" and "hooks/checkpoint" in frame.f_code.co_filename:
+        if self._counts and event == "call" and "hooks/checkpoint" in frame.f_code.co_filename:
             self.calls[frame.f_code.co_qualname] += 1
 
 
