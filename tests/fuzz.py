@@ -74,7 +74,7 @@ def altered(rng: random.Random, value: Any) -> Any:
             case 3:
                 parent[key] = _nested(rng.choice([5, 60]))
             case 4 if type(parent[key]) in (int, float):
-                parent[key] = rng.choice([-parent[key], parent[key] + 1, float(parent[key]), parent[key] * 10**30])
+                parent[key] = _near(rng.randrange(4), parent[key])
             case _:
                 parent[key] = _odd(rng)
     return value
@@ -89,6 +89,17 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def _odd(rng: random.Random) -> Any:
     return copy.deepcopy(rng.choice(ODD))  # or what is put into one of them would be in all that come later
+
+
+def _near(which: int, number: float) -> float:
+    match which:
+        case 0:
+            return -number
+        case 1:
+            return number + 1
+        case 2 if abs(number) < 2**1000:  # else no float is as large
+            return float(number)
+    return number * 10**30
 
 
 def _nested(depth: int) -> Any:
