@@ -8,7 +8,7 @@ IN_THREADS = [
     Bug("each has its own clock", AGREED, "float(said[0, 0])", "float(said[self._workers.rank, 0])"),
     Bug("each has its own reason", AGREED, "            reason = str(self._workers.get(key.format(asking[0])))\n",
         '            reason = "" if wish is None else wish.reason\n'),
-    Bug("who asks at once is heard later", AGREED, "at_once=bool(said[:, 1].max() > 1)", "at_once=False"),
+    Bug("who asks at once is heard later", AGREED, "at_once=at_once, ", "at_once=False, "),
     Bug("workers at different steps go on", AGREED, "if len(steps := ", "if False and len(steps := "),
     Bug("an exchange of something else counts", CLUSTER, "any(said[:, 0] != place)", "False"),
     Bug("who waits for something else is not seen", "loop.workers.waits", "if theirs != at:", "if False:"),
@@ -27,8 +27,8 @@ IN_THREADS = [
 IN_PROCESSES = [
     Bug("the others restore an older checkpoint", FOLLOWERS, "store.pin(stem)", "store.pin(store.stems()[0])"),
     Bug("the others restore nothing", FOLLOWERS, "        if stem is not None:\n", "        if False:\n"),
-    Bug("a gradient is that of one worker", "loop.workers.sums", "        means = self.workers.collective.sum(\n"
-        "            weighted, of_any_shape=True\n        )",
+    Bug("a gradient is that of one worker", "loop.workers.sums",
+        "        means = self.workers.collective.sum(weighted, of_any_shape=True, mean=mean)",
         "        means = [tf.identity(each) for each in weighted]"),
     Bug("a metric has the rows of one worker", "loop.workers.together",
         "            variable.assign(then + tf.cast(next(found), variable.dtype))",
