@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import tensorflow as tf
+
+from loop.tf_internals import scalar
 
 WIDE = (tf.float64, tf.complex128)
 
@@ -39,7 +40,7 @@ class Averaged:
             return
         if self._moved is None:
             self._moved = tf.function(self._move, autograph=False).get_concrete_function(tf.TensorSpec([], tf.float64))
-        self._moved(tf.constant(np.array(share)))  # as an array: see `hooks.numbers.put`
+        self._moved(scalar(share, tf.float64))
 
     def _move(self, share: tf.Tensor) -> None:
         for vector, weights in self._parts:

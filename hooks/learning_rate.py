@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from hooks.rates import Rates, checked
 from loop import Hook, Loop, Moment
+from loop.tf_internals import scalar
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
@@ -98,7 +99,7 @@ class LearningRate(Hook, instead=INSTEAD):
         if not self.is_inside():
             rates = self._rates_from(moment.epoch, 1)
             self._look(moment.step, rates)
-            self._assign(tf.constant(np.array(rates[0], np.float32)))
+            self._assign(scalar(rates[0], tf.float32))
 
     def ahead(self, step: int, count: int) -> np.ndarray:
         rates = self._rates_from(step, count) if self._by == "step" else self._rates_from(self._loop.epoch, 1)

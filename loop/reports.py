@@ -13,6 +13,7 @@ from loop.events import Event
 from loop.hook import Hook, Reported
 from loop.logs import LOGGER
 from loop.tensors import read
+from loop.tf_internals import scalar
 
 IN = (Event.STEP_END, Event.EVAL_END, Event.EPOCH_END)
 
@@ -114,9 +115,9 @@ class Reports:
                 )
             found = number(f"moment.report({name}=...)", value)
             _, kept, at = self._owners[name]
-            # A part of the hook's state: what was reported is there after a kill. As arrays: see `scalar`.
-            kept.values[at].assign(np.array(found))
-            kept.steps[at].assign(np.array(step))
+            # A part of the hook's state: what was reported is there after a kill.
+            kept.values[at].assign(scalar(found, tf.float64))
+            kept.steps[at].assign(scalar(step, tf.int64))
             self.round[name] = self.fresh[name] = found
 
     def settle(self, *, over: bool) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any, TypeAlias
 
-import numpy as np
 import tensorflow as tf
+
+from loop.tf_internals import scalar
 
 Nest: TypeAlias = tf.types.experimental.TensorLike  # and tuples, lists and mappings of them, as in tf.nest
 FuncGraph: TypeAlias = tf.Graph  # what tf.function traces: with `inputs`, `captures` and `variables` besides
@@ -24,14 +25,6 @@ def widened(tensor: tf.Tensor) -> tf.Tensor:
 def read(variable: tf.Variable) -> tf.Tensor:
     """Returns the present value, which a later update leaves alone, as `read_value()` does with more ado."""
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
-
-
-def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
-    """Returns a number as a tensor `[]`.
-
-    Of a number of Python, TensorFlow would keep the tensor for good, some 700 bytes for each that is another one.
-    """
-    return tf.constant(np.array(value, dtype.as_numpy_dtype))
 
 
 def write(variable: tf.Variable, value: float | list[float]) -> None:

@@ -12,7 +12,7 @@ from loop.data.around import Around
 from loop.data.cores import cores
 from loop.data.known import Known
 from loop.data.of_epoch import Given, check_spec, checked
-from loop.data.one_order import Orders, as_noted, noted
+from loop.data.one_order import Orders
 from loop.data.passes import Passes
 from loop.data.pool import Pool
 from loop.data.replay import ANOTHER, Reader
@@ -27,7 +27,6 @@ from loop.state.plain import Encoded
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
-SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
@@ -100,11 +99,9 @@ class EpochDatasets:
         return None if self._now is None else self._now.dataset
 
     def _written(self, epoch: int) -> Written:
-        return (
-            Written(self._cut(self._given(epoch)), self._python_draws, share=self.share)
-            if self._one is None
-            else self._one
-        )
+        if self._one is not None:
+            return self._one
+        return Written(self._cut(self._given(epoch)), self._python_draws, share=self.share)
 
     def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
         return made if self._steps is None else made.take(self._steps)
@@ -218,10 +215,7 @@ class EpochDatasets:
         return {**drawn, "stages": stages} if drawn and stages is not None else {}
 
     def _drawn(self) -> dict[str, int]:
-        if self._one is None:
-            return {}
-        seeds = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(self._one.seeds())}
-        return {**seeds, **noted(self._one.one_orders), **self._one.orders(self._pool)}
+        return {} if self._one is None else self._one.drawn(self._pool)
 
     def resume_from(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -251,10 +245,7 @@ class EpochDatasets:
         """Takes the order that a loader of Keras or the program drew in an earlier process, if no more has changed."""
         if self._one is None or notes.get("stages") in (None, self._known.stages(0, self._now)):
             return
-        earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
-        one = self._one.with_orders(as_noted(self._one.one_orders, notes))
-        for make in (lambda: one, lambda: one.as_with(earlier), lambda: one.in_orders(notes, self._pool)):
-            before = make()
+        for before in self._one.as_drawn(notes, self._pool):
             if before.is_replaced and int(short(before.described), 16) == notes["stages"]:
                 log.info("The data are in the order that was drawn, without a seed, when the run began.")
                 self._one = before
@@ -293,7 +284,7 @@ class EpochDatasets:
         return self._around.tensors(is_open=self._now is not None)
 
     def take(self, kept: Mapping[str, tf.Tensor]) -> None:
-        """Takes that over; to be done before `go_on`."""
+        """Takes that over; to be done before `resume_from`."""
         self._around.take(kept)
         self._python_draws.set()
 

@@ -2,11 +2,12 @@
 
 import functools
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import tensorflow as tf
 
+from loop.data import one_order
 from loop.data.lists import Lists, as_noted, lists, may_move, noted, with_rows
 from loop.data.loaders import reordered, seeds
 from loop.data.one_order import Orders
@@ -27,6 +28,7 @@ from loop.rebuilt.pipeline import MADE_ANEW, ByPass
 from loop.tf_internals import UnknownStage, kind_of, with_seed
 
 DATA = "the data"
+SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 UNDIVIDED = (
     "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
     f"{WITHOUT}."
@@ -58,7 +60,7 @@ class Written:
     ) -> None:
         self.dataset, self._alone, self._python_draws, self._share = dataset, replaced, python_draws, share
         self.one_orders = one_orders
-        self._orders: dict[str, int] | None = None
+        self._rows: dict[str, int] | None = None  # which stand where, if the next process may have others there
         self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
         try:
             self._by_pass = ByPass(dataset, self._replaced, python_draws, share=share)
@@ -80,40 +82,40 @@ class Written:
         """Returns the same, of those that cannot be told how many there were when the run began."""
         return [] if self._is_made_anew else self.at_once(cores)
 
-    def seeds(self) -> list[int]:
-        """Returns the seeds by which it shuffles."""
-        return seeds(self.dataset, self._alone)
+    def drawn(self, pool: Iterable[Rows]) -> dict[str, int]:
+        """Returns what the program may have drawn without a seed when it made it, to be noted.
+
+        Args:
+            pool: The rows of all data of the loop.
+        """
+        if self._rows is None:
+            rows = [*self.lists.values()]
+            self._rows = noted(rows, pool) if may_move(rows) else {}
+        of_loaders = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(seeds(self.dataset, self._alone))}
+        return {**of_loaders, **one_order.noted(self.one_orders), **self._rows}
+
+    def as_drawn(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> Iterator["Written"]:
+        """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
+        one = self.with_orders(one_order.as_noted(self.one_orders, notes))
+        yield one
+        earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
+        yield one.with_stages(
+            reordered(self.dataset, earlier)
+        )  # as a loader of Keras would have made it with these seeds
+        yield one.with_stages(with_rows(one.lists, as_noted([*one.lists.values()], pool, notes)))
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
         same = one_orders == self.one_orders
         return self if same else Written(self.dataset, self._python_draws, self._alone, one_orders, self._share)
 
-    def as_with(self, earlier: list[int]) -> "Written":
-        """Returns the dataset as a loader of Keras would have made it with these seeds."""
-        return self._as(reordered(self.dataset, earlier))
-
     @functools.cached_property
     def lists(self) -> Lists:
         """The rows that it is made of."""
         return lists(self.dataset, self._replaced)
 
-    def orders(self, pool: Iterable[Rows]) -> dict[str, int]:
-        """Returns which rows stand where, if the next process may have others there: in notes.
-
-        Args:
-            pool: The rows of all data of the loop.
-        """
-        if self._orders is None:
-            rows = [*self.lists.values()]
-            self._orders = noted(rows, pool) if may_move(rows) else {}
-        return self._orders
-
-    def in_orders(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> "Written":
-        """Returns the dataset with its rows where there are such notes of them."""
-        return self._as(with_rows(self.lists, as_noted([*self.lists.values()], pool, notes)))
-
-    def _as(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset]) -> "Written":
+    def with_stages(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset]) -> "Written":
+        """Returns the dataset with others in the place of some of its stages."""
         return Written(self.dataset, self._python_draws, replaced, self.one_orders, self._share)
 
     @property

@@ -12,8 +12,8 @@ from loop.engine.cut import Cut
 from loop.engine.program import Program, of_size
 from loop.engine.way import Way
 from loop.engine.while_loop import handed_on, skipping
-from loop.tensors import Nest, scalar
-from loop.tf_internals import ConcreteFunction, call_flat
+from loop.tensors import Nest
+from loop.tf_internals import ConcreteFunction, call_flat, scalar
 
 
 class InCuts(Way):

@@ -24,8 +24,8 @@ from loop.rebuilt.python import PYTHON
 from loop.rebuilt.seeds import STILL, Pass, number_of
 from loop.rebuilt.stages import Stages
 from loop.state.randomness import host
-from loop.tensors import FuncGraph, scalar
-from loop.tf_internals import ConcreteFunction, called_by
+from loop.tensors import FuncGraph
+from loop.tf_internals import ConcreteFunction, called_by, scalar
 
 MADE_ANEW = frozenset({*ORDERS, *DRAWN})
 VARYING = {*ORDERS, *DRAWN} - {"OptionsDataset"}

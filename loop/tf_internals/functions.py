@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
 from tensorflow.core.framework.types_pb2 import DataType as DataType
@@ -20,6 +21,15 @@ PolymorphicFunction: TypeAlias = tf.types.experimental.PolymorphicFunction
 COLOCATED = "_class"  # an attribute that names operations on whose device another one is
 RETURNED = "_Retval"  # what hands out the dataset in the definition of one
 COMPILED = ("_XlaMustCompile", "_XlaCompile")  # attributes of operations that XLA compiles; public is only how to ask
+
+
+def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
+    """Returns a number as a tensor `[]`.
+
+    Of a number of Python, TensorFlow would keep the tensor for good, some 700 bytes for each that is another one; there
+    is no public way to have these forgotten.
+    """
+    return tf.constant(np.array(value, dtype.as_numpy_dtype))
 
 
 def op_definition(kind: str) -> OpDef:
