@@ -10,7 +10,7 @@ import rich.console
 from exactloop.options import JSON
 from exactloop.printing import as_json, report
 from exactloop.watching.watch import watch
-from hooks.checkpoint.manifest import Manifest, content
+from hooks.checkpoint.record.manifest import Manifest, content
 from hooks.checkpoint.report import Entry, described, entries
 from hooks.figures import counted
 

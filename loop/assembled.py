@@ -8,7 +8,7 @@ from loop.arguments import as_evaluations, check_compilable, check_state
 from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
-from loop.data.pool import Pool
+from loop.data.orders.pool import Pool
 from loop.engine.bound import StopBound
 from loop.engine.clock import Clock
 from loop.engine.several import several_of

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.constant import Constant
+from loop.data.pipelines.unseeded import as_drawn, warn_of_rows
 from loop.data.source import Data
-from loop.data.unseeded import as_drawn, warn_of_rows
 from loop.engine.body import Body
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent

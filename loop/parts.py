@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from loop.data.orders.pool import Pool
 from loop.data.own_files import OwnFiles
-from loop.data.pool import Pool
 from loop.data.source import Data
 from loop.engine.bound import StopBound
 from loop.engine.clock import Clock

@@ -15,7 +15,7 @@ from exactloop.proof.config import VARIABLE, ChildConfig, KillPoint
 from exactloop.proof.ends import await_all
 from exactloop.proof.journal import Journal
 from exactloop.script import start
-from hooks.checkpoint.stems import MARK
+from hooks.checkpoint.disk.stems import MARK
 from hooks.paths import BELOW
 
 TAIL = 2000  # characters of what a program that failed said last

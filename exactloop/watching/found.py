@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hooks.checkpoint.lock import NAME as LOCK
-from hooks.checkpoint.stems import committed_by
+from hooks.checkpoint.disk.lock import NAME as LOCK
+from hooks.checkpoint.disk.stems import committed_by
 
 DEEPEST = 4  # floors below the directory that is given
 TRAIN = "train"

@@ -4,10 +4,10 @@ import contextlib
 import os
 import socket
 
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.stems import committed_by, order
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.disk.stems import committed_by, order
+from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 
 MOST = 200  # of the latest are read
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exactloop.watching.series import Series
-from hooks.checkpoint.manifest import Manifest
+from hooks.checkpoint.record.manifest import Manifest
 
 WINDOW = 60.0  # seconds over which the rate is taken
 HIDDEN = "hparams/"  # what TensorBoard has twice

@@ -1,16 +1,15 @@
 """Saves the whole training state, and takes a run up again where it was.
 
-Read `hook.py`, then `store.py`, the protocol of commits, `manifest.py`, the commit record, and `saver.py`.
-`resume.py` goes the other way, and `reader.py` does for scripts. The others stand around these:
+Read `hook.py` (`arguments.py`, `best_metric.py`), then down the rooms, each with a word of its own on what it is for:
 
-    the hook     arguments.py, contents.py, best_metric.py, retention.py, ranks.py
-    workers      followers.py, told.py (what they say), parcel.py (tensors as bytes)
-    a save       background.py (the thread), writing.py, snapshot.py, bundle.py, graph.py (names), state_file.py
-    the store    stems.py (names), erasing.py, aside.py (what is set aside), pin.py (what is read), errors.py (damage)
-    a manifest   shape.py, plausible.py, limit.py, environment.py, writer.py (versions); index.py (TensorFlow's own)
-    the disk     files.py (what it has to do), directory.py (which it is), local.py, remote.py, lock.py, durable.py
-    a resume     fit.py (what may differ), saved.py (what would be restored)
-    to look      report.py, differences.py, average.py
+    resuming/  a checkpoint that is taken over: whether it fits, and what would be restored
+    saving/    a snapshot of the state, and the thread that writes it
+    workers/   what the first of several workers, which saves, asks of the others
+    commits/   the protocol: what is committed, what is whole, what may go
+    disk/      what that asks of a disk or an address, and who may write there
+    record/    the manifest, the commit record of a checkpoint
+
+`reader.py` is for scripts. `report.py`, `differences.py` and `average.py` look at what is there, and lock nothing.
 
 It may import `loop`, and the helpers that all hooks share. Who only looks at what is there (`report.py`) goes without
 TensorFlow, so the hook is imported when it is asked for.
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hooks.checkpoint.hook import Checkpoint
-    from hooks.checkpoint.manifest import CorruptCheckpoint
     from hooks.checkpoint.reader import restore
+    from hooks.checkpoint.record.manifest import CorruptCheckpoint
 else:
 
     def __getattr__(name: str) -> object:

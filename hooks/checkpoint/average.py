@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.environment import environment
-from hooks.checkpoint.fit import values
-from hooks.checkpoint.graph import CheckpointNames
-from hooks.checkpoint.manifest import Manifest
-from hooks.checkpoint.pin import Pin
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.record.environment import environment
+from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.manifest import Manifest
+from hooks.checkpoint.resuming.fit import values
 from hooks.figures import counted
 from loop import digest
 from loop.tf_internals import ITERATIONS, TRAINED

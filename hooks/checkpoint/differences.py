@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint.graph import CheckpointNames
-from hooks.checkpoint.pin import Pin
+from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.report import opened
 from loop.tf_internals import OBJECT_GRAPH
 

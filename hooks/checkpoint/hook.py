@@ -9,16 +9,16 @@ from typing import Literal
 
 from hooks.checkpoint.arguments import INSTEAD, check_best, check_choices, check_counts
 from hooks.checkpoint.best_metric import BestMetric
-from hooks.checkpoint.contents import Contents
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.errors import Differing
-from hooks.checkpoint.followers import Workers
-from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.resume import continue_unrestored, resume
-from hooks.checkpoint.retention import Retention
-from hooks.checkpoint.saved import Newest, newest
-from hooks.checkpoint.saver import Saver
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.retention import Retention
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.disk.errors import Differing
+from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.resuming.resume import continue_unrestored, resume
+from hooks.checkpoint.resuming.saved import Newest, newest
+from hooks.checkpoint.saving.contents import Contents
+from hooks.checkpoint.saving.saver import Saver
+from hooks.checkpoint.workers.followers import Workers
 from hooks.monitor import Monitor
 from hooks.paths import path_of
 from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger

@@ -10,15 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.fit import refuse
-from hooks.checkpoint.graph import CheckpointNames
-from hooks.checkpoint.manifest import CorruptCheckpoint
-from hooks.checkpoint.pin import Pin
-from hooks.checkpoint.ranks import ranks
-from hooks.checkpoint.resume import compare, raise_if_any, warn
-from hooks.checkpoint.stems import order
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.commits.ranks import ranks
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.disk.stems import order
+from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.manifest import CorruptCheckpoint
+from hooks.checkpoint.resuming.fit import refuse
+from hooks.checkpoint.resuming.resume import compare, raise_if_any, warn
 from hooks.paths import path_to_read
 from loop import TrainingState
 

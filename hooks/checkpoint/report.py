@@ -5,10 +5,10 @@ import dataclasses
 import os
 from collections.abc import Iterator
 
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.ranks import ranks
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.ranks import ranks
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 
 
 @dataclasses.dataclass(frozen=True)

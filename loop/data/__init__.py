@@ -1,18 +1,16 @@
 """Where batches come from: arrays in memory, `tf.data` pipelines, and sources in Python.
 
-`source.py` says what a source is, and `coerce.py` makes one of what a user gives. Then, by what they read:
+`source.py` says what a source is, and `coerce.py` makes one of what a user gives: `arrays.py`, `stream.py` (its
+`own_files.py` for workers each of which reads files of its own), `indexed.py`, `stateful.py`, `constant.py`. `fed.py`
+is for all those whose batches Python makes before each step (`at_hand.py`); `blocks.py` is what a program of XLA is
+given.
 
-    arrays        arrays.py; placed.py, array_orders.py (their rows, and the order of these), order.py;
-                  rows.py, array_rows.py (rows that a program has shuffled), pool.py
-    pipelines     stream.py; epochs.py (a dataset for each epoch), written.py (what the user wrote), of_epoch.py,
-                  replay.py and passes.py (those that are read again), around.py (what Python in one keeps outside),
-                  loaders.py, lists.py, unseeded.py (what drew when it was made), one_order.py, iterators.py, cores.py;
-                  own_files.py and shares.py (of several workers, each of which reads files of its own)
-    Python        fed.py (one batch before each step); indexed.py: indexable.py, items.py, item_batches.py, ahead.py
-                  (threads), progress.py (what changes between passes); stateful.py: iterated.py, tried.py
-    its state     changed.py, slots.py, looks.py, uses.py, reached.py (what a source changes and sees), kept_values.py,
-                  kept_batches.py, keyed.py (random streams of their own)
-    for the loop  at_hand.py, constant.py, blocks.py (for XLA), prefetch.py, errors.py
+Below them, each with a word of its own on what it is for:
+
+    python/     batches that Python makes: items by their numbers, iterators that can say where they are
+    pipelines/  a dataset as the user wrote it, the dataset of each epoch, data that are read again
+    orders/     the rows that data are made of, and the order in which they are visited
+    objects/    what things of the program keep and change while they make batches: their state
 
 It may import `state`, `exact`, `rebuilt` and `errors`.
 """

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.array_orders import RowOrders
-from loop.data.array_rows import ArrayRows
-from loop.data.order import as_seed
-from loop.data.placed import placed, rows_of
-from loop.data.pool import Pool
+from loop.data.orders.array_orders import RowOrders
+from loop.data.orders.array_rows import ArrayRows
+from loop.data.orders.order import as_seed
+from loop.data.orders.placed import placed, rows_of
+from loop.data.orders.pool import Pool
 from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.findings import Finding

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from loop.data.at_hand import AtHand
-from loop.data.pool import Pool
+from loop.data.orders.pool import Pool
 from loop.digest import BatchDigest
 from loop.state.plain import Kept, Plain
 from loop.tensors import Nest

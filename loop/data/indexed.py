@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from loop.data.ahead import Making, ReadAhead
 from loop.data.fed import Fed
-from loop.data.indexable import INDEXED, Source, check_length, size_of_batches
-from loop.data.item_batches import Items, short
-from loop.data.items import spec_of
-from loop.data.order import as_seed, order_of
-from loop.data.progress import Progress, generators_of
-from loop.data.reached import variables_reached
+from loop.data.objects.progress import Progress, generators_of
+from loop.data.objects.reached import variables_reached
+from loop.data.orders.order import as_seed, order_of
+from loop.data.python.ahead import Making, ReadAhead
+from loop.data.python.indexable import INDEXED, Source, check_length, size_of_batches
+from loop.data.python.item_batches import Items, short
+from loop.data.python.items import spec_of
 from loop.errors.calls import explained
 from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
 from loop.exact.pipeline_audit import Read

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.iterators import state_of
-from loop.data.pool import Pool
-from loop.data.shares import SHARES
+from loop.data.orders.pool import Pool
+from loop.data.pipelines.iterators import state_of
+from loop.data.pipelines.shares import SHARES
 from loop.data.stream import StreamData
 from loop.digest import BatchDigest
 from loop.findings import Finding

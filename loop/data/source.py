@@ -5,7 +5,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from loop.data.pool import Pool
+from loop.data.orders.pool import Pool
 from loop.digest import BatchDigest
 from loop.findings import Finding
 from loop.state.resumable import Resumable

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from loop.data.ahead import Making, ReadAhead
 from loop.data.fed import Fed
-from loop.data.items import as_batch, leaves_of, spec_of
-from loop.data.iterated import Iterated, Yields
-from loop.data.kept_batches import kept, taken
-from loop.data.keyed import key_streams
-from loop.data.tried import Tried
+from loop.data.objects.kept_batches import kept, taken
+from loop.data.objects.keyed import key_streams
+from loop.data.python.ahead import Making, ReadAhead
+from loop.data.python.items import as_batch, leaves_of, spec_of
+from loop.data.python.iterated import Iterated, Yields
+from loop.data.python.tried import Tried
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.remedies import AGAIN_FROM_STATE, ITERATED_ANEW, READS_AHEAD
 from loop.exact.pipeline_audit import Read

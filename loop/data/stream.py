@@ -7,12 +7,12 @@ from typing import Literal, TypeAlias
 import tensorflow as tf
 
 from loop.data.blocks import Block, block_of
-from loop.data.epochs import AROUND, EpochDatasets
-from loop.data.errors import InLinesOf
-from loop.data.iterators import state_of
-from loop.data.of_epoch import check_length
-from loop.data.replay import read_again
-from loop.data.shares import check_count, check_shared, share_of
+from loop.data.pipelines.epochs import AROUND, EpochDatasets
+from loop.data.pipelines.errors import InLinesOf
+from loop.data.pipelines.iterators import state_of
+from loop.data.pipelines.of_epoch import check_length
+from loop.data.pipelines.replay import read_again
+from loop.data.pipelines.shares import check_count, check_shared, share_of
 from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.constant import Constant
-from loop.data.errors import tell
 from loop.data.fed import Fed
+from loop.data.pipelines.errors import tell
 from loop.data.source import Batches
 from loop.engine.body import Body
 from loop.engine.chunk_result import ChunkResult

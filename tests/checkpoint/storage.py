@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from places import TESTS
 
-from hooks.checkpoint.files import Files
-from hooks.checkpoint.local import LocalFiles
+from hooks.checkpoint.disk.files import Files
+from hooks.checkpoint.disk.local import LocalFiles
 from loop import ArrayData, At, Event, Every, Hook, Loop, Moment, StreamData
 
 EVERY_1, EVERY_2 = Every(steps=1), Every(steps=2)

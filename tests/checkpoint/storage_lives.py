@@ -21,7 +21,7 @@ import tensorflow as tf
 from storage import EVERY_2, make_loop
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
-from hooks.checkpoint.directory import open_files
+from hooks.checkpoint.disk.directory import open_files
 
 
 def limited(directory: Path) -> None:

@@ -26,8 +26,8 @@ from storage import (
 )
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
-from hooks.checkpoint.files import Measure
-from hooks.checkpoint.remote import RemoteFiles
+from hooks.checkpoint.disk.files import Measure
+from hooks.checkpoint.disk.remote import RemoteFiles
 from loop import NEVER, Every
 
 

@@ -19,8 +19,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
 
 NAN = float("nan")
@@ -636,7 +636,7 @@ def test_a_second_loop_is_refused_while_the_first_runs_and_not_after(
 
 HOLD = """
 import sys
-from hooks.checkpoint.directory import open_files
+from hooks.checkpoint.disk.directory import open_files
 open_files(sys.argv[1]).lock()
 print("held", flush=True)
 sys.stdin.read()

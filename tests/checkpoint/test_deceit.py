@@ -16,9 +16,9 @@ import tensorflow as tf
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from hooks import Checkpoint, CorruptCheckpoint
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.manifest import canonical, content
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.record.manifest import canonical, content
 from loop import ArrayData, Every, Loop
 
 SHARD = "data-00000-of-00001"

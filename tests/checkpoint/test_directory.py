@@ -25,7 +25,7 @@ from storage import (
 )
 
 from hooks import Checkpoint
-from hooks.checkpoint.directory import open_files
+from hooks.checkpoint.disk.directory import open_files
 from loop import At, Event, Moment
 
 
@@ -187,6 +187,6 @@ def test_a_directory_that_another_process_makes_at_the_same_moment_is_used(
         mkdir(path)
         mkdir(path)
 
-    monkeypatch.setattr("hooks.checkpoint.local.os.mkdir", overtaken)
+    monkeypatch.setattr("hooks.checkpoint.disk.local.os.mkdir", overtaken)
     with contextlib.closing(open_files(tmp_path / "new")) as opened:
         assert opened.names() == []

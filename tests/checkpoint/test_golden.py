@@ -17,7 +17,7 @@ from places import ROOT, TESTS
 
 import exactloop
 from hooks import Checkpoint, restore
-from hooks.checkpoint.manifest import FORMAT, PACKAGE, canonical, content, decode
+from hooks.checkpoint.record.manifest import FORMAT, PACKAGE, canonical, content, decode
 from loop import ArrayData, Every, Loop, TrainingState
 
 GOLDEN = TESTS / "golden"

@@ -27,8 +27,8 @@ from storage import (
 )
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint.saver import Saver
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.saving.saver import Saver
 from loop import At, Event, Every, Hook, Loop, Moment, StreamData
 
 

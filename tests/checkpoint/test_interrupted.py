@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from hooks.checkpoint import background as checkpoint_background
 from hooks.checkpoint import hook as checkpoint
-from hooks.checkpoint import saver as checkpoint_saver
-from hooks.checkpoint import writing as checkpoint_writing
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.saving import background as checkpoint_background
+from hooks.checkpoint.saving import saver as checkpoint_saver
+from hooks.checkpoint.saving import writing as checkpoint_writing
 from loop import ArrayData, At, Loop
 
 # Where Python looks for signals: behind a call, at the beginning of a function, at the end of a turn of a loop.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from storage import life
 
-from hooks.checkpoint.directory import open_files
+from hooks.checkpoint.disk.directory import open_files
 
 
 def test_a_fork_does_not_keep_the_lock_of_a_process_that_was_killed(tmp_path: Path) -> None:

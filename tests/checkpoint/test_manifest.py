@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hooks.checkpoint.manifest import FORMAT, Manifest, Record, canonical, content, decode, encode, peek
+from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record, canonical, content, decode, encode, peek
 
 PARTS = ("state", "variables", "data", "steps", "seed", "settings", "trainable")
 MANIFEST = Manifest(

@@ -16,12 +16,12 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.local import LocalFiles
-from hooks.checkpoint.manifest import Record, canonical, content, decode
-from hooks.checkpoint.ranks import ranks
-from hooks.checkpoint.retention import Retention, Standing
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.ranks import ranks
+from hooks.checkpoint.commits.retention import Retention, Standing
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.disk.local import LocalFiles
+from hooks.checkpoint.record.manifest import Record, canonical, content, decode
 from hooks.monitor import Monitor
 from loop import NEVER, ArrayData, At, Evaluation, Every, Halt, Hook, Loop, Moment, Trigger
 

@@ -10,9 +10,9 @@ import tensorflow as tf
 from storage import EVERY_1, OF_TENSORFLOW, Bits, counting_loop, dense, files, life, weights, weights_in
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
-from hooks.checkpoint.local import LocalFiles
-from hooks.checkpoint.pin import Pin
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.local import LocalFiles
 from loop import At, Event, Moment
 
 

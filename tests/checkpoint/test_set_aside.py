@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from hooks.checkpoint.aside import KEPT, MOST
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.aside import KEPT, MOST
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
 from loop import ArrayData, Every, Hook, Loop
 
 ENDINGS = ("json", "index", "data-00000-of-00001")

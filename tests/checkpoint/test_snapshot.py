@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint.bundle import Bundle
-from hooks.checkpoint.saver import digest
-from hooks.checkpoint.snapshot import Snapshot
+from hooks.checkpoint.saving.bundle import Bundle
+from hooks.checkpoint.saving.saver import digest
+from hooks.checkpoint.saving.snapshot import Snapshot
 from loop import ArrayData, At, Event, Every, Hook, Loop, Moment
 from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
 
@@ -304,8 +304,8 @@ def test_a_hook_may_remove_the_one_after_it_in_the_same_event() -> None:
 def test_a_state_of_too_many_variables_is_refused_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hooks.checkpoint.limit.SMALL", 1000)
-    monkeypatch.setattr("hooks.checkpoint.limit.TIMES", 0)
+    monkeypatch.setattr("hooks.checkpoint.record.limit.SMALL", 1000)
+    monkeypatch.setattr("hooks.checkpoint.record.limit.TIMES", 0)
     loop = make_loop(Checkpoint(tmp_path / "new"), given=[tf.Variable(0.0) for _ in range(20)])
     with pytest.raises(ValueError, match=r"of \d+ variables in about 1,000 bytes\. Received: one that takes"):
         loop.run(steps=1)

@@ -20,9 +20,9 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint import durable, local, lock
-from hooks.checkpoint.bundle import Bundle
-from hooks.checkpoint.directory import open_files
+from hooks.checkpoint.disk import durable, local, lock
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.saving.bundle import Bundle
 from loop import ArrayData, At, Event, Every, Loop, Moment
 
 KEPT = {"every": Every(steps=2), "keep": 2, "background": False}

@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).parent.parent.parent), str(Path(__file__).par
 from trainer import array_data, make_loop
 
 import hooks
-from hooks.checkpoint.aside import KEPT
+from hooks.checkpoint.commits.aside import KEPT
 from loop import Every, Hook, Moment
 
 

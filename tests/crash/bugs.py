@@ -18,8 +18,8 @@ from protocol import protocol
 from trainer import Trainer, stream_data
 
 import hooks
-import hooks.checkpoint.directory
-import hooks.checkpoint.manifest
+import hooks.checkpoint.disk.directory
+import hooks.checkpoint.record.manifest
 import hooks.nan_guard
 from loop import At, Every, Hook, Moment
 
@@ -41,10 +41,14 @@ class Late(Leaf):
 """
 
 
-STORE, SAVER, LOCAL = "hooks.checkpoint.store", "hooks.checkpoint.saver", "hooks.checkpoint.local"
-STEMS, ERASING, DURABLE = "hooks.checkpoint.stems", "hooks.checkpoint.erasing", "hooks.checkpoint.durable"
-RESTORE, MANIFEST = "hooks.checkpoint.resume", "hooks.checkpoint.manifest"
-LOCK, SIGNALS = "hooks.checkpoint.lock", "hooks.signals"
+STORE, SAVER, LOCAL = "hooks.checkpoint.commits.store", "hooks.checkpoint.saving.saver", "hooks.checkpoint.disk.local"
+STEMS, ERASING, DURABLE = (
+    "hooks.checkpoint.disk.stems",
+    "hooks.checkpoint.commits.erasing",
+    "hooks.checkpoint.disk.durable",
+)
+RESTORE, MANIFEST = "hooks.checkpoint.resuming.resume", "hooks.checkpoint.record.manifest"
+LOCK, SIGNALS = "hooks.checkpoint.disk.lock", "hooks.signals"
 OPENED = "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK\n        descriptor"
 BUGS = [
     # Of the order in which things get to the disk.
@@ -74,7 +78,7 @@ BUGS = [
     # Of what is believed.
     Bug("the hash is of the first block only", LOCAL, 'hashlib.file_digest(file, "sha256")', "hashlib.sha256(file.read(2**10))"),
     Bug("damage to an older one is not seen", STORE, "(found := self.files.size(name)) != size", "(found := size) != size"),
-    Bug("hashes are not compared", "hooks.checkpoint.files", "sha256() != measured[1]", "False"),
+    Bug("hashes are not compared", "hooks.checkpoint.disk.files", "sha256() != measured[1]", "False"),
     Bug("the step in the manifest is not compared", STORE, "head.record.stem != stem", "False"),
     Bug("a manifest may name any file", STORE, "written_for(named) != stem", "False"),
     Bug("a manifest's own hash is not compared", MANIFEST, "    if not same:\n", "    if False:\n"),
@@ -88,8 +92,8 @@ BUGS = [
     # Of what goes, and what stays.
     Bug("old ones go before the new one is committed", SAVER, "            self._store.commit(\n",
         "            self._store.remove([each.stem for each in self._store.records()])\n            self._store.commit(\n"),
-    Bug("one too few is kept", "hooks.checkpoint.retention", "(self._latest) > self._rule.keep", "(self._latest) >= self._rule.keep"),
-    Bug("the oldest are kept", "hooks.checkpoint.retention", "self._latest.popleft()", "self._latest.pop()"),
+    Bug("one too few is kept", "hooks.checkpoint.commits.retention", "(self._latest) > self._rule.keep", "(self._latest) >= self._rule.keep"),
+    Bug("the oldest are kept", "hooks.checkpoint.commits.retention", "self._latest.popleft()", "self._latest.pop()"),
     Bug("data go before their manifest", ERASING, '        if f"{stem}.json" in names:\n            _take',
         '        for name in [name for name in names if kept_for(name) == stem and ".json" not in name]:\n            files.remove(name)\n'
         '        if f"{stem}.json" in names:\n            _take'),
@@ -107,16 +111,16 @@ BUGS = [
     # Of storage that cannot do everything, or fails now and then, and of who else listens to signals.
     Bug("a file in a copy is written to", LOCAL, "if os.fstat(descriptor).st_nlink <= 1:", "if True:"),
     Bug("a lock is that of a copy, too", LOCK, "if self._of_a_copy():", "if False:"),
-    Bug("what cannot be read now is damage", "hooks.checkpoint.errors", "if error.errno in OF_THE_DISK:", "if True:"),
-    Bug("what fails once is damage", "hooks.checkpoint.errors", "            if left:\n", "            if False:\n"),
+    Bug("what cannot be read now is damage", "hooks.checkpoint.disk.errors", "if error.errno in OF_THE_DISK:", "if True:"),
+    Bug("what fails once is damage", "hooks.checkpoint.disk.errors", "            if left:\n", "            if False:\n"),
     Bug("a signal is heard by whoever came last", SIGNALS, "        elif self.listen():\n", "        elif False:\n"),
     Bug("signals of others are kept", SIGNALS, " if number in self.previous else self._forward(number)", ""),
     # Of what is saved, and when.
     Bug("an error in the background is dropped", SAVER, "            if error is not None:\n", "            if False:\n"),
     Bug("a save that failed keeps the last one from being made", "hooks.checkpoint.hook", "            if moment.last:  # what could", "            if False:  # what could"),
-    Bug("values are read when they are written", "hooks.checkpoint.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)", LATE),
-    Bug("the iterator is read when it is written", "hooks.checkpoint.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)", LATE),
-    Bug("values of the first save are written again", "hooks.checkpoint.bundle", "tensors = [leaf.held[name] for leaf, name in self._of]",
+    Bug("values are read when they are written", "hooks.checkpoint.saving.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)", LATE),
+    Bug("the iterator is read when it is written", "hooks.checkpoint.saving.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)", LATE),
+    Bug("values of the first save are written again", "hooks.checkpoint.saving.bundle", "tensors = [leaf.held[name] for leaf, name in self._of]",
         "tensors = vars(self).setdefault('first', [leaf.held[name] for leaf, name in self._of])"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state.training_state", "if id(raw(v)) not in reached", "if False"),
@@ -185,7 +189,7 @@ class Laboratory:
 
     def _locks(self, work: Path) -> list[str]:
         """While somebody writes there, a second trainer has to be refused, and to change nothing."""
-        holder = hooks.checkpoint.directory.open_files(self._saved(work / "saved"))
+        holder = hooks.checkpoint.disk.directory.open_files(self._saved(work / "saved"))
         holder.lock()
         for name in ("ckpt-8.index", "ckpt-8.json.tmp"):
             (work / "saved" / name).write_bytes(b"being written")
@@ -258,7 +262,7 @@ class Laboratory:
         try:
             self._arrays.live(directory)
             wrong.append("with all damaged, it starts from nothing")
-        except hooks.checkpoint.manifest.CorruptCheckpoint:
+        except hooks.checkpoint.record.manifest.CorruptCheckpoint:
             pass  # as it should
         directory = self._saved(work / "other digests")
         manifest = json.loads((directory / "ckpt-6.json").read_bytes())
@@ -275,7 +279,7 @@ class Laboratory:
         try:
             self._arrays.live(directory)
             wrong.append("a manifest that says another place is believed")
-        except hooks.checkpoint.manifest.CorruptCheckpoint:
+        except hooks.checkpoint.record.manifest.CorruptCheckpoint:
             pass  # as it should
         return wrong
 
@@ -292,7 +296,7 @@ class Laboratory:
         self._arrays.live(directory, steps=7, watch=copied)
         if (copy / "ckpt-7.json.tmp").read_bytes() != b"":
             wrong.append("a copy by hard links is written to")
-        holder = hooks.checkpoint.directory.open_files(directory)
+        holder = hooks.checkpoint.disk.directory.open_files(directory)
         holder.lock()
         shutil.rmtree(copy)
         shutil.copytree(directory, copy, copy_function=os.link)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import hooks.checkpoint.directory
-import hooks.checkpoint.manifest
-import hooks.checkpoint.store
+import hooks.checkpoint.commits.store
+import hooks.checkpoint.disk.directory
+import hooks.checkpoint.record.manifest
 
 DATA, INDEX, MANIFEST = "ckpt-6.data-00000-of-00001", "ckpt-6.index", "ckpt-6.json"
 PATIENCE = 3  # seconds after which a read that hangs is a failure
@@ -50,9 +50,9 @@ def rename(directory: Path, to: str) -> None:
 
 def edit(path: Path, **changes: object) -> None:
     """Changes a manifest and makes its own SHA-256 right again, as somebody who means harm would."""
-    store = hooks.checkpoint.store.Store(hooks.checkpoint.directory.open_files(path.parent))
-    content = hooks.checkpoint.manifest.content(store.read(path.stem)) | changes
-    path.write_bytes(hooks.checkpoint.manifest.canonical(content))
+    store = hooks.checkpoint.commits.store.Store(hooks.checkpoint.disk.directory.open_files(path.parent))
+    content = hooks.checkpoint.record.manifest.content(store.read(path.stem)) | changes
+    path.write_bytes(hooks.checkpoint.record.manifest.canonical(content))
     store.files.close()
 
 
@@ -153,7 +153,7 @@ def impatience() -> Iterator[None]:
 
 def found(directory: Path) -> tuple[str | None, list[Any]]:
     """Returns the stem of what a start would restore, and what it would report."""
-    store = hooks.checkpoint.store.Store(hooks.checkpoint.directory.open_files(directory))
+    store = hooks.checkpoint.commits.store.Store(hooks.checkpoint.disk.directory.open_files(directory))
     with contextlib.closing(store.files):
         damaged = store.load()
         pin, more = store.newest([each.stem for each in store.records()])

@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import hooks.checkpoint.files
-import hooks.checkpoint.manifest
+import hooks.checkpoint.disk.files
+import hooks.checkpoint.record.manifest
 
 Tree = dict[str, bytes]  # content by name
 MOST = 250  # states of one instant; of more, so many are drawn
@@ -74,7 +74,7 @@ class Disk:
 
     def read(self, name: str, limit: int) -> bytes:
         if name not in self._names:
-            raise hooks.checkpoint.manifest.CorruptCheckpoint(name, "missing")
+            raise hooks.checkpoint.record.manifest.CorruptCheckpoint(name, "missing")
         return self._names[name].content
 
     def beginning(self, name: str, count: int) -> tuple[bytes, int]:
@@ -88,7 +88,7 @@ class Disk:
     def pinned(self, files: Mapping[str, tuple[int, str]]) -> Iterator[str]:
         for name, measured in files.items():
             size, digest = self.measure(name)
-            hooks.checkpoint.files.compare(name, measured, size, lambda digest=digest: digest)
+            hooks.checkpoint.disk.files.compare(name, measured, size, lambda digest=digest: digest)
         yield "pinned"
 
     def fail(self, operation: int) -> None:

@@ -7,16 +7,16 @@ from typing import Any
 
 from disk import Disk, Tree
 
-import hooks.checkpoint.manifest
-import hooks.checkpoint.retention
-import hooks.checkpoint.store
+import hooks.checkpoint.commits.retention
+import hooks.checkpoint.commits.store
+import hooks.checkpoint.record.manifest
 from loop import NEVER
 
 KEEP = 2
 
 
 def record(step: int, *, pending: bool = False) -> Any:
-    return hooks.checkpoint.manifest.Record(step, pending, epoch=0, step_in_epoch=step, seconds=float(step))
+    return hooks.checkpoint.record.manifest.Record(step, pending, epoch=0, step_in_epoch=step, seconds=float(step))
 
 
 def content(stem: str) -> Tree:
@@ -27,7 +27,7 @@ def content(stem: str) -> Tree:
 
 def new_store(disk: Disk) -> Any:
     """Returns a store of checkpoints whose index is none."""
-    return hooks.checkpoint.store.Store(disk, check_index=lambda path, data: None)
+    return hooks.checkpoint.commits.store.Store(disk, check_index=lambda path, data: None)
 
 
 def commit(
@@ -51,15 +51,15 @@ def commit(
         parts_of_state = ("state", "variables", "data", "steps", "seed", "settings", "trainable")
         description: dict[str, dict] = {part: {} for part in parts_of_state}
         parts = {"notes": {"place": place, "data": {}}, "logs": {}, "made": {"time": 0.0}}
-        return hooks.checkpoint.manifest.Manifest(new, files, description=description, digests=(), **parts)
+        return hooks.checkpoint.record.manifest.Manifest(new, files, description=description, digests=(), **parts)
 
     store.commit(new, tensorflow or write, manifest)
 
 
 def prune(store: Any, keep: int = KEEP) -> None:
     *earlier, latest = store.records()
-    rule = hooks.checkpoint.retention.Retention(keep, None, 1, NEVER)
-    store.remove(hooks.checkpoint.retention.Standing(rule, earlier).add(latest))
+    rule = hooks.checkpoint.commits.retention.Retention(keep, None, 1, NEVER)
+    store.remove(hooks.checkpoint.commits.retention.Standing(rule, earlier).add(latest))
 
 
 def committed(*steps: int) -> Tree:

@@ -16,8 +16,8 @@ from damage import DATA, INDEX, MANIFEST, found
 from planting import Bug, planted
 from trainer import Trainer, array_data, stream_data
 
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
 
 # At least so many different states have to be looked at in each scenario, or the laboratory is not what it was.
 STATES = {

@@ -12,7 +12,7 @@ from planting import Bug, planted
 import loop
 from loop import Hook, Moment
 
-AHEAD, INDEXED, STATEFUL = "loop.data.ahead", "loop.data.indexed", "loop.data.stateful"
+AHEAD, INDEXED, STATEFUL = "loop.data.python.ahead", "loop.data.indexed", "loop.data.stateful"
 BUGS = [
     Bug("the state is that of what was read ahead", STATEFUL, " if behind is None else behind\n", "\n"),
     Bug("the batch that tells whether it was the last is forgotten", STATEFUL,
@@ -22,9 +22,9 @@ BUGS = [
     Bug("what is read ahead draws what it likes", STATEFUL, "        if self._reader.draws:\n", "        if False:\n"),
     Bug("the order is that of the first epoch", INDEXED, "self._order = self._order_in(self._epoch)",
         "self._order = self._order_in(0 if self._next else self._epoch)"),
-    Bug("what Python changes is saved as it is in mid-pass", "loop.data.around",
+    Bug("what Python changes is saved as it is in mid-pass", "loop.data.objects.around",
         "self._begun.decoded() if is_open else now, now", "now, now"),
-    Bug("generators in lists are not seen", "loop.data.slots", "_entry(thing, i)) for i in range(len(thing))",
+    Bug("generators in lists are not seen", "loop.data.objects.slots", "_entry(thing, i)) for i in range(len(thing))",
         "_entry(thing, i)) for i in range(0)"),
     Bug("the order is begun anew", INDEXED, "place.epoch, place.step_in_epoch, bool", "place.epoch, 0, bool"),
     Bug("what changes between passes is not saved", INDEXED, "        if not self._progress.changes:\n            return None\n        self._tried",

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
-from hooks.checkpoint.files import Files, Measure
+from hooks.checkpoint.disk.files import Files, Measure
 
 Watch = Callable[[str, str, str], None]  # (operation, name, "before" or "after")
 

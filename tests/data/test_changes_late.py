@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import Every, Hook, InexactRun, Loop, Moment
-from loop.data import kept_values, looks, replay
+from loop.data.objects import kept_values, looks
+from loop.data.pipelines import replay
 
 ROWS, BATCH, STEPS = 24, 2, 12  # more than are looked at; and of each pass
 

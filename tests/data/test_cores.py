@@ -9,7 +9,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
 from loop import Every, Loop, StreamData
-from loop.data import epochs
+from loop.data.pipelines import epochs
 from loop.rebuilt.pipeline import ByPass
 from loop.tf_internals import UnknownStage
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from loop import ArrayData, Evaluation, Event, Loop, Moment, Step, StreamData
-from loop.data.prefetch import Prefetched
+from loop.data.orders.prefetch import Prefetched
 from loop.state.position import Position
 
 
@@ -134,7 +134,7 @@ def test_array_data_takes_nests() -> None:
 def test_arrays_of_any_dtype_come_through(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where they stay tensors, as they do on a GPU."""
     if not held:
-        monkeypatch.setattr("loop.data.placed._placed", tf.convert_to_tensor)
+        monkeypatch.setattr("loop.data.orders.placed._placed", tf.convert_to_tensor)
     kinds = ("uint8", "int8", "uint16", "int32", "uint64", "int64", "float16", "bfloat16", "float64", "complex64")
     arrays = {kind: tf.cast(tf.range(1.0, 6.0), kind) for kind in (*kinds, "bool")}
     arrays["string"] = tf.strings.as_string(tf.range(1, 6))

@@ -14,7 +14,7 @@ from cuts import counting, run, same
 
 from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Every, Hook, IndexedData, InexactRun, Loop
-from loop.data.ahead import ReadAhead
+from loop.data.python.ahead import ReadAhead
 
 AHEAD = ({"prefetch": 0}, {"prefetch": 1}, {"prefetch": 3, "workers": 2})
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Every, Loop
-from loop.data.lists import MOST, as_noted, may_move, noted
-from loop.data.rows import Rows
+from loop.data.orders.lists import MOST, as_noted, may_move, noted
+from loop.data.orders.rows import Rows
 from loop.state import randomness
 
 Dataset = tf.data.Dataset

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from loop import StreamData
-from loop.data.epochs import EpochDatasets
+from loop.data.pipelines.epochs import EpochDatasets
 from loop.rebuilt.files import Share
 from loop.workers.cluster import Workers, become
 

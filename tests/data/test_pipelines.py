@@ -28,7 +28,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
 from loop import NEVER, At, Every, Hook, Loop, Moment, StreamData, Trigger
-from loop.data.passes import Passes
+from loop.data.pipelines.passes import Passes
 
 
 class FilesKept(Hook):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from cuts import counting, same
 
 from loop import IndexedData, InexactRun, Loop
-from loop.data.slots import slots
+from loop.data.objects.slots import slots
 
 RNG, COUNT = np.random.default_rng(0), 0
 

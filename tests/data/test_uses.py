@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from loop.data.uses import Uses
+from loop.data.objects.uses import Uses
 
 
 class Holder:

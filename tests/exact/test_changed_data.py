@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Event, Every, InexactRun, Loop, Moment, StreamData
-from loop.data import epochs, replay
+from loop.data.pipelines import epochs, replay
 from loop.exact.pipeline import stages
 from loop.exact.pipeline_hash import described
 

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from hooks.checkpoint.environment import changes, environment
-from hooks.checkpoint.manifest import decode, encode
+from hooks.checkpoint.record.environment import changes, environment
+from hooks.checkpoint.record.manifest import decode, encode
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment, StreamData, supervised
 
 X = np.random.default_rng(1).normal(size=[20, 4]).astype(np.float32)

@@ -25,11 +25,11 @@ import tensorflow as tf
 from places import environment
 
 from hooks import Checkpoint, Preemption
-from hooks.checkpoint.bundle import Bundle
-from hooks.checkpoint.local import LocalFiles
-from hooks.checkpoint.saver import Saver
-from hooks.checkpoint.snapshot import Snapshot
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.local import LocalFiles
+from hooks.checkpoint.saving.bundle import Bundle
+from hooks.checkpoint.saving.saver import Saver
+from hooks.checkpoint.saving.snapshot import Snapshot
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, TrainingState
 from loop.compiled import Compiled
 from loop.engine.chunk import CompiledLoop

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, Preemption, Progress
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, Trigger
 
 LAST = 12  # steps in three epochs

@@ -15,10 +15,10 @@ import rich.console
 import tensorflow as tf
 
 from hooks import Checkpoint, Preemption, Progress, TensorBoard
-from hooks.checkpoint import saver as checkpoint_saver
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.saving import saver as checkpoint_saver
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
-from loop.data import prefetch as early
+from loop.data.orders import prefetch as early
 
 NO_THREAD = "can't start new thread"
 

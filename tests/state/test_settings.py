@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint.manifest import canonical, content, decode
+from hooks.checkpoint.record.manifest import canonical, content, decode
 from loop import ArrayData, Every, Hook, Loop, Moment, Step, supervised
 
 X = np.arange(6, dtype=np.float32).reshape(6, 1) / 6

@@ -10,11 +10,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hooks import Checkpoint, CorruptCheckpoint, TensorBoard, restore
+from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.differences import differences
-from hooks.checkpoint.directory import open_files
-from hooks.checkpoint.limit import LARGEST, SMALL, limit
-from hooks.checkpoint.manifest import Manifest, Record, canonical, content, encode
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.record.limit import LARGEST, SMALL, limit
+from hooks.checkpoint.record.manifest import Manifest, Record, canonical, content, encode
 from loop import ArrayData, Event, Every, Hook, Loop, Moment, StreamData
 
 FAR = 2**31

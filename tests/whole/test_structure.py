@@ -85,6 +85,17 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ),
     ("loop",),
 )
+WITHIN = {  # rooms within a room, by what they may import; what stands beside them may import all
+    "loop/data": {"objects": "", "orders": "", "python": "objects", "pipelines": "objects orders"},
+    "hooks/checkpoint": {
+        "record": "",
+        "disk": "record",
+        "commits": "disk record",
+        "resuming": "commits disk record",
+        "saving": "commits disk record",
+        "workers": "resuming saving commits disk record",
+    },
+}
 INTERNALS = "loop/tf_internals/"  # all of the three packages may import it, and nothing else may go around it
 PRIVATE = ("tensorflow.python", "tensorflow.core", "tensorflow.compiler", "keras.src")
 OF_THEM = ("tensorflow.", "keras.")
@@ -94,8 +105,8 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "exactloop/speed/child.py": {"_exit"},
     "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
     "hooks/row_hook.py": {"_replace"},
-    "hooks/checkpoint/resume.py": {"_asdict"},
-    "hooks/checkpoint/stems.py": {"_temp"},
+    "hooks/checkpoint/resuming/resume.py": {"_asdict"},
+    "hooks/checkpoint/disk/stems.py": {"_temp"},
     "hooks/signals.py": {"_HANDLER"},
     "loop/errors/later.py": {"_Later"},
     "loop/errors/tracebacks.py": {"_getframe"},
@@ -158,6 +169,16 @@ def upwards(file: str, source: str) -> list[str]:
     return [f"{file}: {module}" for module in ours if floor(module) > here]
 
 
+def out_of_rooms(file: str, source: str) -> list[str]:
+    """Returns what a file in a room within a room imports from beside it, and may not."""
+    outer, _, room = file.rpartition("/")[0].rpartition("/")
+    if room not in WITHIN.get(outer, {}):
+        return []
+    may, prefix = {room, *WITHIN[outer][room].split()}, f"{outer}/".replace("/", ".")
+    ours = [f"{module}.{name}" for module, name in imports(source) if f"{module}.".startswith(prefix)]
+    return [f"{file}: {each}" for each in ours if each.removeprefix(prefix).split(".")[0] not in may]
+
+
 def private(source: str) -> set[str]:
     """Returns what is, or may be, private in TensorFlow and Keras: what has one underscore, and is not of `self`."""
     found = set[str]()
@@ -216,10 +237,10 @@ def test_misplaced_imports_are_found() -> None:
         ("exactloop/proving.py", "from loop.engine.clock import Clock"),
         ("hooks/progress.py", "from hooks import Checkpoint"),
         ("hooks/progress.py", "from hooks.event_file import EventFile"),
-        ("hooks/progress.py", "from hooks.checkpoint.store import Store"),
-        ("hooks/progress.py", "from hooks.checkpoint.snapshot import Snapshot"),
+        ("hooks/progress.py", "from hooks.checkpoint.commits.store import Store"),
+        ("hooks/progress.py", "from hooks.checkpoint.saving.snapshot import Snapshot"),
         ("hooks/progress.py", "from hooks.checkpoint.hook import Checkpoint"),
-        ("hooks/checkpoint/store.py", "from hooks import Checkpoint"),
+        ("hooks/checkpoint/commits/store.py", "from hooks import Checkpoint"),
         ("loop/chunk.py", "from hooks.monitor import Monitor"),
     ]:
         assert len(misplaced(file, source)) == 1, source
@@ -237,6 +258,21 @@ def test_within_loop_imports_go_downwards() -> None:
         ("loop/engine/chunk.py", "from loop import compiled"),
     ]:
         assert len(upwards(file, source)) == 1, source
+
+
+def test_rooms_within_a_room_import_what_is_below_them() -> None:
+    assert [line for file, source in SOURCES.items() for line in out_of_rooms(file, source)] == []
+    assert {file.rsplit("/", 1)[0] for file in SOURCES if file.startswith((*WITHIN,))} == {
+        *WITHIN,
+        *(f"{outer}/{room}" for outer, rooms in WITHIN.items() for room in rooms),
+    }
+    for file, source in [
+        ("loop/data/python/items.py", "from loop.data.pipelines.written import Written"),
+        ("loop/data/objects/slots.py", "from loop.data import source"),
+        ("loop/data/orders/pool.py", "import loop.data.stream"),
+        ("hooks/checkpoint/disk/local.py", "from hooks.checkpoint.commits import store"),
+    ]:
+        assert len(out_of_rooms(file, source)) == 1, source
 
 
 def test_what_is_private_in_tensorflow_and_keras_stands_in_one_room() -> None:
@@ -309,7 +345,7 @@ def test_classes_override_nothing_private_but_how_they_are_saved() -> None:
         for file, source in SOURCES.items()
     }
     assert {file: names for file, names in defined.items() if names} == {
-        "hooks/checkpoint/snapshot.py": {"_serialize_to_tensors", "_trackable_children"},
+        "hooks/checkpoint/saving/snapshot.py": {"_serialize_to_tensors", "_trackable_children"},
         "loop/data/own_files.py": {"_restore_from_tensors", "_serialize_to_tensors"},
         "loop/data/stream.py": {"_restore_from_tensors", "_serialize_to_tensors"},
         "loop/state/plain.py": {"_restore_from_tensors", "_serialize_to_tensors"},

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import worker_cases
 
-import hooks.checkpoint.followers as followers
+import hooks.checkpoint.workers.followers as followers
 import loop.workers.joining as joining
-from hooks.checkpoint.store import Store
+from hooks.checkpoint.commits.store import Store
 
 directory, victim, named, plan, file = sys.argv[1:]
 places = named.split(",")

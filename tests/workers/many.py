@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-from hooks.checkpoint import followers
+from hooks.checkpoint.workers import followers
 from loop import digest
 from loop.agreed import Agreed
 from loop.stops import Stops

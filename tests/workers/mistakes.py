@@ -2,7 +2,7 @@
 
 from planting import Bug
 
-AGREED, CLUSTER, FOLLOWERS = "loop.agreed", "loop.workers.cluster", "hooks.checkpoint.followers"
+AGREED, CLUSTER, FOLLOWERS = "loop.agreed", "loop.workers.cluster", "hooks.checkpoint.workers.followers"
 IN_THREADS = [
     Bug("all go as far as the one goes who goes furthest", AGREED, "said[:, 1].min()", "said[:, 1].max()"),
     Bug("each has its own clock", AGREED, "float(said[0, 0])", "float(said[self._workers.rank, 0])"),
@@ -16,7 +16,7 @@ IN_THREADS = [
         "return compare if self.are_several else lambda mine: {}", "return lambda mine: {}"),
     Bug("only the last of the others is compared", FOLLOWERS, "range(1, self._workers.count)",
         "[self._workers.count - 1]"),
-    Bug("what was told of a save stays for ever", "hooks.checkpoint.told", "self._workers.remove(key)", "pass"),
+    Bug("what was told of a save stays for ever", "hooks.checkpoint.workers.told", "self._workers.remove(key)", "pass"),
     Bug("what others have for themselves is that of the last one", FOLLOWERS,
         "unpacked(heard(self._workers, key, PATIENCE))",
         "unpacked(heard(self._workers, self._key(number, self._workers.count - 1), PATIENCE))"),

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from many import Part, Together, commit, decisions, ended_by, on_all, one, over, wrong_parts
 
-from hooks.checkpoint import followers
-from hooks.checkpoint.errors import Differing
+from hooks.checkpoint.disk.errors import Differing
+from hooks.checkpoint.workers import followers
 from loop.alike import _refuse
 from loop.workers.cluster import Workers
 from loop.workers.failures import GONE, Failures

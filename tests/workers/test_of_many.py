@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import loop
-from hooks.checkpoint.environment import environment
+from hooks.checkpoint.record.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.state.randomness import global_seed, untouched
 from loop.workers.cluster import Workers, become, here

@@ -13,7 +13,7 @@ from planting import Bug, planted
 
 import loop.workers.rows
 import loop.workers.waits
-from hooks.checkpoint.errors import Differing
+from hooks.checkpoint.disk.errors import Differing
 
 COUNT = 4
 WISHES: dict[int, dict[int, str]] = {1: {2: "asked by 2", 1: "asked by 1"}}

@@ -1,0 +1,50 @@
+"""What is done so that files and directories are there after a power failure."""
+
+import errno
+import functools
+import logging
+import os
+import stat
+
+from hooks.checkpoint.disk.lock import close
+
+log = logging.getLogger("exactloop")
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # what a file system cannot do
+REFUSED = UNSUPPORTED | {errno.EACCES, errno.EPERM, errno.EBADF}  # and what some say if a directory is to be flushed
+
+
+def flush(descriptor: int, where: str) -> None:
+    """Flushes a file, or a directory, which is the names in it. A file system that cannot do it is no error.
+
+    Args:
+        descriptor: Of the file or directory.
+        where: The directory of checkpoints, for the log.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (REFUSED if stat.S_ISDIR(os.fstat(descriptor).st_mode) else UNSUPPORTED):
+            raise
+        _say_not_flushed(where)
+
+
+@functools.cache
+def _say_not_flushed(where: str) -> None:
+    log.warning("%r is on a file system that flushes nothing: a power failure may lose the latest checkpoints.", where)
+
+
+def make_durably(directory: str) -> None:
+    """Makes a directory, and those above it that are missing."""
+    if not os.path.isdir(directory):
+        above = os.path.dirname(directory)
+        make_durably(above)
+        try:
+            os.mkdir(directory)
+        except FileExistsError:
+            if not os.path.isdir(directory):  # else somebody else has made it just now
+                raise
+        descriptor = os.open(above, os.O_RDONLY)
+        try:
+            flush(descriptor, directory)
+        finally:
+            close(descriptor)

@@ -1,0 +1,8 @@
+"""The manifest: the commit record of a checkpoint, in a form in which no damage goes unnoticed.
+
+Read `manifest.py`, then `shape.py`, what it looks like in each format. `plausible.py` and `limit.py` are for what
+somebody else may have written there. `environment.py`, `writer.py` and `graph.py` are what it says: versions, who
+wrote it, and how TensorFlow calls what has a path in the state.
+
+It imports none of the other rooms; the manifest goes without TensorFlow.
+"""

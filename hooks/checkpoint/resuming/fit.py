@@ -1,0 +1,139 @@
+"""Whether a run can go on from a checkpoint: what has changed, what follows from it, and what to do."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.record.environment import BUILDERS, changes, environment
+from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.manifest import Manifest
+from hooks.checkpoint.record.writer import is_comparable, not_comparable, written_by
+from loop import TrainingState, digest
+
+REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
+OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
+OR_WEIGHTS = "; or begin another run with these weights: in another directory, and with {} before the loop is made"
+ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
+
+
+class Agreed(NamedTuple):
+    """What is to be done about the changes with which a run may go on.
+
+    Attributes:
+        lines: What to warn of.
+        settings: The paths of variables that get what the program sets them to.
+    """
+
+    lines: list[str]
+    settings: list[str]
+
+
+def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agreed:
+    """Compares a checkpoint with the program. Nothing is assigned, and no data are read.
+
+    Args:
+        store: Where it is.
+        state: The state of the run that is to go on from it.
+        pin: The checkpoint.
+        changed: "refuse" or "warn" where the run would go on with other numbers.
+
+    Raises:
+        ValueError: If it does not fit, with all differences and what to do.
+    """
+    manifest = pin.manifest
+    hashes = is_comparable(manifest)
+    found = state.differences(manifest.description, hashes=hashes)
+    if not hashes:
+        warnings.warn(not_comparable(manifest), stacklevel=3)
+    saved = digests(pin, [*state.settings, *_deriving(state).values()])
+    # Not one that has come to what the program sets now, by a hook or by hand.
+    settings = {p: line for p, line in found.settings.items() if digest(state.settings[p].value) != saved.get(p)}
+    derived = [] if found.structure else _derived(state, pin, saved)
+    numbers, traced = [*found.numbers, *settings.values()], [] if derived else found.traced  # which would follow
+    surroundings = changes(manifest.made, environment())
+    for line in surroundings:
+        warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=3)
+    by_version = any(line.startswith(BUILDERS) for line in surroundings)
+    accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
+    refused = [line for line in (*numbers, *traced) if line not in accepted]
+    weights = _restoring(store, state)
+    remedy = ADAPT.format(weights) if derived else REMEDY if found.structure else REMEDY + OR_WARN
+    remedy += OR_WEIGHTS.format(weights) if found.trainable and not derived else ""
+    refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
+    return Agreed(accepted, list(settings))
+
+
+def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, changed: str) -> None:
+    """Compares what only a trace shows, when it is made after restoring. See `agree`."""
+    found = state.differences(manifest.description, hashes=is_comparable(manifest))
+    by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
+    lines = [*(line for line in found.numbers if line == found.trainable), *found.traced]
+    refused = [] if by_version or changed == "warn" else lines
+    remedy = REMEDY + OR_WARN + (OR_WEIGHTS.format(_restoring(store, state)) if found.trainable else "")
+    refuse(store, manifest, [*found.structure, *refused], remedy, done="Nothing was trained")
+    for line in lines:
+        warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+
+
+def _restoring(store: Store, state: TrainingState) -> str:
+    """Returns what a script writes to take over the weights alone."""
+    keys = ", ".join(f"{key!r}: {key}" for key in state.keys_of_weights())
+    return f"restore({store.files.where!r}, {{{keys}}})"
+
+
+def refuse(
+    store: Store, manifest: Manifest, differences: Sequence[str], remedy: str, *, done: str = "Nothing was restored"
+) -> None:
+    """Raises `ValueError` if there are differences."""
+    if differences:
+        raise ValueError(
+            f"The checkpoint {manifest.record.stem} in {store.files.where!r}{written_by(manifest)} does not fit. "
+            f"{done}:\n  " + "\n  ".join(differences) + f"\n{remedy}."
+        )
+
+
+def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
+    """Returns the digests of variables by their paths, of those that are in a checkpoint.
+
+    If those in its manifest were made in another way, they are made of what is in its files.
+    """
+    variables = pin.manifest.description["variables"]
+    if is_comparable(pin.manifest):
+        return dict(zip(variables, pin.manifest.digests, strict=True))
+    names = CheckpointNames(pin.prefix, variables).of(path for path in paths if path in variables)
+    return {path: digest(value) for path, value in values(pin, names).items()} if names else {}
+
+
+def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
+    """Returns the values of variables by path, given their names in the checkpoint."""
+    variables: Mapping[str, Any] = pin.manifest.description["variables"]
+    dtypes = [tf.as_dtype(variables[path][-1]) for path in names]
+    none = [""] * len(names)
+    # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
+    found = tf.raw_ops.RestoreV2(
+        prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=none, dtypes=dtypes
+    )
+    return dict(zip(names, found, strict=True))
+
+
+def _deriving(state: TrainingState) -> dict[int, str]:
+    """Returns the paths of variables from which layers derive values, by the ids of the variables."""
+    paths = {id(variable): path for path, variable in state.variables.items()}
+    return {id(variable): paths[id(variable)] for variable in state.derived.variables() if id(variable) in paths}
+
+
+def _derived(state: TrainingState, pin: Pin, saved: Mapping[str, str]) -> list[str]:
+    """Returns a line for each layer whose derived values, which are traced, are others with what was saved."""
+    deriving = _deriving(state)
+    if all(digest(state.variables[path].read_value()) == saved[path] for path in deriving.values()):
+        return []
+    names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(deriving.values())
+    found = values(pin, names)
+    return [
+        f"layer {name!r} computes with values that it derives from its variables, which in the checkpoint are others"
+        for name in state.derived.other_with({key: found[path] for key, path in deriving.items()})
+    ]

@@ -1,0 +1,62 @@
+"""What would be restored, as its manifest says it: nothing is locked, hashed or changed for that."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.files import Files
+from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.record.writer import is_comparable
+
+
+class Newest:
+    """The newest checkpoint whose manifest can be read; whether its files are whole is seen when it is restored.
+
+    Attributes are those of `loop.finished.Saved`, and:
+        stem: What the names of its files begin with.
+
+    Args:
+        manifest: Its manifest.
+        open_files: Opens the directory.
+    """
+
+    def __init__(self, manifest: Manifest, open_files: Callable[[], Files]) -> None:
+        record, self._open = manifest.record, open_files
+        self.stem, self.step, self.epoch, self.pending = record.stem, record.step, record.epoch, record.pending
+        self.description: Mapping[str, Mapping[str, Any]] = manifest.description
+        result = manifest.result if is_comparable(manifest) else {}  # or a trace has to tell what is known without one
+        self.names: Mapping[str, Sequence[Sequence[str]]] = result.get("names", {})
+        self.sketches: Mapping[str, str] = result.get("sketches", {})
+        self.logs: Mapping[str, float] = result.get("logs", {})
+        self.last: bool = result.get("last", False)
+
+    def values(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Tensor]:
+        """Returns what was saved of some variables, by their paths; nothing if it cannot be read.
+
+        Not by `tf.train.Checkpoint`, which would remember what it has not found, and restore it when it comes.
+        """
+        reading = contextlib.suppress(CorruptCheckpoint, OSError, RuntimeError, ValueError, tf.errors.OpError)
+        with reading, contextlib.closing(self._open()) as files, contextlib.closing(Store(files).pin(self.stem)) as pin:
+            names = CheckpointNames(pin.prefix, self.description["variables"]).of(variables)
+            dtypes = [variables[path].dtype for path in names]
+            found = tf.raw_ops.RestoreV2(
+                prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=[""] * len(names), dtypes=dtypes
+            )
+            return dict(zip(names, found, strict=True))
+        return {}  # what is wrong with it is told when it is to be restored
+
+
+def newest(open_files: Callable[[], Files]) -> Newest | None:
+    """Returns what would be restored from a directory; None if that is nothing, or cannot be told by manifests."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError), contextlib.closing(open_files()) as files:
+        store = Store(files)
+        for stem in reversed(store.stems()):
+            with contextlib.suppress(CorruptCheckpoint):
+                manifest = store.read(stem)
+                store.check_sizes(manifest.files)
+                return Newest(manifest, open_files)
+    return None

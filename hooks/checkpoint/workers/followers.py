@@ -1,0 +1,167 @@
+"""What the first of several workers, which saves, asks of the others: to restore what it has restored, and to hold the
+values that it saves."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import tensorflow as tf
+
+from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.disk.errors import Differing
+from hooks.checkpoint.record.manifest import CorruptCheckpoint
+from hooks.checkpoint.resuming.resume import taken_over
+from hooks.checkpoint.saving.background import Background
+from hooks.checkpoint.workers.parcel import packed, unpacked
+from hooks.checkpoint.workers.told import Told, Value, heard, said
+from loop import Loop, TrainingState, digest
+from loop.tf_internals import Tensors, saved_tensors
+
+PATIENCE = 600.0  # seconds in which another worker says what it holds
+SEEN_WITHIN, AGAIN = 10.0, 0.5  # seconds until what one machine has written is seen on all that share a disk
+NOT_SEEN = (FileNotFoundError, NotADirectoryError, tf.errors.NotFoundError)  # the last from addresses such as gs://
+UNSEEN = (
+    "{0} cannot restore {1} in {2!r}, which the first worker has restored from there: {3}. All workers restore from "
+    "one directory, so it has to be on a disk that all their machines share, with the same path on each: give "
+    "Checkpoint such a directory, or an address such as gs://bucket/checkpoints."
+)
+
+
+class Workers:
+    """The workers of a loop, as a hook that saves sees them. Alone, each method is nothing but its answer.
+
+    Args:
+        loop: The loop.
+        name: The name of the hook.
+    """
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self._workers, self._name, self._state = loop.workers, name, loop.state
+        self._apart = loop.hooks.apart()
+        self._restoring = self._saving = self._workers.turn()
+        self._background = Background()
+        self._unread = self._saving  # from which save on the chief may want to hear what was told
+        self._told: dict[int, Told] = {}  # by save
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there is more than one."""
+        return self._workers.are_several
+
+    @property
+    def follows(self) -> bool:
+        """Whether this is not the one that saves."""
+        return not self._workers.is_chief
+
+    def agreed(self, wanted: bool) -> bool:
+        """Returns whether the chief wants to save; all call it once whenever a step is settled."""
+        if not self.are_several:
+            return wanted
+        for told in self._told.values():
+            told.check()
+        self._saving = self._workers.turn()
+        said = self._workers.exchange(float(wanted), self._unread, at=f"whether {self._name} saves")[0]
+        for number in [each for each in self._told if each < said[1]]:
+            self._told.pop(number).take_back()
+        return bool(said[0])
+
+    def wait_for_all(self) -> None:
+        """Returns when all have called it."""
+        if self.are_several:
+            for told in self._told.values():
+                told.wait()
+            self._workers.exchange(at=f"what {self._name} has saved")
+
+    # Of the chief.
+
+    def announce(self, stem: str | None) -> None:
+        """Says which checkpoint was restored; None: none."""
+        if self.are_several:
+            self._workers.put(f"{self._name}/restored/{self._restoring}", stem)
+
+    def comparing(self) -> Callable[[Mapping[str, str]], Mapping[int, Tensors]]:
+        """Returns what is called, in any thread, with the digests of what is saved now, by path.
+
+        It returns what each of the others has for itself, by rank. It raises `Differing` if one holds other values.
+        """
+        number = self._unread = self._saving
+
+        def compare(mine: Mapping[str, str]) -> Mapping[int, Tensors]:
+            try:
+                return {rank: self._compared(number, rank, mine) for rank in range(1, self._workers.count)}
+            finally:
+                self._unread = number + 1
+
+        return compare if self.are_several else lambda mine: {}
+
+    def _compared(self, number: int, rank: int, mine: Mapping[str, str]) -> Tensors:
+        """Returns what another worker has for itself, if it holds what this one does."""
+        key = self._key(number, rank)
+        theirs = self._workers.get(key, PATIENCE)
+        if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
+            raise Differing(
+                f"Worker {rank} does not hold what the first one does, and nothing was saved: {', '.join(wrong)}. "
+                f"{self._workers.forgotten}."
+            )
+        return {} if self._state.apart is None else unpacked(heard(self._workers, key, PATIENCE))
+
+    def _key(self, number: int, rank: int) -> str:
+        return f"{self._name}/digests/{number}/{rank}"
+
+    def _differing(self, mine: Mapping[str, str], theirs: Mapping[str, object]) -> list[str]:
+        return [path for path, value in mine.items() if self._counts(path) and value != theirs.get(path)]
+
+    def _counts(self, path: str) -> bool:
+        return not path.startswith(self._apart)
+
+    # Of the others.
+
+    def follow(self, directory: str, *, changed: str) -> None:
+        """Restores what the chief has restored, without a lock: it keeps that until all have."""
+        stem = self._workers.get(f"{self._name}/restored/{self._restoring}")
+        if stem is not None:
+            with contextlib.ExitStack() as opened:
+                store, pin = self._seen(directory, str(stem), opened)
+                taken_over(store, self._state, pin, changed=changed)
+
+    def _seen(self, directory: str, stem: str, opened: contextlib.ExitStack) -> tuple[Store, Pin]:
+        """Returns the checkpoint that the chief has seen to be whole, as soon as this machine sees it too."""
+        end = time.monotonic() + SEEN_WITHIN
+        while True:
+            try:
+                files = opened.enter_context(contextlib.closing(open_files(directory, make=False)))
+                store = Store(files)
+                return store, opened.enter_context(contextlib.closing(store.pin(stem)))
+            except (*NOT_SEEN, CorruptCheckpoint) as error:
+                opened.close()
+                if time.monotonic() > end:
+                    why = error.reason if isinstance(error, CorruptCheckpoint) else _why(error)
+                    name = self._workers.name(self._workers.rank)
+                    raise FileNotFoundError(UNSEEN.format(name, stem, directory, why)) from error
+            time.sleep(AGAIN)
+
+    def tell(self) -> None:
+        """Says, in a thread, what this worker holds now, and what it has for itself."""
+        values, key = _held(self._state, self._counts), self._key(self._saving, self._workers.rank)
+        apart = None if self._state.apart is None else saved_tensors(self._state.apart)
+
+        def texts() -> Iterator[tuple[str, Value]]:
+            if apart is not None:
+                yield from said(key, packed(apart))
+            yield key, {path: digest(value) for path, value in values.items()}
+
+        self._told[self._saving] = Told(self._workers, texts, self._background.do)
+
+    def leave(self) -> None:
+        """Says that there will be no more to tell; what there is, is told."""
+        self._background.end()
+
+
+def _why(error: OSError | tf.errors.NotFoundError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else error.message
+
+
+def _held(state: TrainingState, counts: Callable[[str], bool]) -> dict[str, tf.Tensor]:
+    return {path: variable.read_value() for path, variable in state.variables.items() if counts(path)}

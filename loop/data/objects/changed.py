@@ -1,0 +1,215 @@
+"""What a thing of the program has been seen to change of what it holds: its state."""
+
+import collections
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+
+from loop.data.objects.kept_values import can_be_saved, inside, is_exact, kind, plain, taken_over
+from loop.data.objects.looks import Look, look, now_as
+from loop.data.objects.slots import Path, Slot, attribute, slots
+from loop.data.objects.uses import Uses
+from loop.exact.reach import is_of_program
+from loop.state.plain import Encoded, Plain
+
+IN_PLACE, REBOUND = "in place", "rebound"
+GIVEN = {"defaults", "keyword defaults", "arguments", "keywords", "function", "__self__"}  # code has other names for it
+
+
+class Changed:
+    """The part of what a thing holds that something has changed.
+
+    An object that was changed in place is changed in place again by a state, so that others who have it see it too;
+    where a name was given another object, it is given one again. What a name is given must be nobody else's, and what
+    is in a list or dict neither, because a state does not say who has what in common: such values count as lost.
+
+    Attributes:
+        lost: What was changed, and nothing can keep.
+        remembered: What is too large to be kept, of dicts that were only added to: they remember what can be made anew.
+
+    Args:
+        thing: The thing.
+    """
+
+    def __init__(self, thing: object) -> None:
+        self._thing, self._slots, self._ways = thing, dict[Path, Slot](), dict[Path, str]()
+        self.lost, self.remembered = list[str](), list[str]()
+        self._uses: Uses | None = None  # of names in its code; made when something is found late
+
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[None]:
+        """Takes note, when it ends, of what was changed within, and takes it back as far as it can be kept."""
+        before = look(self._thing, can_be_undone=True)
+        try:
+            yield
+        finally:
+            self._take_back(before)
+
+    def look(self) -> Look:
+        """Returns all that the thing holds now."""
+        return look(self._thing)
+
+    def since(self, before: Look) -> Plain:
+        """Takes note of what was changed since a look, and was not known to change. Returns as a state what it was."""
+        known = set(self._slots)
+        self._note(before, late=True)
+        found = {path: before.get(path) for path in self._slots.keys() - known}
+        values = {
+            ".".join(path): [self._ways[path], kind(was.slot.value), was.copy.decoded()]
+            for path, was in found.items()
+            if was is not None and isinstance(was.copy, Encoded)
+        }
+        return {"values": values, "absent": [".".join(path) for path, was in found.items() if was is None]}
+
+    def _note(self, before: Look, *, late: bool = False) -> tuple[Mapping[Path, Slot], Collection[Path]]:
+        """Takes note of what was changed since a look. Returns what is there now, and all paths that have changed.
+
+        Args:
+            before: The look.
+            late: Whether others may have changed it meanwhile, such as hooks: what only these can change is left out.
+        """
+        after = slots(self._thing)
+        copies = now_as(before, after)
+        changed = [p for p in {**before, **after} if p not in before or p not in after or before[p].copy != copies[p]]
+        if late and not self._slots.keys() >= set(changed):
+            changed = self._by_thing(changed, before, after)
+        holders = _holders(after)
+        lost = list[Path]()
+        for path in sorted(changed, key=len):
+            if any(path[: len(above)] == above for above in lost):
+                continue
+            if self._is_kept(path, before, after, copies, holders):
+                same = path in before and path in after and before[path].slot.value is after[path].value
+                self._ways[path] = self._ways.get(path, IN_PLACE) if same else REBOUND
+                self._slots[path] = after[path] if path in after else before[path].slot
+            else:
+                lost.append(path)
+                self._slots.pop(path, None)
+        for path in lost:
+            names = self.remembered if path in before and path in after and before[path].has_grown() else self.lost
+            names += [name for name in [".".join(path)] if name not in names]
+        return after, changed
+
+    def _by_thing(self, changed: Collection[Path], before: Look, after: Mapping[Path, Slot]) -> list[Path]:
+        """Returns of what was changed what the thing itself may have changed, as far as its code says."""
+        names = collections.defaultdict[int, set[str]](set)
+        held = {**{path: was.slot for path, was in before.items()}, **after}
+        for path, slot in held.items():
+            names[id(slot.value)].update([] if path[-1].startswith("[") else [_name(path[-1])])
+        uses = self._uses or Uses(self._thing if isinstance(self._thing, list) else [self._thing])
+        self._uses = uses
+        found = []
+        for path in changed:
+            place = next((path[:n] for n in range(len(path), 0, -1) if not path[n - 1].startswith("[")), path)
+            is_item, value = place != path, held[place].value if place in held else None
+            there = path in before and path in after
+            rebound = there and not is_item and before[path].slot.value is not after[path].value
+            called = {_name(place[-1])} | (set() if rebound else names[id(value)])
+            if place[-1] in GIVEN or uses.may_change(called, value, rebound=rebound):
+                found.append(path)
+        return found
+
+    def _take_back(self, before: Look) -> None:
+        after, changed = self._note(before)
+        for path in self._slots.keys() & set(changed):
+            if path not in before:
+                after[path].remove()
+            elif path not in after or after[path].value is not before[path].slot.value:
+                before[path].slot.put(before[path].slot.value)
+        for path in before.keys() & self._slots.keys() & set(changed):
+            before[path].put_back()
+
+    def _is_kept(
+        self,
+        path: Path,
+        before: Look,
+        after: Mapping[Path, Slot],
+        copies: Mapping[Path, object],
+        holders: Mapping[int, Collection[Path]],
+    ) -> bool:
+        seen = [copy for copy in (before[path].copy if path in before else None, copies.get(path)) if copy is not None]
+        if not all(isinstance(copy, Encoded) for copy in seen) or (path not in before and after[path].is_entry):
+            return False
+        if path not in after:
+            return True
+        value = after[path].value
+        rebound = path not in before or before[path].slot.value is not value
+        if rebound and not is_exact(value):
+            return False
+        # What it is itself, or is a part of, it was before, and is in the next process.
+        alone = [] if rebound else [id(value), id(value.base) if isinstance(value, np.ndarray) else None]
+        return not any(_others(path, holders[id(each)]) for each in inside(value) if id(each) not in alone)
+
+    def get(self) -> Plain:
+        """Returns the state, to be saved, as far as it can be saved now."""
+        now = slots(self._thing)
+        there = {p: now[p].value for p in self._slots if p in now and can_be_saved(now[p].value)}
+        if not self._slots:
+            return {}
+        return {
+            "values": {".".join(p): [self._ways[p], kind(value), plain(value)] for p, value in there.items()},
+            "absent": [".".join(p) for p in self._slots if p not in now],
+        }
+
+    def put_in_order(self) -> None:
+        """Lets each set that is in the state be as it will be when it is put back, in the order of its items."""
+        now = slots(self._thing)
+        for value in (now[path].value for path in self._slots if path in now):
+            if isinstance(value, set):
+                taken_over(value, plain(value))
+
+    def put(self, state: Plain) -> None:
+        """Takes a state over, also of what was changed in another process only.
+
+        Raises:
+            ValueError: If there is something in it that the thing does not hold.
+        """
+        if not state:
+            return
+        now, values = slots(self._thing), state["values"]
+        for path, slot in now.items():
+            if (name := ".".join(path)) in values or name in state["absent"]:
+                self._slots.setdefault(path, slot)
+                self._ways.setdefault(path, REBOUND if name not in values else values[name][0])
+        owners = {".".join(path): (path, slot.value) for path, slot in now.items()}
+        for name in set(values) - {".".join(path) for path in self._slots}:
+            above, _, last = name.rpartition(".")
+            path, owner = owners.get(above, ((), None))
+            if path and last.isidentifier() and is_of_program(type(owner)):  # an attribute that is set later
+                self._slots[*path, last], self._ways[*path, last] = attribute(owner, last, None), REBOUND
+        if unknown := sorted(set(values) - {".".join(path) for path in self._slots}):
+            raise ValueError(f"The program does not hold what it held: {', '.join(unknown)}.")
+        for path, known in self._slots.items():
+            name = ".".join(path)
+            if name in values:
+                way, expected, new = values[name]
+                if way == REBOUND:
+                    now.get(path, known).put(new)
+                elif path not in now or kind(now[path].value) != expected or not taken_over(now[path].value, new):
+                    found = kind(now[path].value) if path in now else "nothing"
+                    raise ValueError(f"The program does not hold what it held: {name}, {expected}; it is {found}.")
+            elif name in state["absent"] and path in now:
+                now[path].remove()
+
+
+def _name(place: str) -> str:
+    """Returns the name in code of what is in a place, such as `global settings.count`."""
+    return place.rpartition(" ")[2].rpartition(".")[2]
+
+
+def _holders(held: Mapping[Path, Slot]) -> Mapping[int, Collection[Path]]:
+    """Returns by what others could have too who has it."""
+    found = collections.defaultdict[int, list[Path]](list)
+    for path, slot in held.items():
+        for each in inside(slot.value):
+            found[id(each)].append(path)
+    return found
+
+
+def _others(path: Path, holders: Collection[Path]) -> bool:
+    """Returns whether somebody else is among those who have a thing: what is above or below a path is not."""
+    return any(path[: len(each)] != each and each[: len(path)] != path for each in holders)

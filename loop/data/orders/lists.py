@@ -1,0 +1,127 @@
+"""The orders of rows that data are made of, such as names of files, which a program may have shuffled before.
+
+Whoever writes `random.shuffle(files)` in a process without a seed has another order in the next one. So there the order
+is in the checkpoint, and the next start puts the same rows into it. Which of the rows are trained on, and which belong
+to an evaluation, may have been drawn as well: rows come from all that the data of a loop are made of.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import tensorflow as tf
+
+from loop.data.orders.rows import Rows
+from loop.exact.pipeline import stages
+from loop.state.randomness import drawn_since_seed
+from loop.tf_internals import kind_of, tensors_of
+
+NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
+BITS, TOGETHER = 17, 3
+MOST, LARGEST = 2**16, 2**28  # rows of all lists, and bytes of one
+SAMPLE, SHUFFLED = 1_000, (0.3, 0.7)  # rows; the part of them that come before the one ahead, where they are shuffled
+log = logging.getLogger("exactloop")
+NOT_NOTED = (
+    "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
+    "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
+)
+Lists = Mapping[tf.data.Dataset, Rows]  # by the stage that has them
+
+
+def lists(
+    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+) -> Lists:
+    """Returns the rows that a dataset is made of.
+
+    Args:
+        dataset: The dataset.
+        replaced: By stage, another one that stands in its place.
+    """
+    found = dict[tf.data.Dataset, Rows]()
+    for stage in stages(dataset):
+        plain = all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
+        if kind_of(stage) == "TensorSlice" and plain:
+            found[stage] = Rows(tensors_of(replaced.get(stage, stage)))
+    return {stage: rows for stage, rows in found.items() if rows.size <= LARGEST}
+
+
+def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
+    """Returns, as numbers, which rows stand where; nothing, if there are many.
+
+    Args:
+        rows: The rows, in their lists.
+        pool: More rows, which belong to other data of the loop.
+    """
+    if sum(each.count for each in rows) > MOST:
+        if any(_looks_shuffled(column) for each in rows for column in each.columns):
+            log.warning(NOT_NOTED, f"{MOST:,}")
+        return {}
+    known = [(each, np.unique(_digests(_alike(each, pool)))) for each in rows]
+    places = [place for each, all_rows in known for place in np.searchsorted(all_rows, each.digests).tolist()]
+    parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
+    return {f"{NAME} {i}": sum(place << BITS * j for j, place in enumerate(part)) for i, part in enumerate(parts)}
+
+
+def may_move(rows: Iterable[Rows]) -> bool:
+    """Returns whether another process may have rows elsewhere: it has no seed, or they were shuffled before it had."""
+    since = drawn_since_seed()
+    shuffled = (
+        each.count > since + 1 and any(map(_looks_shuffled, each.columns)) for each in rows if since is not None
+    )
+    return since is None or any(shuffled)
+
+
+def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int]) -> list[list[tf.Tensor]]:
+    """Returns the columns of each list, with the rows of which there are notes; nothing, if there are other rows."""
+    parts = [notes[name] for i in range(len(notes)) if (name := f"{NAME} {i}") in notes]
+    places = np.array([part >> BITS * j & (2**BITS - 1) for part in parts for j in range(TOGETHER)], np.int64)
+    found, at = list[list[tf.Tensor]](), 0
+    for each in rows:
+        alike, wanted, at = _alike(each, pool), places[at : at + each.count], at + each.count
+        all_rows, where = np.unique(_digests(alike), return_index=True)
+        if len(wanted) < each.count or wanted.max() >= len(all_rows):
+            return []
+        columns = zip(*(other.columns for other in alike), strict=True)
+        found.append([tf.gather(tf.concat(column, axis=0), where[wanted]) for column in columns])
+    return found
+
+
+def with_rows(lists: Lists, columns: Sequence[Sequence[tf.Tensor]]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
+    """Returns by stage what stands in its place, so that it has these columns."""
+    made = dict[tf.data.Dataset, tf.data.Dataset]()
+    for stage, each in zip(lists, columns, strict=False):
+        made[stage] = tf.data.Dataset.from_tensor_slices(tf.nest.pack_sequence_as(stage.element_spec, each))
+    return made
+
+
+def _alike(rows: Rows, pool: Iterable[Rows]) -> list[Rows]:
+    """Returns these rows and others of which they may have been, if they can all be told apart by few bits."""
+    alike = [rows, *(each for each in pool if each is not rows and each.kind == rows.kind and each.size <= LARGEST)]
+    return alike if sum(each.count for each in alike) < 2**BITS else [rows]
+
+
+def _digests(rows: Iterable[Rows]) -> np.ndarray:
+    return np.concatenate([each.digests for each in rows])
+
+
+def _looks_shuffled(tensor: tf.Tensor) -> bool:
+    """Returns whether rows are names of files or numbers of rows, all different, up and down."""
+    if tensor.shape.rank != 1 or not (tensor.dtype == tf.string or tensor.dtype.is_integer):
+        return False
+    if tensor.dtype == tf.string:
+        rows = [bytes(row) for row in tensor[:SAMPLE].numpy()]
+        if not all(b"/" in row or b"\\" in row for row in rows) and len({_ending(row) for row in rows}) > 1:
+            return False
+    else:
+        rows, every = tensor[:SAMPLE].numpy().tolist(), np.sort(tensor.numpy())
+        if not np.array_equal(every, np.arange(every[0], every[0] + len(every))):
+            return False
+    down = sum(after < before for before, after in itertools.pairwise(rows)) / len(rows)
+    return len({*rows}) == len(rows) and SHUFFLED[0] < down < SHUFFLED[1]
+
+
+def _ending(name: bytes) -> bytes:
+    _, dot, ending = name.rpartition(b".")
+    return ending if dot and ending.isalnum() else name

@@ -1,0 +1,301 @@
+"""The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from loop.data.objects.around import Around
+from loop.data.orders.one_order import Orders
+from loop.data.orders.pool import Pool
+from loop.data.pipelines.cores import cores
+from loop.data.pipelines.known import Known
+from loop.data.pipelines.of_epoch import Given, check_spec, checked
+from loop.data.pipelines.passes import Passes
+from loop.data.pipelines.replay import ANOTHER, Reader
+from loop.data.pipelines.written import Written
+from loop.exact.pipeline import cardinality
+from loop.exact.pipeline_audit import Read, of_function, of_reading
+from loop.exact.pipeline_hash import short
+from loop.findings import Finding
+from loop.rebuilt.files import Share, listing
+from loop.rebuilt.seeds import number_of
+from loop.state.plain import Encoded
+
+log = logging.getLogger("exactloop")
+AROUND = "around"  # the name of a note: there is more, which is no number
+AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
+PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
+
+
+class EpochDatasets:
+    """One dataset for all epochs, or a function that makes that of each.
+
+    Attributes:
+        element_spec: What it yields.
+        cardinality: How many batches that of the first epoch has, as TensorFlow knows.
+        varies: Whether a function makes it.
+        endless: Whether one pass goes on through all epochs.
+        saved: Whether iterators are saved, or else the data read again.
+        share: Which of the files this worker reads; None: all.
+
+    Args:
+        given: The dataset or the function.
+        steps: Steps in an epoch; None: as many as there are.
+        saved: Whether iterators are saved; None: if they can be.
+        share: Which of the files this worker reads; None: all, as it is of one worker.
+    """
+
+    def __init__(self, given: Given, steps: int | None, *, saved: bool | None, share: Share | None = None) -> None:
+        given, first = checked(given)
+        if share is not None:
+            listing(first, share)
+        self.share = share if share and share.count > 1 else None
+        self.element_spec, self.cardinality = first.element_spec, cardinality(first)
+        self.varies, self._given, self._steps = callable(given), given, steps
+        self.endless = not self.varies and steps is not None
+        self._python_draws = threading.Event()
+        one = Written(first.repeat() if self.endless else first, self._python_draws, share=self.share)
+        self.saved = one.can_be_saved if saved is None else saved
+        self._first, self._one = one, None if self.varies else one  # that of all epochs
+        self._seed: int | None = None
+        self._cores = cores()  # that the run began with
+        self._around = Around(() if self.varies or self.saved else one.python())
+        self._passes, self._reader = Passes(), Reader(self._around.as_at_first)
+        self._now: Written | None = None  # of what is iterated
+        self._found: list[Finding] | None = None
+        self._known = Known(self._written, varies=self.varies)
+        self._pool = Pool()
+
+    def dataset(self, epoch: int) -> tf.data.Dataset:
+        """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
+        written = self._known.of(epoch)
+        if self.varies:
+            check_spec(written.dataset.element_spec, self.element_spec, epoch)
+        self._now = written
+        self._around.begin()
+        return self._pass(written, epoch)
+
+    def pool_rows(self, pool: Pool) -> None:
+        """Adds what the dataset of all epochs was made of, in this process, to what all data have."""
+        self._pool = pool
+        if not self.varies:
+            pool.add(lambda: [*self._first.lists.values()])
+            pool.splits.add(self._first.dataset, self._shuffle)
+
+    def _shuffle(self, orders: Orders) -> None:
+        self._first = self._one = self._first.with_orders(orders)
+
+    def fix_seed(self) -> None:
+        """Lets what has no seed be the same in each process: for data that no checkpoint has."""
+        self._seed, self._around.settled = 0, True
+
+    @property
+    def iterated(self) -> tf.data.Dataset | None:
+        """What the user wrote of the dataset that is iterated; None between passes."""
+        return None if self._now is None else self._now.dataset
+
+    def _written(self, epoch: int) -> Written:
+        if self._one is not None:
+            return self._one
+        return Written(self._cut(self._given(epoch)), self._python_draws, share=self.share)
+
+    def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
+        return made if self._steps is None else made.take(self._steps)
+
+    def _pass(self, written: Written, epoch: int, *, afresh: bool = False) -> tf.data.Dataset:
+        if self._seed is None:
+            self._describe(list(self._sample()))
+        seed = self._seed or 0
+        if not self.varies:
+            return written.of(seed, 0 if self.endless else epoch, self._cores, afresh=afresh)
+        # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
+        anew = written.needs_seed or written.at_once(self._cores) or afresh or self.share
+        return written.of(number_of(seed, epoch), 0, self._cores, afresh=afresh) if anew else written.dataset
+
+    def _again(self, epoch: int) -> tf.data.Dataset:
+        """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
+        return self._pass(self._written(epoch), epoch, afresh=True)
+
+    def ended(self, digest: int | None) -> None:
+        """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
+        self._now = None
+        if self._around.end():
+            self._python_draws.set()  # as after what was found before the first pass
+            if self._first.caches:
+                self._passes.differ()
+        if digest is not None and self._one is not None and not self._one.varies:
+            self._passes.ended(digest)
+        elif digest is not None and self._passes.beginning is not None:
+            self._passes.begins_with(self._reader.beginning(self._again(0)))
+
+    def findings(self, owner: str) -> list[Finding]:
+        """Returns what would keep a run from being resumed exactly; read once, and what the passes have shown since.
+
+        Args:
+            owner: What to call the data.
+        """
+        if self._found is None:
+            self._found = self._look(owner)
+        return self._found + self._passes.findings(owner) + self._around.findings(owner)
+
+    def made_otherwise(self) -> list[str]:
+        """Returns what is done in another way than it was written."""
+        return self._first.made_otherwise() if not self.varies or self._first.needs_seed else []
+
+    def _look(self, owner: str) -> list[Finding]:
+        made = list(self._sample())
+        each = self._describe(made)
+        found = [
+            finding
+            for written in each.values()
+            for finding in written.findings(owner, saved=self.saved, alone=not self.varies)
+        ]
+        found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
+        if all(isinstance(finding, Read) for finding in found):
+            differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
+            readings = [self._reader.read_twice(again) for again in differing.values()]
+            if self._around.changes and not self._python_draws.is_set():  # what comes next may have no threads
+                self._python_draws.set()
+                readings = [self._reader.read_twice(again) for again in differing.values()]
+            for epoch, again in differing.items():
+                found += each[epoch].reads(again, self._reader, owner)
+            found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
+            if self._around.changes and self._first.caches:  # a cache would be filled again as things are by then
+                found += of_reading(ANOTHER, owner)
+            # What each of several workers reads of its own begins otherwise, and all make the same notes.
+            self._passes.beginning = readings[0].beginning if readings and self.share is None else None
+        if not found and (changes := self.made_otherwise()):
+            log.info("%s can be resumed exactly, because these are made anew: %s.", owner, "; ".join(changes))
+        return list(dict.fromkeys(found))
+
+    def _describe(self, made: Sequence[tuple[int, Written]]) -> dict[int, Written]:
+        """Returns the first dataset of each epoch. Once, before a state is restored, takes down what they are.
+
+        Draws the seed, if there is none.
+        """
+        each = dict(sorted(dict(reversed(made)).items()))
+        if self._seed is None:
+            self._seed = number_of(*(written.first_seed() for written in each.values()))
+        self._known.take_down(each)
+        return each
+
+    def _sample(self) -> Iterator[tuple[int, Written]]:
+        """Yields datasets with their epochs, of a function several, some of them twice."""
+        # Not the one that it made first: a seed may have been set for the process since then.
+        yield 0, self._written(0)
+        for epoch in AGAIN if self.varies else ():
+            try:
+                yield epoch, self._written(epoch)
+            except Exception:  # there may be no such epoch; a run that gets there is told so then
+                continue
+
+    def describe(self) -> dict[str, object]:
+        """Returns what has to be the same in another process, in JSON values."""
+        if not self._known.is_taken_down():
+            self._describe(list(self._sample()))  # nothing is read for that
+        return self._known.describe()
+
+    def notes(self, epoch: int) -> dict[str, int]:
+        """Returns what tells the data from others, at an epoch: that of the open pass, or the one that comes next."""
+        stages = self._known.stages(epoch, self._now)
+        of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
+        seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
+        seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
+        seed |= self._drawn()
+        around = {AROUND: 1} if self.keeps else {}
+        return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
+
+    def drawn(self) -> dict[str, int]:
+        """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
+        drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
+        return {**drawn, "stages": stages} if drawn and stages is not None else {}
+
+    def _drawn(self) -> dict[str, int]:
+        return {} if self._one is None else self._one.drawn(self._pool)
+
+    def resume_from(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
+        """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
+        self._now = None
+        self._known.begin_anew()
+        self._take(notes.get("seed", self._seed))
+        self._cores = notes.get("cores", cores())
+        if self._first.of_cores(self._cores) != self._first.of_cores(cores()):
+            self._passes.forget()
+            return [
+                "data: interleave(...) without cycle_length yields of as many inputs at once as the cores allow, so "
+                f"the order is another one: there were {self._cores} cores when the run began, and are {cores()}. "
+                "Give it a cycle_length in new runs, and go on with this one on as many cores"
+            ]
+        stages = self._known.stages(epoch, None)
+        if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
+            self._passes.forget()
+            return []
+        if stages != notes["stages"]:
+            self._passes.forget()
+            what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
+            return [what] if self.varies else []  # of one dataset, `describe` has it
+        line = self._passes.resume_from(notes)
+        return [line] if line else []
+
+    def recall(self, notes: Mapping[str, int]) -> None:
+        """Takes the order that a loader of Keras or the program drew in an earlier process, if no more has changed."""
+        if self._one is None or notes.get("stages") in (None, self._known.stages(0, self._now)):
+            return
+        for before in self._one.as_drawn(notes, self._pool):
+            if before.is_replaced and int(short(before.described), 16) == notes["stages"]:
+                log.info("The data are in the order that was drawn, without a seed, when the run began.")
+                self._one = before
+                self._known.put(before, notes["stages"])
+                return
+
+    def _take(self, seed: int | None) -> None:
+        """Takes the seed of an earlier process."""
+        if seed != self._seed or self._around.changes:
+            self._seed = seed
+            if self._passes.beginning is not None:
+                self._passes.beginning = self._reader.beginning(self._again(0))
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
+        held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self._around.mark()
+
+        def go_back() -> None:
+            around()
+            vars(self).update(held)
+            self._passes, self._known = passes, known
+
+        return go_back
+
+    def forget(self) -> None:
+        """Compares no pass with those before this one: the data are known to be others."""
+        self._passes.forget()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a checkpoint has to hold what Python changes outside of itself, besides the notes."""
+        return self._around.changes
+
+    def kept(self) -> dict[str, tf.Tensor]:
+        """Returns that."""
+        return self._around.tensors(is_open=self._now is not None)
+
+    def take(self, kept: Mapping[str, tf.Tensor]) -> None:
+        """Takes that over; to be done before `resume_from`."""
+        self._around.take(kept)
+        self._python_draws.set()
+
+    def changed_by_others(self) -> list[str]:
+        """Returns what Python in the data has outside of itself and something else has changed since the pass began."""
+        return self._around.changed_by_others()
+
+    def now(self, names: Collection[str]) -> Mapping[str, Encoded]:
+        """Returns what some of that is now, as far as it is there."""
+        return self._around.now(names)
+
+    def put_saved(self, names: Collection[str]) -> None:
+        """Lets some of that be what it was when it was saved."""
+        self._around.put_saved(names)

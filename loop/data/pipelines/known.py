@@ -1,0 +1,77 @@
+"""What is known of the datasets of all epochs, by which another process tells whether they are the same."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+from loop.data.pipelines.written import Written
+from loop.exact.pipeline_hash import short, values_cached, values_read
+
+
+class Known:
+    """Descriptions and hashes of datasets, which may hold much: each is made once.
+
+    Args:
+        write: Returns what was written of the dataset of an epoch; raises if there is no such epoch.
+        varies: Whether each epoch has a dataset of its own.
+    """
+
+    def __init__(self, write: Callable[[int], Written], *, varies: bool) -> None:
+        self._write, self._varies = write, varies
+        self._described: dict[int, list[str]] = {}
+        self._values: dict[str, str] = {}  # hashes of what the first one reads besides what it was made with
+        self._hashes: dict[int, int] = {}
+        self._early: dict[int, Written] = {}  # what was made early, to be described
+
+    def copy(self) -> "Known":
+        """Returns another one that knows the same; neither changes what it has, but puts other things in its place."""
+        return copy.copy(self)
+
+    def of(self, epoch: int) -> Written:
+        """Returns what was written of the dataset of an epoch, which is iterated now."""
+        early = self._early.get(epoch)
+        self._early = {}
+        return self._write(epoch) if early is None else early
+
+    def take_down(self, each: Mapping[int, Written]) -> None:
+        """Takes down what the datasets of some epochs are, with the first among them, once."""
+        if not self._described:
+            self._described = {epoch: written.described for epoch, written in each.items()}
+            read = "".join(values_read(written.dataset, written.streams) for written in each.values())
+            cached = values_cached(each[0].dataset)
+            self._values = {name: value for name, value in (("read", read), ("cached", cached)) if value}
+
+    def is_taken_down(self) -> bool:
+        """Returns whether that was done."""
+        return bool(self._described)
+
+    def describe(self) -> dict[str, object]:
+        """Returns what has to be the same in another process, in JSON values."""
+        of_epochs = {f"stages of epoch {epoch + 1}": said for epoch, said in self._described.items() if epoch}
+        return {"stages": self._described[0], **of_epochs, **self._values}
+
+    def stages(self, epoch: int, iterated: Written | None) -> int | None:
+        """Returns a hash of the dataset of an epoch; None if there is no such epoch.
+
+        Args:
+            epoch: The epoch.
+            iterated: What was written of its dataset, if that is iterated.
+        """
+        epoch = epoch if self._varies else 0
+        if epoch not in self._hashes:
+            written = iterated
+            if written is None:
+                try:
+                    written = self._early[epoch] if epoch in self._early else self._write(epoch)
+                except Exception:  # at the end of a run, most likely
+                    return None
+                self._early = {epoch: written} if self._varies else {}  # so that it is not made twice
+            self._hashes = {epoch: int(short(written.described), 16)}
+        return self._hashes[epoch]
+
+    def begin_anew(self) -> None:
+        """Forgets what was made early, and what that is: the program may have changed since."""
+        self._early, self._hashes = {}, {}
+
+    def put(self, one: Written, stages: int) -> None:
+        """Takes down another one in the place of the dataset of all epochs."""
+        self._described, self._hashes = {0: one.described}, {0: stages}

@@ -1,0 +1,140 @@
+"""What a pipeline holds that was drawn when it was made, in a process without a seed: the next one draws it otherwise.
+
+What is drawn while a run goes on is in its checkpoints. This is not: initializers without a seed, the weights that they
+gave to networks, and what Python draws while a function is traced, which is once; and networks that steps only read.
+"""
+
+import logging
+import random
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeGuard
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from loop.data.objects.reached import held, variables_of
+from loop.data.orders.rows import Rows
+from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
+from loop.exact.pipeline import stages
+from loop.exact.reach import Reach, attributes, global_names, is_of_program
+from loop.findings import Finding
+from loop.handles import keys
+from loop.state.randomness import drawn, is_seeded, seeded
+from loop.tf_internals import programmed
+
+log = logging.getLogger("exactloop")
+DRAWN = (
+    "Python or NumPy have drawn %s random numbers in this process, which has no seed, and the data are rows in memory. "
+    "If another process has the same rows in another order, as numpy.random.permutation gives them, this run can be "
+    "resumed; if it has other rows, as train_test_split takes without a seed, or rows that are drawn themselves, it "
+    "cannot. Then call keras.utils.set_random_seed(1) at the beginning of the script."
+)
+ADAPTED = (
+    "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
+    "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
+    "of the script."
+)
+OF_OTHERS = 16  # numbers that imports draw
+MODULES = (random, np.random)
+METHOD_OF = "__self__"
+STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
+
+
+def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
+    """Returns what would be other numbers in another process; nothing, if this one has a seed.
+
+    Args:
+        dataset: The pipeline.
+        owner: What to call the data.
+    """
+    if is_seeded():
+        return []
+    functions = [each for stage in stages(dataset) for each in programmed(stage)]
+    reach = Reach(function for function, _ in functions)
+    layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
+    if adapted := [layer.name for layer in layers if _is_adapted(layer)]:
+        log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
+    of_layers = {id(value) for layer in layers for value in attributes(layer).values()}
+    what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
+    what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
+    found = [Finding(f"{owner} use {each} without a seed", "", SEED_OR_FIRST) for each in dict.fromkeys(what)]
+    if _names_streams(reach, layers) and any(_draws_in_python(again) for _, again in functions):
+        drawn = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
+        found.append(Finding(f"{owner} {drawn}", "", SEED_FIRST))
+    return found
+
+
+def warn_of_rows(pool: Iterable[Rows]) -> None:
+    """Says so if rows may have been drawn without a seed, or what is in them, and so be others in the next process.
+
+    If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
+    """
+    counts = [rows.count for rows in pool]
+    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
+        log.warning(DRAWN, f"{count:,}")
+
+
+def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> list[Finding]:
+    """Returns which layers another process would draw otherwise, in one without a seed.
+
+    Args:
+        roots: The steps, and what they work on.
+        variables: Those that they only read, and no checkpoint holds.
+    """
+    if not variables or is_seeded():
+        return []
+    read = keys(variables)
+    found = [layer for layer in Reach(roots).objects if isinstance(layer, keras.Layer) and _is_as_drawn(layer)]
+    names = [layer.name for layer in found if keys(variables_of(layer)) & read]
+    what = "A step reads layer {!r}, whose weights were drawn without a seed, and no checkpoint would hold them"
+    return [Finding(what.format(name), "", HELD_OR_SEED) for name in names]
+
+
+def _draws(thing: object) -> TypeGuard[Callable[[Sequence[int]], tf.Tensor]]:
+    """Returns whether this is an initializer that drew its own seed."""
+    return isinstance(thing, keras.initializers.Initializer) and thing.get_config().get("seed", 0) is None
+
+
+def _is_as_drawn(layer: keras.Layer) -> bool:
+    """Returns whether a layer has the weights still that such an initializer gave it: nobody has loaded others."""
+    for name, initializer in attributes(layer).items():
+        stem, _, what = name.rpartition("_")
+        if what == "initializer" and _draws(initializer):
+            for weight in (getattr(layer, attribute, None) for attribute in (stem, "_".join((stem, "kernel")))):
+                if isinstance(weight, keras.Variable) and np.array_equal(initializer(weight.shape), weight):
+                    return True
+    return False
+
+
+def _is_adapted(layer: keras.Layer) -> bool:
+    """Returns whether a layer has taken sums over data, which depend on their order. Vocabularies hardly do."""
+    if isinstance(layer, keras.layers.Normalization):
+        return layer.input_mean is None and layer.built
+    return isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
+
+
+def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
+    """Returns whether functions of the program, or the modules of layers, name what draws in Python."""
+    functions = [function for function in reach.functions if is_of_program(function)]
+    named = [function.__globals__[name] for function in functions for name in global_names(function)]
+    modules = {base.__module__ for layer in layers for base in type(layer).__mro__}
+    named += [value for module in modules for value in vars(sys.modules.get(module, random)).values()]
+    return _any_stream(named) or ("random" in reach.read and any(value is np for value in named))
+
+
+def _any_stream(values: Iterable[object]) -> bool:
+    return any(
+        any(value is each for each in MODULES) or any(getattr(value, METHOD_OF, None) is each for each in STREAMS)
+        for value in values
+    )
+
+
+def _draws_in_python(trace: Callable[[], object]) -> bool:
+    with seeded(0) as has_drawn:
+        try:
+            trace()
+        except Exception:  # it can be traced once only
+            return False
+        return has_drawn()

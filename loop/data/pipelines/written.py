@@ -1,0 +1,246 @@
+"""A dataset as the user wrote it, and what comes of it: passes that can be made again."""
+
+import functools
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+import tensorflow as tf
+
+from loop.data.objects.reached import variables_reached
+from loop.data.orders import one_order
+from loop.data.orders.lists import Lists, as_noted, lists, may_move, noted, with_rows
+from loop.data.orders.one_order import Orders
+from loop.data.orders.rows import Rows
+from loop.data.pipelines.loaders import reordered, seeds
+from loop.data.pipelines.replay import Reader
+from loop.data.pipelines.unseeded import unseeded
+from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
+from loop.exact.graph import line
+from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
+from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
+from loop.exact.pipeline_hash import described
+from loop.exact.stage_audit import at_once
+from loop.findings import Finding
+from loop.rebuilt.emit import CannotRebuild
+from loop.rebuilt.files import WITHOUT, Share
+from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.tf_internals import UnknownStage, kind_of, with_seed
+
+DATA = "the data"
+SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
+UNDIVIDED = (
+    "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
+    f"{WITHOUT}."
+)
+
+
+class Written:
+    """A dataset as the user wrote it.
+
+    Attributes:
+        dataset: The dataset.
+        one_orders: See there.
+
+    Args:
+        dataset: The dataset.
+        python_draws: Set, when Python is seen to draw in it, or in another one that the same function has made.
+        replaced: By stage, another one that stands in its place.
+        one_orders: The seeds of shuffles that have the same order in other data of the loop.
+        share: Which of its files this worker reads; None: all.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        python_draws: threading.Event,
+        replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+        one_orders: Orders = MappingProxyType({}),
+        share: Share | None = None,
+    ) -> None:
+        self.dataset, self._alone, self._python_draws, self._share = dataset, replaced, python_draws, share
+        self.one_orders = one_orders
+        self._rows: dict[str, int] | None = None  # which stand where, if the next process may have others there
+        self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
+        try:
+            self._by_pass = ByPass(dataset, self._replaced, python_draws, share=share)
+        except UnknownStage as error:
+            if share is None:
+                raise
+            raise ValueError(UNDIVIDED.format(f"have {error}")) from error
+
+    @functools.cached_property
+    def described(self) -> list[str]:
+        """What tells it from others, stage by stage."""
+        return described(self.dataset, self._replaced)
+
+    def at_once(self, cores: int) -> list[int]:
+        """Returns of how many inputs at once stages yield that depend on how many cores there are."""
+        return [length for stage in stages(self.dataset) for length in at_once(stage, cores)]
+
+    def of_cores(self, cores: int) -> list[int]:
+        """Returns the same, of those that cannot be told how many there were when the run began."""
+        return [] if self._is_made_anew else self.at_once(cores)
+
+    def drawn(self, pool: Iterable[Rows]) -> dict[str, int]:
+        """Returns what the program may have drawn without a seed when it made it, to be noted.
+
+        Args:
+            pool: The rows of all data of the loop.
+        """
+        if self._rows is None:
+            rows = [*self.lists.values()]
+            self._rows = noted(rows, pool) if may_move(rows) else {}
+        of_loaders = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(seeds(self.dataset, self._alone))}
+        return {**of_loaders, **one_order.noted(self.one_orders), **self._rows}
+
+    def as_drawn(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> Iterator["Written"]:
+        """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
+        one = self.with_orders(one_order.as_noted(self.one_orders, notes))
+        yield one
+        earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
+        yield one.with_stages(
+            reordered(self.dataset, earlier)
+        )  # as a loader of Keras would have made it with these seeds
+        yield one.with_stages(with_rows(one.lists, as_noted([*one.lists.values()], pool, notes)))
+
+    def with_orders(self, one_orders: Orders) -> "Written":
+        """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
+        same = one_orders == self.one_orders
+        return self if same else Written(self.dataset, self._python_draws, self._alone, one_orders, self._share)
+
+    @functools.cached_property
+    def lists(self) -> Lists:
+        """The rows that it is made of."""
+        return lists(self.dataset, self._replaced)
+
+    def with_stages(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset]) -> "Written":
+        """Returns the dataset with others in the place of some of its stages."""
+        return Written(self.dataset, self._python_draws, replaced, self.one_orders, self._share)
+
+    @property
+    def changes(self) -> bool:
+        """Whether one pass differs from the other."""
+        return self._by_pass.changed
+
+    @property
+    def varies(self) -> bool:
+        """Whether passes differ from one another, as far as has been seen."""
+        return self._by_pass.varies
+
+    @functools.cached_property
+    def may_differ(self) -> bool:
+        """Whether it may yield something else when it is read again, for all that can be seen."""
+        return self._by_pass.calls_python if self.changes else may_differ(self.dataset)
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps what it has read in memory."""
+        return any(kind_of(stage) == "Cache" for stage in stages(self.dataset))
+
+    def python(self) -> list[object]:
+        """Returns the functions and generators that it calls in Python."""
+        return self._by_pass.python()
+
+    @property
+    def streams(self) -> Collection[int]:
+        """The keys of the variables of random streams that are made anew with it."""
+        return self._by_pass.streams if self.changes else ()
+
+    @property
+    def needs_seed(self) -> bool:
+        """Whether, as it was written, what it yields comes of the process."""
+        return self.changes and ((self._by_pass.calls_python and self._python_draws.is_set()) or self._depends)
+
+    @functools.cached_property
+    def _depends(self) -> bool:
+        return bool(self.streams) or depends_on_process(self.dataset)
+
+    def reads(self, again: Callable[[], tf.data.Dataset], reader: Reader, owner: str) -> list[Finding]:
+        """Returns which variables Python reads in it, if others make other elements: they may be what is trained.
+
+        Args:
+            again: Makes the pass that comes of it.
+            reader: Reads it.
+            owner: What to call the data.
+        """
+        reached = variables_reached(self.python())
+        if not reached or not reader.differs_with_others(again, reached):
+            return []
+        what = f"{owner} read a variable that a step changes, in Python, and depend on how far they read ahead"
+        return [Read(what, "", READ_BETWEEN_STEPS, variable) for variable in reached]
+
+    @functools.cached_property
+    def can_be_saved(self) -> bool:
+        """Whether TensorFlow saves its iterator, as far as can be seen."""
+        no_more = self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
+        return no_more and not any(op.type not in MADE_ANEW and is_not_saved(op) for op in operations_of(self.dataset))
+
+    @functools.cached_property
+    def _fault(self) -> Finding | None:
+        """What keeps it from being made anew."""
+        if not self.changes:
+            return None
+        try:
+            self._by_pass.trace()
+        except CannotRebuild as error:
+            what = f"use {error.op.type}, which cannot be made to depend on the pass alone"
+            return Finding(what, line(error.op), error.instead)
+        except UnknownStage as error:
+            return Finding(f"have {error}", "", UNMADE)
+        return None
+
+    @functools.cached_property
+    def _is_made_anew(self) -> bool:
+        return self.changes and not self._fault
+
+    def of(self, seed: int, number: int, cores: int, *, afresh: bool = False) -> tf.data.Dataset:
+        """Returns a pass: made anew if passes differ, and that can be done; else the dataset as it was written.
+
+        If it cannot be done, nothing stands in the place of any stage: see `is_replaced`.
+
+        Args:
+            seed: Serves what has no seed: 63 bits.
+            number: Of the pass, from 0.
+            cores: How many there were when the run began.
+            afresh: Whether nothing that was cached before is in it.
+        """
+        if self._is_made_anew:
+            return self._by_pass.of(seed, number, cores=cores, afresh=afresh)
+        if self._share and self._fault:
+            raise ValueError(UNDIVIDED.format(self._fault.what))
+        return self._by_pass.as_replaced if self._share or (self._replaced and self.is_replaced) else self.dataset
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether passes are made with what stands in the place of stages."""
+        return self._is_made_anew or not self.changes
+
+    def made_otherwise(self) -> list[str]:
+        """Returns which stages are made in another way than they were written, for people."""
+        return self._by_pass.changes if self._is_made_anew else []
+
+    def first_seed(self) -> int:
+        """Returns the seed for a run that begins."""
+        return self._by_pass.first_seed() if self.changes else 0
+
+    def findings(self, owner: str, *, saved: bool, alone: bool) -> list[Finding]:
+        """Returns what would keep a pass from being taken up again in its middle.
+
+        Args:
+            owner: What to call the data.
+            saved: Whether the iterator is saved, or else the pass read again.
+            alone: Whether it is the dataset of all epochs, and not one that a function has made for one of them.
+        """
+        found = self._wrong(owner, saved=saved)
+        if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
+            found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
+        return found + unseeded(self.dataset, owner)
+
+    @property
+    def _varies_otherwise(self) -> bool:
+        """Whether it would be made anew also if it did not matter how many cores there are."""
+        return ByPass(self.dataset, self._replaced, self._python_draws, pins=False).changed
+
+    def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
+        return in_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
