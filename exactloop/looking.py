@@ -12,7 +12,7 @@ from exactloop.printing import as_json, report
 from exactloop.watching.watch import watch
 from hooks.checkpoint.record.manifest import Manifest, content
 from hooks.checkpoint.report import Entry, described, entries
-from hooks.figures import counted
+from hooks.shared.figures import counted
 
 
 def ls(directory: str) -> int:

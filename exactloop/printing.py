@@ -10,8 +10,8 @@ import rich.markup
 import rich.table
 
 from exactloop.options import JSON
-from hooks.figures import figure
-from hooks.progress_line import fitting
+from hooks.shared.figures import figure
+from hooks.shared.progress_line import fitting
 
 NUMBERS = ("step", "epoch", "bytes", "count", "largest")
 

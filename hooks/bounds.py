@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import tensorflow as tf
 
-from hooks.figures import figure
+from hooks.shared.figures import figure
 
 
 class Bounds:

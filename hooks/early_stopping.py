@@ -6,10 +6,10 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.figures import figure
-from hooks.monitor import Monitor
-from hooks.numbers import number, put
-from hooks.texts import as_texts, from_texts
+from hooks.shared.figures import figure
+from hooks.shared.monitor import Monitor
+from hooks.shared.numbers import number, put
+from hooks.shared.texts import as_texts, from_texts
 from loop import Event, Hook, Loop, Moment, TrainingState
 
 log = logging.getLogger("exactloop")

@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 
 from hooks.exports import Exports
-from hooks.monitor import Monitor
-from hooks.numbers import put
-from hooks.paths import is_remote, path_of
+from hooks.shared.monitor import Monitor
+from hooks.shared.numbers import put
+from hooks.shared.paths import is_remote, path_of
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
 ENDINGS = {"saved_model": "", "keras": ".keras", "weights": ".weights.h5", "safetensors": ".safetensors"}

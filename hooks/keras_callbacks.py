@@ -14,7 +14,7 @@ from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, r
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import CallbackState, Saved, parted, states, taken
 from hooks.callbacks.told import Told
-from hooks.numbers import put
+from hooks.shared.numbers import put
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback

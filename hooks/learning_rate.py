@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.rates import Rates, checked
+from hooks.shared.rates import Rates, checked
 from loop import Hook, Loop, Moment
 from loop.tf_internals import scalar
 

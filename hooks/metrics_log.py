@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-from hooks.row_hook import RowHook
+from hooks.shared.row_hook import RowHook
 from loop import Every, Trigger
 
 PATH = "write MetricsLog('run.csv') or MetricsLog('run.jsonl')"

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.bounds import Bounds
-from hooks.figures import figure
+from hooks.shared.figures import figure
 from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from hooks.monitor import Monitor
+from hooks.shared.monitor import Monitor
 from loop import Hook, Loop, Moment
 
 if TYPE_CHECKING:

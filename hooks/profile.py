@@ -6,7 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.paths import path_of
+from hooks.shared.paths import path_of
 from loop import At, Hook, Moment
 
 INSTEAD = {

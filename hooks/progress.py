@@ -7,11 +7,11 @@ from typing import Literal
 
 import rich.console
 
-from hooks.best_so_far import BestSoFar
-from hooks.pace import Pace
-from hooks.progress_bar import NoBar, bar
-from hooks.progress_line import Line, said_of
-from hooks.ticker import Ticker
+from hooks.screen.best_so_far import BestSoFar
+from hooks.screen.pace import Pace
+from hooks.screen.progress_bar import NoBar, bar
+from hooks.screen.ticker import Ticker
+from hooks.shared.progress_line import Line, said_of
 from loop import At, Every, Hook, Loop, Moment, Trigger
 
 SHORTEST, LONGEST, MOST = 0.1, 10.0, 20  # of the time between two lines: seconds, and what part of the run so far

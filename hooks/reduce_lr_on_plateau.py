@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from hooks.monitor import Monitor
-from hooks.numbers import put
-from hooks.rates import Rates
+from hooks.shared.monitor import Monitor
+from hooks.shared.numbers import put
+from hooks.shared.rates import Rates
 from loop import Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")

@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from hooks.drawings import Drawings, beginning, check_settings, ending
-from hooks.event_file import EventFile
-from hooks.in_time import InTime, of_steps, without_halts
-from hooks.paths import is_remote, path_of
-from hooks.recorded import Recorders
-from hooks.summaries import Array, Value, histogram, picture, text
+from hooks.board.drawings import Drawings, beginning, check_settings, ending
+from hooks.board.event_file import EventFile
+from hooks.board.recorded import Recorders
+from hooks.board.summaries import Array, Value, histogram, picture, text
+from hooks.shared.in_time import InTime, of_steps, without_halts
+from hooks.shared.paths import is_remote, path_of
 from loop import Every, Hook, Loop, Moment, Trigger
 from loop.tf_internals import writers_of_others
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from hooks.paths import path_of, real_path
-from hooks.row_format import EPOCH, Row
-from hooks.row_hook import RowHook
+from hooks.shared.paths import path_of, real_path
+from hooks.shared.row_format import EPOCH, Row
+from hooks.shared.row_hook import RowHook
 from loop import Every, Hook, Loop, Moment, Trigger
 
 log = logging.getLogger("exactloop")

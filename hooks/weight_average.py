@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from hooks.averaged import Averaged
-from hooks.numbers import put
+from hooks.shared.numbers import put
 from loop import NEVER, Every, Halt, Hook, Loop, Moment, TrainingState, Trigger
 from loop.tf_internals import iterations, moving_averages
 

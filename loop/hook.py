@@ -12,14 +12,14 @@ from loop.errors.calls import explained
 from loop.errors.later import later
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
-from loop.hook_methods import check_methods
+from loop.listeners.hook_methods import check_methods
 from loop.numbered import step_number
 from loop.tf_internals import Trackable
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
-    from loop.finished import Saved
     from loop.loop import Loop
+    from loop.running.finished import Saved
 
 
 class Reported(tf.Module):
@@ -212,7 +212,7 @@ class Hook(tf.Module):
     def on_setup(self, loop: "Loop", moment: Moment) -> None:
         """Called once per `run()`, before anything else. A saved state is restored here.
 
-        The loop may be kept: it can be asked all that `loop/facts.py` has, and told to `stop` or to `roll_back`.
+        The loop may be kept: it can be asked all that `loop/running/facts.py` has, and told to `stop` or `roll_back`.
         """
 
     def on_run_begin(self, moment: Moment) -> None:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from loop.errors.calls import explained
 from loop.errors.keras_arguments import check_ema
 from loop.errors.kinds import shown
-from loop.model_metrics import ModelMetrics
 from loop.steps import Step, Values
+from loop.supervision.model_metrics import ModelMetrics
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import is_built
 from loop.workers.sums import now_traced

@@ -8,22 +8,22 @@ from typing import ClassVar, NoReturn, TypeVar
 import keras
 
 from loop import standard
-from loop.arguments import OF_LOOP, OF_RUN, check_totals
-from loop.assembled import assembled
 from loop.data.coerce import Given
 from loop.data.own_files import OwnFiles
 from loop.digest import BatchDigest
-from loop.dry_run import leaving_nothing
 from loop.errors.calls import explained
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation
 from loop.events import Event, RunResult
-from loop.facts import Facts
 from loop.findings import Finding
 from loop.hook import Hook
-from loop.making import Making
-from loop.rehearsal import Rehearsal
 from loop.run import Run
+from loop.running.arguments import OF_LOOP, OF_RUN, check_totals
+from loop.running.assembled import assembled
+from loop.running.dry_run import leaving_nothing
+from loop.running.facts import Facts
+from loop.running.making import Making
+from loop.running.rehearsal import Rehearsal
 from loop.steps import Step, Values
 from loop.stops import RollBack
 from loop.tensors import Nest

@@ -7,16 +7,16 @@ from typing import TypeAlias, TypeVar
 import keras
 import tensorflow as tf
 
-from loop.calls import Calls
 from loop.errors.instead import instead_of_hook
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
 from loop.handles import keys
 from loop.hook import Hook
-from loop.hook_checks import check_hook
-from loop.hook_methods import check_own_event, is_own_event
-from loop.reports import Reports, number
+from loop.listeners.calls import Calls
+from loop.listeners.hook_checks import check_hook
+from loop.listeners.hook_methods import check_own_event, is_own_event
+from loop.listeners.reports import Reports, number
 from loop.triggers import NEVER, Trigger
 
 Callback: TypeAlias = keras.callbacks.Callback

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 from loop import standard
-from loop.agreed import Agreed
-from loop.compiled import Compiled
 from loop.engine.clock import TimeSpent
 from loop.engine.ring import LONGEST
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment
-from loop.failures import Failures
 from loop.findings import report
-from loop.making import Making
-from loop.moments import Moments
-from loop.parts import Parts
+from loop.listeners.failures import Failures
+from loop.running.agreed import Agreed
+from loop.running.compiled import Compiled
+from loop.running.making import Making
+from loop.running.moments import Moments
+from loop.running.parts import Parts
 from loop.state.position import Position
 from loop.triggers import Halt
 

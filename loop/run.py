@@ -3,16 +3,16 @@
 import logging
 from typing import TYPE_CHECKING
 
-from loop.agreed import Agreed
-from loop.alike import check_alike, check_equal, check_program
 from loop.engine.clock import TimeSpent
 from loop.events import Event, RunResult
-from loop.failures import with_notes
-from loop.finished import why_over
-from loop.making import Making
-from loop.moments import Moments
-from loop.parts import Parts
+from loop.listeners.failures import with_notes
 from loop.rounds import Rounds
+from loop.running.agreed import Agreed
+from loop.running.alike import check_alike, check_equal, check_program
+from loop.running.finished import why_over
+from loop.running.making import Making
+from loop.running.moments import Moments
+from loop.running.parts import Parts
 from loop.stops import RollBack
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from loop.errors.instead import instead_of_step
 from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
 from loop.exact.sketch import sketch
-from loop.model_metrics import ModelMetrics
+from loop.supervision.model_metrics import ModelMetrics
 from loop.tensors import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]

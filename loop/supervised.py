@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from loop.accumulate import Window
-from loop.class_weights import checked, weights_of
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.keras_arguments import check_batch, check_ema, check_parts
-from loop.losses import OF_OUTPUT, Losses, WeightedLoss, Weights
-from loop.measures import Given, Measure, measures, update
-from loop.metric_copies import copies
-from loop.scaling import check_optimizer, scales
 from loop.steps import Step, Values
+from loop.supervision.accumulate import Window
+from loop.supervision.class_weights import checked, weights_of
+from loop.supervision.losses import OF_OUTPUT, Losses, WeightedLoss, Weights
+from loop.supervision.measures import Given, Measure, measures, update
+from loop.supervision.metric_copies import copies
+from loop.supervision.scaling import check_optimizer, scales
 from loop.tensors import Nest
 from loop.tf_internals import is_built
 from loop.workers.sums import average, rows_of_all

@@ -20,7 +20,7 @@ import tensorflow as tf
 from lives import KILLED, Killer
 
 from hooks import Checkpoint, MetricsLog, Tracker
-from hooks.row_file import RowFile
+from hooks.shared.row_file import RowFile
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment
 
 FILES = ("log.csv", "log.jsonl", "store", "sent.jsonl")

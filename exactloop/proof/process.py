@@ -16,7 +16,7 @@ from exactloop.proof.ends import await_all
 from exactloop.proof.journal import Journal
 from exactloop.script import start
 from hooks.checkpoint.disk.stems import MARK
-from hooks.paths import BELOW
+from hooks.shared.paths import BELOW
 
 TAIL = 2000  # characters of what a program that failed said last
 CHILD = "exactloop.proof.child"

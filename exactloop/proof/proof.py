@@ -15,7 +15,7 @@ from exactloop.proof.kill_plan import plan
 from exactloop.proof.process import Attempt, Program
 from exactloop.proof.provable import NOT_RESUMED, trained_apart, unsaved, why_not
 from exactloop.proof.trial import Experiment
-from hooks.figures import counted
+from hooks.shared.figures import counted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from exactloop import script
 from exactloop.speed.config import VARIABLE, SpeedConfig
 from exactloop.speed.measuring import measured
-from hooks.paths import BELOW
+from hooks.shared.paths import BELOW
 from loop import ArrayData, IndexedData, Loop, RunResult
 
 

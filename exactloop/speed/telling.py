@@ -10,7 +10,7 @@ import rich.table
 from exactloop.speed.advice import advice, gained, micro
 from exactloop.speed.config import Measured
 from exactloop.speed.trying import AGAIN, Tried
-from hooks.figures import counted
+from hooks.shared.figures import counted
 
 WHAT = {
     "step": "the train step itself, on a batch that is there",

@@ -12,8 +12,8 @@ from exactloop.proof.ends import await_all
 from exactloop.quiet import LEVEL
 from exactloop.script import given, start
 from exactloop.speed.config import VARIABLE, Measured, SpeedConfig
-from hooks.figures import counted
-from hooks.paths import BELOW
+from hooks.shared.figures import counted
+from hooks.shared.paths import BELOW
 
 TAIL = 2000  # characters of what a script that failed said last
 CHILD = "exactloop.speed.child"

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from exactloop.printing import span
 from exactloop.watching.status import Status
-from hooks.figures import figure
-from hooks.progress_line import Line, clock
+from hooks.shared.figures import figure
+from hooks.shared.progress_line import Line, clock
 
 BLOCKS, NONE = "▁▂▃▄▅▆▇█", "?"  # the latter for what is not finite
 NARROWEST, BESIDE = 56, 2  # columns of a run, and between two

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from exactloop.watching.growing import BLOCK, Growing
 from exactloop.watching.series import Series
-from hooks.row_format import EPOCH, Format, format_of
+from hooks.shared.row_format import EPOCH, Format, format_of
 
 HEAD = 2**16  # bytes in which the first line ends; more of a file of another kind is not read
 

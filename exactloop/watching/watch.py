@@ -15,7 +15,7 @@ from exactloop.watching.found import runs
 from exactloop.watching.picture import NOTHING, picture
 from exactloop.watching.run import WatchedRun
 from exactloop.watching.status import Status
-from hooks.paths import is_remote
+from hooks.shared.paths import is_remote
 
 EACH = 1.0  # seconds between two looks
 

@@ -16,7 +16,7 @@ from hooks.checkpoint.record.environment import environment
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
 from hooks.checkpoint.resuming.fit import values
-from hooks.figures import counted
+from hooks.shared.figures import counted
 from loop import digest
 from loop.tf_internals import ITERATIONS, TRAINED
 

@@ -1,6 +1,6 @@
 """The metric by which the best checkpoints are chosen, and what it was at the step that is to be saved."""
 
-from hooks.monitor import Monitor
+from hooks.shared.monitor import Monitor
 from loop import Loop, Moment
 
 

@@ -19,8 +19,8 @@ from hooks.checkpoint.resuming.saved import Newest, newest
 from hooks.checkpoint.saving.contents import Contents
 from hooks.checkpoint.saving.saver import Saver
 from hooks.checkpoint.workers.followers import Workers
-from hooks.monitor import Monitor
-from hooks.paths import path_of
+from hooks.shared.monitor import Monitor
+from hooks.shared.paths import path_of
 from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")

@@ -19,7 +19,7 @@ from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
 from hooks.checkpoint.resuming.fit import refuse
 from hooks.checkpoint.resuming.resume import compare, raise_if_any, warn
-from hooks.paths import path_to_read
+from hooks.shared.paths import path_to_read
 from loop import TrainingState
 
 ITERATIONS = "/_iterations"  # which each optimizer has

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from loop.exact.graph import changes, uses
 from loop.handles import key
-from loop.model_metrics import read_by
 from loop.steps import Step, Values
+from loop.supervision.model_metrics import read_by
 from loop.tensors import FuncGraph
 from loop.workers.together import Variable, is_added_up, raw
 

@@ -19,6 +19,7 @@ from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
 from exactloop.proof.journal import Journal, place
 from hooks import Checkpoint, CorruptCheckpoint, TensorBoard
+from hooks.board.event_cut import cut
 from hooks.checkpoint.commits.index import check_index
 from hooks.checkpoint.commits.retention import Retention, Standing
 from hooks.checkpoint.commits.store import Store
@@ -26,9 +27,8 @@ from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.record.manifest import Manifest, canonical, content, decode, encode
 from hooks.checkpoint.report import entries
 from hooks.checkpoint.resuming.saved import newest
-from hooks.event_cut import cut
-from hooks.monitor import Monitor
-from hooks.texts import as_texts, from_texts
+from hooks.shared.monitor import Monitor
+from hooks.shared.texts import as_texts, from_texts
 from loop import ArrayData, Every, Hook, Loop, Moment
 from loop.state.randomness import HostRandomness, host
 

@@ -22,7 +22,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.disk.local import LocalFiles
 from hooks.checkpoint.record.manifest import Record, canonical, content, decode
-from hooks.monitor import Monitor
+from hooks.shared.monitor import Monitor
 from loop import NEVER, ArrayData, At, Evaluation, Every, Halt, Hook, Loop, Moment, Trigger
 
 FEW, MANY = 10, 100

@@ -10,7 +10,7 @@ from summary_lives import Accident, Point, make_loop, points
 BUGS = [
     Bug("what was tried is written", "hooks.tensorboard", "collections.deque(self._recorders.new(), maxlen=0)", "pass"),
     Bug("an evaluation is one step ahead", "hooks.tensorboard", "min(step, now)", "step"),
-    Bug("what has been read is read again", "hooks.recorded", "        self._at += at\n", ""),
+    Bug("what has been read is read again", "hooks.board.recorded", "        self._at += at\n", ""),
     Bug("steps are numbered by those that are done", "loop.numbered", "done.read_value() + 1", "done.read_value() + 0"),
 ]
 

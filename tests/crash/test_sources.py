@@ -31,7 +31,7 @@ BUGS = [
         "        return None\n        self._tried"),
     Bug("threads leave their random numbers behind", AHEAD, "            if self.draws or host() != before:\n                put_back(before)\n",
         "            if self.draws or host() != before:\n"),
-    Bug("the states of hooks are not saved", "loop.parts", "                if has_state(each)\n", "                if False\n"),
+    Bug("the states of hooks are not saved", "loop.running.parts", "                if has_state(each)\n", "                if False\n"),
 ]  # fmt: skip
 
 

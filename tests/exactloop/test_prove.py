@@ -27,7 +27,7 @@ from exactloop.proof.suspects import suspects
 from exactloop.proof.trial import Experiment
 from exactloop.proving import prove_script
 from hooks import Checkpoint
-from hooks.paths import BELOW, path_of, path_to_read
+from hooks.shared.paths import BELOW, path_of, path_to_read
 from loop import Every, Loop
 
 SCRIPT = str(TESTS / "proved.py")

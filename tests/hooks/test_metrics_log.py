@@ -14,8 +14,8 @@ from log_lives import Store, make_loop
 from places import TESTS
 
 from hooks import Checkpoint, MetricsLog, Tracker
-from hooks.row_file import LIMIT, RowFile
-from hooks.row_format import Row
+from hooks.shared.row_file import LIMIT, RowFile
+from hooks.shared.row_format import Row
 from loop import NEVER, ArrayData, Every, Hook, Loop, Moment
 
 EVENTS = {  # and the steps, or numbers, at which they come

@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from screen import recorded, seen
 
 from hooks import Progress
-from hooks.progress_line import Line, fitting
+from hooks.shared.progress_line import Line, fitting
 from loop import NEVER, At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

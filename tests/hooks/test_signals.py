@@ -31,9 +31,9 @@ from hooks.checkpoint.saving.bundle import Bundle
 from hooks.checkpoint.saving.saver import Saver
 from hooks.checkpoint.saving.snapshot import Snapshot
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, TrainingState
-from loop.compiled import Compiled
 from loop.engine.chunk import CompiledLoop
 from loop.engine.trace import Trace
+from loop.running.compiled import Compiled
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
 STEPS = 12

@@ -10,7 +10,8 @@ from places import TESTS
 from summary_lives import Accident, Point, expected, make_loop, points, steps_of
 
 from exactloop import find_learning_rate
-from hooks import TensorBoard, recorded
+from hooks import TensorBoard
+from hooks.board import recorded
 from loop import ArrayData, Loop
 
 

@@ -30,8 +30,9 @@ import pytest
 import tensorflow as tf
 from tiny import make_loop
 
-from hooks import Checkpoint, Profile, TensorBoard, event_file
-from hooks.event_file import EventFile
+from hooks import Checkpoint, Profile, TensorBoard
+from hooks.board import event_file
+from hooks.board.event_file import EventFile
 from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]

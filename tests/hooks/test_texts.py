@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, EarlyStopping, texts
-from hooks.texts import as_texts, from_texts
+from hooks import Checkpoint, EarlyStopping
+from hooks.shared import texts
+from hooks.shared.texts import as_texts, from_texts
 from loop import ArrayData, Loop
 
 VALUES = {

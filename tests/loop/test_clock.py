@@ -12,7 +12,7 @@ from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 
 from exactloop import looking, printing
 from hooks import Checkpoint, TensorBoard, restore
-from hooks.event_file import WallClock
+from hooks.board.event_file import WallClock
 from loop import ArrayData, Every, Hook, Loop, Moment
 
 HOUR = 3600.0

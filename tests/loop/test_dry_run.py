@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from tiny import make_counter, make_loop
 
-from hooks import Checkpoint, EarlyStopping, TensorBoard, in_time
+from hooks import Checkpoint, EarlyStopping, TensorBoard
+from hooks.shared import in_time
 from loop import Evaluation, Event, Every, Hook, Loop, Moment
 
 

@@ -19,70 +19,33 @@ SOURCES = {
     for package in ("loop", "hooks", "exactloop")
     for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-FOR_ALL = {  # every hook may use them
-    f"hooks.{name}"
-    for name in (
-        "figures",
-        "in_time",
-        "monitor",
-        "numbers",
-        "paths",
-        "progress_line",
-        "rates",
-        "row_format",
-        "row_hook",
-    )
-} | {"hooks.summaries", "hooks.texts"}
 DOORS = ("hooks/__init__.py", "hooks/public.py")
-OF_ONE = {
+OF_ONE = {  # files beside the hook that they are for
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
-    **dict.fromkeys(
-        ("hooks.callbacks.asked", "hooks.callbacks.kinds", "hooks.callbacks.model"), "hooks/keras_callbacks.py"
-    ),
-    **dict.fromkeys(("hooks.callbacks.state", "hooks.callbacks.told"), "hooks/keras_callbacks.py"),
     "hooks.bounds": "hooks/nan_guard.py",
-    "hooks.event_cut": "hooks/event_file.py",
-    **dict.fromkeys(("hooks.drawings", "hooks.event_file", "hooks.recorded"), "hooks/tensorboard.py"),
     "hooks.exports": "hooks/export.py",
-    "hooks.row_file": "hooks/row_hook.py",
-    **dict.fromkeys(("hooks.best_so_far", "hooks.pace", "hooks.progress_bar", "hooks.ticker"), "hooks/progress.py"),
     "hooks.averaged": "hooks/weight_average.py",
 }
-ROOMS = ("callbacks", "checkpoint")  # of one hook each
+ROOMS = {  # of one hook each
+    "board": "hooks/tensorboard.py",
+    "callbacks": "hooks/keras_callbacks.py",
+    "checkpoint": "",  # it is in its room
+    "screen": "hooks/progress.py",
+}
 WRAPS = ("loop/registry.py", "KerasCallbacks")  # what is given as a hook may be a callback, whatever is imported
 FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own floor, or below
     ("errors", "digest", "findings", "handles", "logs", "numbered", "standard", "tensors", "tf_internals"),
     ("workers",),
-    ("calls", "events", "failures", "hook", "hook_checks", "hook_methods", "registry", "reports", "triggers"),
+    ("listeners", "events", "hook", "registry", "triggers"),
     ("exact",),
-    (
-        *("keras_steps", "model_metrics", "scaling", "steps", "supervised"),
-        *("accumulate", "class_weights", "losses", "measures", "metric_copies", "outputs"),
-    ),
+    ("keras_steps", "steps", "supervised", "supervision"),
     ("state",),
     ("rebuilt",),
     ("data",),
     ("engine",),
     ("evaluation",),
-    (
-        "agreed",
-        "alike",
-        "arguments",
-        "assembled",
-        "compiled",
-        "dry_run",
-        "facts",
-        "finished",
-        "limits",
-        "making",
-        "parts",
-        "rehearsal",
-        "rounds",
-        "run",
-        "schedule",
-        "stops",
-        "moments",
-    ),
+    ("running", "stops"),
+    ("run", "rounds"),
     ("loop",),
 )
 WITHIN = {  # rooms within a room, by what they may import; what stands beside them may import all
@@ -104,7 +67,7 @@ UNDERSCORE = re.compile("_[A-Za-z][A-Za-z0-9_]*")
 NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "exactloop/speed/child.py": {"_exit"},
     "hooks/checkpoint/hook.py": {"_is_running", "_let_go"},
-    "hooks/row_hook.py": {"_replace"},
+    "hooks/shared/row_hook.py": {"_replace"},
     "hooks/checkpoint/resuming/resume.py": {"_asdict"},
     "hooks/checkpoint/disk/stems.py": {"_temp"},
     "hooks/signals.py": {"_HANDLER"},
@@ -141,8 +104,12 @@ def allowed(file: str, module: str, name: str) -> bool:
             return here == "exactloop" or (file, name) == WRAPS
         if module == "hooks.checkpoint" or file in DOORS:
             return file in DOORS
-        inner = any(file.startswith(f"hooks/{x}/") and module.startswith(f"hooks.{x}.") for x in ROOMS)
-        return inner or module in FOR_ALL or OF_ONE.get(module) == file
+        for_all = module.startswith("hooks.shared.")
+        if file.startswith("hooks/shared/") or for_all:
+            return for_all
+        room = f"{module}.".split(".")[1]
+        inner = file in (ROOMS.get(room),) or file.startswith(f"hooks/{room}/")
+        return (room in ROOMS and inner) or OF_ONE.get(module) == file
     if package == "loop":
         return here == "loop" or (module == "loop" and name in loop.__all__) or module == "loop.tf_internals"
     return package != ""  # nothing relative: it would not be seen here
@@ -236,12 +203,12 @@ def test_misplaced_imports_are_found() -> None:
         ("loop/engine/chunk.py", "from exactloop import prove"),
         ("exactloop/proving.py", "from loop.engine.clock import Clock"),
         ("hooks/progress.py", "from hooks import Checkpoint"),
-        ("hooks/progress.py", "from hooks.event_file import EventFile"),
+        ("hooks/progress.py", "from hooks.board.event_file import EventFile"),
         ("hooks/progress.py", "from hooks.checkpoint.commits.store import Store"),
         ("hooks/progress.py", "from hooks.checkpoint.saving.snapshot import Snapshot"),
         ("hooks/progress.py", "from hooks.checkpoint.hook import Checkpoint"),
         ("hooks/checkpoint/commits/store.py", "from hooks import Checkpoint"),
-        ("loop/chunk.py", "from hooks.monitor import Monitor"),
+        ("loop/chunk.py", "from hooks.shared.monitor import Monitor"),
     ]:
         assert len(misplaced(file, source)) == 1, source
 
@@ -255,7 +222,7 @@ def test_within_loop_imports_go_downwards() -> None:
         ("loop/exact/graph.py", "from loop.state.position import Position"),
         ("loop/state/position.py", "from loop.data.source import Data"),
         ("loop/errors/kinds.py", "def f():\n    from loop.exact import graph"),
-        ("loop/engine/chunk.py", "from loop import compiled"),
+        ("loop/engine/chunk.py", "from loop import rounds"),
     ]:
         assert len(upwards(file, source)) == 1, source
 

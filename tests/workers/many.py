@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from hooks.checkpoint.workers import followers
 from loop import digest
-from loop.agreed import Agreed
+from loop.running.agreed import Agreed
 from loop.stops import Stops
 from loop.tf_internals import Trackable
 from loop.workers.cluster import Workers

@@ -2,7 +2,7 @@
 
 from planting import Bug
 
-AGREED, CLUSTER, FOLLOWERS = "loop.agreed", "loop.workers.cluster", "hooks.checkpoint.workers.followers"
+AGREED, CLUSTER, FOLLOWERS = "loop.running.agreed", "loop.workers.cluster", "hooks.checkpoint.workers.followers"
 IN_THREADS = [
     Bug("all go as far as the one goes who goes furthest", AGREED, "said[:, 1].min()", "said[:, 1].max()"),
     Bug("each has its own clock", AGREED, "float(said[0, 0])", "float(said[self._workers.rank, 0])"),

@@ -9,7 +9,7 @@ from many import Part, Together, commit, decisions, ended_by, on_all, one, over,
 
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
-from loop.alike import _refuse
+from loop.running.alike import _refuse
 from loop.workers.cluster import Workers
 from loop.workers.failures import GONE, Failures
 from loop.workers.waits import Waits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hooks.checkpoint.commits.ranks import Rank, ranks
 from hooks.checkpoint.record.manifest import Record
-from hooks.monitor import Monitor
+from hooks.shared.monitor import Monitor
 from loop import Halt, Trigger
 
 

@@ -4,7 +4,7 @@ import os
 
 from hooks.checkpoint.disk.files import Files
 from hooks.checkpoint.disk.local import LocalFiles
-from hooks.paths import is_remote
+from hooks.shared.paths import is_remote
 
 
 def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files:

@@ -16,7 +16,7 @@ from hooks.checkpoint.record.writer import is_comparable
 class Newest:
     """The newest checkpoint whose manifest can be read; whether its files are whole is seen when it is restored.
 
-    Attributes are those of `loop.finished.Saved`, and:
+    Attributes are those of `loop.running.finished.Saved`, and:
         stem: What the names of its files begin with.
 
     Args:

@@ -26,7 +26,7 @@ from loop.findings import Finding
 from loop.handles import key, key_of_resource, keys
 from loop.hook import Hook
 from loop.numbered import numbered
-from loop.parts import Parts
+from loop.running.parts import Parts
 from loop.state.derived import Derived
 from loop.state.randomness import untouched
 from loop.state.settings import Setting

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from hooks.in_time import InTime, of_steps, without_halts
-from hooks.paths import is_remote, path_of
-from hooks.row_file import RowFile
-from hooks.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
+from hooks.shared.in_time import InTime, of_steps, without_halts
+from hooks.shared.paths import is_remote, path_of
+from hooks.shared.row_file import RowFile
+from hooks.shared.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
 from loop import Hook, Loop, Moment, Trigger
 
 KIND_OF = {"step_end": STEP, "eval_end": EVALUATION, "epoch_end": EPOCH}

@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.summary import session_end_pb
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-from hooks.summaries import Array, Value, converted, histogram, picture, text
+from hooks.board.summaries import Array, Value, converted, histogram, picture, text
 from loop import Halt, Loop, Moment, Trigger
 
 Setting: TypeAlias = bool | int | float | str

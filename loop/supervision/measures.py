@@ -7,7 +7,7 @@ import keras
 
 from loop.errors.keras_arguments import check_metric, metric_named
 from loop.errors.kinds import shown
-from loop.outputs import Output, alone, check_names, is_several, outputs, part
+from loop.supervision.outputs import Output, alone, check_names, is_several, outputs, part
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import function_of, metric_of
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from hooks.event_cut import FRAME, cut
+from hooks.board.event_cut import FRAME, cut
 
 log = logging.getLogger("exactloop")
 Value: TypeAlias = tf.compat.v1.Summary.Value

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from hooks.summaries import Value
+from hooks.board.summaries import Value
 
 HEADER, FRAME = 12, 16  # bytes before a record, and around it
 FREED = 2**24  # bytes that have been read, after which the disk gets them back

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from hooks.figures import figure
+from hooks.shared.figures import figure
 
 NARROWEST, WIDEST = 6, 40  # of the bar, in columns
 DONE, LEFT = "━", "─"

@@ -11,9 +11,9 @@ import numpy as np
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.events import Event, Moment
-from loop.failures import RAISE, Tolerance
 from loop.hook import Hook
-from loop.reports import Reports
+from loop.listeners.failures import RAISE, Tolerance
+from loop.listeners.reports import Reports
 from loop.triggers import Halt
 from loop.workers.cluster import here
 

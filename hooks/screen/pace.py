@@ -2,7 +2,7 @@
 
 import collections
 
-from hooks.progress_line import clock
+from hooks.shared.progress_line import clock
 
 WINDOW = 5.0  # seconds of training over which the rate is taken
 

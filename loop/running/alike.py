@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.parts import Parts
+from loop.running.parts import Parts
 from loop.state.training_state import TrainingState
 from loop.workers.cluster import Workers
 

@@ -8,7 +8,7 @@ import rich.console
 import rich.live
 from rich.text import Text
 
-from hooks.progress_line import Line
+from hooks.shared.progress_line import Line
 
 IN_NOTEBOOK = 100  # columns
 

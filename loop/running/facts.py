@@ -3,12 +3,12 @@
 import keras
 import tensorflow as tf
 
-from loop.compiled import Compiled
 from loop.data.arrays import ArrayData
 from loop.data.indexed import IndexedData
-from loop.making import Making
-from loop.parts import Parts
 from loop.registry import HookRegistry
+from loop.running.compiled import Compiled
+from loop.running.making import Making
+from loop.running.parts import Parts
 from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.triggers import Trigger, of_steps_only

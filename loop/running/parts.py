@@ -13,9 +13,9 @@ from loop.engine.clock import Clock
 from loop.engine.means import Means
 from loop.engine.several import Several
 from loop.hook import has_state
-from loop.limits import Limit
 from loop.registry import HookRegistry
-from loop.schedule import Schedule
+from loop.running.limits import Limit
+from loop.running.schedule import Schedule
 from loop.state.derived import Derived
 from loop.state.history import History
 from loop.state.plain import Kept

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from loop.errors.readonly import ReadOnly
 from loop.events import Event, Moment
-from loop.making import Making
-from loop.parts import Parts
+from loop.running.making import Making
+from loop.running.parts import Parts
 from loop.state.position import Position
 from loop.triggers import Halt
 

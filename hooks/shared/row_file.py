@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from hooks.row_format import Row, format_of
+from hooks.shared.row_format import Row, format_of
 
 log = logging.getLogger("exactloop")
 LIMIT = 10_000  # rows that wait for room on the disk: some MB

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
-from loop.arguments import as_evaluations, check_compilable, check_state
 from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
@@ -14,10 +13,11 @@ from loop.engine.clock import Clock
 from loop.engine.several import several_of
 from loop.evaluation import Evaluation, check_eval_every
 from loop.hook import Hook
-from loop.limits import Limit, first_batches
-from loop.parts import Parts
 from loop.registry import HookRegistry
-from loop.schedule import Schedule
+from loop.running.arguments import as_evaluations, check_compilable, check_state
+from loop.running.limits import Limit, first_batches
+from loop.running.parts import Parts
+from loop.running.schedule import Schedule
 from loop.state.history import History
 from loop.state.position import PositionState
 from loop.steps import Step, Values, as_step

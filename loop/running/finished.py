@@ -9,7 +9,7 @@ from loop.engine.means import Means
 from loop.engine.results import measured
 from loop.evaluation import Evaluation
 from loop.hook import Hook
-from loop.parts import Parts
+from loop.running.parts import Parts
 from loop.state.differences import Description
 from loop.state.training_state import TrainingState
 from loop.steps import Step

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hooks.monitor import Monitor
+from hooks.shared.monitor import Monitor
 from loop import Loop
 
 

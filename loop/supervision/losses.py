@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from loop.errors.keras_arguments import check_each, check_flat, check_loss, takes_weights
 from loop.errors.kinds import shown
-from loop.outputs import Of, Output, alone, check_names, is_several, name_of_only, names_of, outputs, part
+from loop.supervision.outputs import Of, Output, alone, check_names, is_several, name_of_only, names_of, outputs, part
 from loop.tensors import Nest
 from loop.tf_internals import loss_of
 

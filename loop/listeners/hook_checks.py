@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
 from loop.events import Event
-from loop.failures import check_on_error
 from loop.hook import Hook
+from loop.listeners.failures import check_on_error
 from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
 

@@ -3,21 +3,21 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from loop.compiled import Compiled
 from loop.engine.clock import TimeSpent
 from loop.engine.means import Means
 from loop.errors.later import later
 from loop.findings import report
-from loop.finished import Untraced, untraced
 from loop.hook import Hook
 from loop.numbered import numbered
-from loop.parts import Parts
-from loop.scaling import check_step
+from loop.running.compiled import Compiled
+from loop.running.finished import Untraced, untraced
+from loop.running.parts import Parts
 from loop.state.position import Position
 from loop.state.rates import Rates
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.stops import Stops
+from loop.supervision.scaling import check_step
 
 log = logging.getLogger("exactloop")
 FROM_SETUP = "from SETUP on: in a hook's on_setup, or after run(), audit() or evaluate()."

@@ -1,0 +1,7 @@
+"""What `progress.py` shows, and when.
+
+`progress_bar.py` draws a line again and again, `pace.py` is how fast a run is, `best_so_far.py` marks values, and
+`ticker.py` looks at what takes long while the loop is in it.
+
+It may import `shared`.
+"""
