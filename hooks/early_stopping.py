@@ -15,6 +15,7 @@ from loop import Event, Hook, Loop, Moment, TrainingState
 log = logging.getLogger("exactloop")
 
 INSTEAD = {
+    "": "write mode='min' or mode='max', and patience=5",
     "monitor": "write EarlyStopping('val_loss', mode='min')",
     "restore_best_weights": "write restore_best='weights'",
     **dict.fromkeys(("metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
