@@ -53,6 +53,7 @@ class Monitor:
             ValueError: If nothing reports it; the message lists what is reported.
         """
         evaluated = [name for names in loop.evaluation_names.values() for name in names]
+        # When a run begins, and not after hours at the first evaluation.
         known = sorted({*loop.train_names, *evaluated, *loop.reported_names})
         if self.name not in known:
             if self.name.startswith("val_") and not evaluated:
@@ -61,6 +62,7 @@ class Monitor:
                     f"{', '.join(map(repr, known))}. Add evaluate=Evaluation(eval_step, data) to the Loop."
                 )
             close = difflib.get_close_matches(self.name, known, n=1)
+            # As `loss` for `val_loss`, which are too unlike for difflib.
             close = close or [name for name in known if name.endswith(self.name) or self.name.endswith(name)]
             raise ValueError(
                 f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}."
