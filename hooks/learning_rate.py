@@ -116,8 +116,7 @@ class LearningRate(Hook, instead=INSTEAD):
             # The rate of the latest step that was run: a call may have ended before the last that was set ahead.
             own = np.float32(self._set[min(step - self._step, len(self._set)) - 1])
             for path, variable in self._rates.variables.items():
-                found = variable.numpy()
-                # sync: reads one scalar for each call of the compiled loop, in the dtype of the variable.
+                found = variable.numpy()  # sync: reads one scalar for each call of the compiled loop
                 if found != own.astype(found.dtype):
                     self._told = True
                     log.warning(

@@ -36,7 +36,7 @@ def _texts(value: tf.Variable) -> list[bytes]:
         return [json.dumps(array.shape).encode(), *array.reshape(-1).tolist()]
     array = np.ascontiguousarray(value.numpy())
     data = array.reshape(-1).view(np.uint8)
-    # Copies one part at a time; a scalar is one text, an empty value none but its shape.
+    # Copies one part at a time, `[bytes]`; an empty value has none, but a shape.
     parts = (data[first : first + LONGEST].tobytes() for first in range(0, data.size, LONGEST))
     return [json.dumps(value.read_value().shape.as_list()).encode(), *parts]
 
