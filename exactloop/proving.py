@@ -54,6 +54,7 @@ def prove(
     """
     name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))
     path = getattr(module, "__file__", None)
+    # By its name it has to be found again: a lambda, or what a decorator has wrapped, is not.
     if module is None or path is None or vars(module).get(name) is not make_loop:
         raise ValueError(
             "prove(make_loop) calls it in other processes, so it has to be a function at the top level of a module. "

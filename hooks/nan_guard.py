@@ -118,9 +118,11 @@ class NaNGuard(Hook, instead=INSTEAD):
         self._limits, self._spike = dict(limits or {}), dict(spike or {})
         self._bounds = Bounds(self._watch, self._limits)
         self._finite = Finite(lambda: self._loop.weights) if weights else None
+        # As a trigger, it lets `on_step_end` come exactly where the graph has halted, and nowhere else.
         self._finding = self.every = Found()
         self._known: list[int] = []  # at which steps something was found, until the state is restored
         self._skipped: list[int] = []
+        # Steps, in state: a run that is killed after a rollback skips the same batches from its checkpoint on.
         self.found = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False, name="found")
         self.skipped = tf.Variable(tf.zeros([0], tf.int64), shape=[None], trainable=False, name="skipped")
         # Of spikes: the latest values, their medians, and how many values there were. Of no shape of their own, because
@@ -140,6 +142,7 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._state, self._finding.what = loop.state, ""
+        # Of the step alone: results of metrics are there only where the loop halts.
         known = {name for names in loop.state.names.get("train", ((), ())) for name in names}
         if loop.state.names:  # else nothing is left to run
             unknown = sorted({*(self._watch or ()), *self._limits, *self._spike} - known)
@@ -162,8 +165,10 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     def on_run_begin(self, moment: Moment) -> None:
         self._finding.what = ""
+        # After the restore, which has put back what an older checkpoint knew.
         if self._known:
             found = sorted({*self.found.numpy().tolist(), *self._known})
+            # With what is known since: a second rollback must not forget the batch of the first.
             self.found.assign(found)
             self.skipped.assign(sorted({step for at in found for step in self._skipping(at)}))
             self._known = []
@@ -189,16 +194,19 @@ class NaNGuard(Hook, instead=INSTEAD):
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""
         count = self.count.read_value()
+        # [values, window], float64, ascending. Of an even window, the median is between the two in the middle.
         latest = tf.sort(tf.ensure_shape(self.latest.read_value(), [None, self._window]))
         medians = (latest[:, (self._window - 1) // 2] + latest[:, self._window // 2]) / 2
         above = values - medians > (_factors(self._spike) - 1) * tf.abs(medians)
         self.medians.assign(medians)
         rows = tf.range(len(self._spike), dtype=tf.int64)
+        # A ring: the oldest value is overwritten, at `count` modulo `window`.
         self.latest.scatter_nd_update(tf.stack([rows, tf.fill([len(self._spike)], count % self._window)], 1), values)
         self.count.assign_add(1)
         return tf.logical_and(above, count >= self._window)
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        # Of the last step of the call, since the compiled loop halts at the step in which something is found.
         latest = {name: float(column[-1]) for name, column in values.items()}
         self._finding.what = self._wrong(latest)
 
@@ -219,6 +227,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         what = f"{self._finding.what} after step {moment.step}"
         self._finding.what = ""
         if self._policy == "stop":
+            # Or the last save of the run would have it, and the next start go on from there.
             self._state.condemn(f"A run of this loop was stopped because {what}")
             log.warning("NaNGuard: %s: %s.", what, self._batches(moment, [moment.step]))
             moment.stop(what)
@@ -231,7 +240,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         found = self.found.numpy().tolist()
         skipped = self._skipping(moment.step)
         batches = self._batches(moment, skipped)
-        if len(found) >= self._max:
+        if len(found) >= self._max:  # a fault that comes again is no chance, and skipping it forever is no training
             before = ", ".join(map(str, found))
             raise FloatingPointError(
                 f"{what}: {batches}. The run was rolled back {len(found)} times, for steps {before}; "
@@ -239,6 +248,7 @@ class NaNGuard(Hook, instead=INSTEAD):
             )
         log.warning("NaNGuard: %s. The run goes back, to leave out %s.", what, batches)
         self._known = [*found, moment.step]
+        # Raises. What is known goes to the next `on_run_begin` by an attribute, since all variables are restored.
         self._loop.roll_back(f"{what}, and there is no checkpoint before step {skipped[0]}", latest=skipped[0] - 1)
 
     def _skipping(self, step: int) -> range:
@@ -249,6 +259,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         length = self._loop.steps_per_epoch
         said = []
         for step in steps:
+            # Where epochs have a known length, steps before this epoch are found as well.
             epoch, index = moment.epoch, moment.step_in_epoch - 1 - (moment.step - step)
             epoch, index = divmod(step - 1, length) if length else (epoch, index)
             rows = self._loop.rows(epoch, index) if index >= 0 else None

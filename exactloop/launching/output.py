@@ -19,6 +19,7 @@ class Output:
     def __init__(self, pipe: IO[bytes], prefix: str, to: int) -> None:
         self._pipe, self._prefix, self._to = pipe, prefix.encode(), to
         self._rest = b""
+        # One worker that prints half a line must not keep the output of the others waiting.
         os.set_blocking(pipe.fileno(), False)
 
     def fileno(self) -> int:
@@ -31,8 +32,9 @@ class Output:
             read = os.read(self.fileno(), AT_ONCE)
         except BlockingIOError:
             return True
+        # What follows the last line break waits for its own, or two workers would share a line.
         *lines, self._rest = (self._rest + read).split(b"\n")
-        if self._rest and (not read or len(self._rest) >= AT_ONCE):
+        if self._rest and (not read or len(self._rest) >= AT_ONCE):  # at the end, or too long to be kept in memory
             lines, self._rest = [*lines, self._rest], b""
         self._write(b"".join(b"%s%s\n" % (self._prefix, line) for line in lines))
         return bool(read)
@@ -40,7 +42,7 @@ class Output:
     def _write(self, text: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody reads, as behind `| head`: the workers train on
             while text:
-                text = text[os.write(self._to, text) :]
+                text = text[os.write(self._to, text) :]  # a write into a pipe may be short
 
     def close(self) -> None:
         """Closes the pipe: whoever writes to it now writes to nobody."""

@@ -23,10 +23,12 @@ class Series:
 
     def put(self, name: str, step: int, value: float, *, of_epoch: bool = False) -> None:
         """Takes a value."""
+        # By step, so what a resumed run has done again takes the place of what was there.
         (self.means if of_epoch else self.points).setdefault(name, {})[step] = value
 
     def at(self, time: float, step: int) -> None:
         """Takes note of when there was a step."""
+        # The latest is always kept, and else one for each half second: a rate needs no more.
         if len(self.times) > 1 and time - self.times[-2][0] < OFTEN:
             self.times.pop()
         self.times.append((time, step))

@@ -60,6 +60,7 @@ def differences(first: str, second: str) -> tuple[int, list[Difference]]:
         left, right = _values(one), _values(other)
         found = [Difference(name, "only in the first") for name in left.keys() - right.keys()]
         found += [Difference(name, "only in the second") for name in right.keys() - left.keys()]
+        # One value of each at a time: two large checkpoints need not fit into memory.
         for name in left.keys() & right.keys():
             found += _compared(name, np.asarray(left[name]()), np.asarray(right[name]()))
         return len(left.keys() | right.keys()), sorted(found, key=lambda difference: difference.name)
@@ -79,15 +80,17 @@ def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference
     if left.dtype.kind in "OSU" and right.dtype.kind in "OSU":  # texts, of any length
         count = int(np.count_nonzero(left != right))
         return [Difference(name, "values", count)] if count else []
-    if left.dtype != right.dtype:
+    if left.dtype != right.dtype:  # even of equal numbers: a run would not go on from it
         return [Difference(name, "dtype")]
     if not left.size:
         return []
+    # By bytes, so that NaN equals itself, and 0.0 is not -0.0.
     bits = [np.ascontiguousarray(side).reshape(-1).view(np.uint8).reshape(left.size, -1) for side in (left, right)]
     count = int(np.count_nonzero((bits[0] != bits[1]).any(axis=1)))
     if not count:
         return []
+    # An int64 does not fit into a float64, and a difference of 1 would be none.
     wide = np.complex128 if np.iscomplexobj(left) else np.longdouble if left.dtype.kind in "iu" else np.float64
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # inf - inf
         largest = float(np.max(np.abs(left.astype(wide) - right.astype(wide))))
     return [Difference(name, "values", count, largest)]

@@ -70,18 +70,20 @@ def restore(
     wanted = which if which in ("latest", "best") else _step(which)
     if isinstance(state, Mapping) and not state:
         raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
-    own = TrainingState(state)
+    own = TrainingState(state)  # of what was given alone, so nothing else can be assigned
     with contextlib.closing(open_files(path_to_read(directory), make=False)) as files:
         store = Store(files)
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:
                 try:
+                    # All differences before anything is assigned: a script must not go on with half of the weights.
                     refuse(store, pin.manifest, _differences(own, tuple(state), pin), _remedy(state, pin))
                     own.take_over(pin.prefix)
                 except tf.errors.OpError:
                     if pin.manifest.record.stem in store.stems():
                         raise
                     continue  # removed while it was read, at an address where nothing can be pinned
+                # By digests, as in a resume: TensorFlow restores what it finds, and says nothing of the rest.
                 compare(pin, own.given())
                 return pin.manifest.record.step
         raise FileNotFoundError(f"Checkpoints in {files.where!r} are removed faster than they can be read.")
@@ -99,9 +101,12 @@ def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[st
     names = CheckpointNames(pin.prefix, saved)
     found = names.of(mine)
     covered = set(found.values())
+    # A compiled model has its optimizer in it, and a script that predicts has not compiled its own.
     within = [each for each in _of_optimizers(own, saved) if not any(path.startswith(each) for path in mine)]
+    # `extra/` has what TensorFlow's object graph does not reach, such as seed states.
     below = tuple(f"{prefix}{key}/" for key in keys for prefix in ("", "extra/"))
     unknown = names.of(path for path in saved if f"{path}/".startswith(below) and not path.startswith((*within,)))
+    # As in a manifest: the lengths, None for one that is unknown, and the dtype.
     now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in mine.items()}
     then = {path: names.describe(name) for path, name in found.items()}
     then |= {path: names.describe(name) for path, name in unknown.items() if name not in covered}
@@ -139,6 +144,7 @@ def _pinned(store: Store, which: str | int) -> Pin:
         for stem in wanted:
             try:
                 pin = store.pin(stem)
+            # Damaged, or pruned since it was listed: only another listing tells.
             except CorruptCheckpoint as error:
                 damaged[stem] = error
                 if stem in store.stems():
@@ -168,7 +174,7 @@ def _listed(store: Store) -> list[str]:
     for _ in range(TRIES_OF_NONE):
         if stems := store.stems():
             return stems
-        time.sleep(0.005)
+        time.sleep(0.005)  # a tenth of a second in all, before it is said that there is none
     return []
 
 
@@ -177,8 +183,9 @@ def _best(store: Store, stems: Sequence[str], damaged: dict[str, CorruptCheckpoi
     records = []
     for stem in stems:
         try:
-            records.append(store.glance(stem).record)
+            records.append(store.glance(stem).record)  # heads alone: the values are in them
         except CorruptCheckpoint as error:
             damaged[stem] = error
+    # By the metric that was watched last, should the script have had another one before.
     named = next((record.best for record in reversed(records) if record.best), None)
     return [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))] if named else []

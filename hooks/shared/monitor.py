@@ -55,6 +55,7 @@ class Monitor:
             ValueError: If nothing reports it; the message lists what is reported.
         """
         evaluated = [name for names in loop.evaluation_names.values() for name in names]
+        # When a run begins, and not after hours at the first evaluation.
         known = sorted({*loop.train_names, *evaluated, *loop.reported_names})
         if self.name not in known:
             if self.name.startswith("val_") and not evaluated:

@@ -29,6 +29,7 @@ class CheckpointNames:
             self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
         except (DecodeError, TypeError) as error:  # of other bits, or other than one text
             raise ValueError(NO_GRAPH.format(prefix)) from error
+        # Before anything walks along them: a planted graph may lead to nodes that there are not.
         if not self._nodes or any(child.node_id >= len(self._nodes) for node in self._nodes for child in node.children):
             raise ValueError(NO_GRAPH.format(prefix))
         self._children: dict[int, dict[str, int]] = {}  # of a list of thousands, each is looked for once
@@ -43,7 +44,7 @@ class CheckpointNames:
         return self._kinds[name]
 
     def _of(self, path: str) -> str | None:
-        found = 0
+        found = 0  # the root, of which paths begin
         for step in path.split("/"):
             if found not in self._children:
                 self._children[found] = {child.local_name: child.node_id for child in self._nodes[found].children}

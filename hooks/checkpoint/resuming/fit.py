@@ -50,14 +50,17 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     found = state.differences(manifest.description, hashes=hashes)
     if not hashes:
         warnings.warn(not_comparable(manifest), stacklevel=3)
+    # Of few variables: where hashes cannot be compared, these are read from the files.
     saved = digests(pin, [*state.settings, *_deriving(state).values()])
     # Not one that has come to what the program sets now, by a hook or by hand.
     settings = {p: line for p, line in found.settings.items() if digest(state.settings[p].value) != saved.get(p)}
+    # Other shapes cannot be put into the layers to see what they derive.
     derived = [] if found.structure else _derived(state, pin, saved)
     numbers, traced = [*found.numbers, *settings.values()], [] if derived else found.traced  # which would follow
     surroundings = changes(manifest.made, environment())
     for line in surroundings:
         warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=3)
+    # Another TensorFlow builds other operations of the same steps: what differs by that, the program has not changed.
     by_version = any(line.startswith(BUILDERS) for line in surroundings)
     accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
     refused = [line for line in (*numbers, *traced) if line not in accepted]
@@ -73,8 +76,10 @@ def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, chang
     """Compares what only a trace shows, when it is made after restoring. See `agree`."""
     found = state.differences(manifest.description, hashes=is_comparable(manifest))
     by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
+    # The other numbers were compared before restoring, by `agree`.
     lines = [*(line for line in found.numbers if line == found.trainable), *found.traced]
     refused = [] if by_version or changed == "warn" else lines
+    # Values were taken over by now, so it says "Nothing was trained" and not that nothing was restored.
     remedy = REMEDY + OR_WARN + (OR_WEIGHTS.format(_restoring(store, state)) if found.trainable else "")
     refuse(store, manifest, [*found.structure, *refused], remedy, done="Nothing was trained")
     for line in lines:
@@ -120,6 +125,7 @@ def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
 def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
     """Returns the values of variables by path, given their names in the checkpoint."""
     variables: Mapping[str, Any] = pin.manifest.description["variables"]
+    # As they were saved: RestoreV2 casts nothing, and raises for another dtype.
     dtypes = [tf.as_dtype(variables[path][-1]) for path in names]
     none = [""] * len(names)
     # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
@@ -138,6 +144,7 @@ def _deriving(state: TrainingState) -> dict[int, str]:
 def _derived(state: TrainingState, pin: Pin, saved: Mapping[str, str]) -> list[str]:
     """Returns a line for each layer whose derived values, which are traced, are others with what was saved."""
     deriving = _deriving(state)
+    # Nearly always so: then nothing is read, and no layer asked to derive anything.
     if all(digest(state.variables[path].read_value()) == saved[path] for path in deriving.values()):
         return []
     names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(deriving.values())

@@ -39,6 +39,7 @@ class Newest:
 
         Not by `tf.train.Checkpoint`, which would remember what it has not found, and restore it when it comes.
         """
+        # A hint only: whoever restores it reads it again, with all checks, and says what is wrong.
         reading = contextlib.suppress(CorruptCheckpoint, OSError, RuntimeError, ValueError, tf.errors.OpError)
         with reading, contextlib.closing(self._open()) as files, contextlib.closing(Store(files).pin(self.stem)) as pin:
             names = CheckpointNames(pin.prefix, self.description["variables"]).of(variables)
@@ -54,7 +55,8 @@ def newest(open_files: Callable[[], Files]) -> Newest | None:
     """Returns what would be restored from a directory; None if that is nothing, or cannot be told by manifests."""
     with contextlib.suppress(OSError, RuntimeError, ValueError), contextlib.closing(open_files()) as files:
         store = Store(files)
-        for stem in reversed(store.stems()):
+        for stem in reversed(store.stems()):  # the newest whose manifest can be read is what would be restored
+            # Looks at sizes and hashes nothing: this is asked at each start, also of a finished run.
             with contextlib.suppress(CorruptCheckpoint):
                 manifest = store.read(stem)
                 store.check_sizes(manifest.files)

@@ -19,7 +19,7 @@ def packed(tensors: Mapping[str, tf.Tensor]) -> bytes:
         return _headed({}, [])
     with tempfile.TemporaryDirectory(prefix="exactloop-") as directory:
         prefix = Path(directory, PREFIX)
-        with tf.device("CPU"):
+        with tf.device("CPU"):  # of a GPU, values are copied to where files are written from
             tf.raw_ops.SaveV2(
                 prefix=str(prefix),
                 tensor_names=[*tensors],
@@ -34,7 +34,7 @@ def packed(tensors: Mapping[str, tf.Tensor]) -> bytes:
 
 def unpacked(raw: bytes) -> Tensors:
     """Returns the tensors of which these are the bytes."""
-    head, _, rest = raw.partition(b"\n")
+    head, _, rest = raw.partition(b"\n")  # JSON has no line break of its own
     dtypes, sizes = json.loads(head)
     if not dtypes:
         return {}
