@@ -62,8 +62,10 @@ def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
     def compared(worker: Workers, section: str) -> None:
         _refuse(SimpleNamespace(workers=worker), "what they train", {section: {"rows": worker.rank}})
 
-    with pytest.raises(ValueError, match=r"data rows: 0 in worker 0, 1 in worker 1 .*\n.*leave out .* dataset\.shard"):
-        on_all(2, lambda worker: compared(worker, "data"))
+    for section in ("data", "data noted"):
+        said = rf"{section} rows: 0 in worker 0, 1 in worker 1 .*\n.*leave out .* dataset\.shard.* same paths"
+        with pytest.raises(ValueError, match=said):
+            on_all(2, lambda worker, section=section: compared(worker, section))
     with pytest.raises(
         ValueError, match=r"run rows: 0 in worker 0, 1 in worker 1 .*\nAll workers start the same script"
     ):
