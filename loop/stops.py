@@ -86,13 +86,15 @@ class Stops:
     def forget_round(self) -> None:
         """Forgets what was asked for by those who are put back to an earlier step; what came from elsewhere stays."""
         self.reason, self.ends_epoch = self.reason if self.at_once else None, False
-        self._wish = self._wish._replace(ends_epoch=False) if self._wish and self._wish.at_once else None
+        wish = self._wish
+        self._wish = Wish(wish.reason, at_once=True) if wish and wish.at_once else None
 
     def now(self, reason: str) -> None:
         """Ends the run after the step in progress. What `loop.stop` does."""
         self.after_round(reason)
         if self._together:
-            self._wish = (self._wish or Wish(reason, at_once=True))._replace(at_once=True)
+            first = self._wish or Wish(reason, at_once=True)
+            self._wish = Wish(first.reason, at_once=True, ends_epoch=first.ends_epoch)
         else:
             self.at_once = True
         self._hurry()  # last: the loop looks at the reasons when it has returned
