@@ -62,7 +62,7 @@ class Saves:
                 # `pid 123 on host since ...`, as `Lock` signs it.
                 _, process, _, host, *_ = file.readline().split()
             with open("/proc/locks", encoding="utf-8") as file:
-                # device:inode stands before two offsets. Counted from the end: who waits for a lock has an arrow in front.
+                # device:inode stands before two offsets. Counted from the end: who waits has an arrow in front.
                 locked = {line.split()[-3].rsplit(":", 1)[1] for line in file if " FLOCK " in line}
             if host != socket.gethostname():  # a directory that machines share: their locks are not seen here
                 return None
