@@ -210,6 +210,17 @@ def test_half_of_a_line_or_record_is_left_until_it_is_whole(kind: str, finished:
     assert {0, 1, 2, 14} <= {*counts}
 
 
+def test_times_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    path = tmp_path / "train" / "events.out.tfevents.1.host"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for step, when in enumerate([math.nan, 100.0, math.inf, 102.0, -math.inf, math.nan], start=1):
+            value = tf.compat.v1.Summary.Value(tag="loss", simple_value=1.0)
+            event = tf.compat.v1.Event(wall_time=when, step=step, summary=tf.compat.v1.Summary(value=[value]))
+            writer.write(event.SerializeToString())
+    assert (of(tmp_path).rate, len(of(tmp_path).curves["loss"])) == (1.0, 6)
+
+
 def test_a_file_that_is_cut_or_replaced_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"abcdef")
