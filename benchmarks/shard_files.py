@@ -17,7 +17,7 @@ import workers
 import loop
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    pass
 
 FILES, ROWS, WIDTH, BATCH, ROUNDS = 8, 2048, 64, 64, 15
 

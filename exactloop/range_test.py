@@ -33,7 +33,8 @@ class Rates(NamedTuple):
         """Returns a picture of the smooth losses in text: a line for each of some rates."""
         shown = np.unique(np.linspace(0, len(self.rates) - 1, min(24, len(self.rates))).astype(int))  # 24 lines at most
         finite = [loss for loss in self.smooth if math.isfinite(loss)]
-        low, span = min(finite), (max(finite) - min(finite)) or 1.0
+        low = min(finite, default=0.0)  # of a loss that was never finite, the rates alone are shown
+        span = (max(finite, default=0.0) - low) or 1.0
         near = (
             None if self.suggestion is None else min(shown, key=lambda i: abs(self.rates[i] - (self.suggestion or 0)))
         )

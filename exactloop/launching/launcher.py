@@ -3,13 +3,13 @@
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 from exactloop.launching.crew import Crew, Failure
 from exactloop.launching.devices import devices
+from exactloop.launching.output import write
 from exactloop.launching.places import Places
 from exactloop.launching.worker import described
 
@@ -121,4 +121,4 @@ class Launcher:
 
 
 def _say(what: str) -> None:
-    print(f"exactloop launch: {what}", file=sys.stderr, flush=True)
+    write(2, f"exactloop launch: {what}\n".encode(errors="replace"))  # not by print, which may raise

@@ -63,7 +63,8 @@ class EventReader:
             return
         # A session has begun: times of an earlier one say nothing of how fast this one is.
         if event.HasField("session_log"):
-            self.series.times = [(event.wall_time, event.step - 1)]
+            self.series.times = []
+            self.series.at(event.wall_time, event.step - 1)
         for value in event.summary.value:
             if (number := _number(value)) is not None:
                 name = value.tag.removeprefix(OF_EPOCH)

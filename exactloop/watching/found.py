@@ -52,9 +52,9 @@ def runs(directory: str) -> list[str]:
     if found(directory).count < 2:  # its checkpoints, events and rows may lie in directories of their own
         return [directory]
     with os.scandir(directory) as there:
-        below = sorted(each.path for each in there)
-    inner = [each for each in below if os.path.isdir(each)]
-    several = [run for each in inner if found(each).count for run in runs(each)]
+        # Where `found` looks as well: a link to a run would be that run once more, and one upwards without an end.
+        seen = [each for each in there if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")]
+    several = [run for each in sorted(each.path for each in seen) if found(each).count for run in runs(each)]
     return several or [directory]
 
 

@@ -15,6 +15,7 @@ from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.record.environment import environment
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
+from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
 from hooks.checkpoint.resuming.fit import values
 from hooks.shared.figures import counted
 from loop import digest
@@ -105,7 +106,7 @@ def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
     # One checkpoint after the other: in memory are the sums, and one of them.
     for pin in pins:
         names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths)
-        for path, value in (values(pin, names) if names else {}).items():
+        for path, value in values(pin, names).items():
             # In double precision, or a sum of many float16 weights would not have their digits.
             wide = tf.cast(value, tf.complex128 if value.dtype.is_complex else tf.float64)
             sums[path], dtypes[path] = sums[path] + wide if path in sums else wide, value.dtype
@@ -116,16 +117,10 @@ def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
 
 def _write(store: Store, newest: Pin, means: Mapping[str, tf.Tensor]) -> None:
     """Writes the latest of the checkpoints with averages in the place of what is averaged."""
-    manifest, reader = newest.manifest, tf.train.load_checkpoint(newest.prefix)
+    manifest = newest.manifest
     names = CheckpointNames(newest.prefix, manifest.description["variables"]).of(manifest.description["variables"])
-    dtypes = reader.get_variable_to_dtype_map()
-    found = tf.raw_ops.RestoreV2(
-        prefix=newest.prefix,
-        tensor_names=[*dtypes],
-        shape_and_slices=[""] * len(dtypes),
-        dtypes=[*dtypes.values()],
-    )
-    tensors = dict(zip(dtypes, found, strict=True)) | {names[path]: mean for path, mean in means.items()}
+    found = read_tensors(newest.prefix, dtypes_in(newest.prefix))
+    tensors = {**found, **{names[path]: mean for path, mean in means.items()}}
     digests = tuple(digest(tensors[names[path]]) for path in manifest.description["variables"])
 
     def write(prefix: str) -> None:

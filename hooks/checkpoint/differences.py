@@ -10,10 +10,12 @@ import tensorflow as tf
 
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
 from hooks.checkpoint.report import opened
 from loop.tf_internals import OBJECT_GRAPH
 
-# TensorFlow's own, and the time that it took: no part of what is trained.
+# TensorFlow's own, and the time that it took: no part of what is trained. Nor are variants, the states of iterators:
+# how much is read ahead depends on speed, and which batch comes next is in `position/`.
 IGNORED = {OBJECT_GRAPH, *(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("save_counter", "clock/seconds"))}
 
 
@@ -50,7 +52,9 @@ def pinned(path: str) -> Iterator[Pin]:
 
 
 def differences(first: str, second: str) -> tuple[int, list[Difference]]:
-    """Returns how many values two checkpoints have, and which of them differ, in bits. The training time is none.
+    """Returns how many values two checkpoints have, and which of them differ, in bits.
+
+    The training time is none, and what a pipeline of `tf.data` has read ahead, which depends on speed.
 
     Args:
         first: See `pinned`.
@@ -62,16 +66,23 @@ def differences(first: str, second: str) -> tuple[int, list[Difference]]:
         found += [Difference(name, "only in the second") for name in right.keys() - left.keys()]
         # One value of each at a time: two large checkpoints need not fit into memory.
         for name in left.keys() & right.keys():
-            found += _compared(name, np.asarray(left[name]()), np.asarray(right[name]()))
+            found += _compared(name, left[name](), right[name]())
         return len(left.keys() | right.keys()), sorted(found, key=lambda difference: difference.name)
 
 
-def _values(pin: Pin) -> dict[str, Callable[[], object]]:
+def _values(pin: Pin) -> dict[str, Callable[[], np.ndarray]]:
     """Returns what reads each value of a checkpoint: variables by their path, anything else by TensorFlow's name."""
-    variables, reader = pin.manifest.description["variables"], tf.train.load_checkpoint(pin.prefix)
+    variables = pin.manifest.description["variables"]
     paths = {name: path for path, name in CheckpointNames(pin.prefix, variables).of(variables).items()}
-    there = set(reader.get_variable_to_shape_map()) - IGNORED
-    return {paths.get(name, name): functools.partial(reader.get_tensor, name) for name in there}
+
+    def read(name: str, dtype: tf.DType) -> np.ndarray:
+        return np.asarray(read_tensors(pin.prefix, {name: dtype})[name])
+
+    return {
+        paths.get(name, name): functools.partial(read, name, dtype)
+        for name, dtype in dtypes_in(pin.prefix).items()
+        if name not in IGNORED and dtype != tf.variant
+    }
 
 
 def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference]:

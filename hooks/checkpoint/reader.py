@@ -22,8 +22,8 @@ from hooks.checkpoint.resuming.resume import compare, raise_if_any, warn
 from hooks.shared.paths import path_to_read
 from loop import TrainingState
 from loop.errors.calls import BY_POSITION, explained
+from loop.tf_internals import ITERATIONS
 
-ITERATIONS = "/_iterations"  # which each optimizer has
 TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
@@ -125,7 +125,7 @@ def _of_optimizers(own: TrainingState, paths: Iterable[str]) -> list[str]:
     """Returns what the paths of an optimizer within a model begin with: who wants its weights need not compile it."""
     models = tuple(f"{path}/" for path in own.objects(keras.Model))
     return [
-        path.removesuffix(ITERATIONS[1:]) for path in paths if path.endswith(ITERATIONS) and path.startswith(models)
+        path.removesuffix(ITERATIONS) for path in paths if path.endswith(f"/{ITERATIONS}") and path.startswith(models)
     ]
 
 

@@ -106,4 +106,5 @@ def _is_directory(path: str) -> bool:
         return os.path.isdir(path)
     import tensorflow as tf  # here, because it takes seconds
 
-    return bool(tf.io.gfile.isdir(path))
+    # In memory, any beginning of a name is a directory to TensorFlow; a checkpoint has its index beside it.
+    return bool(tf.io.gfile.isdir(path)) and not tf.io.gfile.exists(f"{path}.index")

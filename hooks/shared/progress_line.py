@@ -1,7 +1,7 @@
 """What a line about a run says, cut to what fits: what tells how far it is never goes, values do."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -34,7 +34,7 @@ class Line:
     rate: str = ""
     time: str = ""
     doing: str = ""
-    values: Mapping[str, float] = ()  # type: ignore[assignment]
+    values: Mapping[str, float] = field(default_factory=dict)
     first: Collection[str] = ()
     best: Collection[str] = ()
 

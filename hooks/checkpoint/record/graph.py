@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from hooks.checkpoint.record.tensors import read_tensors
 from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
 
 NO_GRAPH = "The object graph in {!r} is none, although the files are those of the manifest. It was not saved so."
@@ -21,10 +22,7 @@ class CheckpointNames:
     """
 
     def __init__(self, prefix: str, variables: Mapping[str, object]) -> None:
-        # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
-        (graph,) = tf.raw_ops.RestoreV2(
-            prefix=prefix, tensor_names=[OBJECT_GRAPH], shape_and_slices=[""], dtypes=[tf.string]
-        )
+        graph = read_tensors(prefix, {OBJECT_GRAPH: tf.string})[OBJECT_GRAPH]
         try:
             self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
         except (DecodeError, TypeError) as error:  # of other bits, or other than one text

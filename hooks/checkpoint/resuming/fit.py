@@ -11,6 +11,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.record.environment import BUILDERS, changes, environment
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
+from hooks.checkpoint.record.tensors import read_tensors
 from hooks.checkpoint.record.writer import is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 
@@ -119,20 +120,15 @@ def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
     if is_comparable(pin.manifest):
         return dict(zip(variables, pin.manifest.digests, strict=True))
     names = CheckpointNames(pin.prefix, variables).of(path for path in paths if path in variables)
-    return {path: digest(value) for path, value in values(pin, names).items()} if names else {}
+    return {path: digest(value) for path, value in values(pin, names).items()}
 
 
 def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
     """Returns the values of variables by path, given their names in the checkpoint."""
     variables: Mapping[str, Any] = pin.manifest.description["variables"]
-    # As they were saved: RestoreV2 casts nothing, and raises for another dtype.
-    dtypes = [tf.as_dtype(variables[path][-1]) for path in names]
-    none = [""] * len(names)
-    # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
-    found = tf.raw_ops.RestoreV2(
-        prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=none, dtypes=dtypes
-    )
-    return dict(zip(names, found, strict=True))
+    # Of several paths to one variable, it is read once.
+    found = read_tensors(pin.prefix, {name: tf.as_dtype(variables[path][-1]) for path, name in names.items()})
+    return {path: found[name] for path, name in names.items()}
 
 
 def _deriving(state: TrainingState) -> dict[int, str]:

@@ -10,6 +10,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.files import Files
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.record.tensors import read_tensors
 from hooks.checkpoint.record.writer import is_comparable
 
 
@@ -43,11 +44,8 @@ class Newest:
         reading = contextlib.suppress(CorruptCheckpoint, OSError, RuntimeError, ValueError, tf.errors.OpError)
         with reading, contextlib.closing(self._open()) as files, contextlib.closing(Store(files).pin(self.stem)) as pin:
             names = CheckpointNames(pin.prefix, self.description["variables"]).of(variables)
-            dtypes = [variables[path].dtype for path in names]
-            found = tf.raw_ops.RestoreV2(
-                prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=[""] * len(names), dtypes=dtypes
-            )
-            return dict(zip(names, found, strict=True))
+            found = read_tensors(pin.prefix, {name: variables[path].dtype for path, name in names.items()})
+            return {path: found[name] for path, name in names.items()}
         return {}  # what is wrong with it is told when it is to be restored
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from hooks.checkpoint.record.tensors import read_tensors
 from loop.tf_internals import Tensors
 
 FILES = ("index", "data-00000-of-00001")  # as TensorFlow writes them
@@ -42,13 +43,7 @@ def unpacked(raw: bytes) -> Tensors:
         for name, size in zip(FILES, sizes, strict=True):
             Path(directory, f"{PREFIX}.{name}").write_bytes(rest[:size])
             rest = rest[size:]
-        found = tf.raw_ops.RestoreV2(
-            prefix=f"{directory}/{PREFIX}",
-            tensor_names=[*dtypes],
-            shape_and_slices=[""] * len(dtypes),
-            dtypes=[tf.as_dtype(name) for name in dtypes.values()],
-        )
-    return dict(zip(dtypes, found, strict=True))
+        return read_tensors(f"{directory}/{PREFIX}", {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()})
 
 
 def _headed(dtypes: Mapping[str, str], files: Sequence[bytes]) -> bytes:
