@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from loop import standard
 from loop.engine.clock import TimeSpent
-from loop.engine.ring import LONGEST
+from loop.engine.traced.ring import LONGEST
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment
 from loop.findings import report

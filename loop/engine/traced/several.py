@@ -11,9 +11,9 @@ from loop.data.arrays import ArrayData
 from loop.data.indexed import IndexedData
 from loop.data.own_files import OwnFiles
 from loop.data.source import Batches, Data
-from loop.engine.averaged import averaged, check_averaged
-from loop.engine.means import examples_in
-from loop.engine.measured import check_additive, results_of_all
+from loop.engine.traced.averaged import averaged, check_averaged
+from loop.engine.traced.means import examples_in
+from loop.engine.traced.measured import check_additive, results_of_all
 from loop.exact.graph import changes, uses
 from loop.handles import key
 from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
