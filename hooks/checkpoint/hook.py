@@ -9,6 +9,7 @@ from typing import Literal
 
 from hooks.checkpoint.arguments import INSTEAD, check_best, check_choices, check_counts
 from hooks.checkpoint.best_metric import BestMetric
+from hooks.checkpoint.bundle import Naming
 from hooks.checkpoint.contents import Contents
 from hooks.checkpoint.directory import open_files
 from hooks.checkpoint.errors import Differing
@@ -111,6 +112,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._best = BestMetric(self._monitor)
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
+        self._naming = Naming()
         self._due = self._refused = False
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
@@ -163,7 +165,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._workers.announce(restored)
             self._contents.describe()  # nothing in it changes from here on
             self._saver = Saver(
-                store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
+                store, self._state, self._retention, self._naming, finite=self._finite, failed=lambda: self._stop(loop)
             )
             self._opened, self._begun = opened.pop_all(), True
             HELD[self._directory] = self
