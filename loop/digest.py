@@ -18,7 +18,7 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
-    array = np.asarray(value.numpy())
+    array = np.asarray(value)  # of no copy, as `numpy()` is
     found = hashlib.sha256(f"{value.dtype.name} {array.shape}".encode())
     if array.dtype.kind in "OSU":
         for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:

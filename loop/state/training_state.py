@@ -129,10 +129,13 @@ class TrainingState:
         """Returns the objects of a kind in what was given, also in lists and dicts, by path."""
         return {path: part for path, part in flat_by_path(self._given) if isinstance(part, kind)}
 
+    def values(self) -> dict[str, tf.Tensor]:
+        """Returns the present values, by path. Costs no copy: a variable that is updated later leaves them alone."""
+        return dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
+
     def capture(self) -> StateValues:
-        """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        values = dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
-        return StateValues(values, host(), [kept.capture() for kept in self._kept])
+        """Returns all that `rollback` puts back, at no cost of memory."""
+        return StateValues(self.values(), host(), [kept.capture() for kept in self._kept])
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""

@@ -42,8 +42,13 @@ def saved_tensors(node: Trackable) -> Tensors:
 
 def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
     """Lets an object be saved under the name that another one has from older versions: tables and iterators do."""
-    if (legacy := getattr(node, _LEGACY, None)) is not None:
+    if (legacy := legacy_name(node)) is not None:
         setattr(leaf, _LEGACY, legacy)
+
+
+def legacy_name(node: Trackable) -> str | None:
+    """Returns that name, if it has one."""
+    return getattr(node, _LEGACY, None)
 
 
 def save_below(node: Trackable, name: str, part: Trackable) -> None:

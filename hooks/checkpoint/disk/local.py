@@ -222,7 +222,10 @@ class LocalFiles:
         with contextlib.suppress(FileNotFoundError), named(os.path.join(self.where, name)):
             # Of a link, the link itself goes, and nothing of what it leads to.
             if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
-                shutil.rmtree(name, dir_fd=self._directory)
+                try:
+                    os.rmdir(name, dir_fd=self._directory)  # in a tenth of the time, as mostly it is empty
+                except OSError:
+                    shutil.rmtree(name, dir_fd=self._directory)
             else:
                 os.unlink(name, dir_fd=self._directory)
 

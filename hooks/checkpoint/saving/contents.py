@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hooks.checkpoint.record.environment import environment
+from hooks.checkpoint.record.environment import environment, later
 from hooks.checkpoint.record.limit import refuse_if_too_large
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record, canonical, content
 from hooks.checkpoint.record.plausible import LARGEST
@@ -19,7 +19,7 @@ class Contents:
     """
 
     def __init__(self, loop: Loop) -> None:
-        self._loop, self._state = loop, loop.state
+        self._loop, self._state, self._environment = loop, loop.state, environment()
         self.describe()
 
     def describe(self) -> None:
@@ -40,7 +40,7 @@ class Contents:
         """Returns what a manifest says besides."""
         if self._description["steps"] is not self._state.steps:  # traced since
             self.describe()
-        notes, made = self._state.notes(), {"time": time.time(), **environment(), **self._totals()}
+        notes, made = self._state.notes(), {"time": time.time(), **later(self._environment), **self._totals()}
         of_steps = {"names": self._state.names, "sketches": self._state.sketches}
         result = {**of_steps, "logs": self._state.logs(), "last": moment.last}
         logs = dict(moment.logs)

@@ -18,7 +18,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record
 from hooks.checkpoint.saving.background import Background
-from hooks.checkpoint.saving.bundle import Bundle
+from hooks.checkpoint.saving.bundle import Bundle, Naming
 from hooks.checkpoint.saving.snapshot import Snapshot
 from hooks.checkpoint.saving.writing import Writing
 from loop import TrainingState, digest
@@ -42,6 +42,7 @@ class Saver:
         store: Where to. The lock has to be held, and the store loaded.
         state: What to save.
         rule: Which checkpoints stay.
+        naming: Finds what TensorFlow calls everything.
         finite: Whether to refuse to save values that are not.
         failed: Called in the thread when a save has failed.
     """
@@ -50,15 +51,16 @@ class Saver:
         self,
         store: Store,
         state: TrainingState,
-        *,
         rule: Retention,
+        naming: Naming,
+        *,
         finite: bool,
         failed: Callable[[], object],
     ) -> None:
         self._store, self._rule, self._finite, self._failed = store, rule, finite, failed
         self._standing = Standing(rule, store.records())
         self._snapshot = Snapshot(state)
-        self._bundle = Bundle(self._snapshot)
+        self._bundle = Bundle(self._snapshot, naming)
         self._trained = frozenset(state.given())
         self._background = Background()
         self._writing: Writing | None = None
@@ -183,10 +185,10 @@ class Saver:
     def _not_finite(self) -> str:
         """Returns the paths of what was given that has values that are not finite, each with their number."""
         wrong = {}
-        for path, value in self._snapshot.values.items():
-            if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
-                array = value.numpy()
-                with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            for path, value in self._snapshot.values.items():
+                if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
+                    array = np.asarray(value)
                     if not np.isfinite(array.sum()):  # or has grown too large; looked at first because it takes no time
                         wrong[path] = np.count_nonzero(~np.isfinite(array))
         return ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)

@@ -96,7 +96,7 @@ class Snapshot:
 
         What is copied is what the iterator of a dataset has buffered, and what is in tables.
         """
-        self.values = self._state.capture().values
+        self.values = self._state.values()
         for leaf in self.leaves:
             leaf.held = leaf.read()
 
