@@ -46,7 +46,9 @@ def on_two(script: str, *arguments: str) -> None:
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
         out = None if rank == 0 else subprocess.DEVNULL
         processes.append(
-            subprocess.Popen([sys.executable, script, "--worker", *sys.argv[1:], *arguments], env=environment, stdout=out)
+            subprocess.Popen(
+                [sys.executable, script, "--worker", *sys.argv[1:], *arguments], env=environment, stdout=out
+            )
         )
     try:
         codes = [process.wait(900) for process in processes]

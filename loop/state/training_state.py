@@ -27,6 +27,7 @@ from loop.state.weights import has_weights, not_weights
 from loop.tensors import put, read
 
 Kind = TypeVar("Kind")
+MADE = ("stages", "seen")  # notes of data: what they are made of in this pass, and a digest of what was read in it
 
 
 class StateValues(NamedTuple):
@@ -111,7 +112,7 @@ class TrainingState:
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))
-        self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
+        self._kept = {path: each for path, each in flat_by_path(own or {}) if isinstance(each, Kept)}
         self.derived = derived or Derived(given)
         self._overridden = Overridden(self.derived)
 
@@ -131,7 +132,7 @@ class TrainingState:
     def capture(self) -> StateValues:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
         values = {path: read(variable) for path, variable in self.variables.items()}
-        return StateValues(values, host(), [kept.capture() for kept in self._kept])
+        return StateValues(values, host(), [kept.capture() for kept in self._kept.values()])
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
@@ -157,6 +158,15 @@ class TrainingState:
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))
+
+    def in_python(self) -> dict[str, str]:
+        """Returns digests of what is saved beside `variables`, by what to call it: what hooks and data keep in Python,
+        and what Python has made of the data."""
+        kept = {path.replace("hook_states/", "hooks/", 1): each for path, each in self._kept.items()}
+        kept |= {"data": self._data} if isinstance(self._data, Kept) else {}
+        found = {f"{path}/{name}": said for path, each in kept.items() for name, said in each.digests().items()}
+        noted = self._data.notes() if self._data else {}
+        return found | {f"data/{name}": str(noted[name]) for name in MADE if name in noted}
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""

@@ -87,8 +87,10 @@ class Workers:
         It returns what each of the others has for itself, by rank. It raises `Differing` if one holds other values.
         """
         number = self._unread = self._saving
+        in_python = self._state.in_python() if self.are_several else {}
 
-        def compare(mine: Mapping[str, str]) -> Mapping[int, Tensors]:
+        def compare(of_variables: Mapping[str, str]) -> Mapping[int, Tensors]:
+            mine = {**of_variables, **in_python}
             try:
                 return {rank: self._compared(number, rank, mine) for rank in range(1, self._workers.count)}
             finally:
@@ -145,12 +147,13 @@ class Workers:
     def tell(self) -> None:
         """Says, in a thread, what this worker holds now, and what it has for itself."""
         values, key = _held(self._state, self._counts), self._key(self._saving, self._workers.rank)
+        in_python = self._state.in_python()
         apart = None if self._state.apart is None else saved_tensors(self._state.apart)
 
         def texts() -> Iterator[tuple[str, Value]]:
             if apart is not None:
                 yield from said(key, packed(apart))
-            yield key, {path: digest(value) for path, value in values.items()}
+            yield key, {**{path: digest(value) for path, value in values.items()}, **in_python}
 
         self._told[self._saving] = Told(self._workers, texts, self._background.do)
 
