@@ -11,6 +11,7 @@ import tensorflow as tf
 from loop.digest import FINGERPRINT
 from loop.errors.readonly import ReadOnly
 from loop.handles import Resource, keys
+from loop.state.beside import digests_beside
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
 from loop.state.gathering import check_given, resources_below, trackable, walk
@@ -27,7 +28,6 @@ from loop.state.weights import has_weights, not_weights
 from loop.tensors import put, read
 
 Kind = TypeVar("Kind")
-MADE = ("stages", "seen")  # notes of data: what they are made of in this pass, and a digest of what was read in it
 
 
 class StateValues(NamedTuple):
@@ -160,13 +160,8 @@ class TrainingState:
         self.rollback(held._replace(values=values))
 
     def in_python(self) -> dict[str, str]:
-        """Returns digests of what is saved beside `variables`, by what to call it: what hooks and data keep in Python,
-        and what Python has made of the data."""
-        kept = {path.replace("hook_states/", "hooks/", 1): each for path, each in self._kept.items()}
-        kept |= {"data": self._data} if isinstance(self._data, Kept) else {}
-        found = {f"{path}/{name}": said for path, each in kept.items() for name, said in each.digests().items()}
-        noted = self._data.notes() if self._data else {}
-        return found | {f"data/{name}": str(noted[name]) for name in MADE if name in noted}
+        """Returns digests of what is saved beside `variables`; see `digests_beside`."""
+        return digests_beside(self._kept, self._data)
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""
