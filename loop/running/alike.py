@@ -111,5 +111,7 @@ def _between(workers: Workers, key: str, rank: int) -> list[str]:
 
 def _values(parts: Parts, state: TrainingState) -> Mapping[str, str]:
     """Returns the digests of what all workers have to hold, by path."""
-    held = {path: variable for path, variable in state.variables.items() if not path.startswith(parts.hooks.apart())}
-    return {path: digest(variable.read_value()) for path, variable in held.items()}
+    apart = parts.hooks.apart()
+    held = {path: variable for path, variable in state.variables.items() if not path.startswith(apart)}
+    in_python = {path: said for path, said in state.in_python().items() if not path.startswith(apart)}
+    return {path: digest(variable.read_value()) for path, variable in held.items()} | in_python

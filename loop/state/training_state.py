@@ -11,6 +11,7 @@ import tensorflow as tf
 from loop.digest import FINGERPRINT
 from loop.errors.readonly import ReadOnly
 from loop.handles import Resource, keys
+from loop.state.beside import digests_beside
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
 from loop.state.gathering import check_given, resources_below, trackable, walk
@@ -112,7 +113,7 @@ class TrainingState:
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))
-        self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
+        self._kept = {path: each for path, each in flat_by_path(own or {}) if isinstance(each, Kept)}
         self.derived = derived or Derived(given)
         self._overridden = Overridden(self.derived)
 
@@ -135,7 +136,7 @@ class TrainingState:
 
     def capture(self) -> StateValues:
         """Returns all that `rollback` puts back, at no cost of memory."""
-        return StateValues(self.values(), host(), [kept.capture() for kept in self._kept])
+        return StateValues(self.values(), host(), [kept.capture() for kept in self._kept.values()])
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
@@ -161,6 +162,10 @@ class TrainingState:
         now = self.variables
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))
+
+    def in_python(self) -> dict[str, str]:
+        """Returns digests of what is saved beside `variables`; see `digests_beside`."""
+        return digests_beside(self._kept, self._data)
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""

@@ -18,7 +18,7 @@ MOST = 3  # numbers in an exchange
 SOON = 10.0  # seconds in which others say where they are, when it is known that they are elsewhere
 FORGOTTEN = (
     "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
-    "has changed them, or Python in one worker has done what it has not in another"
+    "has changed them, or Python in one worker has done what it has not in another, such as to draw a number"
 )
 
 
