@@ -85,6 +85,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
+        self.watched = tf.Variable(self._monitor.watched, trainable=False, name="watched")
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
         self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")
@@ -98,12 +99,19 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
 
     def on_run_begin(self, moment: Moment) -> None:
+        if self._monitor.is_another(self.watched):
+            self._monitor.watch_anew(self.watched)
+            for variable in (self.best, self.last, self.best_step, self.checks, self.wait):
+                put(variable, math.nan if variable.dtype.is_floating else 0)
+            self.copies.assign(tf.constant([], tf.string))
         if reason := self.reason_to_end():
             moment.stop(reason)
 
     def reason_to_end(self) -> str:
         """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
-        return self._verdict(number(self.last), int(number(self.wait))) if number(self.checks) else ""
+        if not number(self.checks) or self._monitor.is_another(self.watched):
+            return ""
+        return self._verdict(number(self.last), int(number(self.wait)))
 
     def _verdict(self, last: float, wait: int) -> str:
         name = self._monitor.name
