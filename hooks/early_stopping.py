@@ -81,6 +81,9 @@ class EarlyStopping(Hook, instead=INSTEAD):
             raise ValueError(
                 f"EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: {restore_best!r:.80}."
             )
+        for argument, bound in {"baseline": baseline, "target": target, "divergence": divergence}.items():
+            if bound is not None and math.isnan(bound):
+                raise ValueError(f"EarlyStopping({argument}=...) needs a number. Received: {bound!r}.")
         # No patience is as much as one check: the first that brings nothing better ends the run.
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
@@ -121,7 +124,9 @@ class EarlyStopping(Hook, instead=INSTEAD):
             return f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}"
         if wait >= self._patience:
             best = f"{figure(number(self.best), 6)} at step {number(self.best_step)}"
-            return f"{name} has not improved on {best} in {wait} checks"
+            checks = f"{wait} check{'s' * (wait != 1)}"
+            never = math.isnan(number(self.best))
+            return f"{name} was NaN in {checks}" if never else f"{name} has not improved on {best} in {checks}"
         return ""
 
     def on_eval_end(self, moment: Moment) -> None:

@@ -72,6 +72,11 @@ class Monitor:
                 f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}."
                 + (f" Did you mean {close[0]!r}?" if close else "")
             )
+        if self.name in loop.unscheduled_names:
+            raise ValueError(
+                f"{self._owner} watches {self.name!r}, but no run evaluates that. Received: eval_every=NEVER. Write "
+                "eval_every=Every(epochs=1), or Evaluation(..., every=Every(epochs=1))."
+            )
         self._event = Event.EVAL_END if self.name in evaluated else Event.EPOCH_END
         if self.name in loop.reported_names:
             self._event = None

@@ -108,9 +108,15 @@ def exports(directory: Path, name: str | None = None, kind: str = "weights") -> 
     return Export(directory, model, format=kind, name=name)  # type: ignore[arg-type]
 
 
+def nowhere(values: dict[str, float], step: int) -> None: ...
+
+
 PAIRS: dict[str, Callable[[Path], Sequence[Hook]]] = {
     "file": lambda path: [MetricsLog(path / "a.csv"), MetricsLog(path / "a.csv", Every(steps=1), name="b")],
-    "file of a tracker": lambda path: [MetricsLog(path / "a.jsonl"), Tracker(print, path / "a.jsonl", name="b")],
+    "file of a tracker": lambda path: [
+        MetricsLog(path / "a.jsonl"),
+        Tracker(nowhere, path / "a.jsonl", name="b"),
+    ],
     "directory": lambda path: [TensorBoard(path), TensorBoard(path / "." / "", name="b")],
     "directory of exports": lambda path: [exports(path), exports(path, "b")],
 }

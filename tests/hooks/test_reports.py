@@ -11,6 +11,7 @@ import keras
 import pytest
 import rich.console
 import tensorflow as tf
+from tiny import make_counter
 
 import hooks
 from hooks import Checkpoint, EarlyStopping, Progress, TensorBoard, restore
