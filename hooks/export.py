@@ -100,6 +100,8 @@ class Export(Hook, instead=INSTEAD):
         super().__init__(name=name)
         if is_remote(where := path_of(directory)):
             raise ValueError(f"Export(directory=...) has to be a path here. Received: {directory!r}.")
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"Export(directory, model) needs a keras.Model. Received: {type(model).__name__}.")
         if isinstance(within, AbstractContextManager) or not callable(within):
             raise TypeError(
                 "Export(within=...) needs what makes a context, and is called for each export, as in "

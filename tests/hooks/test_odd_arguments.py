@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import make_counter
 
-from hooks import Checkpoint, EarlyStopping, MetricsLog, TensorBoard, Tracker
+from hooks import Checkpoint, EarlyStopping, Export, MetricsLog, NaNGuard, Preemption, TensorBoard, Tracker
 from loop import NEVER, ArrayData, Evaluation, Event, Every, Hook, Loop, Moment
 
 
@@ -143,3 +144,22 @@ def test_a_tracker_that_would_fail_later_is_refused_at_once(tmp_path: Path) -> N
         with pytest.raises(TypeError, match=message):
             Tracker(run, tmp_path / "a.jsonl")  # type: ignore[arg-type]
     assert Tracker(Run(), tmp_path / "a.jsonl").name == "tracker"
+
+
+@pytest.mark.parametrize("argument", ["limits", "spike"])
+@pytest.mark.parametrize("given", [5, {"loss": "x"}, ["loss"], {"loss": None}])
+def test_limits_are_numbers_by_name(argument: str, given: object) -> None:
+    with pytest.raises(TypeError, match=rf"NaNGuard\({argument}=...\) needs numbers by the names of values, as in"):
+        NaNGuard(**{argument: given})  # type: ignore[arg-type]
+    assert NaNGuard(**{argument: {"loss": np.float32(5.0)}}).name == "nan_guard"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["model", None, keras.layers.Dense(1)])
+def test_what_cannot_be_exported_is_refused_at_once(model: object, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"Export\(directory, model\) needs a keras.Model. Received: "):
+        Export(tmp_path, model)  # type: ignore[arg-type]
+
+
+def test_who_hears_no_signal_at_all_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Preemption\(signals=...\) needs at least one signal.*Or leave the hook out"):
+        Preemption(signals=[])
