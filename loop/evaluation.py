@@ -24,6 +24,8 @@ from loop.engine.ways.program import traced
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
 from loop.errors.later import later
+from loop.errors.names import check_name
+from loop.errors.tracebacks import add_note
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest
 from loop.triggers import Trigger
@@ -75,6 +77,7 @@ class Evaluation(tf.Module):
         every: Trigger | None = None,
         within: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        check_name("Evaluation(name=...)", name)
         super().__init__(name=name)
         self.step, self._within = as_step(eval_step), within
         if isinstance(within, AbstractContextManager) or not callable(within):
@@ -136,7 +139,11 @@ class Evaluation(tf.Module):
             return self._run(abandon, limit)
 
     def _run(self, abandon: Callable[[], bool], limit: int | None) -> bool:
-        self.data.open(0)
+        try:
+            self.data.open(0)
+        except Exception as error:
+            add_note(error, f"Raised in evaluation {self.name!r}, before its first batch.")
+            raise
         self.index.assign(0)
         self.step.reset()
         limits = [limit for limit in (limit, self._limit, self.data.steps_per_epoch) if limit is not None]

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from loop.errors.calls import explained
 from loop.errors.later import later
+from loop.errors.names import check_name
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
 from loop.listeners.hook_methods import check_methods
@@ -89,6 +90,7 @@ class Hook(tf.Module):
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
+        check_name(type(self).__name__, type(self).__name__ if name is None else name)
         super().__init__(name=name)
         if on_error is not None:
             self.on_error = on_error

@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from loop.errors.instead import instead_of_hook
 from loop.errors.kinds import shown
+from loop.errors.names import is_word
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
 from loop.handles import keys
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.listeners.calls import Calls
 from loop.listeners.hook_checks import check_hook
 from loop.listeners.hook_methods import check_own_event, is_own_event
@@ -50,7 +51,7 @@ class FunctionHook(Hook):
     ) -> None:
         # A lambda has no name, and TensorFlow takes those of ASCII alone, where Python takes others, too.
         names = (getattr(function, "__name__", ""), f"on_{event}", "on_event")
-        super().__init__(name=next(name for name in names if name.isidentifier() and name.isascii()))
+        super().__init__(name=next(name for name in names if is_word(name)))
         self.function, self.event, self.every = function, event, every
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
@@ -122,10 +123,16 @@ class HookRegistry:
             TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
             ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` that
                 it cannot have.
+            RuntimeError: If it has variables or a state, and a run is under way.
         """
         if isinstance(hook, keras.callbacks.Callback):
             hook = _wrapped([hook], self.calls.hooks)
         hook = check_hook(hook, self.calls.hooks)
+        if self.calls.begun and (hook.variables or has_state(hook) or hook.reports):
+            raise RuntimeError(
+                f"Hook {hook.name!r} has a state, which the run that is under way would not save. Add it before run(): "
+                "Loop(..., hooks=[...]); what it is to do later can wait in it."
+            )
         for event in hook.events:
             self.declare(event)
         self.calls.add(hook)

@@ -13,6 +13,7 @@ from loop.errors.tracebacks import add_note
 from loop.events import Event, Moment
 from loop.hook import Hook
 from loop.listeners.failures import RAISE, Tolerance
+from loop.listeners.had import Had
 from loop.listeners.reports import Reports
 from loop.triggers import Halt
 from loop.workers.cluster import here
@@ -45,7 +46,7 @@ class Calls:
         self.seconds: dict[str, float] = {}
         self.begun: list[str] = []
         self.under_way: Moment | None = None
-        self._tolerance = Tolerance()
+        self._tolerance, self._had = Tolerance(), Had()
         self._within = 0.0  # seconds that hooks took which the one that is called has called, by an event of its own
         self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
 
@@ -94,6 +95,8 @@ class Calls:
             if name in self.handlers[Event.SETUP]:  # not if one before it has removed it
                 self._call(name, "on_setup", self.handlers[Event.SETUP][name], loop, moment)
             self.begun.append(name)
+        for hook in tuple(self.hooks.values()):
+            self._had.note(hook, begins=loop.step == 0)
 
     def send(self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None) -> None:
         """Calls the listeners of `event` in order.

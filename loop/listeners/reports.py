@@ -94,14 +94,19 @@ class Reports:
         fresh, self.fresh, self._event = self.fresh, {}, None
         return fresh
 
-    def take(self, event: Event, step: int, /, **values: object) -> None:
+    def take(self, event: Event, step: int, /, *unnamed: object, **values: object) -> None:
         """Takes values; what `moment.report` does.
 
         Raises:
             RuntimeError: If it is not the time.
-            TypeError: If a value is no number.
+            TypeError: If a value is no number, or has no name.
             ValueError: If no hook announces a name.
         """
+        if unnamed:
+            raise TypeError(
+                "moment.report(...) takes values by name, as in moment.report(probe=0.5), or of a dict, "
+                f"moment.report(**values). Received: {', '.join(map(shown, unnamed))}."
+            )
         if event is not self._event or event not in IN:
             known = ", ".join(f"on_{each}" for each in IN)
             raise RuntimeError(f"moment.report(...) is for {known}, while they run. Received: one of {event}.")

@@ -106,6 +106,11 @@ class Facts:
         return {evaluation.name: evaluation.names for evaluation in self._parts.evaluations}
 
     @property
+    def unscheduled_names(self) -> tuple[str, ...]:
+        """The names of `evaluation_names` that no run logs, because only `evaluate()` makes these evaluations."""
+        return tuple(name for evaluation in self._parts.evaluations.never() for name in evaluation.names)
+
+    @property
     def evaluated_batches(self) -> dict[str, tuple[int, int | None]]:
         """How many batches each evaluation has read in its latest pass, which may be under way, and how many there are,
         if that is known; by its name. To be read from any thread; from `SETUP` on."""

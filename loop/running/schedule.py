@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from loop.evaluation import Evaluation
 from loop.state.position import Position
-from loop.triggers import Halt, Trigger
+from loop.triggers import NEVER, Halt, Trigger
 
 
 class Schedule:
@@ -25,6 +25,10 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self._triggers)
+
+    def never(self) -> list[Evaluation]:
+        """Returns those that are made on demand alone."""
+        return [evaluation for evaluation, every in self._triggers if every == NEVER]
 
     def next_after(self, step: int) -> int | None:
         """Returns the first step later than `step` at which an evaluation is due, if a step alone tells."""
