@@ -1,5 +1,6 @@
 """What may be given as state, and what is found below it."""
 
+import collections
 from collections.abc import Mapping
 
 import keras
@@ -25,6 +26,10 @@ OF_PARTS = (
 )
 OWN = (*OF_PARTS, "extra", "save_counter")
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
+TWICE = (
+    "state={{...}}: two things in it would both be saved as {!r}. A checkpoint has the texts of keys, joined by '/': "
+    "such as 1 and '1' are one there, and so are 'a/b' and the 'b' of an 'a'. Give one of the two another key."
+)
 
 
 def check_given(owner: str, given: Mapping[str, object]) -> None:
@@ -55,9 +60,7 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
     found: dict[int, tuple[str, tf.Variable]] = {}
     seen = {id(root)}
     for key, top in view.children(root).items():
-        first = (
-            [(key, top)] if key != "save_counter" else []
-        )  # checkpoints are numbered by step: TensorFlow's is unused
+        first = [(key, top)] if key != "save_counter" else []  # TensorFlow's own, unused: checkpoints have their step
         last = list[tuple[str, Trackable]]()
         for queue in (first, last):
             for path, node in queue:  # grows while it is read: breadth first
@@ -70,6 +73,9 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
                 if isinstance(node, tf.Variable | keras.Variable):
                     found.setdefault(id(raw(node)), (path, raw(node)))
                 queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+    paths = collections.Counter(path for path, _ in found.values())
+    if len(paths) < len(found):
+        raise ValueError(TWICE.format(paths.most_common(1)[0][0]))
     return dict(found.values())
 
 
@@ -86,7 +92,11 @@ def trackable(value: object, key: str) -> object:
     if isinstance(value, keras.random.SeedGenerator):
         return value.state
     if isinstance(value, Mapping):
-        return {str(name): trackable(item, f"{key}/{name}") for name, item in value.items()}
+        parts = {str(name): trackable(item, f"{key}/{name}") for name, item in value.items()}
+        if len(parts) < len(value):  # one would be in no checkpoint, in silence
+            twice = [name for name in parts if [str(each) for each in value].count(name) > 1]
+            raise ValueError(TWICE.format(f"{key}/{twice[0]}"))
+        return parts
     if isinstance(value, list | tuple):
         return [trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
     if isinstance(value, Trackable):
