@@ -29,6 +29,11 @@ class Host(NamedTuple):
 def host() -> Host:
     """Returns the present states. Takes 50 us."""
     with OURS:
+        if (made_by := type(get_bit_generator()).__name__) != "MT19937":
+            raise RuntimeError(
+                f"NumPy's global random numbers come of {made_by}, and only those of MT19937, as usual, can be saved. "
+                "Leave out np.random.set_bit_generator, and seed them with keras.utils.set_random_seed."
+            )
         kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         of_numpy = (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), float(cached))
         return Host(random.getstate(), of_numpy)
@@ -155,6 +160,8 @@ def _given_by_python(begun: tuple[int, tuple[int, ...], float | None]) -> int | 
 def _given_by_numpy(begun: np.random.MT19937) -> int | None:
     """Returns the same of NumPy's global stream; what is given, goes on."""
     first, now = begun.state["state"]["pos"], get_bit_generator().state["state"]
+    if "key" not in now:  # of another kind, which `host` refuses
+        return None
     for block in range(BLOCKS):
         if np.array_equal(begun.state["state"]["key"], now["key"]):
             return int(block * WORDS + now["pos"] - first)
