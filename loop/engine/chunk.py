@@ -59,13 +59,21 @@ class CompiledLoop:
             with self._waiting():
                 return self._way.run(data, count)
         except tf.errors.OpError as error:
-            add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
-            tell(error, data.dataset())
+            self._tell(error, data)
             raise
 
     def skip(self, data: Batches) -> ChunkResult:
         """Reads the next batch, and counts its step without running it; what it returns has no rows."""
-        return self._way.skip(data)
+        try:
+            return self._way.skip(data)
+        except tf.errors.OpError as error:
+            self._tell(error, data)
+            raise
+
+    def _tell(self, error: tf.errors.OpError, data: Batches) -> None:
+        """Adds to an error where it was, and of a pipeline, which line of the program it comes of."""
+        add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
+        tell(error, data.dataset())
 
     def begin_again(self) -> None:
         """Begins another pass with the next batch."""

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.engine.ring import LONGEST
+from loop.errors.kinds import shown
 from loop.hook import Hook
 from loop.tensors import write
 
@@ -38,7 +39,7 @@ class Inside:
         """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
         for hook, table in zip(self._fed, self._ahead, strict=True):
             numbers = np.zeros([LONGEST], np.float32)
-            numbers[:count] = np.reshape(hook.ahead(step, count), [count])
+            numbers[:count] = _numbers(hook, hook.ahead(step, count), count)
             tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
         self.go_on(0)
 
@@ -59,3 +60,15 @@ class Inside:
         """Returns whether the loop has to return after this step, bool `[]`; None if nobody looks."""
         found = [hook.after_step(values) for hook in self._looking]
         return functools.reduce(tf.logical_or, found) if found else None
+
+
+def _numbers(hook: Hook, given: object, count: int) -> np.ndarray:
+    """Returns what a hook has said of the steps ahead: float32 `[count]`."""
+    try:
+        return np.reshape(np.asarray(given, np.float32), [count])
+    except (TypeError, ValueError):
+        shape = f", shape {given.shape}" if isinstance(given, np.ndarray | tf.Tensor) else ""
+        raise ValueError(
+            f"Hook {hook.name!r}: ahead(step, count) needs a number for each of the {count} steps. Received: "
+            f"{shown(given)}{shape}. Return a list or an array, such as [0.1] * count."
+        ) from None
