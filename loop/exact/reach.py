@@ -103,7 +103,7 @@ class Reach:
                 if self._is_of_program(self._seen.get(self.parents[id(value)])):
                     self.containers.append(value)
                     self._kept.add(id(value))
-                yield from value.values() if isinstance(value, Mapping) else value
+                yield from [*(value.values() if isinstance(value, Mapping) else value)]  # other threads may add to it
         elif isinstance(value, (type, *NAMESPACES)) or is_of_program(type(value)):
             of_class = value if isinstance(value, type) else type(value)
             if is_of_program(of_class) or isinstance(value, NAMESPACES):
@@ -112,14 +112,14 @@ class Reach:
                 self._named += [each for each in of_program if each not in self._named]
                 if issubclass(of_class, OF_KERAS):
                     self._entered += [each for each in of_program if each not in self._entered]
-                for name, held in attributes(value).items():
+                for name, held in [*attributes(value).items()]:
                     if isinstance(held, list | tuple | Mapping):
                         self._unread.append((name, held, id(value)))
                     else:
                         yield held
         elif isinstance(value, OF_KERAS):
             self.objects.append(value)
-            yield from attributes(value).values()
+            yield from [*attributes(value).values()]
         elif isinstance(value, types.ModuleType) and is_of_program(value):
             self.objects.append(value)
             self._named.append(value)

@@ -14,6 +14,7 @@ from loop.exact.watched import Watched, of_attributes, of_containers, of_names, 
 log = logging.getLogger("exactloop")
 Found: TypeAlias = Sequence[tuple[Watched, Mapping[str, Pair]]]
 OFTEN, KNOWN = 3, 64  # new values after which one is told; states that are kept
+TRIES = 10
 AGAIN = (
     "%s changes again and again. Each time the step is traced again to see whether that matters, which takes %.0f ms. "
     "Read it in a hook instead of the step, or make it a tf.Variable in state=."
@@ -50,6 +51,15 @@ class Traced:
 
     def note(self) -> None:
         """Takes what there is now for what the traces depended on. Takes milliseconds."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._note()
+                return
+            except (RuntimeError, KeyError):  # another thread of the program writes to what is read here
+                if not left:
+                    raise
+
+    def _note(self) -> None:
         reach = Reach(self._roots)
         self.compiled, self._parents = reach.compiled, reach.parents
         self._always = [*of_attributes(reach), *of_names(reach), *of_containers(reach)]

@@ -1,5 +1,6 @@
 """Plain values in Python, read again and again."""
 
+import collections
 import functools
 import inspect
 import operator
@@ -155,8 +156,10 @@ def of_containers(reach: Reach) -> Iterator[Watched]:
                 lambda keys, size, of, name: _size(of)[1] if name == size else _comparable(of[keys[name]]), keys, size
             )
             read = _contained if all(_is_plain(value) for _, _, value in items) else _mixed
-            kept = tuple(value for _, _, value in items)
-            yield Watched(called, each, each, (size, *keys), read, get, read(each), kept)
+            kept, then = tuple(value for _, _, value in items), read(each)
+            if len(then) != 1 + len(keys):
+                raise RuntimeError(f"{called} has changed size while it was looked at.")
+            yield Watched(called, each, each, (size, *keys), read, get, then, kept)
         yield from (found for name, _, value in items for found in _of_array(called, name, value, SMALL))
 
 
@@ -206,9 +209,14 @@ def _is_small(container: Mapping | Sequence) -> bool:
 
 
 def _named(container: Mapping | Sequence) -> list[tuple[str, object, object]]:
-    """Returns what to call each item, its key and its value."""
-    items = container.items() if isinstance(container, Mapping) else enumerate(container)
-    return [(f"item {key!r}", key, value) for key, value in items]
+    """Returns what to call each item, of which no two may be called the same, its key and its value."""
+    items = [*(container.items() if isinstance(container, Mapping) else enumerate(container))]
+    called, found = collections.Counter[str](), list[tuple[str, object, object]]()
+    for key, value in items:
+        name = f"item {key!r}"
+        called[name] += 1  # keys of the program's own may all look the same
+        found.append((name if called[name] == 1 else f"{name} ({called[name]})", key, value))
+    return found
 
 
 def _size(of: Mapping | Sequence) -> tuple[str, object]:

@@ -441,6 +441,33 @@ def test_an_item_is_watched_whatever_is_beside_it(beside: str) -> None:
     refused((loop, lambda: config.update(c=3.0), "a dict: item 'c' was 1.0, is 3.0 now"))
 
 
+class Alike:
+    """A key that looks like others, and, if it is told to, has somebody add to the dict while it is looked at."""
+
+    def __init__(self, adds: dict | None = None) -> None:
+        self.adds = adds
+
+    def __repr__(self) -> str:
+        if self.adds is not None and len(self.adds) < 6:
+            self.adds[Alike()] = 0.0
+        return "Alike"
+
+
+def test_items_whose_keys_look_the_same_are_watched_one_by_one() -> None:
+    first, second = Alike(), Alike()
+    config = {first: 1.0, second: 1.0}
+    loop = of_options(config, read=lambda: config[second])
+    refused((loop, lambda: config.update({second: 3.0}), "a dict: item Alike (2) was 1.0, is 3.0 now"))
+
+
+def test_what_another_thread_adds_while_it_is_looked_at_is_looked_at_again() -> None:
+    config: dict[object, float] = {"c": 1.0}
+    config[Alike(config)] = 1.0
+    loop = of_options(config, read=lambda: config["c"])
+    refused((loop, lambda: config.update(c=3.0), "a dict: item 'c' was 1.0, is 3.0 now"))
+    assert len(config) == 6
+
+
 def held_in(name: str) -> Kind:
     """Returns a change of what is held by something else: something is put in its place, or written to in place."""
     array, options = np.ones([3], "float32"), Options(other=types.SimpleNamespace(gamma=1.0))
