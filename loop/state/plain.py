@@ -39,15 +39,12 @@ class Encoded:
         try:
             self.text = json.dumps(_encoded(value, owner, "", parts))
         except RecursionError:
-            what = (
-                "what is nested too deep, or holds itself. Give each thing a number, and say by these what is in what"
-            )
-            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {what}.") from None
+            said = "what is nested too deep, or holds itself. Number the things, and say by number what is in what"
+            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {said}.") from None
         except ValueError:  # Python writes, and reads, no longer ones
-            what = f"a whole number of more than {sys.get_int_max_str_digits()} digits. Write hex(value)"
-            raise TypeError(
-                f"The state of {owner} is saved as {WANTED}. Received: {what}, and int(text, 16)."
-            ) from None
+            digits = sys.get_int_max_str_digits()
+            said = f"a whole number of more than {digits} digits. Write hex(value), and int(text, 16)"
+            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {said}.") from None
         self.data = np.frombuffer(b"".join(parts), np.uint8)
 
     def decoded(self) -> Plain:
