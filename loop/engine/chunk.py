@@ -44,6 +44,7 @@ class CompiledLoop:
     ) -> None:
         self._counters, self._where = body.counters, where
         self.ring, self.inside, self.own = body.ring, body.inside, body.own
+        # For the message, if it waits for other workers in vain.
         where_to_wait, several = f"{owner[0].lower()}{owner[1:]}", body.several
         waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
         self._waiting = waiting or contextlib.nullcontext
@@ -52,9 +53,9 @@ class CompiledLoop:
 
     def __call__(self, data: Batches, count: int) -> ChunkResult:
         """Runs at most `count` steps, at least one if there is data."""
-        count = min(count, LONGEST)
+        count = min(count, LONGEST)  # the ring has no more rows, nor has what hooks say ahead
         try:
-            if self.inside.hooks:
+            if self.inside.hooks:  # asked once for all steps, also if the way runs them in several calls
                 self.inside.prepare(int(self._counters[-1]), count)
             with self._waiting():
                 return self._way.run(data, count)
@@ -77,7 +78,7 @@ class CompiledLoop:
 
     def begin_again(self) -> None:
         """Begins another pass with the next batch."""
-        self._counters[0].assign(0)
+        self._counters[0].assign(0)  # the index in the pass alone: what the others count goes on over passes
 
 
 def _way(body: Body, data: Batches, owner: str, *, together: bool) -> Way:

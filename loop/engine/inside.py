@@ -26,8 +26,10 @@ class Inside:
 
     def __init__(self, hooks: Sequence[Hook] = (), *, in_parts: bool = False) -> None:
         self.hooks = tuple(hooks)
+        # By the class: a hook that overrides neither costs no operation in a step.
         self._fed = [hook for hook in self.hooks if type(hook).before_step is not Hook.before_step]
         self._looking = [hook for hook in self.hooks if type(hook).after_step is not Hook.after_step]
+        # Of each, float32 [LONGEST]: a number for each step of the longest call.
         self._ahead = [tf.Variable(tf.zeros([LONGEST]), trainable=False, name="ahead") for _ in self._fed]
         # Of 64 bits: integers of 32 are on the host, where no program of an accelerator can read them.
         self._done: list[tf.Variable] = []
@@ -38,6 +40,7 @@ class Inside:
     def prepare(self, step: int, count: int) -> None:
         """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
         for hook, table in zip(self._fed, self._ahead, strict=True):
+            # All of the table, however few steps: a variable in the graph has one shape.
             numbers = np.zeros([LONGEST], np.float32)
             numbers[:count] = _numbers(hook, hook.ahead(step, count), count)
             tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
@@ -46,7 +49,7 @@ class Inside:
     def go_on(self, done: int) -> None:
         """Says how many of the steps that are prepared have been run, before a call that runs others of them."""
         for variable in self._done:
-            write(variable, done)
+            write(variable, done)  # how many steps to add to the index, which begins at 0 in each call
 
     # What follows is traced into the compiled loop.
 
