@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.handles import Resource, key_of_resource
-from loop.state.variables import raw
+from loop.state.variables import keras_variables, listed_variables, raw
 from loop.tf_internals import CapturableResource, Trackable
 
-OF_PARTS = (
+OF_PARTS = (  # what the loop adds to the root; see Parts.gather and TrainingState
     "accumulated",
     "clock",
     "data",
@@ -25,6 +25,7 @@ OF_PARTS = (
     "random",
 )
 OWN = (*OF_PARTS, "extra", "save_counter")
+# What tf.train.Checkpoint(**state) would take for an argument, or a method, of its own.
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
 TWICE = (
     "state={{...}}: two things in it would both be saved as {!r}. A checkpoint has the texts of keys, joined by '/': "
@@ -61,7 +62,7 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
     seen = {id(root)}
     for key, top in view.children(root).items():
         first = [(key, top)] if key != "save_counter" else []  # TensorFlow's own, unused: checkpoints have their step
-        last = list[tuple[str, Trackable]]()
+        last = list[tuple[str, Trackable]]()  # optimizers within something
         for queue in (first, last):
             for path, node in queue:  # grows while it is read: breadth first
                 if id(node) in seen:
@@ -71,12 +72,26 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
                     continue
                 seen.add(id(node))
                 if isinstance(node, tf.Variable | keras.Variable):
+                    # The path that comes first is the shortest, and in no optimizer.
                     found.setdefault(id(raw(node)), (path, raw(node)))
                 queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+    # A key with a slash in it may be spelled as a way through two.
     paths = collections.Counter(path for path, _ in found.values())
     if len(paths) < len(found):
         raise ValueError(TWICE.format(paths.most_common(1)[0][0]))
     return dict(found.values())
+
+
+def extra(given: Mapping[str, object], root: Trackable) -> dict[str, dict[str, tf.Variable | keras.Variable]]:
+    """Returns what TensorFlow does not find below a root: Keras' seed states, and what a model holds in lists.
+
+    Args:
+        given: The user's `state=`.
+        root: Has it already, as far as TensorFlow finds it.
+    """
+    reached = {id(variable) for variable in walk(root).values()}  # by id: variables are compared number by number
+    found = {key: [*keras_variables(value), *listed_variables(value)] for key, value in given.items()}
+    return {key: {str(i): v for i, v in enumerate(vs) if id(raw(v)) not in reached} for key, vs in found.items()}
 
 
 def resources_below(root: Trackable) -> dict[int, Resource]:
@@ -88,7 +103,7 @@ def resources_below(root: Trackable) -> dict[int, Resource]:
 def trackable(value: object, key: str) -> object:
     """Returns the value in a form that `tf.train.Checkpoint` takes."""
     if isinstance(value, keras.Metric):
-        return list(value.variables)
+        return list(value.variables)  # TensorFlow does not find these by itself
     if isinstance(value, keras.random.SeedGenerator):
         return value.state
     if isinstance(value, Mapping):
