@@ -52,14 +52,16 @@ def is_array(value: object) -> bool:
 
 def same(then: object, now: object) -> bool:
     """Returns whether a value is what it was; of things, whether it is the same one."""
-    if then is now:
+    if then is now:  # also what cannot be compared
         return True
     if isinstance(then, ARRAYS) and isinstance(now, ARRAYS):
         one, other = np.asarray(then), np.asarray(now)
+        # Bits, of which NaN is equal to itself, and 0.0 is not -0.0.
         return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
     if isinstance(then, (tuple, *SIMPLE)) and isinstance(now, (tuple, *SIMPLE)):
         return bool(then == now) or (then != then and now != now)  # NaN is not equal to itself
     kinds = (*POLICIES, types.MethodType)  # of which equal ones are made again and again
+    # Of all else counts which object it is, as it did above.
     return isinstance(then, kinds) and isinstance(now, kinds) and bool(then == now)
 
 

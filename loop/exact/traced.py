@@ -83,6 +83,7 @@ class Traced:
         changes = dict(self._told(found))
         if not changes:
             return
+        # To trace may change Python, too, such as a count of calls.
         before = self._now() if renew and self._only_simple(found) else None
         began = time.perf_counter()
         if concerned := otherwise():
@@ -93,7 +94,7 @@ class Traced:
             self._remember(before)
         self._harmless.update(changes.keys())
         for key in changes:
-            if self._harmless[key] == OFTEN:
+            if self._harmless[key] == OFTEN:  # once: it is looked at each time anyhow
                 log.warning(AGAIN, key, 1e3 * seconds)
 
     def changes(self, *, at_length: bool = False) -> dict[str, str]:
@@ -117,6 +118,7 @@ class Traced:
         known = self._is_known()
         if known and not at_length:
             return []
+        # What is as it was need not be looked at one by one.
         looked_at = [*([] if known else self._always), *(self._at_length if at_length else [])]
         found: Found = [(each, changes) for each in looked_at if (changes := each.changes())]
         if not found and not known:  # equal arrays, say, in the place of others
@@ -127,7 +129,7 @@ class Traced:
         """Returns whether all is as it was, or as it was at another time; if not, it may still be equal."""
         try:
             now = self._now()
-            if now == self._then:
+            if now == self._then:  # one comparison in C, not one for each thing
                 return True
             if now not in self._known:
                 return False
@@ -149,7 +151,7 @@ class Traced:
             self.note()
             return
         self._take(self._now())
-        self._known.extend([before, self._then])
+        self._known.extend([before, self._then])  # neither is traced again, whichever comes back
 
     def _only_simple(self, found: Found) -> bool:
         """Returns whether only such values have changed that nothing else is to be watched now."""
@@ -158,6 +160,7 @@ class Traced:
 
     def _told(self, found: Found) -> Iterator[tuple[str, str]]:
         """Yields the lines. What was set for a layer, and so for all in it, is told of that layer alone."""
+        # Layers of which `trainable` itself was set.
         set_for = {id(each.thing) for each, changes in found if "trainable" in changes}
         for each, changes in found:
             for name, (then, now) in changes.items():

@@ -64,7 +64,7 @@ class Watched(NamedTuple):
     def _now(self, name: str) -> object:
         try:
             return self.get(self.of, name)
-        except Exception:
+        except Exception:  # whatever a property of the program raises: then it has no value
             return GONE
 
 
@@ -80,7 +80,7 @@ def watched(
 def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, str], object], of: Any) -> Iterator:
     """Yields the names of which it counts which thing each one is."""
     if names:
-        kept = tuple(get(of, name) for name in names)
+        kept = tuple(get(of, name) for name in names)  # or another thing might get the id of one that is gone
 
         def read(of: Any) -> tuple[object, ...]:
             return tuple([Which(id(get(of, name))) for name in names])
@@ -93,6 +93,7 @@ def counted(each: Watched) -> dict[str, Pair]:
     changes = each.changes()
     found = {name: pair for name, pair in changes.items() if all(_is_number(value) for value in pair)}
     length, held = changes.get("length"), each.of
+    # A tensor of a trace says that it was the trace that added it.
     if length and isinstance(held, list) and held and tf.is_symbolic_tensor(held[-1]):
         found["length"] = length
     return found
@@ -114,7 +115,9 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
             there = reach.read & set(own)
             names |= {name for name in there if _is_plain(own[name])}
+            # Of these counts which object each one is.
             others = sorted(name for name in there - names if not _is_code(own[name]))
+            # What an object has of its class may be set there.
             bases = [vars(base) for base in of_class.__mro__ if is_of_program(base)]
             inherited = {n for n in reach.read - there for base in bases if isinstance(base.get(n, GONE), SIMPLE)}
         if isinstance(each, keras.Layer):
@@ -260,11 +263,12 @@ def _of_array(owner: str, name: str, value: object, sizes: range) -> Iterator[Wa
 
 
 def _hash(array: np.ndarray) -> tuple[object, ...]:
-    return (Contents(hash(array.tobytes())),)
+    return (Contents(hash(array.tobytes())),)  # all of its bytes; SMALL bounds what that takes at each halt
 
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
+        # A tuple of more than plain values is looked into elsewhere.
         return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
     return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or is_array(value)
 
