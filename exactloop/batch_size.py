@@ -7,8 +7,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop import Loop, TrainingState
+from loop.errors.calls import explained
 
-TOO_LARGE = (tf.errors.ResourceExhaustedError, MemoryError)
+TOO_LARGE = (tf.errors.ResourceExhaustedError, MemoryError)  # of a GPU, and of NumPy's arrays
 
 
 class BatchSizes(NamedTuple):
@@ -27,6 +28,17 @@ class BatchSizes(NamedTuple):
     fastest: int | None
 
 
+@explained(
+    {
+        **dict.fromkeys(("init_val", "min_batch_size", "start"), "write smallest=1"),
+        **dict.fromkeys(("max_val", "max_batch_size", "max_trials"), "write largest=2**16"),
+        **dict.fromkeys(("steps_per_trial", "num_steps"), "write steps=5"),
+        **dict.fromkeys(("mode",), "leave it out: each size is twice the one before"),
+        **dict.fromkeys(
+            ("model", "data", "loop"), "write find_batch_size(make_loop), a function from a size to a Loop"
+        ),
+    }
+)
 def find_batch_size(
     make_loop: Callable[[int], Loop],
     *,
@@ -57,14 +69,15 @@ def find_batch_size(
             "find_batch_size needs 1 <= smallest <= largest, and at least 1 step. "
             f"Received: smallest={smallest!r}, largest={largest!r}, steps={steps!r}."
         )
-    around = TrainingState({})
+    around = TrainingState({})  # nothing but the random states of the process
     held, seconds, size, failed = around.capture(), dict[int, float](), smallest, None
     try:
         while size <= largest and failed is None:
             try:
                 loop = make_loop(size)
                 seconds[size] = _timed(loop, steps, clock)
-                size = largest + 1 if loop.steps_per_epoch == 1 else 2 * size
+                size = largest + 1 if loop.steps_per_epoch == 1 else 2 * size  # a larger batch would be the same one
+            # Its loop goes before the next one is made; what it held of the GPU is free again.
             except TOO_LARGE:
                 failed = size
     finally:
@@ -75,8 +88,8 @@ def find_batch_size(
 
 def _timed(loop: Loop, steps: int, clock: Callable[[], float]) -> float:
     with loop.rehearse() as rehearsal:
-        rehearsal.train(1)
+        rehearsal.train(1)  # allocates, and is not timed
         began = clock()
         for _ in range(steps):
             rehearsal.train(1)
-        return max((clock() - began) / steps, 1e-9)
+        return max((clock() - began) / steps, 1e-9)  # of a coarse clock, never 0

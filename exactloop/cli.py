@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit status.
     """
     command, *given = arguments[1:] or [""]
-    if HELP.value:
+    if HELP.value:  # before anything is said of wrong arguments
         print(HELPS.get(command, USAGE))
         return 0
     if VERSION.value:
@@ -40,8 +40,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         return _commands(command, given)[command](*given)
-    except BrokenPipeError:
+    except BrokenPipeError:  # an OSError, but no message: nobody reads
         raise
+    # What tools raise on purpose, in sentences. Anything else is a fault here, and shows its traceback.
     except (OSError, RuntimeError, ValueError, UserWarning) as error:
         print(f"exactloop {command}: {error}", file=sys.stderr)
         return 2
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _commands(command: str, given: Sequence[str]) -> Mapping[str, Callable[..., int]]:
     """Imports what a command needs. TensorFlow, which takes seconds, is needed for those that read values."""
+    # Before TensorFlow: the launcher forks, which is safe only while there is one thread.
     if command == "launch":
         from exactloop.launching.command import COMMANDS
     elif command == "speed":
@@ -77,6 +79,7 @@ def _wrong(command: str, given: Sequence[str]) -> str:
     if command in HELPS:
         received = f"Received: {', '.join(map(repr, given)) or 'none'}"
         return f"exactloop {command}: another number of arguments is needed. {received}.\n\n{HELPS[command]}"
+    # A misspelling, or a name with something behind it, as in `shows`.
     close = difflib.get_close_matches(command, COUNTS, n=1) or [close for close in COUNTS if command.startswith(close)]
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"exactloop: there is no command {command!r}.{hint} There are: {', '.join(COUNTS)}.\n\n{USAGE}"
@@ -90,7 +93,7 @@ def run() -> None:
     flags.FLAGS.set_gnu_getopt(True)  # --json may stand anywhere
     try:
         arguments = flags.FLAGS(sys.argv)
-        _refuse_twice(sys.argv)
+        _refuse_twice(sys.argv)  # absl takes the last of two, without a word
     except flags.Error as error:  # absl would exit with 1, which says that something differs
         command = next((each for each in ("prove", "launch", "speed") if each in sys.argv), "")
         of_script = f" Arguments of the script come after --, as in: exactloop {command} train.py -- --epochs=3"

@@ -27,11 +27,12 @@ def diff(first: str, second: str) -> int:
     count, found = differences(first, second)
     rows = [dataclasses.asdict(difference) for difference in found]
     report({"values": count, "differences": rows}, rows, f"{len(found)} of {count} values differ.")
-    return int(bool(found))
+    return int(bool(found))  # as `diff` does
 
 
 def average(directory: str) -> int:
     """Averages the weights of the latest checkpoints of a directory."""
+    # In the directory of the run, where no run and no `watch` takes it for a checkpoint of its own.
     out = OUT.value or f"{directory.rstrip('/')}/average"
     stems, paths, written = averaged(directory, LAST.value, out)
     said = {"checkpoints": stems, "averaged": paths, "written": written}
@@ -49,7 +50,7 @@ def prove(script: str, *arguments: str) -> int:
     workers = WORKERS.value or 1
     proof = prove_script(script, *arguments, kills=KILLS.value, at=at, twice=TWICE.value, workers=workers, say=say)
     print(as_json(dataclasses.asdict(proof)) if JSON.value else proof)
-    return UNPROVED if proof.unproved else int(not proof.exact)
+    return UNPROVED if proof.unproved else int(not proof.exact)  # so CI fails on a proof that shows nothing
 
 
 COMMANDS: dict[str, Callable[..., int]] = {

@@ -24,7 +24,7 @@ values than weights and statistics of layers, such as those of optimizers, are a
 
 A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
 stands for NaN, and for the age of what was made later than the clock says it is. The training time, clock/seconds, is
-no difference. Exit status 2: what was asked for cannot be done.
+no difference, nor what a pipeline of tf.data has read ahead. Exit status 2: what was asked for cannot be done.
 
 A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
 batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
@@ -44,8 +44,9 @@ Hashes all files of all checkpoints of a run. Exit status 1 if one is not what w
 """,
     "diff": """exactloop diff CHECKPOINT CHECKPOINT [--json]
 
-Says which values of two checkpoints differ, in bits; the training time does not count. A CHECKPOINT is
-DIRECTORY/ckpt-120, or a directory, for its newest. Exit status 1 if some differ.
+Says which values of two checkpoints differ, in bits. The training time does not count, nor what a pipeline of tf.data
+has read ahead, which depends on speed. A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. Exit status
+1 if some differ.
 """,
     "show": """exactloop show CHECKPOINT [--json]
 

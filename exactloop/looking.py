@@ -40,7 +40,7 @@ def listed(found: Sequence[Entry], whole: str) -> int:
     rows: list[dict[str, object]] = []
     for entry in found:
         row: dict[str, object] = {"checkpoint": entry.stem}
-        if entry.manifest:
+        if entry.manifest:  # without one, there is only its name and what is wrong
             record, age = entry.manifest.record, age_of(entry.manifest)
             row |= {"step": record.step, "epoch": record.epoch, "age": age, "bytes": entry.size}
             row |= {"best": entry.best, "logs": dict(entry.manifest.logs)}
@@ -54,7 +54,7 @@ def age_of(manifest: Manifest) -> float:
     """Returns how old a checkpoint is, in seconds; NaN if by the clock it is yet to come, because that was set back."""
     made = manifest.made.get("time")
     age = time.time() - made if isinstance(made, int | float) else math.nan
-    return age if age >= 0 else math.nan
+    return age if age >= 0 else math.nan  # NaN is shown as "unknown", and is null in JSON
 
 
 COMMANDS: dict[str, Callable[..., int]] = {"ls": ls, "show": show, "watch": watch}

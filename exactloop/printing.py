@@ -24,8 +24,9 @@ def report(for_machines: object, rows: Sequence[dict[str, object]], summary: str
     console = rich.console.Console()
     if rows:
         table = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-        names = list(dict.fromkeys(name for row in rows for name in row))
+        names = list(dict.fromkeys(name for row in rows for name in row))  # a row without a manifest has fewer
         cells = [{name: _text(name, row[name]) if name in row else "" for name in names} for row in rows]
+        # In a pipe nothing is left out: a table is then as wide as it has to be.
         if console.is_terminal and "logs" in names:
             _shorten(cells, rows, console.width)
         for name in names:
@@ -39,13 +40,13 @@ def report(for_machines: object, rows: Sequence[dict[str, object]], summary: str
 
 def as_json(value: object) -> str:
     """Returns JSON as everybody reads it, which has no word for NaN, nor for what is infinite."""
-    return json.dumps(_finite(value), allow_nan=False)
+    return json.dumps(_finite(value), allow_nan=False)  # raises for what `_finite` has overlooked
 
 
 def span(seconds: float) -> str:
     """Returns a length of time in the unit that suits it, such as `3 min`."""
     for unit, length in {"days": 86400, "h": 3600, "min": 60}.items():
-        if seconds >= 2 * length:
+        if seconds >= 2 * length:  # 90 s, and not 2 min
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
 

@@ -8,10 +8,18 @@ from exactloop.proof.process import Program
 from exactloop.proof.proof import Proof, compared
 from exactloop.script import given
 from loop import Loop
+from loop.errors.calls import explained
 
 __all__ = ["Proof", "prove", "prove_script"]
 
 
+@explained(
+    {
+        "loop": "write prove(make_loop): a function that makes the loop, at the top level of a module",
+        **dict.fromkeys(("max_epochs", "num_epochs"), "write epochs=3"),
+        **dict.fromkeys(("max_steps", "num_steps"), "write steps=100"),
+    }
+)
 def prove(
     make_loop: Callable[[], Loop],
     *,
@@ -41,11 +49,13 @@ def prove(
         twice: Kills nothing, but runs twice: whether the program itself does the same each time.
 
     Raises:
-        TypeError, ValueError: If an argument cannot be used.
+        TypeError, ValueError: If an argument cannot be used, or this process is one of a cluster.
         RuntimeError: If the program fails without being killed, with what it said.
     """
+    _refuse_in_cluster()
     name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))
     path = getattr(module, "__file__", None)
+    # By its name it has to be found again: a lambda, or what a decorator has wrapped, is not.
     if module is None or path is None or vars(module).get(name) is not make_loop:
         raise ValueError(
             "prove(make_loop) calls it in other processes, so it has to be a function at the top level of a module. "
@@ -82,8 +92,18 @@ def prove_script(
             all. What each of them does is compared.
         say: Is told what is being done.
     """
+    _refuse_in_cluster()
     if workers < 1:
         raise ValueError(f"A script is run by at least one worker. Received: workers={workers}.")
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
     return compared(Program([script, *arguments], given=given(), workers=workers), kills, at, twice, say)
+
+
+def _refuse_in_cluster() -> None:
+    """Raises where each life would join a cluster, and wait there for workers that nobody starts."""
+    if os.environ.get("TF_CONFIG"):
+        raise ValueError(
+            "This process is one of a cluster: TF_CONFIG is set. A proof starts all workers itself, on this machine: "
+            "unset TF_CONFIG, and say how many, as in exactloop prove --workers=2 train.py."
+        )

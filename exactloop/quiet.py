@@ -21,7 +21,7 @@ def quiet() -> Iterator[None]:
         return
     with tempfile.TemporaryFile() as elsewhere:
         kept = os.dup(2)
-        os.dup2(elsewhere.fileno(), 2)
+        os.dup2(elsewhere.fileno(), 2)  # what C++ writes goes there, too; a file never blocks it
         os.environ[LEVEL] = "3"
         try:
             yield

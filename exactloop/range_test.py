@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop import Loop
+from loop.errors.calls import explained
 from loop.tf_internals import rate_of
 
 
@@ -30,9 +31,10 @@ class Rates(NamedTuple):
 
     def plot(self, width: int = 60) -> str:
         """Returns a picture of the smooth losses in text: a line for each of some rates."""
-        shown = np.unique(np.linspace(0, len(self.rates) - 1, min(24, len(self.rates))).astype(int))
+        shown = np.unique(np.linspace(0, len(self.rates) - 1, min(24, len(self.rates))).astype(int))  # 24 lines at most
         finite = [loss for loss in self.smooth if math.isfinite(loss)]
-        low, span = min(finite), (max(finite) - min(finite)) or 1.0
+        low = min(finite, default=0.0)  # of a loss that was never finite, the rates alone are shown
+        span = (max(finite, default=0.0) - low) or 1.0
         near = (
             None if self.suggestion is None else min(shown, key=lambda i: abs(self.rates[i] - (self.suggestion or 0)))
         )
@@ -44,6 +46,17 @@ class Rates(NamedTuple):
         return "\n".join(lines)
 
 
+@explained(
+    {
+        **dict.fromkeys(("min_lr", "start_lr", "low"), "write lowest=1e-7"),
+        **dict.fromkeys(("max_lr", "end_lr", "high"), "write highest=10.0"),
+        **dict.fromkeys(("num_training", "num_iter", "num_steps", "max_steps", "epochs"), "write steps=100"),
+        **dict.fromkeys(("early_stop_threshold", "diverge_th", "stop_div"), "write worse=4.0"),
+        **dict.fromkeys(("mode", "step_mode"), "leave it out: the rate rises exponentially"),
+        **dict.fromkeys(("loss", "monitor"), "write value='loss'"),
+        **dict.fromkeys(("model", "data", "train_dataloaders"), "write find_learning_rate(loop), with a Loop of these"),
+    }
+)
 def find_learning_rate(
     loop: Loop,
     *,
@@ -80,18 +93,20 @@ def find_learning_rate(
             f"Received: lowest={lowest!r}, highest={highest!r}, steps={steps!r}."
         )
     variable = _rate(loop, optimizer)
+    # Evenly spaced by their logarithms.
     rates = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
     losses, smooth, mean = list[float](), list[float](), 0.0
     with loop.rehearse() as rehearsal:
         for i, rate in enumerate(rates):
-            variable.assign(rate)
+            variable.assign(rate)  # put back with all else when the rehearsal ends
             values = rehearsal.train(1)
             if value not in values:
                 raise ValueError(f"The step returns no {value!r}, but: {', '.join(map(repr, values)) or 'nothing'}.")
-            losses.append(float(values[value][0]))
+            losses.append(float(values[value][0]))  # sync: reads one scalar
             mean = 0.9 * mean + 0.1 * losses[-1]
-            smooth.append(mean / (1 - 0.9 ** (i + 1)))
+            smooth.append(mean / (1 - 0.9 ** (i + 1)))  # corrected as Adam's moments are: 0 has no part in it
             best = min(smooth)
+            # The loss of a step is of the weights before it, so the rate to blame is the one before.
             if not math.isfinite(losses[-1]) or smooth[-1] - best > (worse - 1) * abs(smooth[0]):
                 break
     return Rates(rates[: len(losses)], losses, smooth, _suggestion(rates, smooth))

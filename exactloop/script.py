@@ -31,9 +31,10 @@ def start(
     """
     code = f"import sys; sys.path.append({PACKAGES!r}); from {module} import main; main()"
     with output.open("w") as said, tempfile.TemporaryFile() as read:
-        read.write(given)
+        read.write(given)  # a file and no pipe, which the script need not read for this to go on
         read.seek(0)
         return subprocess.Popen(
+            # -P: without the working directory in sys.path, which would come before the script's own.
             [sys.executable, "-P", "-c", code, *command],
             env=environment,
             stdin=read,
@@ -45,16 +46,17 @@ def start(
 
 def begin(parent: int) -> str:
     """Returns the script to run, in the process that was started; from now on it dies with the one that started it."""
+    # Holds for this process alone; whoever started it kills its group.
     ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)  # it was gone before this could hear of it
-    del sys.argv[0]
+    del sys.argv[0]  # "-c", so the script finds itself in its place
     return sys.argv[0]
 
 
 def run(script: str) -> None:
     """Runs the script, in the process that was started for that."""
-    sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+    sys.path.insert(0, os.path.dirname(os.path.realpath(script)))  # as Python does for a script
     runpy.run_path(script, run_name="__main__")
 
 

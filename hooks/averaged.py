@@ -22,12 +22,14 @@ class Averaged:
         self._weights = dict(weights)
         of_wide = {path: weight for path, weight in weights.items() if weight.dtype in WIDE}
         of_narrow = {path: weight for path, weight in weights.items() if path not in of_wide}
+        # float32 for what has 32 bits and fewer: float16 would lose the small share that a step has.
         both = [(narrow, of_narrow), (wide, of_wide)]
         self._parts = [(vector, mine) for vector, mine in both if mine]
         self._moved: Callable[[tf.Tensor], None] | None = None
 
     def is_of(self, weights: Mapping[str, tf.Variable]) -> bool:
         """Returns whether it is these weights that are averaged."""
+        # By which objects they are: a model that was built anew has the same paths and other variables.
         return [(path, id(weight)) for path, weight in weights.items()] == [
             (path, id(weight)) for path, weight in self._weights.items()
         ]
@@ -36,9 +38,11 @@ class Averaged:
         """Moves the averages towards the weights by a share of the distance; 1: they become these."""
         if share == 1.0:
             for vector, weights in self._parts:
+                # Also gives the vector its length, which is 0 before.
                 vector.assign(_joined(weights, vector.dtype))
             return
         if self._moved is None:
+            # Traced once, with the share as an argument: a number of Python would be a trace for each.
             self._moved = tf.function(self._move, autograph=False).get_concrete_function(tf.TensorSpec([], tf.float64))
         self._moved(scalar(share, tf.float64))
 

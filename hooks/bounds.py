@@ -39,6 +39,7 @@ class Bounds:
         """
         largest = float(dtype.max)
         found, least, most = list[tf.Tensor](), list[np.floating](), list[np.floating]()
+        # In the order of the step's values, so that each start makes the same graph.
         for name, value in values.items():
             watched = value.dtype.is_floating and (self._watch is None or name in self._watch)
             if _kept_in(value.dtype) == dtype and (watched or name in self._limits):
@@ -54,6 +55,7 @@ class Bounds:
 
     def said(self, values: Mapping[str, float]) -> str:
         """Returns which of a step's values is beyond its bounds, in words; nothing if none is."""
+        # On the host, of the logged values. The graph has decided; this only finds the words.
         for name, value in values.items():
             if not math.isfinite(value) and (self._watch is None or name in self._watch):
                 return f"{name} = {value}"
@@ -75,6 +77,6 @@ def _kept_in(dtype: tf.DType) -> tf.DType:
 
 def _rounded_down(bound: float, dtype: tf.DType) -> np.floating:
     """Returns the largest number of a dtype that is not above a bound, so that comparisons are as with the bound."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # beyond float32: infinity, and then the largest below it
         number = dtype.as_numpy_dtype(bound)
     return number if float(number) <= bound else np.nextafter(number, dtype.as_numpy_dtype(-math.inf))

@@ -15,6 +15,7 @@ from loop import Event, Hook, Loop, Moment, TrainingState
 log = logging.getLogger("exactloop")
 
 INSTEAD = {
+    "": "write mode='min' or mode='max', and patience=5",
     "monitor": "write EarlyStopping('val_loss', mode='min')",
     "restore_best_weights": "write restore_best='weights'",
     **dict.fromkeys(("metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
@@ -29,10 +30,9 @@ class EarlyStopping(Hook, instead=INSTEAD):
     """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
 
     A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step, each report
-    of one that a hook reports. The rules
-    are those of Keras' callback of this name, except that values are compared in double precision, NaN is never the
-    best, and a `baseline` that is not beaten in time ends the run. What it has seen is saved: a resumed run goes on
-    counting, and one that was ended so ends again at once.
+    of one that a hook reports. The rules are those of Keras' callback of this name, except that values are compared in
+    double precision, NaN is never the best, and a `baseline` that is not beaten in time ends the run. What it has seen
+    is saved: a resumed run goes on counting, and one that was ended so ends again at once.
 
     Args:
         monitor: The metric.
@@ -83,6 +83,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         # No patience is as much as one check: the first that brings nothing better ends the run.
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
+        # NaN stands for none yet. In float64, which holds whatever is logged.
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
@@ -94,6 +95,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._monitor.attach(loop)
         self._state = loop.state
+        # Called when a run begins: only then are the weights of a model that is built late there.
         self._kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
 
     def on_run_begin(self, moment: Moment) -> None:
@@ -125,6 +127,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._check(moment, moment.epoch - (moment.event is Event.EPOCH_END), self._monitor.reported(moment))
 
     def on_run_end(self, moment: Moment) -> None:
+        # After an exception, weights stay as they are: they are what one looks for the cause in.
         if moment.error is None and self._kept and self.best_step > 0:
             try:
                 # Not assigned: a run that goes on with more patience has to begin where this one was.
@@ -143,9 +146,10 @@ class EarlyStopping(Hook, instead=INSTEAD):
             put(self.best, value)
             put(self.best_step, moment.step)
             if self._restore_best:
-                self.copies.assign(as_texts(self._kept.values()))
+                self.copies.assign(as_texts(self._kept.values()))  # sync: copies all of them to the host
             if self._baseline is None or self._monitor.better(value, self._baseline):
                 wait = 0
+        # Before the end is asked for: what is saved then has this check in it.
         put(self.checks, number(self.checks) + 1)
         put(self.last, value)
         put(self.wait, wait)

@@ -151,13 +151,13 @@ class Export(Hook, instead=INSTEAD):
             self._monitor.attach(loop)
 
     def on_run_begin(self, moment: Moment) -> None:
-        self._begun = True
-        self._exports.sweep()
+        self._begun = True  # past `RUN_BEGIN`: a run that is refused earlier exports and removes nothing
+        self._exports.sweep()  # what a kill has left half written
         later = [step for step in self._exports.steps() if step > moment.step]
         if later and moment.step == 0:
             self._exports.set_aside(later)
         else:
-            for step in reversed(later):
+            for step in reversed(later):  # the latest first: a kill in between leaves no gap
                 self._exports.remove(step)
         if moment.step and int(self.wanted) == moment.step:  # a checkpoint was quicker
             self._export(moment.step)
@@ -178,7 +178,7 @@ class Export(Hook, instead=INSTEAD):
     def on_settled(self, moment: Moment) -> None:
         if int(self.wanted) == moment.step:
             self._export(moment.step)
-            if len(self._exports.steps()) > self._keep:
+            if len(self._exports.steps()) > self._keep:  # else no manifest need be read
                 self._prune(self._saved())
 
     def _look(self, moment: Moment, value: float | None) -> None:
@@ -196,6 +196,7 @@ class Export(Hook, instead=INSTEAD):
         """Returns up to which step no run will have to go back; where nobody saves, none goes on at all."""
         saving = [hook for hook in self._loop.hooks if type(hook).saved_place is not Hook.saved_place]
         saved = [found.step for hook in saving if (found := hook.saved_place())]
+        # Older exports stay as long as a resume may come to be before those that took their place.
         return self._loop.step if not saving else min(saved, default=0)
 
     def _prune(self, until: int) -> None:
@@ -208,6 +209,7 @@ def _writer(kind: str) -> Callable[[keras.Model, str], object]:
     """Returns what writes a model in a format, given the path."""
     if kind == "saved_model":
         return lambda model, path: model.export(path, verbose=False)
+    # Keras goes by the ending of the name, so it has that already while it is written aside.
     if kind == "keras":
         return lambda model, path: model.save(path)
     if kind == "weights":
@@ -221,7 +223,7 @@ def _writer(kind: str) -> Callable[[keras.Model, str], object]:
 
     def write(model: keras.Model, path: str) -> None:
         values = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
-        if len(values) < len(model.weights):
+        if len(values) < len(model.weights):  # one would be missing in the file, and nobody would see it
             raise ValueError(
                 "Several weights of the model have one path. Give its layers names of their own: Dense(8, name='head')."
             )

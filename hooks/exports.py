@@ -24,6 +24,7 @@ class Exports:
 
     def __init__(self, directory: str, ending: str) -> None:
         self._directory, self._ending = Path(directory), ending
+        # No leading zeros: 007 would be listed as 7, which is not there.
         self._name = re.compile(rf"(0|[1-9][0-9]*){re.escape(ending)}")
 
     def elsewhere(self, directory: str) -> "Exports":
@@ -49,14 +50,15 @@ class Exports:
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         half = self._directory / f"{HALF}{step}"
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(half, ignore_errors=True)  # of an export that failed earlier in this run
         half.mkdir()
         try:
             written = half / self.path(step).name
             write(str(written))
+            # Contents before the name: after a power failure, what has its name is whole.
             for path in [*written.rglob("*"), written, half]:
                 _flush(path)
-            os.rename(written, self.path(step))
+            os.rename(written, self.path(step))  # in one instant, also of a whole directory
             _flush(self._directory)
         finally:
             shutil.rmtree(half, ignore_errors=True)
@@ -66,7 +68,7 @@ class Exports:
         half = self._directory / f"{HALF}{step}"
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir()
-        os.rename(self.path(step), half / self.path(step).name)
+        os.rename(self.path(step), half / self.path(step).name)  # a kill from here on leaves a name that `sweep` knows
         _flush(self._directory)
         shutil.rmtree(half)
 

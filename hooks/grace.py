@@ -33,10 +33,10 @@ class Grace:
 
     def asked(self, name: str) -> None:
         """Notes that a signal of this name asks for the end; called in any thread."""
-        if not self._signal:
+        if not self._signal:  # a second one does not give more time
             self._signal, self._asked_at = name, time.monotonic()
             self._timer = Timer(self._seconds, self._late)
-            self._timer.daemon = True
+            self._timer.daemon = True  # or the process would wait for it at its end
             try:
                 self._timer.start()
             except RuntimeError as error:  # no thread can be made
@@ -44,6 +44,7 @@ class Grace:
 
     def settled(self, moment: Moment) -> None:
         """Looks at how long steps take, and, if this is the end that was asked for, how long it took to come here."""
+        # Seconds of steps alone: evaluations and saves between two halts are no part of what one step takes.
         spent, steps = self._loop.spent.get("steps", 0.0), moment.step - self._step
         each = (spent - self._spent) / steps if steps else 0.0
         if each > self._seconds and self._step and not self._told:  # the first ones since the start take longer
@@ -74,7 +75,7 @@ class Grace:
         if timer is not None:
             timer.cancel()
 
-    def _late(self) -> None:
+    def _late(self) -> None:  # in the timer's thread
         log.warning(
             "%s came %g s ago, and no save has begun: step %d is complete, and the next one, an evaluation or a hook "
             "takes longer than grace=%g. If this process is killed now, the next run goes on from the last checkpoint.",

@@ -82,9 +82,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
         self._begins_batches = batches["on_train_batch_begin"]
         self.every = Every(steps=1) if any(batches.values()) else NEVER
-        self._evaluating = False
+        self._evaluating = False  # between `on_test_begin` and `on_test_end`; an abandoned one leaves it True
         self._logs: dict[str, float] | None = None
         self._told = Told()
+        # Bytes, of no fixed length: what callbacks keep grows with the run.
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
         self._asked = Asked(self.stopped, {state.key: state.settings for state in self._states})
@@ -93,6 +94,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
     def handlers(self) -> dict[str, Callable[..., object]]:
+        # Who listens to steps makes the loop halt at them, so what would do nothing is left out.
         unused: dict[str, bool] = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
@@ -121,12 +123,12 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             self._loop.hooks.keep(state.variables())
         model = self._bound.lend()
         params = {"verbose": 1, "epochs": self._loop.total_epochs or 0, "steps": self._loop.steps_per_epoch}
-        held = self._state.capture() if saved else None
+        held = self._state.capture() if saved else None  # before `on_train_begin` assigns something anew
         for state, callback in self._each():
             callback.set_model(model)
             callback.set_params(dict(params))
             if self._is_called(callback):
-                of = saved.get(state.key)
+                of = saved.get(state.key)  # None: a callback that is new in the program
                 with going_on(callback, of.length) if of else contextlib.nullcontext():
                     callback.on_train_begin({})
         for state in self._states:
@@ -179,7 +181,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         older = {name for names in self._loop.evaluation_names.values() for name in names} - {*self._in_this_epoch()}
         self._logs = self._without(moment.logs, {*self._loop.rate_names, *older})
         self._set_evaluated(())
-        logs = {**self._logs}
+        logs = {**self._logs}  # one dict for all of them, as in `fit`: some add values for those after them
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=logs)
         added = logs.keys() - self._logs.keys() - {*self.reports, *moment.logs, "learning_rate"}
         self._told.of_what_is_added({name: logs[name] for name in added}, self.reports)
@@ -232,7 +234,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             self._state.override(changed)
 
     def _begin_batch(self, moment: Moment, *, waits: bool = False) -> None:
-        if self._begins_batches and int(self.batch) != moment.step:
+        if self._begins_batches and int(self.batch) != moment.step:  # once, if a run stops after it
             put(self.batch, moment.step)
             self._call("on_train_batch_begin", moment, moment.step_in_epoch, waits=waits)
 
@@ -270,7 +272,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Writes what the callbacks keep into the state; tells of what cannot be saved."""
         kept = taken(self._states, [length(callback) for callback in self.callbacks])
         if kept != self.kept.numpy().tobytes():
-            self.kept.assign(np.frombuffer(kept, np.uint8))
+            self.kept.assign(np.frombuffer(kept, np.uint8))  # also what is saved with the next checkpoint
         for state in self._states:
             self._told.of_what_would_be_lost({state.key: state.lost})
 

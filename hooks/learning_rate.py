@@ -84,6 +84,7 @@ class LearningRate(Hook, instead=INSTEAD):
         self._step, self._set = 0, np.zeros([0])  # after which step which rates were set, one for each step or for all
         self._told = False
 
+    # Before anything is traced, as `before_step` assigns to these variables in the graph.
     def around_run(self, loop: Loop) -> AbstractContextManager[object]:
         self._loop, self._set = loop, np.zeros([0])
         self._rates.attach(loop, alone=True)
@@ -103,6 +104,7 @@ class LearningRate(Hook, instead=INSTEAD):
 
     def ahead(self, step: int, count: int) -> np.ndarray:
         rates = self._rates_from(step, count) if self._by == "step" else self._rates_from(self._loop.epoch, 1)
+        # A factor on the rate itself, so a rate of the function at that step is what it rises to.
         if step < self._warmup:
             rates = rates * np.minimum(1.0, np.arange(step + 1, step + count + 1) / self._warmup)
         self._look(step, rates)
@@ -111,9 +113,10 @@ class LearningRate(Hook, instead=INSTEAD):
     def _look(self, step: int, rates: np.ndarray) -> None:
         """Says it once if the rate is no longer what was set here, before others are set."""
         if len(self._set) and not self._told:
+            # The rate of the latest step that was run: a call may have ended before the last that was set ahead.
             own = np.float32(self._set[min(step - self._step, len(self._set)) - 1])
             for path, variable in self._rates.variables.items():
-                found = variable.numpy()
+                found = variable.numpy()  # sync: reads one scalar for each call of the compiled loop
                 if found != own.astype(found.dtype):
                     self._told = True
                     log.warning(
@@ -132,6 +135,7 @@ class LearningRate(Hook, instead=INSTEAD):
 
     def _rates_from(self, first: int, count: int) -> np.ndarray:
         """Returns the rates of so many steps or epochs; none is computed twice in a row."""
+        # A call that has ended early is asked for the rest again, so what is known is kept from there on.
         begin = first - self._first
         known = self._known[begin:] if 0 <= begin <= len(self._known) else self._known[:0]
         if missing := range(first + len(known), first + count):
@@ -142,6 +146,7 @@ class LearningRate(Hook, instead=INSTEAD):
     def _computed(self, numbers: range) -> np.ndarray:
         if isinstance(self._function, keras.optimizers.schedules.LearningRateSchedule):
             self._compiled = self._compiled or _of_schedule(self._function)
+            # sync: float32, as the optimizer itself would compute them.
             found = self._compiled(tf.range(numbers.start, numbers.stop, dtype=tf.int64)).numpy()
         else:
             found = [self._function(number) for number in numbers]

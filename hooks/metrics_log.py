@@ -6,6 +6,7 @@ from typing import Literal
 from hooks.shared.row_hook import RowHook
 from loop import Every, Trigger
 
+# What the loggers of Keras, Lightning and others call these.
 PATH = "write MetricsLog('run.csv') or MetricsLog('run.jsonl')"
 INSTEAD = {
     **dict.fromkeys(("path", "filename", "save_dir", "directory", "csv_file"), PATH),
@@ -72,4 +73,4 @@ class MetricsLog(RowHook, instead=INSTEAD):
         name: str | None = None,
         on_error: Literal["raise", "warn", "disable"] | None = None,
     ) -> None:
-        super().__init__(path, every, name=name, on_error=on_error)
+        super().__init__(path, every, name=name, on_error=on_error)  # here only for its own docstring and `INSTEAD`

@@ -70,6 +70,7 @@ class OptunaPruning(Hook, instead=INSTEAD):
 
     def __init__(self, trial: "optuna.trial.BaseTrial", monitor: str, *, name: str | None = None) -> None:
         super().__init__(name=name)
+        # When it is made, not when `hooks` is imported: Optuna is no requirement.
         try:
             from optuna import TrialPruned
         except ImportError as error:
@@ -80,6 +81,7 @@ class OptunaPruning(Hook, instead=INSTEAD):
 
     @contextlib.contextmanager
     def around_run(self, loop: Loop) -> Iterator[None]:
+        # Raised when the run has ended and is saved, or the round would be torn; not if it has failed.
         yield
         if reason := self.reason_to_end():
             raise self._pruned(reason)

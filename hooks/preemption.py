@@ -94,6 +94,7 @@ class Preemption(Hook, instead=INSTEAD):
             return
         if self._grace is not None:
             self._grace.begin(loop)
+        # Heard from here on, and so while the loop is traced, which may take minutes.
         listener = self._listener = SignalListener(self._signals, self._hear, self._handle)
         failed: BaseException | None = None
         try:
@@ -114,6 +115,7 @@ class Preemption(Hook, instead=INSTEAD):
                         raise
                     failed.add_note(f"Then {ended!r}, from a handler of {signal.Signals(number).name}")
             del failed  # or this frame and its exception would keep each other alive
+        # The first one counts: a second SIGTERM does not change what the process ends with.
         heard = [*self._heard, *([self._elsewhere] if self._elsewhere else [])]
         if heard and self._exit:
             raise SystemExit(128 + heard[0])
@@ -140,6 +142,7 @@ class Preemption(Hook, instead=INSTEAD):
         self._handled.append(number)
         if self._over:
             return
+        # While it is traced, nothing is lost by an end at once, and tracing may take minutes.
         at_once = self._exit and not self._has_state()
         if at_once and number != signal.SIGINT:
             raise SystemExit(128 + number)

@@ -47,11 +47,12 @@ class Profile(Hook, instead=INSTEAD):
         on_error: Literal["raise", "warn", "disable"] | None = None,
     ) -> None:
         super().__init__(name=name, on_error=on_error)
-        first, steps = operator.index(first), operator.index(steps)
+        first, steps = operator.index(first), operator.index(steps)  # NumPy's integers too, and no floats
         if first < 1 or steps < 1:
             raise ValueError(f"Profile needs first >= 1 and steps >= 1. Received: first={first}, steps={steps}.")
         self._directory = path_of(directory)
         self._begin, self._end = first - 1, first - 1 + steps
+        # The loop halts at these two steps alone, so the steps between run as they always do.
         self.every = At(*(step for step in (self._begin, self._end) if step))
         self._tracing = False
 
@@ -68,7 +69,7 @@ class Profile(Hook, instead=INSTEAD):
         self._stop()
 
     def _look(self, moment: Moment) -> None:
-        if moment.step == self._begin:
+        if moment.step == self._begin:  # also at `RUN_BEGIN`, of a run that goes on right there
             tf.profiler.experimental.start(os.fsencode(self._directory))  # which may be no UTF-8
             self._tracing = True
         elif moment.step == self._end:
@@ -76,5 +77,5 @@ class Profile(Hook, instead=INSTEAD):
 
     def _stop(self) -> None:
         if self._tracing:
-            self._tracing = False
+            self._tracing = False  # first: one that cannot be written is not tried again
             tf.profiler.experimental.stop()

@@ -70,6 +70,7 @@ class Progress(Hook, instead=INSTEAD):
             raise TypeError(f"Progress(console=...) needs {wanted}. Received: {type(console).__name__}.")
         if verbose not in (0, 1, 2):
             raise ValueError(f"Progress(verbose=...) must be 0, 1 or 2. Received: {verbose!r:.80}.")
+        # Standard error, so that what a script prints can be piped.
         self._console = console or rich.console.Console(stderr=True)
         if type(self._console).on_broken_pipe is rich.console.Console.on_broken_pipe:  # which ends the process
             self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
@@ -104,7 +105,7 @@ class Progress(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop = loop
-        self._drawing = self._bar.live
+        self._drawing = self._bar.live  # again, if an earlier run could not draw
         self._best, self._pace = BestSoFar(loop), None
         self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
         self._said.first = self._best.watched
@@ -132,6 +133,7 @@ class Progress(Hook, instead=INSTEAD):
     def on_eval_begin(self, moment: Moment) -> None:
         if self._drawing:
             self._said.doing = "evaluating …"
+            # Batches read so far, by evaluation: what has grown since is under way.
             self._before = self._loop.evaluated_batches
             self._show(moment)
             self._ticker.begin()
@@ -159,6 +161,7 @@ class Progress(Hook, instead=INSTEAD):
 
     def on_settled(self, moment: Moment) -> None:
         self._latest.update(moment.logs)
+        # An evaluation at the end of an epoch is in the epoch's line, and `_found` empty by now.
         if self._found and self._wanted(moment):
             self._line(f"step {moment.step}", moment, self._found)
         changed, self._found, self._in_line = bool(self._found or self._in_line), {}, {}
@@ -200,6 +203,7 @@ class Progress(Hook, instead=INSTEAD):
         now = self._loop.evaluated_batches
         done, total = next((now[name] for name in reversed(now) if now[name] != self._before.get(name)), (0, None))
         self._said.doing = f"evaluating {done}/{total or '?'}"
+        # In the ticker's thread. rich locks its console, and `Ticker.end` waits for this to return.
         self._bar.draw()
 
     def _time(self, moment: Moment, now: float) -> str:
@@ -216,7 +220,7 @@ class Progress(Hook, instead=INSTEAD):
 
     def _of_epochs(self) -> Literal["only", "also", "not"]:
         """Returns whether `every` is about epochs."""
-        units = {getattr(each, "unit", "") for each in _parts(self._given)}
+        units = {getattr(each, "unit", "") for each in _parts(self._given)}  # of `Every`; other triggers have none
         return "not" if "epochs" not in units else "only" if units == {"epochs"} else "also"
 
     def _wanted(self, moment: Moment) -> bool:
@@ -228,7 +232,7 @@ class Progress(Hook, instead=INSTEAD):
         began = self._pace.began if self._pace else now
         gap = min(LONGEST, max(SHORTEST, (now - began) / MOST))
         wanted = last or now - self._lined >= gap
-        self._lined = now if wanted else self._lined
+        self._lined = now if wanted else self._lined  # a line that was left out counts for nothing
         return wanted
 
     def _line(self, where: str, moment: Moment, logs: Mapping[str, float]) -> None:

@@ -73,12 +73,14 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         for argument, number in {"patience": patience, "cooldown": cooldown, "min_lr": min_lr}.items():
             if not number >= 0:
                 raise ValueError(f"ReduceLROnPlateau({argument}=...) must be zero or positive. Received: {number!r}.")
+        # No patience is as much as one check, as in `EarlyStopping`.
         self._factor, self._patience, self._cooldown, self._min_lr = factor, max(patience, 1), cooldown, min_lr
         self._rates = Rates(owner, optimizer)
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
         self.cooling = tf.Variable(0, dtype=tf.int64, trainable=False, name="cooling")  # checks that are left of it
 
+    # Before `on_setup` of other hooks, so two that set one rate are refused wherever they stand.
     def around_run(self, loop: Loop) -> AbstractContextManager[object]:
         self._rates.attach(loop, alone=False)
         return nullcontext()
@@ -99,12 +101,14 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         if value is None:
             return
         best, wait, cooling = float(self.best), int(self.wait), int(self.cooling)
+        # A check within a cooldown counts for nothing, but may still be the best.
         if cooling:
             cooling, wait = cooling - 1, 0
         if self._monitor.better(value, None if math.isnan(best) else best):
             best, wait = value, 0
         elif not cooling:
             wait += 1
+            # If all rates are as small as they may be, it goes on counting, and no cooldown begins.
             if wait >= self._patience and self._reduce(step):
                 cooling, wait = self._cooldown, 0
         put(self.best, best)
@@ -113,9 +117,10 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
 
     def _reduce(self, step: int) -> bool:
         """Reduces the rates that are not as small as they may be; returns whether there was one."""
+        # Compared in float32: that of 1e-3 is more than 1e-3, and would be reduced to itself at each check.
         larger = {path: v for path, v in self._rates.variables.items() if float(v) > np.float32(self._min_lr)}
         for path, variable in larger.items():
             rate = max(float(variable) * self._factor, self._min_lr)
             log.info("%s: the learning rate of %s is %.6g after step %d.", self.name, path, rate, step)
-            variable.assign(rate)
+            variable.assign(rate)  # in state, as a part of the optimizer
         return bool(larger)

@@ -104,7 +104,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self.every = every
         if is_remote(where := path_of(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
-        self._directory = Path(where)
+        self._directory = Path(where)  # nothing is made there before `RUN_BEGIN`
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)
         self._drawings.check("TensorBoard")
         self._shows_rate, self._taken = rate, False
@@ -149,13 +149,14 @@ class TensorBoard(Hook, instead=INSTEAD):
         if os.path.isfile(self._directory):  # which raises nothing
             raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")
         self._loop, self._train_names, self._evaluations = loop, loop.train_names, loop.evaluation_names
-        for run in self._recorders.runs:
+        for run in self._recorders.runs:  # of `summaries(run)` in steps, which are traced by now
             _check_run(run, ("train", *self._evaluations))
         self.every = without_halts(self.every, loop)
         self._runs, self._taken = {}, False
         self._found = {}
 
     def on_run_begin(self, moment: Moment) -> None:
+        # Cuts what comes after the restored step, when it is first flushed.
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
         self._began = moment.step, self._loop.spent.get("steps", 0.0)
         if moment.step == 0:  # or it is there already
@@ -169,6 +170,7 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
         if isinstance(self.every, InTime):
+            # Each call hands out all of its steps; those that are wanted are picked here, without a halt.
             for step, said in of_steps(self.every, first_step, values):
                 self._runs["train"].add(step, said)
             self._runs["train"].flush()
@@ -192,6 +194,7 @@ class TensorBoard(Hook, instead=INSTEAD):
             self._runs[run].add(moment.step, {f"epoch_{name}": value for name, value in found.items()})
             if self._hparams:  # whose dashboard looks for the metrics of a run in the run itself
                 train.add(moment.step, {f"hparams/{run}_{name}": value for name, value in found.items()})
+        # Also if a picture cannot be made: what is measured is written first.
         try:
             if drawn := self._drawings.made(moment, self._loop):
                 train.add(moment.step, drawn)

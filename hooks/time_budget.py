@@ -35,6 +35,7 @@ class Over:
     def __init__(self, training: float, deadline: float) -> None:
         self._training, self._deadline, self.rung = training, deadline, False
 
+    # Steps say nothing of the time: it halts nowhere by itself, and `next_time` raises the flag.
     def next_after(self, step: int) -> int | None:
         return None
 
@@ -119,9 +120,10 @@ class TimeBudget(Hook, instead=INSTEAD):
             )
         deadline = until.timestamp() if isinstance(until, datetime.datetime) else until
         self._deadline = math.inf if deadline is None else deadline - self._leave
-        self._limit = budget - self._leave
+        self._limit = budget - self._leave  # seconds of training; infinite with a deadline alone
         self._over = Over(self._limit, self._deadline)
         self.every = self._over
+        # Of the run that was ended: its clock may say a moment less than the limit after a resume.
         self.spent = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="spent")  # when it has ended the run
         self._state: TrainingState | None = None
         self._timer: threading.Timer | None = None
@@ -139,10 +141,12 @@ class TimeBudget(Hook, instead=INSTEAD):
             moment.stop(reason)
             return
         began = float(self._loop.state.variables["clock/seconds"])
+        # Seconds of a clock that nobody sets, to the limit of the training's own.
         self._ends = time.monotonic() + self._limit - began
         self._set_timer()
 
     def on_step_end(self, moment: Moment) -> None:
+        # The budget is spent, and that is state; a deadline that has come is no reason for the next run.
         if time.time() < self._deadline:
             self.spent.assign(self._limit)
         self._stop()
@@ -157,7 +161,7 @@ class TimeBudget(Hook, instead=INSTEAD):
         """Looks at the time when it should be over: an evaluation, for one, has no steps after which to look."""
         left = min(self._ends - time.monotonic(), self._deadline - time.time())
         self._timer = threading.Timer(min(max(left, 0.0), threading.TIMEOUT_MAX), self._ring)
-        self._timer.daemon = True
+        self._timer.daemon = True  # a run that fails must not wait for hours
         try:
             self._timer.start()
         except RuntimeError as error:
@@ -170,7 +174,7 @@ class TimeBudget(Hook, instead=INSTEAD):
         if time.monotonic() < self._ends and time.time() < self._deadline:  # somebody has set the clock back
             self._set_timer()
         else:
-            self._over.rung = True
+            self._over.rung = True  # so `on_step_end` comes at the next halt, and what is spent is kept
             self._stop()
 
     def _stop(self) -> None:

@@ -115,6 +115,7 @@ class Tracker(RowHook, instead=INSTEAD):
             raise TypeError(f"Tracker(run, path) needs a run with log(values, step=...). Received: {type(run)}. {RUN}.")
         self._log = run.log if isinstance(run, Run) else run
         self._latest = latest
+        # Nothing is sent then: a proof trains the same steps again and again.
         self._silent = path_of(path) != real_path(path)  # while a script is proved
 
     def before_dry_run(self, directory: str) -> None:
@@ -125,6 +126,7 @@ class Tracker(RowHook, instead=INSTEAD):
         super().on_setup(loop, moment)
         self._pending = lambda: loop.state.position.is_pending
         self._at_once = not any(hook.saves and COMMITTED in hook.events for hook in loop.hooks)
+        # Of the file, which is read anew from its beginning: the resume may have cut it.
         self._place = self._sent = self._due = 0
 
     def on_run_begin(self, moment: Moment) -> None:
@@ -161,6 +163,7 @@ class Tracker(RowHook, instead=INSTEAD):
             step -= 1  # more of it will come when the run goes on
         self._due = step
         for of_step, values, end in self._steps_from(self._place, step):
+            # In the order of steps, one call each; the note after it, so a kill in between sends it twice.
             if of_step > self._sent:
                 self._log(values, step=of_step)
                 self._note(of_step)

@@ -45,6 +45,7 @@ class From:
     def due(self, halt: Halt) -> bool:
         return halt.step >= self._start and self._every.due(halt)
 
+    # `NEVER` knows how to join any two.
     def __or__(self, other: Trigger) -> Trigger:
         return NEVER | self | other
 
@@ -141,6 +142,7 @@ class WeightAverage(Hook, instead=INSTEAD):
         self._averaged: Averaged | None = None
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
+        # Only now: a model that is built when it is first called has no weights before.
         self._state, weights = loop.state, self._weights(loop.state)
         if not (self._averaged and self._averaged.is_of(weights)):  # what it has traced is of use again
             self._averaged = Averaged(weights, self.narrow, self.wide)
@@ -153,14 +155,17 @@ class WeightAverage(Hook, instead=INSTEAD):
 
     def on_step_end(self, moment: Moment) -> None:
         (_, averaged), total = self._known(), float(self.total)
+        # Of the steps since, not of the averages: so it does not matter how often it is averaged.
         kept = self._decay ** (moment.step - int(self.latest))
         now = total * kept + 1.0 if self._corrected else 1.0
+        # The first average is the weights themselves, to the bit.
         averaged.move(1.0 if not total else 1.0 / now if self._corrected else 1.0 - kept)
         put(self.total, now)
         put(self.latest, moment.step)
 
     def on_run_end(self, moment: Moment) -> None:
         if moment.error is None and self._shows:
+            # Shown, and not assigned: who goes on training goes on from the last step.
             self._known()[0].override(self.averages())
 
     def averages(self) -> Mapping[str, tf.Tensor]:
@@ -184,6 +189,7 @@ class WeightAverage(Hook, instead=INSTEAD):
         Raises:
             RuntimeError: If no loop with this hook has begun to run.
         """
+        # Copied before anything is assigned, so an error while they are made changes nothing.
         averages, variables = self.averages(), self._known()[0].variables
         held = {path: variables[path].read_value() for path in averages}  # no copies, as long as nothing is assigned
         try:
@@ -217,6 +223,7 @@ class WeightAverage(Hook, instead=INSTEAD):
     def _averaging(state: TrainingState) -> list[keras.optimizers.Optimizer]:
         """Returns the optimizers that average, also those within others."""
         given = state.objects(keras.optimizers.Optimizer).values()
+        # The inner one of a `LossScaleOptimizer` as well: that is the one that averages.
         nodes = [node for each in given for node in tf.train.TrackableView(each).descendants()]
         return [node for node in nodes if isinstance(node, keras.optimizers.Optimizer) and node.use_ema]
 
@@ -224,6 +231,7 @@ class WeightAverage(Hook, instead=INSTEAD):
     def _of_optimizers(cls, state: TrainingState) -> dict[str, tf.Variable]:
         """Returns the averages that optimizers keep, by the paths of the weights; none before the first step."""
         paths = {id(variable): path for path, variable in state.variables.items()}
+        # Before its first step, an optimizer's averages are zeros.
         begun = [each for each in cls._averaging(state) if int(iterations(each))]
         pairs = [(_raw(weight), _raw(average)) for each in begun for weight, average in moving_averages(each)]
         return {paths[id(weight)]: average for weight, average in pairs if id(weight) in paths}

@@ -9,14 +9,16 @@ from exactloop.launching.launcher import Launcher
 from exactloop.launching.places import Places, on_hosts, on_loopback
 from exactloop.options import HOSTS, MAX_RESTARTS, RANK, WORKERS
 
-TASKS = "SLURM_STEP_NUM_TASKS"
+TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun in each of the tasks that it starts
 
 
 def launch(script: str, *arguments: str) -> int:
     """Runs a script on several workers; returns the exit status."""
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
+    # Before any port is held or process started.
     _refuse_to_be_one_of_several(os.environ)
+    # Ports are held until all restarts are over: each start needs the same ones.
     with _places() as places:
         return Launcher([sys.executable, script, *arguments], places, restarts=MAX_RESTARTS.value).run()
 
@@ -46,6 +48,7 @@ def _refuse_to_be_one_of_several(environment: Mapping[str, str]) -> None:
             "This process is one of a cluster already: TF_CONFIG is set. Start the script itself, with connect() as "
             "its first line, or unset TF_CONFIG."
         )
+    # With --hosts, one task on each machine is what is wanted.
     if int(environment.get(TASKS) or 1) > 1 and not HOSTS.value:
         raise ValueError(
             f"SLURM runs this command {environment[TASKS]} times, and each would train a model of its own. Start the "

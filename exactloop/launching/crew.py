@@ -42,8 +42,8 @@ class Crew:
     def __init__(self, command: Sequence[str], environments: Mapping[int, Mapping[str, str]], grace: float) -> None:
         self._command, self._environments, self._grace = command, environments, grace
         self._workers: list[Worker] = []
-        self._asked: int | None = None
-        self._keeper = Keeper()
+        self._asked: int | None = None  # the latest signal that all were to get
+        self._keeper = Keeper()  # a process, from here on: `run` ends it
 
     def run(self) -> Failure | None:
         """Starts all, and waits for the end of all. When one fails, the others are ended.
@@ -54,19 +54,22 @@ class Crew:
         try:
             for rank, environment in self._environments.items():
                 self._workers.append(Worker(rank, self._command, environment, self._keeper.group))
+                # A handler runs between any two lines, and knew nothing of this worker.
                 if self._asked is not None and self._asked not in self._workers[-1].told:
                     self._workers[-1].send(self._asked)  # it was asked for while this one was started
             with selectors.DefaultSelector() as selector:
                 failure = self._watch(selector)
                 self._keeper.kill()  # what workers have left behind
+                # What is in the pipes is printed to the end: the last lines of a worker say why it failed.
                 while selector.get_map() and (ready := selector.select(LAST_WORDS)):
                     _pass_on(selector, ready)
         finally:
             self.kill()
             self._keeper.end()
+            # Emptied first: a signal that comes now must not be sent by descriptors that are being closed.
             workers, self._workers = self._workers, []
             for worker in workers:
-                worker.end()
+                worker.end()  # reaped, or it would stay as a zombie in a process that restarts for weeks
                 worker.close()
         return failure
 
@@ -90,13 +93,14 @@ class Crew:
         failure, deadline, living = None, float("inf"), len(self._workers)
         while living:
             left = deadline - time.monotonic()
+            # Without an end as long as nobody has failed. Signals are handled within.
             ready = selector.select(max(0.0, left) if failure else None)
             statuses = [(worker.end(), worker.rank) for worker in _pass_on(selector, ready)]
             living -= len(statuses)
             failed = sorted((status, rank) for status, rank in statuses if status)  # of several, one that was killed
             if failed and failure is None:
                 failure, deadline = Failure(failed[0][1], failed[0][0]), time.monotonic() + self._grace
-                self.ask(signal.SIGTERM)
+                self.ask(signal.SIGTERM)  # so that each may still save what it has
             elif left <= 0:
                 self.kill()
         return failure
@@ -105,6 +109,7 @@ class Crew:
 def _pass_on(selector: selectors.BaseSelector, ready: Iterable[tuple[selectors.SelectorKey, int]]) -> list[Worker]:
     """Passes on what workers print; returns those that are over."""
     over = []
+    # A worker that is over and a pipe at its end would be ready forever.
     for key, _ in ready:
         if isinstance(key.fileobj, Worker):
             over.append(key.fileobj)

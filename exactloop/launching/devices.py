@@ -14,6 +14,7 @@ def devices(workers: int, environment: Mapping[str, str]) -> list[dict[str, str]
     Raises:
         ValueError: If there are fewer devices than workers.
     """
+    # What the user or a scheduler has left of them. Set to nothing, or -1, there are to be none.
     given = environment.get(VISIBLE)
     found = _there() if given is None else [each.strip() for each in given.split(",") if each.strip() not in ("", "-1")]
     if not found:
@@ -24,9 +25,11 @@ def devices(workers: int, environment: Mapping[str, str]) -> list[dict[str, str]
             f"GPU{'s' if len(found) > 1 else ''}. Write --workers={len(found)}, or train on the processors, with "
             f"{VISIBLE}=-1 in the environment."
         )
+    # In each worker, its own is GPU:0, so programs need not know which one it is.
     return [{VISIBLE: each} for each in found[:workers]]
 
 
 def _there() -> Sequence[str]:
+    # The driver itself would have to be asked by a library, which the launcher goes without.
     names = [name for name in os.listdir("/dev") if NODE.fullmatch(name)]
     return [str(i) for i in range(len(names))]

@@ -21,9 +21,10 @@ class Keeper:
         sys.stdout.flush()  # or what is held there would be written twice
         sys.stderr.flush()
         read, self._write = os.pipe()  # which no process that is started inherits
+        # No other thread is there, and nothing is imported or allocated in the child: it reads one byte.
         self.group = os.fork()
         if not self.group:
-            os.close(self._write)
+            os.close(self._write)  # or it would keep the end open for which it waits
             _keep(read)
         os.close(read)
         os.setpgid(self.group, self.group)  # here as well, so that it has happened when workers join
@@ -37,16 +38,17 @@ class Keeper:
         """Kills whoever is in the group, and ends it."""
         self.kill()
         group, self.group = self.group, 0  # before the system may give this number to somebody else
-        os.waitpid(group, 0)
+        os.waitpid(group, 0)  # the keeper is in the group, and dead by now
         os.close(self._write)
 
 
 def _keep(read: int) -> None:
     """Waits for the end of the parent. Never returns."""
     try:
+        # Ctrl-C goes to all of the terminal's group; this one has to outlive what it keeps.
         for number in {*signal.Signals} - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)
-        os.read(read, 1)
+        os.read(read, 1)  # returns when all copies of the other end are closed, however that came about
     finally:
         os.killpg(0, signal.SIGKILL)

@@ -3,13 +3,13 @@
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 from exactloop.launching.crew import Crew, Failure
 from exactloop.launching.devices import devices
+from exactloop.launching.output import write
 from exactloop.launching.places import Places
 from exactloop.launching.worker import described
 
@@ -41,13 +41,13 @@ class Launcher:
         grace: float = GRACE,
     ) -> None:
         self._command, self._places, self._restarts, self._grace = command, places, restarts, grace
-        own = devices(len(places.here), environment)
+        own = devices(len(places.here), environment)  # raises now, before anything is started
         self._environments = {
             rank: {**environment, **device, **AT_ONCE, "TF_CONFIG": places.variable(rank)}
             for rank, device in zip(places.here, own, strict=True)
         }
         self._crew: Crew | None = None
-        self._heard: list[int] = []
+        self._heard: list[int] = []  # all signals so far, in order; written by a handler
 
     def run(self) -> int:
         """Starts all, and again until all have ended well, or have been restarted often enough, or are asked to end.
@@ -62,6 +62,7 @@ class Launcher:
                 failure = self._once()
                 if failure is None:
                     return 0
+                # Somebody has ended it on purpose: started anew, it would have to be ended again.
                 if self._is_answer(failure):
                     return failure.exit_status
                 _say(f"{self._places.name(failure.rank)} {described(failure.status)}; the others were ended.")
@@ -88,13 +89,14 @@ class Launcher:
         try:
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # workers are in the background, which `stty tostop` stops
             for number in heard:
-                signal.signal(number, self._hear)
+                signal.signal(number, self._hear)  # before the first worker is there
             yield
         finally:
             for number in (*heard, signal.SIGTTOU):
                 signal.signal(number, before[number])
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        # A second Ctrl-C: whoever sends it does not want to wait for the save.
         again = number in ENDING and self._is_to_end
         self._heard.append(number)
         if self._crew is not None:
@@ -115,8 +117,8 @@ class Launcher:
         """Waits where others may have to notice first: who meets the coordinator of before fails again."""
         until = time.monotonic() + (PAUSE if self._places.are_elsewhere else 0.0)
         while time.monotonic() < until and not self._is_to_end:
-            time.sleep(0.1)
+            time.sleep(0.1)  # short, as a signal ends the pause
 
 
 def _say(what: str) -> None:
-    print(f"exactloop launch: {what}", file=sys.stderr, flush=True)
+    write(2, f"exactloop launch: {what}\n".encode(errors="replace"))  # not by print, which may raise

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 from typing import IO
 
 AT_ONCE = 2**16  # bytes that are read, and of a line that is waited for
@@ -19,6 +20,7 @@ class Output:
     def __init__(self, pipe: IO[bytes], prefix: str, to: int) -> None:
         self._pipe, self._prefix, self._to = pipe, prefix.encode(), to
         self._rest = b""
+        # One worker that prints half a line must not keep the output of the others waiting.
         os.set_blocking(pipe.fileno(), False)
 
     def fileno(self) -> int:
@@ -31,17 +33,26 @@ class Output:
             read = os.read(self.fileno(), AT_ONCE)
         except BlockingIOError:
             return True
+        # What follows the last line break waits for its own, or two workers would share a line.
         *lines, self._rest = (self._rest + read).split(b"\n")
-        if self._rest and (not read or len(self._rest) >= AT_ONCE):
+        if self._rest and (not read or len(self._rest) >= AT_ONCE):  # at the end, or too long to be kept in memory
             lines, self._rest = [*lines, self._rest], b""
-        self._write(b"".join(b"%s%s\n" % (self._prefix, line) for line in lines))
+        write(self._to, b"".join(b"%s%s\n" % (self._prefix, line) for line in lines))
         return bool(read)
-
-    def _write(self, text: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads, as behind `| head`: the workers train on
-            while text:
-                text = text[os.write(self._to, text) :]
 
     def close(self) -> None:
         """Closes the pipe: whoever writes to it now writes to nobody."""
         self._pipe.close()
+
+
+def write(to: int, text: bytes) -> None:
+    """Writes to a file descriptor. What cannot be written is lost, and the workers train on.
+
+    Nobody may read it any more, as behind `| head`; the disk may be full, or the terminal gone.
+    """
+    with contextlib.suppress(OSError):
+        while text:
+            try:
+                text = text[os.write(to, text) :]  # a write into a pipe may be short
+            except BlockingIOError:  # somebody else who has it open has made it so: it is full just now
+                select.select([], [to], [])

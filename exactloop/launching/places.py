@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 LOOPBACK = "127.0.0.1"
+# IPv6 in brackets, or its last number would be taken for the port.
 HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 HIGHEST = 65535
 
@@ -31,6 +32,7 @@ class Places(NamedTuple):
     def variable(self, rank: int) -> str:
         """Returns what TF_CONFIG says to one of them."""
         task = {"type": "worker", "index": rank}
+        # As `tf.distribute` reads it: all of them are workers, of which the first one is the chief.
         return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
 
     def name(self, rank: int) -> str:
@@ -47,6 +49,7 @@ def on_loopback(workers: int) -> Iterator[Places]:
     port gets it, as TensorFlow's does, because both say SO_REUSEADDR.
     """
     with contextlib.ExitStack() as held:
+        # All at once: ports that were given one by one and let go might be the same.
         sockets = [held.enter_context(_held(0)) for _ in range(workers)]
         yield Places([f"{LOOPBACK}:{each.getsockname()[1]}" for each in sockets], range(workers))
 
@@ -64,6 +67,7 @@ def on_hosts(hosts: Sequence[str], machine: int, workers: int) -> Iterator[Place
         ValueError: If the hosts are not written like that, or there is no such machine.
         OSError: If a port is in use on this machine.
     """
+    # The same list on each machine, so ranks are the same everywhere.
     addresses = [address for host in hosts for address in _addresses(host, workers)]
     if twice := sorted({address for address in addresses if addresses.count(address) > 1}):
         raise ValueError(
@@ -77,7 +81,7 @@ def on_hosts(hosts: Sequence[str], machine: int, workers: int) -> Iterator[Place
         )
     here = range(machine * workers, (machine + 1) * workers)
     with contextlib.ExitStack() as held:
-        for rank in here:
+        for rank in here:  # only those of this machine; the others are held there
             held.enter_context(_held(int(addresses[rank].rpartition(":")[2])))
         yield Places(addresses, here)
 

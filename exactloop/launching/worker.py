@@ -27,10 +27,13 @@ class Worker:
 
     def __init__(self, rank: int, command: Sequence[str], environment: Mapping[str, str], group: int) -> None:
         self.rank, self.told = rank, set[int]()
+        # None: the launcher's own.
         out, err = (subprocess.PIPE if rank or not os.isatty(number) else None for number in (1, 2))
+        # No standard input: several that read from one terminal would each get some of it.
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=group
         )
+        # Not the pid, which the system may have given to another process by the time a signal is sent.
         self._descriptor = os.pidfd_open(self._process.pid)
         pipes = ((self._process.stdout, 1), (self._process.stderr, 2))
         prefix = f"[{rank}] " if rank else ""
@@ -42,7 +45,7 @@ class Worker:
 
     def send(self, number: int) -> None:
         """Sends it a signal, unless it is over; may be called by a handler of signals."""
-        self.told.add(number)
+        self.told.add(number)  # also if it is over: it need not be told once more
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)  # which no other process can get
 

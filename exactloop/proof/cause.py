@@ -31,6 +31,7 @@ def cause(found: Divergence, whole: Journal, *, resumed: bool, stepwise: bool, s
     parts = [] if resumed else [REPEAT, SEEDS]
     if found.kind == "missing":
         return "\n".join([*parts, "That life ended by itself. It said:", said[-SAID:].strip() or "nothing."])
+    # What is known to be inexact is more likely than anything that a search of the source can find.
     findings = [finding for line in whole.of("begin") for finding in line["findings"]]
     if findings:
         named = [f"  {each['what']}" + (f", at {each['where']}" if each["where"] else "") for each in findings]
@@ -38,6 +39,7 @@ def cause(found: Divergence, whole: Journal, *, resumed: bool, stepwise: bool, s
     if found.kind == "batches" and resumed:
         parts.append(DATA)
     elif resumed:
+        # As a dict: each file once, in the order in which they were imported.
         sources = {path: None for line in whole.of("begin") for path in line["sources"]}
         suspicious = [line for path in sources or [program] for line in suspects(path)]
         more = [f"and {len(suspicious) - SHOWN} more"] if len(suspicious) > SHOWN else []

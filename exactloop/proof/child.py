@@ -29,16 +29,18 @@ Write = Callable[[dict[str, object]], None]
 
 def main() -> None:
     """Lives."""
+    # Taken out, or a process that the script starts would write into this life's record.
     config = ChildConfig.decode(os.environ.pop(VARIABLE))
     program = script.begin(config.parent)
     # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
     descriptor = os.open(config.record, os.O_WRONLY | os.O_APPEND)
     watch_loops(config, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    # Before the program, so a seed of its own counts.
     if config.entropy is not None:
         random.seed(config.entropy)
         np.random.seed(config.entropy % 2**32)
     if config.function:
-        sys.path[:] = config.path
+        sys.path[:] = config.path  # of the process that asked, so the function is found by the same name
         _maker(config, program)().run(**config.totals)
     else:
         script.run(program)
@@ -65,7 +67,7 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
     usual = Loop.run
 
     def watch(loop: Loop) -> None:
-        loop.digest_batches()
+        loop.digest_batches()  # in the graph, so that it is known what each step was trained on
         witness = Recorder(
             loop,
             len(witnesses),
@@ -77,7 +79,7 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
             sources=functools.partial(_sources, program),
         )
         witnesses.append(witness)
-        loop.hooks.add(witness)
+        loop.hooks.add(witness)  # comes after the loop's own, and saves as they do: it sees the state that is saved
         of[loop] = witness
 
     def run(loop: Loop, *given: object, **totals: int) -> RunResult:
@@ -87,6 +89,7 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
         death = config.death
         if death is None or death.event != "save" or step < death.step:
             return
+        # By the loop that is to die: another one may save at that step as well.
         if any(witness.saves_in(directory) for witness in witnesses[death.loop : death.loop + 1]):
             die()
 
@@ -96,6 +99,7 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
 
 
 def _savers(loop: Loop) -> Sequence[Saves]:
+    # When a run begins: hooks may be added until then.
     return [hook for hook in loop.hooks if isinstance(hook, Checkpoint)]
 
 

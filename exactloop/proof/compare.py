@@ -25,7 +25,7 @@ class Reference:
         self.record, self.unseeded = record, set[str]()
         self._events: dict[int, list[Line]] = {loop: [] for loop in record.loops()}
         for line in record.lines:
-            if line["event"] not in ("begin", "end"):
+            if line["event"] not in ("begin", "end"):  # of which a killed program has more
                 self._events[line["loop"]].append(line)
         self._ends = {line["loop"]: line for line in record.of("end")}
         self._done = dict.fromkeys(self._events, -1)  # the place up to which the lives that were compared have come
@@ -47,15 +47,18 @@ class Reference:
                 return Divergence(line, "events", "the uninterrupted run has no such loop")
             events, expected = self._events[loop], next_places.get(loop, set())
             if line["event"] == "begin":
+                # It goes on behind what was saved, and does again what came after that.
                 next_places[loop] = self._after(line)
             elif line["event"] != "end":
                 here = next((p for p in self._reachable(events, expected, stepwise) if _same(events[p], line)), None)
                 if here is None:
                     awaited = self._named(loop, expected, stepwise)
                     return Divergence(line, "events", f"this event comes instead of {awaited}")
+                # It went on later than the life before it has come: something was neither done nor saved.
                 if min(expected) > self._done[loop] + 1:
                     missed = place(events[self._done[loop] + 1])
                     return Divergence(line, "events", f"this event comes, but {missed} never did")
+                # Not only new events: what is done again has to come out the same.
                 if found := self._first(events[here], line):
                     return found
                 next_places[loop], self._done[loop] = {here + 1}, max(self._done[loop], here)
@@ -88,6 +91,7 @@ class Reference:
 
     def _reachable(self, events: list[Line], expected: set[int], stepwise: bool) -> Iterator[int]:
         for start in sorted(expected):
+            # In the program's own chunks, events of steps in between are left out; all others have to come.
             for p in range(start, len(events)):
                 yield p
                 if stepwise or events[p]["event"] not in UNHEARD:
@@ -100,6 +104,7 @@ class Reference:
     def _first(self, then: Line, now: Line) -> Divergence | None:
         if (then["epoch"], then["step_in_epoch"]) != (now["epoch"], now["step_in_epoch"]):
             return Divergence(now, "events", f"this is step {now['step_in_epoch']} of epoch {now['epoch'] + 1} here")
+        # First what was read, then what came of it: the first cause is worth most.
         if then.get("batches") != now.get("batches"):
             return Divergence(now, "batches", "the batch is another one")
         for name in sorted({*then["logs"], *now["logs"]}):
@@ -124,6 +129,7 @@ class Reference:
     def _but_unseeded(self, names: list[str], then: Line, now: Line) -> list[str]:
         if "state" not in then or "state" not in now:
             return []
+        # In the first life nothing was killed before, so what differs then is no matter of resuming.
         if self._lives == 1:
             self.unseeded |= {name for name in names if name == "host" or name.startswith("random/")}
         return [name for name in names if name not in self.unseeded]
@@ -163,9 +169,11 @@ def _same(then: Line, now: Line) -> bool:
 def _hashes(line: Line) -> dict[str, str]:
     """Returns the hash of each variable, by its path."""
     hashes = line.get("state", "")
+    # In the order of the variables.
     parts = (hashes[i : i + SHORT] for i in range(0, len(hashes), SHORT))
     return dict(zip(line.get("variables", ()), parts, strict=False))
 
 
 def _number(text: str | None) -> str:
+    # Hexadecimal, in which no digit is lost.
     return "absent" if text is None else repr(float.fromhex(text)).removesuffix(".0")

@@ -61,5 +61,6 @@ class ChildConfig:
     @classmethod
     def decode(cls, text: str) -> "ChildConfig":
         said = json.loads(text)
+        # A tuple is a list in JSON.
         death = said["death"] and KillPoint(**said["death"] | {"ranks": tuple(said["death"]["ranks"])})
         return cls(**said | {"death": death})

@@ -19,9 +19,11 @@ def listen(committing: Callable[[int, str], None], removing: Callable[[str], Non
             it relative to a directory that is open.
     """
 
+    # Called for thousands of events, in any thread; an audit hook cannot be taken off again.
     def heard(event: str, given: tuple) -> None:
         if event not in REMOVING:
             return
+        # This package names files by a directory's descriptor, which programs seldom do.
         relative = isinstance(given[-1], int) and given[-1] >= 0
         if event == "os.rename" and relative and (match := COMMITTED.fullmatch(os.fsdecode(given[1]))):
             committing(int(match[1]), os.readlink(f"/proc/self/fd/{given[-1]}"))

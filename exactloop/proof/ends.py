@@ -22,10 +22,12 @@ def await_all(pids: Sequence[int], *, together: bool) -> int:
     first, deadline, left = None, float("inf"), dict(enumerate(pids))
     with contextlib.ExitStack() as opened:
         poll = select.poll()
+        # Readable when the process is over. It is not reaped by that, so its number stays its own.
         descriptors = {os.pidfd_open(pid): place for place, pid in left.items()}
         for descriptor in descriptors:
             opened.callback(os.close, descriptor)
             poll.register(descriptor, select.POLLIN)
+        # Whoever has not ended in time is left for the caller to kill.
         while left and (remaining := deadline - time.monotonic()) > 0:
             for descriptor, _ in poll.poll(None if first is None else 1000 * remaining):
                 poll.unregister(descriptor)
@@ -36,5 +38,5 @@ def await_all(pids: Sequence[int], *, together: bool) -> int:
 
 
 def _failed(pid: int) -> bool:
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: looks, and leaves it to be waited for
     return found is not None and (found.si_code != os.CLD_EXITED or found.si_status != 0)

@@ -41,12 +41,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         *texts, _ = path.read_bytes().split(b"\n")  # the last one was cut off, or is empty
+        # Of hundreds of MB for long runs, all in memory: a proof is of a short one.
         every = [_line(path, number, text) for number, text in enumerate(texts, start=1)]
         self.removed: list[str] = [line["path"] for line in every if line["event"] == "removed"]
         self.lines: list[Line] = [line for line in every if line["event"] != "removed"]
         paths: dict[int, list[str]] = {}
         for line in every:
             if line["event"] == "begin":
+                # Only where a run begins, since the paths are longer than the hashes.
                 paths[line["loop"]] = line["variables"]
             elif "state" in line:
                 line["variables"] = paths.get(line["loop"], [])
@@ -69,7 +71,7 @@ def _line(path: Path, number: int, text: bytes) -> dict[str, Any]:
     """Returns a line of a record. Raises `ValueError` if it is none that a life writes."""
     try:
         line = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON; what a script writes there by accident, say
         line = None
     event = line.get("event") if isinstance(line, dict) else None
     of_run = {"loop": int, "step": int, "epoch": int, "step_in_epoch": int}

@@ -33,11 +33,12 @@ def plan(whole: Journal, kills: int, at: Sequence[int], draw: random.Random, wor
     asked = {_at("step_end", line) for line in steps if line["step"] in at}
     kinds = [_inside_epochs(whole), [_at("epoch_end", line) for line in whole.of("epoch_end")]]
     kinds += [_saves(whole), _evaluations(whole)]
+    # One of each kind first; what is asked for by step is done besides, and counts for none.
     found = [draw.choice(left) for places in kinds if (left := [each for each in places if each not in asked])][:kills]
     anywhere = [_at(event, line) for line in steps for event in ("step_end", "settled")]
     rest = [each for each in anywhere if each not in {*found, *asked}]
-    found += draw.sample(rest, min(kills - len(found), len(rest)))
-    order = ("step_end", "evaluation", "epoch_end", "settled", "save")
+    found += draw.sample(rest, min(kills - len(found), len(rest)))  # without repetition: each kill is another one
+    order = ("step_end", "evaluation", "epoch_end", "settled", "save")  # of events within a step
     deaths = sorted({*found, *asked}, key=lambda death: (death.loop, death.step, order.index(death.event)))
     return [dataclasses.replace(death, ranks=_ranks(death, i, workers, draw)) for i, death in enumerate(deaths)]
 
@@ -84,6 +85,7 @@ def _inside_epochs(whole: Journal) -> list[KillPoint]:
     steps, ends = whole.of("step_end"), {(line["loop"], line["step"]) for line in whole.of("epoch_end")}
     inside = [line for line in steps if (line["loop"], line["step"]) not in ends] or steps
     first = first_saved(whole)
+    # A kill before the first save proves nothing: the life begins anew.
     late = [
         [line for line in lines if line["step"] > first.get(line["loop"], line["step"])] for lines in (inside, steps)
     ]
@@ -107,6 +109,7 @@ def _saves(whole: Journal) -> list[KillPoint]:
 def _evaluations(whole: Journal) -> list[KillPoint]:
     """Returns a death in the middle of each evaluation that was completed, after half the time that it took."""
     found = []
+    # By the time that it took in the uninterrupted run, so on a busy machine a kill may come early, or late.
     for begin, after in zip(whole.lines, whole.lines[1:], strict=False):
         if (begin["event"], after["event"]) == ("eval_begin", "eval_end"):
             found.append(KillPoint("evaluation", begin["loop"], begin["step"], (after["time"] - begin["time"]) / 2))

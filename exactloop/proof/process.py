@@ -118,12 +118,14 @@ class Program:
         ]
         processes: list[subprocess.Popen] = []
         with contextlib.ExitStack() as cleared:
+            # For each life anew: ports of workers that were killed may linger.
             places = cleared.enter_context(on_loopback(self.workers)) if self.workers > 1 else None
             try:
                 for rank, name in enumerate(names):
                     own = {} if places is None else {"TF_CONFIG": places.variable(rank)}
-                    (record := root / f"{name}.jsonl").touch()
+                    (record := root / f"{name}.jsonl").touch()  # opened for appending by the child, never made there
                     mine = dataclasses.replace(config, record=str(record), death=death if rank in victims else None)
+                    # One directory for all lives of a run: they find one another's checkpoints there.
                     environment = os.environ | own | {VARIABLE: mine.encode(), BELOW: str(root / where)}
                     processes.append(start(CHILD, self._command, environment, root / f"{name}.txt", self._given))
                 first = await_all([process.pid for process in processes], together=len(victims) > 1)
@@ -131,7 +133,7 @@ class Program:
                 for process in processes:
                     os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it, if it has not itself
                 statuses = [process.wait() for process in processes]
-        told = victims[0] if victims else first
+        told = victims[0] if victims else first  # whose end and last words count
         records = tuple(Journal(root / f"{name}.jsonl") for name in names)
         said = (root / f"{names[told]}.txt").read_text(errors="replace")[-TAIL:]
         return Attempt(statuses[told], records, said, _saving(records[0]))

@@ -60,6 +60,7 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
     try:
         proof = _in(root, program, kills, at, twice, say)
     finally:
+        # To be looked into; all else leaves nothing behind.
         keep = proof is not None and bool(proof.difference) and proof.steps > 0
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
@@ -70,6 +71,7 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
 
 def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
     say("Running without interruption.")
+    # Given to lives that begin anew as well, or programs that nothing seeds could not be proved at all.
     entropy = None if twice else random.getrandbits(63)
     life = program.live(root, "uninterrupted", in_vain=twice, entropy=entropy)
     whole, steps = life.record, len(life.record.of("step_end"))
@@ -84,6 +86,7 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
         return Proof(False, (), steps, unproved=unproved)
     say(f"  {counted(steps, 'step')}, {counted(len(whole.of('epoch_end')), 'epoch')}.")
     directories = _directories(whole, root / "uninterrupted")
+    # Other places each time: who proves daily comes to see them all.
     deaths = [] if twice else plan(whole, kills, at, random.Random(), program.workers)
     trial = Experiment(program, root, deaths, entropy)
     say("Running once more." if twice else "Running again, to be killed.")
@@ -102,6 +105,7 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
         return Proof(False, happened, steps, f"{trial.difference}\n{likely}", notes)
     if trial.failure:
         return Proof(False, happened, steps, trial.failure, notes)
+    # Equal ends prove nothing if each life began from nothing.
     if not (trial.resumed or twice):
         return Proof(False, happened, steps, notes=notes, unproved=NOT_RESUMED)
     asked = 0 if twice else kills + len({*at})
@@ -130,6 +134,7 @@ def _notes(whole: Whole, removed: set[str], directories: Sequence[str]) -> tuple
             f"Nothing seeds {', '.join(sorted(whole.unseeded))}: random states that were not the same when run again. "
             "They are not compared."
         )
+    # What a script cleans up before it trains may be the checkpoints that it would go on from, outside of a proof.
     for path in sorted(removed):
         theirs = [each for each in directories if f"{each}/".startswith(f"{path}/") or _is_checkpoint(path, each)]
         if theirs:

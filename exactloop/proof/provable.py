@@ -32,6 +32,7 @@ def why_not(whole: Journal, said: str, *, killing: bool) -> str:
             f"the program ran no step, because {why}. Let it train when it is started; its own arguments come after "
             f"a --. It said:\n{said.strip() or 'nothing.'}"
         )
+    # Something has to be done again after a kill, or resuming was not tried.
     saved = first_saved(whole)
     if killing and not any(line["step"] > saved.get(line["loop"], line["step"]) for line in steps):
         last = max(line["step"] for line in steps)

@@ -87,8 +87,9 @@ class Recorder(Hook):
 
     def on_run_begin(self, moment: Moment) -> None:
         variables = self._loop.state.variables
-        self._paths = [path for path in variables if path != "clock/seconds"]
+        self._paths = [path for path in variables if path != "clock/seconds"]  # the training time is never the same
         size = sum(variable.dtype.size * (variable.shape.num_elements() or 0) for variable in variables.values())
+        # Hashing takes as long as copying: of GBs at each step, the proof would take days.
         self._stride = 1 + size // HASHED
         pending = "eval_begin" if bool(variables["position/evaluation_due"]) else ""
         pending = pending or ("epoch_end" if bool(variables["position/epoch_over"]) else "")
@@ -111,7 +112,7 @@ class Recorder(Hook):
         self._write("eval_begin", moment)
         if self._death is not None and self._is_here("evaluation", moment):
             timer = threading.Timer(self._death.seconds, die)
-            timer.daemon = True
+            timer.daemon = True  # the evaluation may be over first
             timer.start()
 
     def on_eval_end(self, moment: Moment) -> None:
@@ -126,6 +127,7 @@ class Recorder(Hook):
         self._write("epoch_end", moment)
 
     def _write(self, event: str, moment: Moment, **parts: object) -> None:
+        # As bits: decimal digits would make equal what is not.
         logs = {name: float(value).hex() for name, value in moment.logs.items()}
         self._put(self._line(event, logs=logs, **parts))
         if self._is_here(event, moment):
@@ -140,7 +142,7 @@ class Recorder(Hook):
         return {"loop": self._number, "event": event, **place, "time": time.monotonic(), **parts}
 
     def _hashes(self) -> dict[str, str]:
-        held = self._loop.state.capture()
+        held = self._loop.state.capture()  # sync: below, all of it is read
         hashes = "".join(digest(held.values[path])[:SHORT] for path in self._paths)
         return {"state": hashes, "host": hashlib.sha256(repr(held.host).encode()).hexdigest()[:SHORT]}
 

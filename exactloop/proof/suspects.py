@@ -20,9 +20,11 @@ def suspects(path: str) -> list[str]:
     where a difference was found is it worth looking at them.
     """
     try:
+        # Read and never run: it has been run, and what it does besides is not wanted again.
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return []
+    # `np.random.seed(1)` changes no value of the program's own.
     imported = {alias.asname or alias.name.split(".")[0] for node in ast.walk(tree) for alias in _imports(node)}
     found: dict[str, int] = {}
     for function in ast.walk(tree):
@@ -42,6 +44,7 @@ def _outer(function: Function, imported: set[str]) -> Iterator[tuple[str, int]]:
     own = list(_nodes(function))
     declared = {name: node for node in own if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     arguments = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    # What a function assigns is its own, unless it says otherwise.
     local = {node.id for node in own if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)} | arguments
     for node in own:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in declared:

@@ -52,6 +52,7 @@ class Experiment:
             death = self._deaths.pop(0) if self._deaths else None
             # The last life is stopped only where the program's own hooks want it, as it is when nothing is proved.
             self.stepwise = twice or death is not None
+            # Of several loops, one may begin anew where another one goes on, so all have the same.
             anew = self._entropy if loops > 1 or not saved else random.getrandbits(63)
             self.life = life = self._program.live(self._root, "again", death, stepwise=self.stepwise, entropy=anew)
             self.removed |= {path for record in life.records for path in record.removed}
@@ -68,7 +69,7 @@ class Experiment:
                 return  # nor will it when it is killed again
             self.kills.append(described(death, life, loops))
             say(f"  killed {self.kills[-1]}.")
-            died_in = death.loop
+            died_in = death.loop  # what the next life has to go on with
             saved = any(line.get("saved") for line in life.record.of("settled") if line["loop"] == died_in)
 
 

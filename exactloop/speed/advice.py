@@ -31,6 +31,7 @@ def advice(as_it_is: Measured, tried: Sequence[Tried]) -> list[str]:
 
 
 def _of_noise(as_it_is: Measured) -> Iterator[str]:
+    # Said first: nothing that follows is worth more than the noise allows.
     if as_it_is.spread > BUSY:
         first, last = micro(as_it_is.compiled), micro(as_it_is.again or 0.0)
         yield (
@@ -41,11 +42,12 @@ def _of_noise(as_it_is: Measured) -> Iterator[str]:
 
 def _of_parts(as_it_is: Measured) -> Iterator[str]:
     parts = as_it_is.parts
+    # Of what was measured by parts, which need not add up to what a run took.
     shares = {name: seconds / (sum(parts.values()) or 1.0) for name, seconds in parts.items()}
     if shares["data"] >= MUCH["data"]:
         yield f"{shares['data']:.0%} of a step go into its batch. {DATA.get(as_it_is.data, PIPELINE)}"
     if shares["hooks"] >= MUCH["hooks"]:
-        most = max(as_it_is.hooks, key=as_it_is.hooks.__getitem__)
+        most = max(as_it_is.hooks, key=as_it_is.hooks.__getitem__)  # the slowest one alone is named
         yield (
             f"{shares['hooks']:.0%} of a step go into hooks, most of it into {most!r}. Have it called for fewer steps, "
             "as in every=Every(steps=1000)."
@@ -55,10 +57,10 @@ def _of_parts(as_it_is: Measured) -> Iterator[str]:
 def _of(as_it_is: Measured, tried: Tried) -> str:
     if tried.measured is None:
         return f"{tried.name} cannot be had. {tried.error}"
-    times = gained(as_it_is, tried.measured)
+    times = gained(as_it_is, tried.measured)  # by rows, as batches may have another size
     if tried.name.startswith("jit_compile"):
         return _of_xla(tried, times, as_it_is)
-    if times < max(GAIN, as_it_is.spread):
+    if times < max(GAIN, as_it_is.spread):  # a gain within the noise is none
         return ""
     if tried.name.startswith("batch_size"):
         return (

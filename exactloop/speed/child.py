@@ -31,11 +31,13 @@ class Made(NamedTuple):
 
 def main() -> None:
     """Measures the first loop that is run."""
+    # Taken out, or a process that the script starts would think that it is to measure.
     config = SpeedConfig.decode(os.environ.pop(VARIABLE))
     program = script.begin(config.parent)
+    # Before the script is run: it imports `Loop` when this has replaced the methods already.
     instead_of_running(config)
     if config.times > 1:
-        for kind in (ArrayData, IndexedData):
+        for kind in (ArrayData, IndexedData):  # of other data, nobody here knows where the size is
             kind.__init__ = functools.partialmethod(_enlarged, kind.__init__, config.times)  # type: ignore
     script.run(program)
 
@@ -45,7 +47,7 @@ def instead_of_running(config: SpeedConfig) -> None:
 
     A dry run, and what is measured, run a loop itself.
     """
-    made = WeakKeyDictionary[Loop, Made]()
+    made = WeakKeyDictionary[Loop, Made]()  # a script may make thousands of loops
     init, run, dry_run = Loop.__init__, Loop.run, Loop.dry_run
 
     def make(loop: Loop, *given: object, **named: object) -> None:
@@ -88,8 +90,9 @@ def _instead(loop: Loop, made: Made, config: SpeedConfig) -> RunResult:
         found: dict[str, object] = dataclasses.asdict(
             measured(loop, made.data, config, os.environ[BELOW], jit_compile=made.jit_compile)
         )
-    except BaseException as error:
+    except BaseException as error:  # SystemExit too: whatever ends it, the parent has to read why
         found = {"error": "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])}
     with open(config.record, "w", encoding="utf-8") as file:
         json.dump(found, file)
+    # At once, so no handler at exit of the script's writes or sends anything.
     os._exit(0)

@@ -32,6 +32,7 @@ def speed(script: str, *arguments: str) -> int:
         if not JSON.value:
             print(f"Measuring: {what}.", file=sys.stderr, flush=True)
 
+    # Up to six processes, one after the other, each with TensorFlow's start.
     as_it_is, found = tried([script, *arguments], SECONDS.value, STEPS.value, say)
     if JSON.value:
         said = {"parts": as_it_is.parts, "as_it_is": dataclasses.asdict(as_it_is)}

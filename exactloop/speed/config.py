@@ -21,7 +21,7 @@ class SpeedConfig:
         whole: Whether to find out what the time goes into, and not only how long steps take.
     """
 
-    record: str
+    record: str  # written once, when all is measured: no file, no result
     parent: int
     seconds: float
     steps: int | None
@@ -87,6 +87,7 @@ class Measured:
     @property
     def parts(self) -> dict[str, float]:
         """What a step of a run goes into: what is measured by itself, and, as `loop`, the rest."""
+        # A difference of two measurements may come out negative, which is noise.
         step = max(0.0, (self.one_batch or 0.0) - (self.idle or 0.0))
         data = max(0.0, self.compiled - (self.one_batch or 0.0))
         hooks = sum(self.hooks.values())

@@ -13,7 +13,7 @@ from hooks import KerasCallbacks
 from loop import ArrayData, At, Hook, IndexedData, Loop, Moment
 
 ROUNDS = 5  # in turns, because other work on a machine changes times from one second to the next
-CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")  # beginnings of types of operations, gradients included
 OURS = "hooks"  # the package whose hooks write where they are told to
 NAME = "exactloop_speed"  # which no hook of a user has
 
@@ -37,10 +37,12 @@ def measured(loop: Loop, data: object, config: SpeedConfig, directory: str, *, j
         jit_compile: What it was made with.
     """
     with loop.rehearse() as rehearsal:
+        # Within one rehearsal: all of them start from the state that the script made, and it is put back.
         rows, rehearsals = rehearsal.one_batch.rows, list[Trains]([rehearsal])
         if config.whole:
             rehearsals += [rehearsal.on_one_batch(), rehearsal.on_one_batch(idle=True)]
         times = _times(rehearsals, config)
+    # Last, since a run changes the loop; it is not put back, as the process ends.
     with_hooks, hooks, left_out = _run(loop, times[0], config, directory) if config.whole else (None, {}, [])
     return Measured(
         compiled=times[0],
@@ -65,6 +67,7 @@ def _times(rehearsals: Sequence[Trains], config: SpeedConfig) -> list[float]:
     share = config.seconds / len(rehearsals) / ROUNDS
     counts = [_count(each, share, config.steps) for each in rehearsals]
     rounds = [[_timed(each, n) for each, n in zip(rehearsals, counts, strict=True)] for _ in range(ROUNDS)]
+    # A round in which the machine did something else does not count.
     return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 
@@ -72,13 +75,13 @@ def _count(rehearsal: Trains, seconds: float, steps: int | None) -> int:
     """Returns how many steps a round has. Trains some: the first ones allocate, and find out how long calls may be."""
     count = 1
     while (took := _timed(rehearsal, count)) * count < seconds / 4 and steps is None:
-        count *= 2
+        count *= 2  # until a round is long against the clock and the first call
     return max(1, int(seconds / took)) if steps is None else max(1, steps // ROUNDS)
 
 
 def _timed(rehearsal: Trains, count: int) -> float:
     began, end = time.perf_counter(), rehearsal.steps + count
-    while rehearsal.steps < end:
+    while rehearsal.steps < end:  # a call may return early, as at the end of an epoch
         rehearsal.train(end - rehearsal.steps)
     return (time.perf_counter() - began) / count
 
@@ -94,7 +97,7 @@ class Marks(Hook):
 
     def __init__(self, loop: Loop, first: int, seconds: float | None) -> None:
         super().__init__(name=NAME)
-        self.every = At(first)
+        self.every = At(first)  # one halt of its own; else halts are those that hooks of the program ask for
         self._loop, self._first, self._seconds, self._end = loop, first, seconds, float("inf")
         self._begin: Mapping[str, float] = {}
         self.spent: Mapping[str, float] = {}
@@ -107,7 +110,7 @@ class Marks(Hook):
         if moment.step < self._first:
             return
         if not self._begin:
-            self._begin = self._loop.spent
+            self._begin = self._loop.spent  # seconds by what they went into, up to here
             self._end = time.perf_counter() + (self._seconds or float("inf"))
             return
         self.spent = {name: seconds - self._begin.get(name, 0.0) for name, seconds in self._loop.spent.items()}
@@ -120,6 +123,7 @@ def writes_elsewhere(hook: Hook) -> bool:
     """Returns whether nobody knows where a hook writes: one of a user that does not say so itself."""
     if type(hook).__module__.partition(".")[0] == OURS:
         return isinstance(hook, KerasCallbacks)
+    # The nearest class that has the method: a subclass may write more than the one that says so.
     saying = next(kind for kind in type(hook).__mro__ if "before_dry_run" in vars(kind))
     return saying is Hook or saying.__module__.partition(".")[0] == OURS  # which knows nothing of what a user adds
 
@@ -143,11 +147,11 @@ def _run(
 ) -> tuple[float, Mapping[str, float], list[str]]:
     """Returns the seconds of a step in a run, those of each hook, and the names of hooks that were left out."""
     left_out = _leave_out(loop)
-    for hook in loop.hooks:
+    for hook in loop.hooks:  # so nothing goes where the script's own files are
         hook.before_dry_run(directory)
     names = [hook.name for hook in loop.hooks if hook.name not in left_out]
     count = config.steps or max(1, int(config.seconds / compiled))
-    first = loop.step + max(1, min(100, count // 4))
+    first = loop.step + max(1, min(100, count // 4))  # the first steps allocate, and trace what hooks need
     marks = Marks(loop, first, config.seconds if config.steps is None else None)
     loop.hooks.add(marks)
     Loop.run(loop, steps=first + count)  # not what a subclass makes of it

@@ -31,12 +31,13 @@ def show(script: str, as_it_is: Measured, tried: Sequence[Tried], console: rich.
     """
 
     def say(text: object) -> None:
+        # Names of hooks may have brackets, which rich would take for its own marks.
         console.print(text, highlight=False, markup=False, soft_wrap=False)
 
     epoch = "" if as_it_is.batches is None else f", {as_it_is.batches:,} an epoch"
     xla = ", under XLA" if as_it_is.jit_compile else ""
     parts = as_it_is.parts
-    step = sum(parts.values())
+    step = sum(parts.values())  # seconds
     say(f"{script}: {as_it_is.data}, batches of {counted(as_it_is.rows, 'row')}{epoch}{xla}.\n")
     say(f"A step takes {micro(step)} us: {1 / step:,.0f} steps and {as_it_is.rows / step:,.0f} rows a second. Of that:")
     say(_table_of(parts, as_it_is))
@@ -52,7 +53,7 @@ def _table_of(parts: dict[str, float], as_it_is: Measured) -> rich.table.Table:
     table = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for justify in ("left", "right", "right", "left"):
         table.add_column(justify=justify, overflow="fold")
-    most = sorted(as_it_is.hooks.items(), key=lambda each: -each[1])
+    most = sorted(as_it_is.hooks.items(), key=lambda each: -each[1])  # the slowest first
     hooks = ", ".join(f"{name} {micro(seconds)}" for name, seconds in most) or "there are none"
     for name, seconds in parts.items():
         share, what = seconds / sum(parts.values()), WHAT[name] or hooks

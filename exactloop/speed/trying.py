@@ -17,7 +17,7 @@ from hooks.shared.paths import BELOW
 
 TAIL = 2000  # characters of what a script that failed said last
 CHILD = "exactloop.speed.child"
-THREADS = {"TF_NUM_INTRAOP_THREADS": "1"}
+THREADS = {"TF_NUM_INTRAOP_THREADS": "1"}  # read by TensorFlow when it starts, so only from outside
 LARGER = (2, 4)  # times the size of batches
 AGAIN = "as it is, again"
 FEWEST = 2  # batches in an epoch of larger ones
@@ -83,12 +83,15 @@ class Script:
             own = {VARIABLE: config.encode(), BELOW: os.path.join(root, "below")}
             own |= {"TMPDIR": os.path.join(root, "temporary")}  # it ends without clearing up behind itself
             environment = {LEVEL: "3"} | os.environ | own | (dict(change.environment) if change else {})
+            # One for each thing to try: what a process has allocated and compiled makes the next thing faster.
             process = start(CHILD, self._command, environment, output, self._given)
             try:
+                # Not `wait`: it stays a zombie until its group is killed, so its number is nobody else's.
                 await_all([process.pid], together=True)
             finally:
                 os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it
                 status = process.wait()
+            # Whatever the status: a script may end well and never run a loop.
             if not record.exists():
                 said = output.read_text(errors="replace")[-TAIL:].strip() or "nothing."
                 why = f"failed, with status {status}" if status else "ended without calling Loop.run()"
@@ -121,6 +124,7 @@ def changes(as_it_is: Measured) -> list[Change]:
     other = not as_it_is.jit_compile
     found = [Change(f"jit_compile={other}", jit_compile=other)]
     if as_it_is.sized and as_it_is.batches is not None:
+        # With one batch an epoch, ends of epochs would be all that is measured.
         larger = [times for times in LARGER if as_it_is.batches >= FEWEST * times]
         found += [Change(f"batch_size={times * as_it_is.rows}", times=times) for times in larger]
     if (os.cpu_count() or 1) > 1 and as_it_is.on_cpu:
@@ -146,5 +150,6 @@ def tried(
         say(change.name)
         found.append(script.try_out(change, as_it_is.rows))
     say(AGAIN)
+    # Last, to see what else goes on: what the same differs by, other things may differ by for no reason.
     again = script.try_out(Change(AGAIN), as_it_is.rows).measured
     return dataclasses.replace(as_it_is, again=again.compiled if again else None), found

@@ -36,8 +36,8 @@ class EventReader:
         while True:
             anew, data, size = self._file.look()
             if anew:
-                self.series = Series()
-            at = self._take(data, size)
+                self.series = Series()  # the file was cut by a resume, or exchanged
+            at = self._take(data, size)  # bytes of whole records
             self._file.took(data, at)
             if at == 0:
                 return
@@ -48,9 +48,10 @@ class EventReader:
         while at + HEADER <= len(data):
             (length,) = struct.unpack_from("<Q", data, at)
             end = at + FRAME + length
+            # Not all of it was read. If it is large, and all of it is there, it is passed over without being read.
             if end > len(data):
                 return end if length > LARGEST and end <= size else at
-            if length <= LARGEST:
+            if length <= LARGEST:  # its checksums are not looked at: a wrong value is gone at the next look
                 self._event(data[at + HEADER : at + HEADER + length])
             at = end
         return at
@@ -60,8 +61,10 @@ class EventReader:
             event = event_pb2.Event.FromString(record)
         except DecodeError:  # whoever goes on with the run says so
             return
+        # A session has begun: times of an earlier one say nothing of how fast this one is.
         if event.HasField("session_log"):
-            self.series.times = [(event.wall_time, event.step - 1)]
+            self.series.times = []
+            self.series.at(event.wall_time, event.step - 1)
         for value in event.summary.value:
             if (number := _number(value)) is not None:
                 name = value.tag.removeprefix(OF_EPOCH)
@@ -78,6 +81,7 @@ def _number(value: summary_pb2.Summary.Value) -> float | None:
     tensor = value.tensor
     if not value.HasField("tensor") or tensor.dtype != types_pb2.DT_FLOAT or tensor.tensor_shape.dim:
         return None
+    # `tf.summary` writes the bytes of a float32, others the number.
     if len(tensor.tensor_content) == 4:
         return float(struct.unpack("<f", tensor.tensor_content)[0])
     return float(tensor.float_val[0]) if tensor.float_val else None

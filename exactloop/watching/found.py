@@ -28,6 +28,7 @@ class Found:
     @property
     def count(self) -> int:
         """How many runs these are the files of, at least."""
+        # Each session of a run has a file of its own in the same directory.
         trained = {os.path.dirname(path) for path in self.events}
         return max(len(self.saves), sum(os.path.basename(each) == TRAIN for each in trained))
 
@@ -40,6 +41,7 @@ def found(directory: str) -> Found:
         nested = any(where.startswith(f"{saves}{os.sep}") for saves in there.saves)  # an average, or set aside
         if not nested and (LOCK in names or any(map(committed_by, files))):
             there.saves.append(where)
+        # The profiler's files lie in the same tree, and have no scalars.
         there.events += [os.path.join(where, name) for name in files if "tfevents" in name and "profile" not in name]
         there.rows += [os.path.join(where, name) for name in files if name.endswith((".csv", ".jsonl"))]
     return there
@@ -47,18 +49,18 @@ def found(directory: str) -> Found:
 
 def runs(directory: str) -> list[str]:
     """Returns the directories of the runs below a directory: itself, if all that is there can be one run's."""
-    if found(directory).count < 2:
+    if found(directory).count < 2:  # its checkpoints, events and rows may lie in directories of their own
         return [directory]
     with os.scandir(directory) as there:
-        below = sorted(each.path for each in there)
-    inner = [each for each in below if os.path.isdir(each)]
-    several = [run for each in inner if found(each).count for run in runs(each)]
+        # Where `found` looks as well: a link to a run would be that run once more, and one upwards without an end.
+        seen = [each for each in there if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")]
+    several = [run for each in sorted(each.path for each in seen) if found(each).count for run in runs(each)]
     return several or [directory]
 
 
 def _walked(directory: str) -> Iterator[tuple[str, set[str]]]:
     depth = directory.rstrip(os.sep).count(os.sep)
-    for where, inner, names in os.walk(directory):
+    for where, inner, names in os.walk(directory):  # what cannot be read is passed over
         deep = where.rstrip(os.sep).count(os.sep) - depth >= DEEPEST
         inner[:] = sorted(name for name in inner if not deep and not name.startswith("."))
         yield where, {*names}

@@ -37,11 +37,13 @@ class Growing:
             if not stat.S_ISREG(status.st_mode):
                 return False, b"", 0
             now, self.changed = (status.st_dev, status.st_ino), status.st_mtime
+            # A file that was cut and has grown again is known by what stands before the place: it is another text.
             before = os.pread(descriptor, len(self._mark), self._at - len(self._mark))
             anew = self._is not in (None, now) or status.st_size < self._at or before != self._mark
             self._is = now
             if anew:
                 self._at, self._mark = 0, b""
+            # One descriptor for all of it: what is renamed in between does not matter.
             return anew, os.pread(descriptor, most, self._at), status.st_size - self._at
         finally:
             os.close(descriptor)

@@ -32,7 +32,7 @@ def picture(runs: Sequence[tuple[str, Status | None]], width: int) -> Renderable
     for _ in range(beside):
         table.add_column(width=each)
     panels = [_panel(name, status, each) for name, status in runs]
-    for first in range(0, len(panels), beside):
+    for first in range(0, len(panels), beside):  # row by row, in the order of their names
         table.add_row(*panels[first : first + beside])
     return table
 
@@ -48,14 +48,17 @@ def sparkline(points: Sequence[tuple[int, float]], width: int) -> str:
     count = min(width, len(points))
     of_column = [list[float]() for _ in range(count)]
     for step, value in points:
+        # By steps and not by count, so a gap between two points is as wide as it was long.
         of_column[min(count - 1, (step - first) * count // max(1, last - first))].append(value)
     means, latest = list[float](), math.nan
     for values in of_column:
         finite = [value for value in values if math.isfinite(value)]
+        # Divided first, since the sum of large ones may be infinite. A column without points has what was latest.
         latest = sum(value / len(finite) for value in finite) if finite else math.nan if values else latest
         means.append(latest)
     known = [mean for mean in means if math.isfinite(mean)]
     low, high = min(known, default=0.0), max(known, default=0.0)
+    # 0 for a curve that is level, or wider than a float64.
     scale = (len(BLOCKS) - 1) / (high - low) if 0 < high - low < math.inf else 0.0
     return "".join(
         BLOCKS[round((mean - low) * scale) if scale else 0] if math.isfinite(mean) else NONE for mean in means
@@ -63,7 +66,7 @@ def sparkline(points: Sequence[tuple[int, float]], width: int) -> str:
 
 
 def _panel(name: str, status: Status | None, width: int) -> Panel:
-    inner = width - 4
+    inner = width - 4  # without the frame
     if status is None:
         return Panel(Text(NOTHING), title=Text(name), title_align="left", width=width)
     parts: list[RenderableType] = [_line(status).text(inner), Text(_saved(status), no_wrap=True, overflow="ellipsis")]
@@ -95,6 +98,7 @@ def _saved(status: Status) -> str:
 
 def _curves(status: Status, width: int) -> Table:
     name = min(NAME, max(map(len, status.curves)))
+    # Three numbers only if ten columns are left for the curve.
     wide = width - name - 3 * (NUMBER + 1) - 2 >= 10
     left = width - name - (3 if wide else 1) * (NUMBER + 1) - 2
     table = Table.grid(padding=(0, 1, 0, 0))

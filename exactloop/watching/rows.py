@@ -28,10 +28,11 @@ class RowReader:
     def read(self) -> None:
         """Takes in what is new. Raises `OSError` if it cannot be read."""
         while True:
+            # Until its head is known, it may be anything that ends in .csv, of any size.
             anew, data, _ = self._file.look(BLOCK if self._format else HEAD)
             if anew:
                 self.series, self._format = Series(), None
-            whole = data[: data.rfind(b"\n") + 1]
+            whole = data[: data.rfind(b"\n") + 1]  # a line that is being written has no end yet
             at = self._head(whole)
             if self._format is None:
                 return
@@ -41,6 +42,7 @@ class RowReader:
             if not whole:
                 return
             if self.series.epochs:
+                # Rows have no time of day: when the file was written to is as near as one can tell.
                 self.series.at(self._file.changed, self.series.epochs[0])
 
     def _head(self, whole: bytes) -> int:

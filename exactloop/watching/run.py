@@ -21,9 +21,12 @@ class WatchedRun:
     def look(self) -> Status | None:
         """Returns what is known now; None if there is nothing of a run."""
         there, values = found(self._directory), self._values
+        # Kept from look to look, so each reads only what is new; what is gone is forgotten.
         self._saves = {path: self._saves.get(path) or Saves(path) for path in there.saves}
+        # In the order of their names, which is that of the sessions: later ones overwrite points of earlier ones.
         of_events = {path: values.get(path) or EventReader(path) for path in sorted(there.events)}
         self._values = of_events | {path: values.get(path) or RowReader(path) for path in there.rows}
+        # One file that cannot be read must not hide the others.
         wrong = [_read(each) for each in (*self._saves.values(), *self._values.values())]
         wrong += [each.wrong for each in self._saves.values()]
         manifests = [manifest for each in self._saves.values() for manifest in each.manifests]

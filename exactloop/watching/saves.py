@@ -6,6 +6,7 @@ import socket
 
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
+from hooks.checkpoint.disk.lock import NAME as LOCK
 from hooks.checkpoint.disk.stems import committed_by, order
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 
@@ -32,9 +33,11 @@ class Saves:
         """Takes in what is new. Raises `OSError` if the directory cannot be read."""
         found, self.wrong = dict[tuple[str, int, int], Manifest](), ""
         with contextlib.closing(open_files(self._directory, make=False)) as files:
+            # Committed ones alone: one that is being written is no damage.
             stems = [stem for name in files.names() if (stem := committed_by(name))]
             for stem in sorted(stems, key=order)[-MOST:]:
                 with contextlib.suppress(FileNotFoundError):  # it has been removed since
+                    # A manifest is renamed into place and never written to: another one has another inode.
                     status = os.stat(os.path.join(self._directory, f"{stem}.json"))
                     key = stem, status.st_ino, status.st_mtime_ns
                     if manifest := self._read.get(key) or self._manifest(Store(files), stem):
@@ -54,12 +57,14 @@ class Saves:
     def holder(self) -> int | None:
         """Returns the process that writes here: its number, 0 if there is none, None if that cannot be known."""
         try:
-            path = os.path.join(self._directory, ".lock")
+            path = os.path.join(self._directory, LOCK)
             with open(path, encoding="utf-8", errors="replace") as file:
+                # `pid 123 on host since ...`, as `Lock` signs it.
                 _, process, _, host, *_ = file.readline().split()
             with open("/proc/locks", encoding="utf-8") as file:
-                locked = {line.split()[5].rsplit(":", 1)[1] for line in file if " FLOCK " in line}
-            if host != socket.gethostname():
+                # device:inode stands before two offsets. Counted from the end: who waits has an arrow in front.
+                locked = {line.split()[-3].rsplit(":", 1)[1] for line in file if " FLOCK " in line}
+            if host != socket.gethostname():  # a directory that machines share: their locks are not seen here
                 return None
             return int(process) if str(os.stat(path).st_ino) in locked else 0
         except (OSError, ValueError, IndexError):

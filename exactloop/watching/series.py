@@ -1,5 +1,6 @@
 """Values over steps, as a file has them."""
 
+import math
 from dataclasses import dataclass, field
 
 OFTEN, MOST = 0.5, 1000  # seconds between two times that are kept, and how many of them are
@@ -23,10 +24,14 @@ class Series:
 
     def put(self, name: str, step: int, value: float, *, of_epoch: bool = False) -> None:
         """Takes a value."""
+        # By step, so what a resumed run has done again takes the place of what was there.
         (self.means if of_epoch else self.points).setdefault(name, {})[step] = value
 
     def at(self, time: float, step: int) -> None:
-        """Takes note of when there was a step."""
+        """Takes note of when there was a step; of a time that a damaged file says, and that is none, it takes none."""
+        if not math.isfinite(time):
+            return
+        # The latest is always kept, and else one for each half second: a rate needs no more.
         if len(self.times) > 1 and time - self.times[-2][0] < OFTEN:
             self.times.pop()
         self.times.append((time, step))

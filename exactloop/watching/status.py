@@ -76,10 +76,13 @@ def status(files: Files) -> Status:
     newest = manifests[-1] if manifests else None
     steps = [at for each in series for _, at in each.times[-1:]]
     steps += [each.epochs[0] for each in series if each.epochs]
+    # Whoever is furthest: events are written some at a time, checkpoints every so often, rows for some steps.
     step = max([*steps, newest.record.step if newest else 0])
     total, epochs = (_count(newest, name) for name in ("total_steps", "total_epochs"))
+    # The last save of a run says so itself; if something came after it, another run goes on.
     over = newest is not None and newest.result.get("last") is True and newest.record.step == step
     state = _state(files.holders, over=over, reached=total is not None and step >= total)
+    # Of a run that stands, the rate of an hour ago would be misleading.
     rate = None if state in ("finished", "ended", "not running") else _rate(series, manifests)
     curves = _curves(series) or _curves([_logged(manifests)])
     made = float(str(newest.made["time"])) if newest else 0.0
@@ -115,7 +118,7 @@ def _state(holders: Iterable[int | None], *, over: bool, reached: bool) -> str:
         over: Whether what was saved last was saved by a run that ended.
         reached: Whether its total is reached.
     """
-    known = [each for each in holders if each is not None]
+    known = [each for each in holders if each is not None]  # None: on another machine, nobody knows
     if running := [each for each in known if each]:
         return f"running, process {running[0]}"
     if over:
@@ -132,6 +135,7 @@ def _rate(series: Sequence[Series], manifests: Sequence[Manifest]) -> float | No
     if len(times) < 2:
         return None
     end, last = times[-1]
+    # Of the last minute; steps above the latest are those of a life that was undone.
     late = [each for each in times if each[0] >= end - WINDOW and each[1] <= last]
     before = [each for each in times if each[0] < end - WINDOW][-1:]
     began, first = (late if late[0][1] < last else [*before, *late])[0]
@@ -144,9 +148,10 @@ def _epoch(step: int, series: Sequence[Series], newest: Manifest | None) -> int 
     if newest is not None:
         record = newest.record
         whole = (record.step - record.step_in_epoch) / record.epoch if record.epoch else 0.0
+        # Rows say the epoch; a manifest is older, but where all epochs are alike it can be reckoned.
         guessed = math.ceil(step / whole) if whole and whole.is_integer() else 0  # of epochs that are all alike
         known.append((step if guessed else record.step, guessed or record.epoch + (record.step_in_epoch > 0)))
-    ends = {at for each in series for points in each.means.values() for at in points}
+    ends = {at for each in series for points in each.means.values() for at in points}  # steps at which epochs ended
     if not known and ends:
         known.append((step, len(ends) + (step > max(ends))))
     return max(1, max(known)[1]) if known else None

@@ -29,6 +29,7 @@ class Watch:
 
     def look(self) -> list[tuple[str, Status | None]]:
         """Returns what each of them is called, and what is known of it."""
+        # One directory may lie in another, and each run is shown once.
         paths = dict.fromkeys(run for directory in self._directories for run in runs(directory))
         self._runs = {path: self._runs.get(path) or WatchedRun(path) for path in paths}
         return [(path, run.look()) for path, run in self._runs.items()]
@@ -39,7 +40,7 @@ def watch(*directories: str) -> int:
     for directory in directories:
         _check(directory)
     watching = Watch(directories)
-    if JSON.value:
+    if JSON.value:  # once, whatever stands beside it: machines ask again themselves
         print(as_json([status and dataclasses.asdict(status) for _, status in watching.look()]))
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -49,6 +50,7 @@ def watch(*directories: str) -> int:
         console.print(picture(_seen(watching), console.width))
         return 0
     try:
+        # No thread of rich's: one picture for each look.
         with rich.live.Live(console=console, auto_refresh=False) as live:
             while True:
                 live.update(picture(watching.look(), console.width), refresh=True)
@@ -65,7 +67,7 @@ def _seen(watching: Watch) -> list[tuple[str, Status | None]]:
 
 
 def _check(directory: str) -> None:
-    if is_remote(directory):
+    if is_remote(directory):  # listing an address each second would cost money
         raise ValueError(f"It reads directories of this machine. Received: {directory!r}.")
     if not os.path.exists(directory):
         raise FileNotFoundError(f"There is no directory {directory!r}.")

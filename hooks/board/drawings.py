@@ -42,11 +42,14 @@ class Drawings(NamedTuple):
 
     def made(self, moment: Moment, loop: Loop) -> dict[str, Value]:
         """Returns what is due at the end of an epoch, by name."""
+        # By epochs alone, which `check` has seen to: the times here stand for nothing.
         if not self.every.due(Halt(moment.step, moment.epoch, 0.0, 0.0)):
             return {}
+        # Functions of the user's own, which may take as long as they like: training waits.
         found = {name: picture(name, function(moment), 16) for name, function in self.images.items()}
         found |= {name: text(name, function(moment)) for name, function in self.texts.items()}
         if isinstance(self.histograms, bool):
+            # sync: copies each to the host, one after the other.
             weights = loop.state.weights() if self.histograms else {}
             return found | {f"weights/{path}": histogram(f"weights/{path}", v.numpy()) for path, v in weights.items()}
         return found | {name: histogram(name, function(moment)) for name, function in self.histograms.items()}
@@ -68,6 +71,7 @@ def beginning(loop: Loop, hparams: Mapping[str, Setting]) -> dict[str, Value]:
     lines = [f"| {name} | {value} |" for name, value in _parts(loop).items()]
     said = {"configuration": text("configuration", "\n".join(["| what | |", "|---|---|", *lines]))}
     if hparams:
+        # With the time of day, which no resume has again: event files are not compared by their bytes.
         started = converted(hparams_pb(dict(hparams), start_time_secs=time.time()))
         said[started.tag] = started
     return said

@@ -34,6 +34,7 @@ def cut(path: Path, step: int) -> Kept:
     if not path.is_file():
         log.warning("%s is not a plain file, and is left alone.", path)
         return Kept(set(), 0.0)
+    # Records stay as bytes: what is kept is copied, not written anew, and so comes out as it was.
     kept, whole, there, latest = [], True, set[str](), 0.0
     count, wrong = _records(path)
     found = 0
@@ -46,6 +47,7 @@ def cut(path: Path, step: int) -> Kept:
                 wrong = wrong or f"its record {found} is no event"
                 whole = False
                 continue
+            # The start of a session stays, whatever its step: servers that had read more by then go by it.
             if event.step <= step or event.HasField("session_log"):
                 kept.append(record)
                 latest = max(latest, event.wall_time if math.isfinite(event.wall_time) else 0.0)
@@ -56,7 +58,7 @@ def cut(path: Path, step: int) -> Kept:
         wrong, whole = f"its record {found + 1} is damaged, and so is what comes after it", False
     if wrong:
         log.warning("%s: %s. That is left out.", path, wrong)
-    if not whole or wrong is not None:
+    if not whole or wrong is not None:  # a file that needs no cut is not touched, and keeps its time
         _rewrite(path, kept)
     return Kept(there, latest)
 
@@ -72,10 +74,11 @@ def _records(path: Path) -> tuple[int, str | None]:
             return 0, None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
             count = at = 0
-            while at + HEADER <= size:
+            while at + HEADER <= size:  # a record: length, its checksum, the data, their checksum
                 (length,) = struct.unpack_from("<Q", raw, at)
                 if length > size - at - FRAME:
                     (check,) = struct.unpack_from("<I", raw, at + 8)
+                    # A right length with too few bytes after it is what a kill leaves. Anything else is damage.
                     torn = length < LARGEST and masked_crc32c(raw[at : at + 8]) == check
                     return count, "" if torn else f"{size - at} bytes at its end are no record"
                 count, at = count + 1, at + FRAME + length

@@ -33,6 +33,7 @@ class WallClock:
 
     def now(self) -> float:
         """Returns the time, in seconds since 1970."""
+        # Of both clocks, whichever is further: the one stands still while a machine sleeps, the other may be set back.
         at = time.monotonic()
         self._latest, self._at = max(time.time(), self._latest + at - self._at), at
         return self._latest
@@ -67,12 +68,13 @@ class EventFile:
 
     def add(self, step: int, values: Mapping[str, float | Value] | bytes) -> None:
         """Takes what the next `flush` is to write."""
-        if len(self._waiting) == LIMIT:
+        if len(self._waiting) == LIMIT:  # only of a disk that stays full; the oldest go
             self._lost = [*self._lost[:1], self._waiting.popleft()[0]]
         self._waiting.append((step, values))
 
     def flush(self) -> None:
         """Writes what waits. If that fails, it goes on waiting."""
+        # Not when the run begins: what it restores is known by then, but perhaps nothing will be written.
         if self._there is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             found = [cut(file, self._from) for file in self._files()]
@@ -84,9 +86,10 @@ class EventFile:
                 self._put(writer, self._event(step, values))
             writer.flush()
         except BaseException:
+            # What the writer holds may be half on the disk: a new file is begun, and this one cut to what is certain.
             self._leave()
             raise
-        self._certain = self._size
+        self._certain = self._size  # flushed to the system; only a power failure can take it
         if self._waiting:
             self._latest = self._waiting[-1][0]
         self._waiting.clear()
@@ -129,6 +132,7 @@ class EventFile:
         return tf.compat.v1.Event(wall_time=self._clock.now(), step=step, summary=summary)
 
     def _put(self, writer: tf.io.TFRecordWriter, event: tf.compat.v1.Event) -> None:
+        # Counted here, because the writer does not say how far it is.
         record = event.SerializeToString()
         writer.write(record)
         self._size += len(record) + FRAME

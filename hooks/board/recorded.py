@@ -22,15 +22,17 @@ class Recorder:
     """
 
     def __init__(self) -> None:
+        # Nowhere near the event files: TensorBoard reads whatever lies below its directory.
         self._directory = tempfile.mkdtemp(prefix="exactloop-summaries-")
+        # Also called when the process ends in order; what SIGKILL leaves is for the system's own cleaning of /tmp.
         weakref.finalize(self, _remove, self._directory, os.getpid())
         with tf.init_scope():  # outside of the step that may be traced
             self.writer = tf.summary.create_file_writer(self._directory)
-        self._at = self._freed = 0
+        self._at = self._freed = 0  # bytes that were read, and those of them that the disk has back
 
     def new(self) -> Iterator[tuple[int, Value]]:
         """Yields steps and values that have been written since."""
-        self.writer.flush()
+        self.writer.flush()  # waits for what the writer's own thread has not written yet
         (name,) = os.listdir(self._directory)
         path = os.path.join(self._directory, name)
         with open(path, "rb") as file:
@@ -38,6 +40,7 @@ class Recorder:
             data = file.read()
         at = 0
         while at + HEADER <= len(data):
+            # Nobody else writes here, so lengths are believed; a record that is not whole waits.
             (length,) = struct.unpack_from("<Q", data, at)
             event = tf.compat.v1.Event.FromString(data[at + HEADER : at + HEADER + length])
             yield from ((event.step, value) for value in event.summary.value)

@@ -38,9 +38,10 @@ def picture(tag: str, images: Array, most: int) -> Value:
         )
     given = given[..., tf.newaxis] if rank == 2 else given
     given = given if rank == 4 else given[tf.newaxis]
-    pixels = tf.image.convert_image_dtype(given[:most], tf.uint8, saturate=True)
+    pixels = tf.image.convert_image_dtype(given[:most], tf.uint8, saturate=True)  # uint8 [n, height, width, channels]
     size = [str(length).encode() for length in (given.shape[2], given.shape[1])]
     strings = [*size, *tf.image.encode_png(pixels).numpy()]
+    # As TensorBoard's own: width and height as texts, then a PNG for each.
     value = Value(tag=tag, metadata=_metadata(create_summary_metadata(None, None)))
     # By hand: tf.make_tensor_proto would end the process on more than 2 GB, where this raises.
     value.tensor.dtype = tf.string.as_datatype_enum
@@ -56,7 +57,7 @@ def text(tag: str, markdown: str) -> Value:
 
 def histogram(tag: str, values: Array) -> Value:
     """Returns how values of any shape are distributed; those that are not finite are left out."""
-    numbers = np.asarray(values, np.float64).ravel()
+    numbers = np.asarray(values, np.float64).ravel()  # sync: copies all to the host
     return converted(histogram_pb(tag, numbers[np.isfinite(numbers)]))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-WAITS = "waits"
+WAITS = "waits"  # the fourth line of what is saved, or none
 
 
 class Asked:
@@ -31,7 +31,7 @@ class Asked:
 
     def by(self, key: str, *, waits: bool) -> None:
         """Notes which callback asks, if none has."""
-        if not self.reason:
+        if not self.reason:  # the first one counts: `RunResult.reason` names it
             self._say(key, self._settings[key], f"{key} has set model.stop_training", *([WAITS] if waits else []))
 
     def waits_no_more(self) -> None:
@@ -40,6 +40,7 @@ class Asked:
 
     def _said(self) -> tuple[str, str, str, str]:
         said: list[str] = self._saved.numpy().tobytes().decode().split("\n")
+        # sync: reads a few bytes. Fewer lines than four are filled up: so what earlier versions saved is read as well.
         key, settings, reason, waits, *_ = [*said, "", "", "", ""]
         return (key, settings, reason, waits) if self._settings.get(key) == settings else ("", "", "", "")
 

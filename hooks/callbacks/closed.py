@@ -14,7 +14,7 @@ from loop.tf_internals import BOOKKEEPING, Trackable
 
 PLAIN = (bool, int, float, str, type(None))
 LISTS = (list, tuple, collections.deque, Mapping, Set)
-DEEPEST = 4
+DEEPEST = 4  # what is further in is known by which object it is
 Python: TypeAlias = dict[int, dict[str, object]]
 LARGEST = 10_000  # numbers of an array; a larger one is known by which it is
 TRACKED = (Trackable, keras.Variable)  # these are met by themselves
@@ -40,16 +40,19 @@ def python_of(value: object) -> Python:
     Of a library's own classes that is what they are made with: numbers and texts.
     """
     found: Python = {}
+    # Networks are trees of thousands of objects: only what is compared is taken out, in plain values.
     for node in nodes(value):
         if isinstance(node, VARIABLES):
             continue
         own, known = getattr(node, "__dict__", {}), _internals()
         names = [name for name in own if name not in known and not name.startswith(BOOKKEEPING)]
+        # Private attributes of a library change whenever its objects are called, and say nothing.
         if _of_library(node):
             found[id(node)] = {n: own[n] for n in names if not n.startswith("_") and type(own[n]) in PLAIN}
         else:
             found[id(node)] = {name: _plain(own[name], set(), 1) for name in names}
     if isinstance(value, LISTS):
+        # What is in it, under a name that no attribute has.
         found.setdefault(id(value), {})[""] = _items(value, set(), 0)
     return found
 
@@ -57,8 +60,10 @@ def python_of(value: object) -> Python:
 def changes(value: object, first: Python, now: Python) -> bool:
     """Returns whether something in Python has changed, other than by what a library does when a thing is called."""
     library = {id(node) for node in nodes(value) if _of_library(node)}
+    # Objects that came or went are no change here: they are seen as the attributes that point at them.
     for key in first.keys() & now.keys():
         was, own = first[key], now[key]
+        # A library sets attributes late, as when a layer is built; the program's own count from the first.
         names = was.keys() & own.keys() if key in library else was.keys() | own.keys()
         if any(name not in was or name not in own or was[name] != own[name] for name in names):
             return True
@@ -68,8 +73,10 @@ def changes(value: object, first: Python, now: Python) -> bool:
 @functools.cache
 def _internals() -> frozenset[str]:
     """Returns what Keras and TensorFlow set on such things themselves, and change when these are called."""
+    # Found out, not listed: the next version of Keras may set others.
     made = keras.layers.Layer(), keras.Model(), keras.Sequential(), tf.Module()
     private = {name for name in vars(keras.optimizers.SGD()) if name.startswith("_")}
+    # What `fit`, `compile` and `build` set.
     by_fit = {"built", "stop_training", "stop_predicting", "stop_evaluating", "optimizer", "history"}
     return frozenset(by_fit | private.union(*(vars(each) for each in made)))
 
@@ -87,11 +94,12 @@ def _of(value: object, met: set[int], depth: int) -> object:
 def _plain(value: object, met: set[int], depth: int) -> object:
     if type(value) in PLAIN:
         return value
+    # Bytes, and not the array: that may be changed in place, and would then equal itself.
     if isinstance(value, np.ndarray | np.generic) and value.size <= LARGEST:
         return value.shape, value.tobytes()
     if id(value) in met or depth > DEEPEST or not (isinstance(value, LISTS) or _is_ours(value)):
         return id(value)
-    met.add(id(value))
+    met.add(id(value))  # what contains itself would have no end
     return _of(value, met, depth) if _is_ours(value) else _items(value, met, depth)
 
 
@@ -104,6 +112,6 @@ def _items(value: object, met: set[int], depth: int) -> object:
         pairs = [(key, item) for key, item in value.items() if not isinstance(item, TRACKED)]
         return [(_plain(key, met, depth + 1), _plain(item, met, depth + 1)) for key, item in pairs]
     if isinstance(value, Set):
-        return sorted(map(repr, value))
+        return sorted(map(repr, value))  # a set of texts has another order in each process
     items = value if isinstance(value, LISTS) else ()
     return [_plain(item, met, depth + 1) for item in items if not isinstance(item, TRACKED)]

@@ -13,7 +13,7 @@ Callback: TypeAlias = keras.callbacks.Callback
 EVENTS = ("train_begin", "train_end", "epoch_begin", "epoch_end", "test_begin", "test_end")
 OF_BATCHES = ("on_train_batch_begin", "on_train_batch_end")
 ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}  # which they call
-NEVER_CALLED = ("on_test_batch_begin", "on_test_batch_end")
+NEVER_CALLED = ("on_test_batch_begin", "on_test_batch_end")  # evaluations run in the graph, where no Python is called
 OF_FIT = {MODEL, "params"}  # attributes that `set_model` and `set_params` set
 # Which are set by what is on the disk or the screen, and not by the course of the run.
 OF_FILES: dict[type[Callback], set[str]] = {
@@ -51,8 +51,9 @@ def does(callback: Callback, method: str) -> bool:
     if method in ALIASES and does(callback, ALIASES[method]):
         return True
     function = getattr(getattr(callback, method), "__func__", None)  # none, if it is set on the object
-    if function is getattr(Callback, method):
+    if function is getattr(Callback, method):  # which does nothing but for its aliases
         return False
+    # By the function itself: a subclass that overrides it has another one.
     return not (function in IDLE and IDLE[function](callback))
 
 
@@ -92,6 +93,7 @@ def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
         return
     name = callback.monitor.removeprefix("val_")
     metric = metrics.get(callback.monitor, metrics.get(name))
+    # The callback's own word first, then the metric's own; never a name, but for `loss`.
     known = {"min": "down", "max": "up"}.get(callback.mode) or (None if metric is None else direction(metric))
     known = "down" if known is None and name == "loss" else known  # of a compiled model, too, which has a mean for it
     if known is None:
@@ -100,6 +102,7 @@ def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
             "does. Write mode='min' if a smaller value is, mode='max' if a larger one is."
         )
     callback.monitor_op = keras.ops.greater if known == "up" else keras.ops.less
+    # As Keras turns it when it sets `monitor_op`; since that is set now, it does so no more.
     callback.min_delta *= 1 if known == "up" else -1
 
 
@@ -123,8 +126,10 @@ def going_on(callback: Callback, size: int) -> Iterator[None]:
         yield
         return
     with contextlib.suppress(FileNotFoundError):
+        # A shorter file is left: somebody has emptied it, or a power failure has taken rows.
         if os.path.getsize(callback.filename) > size:
             os.truncate(callback.filename, size)
+    # For this once: what the program has given is what a run that begins anew goes by.
     append, callback.append = callback.append, True
     try:
         yield

@@ -16,6 +16,7 @@ class NoModel:
     def __init__(self, why: str) -> None:
         self.why = why
 
+    # Only what is asked for and missing comes here, so callbacks that need no model run without one.
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"A callback asks for model.{name}, and {vars(self)['why']}")
 
@@ -50,6 +51,7 @@ class CallbackModel:
         several = (
             f"state=... has {len(models)} models: {', '.join(models)}" if models else "state=... has no keras.Model"
         )
+        # One model under two names is one model.
         found = [*{id(each): each for each in models.values()}.values()]
         given = model if model is not None else found[0] if len(found) == 1 else None
         self._model = NoModel(f"{several}. Write KerasCallbacks([...], model=model).") if given is None else given
@@ -60,6 +62,7 @@ class CallbackModel:
 
     def lend(self) -> keras.Model | NoModel:
         """Returns the model, with an optimizer, and as `fit` begins with it."""
+        # By `vars`, past the tracking of Keras, here and below: what is lent must not be in a checkpoint.
         own = vars(self._model)
         if self._optimizer is None and not any(each is own.get("optimizer") for each in self._known):
             self._optimizer = self._known[0] if len(self._known) == 1 else None
@@ -67,8 +70,8 @@ class CallbackModel:
             # Past Keras, which would make it a part of the model, and so of every checkpoint.
             self._before, own["optimizer"] = [own[name] for name in ("optimizer",) if name in own], self._optimizer
         own["history"], self._lent, self._numbers = self._past, own.get("optimizer"), set()
-        self._numbers = set(self.unread())
-        self._model.stop_training = False
+        self._numbers = set(self.unread())  # those that the program itself has set, before callbacks come
+        self._model.stop_training = False  # from an earlier run, or another loop
         return self._model
 
     def check(self, by: str) -> list[str]:
@@ -100,5 +103,5 @@ class CallbackModel:
         if self._before is not None:
             own = vars(self._model)
             del own["optimizer"]
-            own.update(zip(["optimizer"], self._before, strict=False))
+            own.update(zip(["optimizer"], self._before, strict=False))  # nothing, if it had none
             self._before = None

@@ -13,6 +13,7 @@ OTHERS = {*sys.stdlib_module_names, "keras", "tensorflow", "numpy"} - {"__main__
 VARIABLES = (tf.Variable, keras.Variable)
 # What computes with variables, and keeps nothing else: averaged weights, a teacher, a random stream.
 COMPUTING = (Trackable, keras.random.SeedGenerator)
+# By which object it is: so only of those that equal nothing but themselves.
 _built: weakref.WeakKeyDictionary[object, list[object]] = weakref.WeakKeyDictionary()
 
 
@@ -21,7 +22,7 @@ def is_of_program(value: object) -> bool:
 
     A callback within another one is such an object, too, also one of Keras' own.
     """
-    bases = type(value).__mro__[:-1]
+    bases = type(value).__mro__[:-1]  # without `object`
     ours = not any(base.__module__.split(".")[0] in OTHERS for base in bases)
     has_attributes = type(value).__dictoffset__ != 0 or bool(_slots(value))
     return isinstance(value, keras.callbacks.Callback) or (ours and has_attributes)
@@ -30,6 +31,7 @@ def is_of_program(value: object) -> bool:
 def attributes(value: object) -> dict[str, object]:
     """Returns what such an object has set on itself; of a callback without what `fit` sets, and without its files."""
     aside = OF_FIT.union(*kinds(OF_FILES, value)) if isinstance(value, keras.callbacks.Callback) else set[str]()
+    # Slots and the dict. Properties are neither: they are computed from what is in these.
     own = {name: getattr(value, name) for name in _slots(value)} | getattr(value, "__dict__", {})
     return {name: item for name, item in own.items() if name not in aside}
 
@@ -72,7 +74,7 @@ def _slots(value: object) -> list[str]:
     for base in type(value).__mro__:
         listed = vars(base).get("__slots__", ())
         for name in [listed] if isinstance(listed, str) else listed:
-            private = name.startswith("__") and not name.endswith("__")
+            private = name.startswith("__") and not name.endswith("__")  # Python renames these within a class
             names.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
     return [name for name in names if name not in ("__dict__", "__weakref__") and _has(value, name)]
 

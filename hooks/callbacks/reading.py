@@ -58,6 +58,7 @@ def read(text: str, bits: Iterator[Bits], present: Present) -> object:
 
 
 def _of_array(said: Sequence[Json], bits: Iterator[Bits]) -> np.ndarray:
+    # All of it is checked before memory is taken: a text may have been planted.
     dtype, shape = said
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
@@ -66,6 +67,7 @@ def _of_array(said: Sequence[Json], bits: Iterator[Bits]) -> np.ndarray:
     whole = raw(next(bits))
     if len(whole) != size:
         raise ValueError("an array of another size")
+    # A copy, since what `frombuffer` returns cannot be written to.
     return np.frombuffer(whole.tobytes(), kind).reshape(shape).copy()
 
 
@@ -82,7 +84,9 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
         made = present.of(label, DICTS[kind])
         if made is None:
             new: Any = collections.defaultdict(DEFAULTS[default]) if kind == "default" else DICTS[kind]()
+            # Before what is in it is read: it may be in there itself.
             made = present.made.setdefault(label, new)
+        # All read first: what cannot be read must not leave an emptied dict behind.
         pairs = [(_read(key, bits, present), _read(item, bits, present)) for key, item in items]
         made.clear()
         made.update(pairs)
@@ -93,6 +97,7 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
     label = rest[0]
     if kind == "array":
         return _into_array(label, _of_array(rest[1:], bits), present)
+    # What is assigned in place keeps being the object that others hold, too.
     fill: dict[str, tuple[Any, Callable[[Any], object]]] = {
         "variable": (VARIABLES, lambda thing: thing.assign(_of_array(rest[1:], bits))),
         "metric": (keras.Metric, lambda _: [_read(each, bits, present) for each in rest[1]]),
@@ -111,6 +116,7 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
     of, assign = fill[kind]
     thing = present.of(label, *(of if isinstance(of, tuple) else (of,)))
     if thing is None:
+        # Generators of random numbers can be made anew; variables and networks cannot.
         thing = present.made[label] = _drawing(kind, rest[1])
     assign(thing)
     return thing
@@ -132,7 +138,7 @@ def _into_array(label: str, array: np.ndarray, present: Present) -> np.ndarray:
         return present.made.setdefault(label, array)
     if there.dtype != array.dtype or there.shape != array.shape or not there.flags.writeable:
         raise NotKept("array of another shape when the run begins")
-    there[...] = array
+    there[...] = array  # in place: a view of it sees the values as well
     return there
 
 
@@ -153,6 +159,7 @@ def _set_generator(generator: np.random.Generator, state: Any) -> None:
 
 
 def _assign(thing: object, said: Sequence[Sequence[Json]], bits: Iterator[Bits], present: Present) -> None:
+    # All of them looked at before the first is assigned, so none is half restored.
     arrays, own = [_of_array(of, bits) if of else None for _, *of in said], variables(thing)
     if len(own) != len(said) or not all(
         present.things.label(each) == label and (array is None or each.shape == array.shape)
@@ -167,7 +174,7 @@ def _assign(thing: object, said: Sequence[Sequence[Json]], bits: Iterator[Bits],
 def _fill(thing: Any, kind: str, said: Mapping[str, Json], bits: Iterator[Bits], present: Present) -> None:
     if type(thing).__qualname__ != kind or not is_of_program(thing):
         raise NotKept(kind)
-    for name in attributes(thing).keys() - said.keys():
+    for name in attributes(thing).keys() - said.keys():  # set since by a run that is undone
         take_away(thing, name)
     for name, item in said.items():
         fill(thing, name, _read(item, bits, present))

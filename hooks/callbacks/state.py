@@ -76,10 +76,12 @@ class CallbackState:
         self.key, self._callback = key, callback
         self.settings = json.dumps({n: v for n, v in self._attributes() if type(v) in (bool, int, float, str)})
         self.lost: dict[str, str] = {}
+        # As the program has made it, not as an earlier run in this process has left it.
         self._first: dict[str, Written | Closed] | None = None
+        # By name: at which epochs it was made, and what it was then.
         self._of_epoch: dict[str, tuple[frozenset[int], Written | Closed]] = {}
         self._changed: set[str] = set()
-        self._begun: set[str] = set()
+        self._begun: set[str] = set()  # what `on_train_begin` has set, which comes again by itself
         self._elsewhere: Set[int] = frozenset()
         self._things = Things()
 
@@ -92,8 +94,9 @@ class CallbackState:
         Args:
             elsewhere: What is in the state of the loop anyway, by path.
         """
+        # Held by the loop's state, so these ids are nobody else's while the run lasts.
         self._elsewhere = {id(each) for each in elsewhere.values()}
-        if self._first is None:
+        if self._first is None:  # a second run in this process has the same beginning
             self._things.name_all(elsewhere)
             self._first = {name: self._written(value, f".{name}") for name, value in self._attributes()}
 
@@ -106,11 +109,12 @@ class CallbackState:
         """Notes what `on_train_begin` has made, which it does in each process."""
         self._begun = {*attributes(self._callback)}
         for name, value in self._attributes():
-            self._written(value, f"begun.{name}")
+            self._written(value, f"begun.{name}")  # for the names that it gives; what is written is of no use
 
     @contextlib.contextmanager
     def epoch_begins(self, epoch: int) -> Iterator[None]:
         """Notes what the callback makes within, which is `on_epoch_begin`, and nothing else could make."""
+        # Held, so no new object can have the id of an old one that is compared by `is`.
         before = dict(self._attributes())
         yield
         own = dict(self._attributes())
@@ -134,6 +138,7 @@ class CallbackState:
         self._things.begin()
         self._of_epoch.clear()
         own, present = vars(self._callback), Present(self._things, {})
+        # Only what a run has changed: all else may have been set by the program between two runs.
         for name in self._changed:
             if (first := (self._first or {}).get(name)) is None:
                 own.pop(name, None)
@@ -151,6 +156,7 @@ class CallbackState:
         firsts, made = self._first or {}, dict[int, str]()
         own = self._attributes()
         for name, value in own:
+            # Without arrays being copied, if they are those of variables: this is done after each event.
             written, first = self._written(value, f".{name}", made, Naming.NOTHING), firsts.get(name)
             if isinstance(written, Closed):
                 if name in self._of_epoch and written.is_like(self._of_epoch[name][1]):
@@ -166,6 +172,7 @@ class CallbackState:
             self._changed.add(name)
             texts[name] = written.text, len(written.bits)
             parts += written.bits
+        # Deleted since. Sorted, so that the same state is the same bytes in each process.
         for name in sorted((firsts.keys() | self._begun | self._of_epoch.keys()) - {name for name, _ in own}):
             self._changed.add(name)
             texts[name] = GONE, 0
@@ -175,6 +182,7 @@ class CallbackState:
         """Gives the callback what `take` returned. Returns what cannot be put back, as `lost`."""
         lost, own, present = {}, self._callback.__dict__, Present(self._things, {})
         for name, (text, count) in texts.items():
+            # Its own parts, whatever becomes of it: the next attribute's begin after them.
             bits = iter([*itertools.islice(parts, count)])
             self._changed.add(name)
             try:
@@ -201,7 +209,7 @@ def states(callbacks: Sequence[Callback]) -> list[CallbackState]:
     counts = dict[str, int]()
     made = []
     for callback in callbacks:
-        kind = type(callback).__name__
+        kind = type(callback).__name__  # by class, so another order in the program does no harm
         counts[kind] = counts.get(kind, 0) + 1
         made.append(CallbackState(callback, kind if counts[kind] == 1 else f"{kind} {counts[kind]}"))
     return made
@@ -225,7 +233,7 @@ def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> bytes:
             "parts": [len(raw(each)) for each in bits],
         }
         parts += bits
-    text = json.dumps(said).encode()
+    text = json.dumps(said).encode()  # ASCII, so its length in bytes is that in characters
     return b"".join([len(text).to_bytes(HEAD, "little"), text, *(raw(each).data for each in parts)])
 
 

@@ -18,7 +18,7 @@ class Things:
 
     def __init__(self) -> None:
         self._labels: dict[int, str] = {}
-        self._things: dict[str, object] = {}
+        self._things: dict[str, object] = {}  # holds them: an id is only one's own as long as one is there
         self._seen: dict[str, Python] = {}
         self._as_made: int | None = None
         self._views: dict[int, tuple[tf.Tensor, np.ndarray]] = {}
@@ -36,7 +36,7 @@ class Things:
         """Forgets the labels of what an earlier run in this process has made when it began."""
         if self._as_made is None:
             self._as_made = len(self._things)
-        for path in [*self._things][self._as_made :]:
+        for path in [*self._things][self._as_made :]:  # a dict keeps its order, and these came later
             del self._labels[id(self._things.pop(path))]
             self._seen.pop(path, None)
         self._views = {key: view for key, view in self._views.items() if key in self._labels}
@@ -73,9 +73,10 @@ class Things:
 
     def view(self, variable: tf.Variable) -> np.ndarray:
         """Returns the value of a variable, without a copy and as the same array for as long as it is not updated."""
+        # Shares the buffer of the variable until that is updated, and an update makes another one.
         tensor = variable.read_value()
         try:
-            array = np.asarray(memoryview(tensor))
+            array = np.asarray(memoryview(tensor))  # sync: waits for the value
         except (ValueError, TypeError, BufferError):  # a type that NumPy does not have by itself
             return tensor.numpy()
         _, before = self._views.get(id(variable), (None, None))

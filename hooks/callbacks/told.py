@@ -22,7 +22,7 @@ class Told:
     """Tells of what callbacks have lost, would lose if the run were interrupted, are not called for, and keep apart."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._said: set[str] = set()  # not saved: each process says it once
 
     def of_what_is_lost(self, lost: Lost, of: Of) -> None:
         """Warns of what was lost when the run was interrupted, and of callbacks that begin anew wherever they are.
@@ -42,6 +42,7 @@ class Told:
         """Warns of what would be lost if the run were interrupted now."""
         new = {key: {n: k for n, k in names.items() if f"{key}.{n}" not in self._said} for key, names in lost.items()}
         if named := _named(new):
+            # Before it is said: where warnings are errors, it is raised once and not at each event.
             self._said |= {f"{key}.{name}" for key, names in new.items() for name in names}
             warnings.warn(
                 f"If the run is interrupted, callbacks lose: {named}. No checkpoint can hold it. {KEPT}", stacklevel=2

@@ -7,6 +7,7 @@ import numpy as np
 
 Json: TypeAlias = Any
 Bits: TypeAlias = bytes | np.ndarray  # an array is a view of what is held anyway
+# By exact type: a subclass, such as an enum, would come back as something else.
 PLAIN = (bool, int, float, str, type(None))
 LISTS: dict[str, type] = {"list": list, "tuple": tuple, "deque": collections.deque, "set": set}
 DICTS: dict[str, type] = {
@@ -41,6 +42,7 @@ class Written(NamedTuple):
 
     def is_like(self, other: "Written") -> bool:
         """Returns whether the same was written. Costs nothing for arrays that nobody has touched."""
+        # Texts first, which is where most changes show; bits may be as large as a model.
         same = self.text == other.text and len(self.bits) == len(other.bits)
         return same and all(map(_equal, self.bits, other.bits)) and self.closed == other.closed
 
@@ -50,7 +52,7 @@ def _equal(one: Bits, other: Bits) -> bool:
         return True
     if isinstance(one, bytes) and isinstance(other, bytes):
         return one == other
-    return np.array_equal(raw(one), raw(other))
+    return np.array_equal(raw(one), raw(other))  # by bytes, so NaN equals itself
 
 
 def raw(bits: Bits) -> np.ndarray:

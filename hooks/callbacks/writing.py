@@ -15,7 +15,7 @@ from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, is_of_prog
 from hooks.callbacks.things import NEW, Things
 from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, GoesOn, Json, NotKept, Written
 
-DEEPEST = 20
+DEEPEST = 20  # lists within lists; a cycle of them would have no end
 
 
 class Naming(Enum):
@@ -107,6 +107,7 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
         return [name, label, said, getattr(default, "__name__", None)]
     if isinstance(value, np.ndarray):
         return ["array", on.label(value, path, True), *_array(value, on.bits)]
+    # Neither can be changed in place, so they need no label: a new one is as good.
     if isinstance(value, np.generic | tf.Tensor):
         return ["scalar" if isinstance(value, np.generic) else "tensor", *_array(np.asarray(value), on.bits)]
     if isinstance(value, VARIABLES):
@@ -120,6 +121,7 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
         return ["generator", on.label(value, path, True), _of_state(value.bit_generator.state, on)]
     if isinstance(value, np.random.RandomState):
         return ["numpy", on.label(value, path, True), _of_state(value.get_state(legacy=False), on)]
+    # After generators of random numbers, which are none; a program's own class may be one and be kept.
     if isinstance(value, Iterator) and not is_of_program(value):
         raise GoesOn(kind.__name__)
     if isinstance(value, COMPUTING):
@@ -144,7 +146,7 @@ def _of_state(state: object, on: Paper) -> Json:
 def _of_variables(value: object, on: Paper, path: str) -> list[Json]:
     label = on.things.label(value)
     if label is not None and not label.startswith("/"):  # what is in the state of the loop is not the callback's
-        if unseen := keeps_unseen(value):
+        if unseen := keeps_unseen(value):  # such as a table, whose contents no variable has
             raise GoesOn(unseen)
         now = python_of(value)
         if changes(value, on.things.first(label, now), now):
@@ -153,6 +155,7 @@ def _of_variables(value: object, on: Paper, path: str) -> list[Json]:
     for i, each in enumerate(variables(value)):
         if on.naming is not Naming.NOTHING:
             on.things.name(each, f"{path}.{i}")
+        # Whoever keeps it puts it back itself; here only its place is noted.
         array = [] if id(each) in on.kept else _array(on.things.view(each), on.bits, held=True)
         said.append([on.things.label(each), *array])
     return said
@@ -161,5 +164,7 @@ def _of_variables(value: object, on: Paper, path: str) -> list[Json]:
 def _array(array: np.ndarray, bits: list[Bits], *, held: bool = False) -> list[Json]:
     if array.dtype.hasobject or array.dtype.fields:
         raise NotKept(f"{array.dtype.name} array")
+    # Of a variable the array that is held anyway, and cannot change under it. Others are copied.
     bits.append(array if held else np.ascontiguousarray(array).tobytes())
+    # With the order of bytes in it; types such as bfloat16 have a name only.
     return [array.dtype.str if array.dtype.kind in "biufcSUmM" else array.dtype.name, list(array.shape)]

@@ -1,6 +1,7 @@
 """What `Checkpoint(...)` may be given, and what to write instead of what others call it."""
 
 BEST = "write best='val_loss', mode='min'"
+# What Keras, Orbit, Lightning and `tf.train.CheckpointManager` call it; none of these is an argument here.
 INSTEAD = {
     "best": BEST,
     "directory": "write Checkpoint(directory)",
@@ -32,7 +33,7 @@ def check_choices(**given: object) -> None:
 def check_counts(**given: int) -> None:
     """Raises `ValueError` for a number below 1."""
     for argument, count in given.items():
-        if count < 1:
+        if count < 1:  # of the latest, too: with none, a kill would leave nothing
             raise ValueError(f"Checkpoint({argument}=...) must be at least 1. Received: {count!r}.")
 
 

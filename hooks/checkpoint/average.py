@@ -15,6 +15,7 @@ from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.record.environment import environment
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
+from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
 from hooks.checkpoint.resuming.fit import values
 from hooks.shared.figures import counted
 from loop import digest
@@ -45,6 +46,7 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
     with contextlib.ExitStack() as held:
         files = held.enter_context(contextlib.closing(open_files(directory, make=False)))
         store = Store(files)
+        # Without a lock, as any reader: those that are pinned stay readable whatever the trainer removes.
         there = [stem for stem in store.stems() if stem.startswith("ckpt-")]
         if len(there) < last:
             are = "is" if len(there) == 1 else "are"
@@ -53,6 +55,7 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
                 f"{', '.join(there) or 'none'}. "
                 f"Give --last {max(len(there), 1)}, or train with Checkpoint(keep={last})."
             )
+        # Hashes all of them, which takes minutes for many large ones.
         pins = [held.enter_context(contextlib.closing(store.pin(stem))) for stem in there[-last:]]
         newest = pins[-1]
         _check_alike([pin.manifest for pin in pins])
@@ -62,7 +65,7 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
         target.lock()
         written = Store(target)
         written.load()
-        if written.stems():
+        if written.stems():  # also in the directory of the run itself: nothing there is overwritten
             raise FileExistsError(f"There are checkpoints in {target.where!r}. Give another directory: --out PATH.")
         _write(written, newest, found)
         written.remove(())  # which tells TensorFlow
@@ -89,6 +92,7 @@ def _averaged(description: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     def is_weight(path: str) -> bool:
         owner = max((each for each in optimizers if path.startswith(each)), key=len, default="")
+        # Hooks, random states and the place in the data have no average.
         of_given = path.removeprefix("extra/").split("/", 1)[0] in description["state"]
         return of_given and (not owner or path.removeprefix(owner).startswith(f"{TRAINED}/"))
 
@@ -99,9 +103,11 @@ def _averaged(description: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
     """Returns the averages by path."""
     sums, dtypes = dict[str, tf.Tensor](), dict[str, tf.DType]()
+    # One checkpoint after the other: in memory are the sums, and one of them.
     for pin in pins:
         names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths)
-        for path, value in (values(pin, names) if names else {}).items():
+        for path, value in values(pin, names).items():
+            # In double precision, or a sum of many float16 weights would not have their digits.
             wide = tf.cast(value, tf.complex128 if value.dtype.is_complex else tf.float64)
             sums[path], dtypes[path] = sums[path] + wide if path in sums else wide, value.dtype
     if wrong := [path for path, total in sums.items() if not np.isfinite(total.numpy()).all()]:
@@ -111,16 +117,10 @@ def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
 
 def _write(store: Store, newest: Pin, means: Mapping[str, tf.Tensor]) -> None:
     """Writes the latest of the checkpoints with averages in the place of what is averaged."""
-    manifest, reader = newest.manifest, tf.train.load_checkpoint(newest.prefix)
+    manifest = newest.manifest
     names = CheckpointNames(newest.prefix, manifest.description["variables"]).of(manifest.description["variables"])
-    dtypes = reader.get_variable_to_dtype_map()
-    found = tf.raw_ops.RestoreV2(
-        prefix=newest.prefix,
-        tensor_names=[*dtypes],
-        shape_and_slices=[""] * len(dtypes),
-        dtypes=[*dtypes.values()],
-    )
-    tensors = dict(zip(dtypes, found, strict=True)) | {names[path]: mean for path, mean in means.items()}
+    found = read_tensors(newest.prefix, dtypes_in(newest.prefix))
+    tensors = {**found, **{names[path]: mean for path, mean in means.items()}}
     digests = tuple(digest(tensors[names[path]]) for path in manifest.description["variables"])
 
     def write(prefix: str) -> None:
@@ -128,6 +128,7 @@ def _write(store: Store, newest: Pin, means: Mapping[str, tf.Tensor]) -> None:
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=[*tensors], shape_and_slices=none, tensors=[*tensors.values()])
 
     made = {"time": time.time(), **environment()}
-    record = dataclasses.replace(manifest.record, best={})
+    record = dataclasses.replace(manifest.record, best={})  # which nobody has measured of the average
     parts: dict[str, Any] = {"record": record, "digests": digests, "logs": {}, "made": made, "result": {}}
+    # Described as the newest is, of which everything comes that has no average.
     store.commit(record, write, lambda files: dataclasses.replace(manifest, files=files, **parts))

@@ -13,7 +13,7 @@ class BestMetric:
 
     def __init__(self, monitor: Monitor | None) -> None:
         self._monitor = monitor
-        self._latest: tuple[int, float] | None = None
+        self._latest: tuple[int, float] | None = None  # not saved: manifests have what it was at each step
 
     def begin(self, loop: Loop) -> None:
         """Forgets what was measured, also where an exception has cut a round short. Raises what `attach` does."""
@@ -30,7 +30,7 @@ class BestMetric:
         self._take(moment.step, self._monitor.reported(moment) if self._monitor else None)
 
     def _take(self, step: int, value: float | None) -> None:
-        self._latest = self._latest if value is None else (step, value)
+        self._latest = self._latest if value is None else (step, value)  # an event without this metric forgets nothing
 
     def value(self, step: int) -> float | None:
         """Returns what the metric was at this very step; a stop may have a step settled twice."""

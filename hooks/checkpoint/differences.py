@@ -10,10 +10,12 @@ import tensorflow as tf
 
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
 from hooks.checkpoint.report import opened
 from loop.tf_internals import OBJECT_GRAPH
 
-# TensorFlow's own, and the time that it took: no part of what is trained.
+# TensorFlow's own, and the time that it took: no part of what is trained. Nor are variants, the states of iterators:
+# how much is read ahead depends on speed, and which batch comes next is in `position/`.
 IGNORED = {OBJECT_GRAPH, *(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("save_counter", "clock/seconds"))}
 
 
@@ -50,7 +52,9 @@ def pinned(path: str) -> Iterator[Pin]:
 
 
 def differences(first: str, second: str) -> tuple[int, list[Difference]]:
-    """Returns how many values two checkpoints have, and which of them differ, in bits. The training time is none.
+    """Returns how many values two checkpoints have, and which of them differ, in bits.
+
+    The training time is none, and what a pipeline of `tf.data` has read ahead, which depends on speed.
 
     Args:
         first: See `pinned`.
@@ -60,17 +64,25 @@ def differences(first: str, second: str) -> tuple[int, list[Difference]]:
         left, right = _values(one), _values(other)
         found = [Difference(name, "only in the first") for name in left.keys() - right.keys()]
         found += [Difference(name, "only in the second") for name in right.keys() - left.keys()]
+        # One value of each at a time: two large checkpoints need not fit into memory.
         for name in left.keys() & right.keys():
-            found += _compared(name, np.asarray(left[name]()), np.asarray(right[name]()))
+            found += _compared(name, left[name](), right[name]())
         return len(left.keys() | right.keys()), sorted(found, key=lambda difference: difference.name)
 
 
-def _values(pin: Pin) -> dict[str, Callable[[], object]]:
+def _values(pin: Pin) -> dict[str, Callable[[], np.ndarray]]:
     """Returns what reads each value of a checkpoint: variables by their path, anything else by TensorFlow's name."""
-    variables, reader = pin.manifest.description["variables"], tf.train.load_checkpoint(pin.prefix)
+    variables = pin.manifest.description["variables"]
     paths = {name: path for path, name in CheckpointNames(pin.prefix, variables).of(variables).items()}
-    there = set(reader.get_variable_to_shape_map()) - IGNORED
-    return {paths.get(name, name): functools.partial(reader.get_tensor, name) for name in there}
+
+    def read(name: str, dtype: tf.DType) -> np.ndarray:
+        return np.asarray(read_tensors(pin.prefix, {name: dtype})[name])
+
+    return {
+        paths.get(name, name): functools.partial(read, name, dtype)
+        for name, dtype in dtypes_in(pin.prefix).items()
+        if name not in IGNORED and dtype != tf.variant
+    }
 
 
 def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference]:
@@ -79,15 +91,17 @@ def _compared(name: str, left: np.ndarray, right: np.ndarray) -> list[Difference
     if left.dtype.kind in "OSU" and right.dtype.kind in "OSU":  # texts, of any length
         count = int(np.count_nonzero(left != right))
         return [Difference(name, "values", count)] if count else []
-    if left.dtype != right.dtype:
+    if left.dtype != right.dtype:  # even of equal numbers: a run would not go on from it
         return [Difference(name, "dtype")]
     if not left.size:
         return []
+    # By bytes, so that NaN equals itself, and 0.0 is not -0.0.
     bits = [np.ascontiguousarray(side).reshape(-1).view(np.uint8).reshape(left.size, -1) for side in (left, right)]
     count = int(np.count_nonzero((bits[0] != bits[1]).any(axis=1)))
     if not count:
         return []
+    # An int64 does not fit into a float64, and a difference of 1 would be none.
     wide = np.complex128 if np.iscomplexobj(left) else np.longdouble if left.dtype.kind in "iu" else np.float64
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # inf - inf
         largest = float(np.max(np.abs(left.astype(wide) - right.astype(wide))))
     return [Difference(name, "values", count, largest)]

@@ -111,7 +111,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._best = BestMetric(self._monitor)
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
-        self._due = self._refused = False
+        self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
@@ -155,7 +155,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._loop = loop
         with contextlib.ExitStack() as opened:
             files = open_files(self._directory)
-            opened.callback(files.close)
+            opened.callback(files.close)  # also if anything below raises: a refused start holds no lock
             files.lock()
             store = Store(files)
             damaged = store.load()
@@ -180,7 +180,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._best.hear(moment)
 
     def on_settled(self, moment: Moment) -> None:
-        wanted = self._workers.agreed(self._is_due(moment))
+        wanted = self._workers.agreed(self._is_due(moment))  # sync: one exchange, if there are several
         self._due = False
         if self._workers.follows:
             if wanted:

@@ -21,12 +21,29 @@ from hooks.checkpoint.resuming.fit import refuse
 from hooks.checkpoint.resuming.resume import compare, raise_if_any, warn
 from hooks.shared.paths import path_to_read
 from loop import TrainingState
+from loop.errors.calls import BY_POSITION, explained
+from loop.tf_internals import ITERATIONS
 
-ITERATIONS = "/_iterations"  # which each optimizer has
 TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
+ALL_OR_NOTHING = (
+    "leave it out: what is given is restored as a whole, or not at all. For a part of a model: build all of it as it "
+    "was, restore(directory, {'model': old}), and new.get_layer(name).set_weights(old.get_layer(name).get_weights())"
+)
+INSTEAD = {
+    **dict.fromkeys(("strict", "skip_mismatch", "by_name", "assert_consumed", "expect_partial"), ALL_OR_NOTHING),
+    **dict.fromkeys(("model", "optimizer", "module", "net"), "write state={'model': model}, with the names of the run"),
+    **dict.fromkeys(("step", "checkpoint", "ckpt", "best", "epoch"), "write which='best', or which=120, a step"),
+    **dict.fromkeys(("path", "filepath", "ckpt_path", "save_path"), "write restore(directory, {'model': model})"),
+    **dict.fromkeys(("weights_only", "map_location", "device"), "leave it out: what is given is all that is read"),
+    "state": "write restore(directory, {'model': model})",
+    "directory": "write restore(directory, {'model': model})",
+    BY_POSITION: "write which='best', or which=120, a step",
+}
 
+
+@explained(INSTEAD)
 def restore(
     directory: str | os.PathLike[str], state: Mapping[str, object], *, which: Literal["latest", "best"] | int = "latest"
 ) -> int:
@@ -53,18 +70,20 @@ def restore(
     wanted = which if which in ("latest", "best") else _step(which)
     if isinstance(state, Mapping) and not state:
         raise ValueError("restore() needs what is to be restored, as in state={'model': model}. Received: nothing.")
-    own = TrainingState(state)
+    own = TrainingState(state)  # of what was given alone, so nothing else can be assigned
     with contextlib.closing(open_files(path_to_read(directory), make=False)) as files:
         store = Store(files)
         for _ in range(TRIES):
             with contextlib.closing(_pinned(store, wanted)) as pin:
                 try:
+                    # All differences before anything is assigned: a script must not go on with half of the weights.
                     refuse(store, pin.manifest, _differences(own, tuple(state), pin), _remedy(state, pin))
                     own.take_over(pin.prefix)
                 except tf.errors.OpError:
                     if pin.manifest.record.stem in store.stems():
                         raise
                     continue  # removed while it was read, at an address where nothing can be pinned
+                # By digests, as in a resume: TensorFlow restores what it finds, and says nothing of the rest.
                 compare(pin, own.given())
                 return pin.manifest.record.step
         raise FileNotFoundError(f"Checkpoints in {files.where!r} are removed faster than they can be read.")
@@ -82,9 +101,12 @@ def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[st
     names = CheckpointNames(pin.prefix, saved)
     found = names.of(mine)
     covered = set(found.values())
+    # A compiled model has its optimizer in it, and a script that predicts has not compiled its own.
     within = [each for each in _of_optimizers(own, saved) if not any(path.startswith(each) for path in mine)]
+    # `extra/` has what TensorFlow's object graph does not reach, such as seed states.
     below = tuple(f"{prefix}{key}/" for key in keys for prefix in ("", "extra/"))
     unknown = names.of(path for path in saved if f"{path}/".startswith(below) and not path.startswith((*within,)))
+    # As in a manifest: the lengths, None for one that is unknown, and the dtype.
     now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in mine.items()}
     then = {path: names.describe(name) for path, name in found.items()}
     then |= {path: names.describe(name) for path, name in unknown.items() if name not in covered}
@@ -103,7 +125,7 @@ def _of_optimizers(own: TrainingState, paths: Iterable[str]) -> list[str]:
     """Returns what the paths of an optimizer within a model begin with: who wants its weights need not compile it."""
     models = tuple(f"{path}/" for path in own.objects(keras.Model))
     return [
-        path.removesuffix(ITERATIONS[1:]) for path in paths if path.endswith(ITERATIONS) and path.startswith(models)
+        path.removesuffix(ITERATIONS) for path in paths if path.endswith(f"/{ITERATIONS}") and path.startswith(models)
     ]
 
 
@@ -122,6 +144,7 @@ def _pinned(store: Store, which: str | int) -> Pin:
         for stem in wanted:
             try:
                 pin = store.pin(stem)
+            # Damaged, or pruned since it was listed: only another listing tells.
             except CorruptCheckpoint as error:
                 damaged[stem] = error
                 if stem in store.stems():
@@ -151,7 +174,7 @@ def _listed(store: Store) -> list[str]:
     for _ in range(TRIES_OF_NONE):
         if stems := store.stems():
             return stems
-        time.sleep(0.005)
+        time.sleep(0.005)  # a tenth of a second in all, before it is said that there is none
     return []
 
 
@@ -160,8 +183,9 @@ def _best(store: Store, stems: Sequence[str], damaged: dict[str, CorruptCheckpoi
     records = []
     for stem in stems:
         try:
-            records.append(store.glance(stem).record)
+            records.append(store.glance(stem).record)  # heads alone: the values are in them
         except CorruptCheckpoint as error:
             damaged[stem] = error
+    # By the metric that was watched last, should the script have had another one before.
     named = next((record.best for record in reversed(records) if record.best), None)
     return [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))] if named else []

@@ -45,7 +45,7 @@ def entries(directory: str | os.PathLike[str], *, thorough: bool) -> list[Entry]
     """
     with contextlib.closing(open_files(directory, make=False)) as files:
         store, found = Store(files), []
-        for stem in store.stems():
+        for stem in store.stems():  # no lock: a trainer may write and prune meanwhile
             manifest, damage = None, ""
             try:
                 manifest = store.read(stem)
@@ -55,6 +55,7 @@ def entries(directory: str | os.PathLike[str], *, thorough: bool) -> list[Entry]
             except CorruptCheckpoint as error:
                 damage = f"{os.path.basename(error.file)} {error.reason}"
             found.append((stem, manifest, damage))
+        # What was removed between the listing and the look is no damage.
         still = set(store.stems() if any(damage for *_, damage in found) else ())
         found = [
             (stem, manifest, damage) for stem, manifest, damage in found if not damage or stem in still
@@ -96,7 +97,7 @@ def described(path: str) -> Manifest:
     """
     with opened(path) as (store, stem):
         manifest = store.read(stem)
-        store.check_sizes(manifest.files)
+        store.check_sizes(manifest.files)  # sizes cost nothing; hashes are for `verify`
         return manifest
 
 
@@ -105,4 +106,5 @@ def _is_directory(path: str) -> bool:
         return os.path.isdir(path)
     import tensorflow as tf  # here, because it takes seconds
 
-    return bool(tf.io.gfile.isdir(path))
+    # In memory, any beginning of a name is a directory to TensorFlow; a checkpoint has its index beside it.
+    return bool(tf.io.gfile.isdir(path)) and not tf.io.gfile.exists(f"{path}.index")

@@ -18,6 +18,7 @@ class BestSoFar:
     """
 
     def __init__(self, loop: Loop) -> None:
+        # Hooks need not know of this: their monitors are found among their attributes.
         found = [value for hook in loop.hooks for value in vars(hook).values() if isinstance(value, Monitor)]
         self._monitors = {monitor.name: monitor for monitor in found}
         self.watched, self.names = [*self._monitors], set[str]()
@@ -28,6 +29,7 @@ class BestSoFar:
         for name, monitor in self._monitors.items():
             if (value := value_of(monitor)) is not None:
                 best = self._best.get(name, value)
+                # Any difference counts here; `min_delta` is for those that decide something.
                 better = value < best if monitor.mode == "min" else value > best
                 self.names.discard(name)
                 if better:

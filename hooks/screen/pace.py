@@ -33,6 +33,7 @@ class Pace:
         samples = self._samples
         if samples[-1][1] != step:
             samples.append((seconds, step))
+        # Two stay in any case: steps of a minute each have a rate, too.
         while len(samples) > 2 and seconds - samples[1][0] >= WINDOW:
             samples.popleft()
         (began, first), (ended, last) = samples[0], samples[-1]
@@ -43,4 +44,5 @@ class Pace:
         if self._total is None:
             return clock(now - self.began)
         done, left = step - self._first, self._total - step
+        # By the time of day of this run, so evaluations and saves are in what is left.
         return clock(left * (now - self.began) / done if done else None if left else 0.0)

@@ -34,7 +34,7 @@ class Now:
         self._line = line
 
     def __rich_console__(self, console: rich.console.Console, options: rich.console.ConsoleOptions) -> Iterator[Text]:
-        yield self._line.text(console.width)
+        yield self._line.text(console.width)  # as wide as it is now: a window may be resized
 
 
 class TerminalBar:
@@ -47,6 +47,7 @@ class TerminalBar:
         self._live = rich.live.Live(Now(line), console=console, auto_refresh=False)
 
     def draw(self) -> None:
+        # From the first drawing on, prints of others go through rich, and come above it.
         if not self._live.is_started:
             self._live.start()
         self._live.refresh()
@@ -71,6 +72,7 @@ class NotebookBar:
             from IPython.display import display  # there, where a notebook is
 
             handle = display(shown, raw=True, display_id=True)
+            # By its id, the output is changed in its cell, wherever the cursor is by then.
             self._update = [lambda shown: handle.update(shown, raw=True)]
         else:
             self._update[0](shown)

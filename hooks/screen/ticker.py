@@ -23,6 +23,7 @@ class Ticker:
 
     def start(self) -> None:
         """Starts the thread, if one can be started."""
+        # A new one each time: a thread of before that has not ended yet sees its own.
         self._over = threading.Event()
         with contextlib.suppress(RuntimeError):
             threading.Thread(target=self._run, args=(self._over,), name="progress", daemon=True).start()
@@ -34,11 +35,11 @@ class Ticker:
 
     def begin(self) -> None:
         """Says that something begins."""
-        self._since = time.monotonic()
+        self._since = time.monotonic()  # one assignment, which needs no lock
 
     def end(self) -> None:
         """Says that it is over."""
-        with self._lock:
+        with self._lock:  # waits for a call that is under way, so none comes after this
             self._since = 0.0
 
     def _run(self, over: threading.Event) -> None:

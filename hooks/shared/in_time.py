@@ -7,7 +7,7 @@ import numpy as np
 
 from loop import Every, Halt, Loop, Trigger
 
-SECOND = Every(seconds=1.0)
+SECOND = Every(seconds=1.0)  # so a log that is watched is never further behind
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +21,7 @@ class InTime:
     steps: Trigger
 
     def next_after(self, step: int) -> int | None:
-        return None
+        return None  # no step of its own: the loop halts for others, or each second
 
     def next_time(self, seconds: float) -> float | None:
         return SECOND.next_time(seconds)
@@ -38,6 +38,7 @@ class InTime:
 
 def without_halts(every: Trigger, loop: Loop) -> Trigger:
     """Returns what fires in time for the steps of a trigger, or the trigger itself if these need a halt each."""
+    # As it was given: the hook may have been in another loop, by which it was wrapped.
     steps = every.steps if isinstance(every, InTime) else every
     return steps if loop.needs_halt(steps) else InTime(steps)
 
@@ -54,6 +55,7 @@ def of_steps(
     """
     if not isinstance(every, InTime):
         return
+    # The grid of the trigger is absolute, so where calls were cut leaves no trace in what is picked.
     end, step = first_step + len(next(iter(values.values()))), every.steps.next_after(first_step - 1)
     while step is not None and step < end:
         yield step, {name: float(column[step - first_step]) for name, column in values.items()}

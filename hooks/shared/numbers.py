@@ -7,6 +7,7 @@ from loop.tf_internals import scalar
 
 def number(variable: tf.Variable) -> float:
     """Returns the value of a variable `[]`: of integers, an int."""
+    # sync: reads one scalar.
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy().item()
 
 

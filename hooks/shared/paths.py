@@ -16,12 +16,14 @@ def path_of(directory: str | os.PathLike[str]) -> str:
         ValueError: If it was an address, and then a `Path`.
     """
     where, below = real_path(directory), os.environ.get(BELOW)
+    # The whole path below it, so two hooks with two directories keep two there, too.
     return where if below is None else os.path.join(below, where.replace("://", "/").lstrip("/"))
 
 
 def path_to_read(directory: str | os.PathLike[str]) -> str:
     """Returns the same for what is only read: the real directory, if nobody has written to the one in its place."""
     where = path_of(directory)
+    # A script that restores somebody else's checkpoint finds it in a proof as well.
     return where if os.path.isdir(where) else real_path(directory)
 
 
@@ -29,7 +31,7 @@ def real_path(directory: str | os.PathLike[str]) -> str:
     """Returns what a directory is called when nothing is proved."""
     if not isinstance(directory, str | bytes | os.PathLike):
         raise TypeError(f"A directory is a str or a path. Received: {type(directory).__name__}.")
-    path = os.fsdecode(directory)
+    path = os.fsdecode(directory)  # names of any bytes: what is no UTF-8 survives by surrogates
     if not path:
         raise ValueError("A directory needs a name. Received: an empty one. The present one is '.'.")
     if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):

@@ -1,7 +1,7 @@
 """What a line about a run says, cut to what fits: what tells how far it is never goes, values do."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -34,7 +34,7 @@ class Line:
     rate: str = ""
     time: str = ""
     doing: str = ""
-    values: Mapping[str, float] = ()  # type: ignore[assignment]
+    values: Mapping[str, float] = field(default_factory=dict)
     first: Collection[str] = ()
     best: Collection[str] = ()
 
@@ -45,6 +45,7 @@ class Line:
         count = f"{self.step}/{self.total or '?'}"
         numbers = " ".join(part for part in (count, self.rate, self.time, self.doing) if part)
         head = f"epoch {self.epoch} "
+        # Columns, not characters: a Chinese one takes two.
         left = width - cell_len(head) - cell_len(numbers) - 1
         size = min(WIDEST, max(NARROWEST, left // 3)) if self.total else 0
         line = Text(head, no_wrap=True, overflow="crop")
@@ -52,6 +53,7 @@ class Line:
             done = min(size, size * self.step // (self.total or 1))
             line.append(DONE * done, "bar.complete").append(LEFT * (size - done), "bar.back").append(" ")
             left -= size + 1
+        # What is left is for values, so they are what goes when a window is narrow.
         values = fitting(self.values, left - 2, first=self.first, best=self.best)
         line.append(f"{numbers}  {values}".rstrip())
         line.truncate(width)
@@ -65,6 +67,7 @@ def fitting(values: Mapping[str, float], width: int, *, first: Collection[str] =
     if cell_len(whole) <= width:
         return whole
     kept, room = set[str](), width - 1
+    # Sorting is stable: besides those that are watched, values go from the end of their order.
     for name in sorted(said, key=lambda name: name not in first):
         if cell_len(said[name]) + 2 > room:
             break
@@ -75,6 +78,7 @@ def fitting(values: Mapping[str, float], width: int, *, first: Collection[str] =
 
 def said_of(name: str, value: float, *, best: bool = False) -> str:
     """Returns a name and its value, marked if it is the best."""
+    # A line break within a name would break the bar.
     return f"{' '.join(name.split())} {figure(value)}{'*' if best else ''}"
 
 
@@ -82,7 +86,7 @@ def clock(seconds: float | None) -> str:
     """Returns a span of time as hours, minutes and seconds."""
     if seconds is None:
         return "-:--:--"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)  # rounded first, or 59.6 s would be shown as 0:00:60
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 

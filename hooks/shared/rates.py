@@ -48,6 +48,7 @@ class Rates:
                 "each its own hook, with name=... for the second."
             )
         self.variables = {path: self._variable(path, optimizer) for path, optimizer in chosen.items()}
+        # Whichever of the two is attached later sees it: by then the first one has its variables.
         for hook in loop.hooks:
             for other in vars(hook).values():
                 if isinstance(other, Rates) and other is not self and self.shares(other):
@@ -58,10 +59,12 @@ class Rates:
 
     def shares(self, other: "Rates") -> bool:
         """Returns whether a rate is among those of both."""
+        # By the object: one optimizer may have several paths.
         return any(mine is theirs for mine in self.variables.values() for theirs in other.variables.values())
 
     def _variable(self, path: str, optimizer: keras.optimizers.Optimizer) -> tf.Variable:
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # which asks the inner one for its rate
+        # Not `optimizer.learning_rate`, which computes a schedule's present value and so hides that it is one.
         rate = rate_of(optimizer.inner_optimizer if scaled else optimizer)
         if not isinstance(rate, keras.Variable):
             raise ValueError(

@@ -38,7 +38,7 @@ class RowFile:
 
     def check(self) -> None:
         """Raises `ValueError` if there is a file that nobody has written here, and which is not to be overwritten."""
-        if not os.path.lexists(self.path):
+        if not os.path.lexists(self.path):  # a link that leads nowhere counts as there
             return
         if self.path.is_file():
             with self.path.open("rb") as file:
@@ -60,12 +60,14 @@ class RowFile:
         file = self._file or self._open()
         if not self._waiting:
             return
+        # New names in mid-run, such as those of a hook that reports late: CSV needs them in its first line.
         if self.format.widen(name for row in self._waiting for name in row.values):
             file = self._rewrite(self._size)
         size = self._size
         for row in self._waiting:
             size = min(size, self._there.get((row.kind, row.step), size))
         self._there = {key: at for key, at in self._there.items() if at < size}
+        # From the first row that comes again on, all is written anew, in the order of this session.
         self._size = size
         self._write(file, b"".join(map(self.format.line, self._waiting)))
         self._waiting.clear()
@@ -93,6 +95,7 @@ class RowFile:
         self.path.touch()
         with self.path.open("rb") as file:
             head, total = _head(file), os.fstat(file.fileno()).st_size
+        # From step 0 nothing of the file is gone on with, also if it is ours: another training has made it.
         known = head.endswith(b"\n") and self.format.takes(head) and self._from > 0
         end, wrong, self._there = len(head) if known and self.format.head() else 0, 0, {}
         for at, line in self._lines(end, total) if known else ():
@@ -100,7 +103,7 @@ class RowFile:
             if row is None:
                 wrong += line.endswith(b"\n")
                 continue
-            if row.step > self._from:
+            if row.step > self._from:  # rows are in the order of steps: all that follows goes
                 break
             end = at + len(line)
             if row.step == self._from:
@@ -127,6 +130,7 @@ class RowFile:
             file.flush()
             os.fsync(file.fileno())  # or a power failure after the rename could lose what was there
         self._leave()
+        # In one instant: a kill leaves the old file or the new one, and perhaps `.run.csv.tmp`.
         temporary.replace(path)
         self._there, self._size = places, size
         self._file = self.path.open("r+b", buffering=0)
@@ -154,13 +158,15 @@ class RowFile:
         try:
             file.truncate(self._size)  # what an earlier attempt has left, or what comes again
             file.seek(self._size)
-            view = memoryview(data)
+            view = memoryview(data)  # a write may be short, as when the disk gets full
             while view:
                 view = view[file.write(view) :]
         except BaseException:
+            # Half a row is worse than none: it waits, and comes again as a whole.
             with contextlib.suppress(OSError):
                 file.truncate(self._size)
             raise
+        # With the system, not on the disk: a power failure may take rows that no resume writes again.
         self._size += len(data)
 
     def _leave(self) -> None:

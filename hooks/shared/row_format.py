@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 STEP, EVALUATION, EPOCH = KINDS = ("step", "evaluation", "epoch")
-FIXED: Final = ("kind", "step", "epoch")
+FIXED: Final = ("kind", "step", "epoch")  # what each row has, in this order
 
 
 class Row(NamedTuple):
@@ -76,12 +76,13 @@ class Csv:
         return bool(new)
 
     def line(self, row: Row) -> bytes:
+        # `repr` has as many digits as tell a float64 from all others, so what is read is what was logged.
         cells = [repr(row.values[name]) if name in row.values else "" for name in self._names]
         return _csv([row.kind, str(row.step), str(row.epoch), *cells])
 
     def row(self, line: bytes) -> Row | None:
         try:
-            kind, step, epoch, *cells = line.decode().rstrip("\n").split(",")
+            kind, step, epoch, *cells = line.decode().rstrip("\n").split(",")  # cells are numbers, so none is in quotes
             values = {name: float(cell) for name, cell in zip(self._names, cells, strict=True) if cell}
             return Row(kind, int(step), int(epoch), values) if kind in KINDS else None
         except ValueError:
@@ -97,7 +98,7 @@ class JsonLines:
     def takes(self, head: bytes) -> bool:
         if head.endswith(b"\n"):
             return self.row(head) is not None
-        return head.startswith(START[: len(head)])
+        return head.startswith(START[: len(head)])  # of a first line that a kill has cut off
 
     def widen(self, names: Iterable[str]) -> bool:
         return False
@@ -110,15 +111,15 @@ class JsonLines:
     def row(self, line: bytes) -> Row | None:
         try:
             said = json.loads(line)
-            kind, step, epoch = (said.pop(name) for name in FIXED)
+            kind, step, epoch = (said.pop(name) for name in FIXED)  # what is left are the values
             values = {name.removeprefix(CLASH): float(value) for name, value in said.items()}
             return Row(kind, int(step), int(epoch), values) if kind in KINDS else None
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
 
-START = b'{"kind": "'
-CLASH = "value:"
+START = b'{"kind": "'  # with what `line` begins: kind is the first key
+CLASH = "value:"  # before a value that is called like a fixed column
 FORMATS: Final[dict[str, type[Csv] | type[JsonLines]]] = {".csv": Csv, ".jsonl": JsonLines}
 
 
@@ -136,5 +137,6 @@ def format_of(path: Path) -> Format:
 
 def _csv(cells: Iterable[str]) -> bytes:
     written = io.StringIO(newline="")
+    # Names may have commas, quotes and line breaks in them; a lone surrogate is written as \udc80.
     csv.writer(written, lineterminator="\n").writerow(cells)
     return written.getvalue().encode(errors="backslashreplace")

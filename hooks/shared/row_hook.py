@@ -48,10 +48,10 @@ class RowHook(Hook):
         if is_remote(where := path_of(path)):
             raise ValueError(f"{type(self).__name__} needs a path here. Received: {path!r}.")
         self.every, self._path = every, Path(where)
-        format_of(self._path)
+        format_of(self._path)  # raises now what would be raised when a run begins
         self._steps: list[Row] = []  # of this round
         self._others: dict[str, dict[str, float]] = {}  # of this round: the values, by the kind of the row
-        self._open = False
+        self._open = False  # whether there is a file: a run may end before it begins
 
     def before_dry_run(self, directory: str) -> None:
         self._path = Path(directory) / self.name / self._path.name
@@ -59,7 +59,9 @@ class RowHook(Hook):
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
         self._trained = frozenset(loop.train_names)
+        # In this order they are the columns; what is met later is added behind.
         self._names = (*loop.train_names, *sorted(self._evaluated), *loop.reported_names)
+        # Before anything is trained or written: a file of somebody else's is refused, not overwritten.
         RowFile(self._path, 0, ()).check()
         self.every = without_halts(self.every, loop)
         self._steps, self._others, self._open = [], {}, False
@@ -90,6 +92,7 @@ class RowHook(Hook):
 
     def on_settled(self, moment: Moment) -> None:
         self._gather(moment.step)
+        # Before anybody saves: a checkpoint's step has its rows, or a resume could not know that they are missing.
         self._file.flush()
         self._epoch = moment.epoch + 1
 
@@ -105,6 +108,7 @@ class RowHook(Hook):
     def _gather(self, step: int) -> None:
         """Puts what the round has brought into the order of the file."""
         of_step = self._others.pop(STEP, None)
+        # What the step returned came by `on_steps`, what is reported at its end by `on_report`: one row.
         if of_step and self._steps and self._steps[-1].step == step:
             self._steps[-1] = self._steps[-1]._replace(values={**self._steps[-1].values, **of_step})
         elif of_step:

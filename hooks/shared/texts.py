@@ -36,6 +36,7 @@ def _texts(value: tf.Variable) -> list[bytes]:
         return [json.dumps(array.shape).encode(), *array.reshape(-1).tolist()]
     array = np.ascontiguousarray(value.numpy())
     data = array.reshape(-1).view(np.uint8)
+    # Copies one part at a time, `[bytes]`; an empty value has none, but a shape.
     parts = (data[first : first + LONGEST].tobytes() for first in range(0, data.size, LONGEST))
     return [json.dumps(value.read_value().shape.as_list()).encode(), *parts]
 
@@ -44,6 +45,7 @@ def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
     wrong, dtype = f"The texts are no value of {variable.name}, of shape {variable.shape}.", variable.dtype
     try:
         shape = json.loads(next(left, b"null"))
+        # A bool is an int in Python, and JSON's `true` would be a length of 1.
         fits = variable.shape.is_compatible_with(shape) and all(type(length) is int and length >= 0 for length in shape)
     except (TypeError, ValueError):  # of a text that is no JSON, or none of a shape
         fits = False
@@ -51,11 +53,12 @@ def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
         raise ValueError(wrong)
     count = math.prod(shape)
     if dtype == tf.string:
+        # As many as the shape says; `islice` takes no number above sys.maxsize.
         words = list(itertools.islice(left, min(count, sys.maxsize)))
         if len(words) != count:
             raise ValueError(wrong)
         return tf.constant(words, tf.string, shape=shape)
-    size = count * dtype.size
+    size = count * dtype.size  # bytes, by the dtype of the variable: the texts do not say it
     parts = list(itertools.islice(left, min(-(-size // LONGEST), sys.maxsize)))
     lengths = [min(LONGEST, size - LONGEST * i) for i in range(len(parts))]
     if [*map(len, parts)] != lengths or sum(lengths) != size:  # before there is memory for what they claim to be

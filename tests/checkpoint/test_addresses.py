@@ -26,8 +26,11 @@ from storage import (
 )
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
+from hooks.checkpoint.average import average
+from hooks.checkpoint.differences import differences
 from hooks.checkpoint.disk.files import Measure
 from hooks.checkpoint.disk.remote import RemoteFiles
+from hooks.checkpoint.report import described
 from loop import NEVER, Every
 
 
@@ -132,6 +135,17 @@ def test_a_model_is_restored_from_an_address(whole: dict[int, Bits], address: st
     model = dense()
     assert restore(address, {"model": model}) == 4
     assert weights(model) == weights_in(whole[4])
+
+
+def test_checkpoints_at_an_address_are_compared_shown_and_averaged(address: str) -> None:
+    loop = counting_loop(Checkpoint(address, EVERY_2))
+    loop.run(steps=4)
+    count, found = differences(f"{address}/ckpt-2", address)
+    assert count == len(loop.state.variables)  # without the clock, and with Python's stream
+    assert {"left", "right", "position/step"} <= {difference.name for difference in found}
+    assert described(f"{address}/ckpt-2").record.step == 2
+    assert average(address, 2, f"{address}/mean") == (["ckpt-2", "ckpt-4"], ["left", "right"], f"{address}/mean/ckpt-4")
+    assert restore(f"{address}/mean", {"left": tf.Variable(tf.zeros([2**12]))}) == 4
 
 
 def test_a_reader_at_an_address_does_not_mind_a_trainer_that_removes_what_it_reads(

@@ -242,6 +242,18 @@ def test_two_runs_do_not_differ_by_the_time_they_took(tmp_path: Path) -> None:
     assert "clock/seconds" not in names
 
 
+def test_two_runs_do_not_differ_by_what_their_pipelines_have_read_ahead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        rows = tf.data.Dataset.range(8).shuffle(8, seed=1).batch(2).prefetch(2 if name == "a" else 1)
+        weight = tf.Variable(0.0)
+        step = lambda batch: {"weight": weight.assign_add(tf.reduce_sum(tf.cast(batch, tf.float32)))}  # noqa: B023, E731
+        Loop(step, rows, state={"weight": weight}, hooks=[Checkpoint(tmp_path / name)]).run(steps=3)
+    status, said = as_json(capsys, "diff", tmp_path / "a", tmp_path / "b")
+    assert (status, said["differences"]) == (0, [])
+
+
 def test_json_has_no_nan(saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "differences", lambda first, second: (1, [Difference("name", "values", 1)]))
     with flagsaver.flagsaver(json=True):

@@ -124,6 +124,26 @@ def test_nobody_has_to_read(script: Callable[[str], str], started: Callable[...,
     assert process.wait(PATIENCE) == 0
 
 
+def test_what_cannot_be_written_ends_no_training(script: Callable[[str], str], tmp_path: Path) -> None:
+    path = script('print("x" * 100, flush=True)\nopen(f"{sys.argv[1]}/{rank}", "a").write("x")\nsys.exit(3)')
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "--workers=2", "--max-restarts=1", path, "--", str(tmp_path)]
+        done = subprocess.run(command, env=CLEAN, stdout=full, stderr=full, timeout=PATIENCE)
+    starts = {rank: (tmp_path / str(rank)).read_text() for rank in (0, 1) if (tmp_path / str(rank)).exists()}
+    assert (done.returncode, max(starts.values())) == (3, "xx")
+
+
+def test_output_that_others_have_set_not_to_block_comes_whole(script: Callable[[str], str]) -> None:
+    path = script('for i in range(3000):\n    print("x" * 100)')
+    read, written = os.pipe()
+    os.set_blocking(written, False)  # of the open pipe itself, and so for whoever has it
+    with open(read) as lines:
+        process = subprocess.Popen([*COMMAND, "--workers=2", path], env=CLEAN, stdout=written)
+        os.close(written)
+        count = sum(line.endswith("x" * 100 + "\n") for line in lines)
+    assert (process.wait(PATIENCE), count) == (0, 6000)
+
+
 def test_one_that_fails_ends_all_and_they_are_started_anew(script: Callable[[str], str], tmp_path: Path) -> None:
     path = script(
         "while rank != 1 and os.path.getsize(sys.argv[1]) < 3:\n    time.sleep(0.01)\n"

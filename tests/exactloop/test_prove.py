@@ -472,6 +472,14 @@ def test_a_loop_that_counts_in_python_is_not_and_the_counter_is_named(
     assert "the global 'count' is assigned, at tests/proved.py" in proof.difference
 
 
+def test_a_worker_of_a_cluster_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.py").write_text("import loop\nloop.connect()\n")
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"index": 0}}')
+    for attempt in (lambda: prove(proved.good_loop, epochs=1), lambda: prove_script(str(tmp_path / "train.py"))):
+        with pytest.raises(ValueError, match=r"TF_CONFIG is set\. A proof starts all workers itself"):
+            attempt()
+
+
 def test_what_cannot_be_proved_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a function at the top level of a module"):
         prove(lambda: proved.good_loop(), epochs=1)

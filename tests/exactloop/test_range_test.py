@@ -134,6 +134,15 @@ def test_by_itself_it_ends_where_nothing_is_better() -> None:
     assert (len(everything.rates), everything.suggestion) == (12, None)
 
 
+def test_a_loss_that_was_never_finite_is_shown_with_its_rate() -> None:
+    weight, optimizer = tf.Variable(1.0), SGD(0.1)
+    state = {"weight": weight, "optimizer": optimizer}
+    loop = Loop(lambda x: {"loss": weight * float("nan")}, ArrayData(x(), batch_size=2), state=state)
+    result = find_learning_rate(loop, lowest=1e-4)
+    assert (len(result.rates), result.suggestion) == (1, None)
+    assert result.plot().split() == ["1.00e-04", "nan"]
+
+
 def test_hooks_with_a_part_in_the_compiled_loop_have_none_in_it_and_have_it_again(tmp_path: object) -> None:
     ended = []
     for tries in (0, 1):

@@ -1,5 +1,6 @@
 """What is to be seen of a run that goes on elsewhere, from its files."""
 
+import fcntl
 import itertools
 import json
 import math
@@ -7,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,7 @@ from exactloop.watching.run import WatchedRun
 from exactloop.watching.saves import Saves
 from exactloop.watching.status import Status
 from hooks import Checkpoint, MetricsLog, TensorBoard
+from hooks.checkpoint.disk.directory import open_files
 from loop import ArrayData, Evaluation, Every, Hook, Loop, Moment
 
 HOOKS = ("checkpoints", "tensorboard", "log.csv")
@@ -207,6 +210,17 @@ def test_half_of_a_line_or_record_is_left_until_it_is_whole(kind: str, finished:
     assert {0, 1, 2, 14} <= {*counts}
 
 
+def test_times_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    path = tmp_path / "train" / "events.out.tfevents.1.host"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for step, when in enumerate([math.nan, 100.0, math.inf, 102.0, -math.inf, math.nan], start=1):
+            value = tf.compat.v1.Summary.Value(tag="loss", simple_value=1.0)
+            event = tf.compat.v1.Event(wall_time=when, step=step, summary=tf.compat.v1.Summary(value=[value]))
+            writer.write(event.SerializeToString())
+    assert (of(tmp_path).rate, len(of(tmp_path).curves["loss"])) == (1.0, 6)
+
+
 def test_a_file_that_is_cut_or_replaced_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"abcdef")
@@ -284,6 +298,33 @@ def test_runs_are_told_apart(tmp_path: Path) -> None:
     assert runs(str(tmp_path / "sweep" / "a")) == [str(tmp_path / "sweep" / "a")]
     assert runs(str(tmp_path / "sweep" / "a" / "checkpoints")) == [str(tmp_path / "sweep" / "a" / "checkpoints")]
     assert runs(str(tmp_path / "nothing")) == [str(tmp_path / "nothing")]
+
+
+def test_links_and_hidden_directories_are_no_further_runs(tmp_path: Path) -> None:
+    for name in ("a", "b", ".old"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "checkpoints" / ".lock").touch()
+    (tmp_path / "latest").symlink_to("b")
+    (tmp_path / "again").symlink_to(".")
+    (tmp_path / "a" / "up").symlink_to("..")
+    assert runs(str(tmp_path)) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+def test_a_process_that_waits_for_some_lock_hides_no_run(tmp_path: Path) -> None:
+    files, saves = open_files(tmp_path / "checkpoints"), Saves(str(tmp_path / "checkpoints"))
+    files.lock()
+    other = tmp_path / "other"
+    with other.open("w") as holding, other.open() as waiting:
+        fcntl.flock(holding, fcntl.LOCK_EX)
+        thread = threading.Thread(target=fcntl.flock, args=(waiting, fcntl.LOCK_EX))
+        thread.start()
+        while not re.search(rf"-> FLOCK .*:{other.stat().st_ino} ", Path("/proc/locks").read_text()):
+            os.sched_yield()
+        held = saves.holder()
+        fcntl.flock(holding, fcntl.LOCK_UN)
+        thread.join()
+    files.close()
+    assert (held, saves.holder()) == (os.getpid(), 0)
 
 
 def shown(directories: list[Path], width: int) -> list[str]:

@@ -346,6 +346,10 @@ def test_a_line_fits_and_keeps_its_numbers_in_their_places() -> None:
             assert ("━" in shown or "─" in shown) == (total is not None)
 
 
+def test_a_line_without_values_is_one() -> None:
+    assert Line("1", 3).text(20).plain == "epoch 1 3/?"
+
+
 @pytest.mark.long
 def test_an_evaluation_that_takes_long_says_how_far_it_is() -> None:
     screen = console(terminal=True)

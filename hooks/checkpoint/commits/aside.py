@@ -10,6 +10,7 @@ from hooks.checkpoint.disk.stems import committed_by, order, written_for
 
 log = logging.getLogger("exactloop")
 
+# 18 digits at most: a name with more was not given here, and would be no number to count on from.
 ASIDE = re.compile(r"set-aside-([1-9][0-9]{0,17})")
 KEPT, MOST = 3, 10  # how many directories stay in any case, and at most
 
@@ -30,11 +31,13 @@ def drop(files: Files, newest: str | None) -> None:
         files: The directory of checkpoints, locked.
         newest: The newest checkpoint that is there; None if there is none.
     """
+    # Asked of the disk each time: an earlier life, or a person, may have made or removed some.
     numbers = sorted(_numbers(files.names()))
     held = {number: stems for number in numbers if (stems := _held(files, f"set-aside-{number}")) is not None}
     for i, number in enumerate(numbers[:-KEPT]):
+        # What was set aside once more since is the younger version of the same step.
         later = {stem for other in numbers[i + 1 :] for stem in held.get(other, ())}
-        stems = held.get(number)
+        stems = held.get(number)  # None: not ours alone, so it stays whatever is in it
         if stems is None:
             continue
         over = {stem for stem in stems if stem in later or (newest is not None and order(stem) <= order(newest))}
@@ -58,6 +61,7 @@ def _remove(files: Files, aside: str, stems: list[str]) -> None:
     try:
         for stem in stems:
             files.remove(f"{aside}/{stem}.json")  # first: what is half gone is not to be taken for a checkpoint
+        # Flushed before the data go: else a power failure could bring a manifest back without its files.
         files.sync(aside)
         files.remove(aside)
     except OSError as error:  # no reason to end a training

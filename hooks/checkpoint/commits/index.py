@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from loop.tf_internals import BundleEntryProto, BundleHeaderProto, DataType
 
 TRIES = 3
+# Bytes at the end of a table in LevelDB's format, and the number that these end in.
 FOOTER, MAGIC = 48, 0xDB4775248B80FB57
 LONGEST, RANK, LARGEST = 2**16, 254, 2**60  # bytes of a key, dimensions that TensorFlow knows, and numbers in them
 OF_ANY_SIZE = (tf.string.as_datatype_enum, tf.variant.as_datatype_enum, tf.resource.as_datatype_enum)
@@ -58,6 +59,7 @@ def check_index(raw: bytes, data: int) -> None:
         data: The bytes of the data.
     """
     try:
+        # Lengths are looked at before they are used: whatever is read here may have been planted.
         if len(raw) < FOOTER or struct.unpack("<Q", raw[-8:]) != (MAGIC,):
             raise ValueError("it has another ending")
         _, at = _place(raw, len(raw) - FOOTER)  # of what is not used
@@ -86,6 +88,7 @@ def _check_entry(value: bytes, data: int) -> None:
         raise ValueError(f"it has a value of dtype {entry.dtype}")
     if len(shape) > RANK or any(length < 0 for length in shape):
         raise ValueError(f"it has a value of shape {shape[:5]}")
+    # Of a partitioned value, the entry has the shape of the whole, and no bytes.
     plain = entry.dtype not in OF_ANY_SIZE and not entry.slices
     size = math.prod(shape) * tf.as_dtype(entry.dtype).size if plain else entry.size
     inside = 0 <= entry.size <= data and 0 <= entry.offset <= data - entry.size and entry.shard_id >= 0
@@ -98,6 +101,7 @@ def _entries(raw: bytes, place: Extent) -> Iterator[tuple[bytes, bytes]]:
     end = place.first + place.size
     if end + 5 > len(raw) or raw[end]:
         raise ValueError("a block of it is compressed, or beyond its end")
+    # The places at which keys are whole, uint32 each; to read all in order, nobody needs them.
     (restarts,) = struct.unpack_from("<I", raw, end - 4)
     last, at, key = end - 4 - 4 * restarts, place.first, b""
     if last < at:
@@ -108,6 +112,7 @@ def _entries(raw: bytes, place: Extent) -> Iterator[tuple[bytes, bytes]]:
         size, at = _varint(raw, at)
         if shared > len(key) or at + rest + size > last or shared + rest > LONGEST:
             raise ValueError("a key of it is too long")
+        # A key is what it has in common with the one before, and a rest.
         key = key[:shared] + raw[at : at + rest]
         yield key, raw[at + rest : at + rest + size]
         at += rest + size
@@ -122,7 +127,7 @@ def _place(raw: bytes, at: int) -> tuple[Extent, int]:
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
     """Returns a number of seven bits in each byte, the lowest first, and where the next one begins."""
     found = 0
-    for shift in range(0, 64, 7):
+    for shift in range(0, 64, 7):  # 10 bytes at most, for 64 bits
         found |= (raw[at] & 127) << shift
         at += 1
         if raw[at - 1] < 128:

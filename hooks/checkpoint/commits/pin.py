@@ -20,5 +20,6 @@ class Pin:
     prefix: str
     held: contextlib.ExitStack
 
+    # Closes descriptors: files that a trainer has removed meanwhile leave the disk only now.
     def close(self) -> None:
         self.held.close()

@@ -43,13 +43,15 @@ class Standing:
     """
 
     def __init__(self, rule: Retention, records: Iterable[Record]) -> None:
+        # All that follows is made of the records, so a restart needs no file of its own for it.
         self._rule, self.count = rule, 0
         self._latest = collections.deque[str]()
-        self._best: list[Rank] = []
+        self._best: list[Rank] = []  # the best first, `keep_best` at most
         self._reasons: dict[str, int] = {}  # of those that may go: how many there are for each to stay
-        self._since = 0.0
-        self._pending: Record | None = None
+        self._since = 0.0  # seconds of training at the checkpoint before, from which `keep_every` counts
+        self._pending: Record | None = None  # stays until the next one is added, whatever the rule says
         self._gone: list[str] = []
+        # As if each had just been saved: what would have gone by then is told by the next `add`.
         for record in records:
             self._add(record)
 
@@ -85,7 +87,7 @@ class Standing:
         self._pending = record if record.pending else None
         if record.pending:
             return
-        self._reasons[record.stem] = 1
+        self._reasons[record.stem] = 1  # as one of the latest
         self._latest.append(record.stem)
         for rank in self._ranked([record]):
             bisect.insort(self._best, rank)

@@ -44,13 +44,14 @@ class Store:
         self.files, self._survives = files, check_index
         self.size = 0  # of the latest checkpoint, in bytes
         self._heads: dict[str, Head] = {}  # the oldest first
-        self._replaced = False
+        self._replaced = False  # by a directory that is not ours to write to; for good
 
     def stems(self) -> list[str]:
         """Returns what the names of committed checkpoints begin with, the oldest first.
 
         Files whose manifest is gone, but not by us, belong to one as well: it is damaged.
         """
+        # One listing for both questions: of two, a commit in between would look like damage.
         names = {*self.files.names()}
         committed = {stem for name in names if (stem := committed_by(name))}
         written = {stem for name in names if (stem := written_for(name)) and f"{stem}{MARK}" not in names}
@@ -58,7 +59,7 @@ class Store:
 
     def records(self) -> list[Record]:
         """Returns what `load` found and `commit` added, the oldest first; from memory, in any thread."""
-        return [head.record for head in list(self._heads.values())]
+        return [head.record for head in list(self._heads.values())]  # a copy: the thread that saves adds to it
 
     @property
     def count(self) -> int:
@@ -79,6 +80,7 @@ class Store:
         """
         damaged, self._heads = list[CorruptCheckpoint](), {}
         sweep(self.files)
+        # Only heads: 16 kB of each, where a manifest of thousands of variables has megabytes.
         stems, names = self.stems(), {*self.files.names()}
         for stem in stems:
             try:
@@ -108,6 +110,7 @@ class Store:
         """
         name = f"{stem}.json"
         try:
+            # The index is asked for its size only if that matters: at an address, each question is a round trip.
             most = SMALL if self.files.size(name) <= SMALL else limit(self.files.size(f"{stem}.index"))
             manifest = decode(self.files.read(name, most))
         except ValueError as error:
@@ -120,6 +123,7 @@ class Store:
     def _check(self, stem: str, head: Head) -> None:
         """Raises `CorruptCheckpoint` if this is not the head of the manifest of a checkpoint."""
         path = self._path(f"{stem}.json")
+        # A copy under another name would be another step's state under this step's number.
         if head.record.stem != stem:
             raise CorruptCheckpoint(path, f"it is the manifest of {head.record.stem}")
         for named in head.files:
@@ -142,6 +146,7 @@ class Store:
         Raises:
             CorruptCheckpoint: If it is not what was committed.
         """
+        # Read again, even if its head is known: what is pinned is what is on the disk now.
         manifest = self.read(stem)
         with contextlib.ExitStack() as held:
             directory = held.enter_context(self.files.pinned(manifest.files))
@@ -158,7 +163,7 @@ class Store:
     def newest(self, stems: Iterable[str]) -> tuple[Pin | None, list[CorruptCheckpoint]]:
         """Returns the last of these that is whole, if one is, and what is wrong with those after it."""
         damaged: list[CorruptCheckpoint] = []
-        for stem in sorted(stems, key=order, reverse=True):
+        for stem in sorted(stems, key=order, reverse=True):  # hashing stops at the first that is whole
             try:
                 return self.pin(stem), damaged
             except CorruptCheckpoint as error:
@@ -184,6 +189,7 @@ class Store:
                 self._heads, self._replaced = {}, bool(there)
         if self._replaced:
             raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
+        # A stop may have a step settled twice.
         if stem in self._heads:
             return
         try:
@@ -194,11 +200,12 @@ class Store:
             self.files.make(room)  # an empty one: TensorFlow looks through all of the directory that it writes to
             write(f"{self.files.prefix}/{room}/{stem}")
             written = [name for name in sorted(self.files.names(room)) if written_for(name) == stem]
-            check_complete(stem, written)
+            check_complete(stem, written)  # TensorFlow may write several parts, and all of them count
             for name in written:
                 self.files.rename(f"{room}/{name}", name)
             self.files.remove(room)
             for name in written:
+                # Data before names: one that survives a power failure must not lead to an empty file.
                 self.files.sync(name)
             self.files.sync()  # or their names could be lost, and that of the manifest not
             measured = {name: self.files.measure(name) for name in written}
@@ -214,6 +221,7 @@ class Store:
 
     def remove(self, stems: Iterable[str]) -> None:
         """Removes committed checkpoints; what is not there any more, or was never heard of, is none."""
+        # Forgotten first: what cannot be removed now is found, and judged again, when the next run loads.
         heads = {stem: head for stem in stems if (head := self._heads.pop(stem, None))}
         if heads:
             manifests = [f"{stem}.json" for stem in heads]

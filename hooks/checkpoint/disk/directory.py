@@ -20,6 +20,7 @@ def open_files(directory: str | os.PathLike[str], *, make: bool = True) -> Files
         PermissionError: If it cannot be made.
     """
     path = os.fsdecode(directory)
+    # Absolute from here on: the program may change its working directory before the next save.
     if not is_remote(path):
         return LocalFiles(os.path.abspath(path), make=make)
     from hooks.checkpoint.disk.remote import RemoteFiles  # here, because TensorFlow comes with it

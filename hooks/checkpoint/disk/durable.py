@@ -20,6 +20,7 @@ def flush(descriptor: int, where: str) -> None:
         descriptor: Of the file or directory.
         where: The directory of checkpoints, for the log.
     """
+    # Waits for the disk, from a millisecond to seconds: of a save, in the thread that writes it.
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -28,6 +29,7 @@ def flush(descriptor: int, where: str) -> None:
         _say_not_flushed(where)
 
 
+# Once for each directory and process, and not at each of thousands of saves.
 @functools.cache
 def _say_not_flushed(where: str) -> None:
     log.warning("%r is on a file system that flushes nothing: a power failure may lose the latest checkpoints.", where)
@@ -35,6 +37,7 @@ def _say_not_flushed(where: str) -> None:
 
 def make_durably(directory: str) -> None:
     """Makes a directory, and those above it that are missing."""
+    # From the top down, each name flushed before anything is put below it.
     if not os.path.isdir(directory):
         above = os.path.dirname(directory)
         make_durably(above)

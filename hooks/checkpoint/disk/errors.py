@@ -8,13 +8,14 @@ from typing import TypeVar
 
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
 
-TRIES = 3
+TRIES = 3  # of what may pass, as on a network's disk; each at once, since a save or a start waits for it
 AT_ONCE = {  # trying again would say the same
     errno.ENOENT: "cannot be opened: No such file or directory",
     errno.ELOOP: "is a link",
     **{number: f"cannot be opened: {os.strerror(number)}" for number in (errno.EACCES, errno.EPERM, errno.ENXIO)},
     **{number: f"cannot be opened: {os.strerror(number)}" for number in (errno.ENODEV, errno.EISDIR, errno.ENOTDIR)},
 }
+# After three tries these are no passing trouble: the bytes are gone.
 OF_THE_DISK = {errno.EIO, errno.EUCLEAN, errno.EBADMSG}
 Result = TypeVar("Result")
 
@@ -37,7 +38,7 @@ def reading(path: str, read: Callable[[], Result]) -> Result:
                 continue
             if error.errno in OF_THE_DISK:
                 raise CorruptCheckpoint(path, f"cannot be read: {error.strerror}") from error
-            error.filename = path
+            error.filename = path  # opened relative to a directory, it would name the last part only
             raise
     raise AssertionError("there is at least one try")
 

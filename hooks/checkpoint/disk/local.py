@@ -29,8 +29,9 @@ class LocalFiles:
 
     def __init__(self, directory: str, *, make: bool) -> None:
         self.where = directory
-        self._make = make
+        self._make = make  # also when `ensure` opens it anew
         self._directory = self._opened()
+        # Taken by `lock` alone: a reader opens the same directory and never has it.
         self._lock = Lock(self._directory, directory)
         # TensorFlow takes a path for a pattern in places: by way of the descriptor, the name never reaches it.
         self.prefix = f"/proc/self/fd/{self._directory}"
@@ -39,6 +40,7 @@ class LocalFiles:
         try:
             if self._make:
                 make_durably(self.where)
+            # From here on by descriptor: renaming a parent, or a link put in its place, leads nowhere else.
             return os.open(self.where, os.O_RDONLY | os.O_DIRECTORY)
         except (FileExistsError, NotADirectoryError) as error:
             instead = _instead(self.where)
@@ -47,7 +49,7 @@ class LocalFiles:
             ) from error
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                size = len(os.fsencode(self.where))
+                size = len(os.fsencode(self.where))  # bytes count, and a letter may have four
                 raise OSError(
                     error.errno,
                     "A path can have 4,095 bytes here, and each name in it 255. Give checkpoints a shorter directory. "
@@ -68,9 +70,11 @@ class LocalFiles:
     def lock(self) -> None:
         try:
             self._lock.take()
+            # By the effective user, which is the one that files would be written as.
             if not os.access(self.prefix, os.W_OK | os.X_OK, effective_ids=True):
                 # Now, not when the first save comes after hours.
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        # The lock may be taken by now, and a start that fails has to let go of it.
         except OSError as error:
             self._lock.release()
             raise self._unwritable(error) from error
@@ -79,12 +83,16 @@ class LocalFiles:
         self._lock.release()
         if self._directory >= 0:
             close(self._directory)
+            # Closed once only: the number may be somebody else's file by the next call.
             self._directory = -1
 
     def ensure(self) -> bool:
         with named(self.where):
+            # Asked before each save, as anybody may have moved or removed it since the last one.
             mine = self._status()
+            # A directory that was removed has no links any more, though its descriptor is open.
             if mine is not None and mine.st_nlink:
+                # It has another name by now: whoever starts the run again would look at this one, and find nothing.
                 if not os.path.isdir(self.where) or not os.path.samestat(mine, os.stat(self.where)):
                     now = os.readlink(self.prefix)
                     raise NotADirectoryError(
@@ -105,7 +113,7 @@ class LocalFiles:
         try:
             return os.fstat(self._directory)
         except OSError as error:
-            if error.errno == errno.ESTALE:
+            if error.errno == errno.ESTALE:  # as NFS says of what was made anew on the server
                 return None
             raise
 
@@ -114,13 +122,14 @@ class LocalFiles:
             disk = os.fstatvfs(self._directory)
         except OSError:  # of a disk that is broken, say
             return None
-        return disk.f_bavail * disk.f_frsize
+        return disk.f_bavail * disk.f_frsize  # without what is reserved for root
 
     def names(self, directory: str = ".") -> list[str]:
         if directory == ".":
             with named(self.where):
                 return os.listdir(self._directory)
         with named(os.path.join(self.where, directory)):
+            # A link of this name is not followed: it may lead to files that are not ours.
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._directory)
             try:
                 return os.listdir(descriptor)
@@ -137,6 +146,7 @@ class LocalFiles:
             status = reading(path, lambda: os.fstat(descriptor))
             if not stat.S_ISREG(status.st_mode):
                 raise CorruptCheckpoint(path, "is not a plain file")
+            # Size and content are of one descriptor: another file put under the name meanwhile changes neither.
             yield descriptor, status.st_size
         finally:
             close(descriptor)
@@ -152,7 +162,7 @@ class LocalFiles:
     def read(self, name: str, limit: int) -> bytes:
         path = os.path.join(self.where, name)
         with self._plain(name) as (descriptor, size):
-            if size > limit:
+            if size > limit:  # before it is read: a planted one must not fill the memory
                 raise CorruptCheckpoint(path, f"has {size} bytes, more than {limit}")
             return reading(path, lambda: _content(descriptor, limit))
 
@@ -183,6 +193,7 @@ class LocalFiles:
 
     def write(self, name: str, content: bytes) -> None:
         with named(os.path.join(self.where, name)):
+            # Not O_TRUNC: it would empty the file in the copy as well, before the links are counted.
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(name, flags, 0o666, dir_fd=self._directory)
             with open(descriptor, "wb") as file:
@@ -209,6 +220,7 @@ class LocalFiles:
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), named(os.path.join(self.where, name)):
+            # Of a link, the link itself goes, and nothing of what it leads to.
             if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
                 shutil.rmtree(name, dir_fd=self._directory)
             else:
@@ -220,6 +232,7 @@ class LocalFiles:
 
 
 def _content(descriptor: int, limit: int) -> bytes:
+    # A copy, since `open` closes what it is given, and `_plain` closes its own. Both have one position.
     with open(os.dup(descriptor), "rb") as file:
         file.seek(0)  # it is the second try, perhaps
         return file.read(limit)
@@ -237,7 +250,7 @@ def _sha256(path: str, descriptor: int) -> str:
 def _instead(directory: str) -> str:
     """Returns what is there, or above it, in the place of a directory."""
     path = directory
-    while path != os.path.dirname(path):
+    while path != os.path.dirname(path):  # up to the root, which is its own parent
         if os.path.islink(path) and not os.path.exists(path):
             return f"a link to {os.readlink(path)!r}, where nothing is. Make that directory, or remove the link"
         path = os.path.dirname(path)

@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 
 log = logging.getLogger("exactloop")
-NAME = ".lock"
+NAME = ".lock"  # begins with a dot, so it is no name of a checkpoint; never removed, or two could lock two files
+# A lock belongs to the open file, which a child inherits: it would outlive a killed parent there.
 LOCKS: set[int] = set()  # descriptors by which this process holds a lock
+# What file systems say that have none.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -40,6 +42,7 @@ class Lock:
         """
         _forget_in_children()
         try:
+            # Again where the file was exchanged between opening and locking: that one is nobody's lock.
             while not self._taken():
                 self.release()
             self._me = self._sign()
@@ -57,9 +60,11 @@ class Lock:
     def ensure(self) -> None:
         """Takes it again if the file is gone, or another. Raises `OSError` if somebody else has it by now."""
         if self._descriptor in LOCKS and self._is_there():
+            # Without locks, the last name in the file counts, and is looked at before each save.
             if self._locked or os.pread(self._descriptor, 200, 0) == self._me:
                 return
             raise OSError(errno.EBUSY, f"{self.where!r} is being written by another trainer by now ({self._holder()})")
+        # The file is gone or another one. Between the two lines, somebody else may get it, and is told so.
         self.release()
         try:
             self.take()
@@ -79,6 +84,7 @@ class Lock:
         self._descriptor = os.open(NAME, flags, 0o644, dir_fd=self._directory)
         LOCKS.add(self._descriptor)
         try:
+            # Does not wait: a job that was started twice has to fail now, not when the other ends.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._locked = True
         except BlockingIOError:
@@ -86,7 +92,7 @@ class Lock:
                 return self._part()
             raise
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if error.errno not in NO_LOCKS:  # such as EIO, which says nothing of what the system can do
                 raise
             self._locked = False
             log.warning(
@@ -114,6 +120,7 @@ class Lock:
     def _sign(self) -> bytes:
         """Writes into the file whose it is: a line for people, and one for `ensure`, which no other holder has."""
         os.truncate(self._descriptor, 0)  # at once: an earlier holder's name must not be taken for this one's
+        # `exactloop watch` reads pid and host from this line.
         me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
         signed = f"{me}\n{self._place()} {os.urandom(8).hex()}\n".encode()
         os.pwrite(self._descriptor, signed, 0)
@@ -121,12 +128,13 @@ class Lock:
 
     def _place(self) -> str:
         directory = os.fstat(self._directory)
+        # By this a copy of the directory is told from itself.
         return f"{directory.st_dev}:{directory.st_ino}"
 
     def _holder(self) -> str:
         """Returns what its holder wrote into the file, just after it got the lock: so this waits a little."""
         for _ in range(5):
-            time.sleep(0.1)
+            time.sleep(0.1)  # half a second in all, of a start that fails anyway
             if written := os.pread(self._descriptor, 200, 0):
                 return written.decode(errors="replace").split("\n")[0]
         return "which does not say who it is"
@@ -146,6 +154,7 @@ class Lock:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
+        # Waits, for as long as somebody else takes to exchange one file.
         with contextlib.suppress(OSError):  # where there are no locks
             fcntl.flock(self._directory, fcntl.LOCK_EX)
         try:
@@ -166,6 +175,7 @@ def _forget_in_children() -> None:
     """Lets go of the locks in processes that are forked from this one, or they would hold them when it is dead."""
 
     def forget() -> None:
+        # In the child, before any of its own code: no other thread is there.
         for descriptor in LOCKS:
             os.close(descriptor)
         LOCKS.clear()

@@ -20,7 +20,9 @@ log = logging.getLogger("exactloop")
 
 
 TRIES = 3
+# Of what commits or is data: by these, a listing and TensorFlow's list are compared.
 STEM = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index)")
+# Of one part: what is saved here has no more, and a service is asked for each by its name.
 ENDINGS = (".json", MARK, ".index", ".data-00000-of-00001")
 ERRNO = {
     tf.errors.NotFoundError: errno.ENOENT,
@@ -32,6 +34,7 @@ ERRNO = {
     tf.errors.AbortedError: errno.EAGAIN,
     tf.errors.CancelledError: errno.EAGAIN,
 }
+# Such a file may be whole: to call it damaged would have an older checkpoint taken.
 AWAY = {errno.EDQUOT, errno.ETIMEDOUT, errno.EAGAIN}  # of a service that cannot be asked now
 Result = TypeVar("Result")
 
@@ -64,7 +67,7 @@ class RemoteFiles:
     def _path(self, name: str) -> str:
         return f"{self.where}/{name}"
 
-    def lock(self) -> None:
+    def lock(self) -> None:  # there is nothing to lock with: two runs to one address are not told
         pass
 
     def close(self) -> None:
@@ -92,8 +95,9 @@ class RemoteFiles:
             try:
                 listed = {name.rstrip("/") for name in tf.io.gfile.listdir(self.where)}
             except tf.errors.NotFoundError:
-                return []
+                return []  # of many services, a directory without files is none
             there = {match[1] for name in listed if (match := STEM.fullmatch(name))}
+            # Marks as well: a commit renames one, and a listing may have neither name or both.
             for stem in _doubtful(there, self._in_list()) | {n.removesuffix(MARK) for n in listed if n.endswith(MARK)}:
                 for name in [f"{stem}{ending}" for ending in ENDINGS]:
                     listed.discard(name)
@@ -135,7 +139,7 @@ class RemoteFiles:
         return self._reading(name, lambda path: tf.io.gfile.stat(path).length)
 
     def read(self, name: str, limit: int) -> bytes:
-        if (size := self.size(name)) > limit:
+        if (size := self.size(name)) > limit:  # asked first: what is planted may be of any size
             raise CorruptCheckpoint(self._path(name), f"has {size} bytes, more than {limit}")
         return self._reading(name, _content)
 
@@ -152,6 +156,7 @@ class RemoteFiles:
     @contextlib.contextmanager
     def pinned(self, files: Mapping[str, Measure]) -> Iterator[str]:
         for name, measured in files.items():
+            # Reads all of it once to hash it, and TensorFlow once more: nothing here holds it fast in between.
             compare(self._path(name), measured, self.size(name), functools.partial(self._sha256, name))
         yield self.prefix
 
@@ -159,11 +164,12 @@ class RemoteFiles:
         with _as_os_errors(self._path(name)), tf.io.gfile.GFile(self._path(name), "wb") as file:
             file.write(content)
 
-    def sync(self, name: str = ".") -> None:
+    def sync(self, name: str = ".") -> None:  # what a service has acknowledged is there
         pass
 
     def rename(self, name: str, to: str) -> None:
         with _as_os_errors(self._path(name)):
+            # At some services this copies and removes, so it is no single instant there.
             tf.io.gfile.rename(self._path(name), self._path(to), overwrite=True)
 
     def remove(self, name: str) -> None:
@@ -199,7 +205,7 @@ def _content(path: str, count: int = -1) -> bytes:
 def _digest(path: str) -> str:
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(path, "rb") as file:
-        while block := file.read(2**24):
+        while block := file.read(2**24):  # 16 MiB at a time, whatever a checkpoint has
             digest.update(block)
     return digest.hexdigest()
 

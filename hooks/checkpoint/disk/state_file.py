@@ -17,11 +17,13 @@ def tell_tensorflow(files: Files, stems: Sequence[str]) -> None:
         files: The directory.
         stems: The checkpoints there are, the oldest first.
     """
+    # Relative names, so that the directory may be moved.
     stems = stems[-LISTED:]
     lines = [f'model_checkpoint_path: "{stem}"' for stem in stems[-1:]]
     lines += [f'all_model_checkpoint_paths: "{stem}"' for stem in stems]
     try:
         if stems:
+            # Renamed into place, or others might read half a list. Not flushed: nothing depends on it.
             files.write(f"{STATE}.tmp", "\n".join([*lines, ""]).encode())
             files.rename(f"{STATE}.tmp", STATE)
         else:

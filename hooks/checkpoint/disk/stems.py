@@ -31,12 +31,13 @@ def kept_for(name: str) -> str | None:
 
 def order(stem: str) -> tuple[int, bool]:
     """Returns what to sort stems by; see `Record.order`."""
-    kind, step = stem.split("-")
+    kind, step = stem.split("-")  # as numbers: by their texts, 1000 would come before 200
     return int(step), kind == "ckpt"
 
 
 def check_complete(stem: str, names: Iterable[str]) -> None:
     """Raises `FileNotFoundError` if these are not all the files that TensorFlow writes for a checkpoint."""
+    # TensorFlow says in each part's name how many there are; all have to say the same.
     names = list(names)
     parts = [name for name in names if name.startswith(f"{stem}.data-")]
     if f"{stem}.index" not in names or not parts or not all(int(name[-5:]) == len(parts) for name in parts):

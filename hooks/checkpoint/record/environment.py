@@ -25,10 +25,11 @@ def environment() -> dict[str, object]:
         "keras": keras.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
+        # 0 stands for as many as there are cores, which is another number on another machine.
         "intra_op_threads": threading.get_intra_op_parallelism_threads() or cores,
         "inter_op_threads": threading.get_inter_op_parallelism_threads() or cores,
         "op_determinism": int(is_op_determinism_enabled()),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),  # as TensorFlow reads it on import
         "devices": ", ".join(f"{devices.count(kind)} {kind}" for kind in sorted({*devices})),
         "processor": _processor(),
     }
@@ -43,7 +44,7 @@ def changes(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
 def _processor() -> str:
     """Returns the model of the processor, on which it depends which instructions the libraries choose."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # tens of kB, so it is read once
             models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
     except OSError:
         models = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from hooks.checkpoint.record.tensors import read_tensors
 from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
 
 NO_GRAPH = "The object graph in {!r} is none, although the files are those of the manifest. It was not saved so."
@@ -21,14 +22,12 @@ class CheckpointNames:
     """
 
     def __init__(self, prefix: str, variables: Mapping[str, object]) -> None:
-        # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
-        (graph,) = tf.raw_ops.RestoreV2(
-            prefix=prefix, tensor_names=[OBJECT_GRAPH], shape_and_slices=[""], dtypes=[tf.string]
-        )
+        graph = read_tensors(prefix, {OBJECT_GRAPH: tf.string})[OBJECT_GRAPH]
         try:
             self._nodes = TrackableObjectGraph.FromString(graph.numpy()).nodes
         except (DecodeError, TypeError) as error:  # of other bits, or other than one text
             raise ValueError(NO_GRAPH.format(prefix)) from error
+        # Before anything walks along them: a planted graph may lead to nodes that there are not.
         if not self._nodes or any(child.node_id >= len(self._nodes) for node in self._nodes for child in node.children):
             raise ValueError(NO_GRAPH.format(prefix))
         self._children: dict[int, dict[str, int]] = {}  # of a list of thousands, each is looked for once
@@ -43,7 +42,7 @@ class CheckpointNames:
         return self._kinds[name]
 
     def _of(self, path: str) -> str | None:
-        found = 0
+        found = 0  # the root, of which paths begin
         for step in path.split("/"):
             if found not in self._children:
                 self._children[found] = {child.local_name: child.node_id for child in self._nodes[found].children}

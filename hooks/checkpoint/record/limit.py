@@ -21,8 +21,9 @@ def refuse_if_too_large(size: int, variables: int) -> None:
         size: What is known of it before anything is saved; logs and names of files come to it.
         variables: How many it describes.
     """
+    # Of the smallest index that TensorFlow may write for so many: the real one is there only after a save.
     most = limit(OF_VARIABLE * variables)
-    if size > most * 0.9:
+    if size > most * 0.9:  # a tenth is left for logs and names of files, which may grow
         raise ValueError(
             f"A checkpoint can describe a state of {variables:,} variables in about {most:,} bytes. Received: one that "
             f"takes {size:,}. Give keys, layers and variables shorter names, or stack equal ones in one variable."

@@ -11,6 +11,7 @@ from hooks.checkpoint.record.limit import limit
 from hooks.checkpoint.record.plausible import is_plausible_head
 from hooks.checkpoint.record.shape import KINDS_OF_HEAD, OF_HEAD, SHAPE, agrees, fits, is_best, of_format
 
+# The formats are in `SHAPE`: what is new in one is `Since`, what came within one is `Late`.
 FORMAT = 3  # what is written; all that came before is read
 PACKAGE = "0.1.0"  # the version of this package
 HEAD = 2**14  # bytes in which the head of a manifest ends, if its checkpoint has up to about a hundred files
@@ -134,10 +135,11 @@ def encode(manifest: Manifest) -> bytes:
 
 def content(manifest: Manifest) -> dict[str, object]:
     """Returns what a manifest says, in JSON values."""
+    # The order of the fields is the order in the file, and so a part of the format.
     parts = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "record"}
     if not manifest.result:
         del parts["result"]
-    if manifest.format < 3:
+    if manifest.format < 3:  # which `decode` reads, and encodes again to compare, byte for byte
         del parts["writer"]
     return {"format": parts.pop("format"), **asdict(manifest.record), **parts}
 
@@ -154,6 +156,7 @@ def peek(beginning: bytes, size: int) -> Head | None:
     told = HEADED.search(beginning)
     if told is None or not beginning.startswith(b'{"format":%d,' % FORMAT):
         return None
+    # As many bytes have to follow as the head says: a file that was cut off is not taken for whole.
     raw, rest = beginning[: told.start()], int(told[1])
     if _sealed(raw, rest) != told[0] or size != told.end() + rest:
         return None
@@ -182,6 +185,7 @@ def decode(raw: bytes) -> Manifest:
         content = json.loads(raw)
         content.pop("sha256")
         content.pop("head", None)
+        # Made again and compared, so whatever would be read in another way than it was written shows.
         same = canonical(content) == raw
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a manifest ({type(error).__name__}: {str(error)[:100]})") from None
@@ -196,6 +200,7 @@ def decode(raw: bytes) -> Manifest:
         raise ValueError("a manifest with other fields, or other kinds of values, than those of its format")
     record, files = _head(content)
     rest = {name: value for name, value in content.items() if name not in OF_HEAD}
+    # It may be missing in format 1: nothing is known of the steps then, and nothing compared.
     rest["description"].setdefault("steps", {})
     return Manifest(record, files, **{"writer": {}, **rest, "format": written, "digests": tuple(rest["digests"])})
 
@@ -217,6 +222,7 @@ def canonical(content: Mapping[str, object]) -> bytes:
 
     From format 3 on there is another SHA-256 after `files`: of what comes before it, and the number of bytes after it.
     """
+    # Of the usual JSON, with spaces: so in format 1, and ever since.
     whole = {**content, "sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
     raw, written, names = _compact(whole) + b"\n", content.get("format"), list(content)
     if not isinstance(written, int) or written < 3 or "files" not in names[:-1]:

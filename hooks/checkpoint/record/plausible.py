@@ -8,6 +8,7 @@ LARGEST = 2**63  # what an int64 does not hold
 
 def is_plausible(content: Mapping[str, Any]) -> bool:
     """Returns whether a manifest of the right shape, as JSON values, can be that of a run."""
+    # What is added up, shown or compared later: an int of a thousand digits would end that with an error.
     numbers = [content["seconds"], *content["logs"].values(), *content["made"].values()]
     numbers += [*content["best"].values(), *content.get("result", {}).get("logs", {}).values()]
     return (
@@ -32,7 +33,7 @@ def is_plausible_head(content: Mapping[str, Any]) -> bool:
 
 def _is_variable(said: list[object]) -> bool:
     """Returns whether this is a shape and a dtype."""
-    *shape, dtype = said or [None]
+    *shape, dtype = said or [None]  # None within a shape: a length that was not known
     return isinstance(dtype, str) and all(
         length is None or (isinstance(length, int) and 0 <= length < LARGEST) for length in shape
     )

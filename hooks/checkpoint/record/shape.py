@@ -44,7 +44,7 @@ SHAPE: dict[str, Any] = {  # a dict with the key `str` has any names
 }
 RESULT: dict[str, Any] = {"names": {str: [list, list]}, "sketches": {str: str}, "logs": {str: NUMBER}, "last": bool}
 OF_HEAD = [*SHAPE][: [*SHAPE].index("files") + 1]
-KINDS_OF_HEAD = [int, int, bool, int, int, float, dict, dict]
+KINDS_OF_HEAD = [int, int, bool, int, int, float, dict, dict]  # in the order of `OF_HEAD`
 
 
 def agrees(content: Mapping[str, Any]) -> bool:
@@ -104,5 +104,6 @@ def fits(value: object, shape: Any) -> bool:
         )
     if isinstance(shape, list):
         return isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
+    # A bool is an int to Python, and would pass for a step.
     kinds = shape if isinstance(shape, tuple) else (shape,)
     return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)

@@ -6,6 +6,7 @@ from loop import TrainingState
 
 def is_comparable(manifest: Manifest) -> bool:
     """Returns whether the hashes in a manifest were made as they are made here."""
+    # Of the fingerprint alone: another version of the package may well make the same hashes.
     return manifest.writer.get("fingerprint") == TrainingState.fingerprint
 
 

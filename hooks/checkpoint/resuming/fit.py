@@ -11,12 +11,14 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.record.environment import BUILDERS, changes, environment
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
+from hooks.checkpoint.record.tensors import read_tensors
 from hooks.checkpoint.record.writer import is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 
 REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
 OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
 OR_WEIGHTS = "; or begin another run with these weights: in another directory, and with {} before the loop is made"
+PLACES = (("state: ", " "), ("variables: ", "/"), ("variables: extra/", "/"))  # where lines on what was given begin
 ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
 
 
@@ -49,20 +51,24 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     found = state.differences(manifest.description, hashes=hashes)
     if not hashes:
         warnings.warn(not_comparable(manifest), stacklevel=3)
+    # Of few variables: where hashes cannot be compared, these are read from the files.
     saved = digests(pin, [*state.settings, *_deriving(state).values()])
     # Not one that has come to what the program sets now, by a hook or by hand.
     settings = {p: line for p, line in found.settings.items() if digest(state.settings[p].value) != saved.get(p)}
+    # Other shapes cannot be put into the layers to see what they derive.
     derived = [] if found.structure else _derived(state, pin, saved)
     numbers, traced = [*found.numbers, *settings.values()], [] if derived else found.traced  # which would follow
     surroundings = changes(manifest.made, environment())
     for line in surroundings:
         warnings.warn(f"The bits of the run may be others from here on: {line}.", stacklevel=3)
+    # Another TensorFlow builds other operations of the same steps: what differs by that, the program has not changed.
     by_version = any(line.startswith(BUILDERS) for line in surroundings)
     accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
     refused = [line for line in (*numbers, *traced) if line not in accepted]
     weights = _restoring(store, state)
     remedy = ADAPT.format(weights) if derived else REMEDY if found.structure else REMEDY + OR_WARN
-    remedy += OR_WEIGHTS.format(weights) if found.trainable and not derived else ""
+    fitting = found.structure and _have_equal_weights(state, found.structure)
+    remedy += OR_WEIGHTS.format(weights) if (found.trainable or fitting) and not derived else ""
     refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
     return Agreed(accepted, list(settings))
 
@@ -71,12 +77,21 @@ def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, chang
     """Compares what only a trace shows, when it is made after restoring. See `agree`."""
     found = state.differences(manifest.description, hashes=is_comparable(manifest))
     by_version = any(line.startswith(BUILDERS) for line in changes(manifest.made, environment()))
+    # The other numbers were compared before restoring, by `agree`.
     lines = [*(line for line in found.numbers if line == found.trainable), *found.traced]
     refused = [] if by_version or changed == "warn" else lines
+    # Values were taken over by now, so it says "Nothing was trained" and not that nothing was restored.
     remedy = REMEDY + OR_WARN + (OR_WEIGHTS.format(_restoring(store, state)) if found.trainable else "")
     refuse(store, manifest, [*found.structure, *refused], remedy, done="Nothing was trained")
     for line in lines:
         warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+
+
+def _have_equal_weights(state: TrainingState, structure: Sequence[str]) -> bool:
+    """Returns whether layers and modules have the variables that they had, whatever else is not as it was."""
+    keys = state.keys_of_weights()
+    theirs = (f"{place}{key}{end}" for key in keys for place, end in PLACES)
+    return bool(keys) and not any(line.startswith((*theirs,)) for line in structure)
 
 
 def _restoring(store: Store, state: TrainingState) -> str:
@@ -105,19 +120,15 @@ def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
     if is_comparable(pin.manifest):
         return dict(zip(variables, pin.manifest.digests, strict=True))
     names = CheckpointNames(pin.prefix, variables).of(path for path in paths if path in variables)
-    return {path: digest(value) for path, value in values(pin, names).items()} if names else {}
+    return {path: digest(value) for path, value in values(pin, names).items()}
 
 
 def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
     """Returns the values of variables by path, given their names in the checkpoint."""
     variables: Mapping[str, Any] = pin.manifest.description["variables"]
-    dtypes = [tf.as_dtype(variables[path][-1]) for path in names]
-    none = [""] * len(names)
-    # Not by tf.train.load_checkpoint, which finds nothing at some addresses.
-    found = tf.raw_ops.RestoreV2(
-        prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=none, dtypes=dtypes
-    )
-    return dict(zip(names, found, strict=True))
+    # Of several paths to one variable, it is read once.
+    found = read_tensors(pin.prefix, {name: tf.as_dtype(variables[path][-1]) for path, name in names.items()})
+    return {path: found[name] for path, name in names.items()}
 
 
 def _deriving(state: TrainingState) -> dict[int, str]:
@@ -129,6 +140,7 @@ def _deriving(state: TrainingState) -> dict[int, str]:
 def _derived(state: TrainingState, pin: Pin, saved: Mapping[str, str]) -> list[str]:
     """Returns a line for each layer whose derived values, which are traced, are others with what was saved."""
     deriving = _deriving(state)
+    # Nearly always so: then nothing is read, and no layer asked to derive anything.
     if all(digest(state.variables[path].read_value()) == saved[path] for path in deriving.values()):
         return []
     names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(deriving.values())

@@ -46,9 +46,11 @@ def resume(
             data again would show are looked for if there are no others.
         RuntimeError: If the values after restoring are not those that were saved.
     """
-    latest = state.position.latest
+    latest = state.position.latest  # of a rollback: what came after this step is condemned
     records = {record.stem for record in store.records() if latest is None or record.step <= latest}
+    # Hashes all of its files, so a large state takes as long as it takes to read it.
     pin, more = store.newest(records)
+    # Nothing is set aside then: perhaps the disk is away, and all of it is whole tomorrow.
     if pin is None:
         raise_if_any(store, [*damaged, *more])
         return None
@@ -57,10 +59,12 @@ def resume(
         warn(manifest, [*damaged, *more])
         found(manifest)
 
+        # Only once the values are seen to be right: a resume that fails leaves the directory as it was.
         def set_aside() -> None:
             store.set_aside([s for s in store.stems() if s not in records or order(s) > order(manifest.record.stem)])
 
         taken_over(store, state, pin, changed=changed, then=set_aside)
+    # Nothing was left to run, so nothing is traced yet; if it comes to that, it is compared then.
     if not state.steps:
         state.unchecked.append(functools.partial(agree_later, store, manifest, changed=changed))
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
@@ -91,8 +95,10 @@ def taken_over(
         then: Called when all is seen to be right, before the run may go on.
     """
     manifest = pin.manifest
+    # What was there is held meanwhile, so a resume takes the memory of the state twice.
     with state.unless_raised():
         state.recall(manifest.notes)
+        # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)
         seen = _sought(store, state, manifest)
         moved = seen if is_comparable(manifest) else []
@@ -101,10 +107,11 @@ def taken_over(
             warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
         state.restore(pin.prefix)
     state.position.torn = True  # until seen to be otherwise
+    # Not undone if it raises: the loop refuses to train, or to save, what is torn.
     compare(pin, state.variables)
     _compare_place(store, manifest, state)
     then()
-    state.set_again(settings)
+    state.set_again(settings)  # what the program sets now, with resume_changed="warn"
     state.position.torn = False
 
 
@@ -139,7 +146,7 @@ def warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
 def _sought(store: Store, state: TrainingState, manifest: Manifest) -> list[str]:
     try:
         return state.seek(manifest.notes)
-    except (KeyError, OverflowError) as error:
+    except (KeyError, OverflowError) as error:  # of a manifest whose hash is right, for data of another kind
         file = f"{store.files.where}/{manifest.record.stem}.json"
         raise CorruptCheckpoint(file, f"what it notes of the data is not what such data note: {error!r:.80}") from error
 
@@ -147,6 +154,7 @@ def _sought(store: Store, state: TrainingState, manifest: Manifest) -> list[str]
 def _compare_place(store: Store, manifest: Manifest, state: TrainingState) -> None:
     """Raises if the run stands elsewhere than its manifest says: somebody has put them together."""
     place = state.position.place()._asdict()
+    # The manifest is hashed by itself and so are the files, so a pair that was exchanged shows only here.
     if place != manifest.notes["place"]:
         raise CorruptCheckpoint(
             f"{store.files.where}/{manifest.record.stem}.json",
@@ -158,6 +166,7 @@ def _compare_place(store: Store, manifest: Manifest, state: TrainingState) -> No
 def compare(pin: Pin, variables: Mapping[str, tf.Variable]) -> None:
     """Raises if a variable has not the value that was saved: by a defect, or because files were exchanged."""
     saved = digests(pin, variables)
+    # Hashes the whole state once more, in memory: what was restored is not always what is in the file.
     wrong = [path for path, variable in variables.items() if digest(variable.read_value()) != saved.get(path, "new")]
     if wrong := [path for path in wrong if path in saved]:
         raise RuntimeError(

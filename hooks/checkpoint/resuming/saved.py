@@ -10,6 +10,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.files import Files
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.record.tensors import read_tensors
 from hooks.checkpoint.record.writer import is_comparable
 
 
@@ -39,14 +40,12 @@ class Newest:
 
         Not by `tf.train.Checkpoint`, which would remember what it has not found, and restore it when it comes.
         """
+        # A hint only: whoever restores it reads it again, with all checks, and says what is wrong.
         reading = contextlib.suppress(CorruptCheckpoint, OSError, RuntimeError, ValueError, tf.errors.OpError)
         with reading, contextlib.closing(self._open()) as files, contextlib.closing(Store(files).pin(self.stem)) as pin:
             names = CheckpointNames(pin.prefix, self.description["variables"]).of(variables)
-            dtypes = [variables[path].dtype for path in names]
-            found = tf.raw_ops.RestoreV2(
-                prefix=pin.prefix, tensor_names=[*names.values()], shape_and_slices=[""] * len(names), dtypes=dtypes
-            )
-            return dict(zip(names, found, strict=True))
+            found = read_tensors(pin.prefix, {name: variables[path].dtype for path, name in names.items()})
+            return {path: found[name] for path, name in names.items()}
         return {}  # what is wrong with it is told when it is to be restored
 
 
@@ -54,7 +53,8 @@ def newest(open_files: Callable[[], Files]) -> Newest | None:
     """Returns what would be restored from a directory; None if that is nothing, or cannot be told by manifests."""
     with contextlib.suppress(OSError, RuntimeError, ValueError), contextlib.closing(open_files()) as files:
         store = Store(files)
-        for stem in reversed(store.stems()):
+        for stem in reversed(store.stems()):  # the newest whose manifest can be read is what would be restored
+            # Looks at sizes and hashes nothing: this is asked at each start, also of a finished run.
             with contextlib.suppress(CorruptCheckpoint):
                 manifest = store.read(stem)
                 store.check_sizes(manifest.files)

@@ -40,6 +40,7 @@ class Workers:
     def __init__(self, loop: Loop, name: str) -> None:
         self._workers, self._name, self._state = loop.workers, name, loop.state
         self._apart = loop.hooks.apart()
+        # A number that is the same in all workers, and another one after each rollback: old keys are never read.
         self._restoring = self._saving = self._workers.turn()
         self._background = Background()
         self._unread = self._saving  # from which save on the chief may want to hear what was told
@@ -59,11 +60,13 @@ class Workers:
         """Returns whether the chief wants to save; all call it once whenever a step is settled."""
         if not self.are_several:
             return wanted
+        # Whoever could not make digests says so here, before the chief waits ten minutes for them.
         for told in self._told.values():
             told.check()
         self._saving = self._workers.turn()
+        # The exchange has float64 alone, in which numbers of turns are exact.
         said = self._workers.exchange(float(wanted), self._unread, at=f"whether {self._name} saves")[0]
-        for number in [each for each in self._told if each < said[1]]:
+        for number in [each for each in self._told if each < said[1]]:  # heard or never asked for: forgotten
             self._told.pop(number).take_back()
         return bool(said[0])
 
@@ -72,6 +75,7 @@ class Workers:
         if self.are_several:
             for told in self._told.values():
                 told.wait()
+            # So nobody ends while the chief may still ask for what it holds.
             self._workers.exchange(at=f"what {self._name} has saved")
 
     # Of the chief.
@@ -86,12 +90,14 @@ class Workers:
 
         It returns what each of the others has for itself, by rank. It raises `Differing` if one holds other values.
         """
+        # Of now: the function is called in the thread that saves, when `agreed` may have gone on.
         number = self._unread = self._saving
 
         def compare(mine: Mapping[str, str]) -> Mapping[int, Tensors]:
             try:
                 return {rank: self._compared(number, rank, mine) for rank in range(1, self._workers.count)}
             finally:
+                # Also if one differs: nobody asks for these again.
                 self._unread = number + 1
 
         return compare if self.are_several else lambda mine: {}
@@ -99,6 +105,7 @@ class Workers:
     def _compared(self, number: int, rank: int, mine: Mapping[str, str]) -> Tensors:
         """Returns what another worker has for itself, if it holds what this one does."""
         key = self._key(number, rank)
+        # Waits in the thread that saves; training goes on meanwhile.
         theirs = self._workers.get(key, PATIENCE)
         if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
             raise Differing(
@@ -114,12 +121,14 @@ class Workers:
         return [path for path, value in mine.items() if self._counts(path) and value != theirs.get(path)]
 
     def _counts(self, path: str) -> bool:
+        # What hooks keep for each worker by itself differs by right.
         return not path.startswith(self._apart)
 
     # Of the others.
 
     def follow(self, directory: str, *, changed: str) -> None:
         """Restores what the chief has restored, without a lock: it keeps that until all have."""
+        # Waits without an end: the chief hashes a large checkpoint first. If it fails, that ends the wait.
         stem = self._workers.get(f"{self._name}/restored/{self._restoring}")
         if stem is not None:
             with contextlib.ExitStack() as opened:
@@ -135,6 +144,7 @@ class Workers:
                 store = Store(files)
                 return store, opened.enter_context(contextlib.closing(store.pin(stem)))
             except (*NOT_SEEN, CorruptCheckpoint) as error:
+                # Opened anew: it may not have been there, or was another one, a moment ago.
                 opened.close()
                 if time.monotonic() > end:
                     why = error.reason if isinstance(error, CorruptCheckpoint) else _why(error)
@@ -144,6 +154,7 @@ class Workers:
 
     def tell(self) -> None:
         """Says, in a thread, what this worker holds now, and what it has for itself."""
+        # Held now, in the main thread; hashed in the thread, while steps change the variables.
         values, key = _held(self._state, self._counts), self._key(self._saving, self._workers.rank)
         apart = None if self._state.apart is None else saved_tensors(self._state.apart)
 

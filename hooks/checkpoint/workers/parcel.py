@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from hooks.checkpoint.record.tensors import read_tensors
 from loop.tf_internals import Tensors
 
 FILES = ("index", "data-00000-of-00001")  # as TensorFlow writes them
@@ -19,7 +20,7 @@ def packed(tensors: Mapping[str, tf.Tensor]) -> bytes:
         return _headed({}, [])
     with tempfile.TemporaryDirectory(prefix="exactloop-") as directory:
         prefix = Path(directory, PREFIX)
-        with tf.device("CPU"):
+        with tf.device("CPU"):  # of a GPU, values are copied to where files are written from
             tf.raw_ops.SaveV2(
                 prefix=str(prefix),
                 tensor_names=[*tensors],
@@ -34,7 +35,7 @@ def packed(tensors: Mapping[str, tf.Tensor]) -> bytes:
 
 def unpacked(raw: bytes) -> Tensors:
     """Returns the tensors of which these are the bytes."""
-    head, _, rest = raw.partition(b"\n")
+    head, _, rest = raw.partition(b"\n")  # JSON has no line break of its own
     dtypes, sizes = json.loads(head)
     if not dtypes:
         return {}
@@ -42,13 +43,7 @@ def unpacked(raw: bytes) -> Tensors:
         for name, size in zip(FILES, sizes, strict=True):
             Path(directory, f"{PREFIX}.{name}").write_bytes(rest[:size])
             rest = rest[size:]
-        found = tf.raw_ops.RestoreV2(
-            prefix=f"{directory}/{PREFIX}",
-            tensor_names=[*dtypes],
-            shape_and_slices=[""] * len(dtypes),
-            dtypes=[tf.as_dtype(name) for name in dtypes.values()],
-        )
-    return dict(zip(dtypes, found, strict=True))
+        return read_tensors(f"{directory}/{PREFIX}", {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()})
 
 
 def _headed(dtypes: Mapping[str, str], files: Sequence[bytes]) -> bytes:

@@ -42,7 +42,7 @@ class Told:
         self._error: Exception | None = None
         try:
             do(lambda: self._tell(texts))
-        except RuntimeError:
+        except RuntimeError:  # no thread can be made: here, then, and whoever is second finds it done
             self._tell(texts)
 
     def take_back(self) -> None:
@@ -64,10 +64,11 @@ class Told:
     def _tell(self, texts: Callable[[], Iterator[tuple[str, Value]]]) -> None:
         try:
             for key, value in () if self._over.is_set() else texts():
+                # Before it is put: what is taken back while it is under way must not be left behind.
                 self._keys.append(key)
                 with contextlib.suppress(tf.errors.OpError):  # nobody hears anything any more
                     self._workers.put(key, value)
-        except Exception as error:
+        except Exception as error:  # raised by `check`, in the main thread, at the next step that is settled
             self._error = error
         finally:
             self._over.set()
@@ -78,6 +79,7 @@ def said(key: str, raw: bytes) -> Iterator[tuple[str, Value]]:
     pieces = range(0, len(raw), PIECE)
     for number, begin in enumerate(pieces):
         yield f"{key}/{number}", base64.b64encode(raw[begin : begin + PIECE]).decode()
+    # Last: who finds it finds all pieces.
     yield f"{key}/whole", {"pieces": len(pieces), "sha256": hashlib.sha256(raw).hexdigest()}
 
 
@@ -96,7 +98,7 @@ def heard(workers: Telling, key: str, patience: float) -> bytes:
     if not isinstance(whole, dict):
         raise RuntimeError(f"What another worker says under {key!r} is not what it should be: {whole!r:.80}.")
     pieces = [str(workers.get(f"{key}/{number}", patience)) for number in range(int(str(whole["pieces"])))]
-    raw = b"".join(map(base64.b64decode, pieces))
+    raw = b"".join(map(base64.b64decode, pieces))  # texts alone can be told, so a third is added on the way
     if hashlib.sha256(raw).hexdigest() != whole["sha256"]:
         raise RuntimeError(f"What another worker has said under {key!r} has come to harm on its way.")
     return raw

@@ -33,7 +33,7 @@ def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradient
 def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
     # None is the gradient of a variable that the loss does not depend on: an optimizer leaves that alone.
     given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
-    return all(_is_behind(step.averaged, each) and not _is_beside(step.averaged, each) for each in given)
+    return all(_is_behind(step.averaged, each) and not _is_beside(step, each) for each in given)
 
 
 def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
@@ -58,12 +58,13 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
     return False
 
 
-def _is_beside(wanted: set[int], tensor: tf.Tensor) -> bool:
-    """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum."""
+def _is_beside(step: Traced, tensor: tf.Tensor) -> bool:
+    """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum; how
+    many rows the batch has of which these are a part, is the same for all."""
 
     def ends(each: tf.Tensor) -> bool:
         # Whatever a variable holds is looked at below: a weight is the same in all workers, a kept gradient may not be.
-        return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in wanted
+        return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in step.averaged
 
     queue, seen = [tensor], set[int]()
     for each in queue:  # grows while it is read
@@ -76,7 +77,7 @@ def _is_beside(wanted: set[int], tensor: tf.Tensor) -> bool:
                 queue += _kept_in(op)
             elif op.type == "Placeholder" and origin.dtype != tf.resource:
                 outer = [outer for outer, inner in op.graph.captures if inner is origin]
-                if not outer:  # an argument of the step itself, such as the batch: each worker has rows of its own
+                if not outer and origin is not step.part.whole:  # an argument of the step itself, such as the batch
                     return True
                 queue += [each for each in outer if tf.is_symbolic_tensor(each)]
     return False
