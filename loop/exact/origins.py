@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from loop.exact.graph import called
+from loop.exact.labels import BRANCHES, LOOPS
 from loop.tensors import FuncGraph
 
-SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")
-LOOPS, BRANCHES = ("While", "StatelessWhile"), ("If", "StatelessIf", "Case", "StatelessCase")
+SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")  # have the value that they are given
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from loop.exact.reach import codes
 from loop.tf_internals import NAME
 
 LIBRARIES = ("keras", "numpy", "tensorflow")  # what is in these is known by its name and configuration
@@ -80,7 +81,8 @@ def _parts(value: object) -> list[object]:
         return [value.__module__, value.__qualname__]
     if isinstance(value, types.FunctionType):
         cells = [_content(cell) for cell in value.__closure__ or ()]  # what it shares with the functions around it
-        used = {name: value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__}
+        names = [name for code in codes(value.__code__) for name in code.co_names]
+        used = {name: value.__globals__[name] for name in names if name in value.__globals__}
         return [value.__code__, value.__defaults__, value.__kwdefaults__, cells, used]
     if isinstance(value, type):
         return [
@@ -134,14 +136,6 @@ def _renamed(config: object, numbers: Mapping[str, str]) -> object:
     if isinstance(config, list | tuple):
         return [_renamed(item, numbers) for item in config]
     return numbers.get(config, config) if isinstance(config, str) else config
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Yields the names that a function, and those within it, may look up in its module."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
 
 
 def _content(cell: types.CellType) -> object:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from loop.exact.graph import changes, uses
+from loop.exact.origins import SAME
 from loop.handles import key
 from loop.steps import Step, Values
 from loop.supervision.model_metrics import read_by
@@ -13,7 +14,6 @@ from loop.workers.together import Variable, is_added_up, raw
 
 ADDING = ("AssignAddVariableOp", "AssignSubVariableOp", "ResourceScatterAdd", "ResourceScatterNdAdd")
 SUMS = ("AddV2", "Add", "Sub", "AddN")
-SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")  # have the value that they are given
 OTHERWISE = (
     "Metric {!r} cannot be added up over several workers: its {!r} is not what it was and something more, but computed "
     "in another way, by {}. Let update_state compute it of what is equal in all workers, by loop.total, and say so: "
