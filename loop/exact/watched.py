@@ -91,9 +91,7 @@ def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, s
 def counted(each: Watched) -> dict[str, Pair]:
     """Returns then and now of numbers that have changed, and of the length of a list that got a trace's tensor."""
     changes = each.changes()
-    found = {
-        n: (then, now) for n, (then, now) in changes.items() if _is_number(then) and _is_number(now) and then != now
-    }
+    found = {name: pair for name, pair in changes.items() if all(map(_is_number, pair)) and pair[0] != pair[1]}
     length, held = changes.get("length"), each.of
     # A tensor of a trace says that it was the trace that added it.
     if length and isinstance(held, list) and held and tf.is_symbolic_tensor(held[-1]):

@@ -22,7 +22,7 @@ from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Apart, Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.state.variables import flat, flat_by_path, raw
+from loop.state.variables import flat, flat_by_path, raw, said_of
 from loop.state.weights import has_weights, not_weights
 from loop.tensors import put
 from loop.tf_internals import read_variables
@@ -158,7 +158,7 @@ class TrainingState:
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
-        variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
+        variables: dict[str, object] = {path: said_of(variable) for path, variable in self.variables.items()}
         evaluated = {name: data.describe() for name, data in self._evaluated.items()}
         of_evaluations = {f"{name}/{key}": value for name, said in evaluated.items() for key, value in said.items()}
         return {
@@ -263,7 +263,6 @@ class TrainingState:
 
     def take_over(self, path: str) -> None:
         """Restores what was given, for scripts, whose programs have not set what they read here."""
-        # What a setting can be, and the state of a generator.
         small = {path: variable for path, variable in self.given().items() if variable.shape.rank in (0, 1)}
         before = {path: variable.read_value() for path, variable in small.items()}
         self.root.restore(path).expect_partial()

@@ -13,6 +13,12 @@ def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
     return variable.value if isinstance(variable, keras.Variable) else variable  # `value` is that variable
 
 
+def said_of(variable: tf.Variable) -> list[int | str | None]:
+    """Returns its lengths, None for one that is open, and its dtype; "..." in their place if so is their number."""
+    lengths = ["..."] if variable.shape.rank is None else variable.shape.as_list()
+    return [*lengths, variable.dtype.name]
+
+
 def flat(value: object) -> Iterator[object]:
     """Yields what is in lists and dicts, at any depth."""
     if isinstance(value, Mapping | list | tuple):
