@@ -106,8 +106,8 @@ def _differences(own: TrainingState, keys: tuple[str, ...], pin: Pin) -> list[st
     # `extra/` has what TensorFlow's object graph does not reach, such as seed states.
     below = tuple(f"{prefix}{key}/" for key in keys for prefix in ("", "extra/"))
     unknown = names.of(path for path in saved if f"{path}/".startswith(below) and not path.startswith((*within,)))
-    # As in a manifest: the lengths, None for one that is unknown, and the dtype.
-    now = {path: [*variable.shape.as_list(), variable.dtype.name] for path, variable in mine.items()}
+    said = own.describe()["variables"]  # as in a manifest: the lengths, and the dtype
+    now = {path: said[path] for path in mine}
     then = {path: names.describe(name) for path, name in found.items()}
     then |= {path: names.describe(name) for path, name in unknown.items() if name not in covered}
     other, absent = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)], "missing"

@@ -44,6 +44,7 @@ class CompiledLoop:
     ) -> None:
         self._counters, self._where = body.counters, where
         self.ring, self.inside, self.own = body.ring, body.inside, body.own
+        # For the message, if it waits for other workers in vain.
         where_to_wait, several = f"{owner[0].lower()}{owner[1:]}", body.several
         waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
         self._waiting = waiting or contextlib.nullcontext
@@ -52,24 +53,32 @@ class CompiledLoop:
 
     def __call__(self, data: Batches, count: int) -> ChunkResult:
         """Runs at most `count` steps, at least one if there is data."""
-        count = min(count, LONGEST)
+        count = min(count, LONGEST)  # the ring has no more rows, nor has what hooks say ahead
         try:
-            if self.inside.hooks:
+            if self.inside.hooks:  # asked once for all steps, also if the way runs them in several calls
                 self.inside.prepare(int(self._counters[-1]), count)
             with self._waiting():
                 return self._way.run(data, count)
         except tf.errors.OpError as error:
-            add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
-            tell(error, data.dataset())
+            self._tell(error, data)
             raise
 
     def skip(self, data: Batches) -> ChunkResult:
         """Reads the next batch, and counts its step without running it; what it returns has no rows."""
-        return self._way.skip(data)
+        try:
+            return self._way.skip(data)
+        except tf.errors.OpError as error:
+            self._tell(error, data)
+            raise
+
+    def _tell(self, error: tf.errors.OpError, data: Batches) -> None:
+        """Adds to an error where it was, and of a pipeline, which line of the program it comes of."""
+        add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
+        tell(error, data.dataset())
 
     def begin_again(self) -> None:
         """Begins another pass with the next batch."""
-        self._counters[0].assign(0)
+        self._counters[0].assign(0)  # the index in the pass alone: what the others count goes on over passes
 
 
 def _way(body: Body, data: Batches, owner: str, *, together: bool) -> Way:

@@ -32,6 +32,7 @@ class Clock(tf.Module):
 
     def start(self) -> None:
         """Goes on from what `seconds` says."""
+        # Monotonic time: somebody may set the time of day.
         self._before, self._started = float(self.seconds), time.monotonic()
 
     def now(self) -> float:
@@ -40,10 +41,11 @@ class Clock(tf.Module):
 
     def mark(self) -> None:
         """Writes the time into the state."""
-        write(self.seconds, self.now())
+        write(self.seconds, self.now())  # a checkpoint that is made now goes on from here
 
     def set_alarm(self, at: float | None) -> None:
         """Rings once at that training time, instead of any time set before; None: not at all."""
+        # One that has rung and is asked for again was not looked at, as after a skipped batch: then it rings at once.
         if at != self._alarm_at or (self._alarm is not None and not self._alarm.is_alive()):
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -52,7 +54,7 @@ class Clock(tf.Module):
                 # A thread that is to wait longer than that, 292 years, ends at once with an error.
                 seconds = min(max(0.0, at - self.now()), threading.TIMEOUT_MAX)
                 alarm = threading.Timer(seconds, self._ring)
-                alarm.daemon = True
+                alarm.daemon = True  # or a process whose training has failed would live on until it rings
                 try:
                     alarm.start()
                 except RuntimeError as error:
@@ -83,7 +85,7 @@ class TimeSpent:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._began = time.monotonic()
+        self._began = time.monotonic()  # seconds; of no meaning but in differences
 
     def with_rest(self, others: Mapping[str, float]) -> dict[str, float]:
         """Returns this and what others have added up, and what is missing to the time since this was made: `loop`."""
@@ -97,4 +99,5 @@ class TimeSpent:
         try:
             yield
         finally:
+            # Also of what has failed: the time is gone.
             self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began

@@ -57,6 +57,7 @@ class Purity:
     ) -> None:
         changed = {handle: op for handle, op in audited.changed().items() if handle not in own}
         streams = by_key(state.streams())
+        # What evaluations and hooks keep is to last.
         trained = by_key(v for path, v in state.variables.items() if not path.startswith(OF_ITS_OWN))
         resources = {handle: node for handle, node in state.resources().items() if handle in changed}
         written = {handle: variable for handle, variable in trained.items() if handle in changed}
@@ -83,9 +84,10 @@ class Purity:
         def back() -> None:
             for variable, value in values:
                 put(variable, value)
+            # An import puts all of it in the place of all that is there: keys that the pass has added are gone.
             for table, (keys, found) in tables:
                 tf.raw_ops.LookupTableImportV2(table_handle=table.resource_handle, keys=keys, values=found)
-            if before is not None and host() != before:
+            if before is not None and host() != before:  # few evaluations draw; to look takes 50 us
                 put_host_back(before)
 
         return back

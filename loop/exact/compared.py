@@ -1,5 +1,6 @@
 """When two values in Python are the same, and what is said of those that are not."""
 
+import math
 import reprlib
 import types
 from typing import TypeAlias
@@ -52,15 +53,26 @@ def is_array(value: object) -> bool:
 
 def same(then: object, now: object) -> bool:
     """Returns whether a value is what it was; of things, whether it is the same one."""
-    if then is now:
+    if then is now:  # also what cannot be compared
         return True
     if isinstance(then, ARRAYS) and isinstance(now, ARRAYS):
         one, other = np.asarray(then), np.asarray(now)
+        # Bits, of which NaN is equal to itself, and 0.0 is not -0.0.
         return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
     if isinstance(then, (tuple, *SIMPLE)) and isinstance(now, (tuple, *SIMPLE)):
-        return bool(then == now) or (then != then and now != now)  # NaN is not equal to itself
+        if then != then and now != now:  # NaN is not equal to itself
+            return True
+        return bool(then == now) and exactly(then) == exactly(now)
     kinds = (*POLICIES, types.MethodType)  # of which equal ones are made again and again
+    # Of all else counts which object it is, as it did above.
     return isinstance(then, kinds) and isinstance(now, kinds) and bool(then == now)
+
+
+def exactly(value: object) -> object:
+    """Returns what tells a plain value from others that are equal to it: 1 from 1.0 and True, 0.0 from -0.0."""
+    if type(value) is tuple:
+        return tuple(map(exactly, value))
+    return math.copysign(1.0, value) if type(value) is float and not value else type(value)
 
 
 def told(then: object, now: object) -> str:

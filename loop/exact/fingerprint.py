@@ -49,7 +49,7 @@ def fingerprint(
     """
     arguments = [Outside(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
     arguments += _outside(graph, captured, held or {}, constants)
-    key = (arguments, returned)
+    key = (arguments, returned)  # names and values: what else counts is in the graph, which does not change
     if graph not in _KNOWN or _KNOWN[graph][0] != key:
         _KNOWN[graph] = key, _hashed(graph, *key)
     return _KNOWN[graph][1]
@@ -61,6 +61,7 @@ _KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.We
 
 def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[str]) -> dict[str, object]:
     bodies = program(graph)
+    # Twice: a difference in constants alone is told in other words than one in what is computed.
     structure = GraphHasher(bodies, valued=False).of("", [label_of(each.what) for each in arguments])
     constants_too = GraphHasher(bodies, valued=True).of("", [label_of(*each) for each in arguments])
     kinds = collections.Counter(node.kind for body in bodies.values() for node in body.nodes)
@@ -75,6 +76,7 @@ def _outside(
     graph: FuncGraph, captured: Sequence[tf.Tensor], held: Mapping[int, str], constants: Iterable[tf.Variable]
 ) -> list[Outside]:
     values = by_key(constants)
+    # Lookup tables, say, which count by their contents.
     unknown = {key_of(x) for x in captured if x.dtype == tf.resource} - {*held} - {*values}
     used = uses(graph) if unknown else {}
 
@@ -84,7 +86,7 @@ def _outside(
             return Outside(held[key])
         if (variable := values.get(key)) is not None:
             return Outside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
-        if tensor.dtype not in (tf.resource, tf.variant):
+        if tensor.dtype not in (tf.resource, tf.variant):  # a constant from outside, which the trace took in
             return Outside(tensor.dtype.name, digest(tensor))
         return Outside(tensor.dtype.name, contents(tensor, used.get(key, ())))
 
@@ -94,7 +96,7 @@ def _outside(
 def contents(handle: tf.Tensor, done: Sequence[tf.Operation]) -> str:
     """Returns a digest of a lookup table, given all that is done with it; empty if it is changed, or no table."""
     finds = [op for op in done if op.type.startswith("LookupTableFind")]
-    if not finds or any(map(changes, done)):
+    if not finds or any(map(changes, done)):  # what a step changes is another one at each step
         return ""
     kinds = {"Tkeys": finds[0].get_attr("Tin"), "Tvalues": finds[0].get_attr("Tout")}
     keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handle, **kinds)

@@ -30,6 +30,7 @@ def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
         for value in op.node_def.attr.values()
         for function in ([value.func] if value.HasField("func") else value.list.func)
     ]
+    # Older parts of TensorFlow call a function by an operation of its name.
     bodies = {name: body_of(graph, name) for name in (op.type, *names)}
     return {name: body for name, body in bodies.items() if body is not None}
 
@@ -54,7 +55,7 @@ def operations(graph: FuncGraph) -> Iterator[tf.Operation]:
 
 def behind(wanted: Iterable[tf.Operation]) -> Iterator[tf.Operation]:
     """Yields operations and all that they need in their graph, each once."""
-    found = {op.name: op for op in wanted}
+    found = {op.name: op for op in wanted}  # by name: all are of one graph
     queue = list(found.values())
     for op in queue:  # grows while it is read
         new = {tensor.op.name: tensor.op for tensor in op.inputs if tensor.op.name not in found}
@@ -83,11 +84,12 @@ def _follow(graph: FuncGraph, handles: dict[str, int], found: Mapping[int, list[
         here = {i: handles[tensor.name] for i, tensor in enumerate(op.inputs) if tensor.name in handles}
         if not here:
             continue
-        if op.type == "Identity":
+        if op.type == "Identity":  # a handle that is handed on within the function
             handles[op.outputs[0].name] = here[0]
         elif (bodies := called(graph, op)) and "Dataset" in op.type:  # which says in no simple way what goes where
             inside = [inner for body in bodies.values() for inner in _with_resources(body)]
             for i, handle in here.items():
+                # So whatever a function of a dataset does with any resource counts as done with this one.
                 found[handle] += inside if op.inputs[i].dtype == tf.resource else [op]
         elif bodies:
             for body in bodies.values():  # what comes first, such as a condition, is not handed on
@@ -95,7 +97,7 @@ def _follow(graph: FuncGraph, handles: dict[str, int], found: Mapping[int, list[
                 handed = {body.inputs[i - skipped].name: handle for i, handle in here.items() if i >= skipped}
                 _follow(body, handed, found)
         else:
-            for handle in here.values():
+            for handle in here.values():  # used here, and not handed to a function
                 found[handle].append(op)
 
 
@@ -109,6 +111,7 @@ def _with_resources(graph: FuncGraph) -> Iterator[tf.Operation]:
 
 def changes(op: tf.Operation) -> bool:
     """Returns whether an operation may change a resource that it is given."""
+    # Of what is not known to read, it is taken that it changes: a finding too many is seen, one too few is not.
     return not op.type.startswith(READS) and not op.type.endswith(SUMMARIES)
 
 
@@ -129,7 +132,7 @@ def is_random(op: tf.Operation) -> bool:
     if op.type in POOLS:
         return not op.node_def.attr["deterministic"].b
     if op.type.startswith("CudnnRNN"):  # a layer of Keras, on a GPU
-        return op.node_def.attr["dropout"].f > 0
+        return op.node_def.attr["dropout"].f > 0  # its seeds are attributes, and there without dropout, too
     return op.type in UNSEEDED or (bool(op.op_def.is_stateful) and {"seed", "seed2"} <= op.node_def.attr.keys())
 
 
@@ -139,6 +142,7 @@ def is_unseeded(op: tf.Operation) -> bool:
     if "Dataset" not in op.type or "seed2" not in names:
         return False
     seeds = [tf.get_static_value(op.inputs[names.index(name)]) for name in ("seed", "seed2")]
+    # Both zero: it takes some at random; None: known only when it runs.
     return all(seed is not None and int(seed) == 0 for seed in seeds)
 
 
@@ -163,6 +167,7 @@ def line(op: tf.Operation) -> str:
 def is_of_keras(op: tf.Operation) -> bool:
     """Returns whether one of Keras' own layers, or random streams, has made an operation."""
     frames = [frame.filename for frame in op.traceback or () if not frame.filename.startswith(TENSORFLOW)]
+    # Keras' backend and utilities are called by all of its parts.
     beyond = (name for name in reversed(frames) if not name.startswith((f"{KERAS}backend", f"{KERAS}utils")))
     return next(beyond, "").startswith(OF_KERAS)
 

@@ -41,7 +41,7 @@ class GraphHasher:
 
     def of(self, name: str, arguments: Sequence[bytes]) -> CallLabels:
         """Returns the labels of a function's outputs and of its effects."""
-        key = name, tuple(arguments)
+        key = name, tuple(arguments)  # a function that is called twice with the same is labelled once
         if key not in self._known:
             self._known[key] = self._labelled(self._bodies[name], arguments)
         return self._known[key]
@@ -54,6 +54,7 @@ class GraphHasher:
             name, _, place = reference.partition(":")
             found = outputs[name]
             if isinstance(found, bytes):
+                # One label for all outputs: the place tells them apart.
                 return found if place in ("", "0") else found + place.encode()
             return found[int(place.rpartition(":")[2] or 0)]
 
@@ -87,7 +88,7 @@ class GraphHasher:
             return self._loop(node.bodies[0], node.bodies[1], inputs)
         if node.kind in CALLS:
             return self.of(node.bodies[0], inputs)
-        branches = [self.of(name, inputs[1:]) for name in node.bodies]
+        branches = [self.of(name, inputs[1:]) for name in node.bodies]  # the first says which branch is taken
         effects = [(inputs[0], i, effect) for i, branch in enumerate(branches) for effect in branch.effects]
         outputs = zip(*(branch.outputs for branch in branches), strict=True)
         return CallLabels([label_of(inputs[0], each) for each in outputs], [label_of(*each) for each in effects])
@@ -99,6 +100,7 @@ class GraphHasher:
         they are computed from; once it does not, no other will.
         """
         carried, done = start, self.of(body, start)
+        # Ends: each round has more labels, and there are only so many variables.
         while len({*(refined := _pairs(start, done.outputs))}) > len({*carried}):
             carried, done = refined, self.of(body, refined)
         decided = self.of(condition, carried)
@@ -113,4 +115,4 @@ def _pairs(left: Iterable[object], right: Iterable[object]) -> list[bytes]:
 
 def label_of(*parts: object) -> bytes:
     """Returns a label that is another one for other parts."""
-    return hashlib.sha256(repr(parts).encode()).digest()[:8]
+    return hashlib.sha256(repr(parts).encode()).digest()[:8]  # 64 bits, which no two share by chance

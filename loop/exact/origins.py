@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from loop.exact.graph import called
+from loop.exact.labels import BRANCHES, LOOPS
 from loop.tensors import FuncGraph
 
-SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")
-LOOPS, BRANCHES = ("While", "StatelessWhile"), ("If", "StatelessIf", "Case", "StatelessCase")
+SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")  # have the value that they are given
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
@@ -62,18 +62,20 @@ def same_as(value: tf.Tensor) -> tf.Tensor:
 
 def _before(frame: Frame, tensor: tf.Tensor) -> list[At]:
     """Returns what a tensor is computed of, one step back."""
-    if tensor.name in frame.given:
+    if tensor.name in frame.given:  # an argument: go on where the function was called
         return frame.given[tensor.name]
     op, i = tensor.op, tensor.value_index
     if op.name not in frame.calls:
-        frame.calls[op.name] = _entered(frame, op)
+        frame.calls[op.name] = _entered(frame, op)  # once for each call, so that a loop is not entered without end
     if not (entered := frame.calls[op.name]):
         return [(frame, each) for each in ([op.inputs[i]] if op.type == "IdentityN" else op.inputs)]
     if op.type in LOOPS:
-        (inner, body), (test, condition) = entered
+        (inner, body), (test, condition) = entered  # in this order, see `_entered`
         found = [(frame, op.inputs[i]), (inner, body.outputs[i])]
+        # What no round changes does not depend on how many there are.
         return found if _is_argument(body, i) else [*found, (test, condition.outputs[0])]
     found = [(inner, body.outputs[i]) for inner, body in entered]
+    # What says which branch is taken goes into the value, too.
     return [(frame, op.inputs[0]), *found] if op.type in BRANCHES else found
 
 
@@ -88,7 +90,7 @@ def _entered(frame: Frame, op: tf.Operation) -> list[Body]:
         order = []
     given = op.inputs[1:] if op.type in BRANCHES else op.inputs
     found = [(Frame(), body) for body in order if body is not None and len(body.inputs) == len(given)]
-    if len(found) < len(order):
+    if len(found) < len(order):  # of one, it is not known what goes where: then all that goes in counts
         return []
     for inner, body in found:
         inner.given = {argument.name: [(frame, each)] for argument, each in zip(body.inputs, given, strict=True)}

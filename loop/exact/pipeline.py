@@ -48,13 +48,13 @@ def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:
     What is used twice is looked into once: of `zip(d, d.skip(1))`, and that again in the place of `d`, there would soon
     be more than could be looked at. It does not call itself, because there may be more stages than Python allows calls.
     """
-    seen, stack = set[int](), [dataset]
+    seen, stack = set[int](), [dataset]  # ids: the dataset holds all of them while this runs
     while stack:
         stage = stack.pop()
         yield stage, id(stage) in seen
         if id(stage) not in seen:
             seen.add(id(stage))
-            stack.extend(reversed(inputs_of(stage)))
+            stack.extend(reversed(inputs_of(stage)))  # reversed, because the last one is taken first
 
 
 def stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
@@ -87,6 +87,7 @@ def graph_of(dataset: tf.data.Dataset | tf.Tensor) -> GraphDef:
         dataset: A dataset, or the variant of one.
     """
     if isinstance(dataset, tf.data.Dataset):
+        # Ragged ones are variants, of which nobody tells the size.
         tensors = [tensor for stage in stages(dataset) for tensor in tensors_of(stage)]
         known = [tensor for tensor in tensors if isinstance(tensor, tf.Tensor) and tensor.dtype != tf.variant]
         if sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in known) > GRAPH_LIMIT:

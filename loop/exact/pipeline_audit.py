@@ -42,7 +42,7 @@ class Read(Finding):
         variable: The variable.
     """
 
-    variable: tf.Variable = field(compare=False)
+    variable: tf.Variable = field(compare=False)  # variables are compared number by number
 
 
 def in_pipeline(
@@ -94,6 +94,7 @@ def _in_resources(stage: tf.data.Dataset, owner: str, streams: Collection[int], 
         for handle, used in uses(graph).items():
             if handle in streams:
                 continue
+            # Of variables; of tables, see below.
             reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
             looking_up = [op for op in used if op.type.startswith("LookupTableFind")]
             if changing := [op for op in used if changes(op)]:
@@ -119,9 +120,10 @@ def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list
         made: The epochs that it was called with, in that order, some of them twice, and what it made.
         owner: What to call the data.
     """
+    # Ids: `made` holds the datasets.
     shuffled = [[id(s) for s in stages(dataset) if reshuffled(s)] for _, dataset in made]
     said = [(epoch, described(dataset)) for epoch, dataset in made]
-    pairs = list(itertools.combinations(range(len(made)), 2))
+    pairs = list(itertools.combinations(range(len(made)), 2))  # of calls, also of those with one epoch
     wrong = {
         "makes another dataset each time it is called": any(
             said[i][0] == said[j][0] and said[i] != said[j] for i, j in pairs
@@ -153,7 +155,7 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
     if kind in LEARNING:
         what = "draw classes as often as they have been read, and that cannot be saved"
         return what, remedies.CLASSES_LEARNED
-    if drawn and "Dataset" not in kind:
+    if drawn and "Dataset" not in kind:  # a dataset that shuffles is looked at as a stage
         return "draw from a stream that cannot be saved", remedies.RANDOM_IN_DATA
     if saved and kind == "DummyMemoryCache":
         return "cache within a function, which cannot be saved", remedies.IN_FUNCTION
@@ -170,6 +172,7 @@ def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:
     kinds = {"Tkeys": find.get_attr("Tin"), "Tvalues": find.get_attr("Tout")}
     keys, values = tf.raw_ops.LookupTableExportV2(table_handle=table, **kinds)  # for their shapes
     try:
+        # Of none: it changes nothing.
         tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=keys[:0], values=values[:0])
     except tf.errors.UnimplementedError:
         return False

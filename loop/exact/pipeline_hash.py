@@ -38,7 +38,7 @@ def described(
             if known:
                 said.append(f"{kind_of(stage)} again {numbers[id(stage)]}")
             else:
-                numbers[id(stage)] = len(said)
+                numbers[id(stage)] = len(said)  # among those that are said
                 said.append(f"{kind_of(stage)} {_hash(replaced.get(stage, stage))}")
     return said
 
@@ -58,6 +58,7 @@ def values_read(dataset: tf.data.Dataset, streams: Collection[int] = ()) -> str:
                 if handle in streams:
                     continue
                 dtypes = [op.get_attr("dtype") for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
+                # Once, however often it is read.
                 found += [digest(tf.raw_ops.ReadVariableOp(resource=handles[handle], dtype=d)) for d in dtypes[:1]]
     return short(found) if found else ""
 
@@ -69,7 +70,7 @@ def values_cached(dataset: tf.data.Dataset) -> str:
     """
     names = [cache_file(stage).numpy() for stage in stages(dataset) if kind_of(stage) == "Cache"]
     indices = [f"{name.decode(errors='surrogateescape')}.index" for name in names if name]
-    if not all(map(tf.io.gfile.exists, indices)):
+    if not all(map(tf.io.gfile.exists, indices)):  # one that the run itself is to fill
         return ""
     contents = [hashlib.sha256(tf.io.gfile.GFile(index, "rb").read()).digest() for index in indices]
     return short(contents) if contents else ""
@@ -93,10 +94,11 @@ def _said(stage: tf.data.Dataset) -> Iterator[object]:
     for name, value in sorted(vars(stage).items()):
         for part in tf.nest.flatten(value) if name not in HINTS else ():
             if isinstance(part, str) and os.path.isdir(part):
-                yield name, _sizes(part)
+                yield name, _sizes(part)  # a directory of Dataset.save, wherever it is by now
             elif isinstance(part, bool | int | float | str):
                 yield name, part
             elif isinstance(part, tf.Tensor) and part.dtype == tf.string:
+                # The directory of a cache may be another one at each start.
                 yield name, os.path.basename(_texts(part)[0]) if kind_of(stage) == "Cache" else _of_texts(part)
             elif isinstance(part, tf.Tensor) and part.dtype == tf.variant:
                 hidden = hidden or name == TENSORS  # ragged and sparse ones
@@ -114,7 +116,7 @@ def _in_one_order(stage: tf.data.Dataset) -> bool:
         return False
     directories = [value for value in vars(stage).values() if isinstance(value, str) and os.path.isdir(value)]
     below = [name for directory in directories for _, names, _ in os.walk(directory) for name in names]
-    return sum(name.endswith(".shard") for name in below) < 2
+    return sum(name.endswith(".shard") for name in below) < 2  # with more, the function says in which order
 
 
 def _constant(node: NodeDef) -> bytes:
@@ -135,7 +137,7 @@ def _of_texts(tensor: tf.Tensor) -> object:
     A job may have put them into another directory, and the same name says nothing if somebody has written there anew.
     """
     texts = _texts(tensor)
-    looked_at = texts[:: 1 + len(texts) // FILES]
+    looked_at = texts[:: 1 + len(texts) // FILES]  # spread over all: to ask for each of a million takes long
     return _of_files(texts) if texts and all(map(os.path.isfile, looked_at)) else digest(tensor)
 
 
@@ -143,7 +145,7 @@ def _of_files(paths: Sequence[str]) -> str:
     """Returns a hash of their names, below the directory that all of them are in, and of samples of their contents."""
     first, last = min(paths), max(paths)  # between which all others are, so what these have in common all have
     alike = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    start = first.rfind(os.sep, 0, alike) + 1
+    start = first.rfind(os.sep, 0, alike) + 1  # behind the last separator that all have in common
     return short(([path[start:] for path in paths], [_sample(path) for path in paths[:: 1 + len(paths) // FILES]]))
 
 
@@ -152,7 +154,7 @@ def _sample(path: str) -> tuple[int, list[bytes]]:
     size, blocks = os.path.getsize(path), []
     with open(path, "rb") as file:
         for start in (0, (size - BLOCK) // 2, size - BLOCK):
-            file.seek(max(0, start))
+            file.seek(max(0, start))  # a small file is read from its beginning, three times
             blocks.append(file.read(BLOCK))
     return size, blocks
 

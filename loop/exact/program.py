@@ -47,7 +47,7 @@ class FunctionBody(NamedTuple):
 
 def program(graph: FuncGraph) -> dict[str, FunctionBody]:
     """Returns a traced function under the name "", and by their names all that are called in it."""
-    definition = graph.as_graph_def()
+    definition = graph.as_graph_def()  # a copy, in which the functions are that it calls
     library = {function.signature.name: function for function in definition.library.function}
     arguments, returns = ([tensor.name for tensor in tensors] for tensors in (graph.inputs, graph.outputs))
     bodies = {"": _body([name.partition(":")[0] for name in arguments], definition.node, returns, library)}
@@ -89,8 +89,9 @@ def _returned(library: Library, name: str) -> list[str]:
 
 
 def _node(node: NodeDef, inputs: Iterable[str], library: Library) -> Node:
-    given = sorted(node.attr.items())
+    given = sorted(node.attr.items())  # a map, which has no order
     functions = [f for _, value in given for f in ([value.func] if value.HasField("func") else value.list.func)]
+    # Itself, as of older parts of TensorFlow; and those in attributes.
     called = [*([node.op] if node.op in library else []), *(function.name for function in functions)]
     said = [
         (name, value.SerializeToString(deterministic=True))
@@ -105,7 +106,7 @@ def _node(node: NodeDef, inputs: Iterable[str], library: Library) -> Node:
         name=node.name,
         kind="Function" if node.op in library else node.op,
         said=hashlib.sha256(repr(said).encode()).digest(),
-        value=hashlib.sha256(value).digest(),
+        value=hashlib.sha256(value).digest(),  # a digest: constants may be as large as a data set
         inputs=[reference for reference in inputs if reference[0] != "^"],
         waits=[reference[1:] for reference in inputs if reference[0] == "^"],
         bodies=called,

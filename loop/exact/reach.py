@@ -78,6 +78,7 @@ class Reach:
         return bool(self._queue)
 
     def _add(self, value: object, parent: int) -> None:
+        # Numbers and texts lead nowhere.
         if value is not None and id(value) not in self._seen and not isinstance(value, str | int | float | bytes):
             self._seen[id(value)] = value
             self._queue.append((value, parent))
@@ -99,11 +100,11 @@ class Reach:
             self.compiled.append(value)
             yield from (value.python_function, *bound_functions(value))
         elif isinstance(value, list | tuple | Mapping):
-            if len(value) <= LONGEST:
+            if len(value) <= LONGEST:  # longer ones are data, which steps do not read item by item
                 if self._is_of_program(self._seen.get(self.parents[id(value)])):
                     self.containers.append(value)
                     self._kept.add(id(value))
-                yield from value.values() if isinstance(value, Mapping) else value
+                yield from [*(value.values() if isinstance(value, Mapping) else value)]  # other threads may add to it
         elif isinstance(value, (type, *NAMESPACES)) or is_of_program(type(value)):
             of_class = value if isinstance(value, type) else type(value)
             if is_of_program(of_class) or isinstance(value, NAMESPACES):
@@ -112,14 +113,14 @@ class Reach:
                 self._named += [each for each in of_program if each not in self._named]
                 if issubclass(of_class, OF_KERAS):
                     self._entered += [each for each in of_program if each not in self._entered]
-                for name, held in attributes(value).items():
+                for name, held in [*attributes(value).items()]:
                     if isinstance(held, list | tuple | Mapping):
                         self._unread.append((name, held, id(value)))
                     else:
                         yield held
         elif isinstance(value, OF_KERAS):
             self.objects.append(value)
-            yield from attributes(value).values()
+            yield from [*attributes(value).values()]
         elif isinstance(value, types.ModuleType) and is_of_program(value):
             self.objects.append(value)
             self._named.append(value)
@@ -133,9 +134,11 @@ class Reach:
 
     def _in_function(self, function: types.FunctionType) -> Iterator[object]:
         self.functions.append(function)
+        # Without what is not there yet: such a cell is equal to an empty one.
         yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
         yield from (function.__defaults__, function.__kwdefaults__)
         if is_of_program(function):
+            # Globals and attributes: co_names has both, and does not tell which is which.
             self.read.update(*(code.co_names for code in codes(function.__code__)))
             yield from (function.__globals__[name] for name in global_names(function))
 
@@ -143,7 +146,7 @@ class Reach:
 def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]) -> bool:
     """Returns whether one of some others, given by their ids, was met on the way to a thing."""
     above = parents.get(id(thing), 0)
-    while above and above not in others:
+    while above and above not in others:  # 0 is that of the roots
         above = parents.get(above, 0)
     return above in others
 
@@ -207,6 +210,7 @@ def is_of_program(thing: object) -> bool:
 def _is_of_program(module: str | None) -> bool:
     if module is None or module == builtins.__name__ or module in sys.builtin_module_names:
         return False
+    # Of a module that is not there by its name, that of its package.
     found = sys.modules.get(module) or sys.modules.get(module.partition(".")[0])
     file = getattr(found, "__file__", None)
     if module == "__main__" or file is None:  # a script, a notebook, what was made by exec
@@ -227,7 +231,7 @@ def traced_anew(functions: Iterable[tf.types.experimental.PolymorphicFunction]) 
     kept = [(each, name, getattr(each, name)) for function in functions for each, name in traces_of(function)]
     try:
         for each, name, value in kept:
-            setattr(each, name, type(value)())
+            setattr(each, name, type(value)())  # an empty one, of the same kind
         yield
     finally:
         for each, name, value in kept:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from loop.exact.reach import codes
 from loop.tf_internals import NAME
 
 LIBRARIES = ("keras", "numpy", "tensorflow")  # what is in these is known by its name and configuration
@@ -49,21 +50,22 @@ def _tell(value: object, seen: dict[int, tuple[int, object]], said: list[str]) -
 
 def _parts(value: object) -> list[object]:
     if isinstance(value, Mapping | list | tuple | set | frozenset) and len(value) > LONG:
-        return [len(value)]
+        return [len(value)]  # of data, their number has to do
     if isinstance(value, Mapping):
         return [part for item in value.items() for part in item]
     if isinstance(value, list | tuple):
         return [*value]
     if isinstance(value, set | frozenset):
-        return [*sorted(map(repr, value))]
+        return [*sorted(map(repr, value))]  # the order of a set is another one in each process
     if isinstance(value, np.ndarray | tf.Tensor):
         size = np.dtype(value.dtype.name).itemsize * int(np.prod(value.shape))
         return [*value.shape, value.dtype.name, np.asarray(value).tobytes() if size <= LARGE else ""]
     if isinstance(value, tf.Variable | keras.Variable):
-        return [*value.shape, str(value.dtype)]
+        return [*value.shape, str(value.dtype)]  # what it holds changes as it is trained
     if isinstance(value, types.ModuleType):
         return [value.__name__]
     if isinstance(value, types.CodeType):
+        # No line numbers, file or name: a comment is no change.
         return [value.co_code, value.co_names, value.co_varnames, value.co_consts]
     if isinstance(value, types.MethodType):
         return [value.__func__, value.__self__]
@@ -78,8 +80,9 @@ def _parts(value: object) -> list[object]:
     ):
         return [value.__module__, value.__qualname__]
     if isinstance(value, types.FunctionType):
-        cells = [_content(cell) for cell in value.__closure__ or ()]
-        used = {name: value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__}
+        cells = [_content(cell) for cell in value.__closure__ or ()]  # what it shares with the functions around it
+        names = [name for code in codes(value.__code__) for name in code.co_names]
+        used = {name: value.__globals__[name] for name in names if name in value.__globals__}
         return [value.__code__, value.__defaults__, value.__kwdefaults__, cells, used]
     if isinstance(value, type):
         return [
@@ -93,6 +96,7 @@ def _parts(value: object) -> list[object]:
 def _parts_of_instance(value: object) -> list[object]:
     if (function := getattr(value, "python_function", None)) is not None:  # of a tf.function
         return [function]
+    # Their classes, for the code of those that are the program's own.
     layers = [type(layer) for layer in value.layers] if isinstance(value, keras.Model) else []
     known = _is_of_library(type(value).__module__)
     said = _configuration(value) if known else type(value)
@@ -114,6 +118,7 @@ def _configuration(value: object) -> str:
         del config["learning_rate"]  # a variable, which a hook may have moved
     if isinstance(value, keras.Model) and value.compiled:
         config = {**config, "compiled with": said.get("compile_config")}
+    # Numbered, not left out: which layer is connected with which counts.
     numbers = {name: f"name {i}" for i, name in enumerate(dict.fromkeys(_names_in(config)))}
     return json.dumps(_renamed(config, numbers), default=lambda other: type(other).__qualname__)
 
@@ -131,14 +136,6 @@ def _renamed(config: object, numbers: Mapping[str, str]) -> object:
     if isinstance(config, list | tuple):
         return [_renamed(item, numbers) for item in config]
     return numbers.get(config, config) if isinstance(config, str) else config
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Yields the names that a function, and those within it, may look up in its module."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
 
 
 def _content(cell: types.CellType) -> object:

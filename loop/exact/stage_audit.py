@@ -51,6 +51,7 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
         what = f"{owner} shuffle by a stage that TensorFlow does not document, {kind}"
         found.append(Finding(what, "", remedies.SHUFFLE))
     if saved and kind == "DirectedInterleave" and not stops_on_empty(stage):
+        # Negative: without end, or not known.
         selector, *sources = (source.cardinality() for source in inputs_of(stage))
         if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
             found.append(
@@ -68,7 +69,7 @@ def in_any_order(stage: tf.data.Dataset) -> bool:
     if determinism_of(stage) == "false":
         return True
     if kind_of(stage) == "ParallelInterleave":  # the only one that does not keep what it was told
-        return any(map(is_loose, graph_of(stage).node))
+        return any(map(is_loose, graph_of(stage).node))  # so the graph is asked, which takes longer
     return any(is_loose(op.node_def) for op in operations_in(stage))
 
 
@@ -101,6 +102,7 @@ def by_cores(kind: str, calls: tf.Tensor | None, cores: int) -> int:
     known = None if calls is None else tf.get_static_value(calls)
     if "Parallel" not in kind:
         return cores
+    # Rounded up, as TensorFlow does.
     return -(-cores // THREADS) if known is None or known == AUTOTUNE else min(int(known), cores)
 
 
@@ -108,7 +110,7 @@ def _reads_header(op: tf.Operation) -> bool:
     if not op.type.startswith("CSVDataset"):
         return False
     names = [argument.name for argument in op.op_def.input_arg]
-    header = tf.get_static_value(op.inputs[names.index("header")])
+    header = tf.get_static_value(op.inputs[names.index("header")])  # None: known only when it runs, so it may be True
     return header is None or bool(header)
 
 
@@ -129,6 +131,7 @@ def _unseeded_in(graph: GraphDef) -> bool:
     for node in graph.node:
         names = [argument.name for argument in op_definition(node.op).input_arg]
         if node.op.startswith(SHUFFLES) and "seed2" in names:
+            # None: it is no constant, and so not the 0 that stands for no seed.
             seeds = [constants.get(node.input[names.index(name)]) for name in ("seed", "seed2")]
             if all(seed is not None and not tf.make_ndarray(seed) for seed in seeds):
                 return True

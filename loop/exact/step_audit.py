@@ -47,7 +47,7 @@ def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
     for ops in uses(graph, tf.variant).values():
         iterating = [op for op in ops if "Dataset" in op.type or op.type == "MakeIterator"]
         what = f"{owner} iterates a dataset made outside of it, which may have another order each time"
-        found += [Finding(what, line(op), ITERATED_IN_STEP) for op in iterating[:1]]
+        found += [Finding(what, line(op), ITERATED_IN_STEP) for op in iterating[:1]]  # once for each dataset
     return found
 
 
@@ -132,7 +132,7 @@ class Constants:
     def __init__(self, variables: Sequence[tf.Variable], tables: Sequence[Callable[[], str]]) -> None:
         now: list[tuple[str, Callable[[], str]]] = [(v.name, functools.partial(_value, v)) for v in variables]
         now += [("a lookup table", table) for table in tables]
-        self._then = [(name, read, read()) for name, read in now]
+        self._then = [(name, read, read()) for name, read in now]  # digests: copies of large tables would stay
 
     def findings(self) -> list[Finding]:
         """Returns those that have another value than at first."""
@@ -142,4 +142,4 @@ class Constants:
 
 
 def _value(variable: tf.Variable) -> str:
-    return digest(variable.read_value())
+    return digest(variable.read_value())  # sync: copies all of it to the host, at the end of an epoch

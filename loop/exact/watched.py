@@ -1,5 +1,6 @@
 """Plain values in Python, read again and again."""
 
+import collections
 import functools
 import inspect
 import operator
@@ -63,7 +64,7 @@ class Watched(NamedTuple):
     def _now(self, name: str) -> object:
         try:
             return self.get(self.of, name)
-        except Exception:
+        except Exception:  # whatever a property of the program raises: then it has no value
             return GONE
 
 
@@ -79,7 +80,7 @@ def watched(
 def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, str], object], of: Any) -> Iterator:
     """Yields the names of which it counts which thing each one is."""
     if names:
-        kept = tuple(get(of, name) for name in names)
+        kept = tuple(get(of, name) for name in names)  # or another thing might get the id of one that is gone
 
         def read(of: Any) -> tuple[object, ...]:
             return tuple([Which(id(get(of, name))) for name in names])
@@ -90,8 +91,9 @@ def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, s
 def counted(each: Watched) -> dict[str, Pair]:
     """Returns then and now of numbers that have changed, and of the length of a list that got a trace's tensor."""
     changes = each.changes()
-    found = {name: pair for name, pair in changes.items() if all(_is_number(value) for value in pair)}
+    found = {name: pair for name, pair in changes.items() if all(map(_is_number, pair)) and pair[0] != pair[1]}
     length, held = changes.get("length"), each.of
+    # A tensor of a trace says that it was the trace that added it.
     if length and isinstance(held, list) and held and tf.is_symbolic_tensor(held[-1]):
         found["length"] = length
     return found
@@ -113,7 +115,9 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
             there = reach.read & set(own)
             names |= {name for name in there if _is_plain(own[name])}
+            # Of these counts which object each one is.
             others = sorted(name for name in there - names if not _is_code(own[name]))
+            # What an object has of its class may be set there.
             bases = [vars(base) for base in of_class.__mro__ if is_of_program(base)]
             inherited = {n for n in reach.read - there for base in bases if isinstance(base.get(n, GONE), SIMPLE)}
         if isinstance(each, keras.Layer):
@@ -156,8 +160,10 @@ def of_containers(reach: Reach) -> Iterator[Watched]:
                 lambda keys, size, of, name: _size(of)[1] if name == size else _comparable(of[keys[name]]), keys, size
             )
             read = _contained if all(_is_plain(value) for _, _, value in items) else _mixed
-            kept = tuple(value for _, _, value in items)
-            yield Watched(owner, each, each, (size, *keys), read, get, read(each), kept)
+            kept, then = tuple(value for _, _, value in items), read(each)
+            if len(then) != 1 + len(keys):
+                raise RuntimeError(f"{owner} has changed size while it was looked at.")
+            yield Watched(owner, each, each, (size, *keys), read, get, then, kept)
         yield from (found for name, _, value in items for found in _of_array(owner, name, value, SMALL))
 
 
@@ -208,9 +214,14 @@ def _is_small(container: Mapping | Sequence) -> bool:
 
 
 def _named(container: Mapping | Sequence) -> list[tuple[str, object, object]]:
-    """Returns what to call each item, its key and its value."""
-    items = container.items() if isinstance(container, Mapping) else enumerate(container)
-    return [(f"item {key!r}", key, value) for key, value in items]
+    """Returns what to call each item, of which no two may be called the same, its key and its value."""
+    items = [*(container.items() if isinstance(container, Mapping) else enumerate(container))]
+    called, found = collections.Counter[str](), list[tuple[str, object, object]]()
+    for key, value in items:
+        name = f"item {key!r}"
+        called[name] += 1  # keys of the program's own may all look the same
+        found.append((name if called[name] == 1 else f"{name} ({called[name]})", key, value))
+    return found
 
 
 def _size(of: Mapping | Sequence) -> tuple[str, object]:
@@ -254,11 +265,12 @@ def _of_array(owner: str, name: str, value: object, sizes: range) -> Iterator[Wa
 
 
 def _hash(array: np.ndarray) -> tuple[object, ...]:
-    return (Contents(hash(array.tobytes())),)
+    return (Contents(hash(array.tobytes())),)  # all of its bytes; SMALL bounds what that takes at each halt
 
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
+        # A tuple of more than plain values is looked into elsewhere.
         return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
     return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or is_array(value)
 

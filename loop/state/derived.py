@@ -32,8 +32,9 @@ class Derived:
     def __init__(self, given: Mapping[str, object]) -> None:
         layers = all_layers(given)
         self._layers = [layer for layer in layers if _derives(layer)]
+        # Their traced functions have derived values in them, as constants.
         self._models = [layer for layer in layers if isinstance(layer, keras.Model)] if self._layers else []
-        self._first = self._bits()
+        self._first = self._bits()  # what a trace that is made now computes with
 
     def variables(self) -> list[tf.Variable]:
         """Returns the variables from which anything is derived."""
@@ -52,6 +53,7 @@ class Derived:
         Args:
             values: Of what `variables` returned, by `id`.
         """
+        # To derive is to assign first, and to look at what comes of it: all of that is put back below.
         attributes, before, variables = self.capture(), self._bits(), self.variables()
         held = [variable.read_value() for variable in variables]
         try:
@@ -81,7 +83,7 @@ class Derived:
         """Gives the layers what `capture` returned."""
         before = self._bits()
         for layer, held in zip(self._layers, attributes, strict=True):
-            vars(layer).clear()
+            vars(layer).clear()  # past Keras' __setattr__, which would track what is set
             vars(layer).update(held)
         self._forget(before)
 
@@ -89,6 +91,7 @@ class Derived:
         """Lets models trace their functions anew, if values are not what they were."""
         if self._other(before):
             for model in self._models:
+                # None: traced when it is next called.
                 model.predict_function = model.test_function = model.train_function = None
 
     def _bits(self) -> list[dict[str, object]]:
@@ -108,6 +111,7 @@ def listed(names: list[str]) -> str:
 
 
 def _derives(layer: keras.Layer) -> bool:
+    # Without variables, there is nothing to derive from.
     return (_loads(layer) or _finalize(layer) is not None) and own_variables(layer) != []
 
 
@@ -121,12 +125,14 @@ def _finalize(layer: keras.Layer) -> Any:
 
 def _derive(layer: keras.Layer) -> None:
     """Lets a layer load its own variables, as `keras.Model.load_weights` does, and leaves these as they are."""
+    # Of the layers within, too: loading may assign to whatever it reaches.
     variables = {id(each): each for each in (*own_variables(layer), *map(raw, layer.variables))}
     held = {key: variable.read_value() for key, variable in variables.items()}
     try:
         if _loads(layer):
             store: dict[str, Any] = {}
             layer.save_own_variables(store)
+            # As arrays, which is how they come out of a file.
             layer.load_own_variables({name: keras.ops.convert_to_numpy(value) for name, value in store.items()})
     except Exception as error:
         warnings.warn(f"Layer {layer.name!r} cannot load what it saves itself: {error!r}.", stacklevel=2)
@@ -145,4 +151,5 @@ def _plain(value: object) -> object:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    # Of other objects nothing is compared: equal ones may be made again and again.
     return repr(value) if isinstance(value, int | float | str | bytes) else None

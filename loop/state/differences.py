@@ -24,10 +24,11 @@ def unhashed(then: Description, now: Description) -> dict[str, Mapping[str, Any]
         now: What it returns now.
     """
     said = then["data"]
+    # What only this side says counts as equal.
     data = {key: value if _is_hashed(key) else said.get(key, value) for key, value in now["data"].items()}
     saved = then["steps"]
     steps = {
-        name: step if _compiled(step) == _compiled(saved.get(name, step)) else saved[name]
+        name: step if _compiled(step) == _compiled(saved.get(name, step)) else saved[name]  # who compiles it is no hash
         for name, step in now["steps"].items()
     }
     return {**then, "data": data, "steps": steps}
@@ -68,6 +69,7 @@ class Differences(NamedTuple):
             numbers: Whether the state can be restored nevertheless.
         """
         start = tuple(f"variables: {prefix}" for prefix in of_optimizers)
+        # With other weights to train, an optimizer has other slots.
         follow = [each for each in self.structure if start and each.startswith(start)]
         structure = [each for each in self.structure if each not in follow]
         if numbers and not follow:
@@ -92,7 +94,7 @@ def differences(then: Description, now: Description, *, settings: Mapping[str, s
         for key in sorted({*now[part], *then[part]}):
             if now[part].get(key) != then[part].get(key) and not _comes_or_goes(part, key, then[part], now[part]):
                 getattr(found, _kind(part, key)).append(_line(part, key, then[part], now[part]))
-    for name in sorted({*now["steps"]} & {*then["steps"]}):
+    for name in sorted({*now["steps"]} & {*then["steps"]}):  # evaluations come and go
         if now["steps"][name] != then["steps"][name] and not found.structure:  # of which that would be a consequence
             found.traced.append(f"the {name!r} step {_of_steps(then['steps'][name], now['steps'][name])}")
     return found
@@ -120,6 +122,7 @@ def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping
         if (name == "cached" or name.startswith("stages of epoch")) and key not in other:
             return True
     else:
+        # Such as hooks/early_stopping.
         owner = "/".join(key.split("/")[:2]) if key.startswith(("hooks/", "evaluations/")) else ""
         owner = "history" if key.startswith("history/") else owner
     return owner != "" and not any(path.startswith(f"{owner}/") for path in other)
@@ -150,7 +153,7 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
 
 def _of_stages(then: Sequence[str], now: Sequence[str]) -> str:
     """Says how the stages of two pipelines differ; they are listed from the last one to the source."""
-    kinds = [[stage.split()[0] for stage in stages] for stages in (then, now)]
+    kinds = [[stage.split()[0] for stage in stages] for stages in (then, now)]  # what else is said of a stage is a hash
     if kinds[0] != kinds[1]:
         was, has = (" <- ".join(of_side) for of_side in kinds)
         return f"was {was} in the checkpoint and is {has} now"
@@ -163,6 +166,7 @@ def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if _compiled(now) != _compiled(then):
         was, has = (f"{JIT_COMPILE}={_compiled(step)}" for step in (then, now))
         return f"was compiled with {was} in the checkpoint and is with {has} now, of which other bits come"
+    # How many more there are now of each kind.
     counts = {kind: now["operations"].get(kind, 0) - then["operations"].get(kind, 0) for kind in then["operations"]}
     counts |= {kind: count for kind, count in now["operations"].items() if kind not in counts}
     if changed := [f"{count:+d} {kind}" for kind, count in sorted(counts.items()) if count]:

@@ -1,5 +1,6 @@
 """What may be given as state, and what is found below it."""
 
+import collections
 from collections.abc import Mapping
 
 import keras
@@ -7,10 +8,10 @@ import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.handles import Resource, key_of_resource
-from loop.state.variables import raw
+from loop.state.variables import keras_variables, listed_variables, raw
 from loop.tf_internals import CapturableResource, Trackable
 
-OF_PARTS = (
+OF_PARTS = (  # what the loop adds to the root; see Parts.gather and TrainingState
     "accumulated",
     "clock",
     "data",
@@ -24,7 +25,12 @@ OF_PARTS = (
     "random",
 )
 OWN = (*OF_PARTS, "extra", "save_counter")
+# What tf.train.Checkpoint(**state) would take for an argument, or a method, of its own.
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
+TWICE = (
+    "state={{...}}: two things in it would both be saved as {!r}. A checkpoint has the texts of keys, joined by '/': "
+    "such as 1 and '1' are one there, and so are 'a/b' and the 'b' of an 'a'. Give one of the two another key."
+)
 
 
 def check_given(owner: str, given: Mapping[str, object]) -> None:
@@ -55,10 +61,8 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
     found: dict[int, tuple[str, tf.Variable]] = {}
     seen = {id(root)}
     for key, top in view.children(root).items():
-        first = (
-            [(key, top)] if key != "save_counter" else []
-        )  # checkpoints are numbered by step: TensorFlow's is unused
-        last = list[tuple[str, Trackable]]()
+        first = [(key, top)] if key != "save_counter" else []  # TensorFlow's own, unused: checkpoints have their step
+        last = list[tuple[str, Trackable]]()  # optimizers within something
         for queue in (first, last):
             for path, node in queue:  # grows while it is read: breadth first
                 if id(node) in seen:
@@ -68,9 +72,26 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
                     continue
                 seen.add(id(node))
                 if isinstance(node, tf.Variable | keras.Variable):
+                    # The path that comes first is the shortest, and in no optimizer.
                     found.setdefault(id(raw(node)), (path, raw(node)))
                 queue.extend((f"{path}/{name}", child) for name, child in view.children(node).items())
+    # A key with a slash in it may be spelled as a way through two.
+    paths = collections.Counter(path for path, _ in found.values())
+    if len(paths) < len(found):
+        raise ValueError(TWICE.format(paths.most_common(1)[0][0]))
     return dict(found.values())
+
+
+def extra(given: Mapping[str, object], root: Trackable) -> dict[str, dict[str, tf.Variable | keras.Variable]]:
+    """Returns what TensorFlow does not find below a root: Keras' seed states, and what a model holds in lists.
+
+    Args:
+        given: The user's `state=`.
+        root: Has it already, as far as TensorFlow finds it.
+    """
+    reached = {id(variable) for variable in walk(root).values()}  # by id: variables are compared number by number
+    found = {key: [*keras_variables(value), *listed_variables(value)] for key, value in given.items()}
+    return {key: {str(i): v for i, v in enumerate(vs) if id(raw(v)) not in reached} for key, vs in found.items()}
 
 
 def resources_below(root: Trackable) -> dict[int, Resource]:
@@ -82,11 +103,15 @@ def resources_below(root: Trackable) -> dict[int, Resource]:
 def trackable(value: object, key: str) -> object:
     """Returns the value in a form that `tf.train.Checkpoint` takes."""
     if isinstance(value, keras.Metric):
-        return list(value.variables)
+        return list(value.variables)  # TensorFlow does not find these by itself
     if isinstance(value, keras.random.SeedGenerator):
         return value.state
     if isinstance(value, Mapping):
-        return {str(name): trackable(item, f"{key}/{name}") for name, item in value.items()}
+        parts = {str(name): trackable(item, f"{key}/{name}") for name, item in value.items()}
+        if len(parts) < len(value):  # one would be in no checkpoint, in silence
+            twice = [name for name in parts if [str(each) for each in value].count(name) > 1]
+            raise ValueError(TWICE.format(f"{key}/{twice[0]}"))
+        return parts
     if isinstance(value, list | tuple):
         return [trackable(item, f"{key}/{i}") for i, item in enumerate(value)]
     if isinstance(value, Trackable):

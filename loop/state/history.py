@@ -21,6 +21,7 @@ class History(tf.Module):
 
     def __init__(self) -> None:
         super().__init__(name="history")
+        # Their shapes are open, because they grow.
         self.names = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="names")
         self.cells = tf.Variable(tf.zeros([0, 2], tf.float64), shape=[None, 2], trainable=False, name="cells")
         self.end = tf.Variable(0, dtype=tf.int64, trainable=False, name="end")
@@ -35,15 +36,16 @@ class History(tf.Module):
         names = [*known, *(name for name in logs if name not in known)]
         if len(names) > len(known):
             put(self.names, tf.constant(np.frombuffer(json.dumps(names).encode(), np.uint8)))
+        # [0, 2] of no values at all.
         cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
         put(self.cells, tf.constant(np.concatenate([read(self.cells).numpy(), cells])))
         write(self.end, step)
 
     def _known(self) -> list[str]:
-        return json.loads(read(self.names).numpy().tobytes() or "[]")
+        return json.loads(read(self.names).numpy().tobytes() or "[]")  # before the first epoch there are no bytes
 
     def result(self) -> dict[str, list[float]]:
         """Returns the lists by name."""
         names = self._known()
-        indices, values = self.cells.numpy().T
+        indices, values = self.cells.numpy().T  # sync: reads all of it, where a run ends
         return {name: values[indices == i].tolist() for i, name in enumerate(names)}

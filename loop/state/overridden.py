@@ -15,13 +15,13 @@ class Overridden:
     """
 
     def __init__(self, derived: Derived) -> None:
-        self._trained: dict[str, tf.Tensor] = {}
+        self._trained: dict[str, tf.Tensor] = {}  # by path; empty while nothing else is shown
         self._attributes: Attributes = derived.capture()
 
     def override(self, values: Mapping[str, tf.Tensor], variables: Mapping[str, tf.Variable], derived: Derived) -> None:
         """Assigns values, by path. Of what is shown twice, the trained value is the one before the first time."""
         if not self._trained:
-            self._attributes = derived.capture()
+            self._attributes = derived.capture()  # of the trained values, from before the first time
         self._trained |= {path: variables[path].read_value() for path in values if path not in self._trained}
         for path, value in values.items():
             variables[path].assign(value)
@@ -32,5 +32,5 @@ class Overridden:
         for path, value in self._trained.items():
             variables[path].assign(value)
         if self._trained:
-            derived.rollback(self._attributes)
+            derived.rollback(self._attributes)  # what was derived of the trained ones
         self._trained = {}

@@ -40,15 +40,12 @@ class Encoded:
         try:
             self.text = json.dumps(_encoded(value, owner, "", parts))
         except RecursionError:
-            what = (
-                "what is nested too deep, or holds itself. Give each thing a number, and say by these what is in what"
-            )
-            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {what}.") from None
+            said = "what is nested too deep, or holds itself. Number the things, and say by number what is in what"
+            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {said}.") from None
         except ValueError:  # Python writes, and reads, no longer ones
-            what = f"a whole number of more than {sys.get_int_max_str_digits()} digits. Write hex(value)"
-            raise TypeError(
-                f"The state of {owner} is saved as {WANTED}. Received: {what}, and int(text, 16)."
-            ) from None
+            digits = sys.get_int_max_str_digits()
+            said = f"a whole number of more than {digits} digits. Write hex(value), and int(text, 16)"
+            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {said}.") from None
         self.data = np.frombuffer(b"".join(parts), np.uint8)
 
     def decoded(self) -> Plain:
@@ -63,11 +60,12 @@ class Encoded:
 
 def decoded(text: str | bytes, data: np.ndarray) -> Plain:
     """Returns the value that was encoded so. Raises `ValueError` if it is none that this module has written."""
-    memory = memoryview(np.ascontiguousarray(data).tobytes())
+    memory = memoryview(np.ascontiguousarray(data).tobytes())  # a copy, of which slices are none
     try:
         value, used = _decoded(json.loads(text), memory, 0)
     except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"This is no state that was saved by this package: {error!r:.100}") from None
+    # Too few bytes raise above, from NumPy; too many would be left out in silence.
     if used != len(memory):
         raise ValueError(f"This is no state that was saved by this package: {used} of {len(memory)} bytes are used")
     return value
@@ -78,11 +76,11 @@ def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object
         return value
     if isinstance(value, bytes | bytearray):
         parts.append(bytes(value))
-        return {TAG: "bytes", "size": len(value)}
+        return {TAG: "bytes", "size": len(value)}  # what they are is in `data`, which is no text
     if (type(value) in ARRAYS or isinstance(value, np.generic)) and value.dtype.kind in KINDS and value.dtype.isnative:
         array = np.asarray(value)
-        parts.append(array.tobytes())
-        kind = "array" if isinstance(value, np.ndarray) else "number"
+        parts.append(array.tobytes())  # in the order of C, whatever the array's own is
+        kind = "array" if isinstance(value, np.ndarray) else "number"  # one of NumPy's, not of Python's
         return {TAG: kind, "dtype": array.dtype.str, "shape": list(array.shape)}
     if type(value) is list and SCALARS.issuperset(map(type, value)):
         return value  # of which there may be a million
@@ -91,7 +89,7 @@ def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object
         return items if type(value) is list else {TAG: "tuple", "items": items}
     if isinstance(value, Mapping):
         pairs = [(_key(key, owner, where), _encoded(v, owner, f"{where}[{key!r}]", parts)) for key, v in value.items()]
-        if all(type(key) is str for key in value) and TAG not in value:
+        if all(type(key) is str for key in value) and TAG not in value:  # else JSON would make texts of the keys
             return dict(pairs)
         return {TAG: "dict", "items": [[key, item] for key, item in pairs]}
     at = f" at state{where}" if where else ""
@@ -144,10 +142,11 @@ def _decoded(said: Any, memory: memoryview, at: int) -> tuple[Plain, int]:
             pairs[key], at = _decoded(each, memory, at)
         return pairs, at
     dtype, shape = np.dtype(said["dtype"]), said["shape"]
-    if dtype.kind not in KINDS:
+    if dtype.kind not in KINDS:  # of a forged text: the bytes of objects would be addresses
         raise KeyError(dtype)
+    # A shape [] has the product 1.0, unless the dtype is said.
     size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    array = np.frombuffer(memory[at : at + size], dtype).reshape(shape).copy()
+    array = np.frombuffer(memory[at : at + size], dtype).reshape(shape).copy()  # or it could not be written to
     return array if kind == "array" else array[()], at + size
 
 
@@ -165,7 +164,7 @@ class Kept(Trackable):
 
     def capture(self) -> Callable[[], None]:
         """Copies the present state, and returns what puts it back."""
-        held = Encoded(self._get(), self._owner)
+        held = Encoded(self._get(), self._owner)  # a copy: the source goes on changing its own
 
         def back() -> None:
             self._put(held.decoded())

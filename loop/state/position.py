@@ -38,9 +38,9 @@ class PositionState(tf.Module):
         self.step_in_epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="step_in_epoch")
         self.evaluation_due = tf.Variable(False, trainable=False, name="evaluation_due")
         self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
-        self.is_due = self.is_over = False
+        self.is_due = self.is_over = False  # to be looked at in each round, without reading a variable
         self.seen: BatchDigest | None = None
-        self.torn = False
+        self.torn = False  # an exception, not a kill: the next process restores a checkpoint anyway
         self.condemned = ""
         self.latest: int | None = None
 
@@ -75,6 +75,6 @@ class PositionState(tf.Module):
     def next_epoch(self, place: Position) -> Position:
         """Moves on from the end of an epoch to the beginning of the next one, and returns that place."""
         write(self.epoch, place.epoch + 1)
-        write(self.step_in_epoch, 0)
+        write(self.step_in_epoch, 0)  # also the index of the batch, which the compiled loop counts
         self.set_over(False)
         return Position(place.step, place.epoch + 1, 0)

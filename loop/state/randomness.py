@@ -29,7 +29,12 @@ class Host(NamedTuple):
 def host() -> Host:
     """Returns the present states. Takes 50 us."""
     with OURS:
-        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+        if (made_by := type(get_bit_generator()).__name__) != "MT19937":
+            raise RuntimeError(
+                f"NumPy's global random numbers come of {made_by}, and only those of MT19937, as usual, can be saved. "
+                "Leave out np.random.set_bit_generator, and seed them with keras.utils.set_random_seed."
+            )
+        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # keys: 624 words, uint32
         of_numpy = (str(kind), np.asarray(keys).tobytes(), int(position), int(has_gauss), float(cached))
         return Host(random.getstate(), of_numpy)
 
@@ -38,7 +43,7 @@ def put_back(then: Host) -> None:
     """Takes the streams back to where they were."""
     kind, keys, position, has_gauss, cached = then.numpy
     with OURS:
-        random.setstate(then.python)
+        random.setstate(then.python)  # under the lock: no thread of ours sees one of the two without the other
         np.random.set_state((kind, np.frombuffer(keys, np.uint32), position, has_gauss, cached))
 
 
@@ -60,7 +65,7 @@ def seeded(seed: int) -> Iterator[Callable[[], bool]]:
 
 def _positions() -> tuple[object, ...]:
     (_, words, gauss), (_, _, *of_numpy) = random.getstate(), np.random.get_state(legacy=True)
-    return words[-1], gauss, *of_numpy
+    return words[-1], gauss, *of_numpy  # how many of the words are given, and a second normal number that is kept
 
 
 @contextlib.contextmanager
@@ -96,7 +101,7 @@ class HostRandomness(tf.train.experimental.PythonState):
             kind, keys, position, has_gauss, cached = state["numpy"]
             if not 0 <= position <= len(keys) == WORDS:  # NumPy would read whatever is in memory there
                 raise ValueError(f"position {position} in {len(keys)} numbers")
-            rest = int(position), int(has_gauss), float(cached)
+            rest = int(position), int(has_gauss), float(cached)  # JSON has no other kinds of numbers than these
             put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             put_back(before)
@@ -131,7 +136,7 @@ def drawn_since_seed() -> int | None:
     """Returns how many numbers Python or NumPy, whoever more, have given since the process was seeded; None if not."""
     if (seed := global_seed()) is None or (python := _given_by_python(random.Random(seed).getstate())) is None:
         return None
-    _, keys, position, *_ = np.random.RandomState(seed % 2**32).get_state(legacy=True)
+    _, keys, position, *_ = np.random.RandomState(seed % 2**32).get_state(legacy=True)  # NumPy takes no larger seeds
     begun = np.random.MT19937()
     begun.state = {"bit_generator": "MT19937", "state": {"key": np.asarray(keys), "pos": int(position)}}
     return max(python, _given_by_numpy(begun) or 0)
@@ -143,7 +148,7 @@ def drawn() -> int:
     Imports of other packages draw some. Of more than a million it is 0, too, and of what Python gave before the import
     of this one.
     """
-    begun = get_bit_generator().seed_seq
+    begun = get_bit_generator().seed_seq  # what NumPy's stream began with: entropy, if nobody has seeded it
     numpy = _given_by_numpy(np.random.MT19937(begun)) if isinstance(begun, np.random.SeedSequence) else None
     return max(numpy or 0, _given_by_python(BEGUN) or 0)
 
@@ -154,15 +159,17 @@ def _given_by_python(begun: tuple[int, tuple[int, ...], float | None]) -> int | 
     stream.setstate(begun)
     for block in range(BLOCKS):
         _, words, _ = stream.getstate()
-        if words[:WORDS] == now[:WORDS]:
+        if words[:WORDS] == now[:WORDS]:  # the same 624 words: the stream is within this block of them
             return block * WORDS + now[WORDS] - begun[1][WORDS]
-        stream.getrandbits(32 * WORDS)
+        stream.getrandbits(32 * WORDS)  # on to the next block
     return None
 
 
 def _given_by_numpy(begun: np.random.MT19937) -> int | None:
     """Returns the same of NumPy's global stream; what is given, goes on."""
     first, now = begun.state["state"]["pos"], get_bit_generator().state["state"]
+    if "key" not in now:  # of another kind, which `host` refuses
+        return None
     for block in range(BLOCKS):
         if np.array_equal(begun.state["state"]["key"], now["key"]):
             return int(block * WORDS + now["pos"] - first)

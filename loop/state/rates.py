@@ -48,11 +48,12 @@ def optimizers_by_path(given: Mapping[str, object]) -> dict[str, keras.optimizer
         for path, part in flat_by_path(given)
     }
     everywhere = [node for within in of_parts.values() for node in within]
+    # A LossScaleOptimizer, and the one that it wraps, have one rate, which is logged once.
     scaling = [node for node in everywhere if isinstance(node, keras.optimizers.LossScaleOptimizer)]
     seen = {id(node.inner_optimizer) for node in scaling}
     for path, within in of_parts.items():
         outer = [node for node in within if id(node) not in seen]
-        seen |= {id(node) for node in within}
+        seen |= {id(node) for node in within}  # given twice, such as with its model, it is logged once
         found |= {path if len(outer) == 1 else f"{path}/{i}": node for i, node in enumerate(outer)}
     return found
 
@@ -62,10 +63,10 @@ def _reader(optimizer: keras.optimizers.Optimizer) -> Callable[[], float]:
     rate = rate_of(inner)
     if isinstance(rate, keras.Variable):
         variable = raw(rate)
-        return lambda: float(read(variable))
+        return lambda: float(read(variable))  # sync: reads one scalar
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         # Called as a function, it would have TensorFlow warn of retracing where several loops are made.
         function = tf.function(lambda: tf.cast(inner.learning_rate, tf.float32), autograph=False)
         traced = functools.cache(function.get_concrete_function)
-        return lambda: float(traced()())
+        return lambda: float(traced()())  # traced when it is first asked for, which may be never
     return lambda: float(keras.ops.convert_to_numpy(inner.learning_rate))

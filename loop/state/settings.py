@@ -54,13 +54,16 @@ def settings(
         id(raw(variable)): f"{paths[id(raw(iterations(optimizer)))].rpartition('/')[0]}.{attribute.lstrip('_')}"
         for optimizer in optimizers(given)
         for attribute, variable in tf.train.TrackableView(optimizer).children(optimizer).items()
+        # That one counts steps, and is set by nobody.
         if isinstance(variable, keras.Variable) and variable is not iterations(optimizer)
     }
     others = [*optimizers(given), *(part for part in flat(given) if isinstance(part, keras.Metric))]
+    # These begin with random numbers, which say nothing of the program.
     trained = [v for layer in all_layers(given) for v in own_trainable(layer)]
     apart = {id(raw(v)) for v in (*keras_variables(others), *trained)}
     found = {}
     for path, variable in variables.items():
+        # What steps train, or count in, is no setting.
         free = id(variable) in used - apart and (is_constant(variable) or not variable.trainable)
         if variable.shape == [] and (id(variable) in of_optimizers or free):
             value = _before(variable)
@@ -84,6 +87,7 @@ def _seeds(given: Mapping[str, object]) -> dict[int, Setting]:
     found = {}
     parts = [(key, part) for key, value in given.items() for part in flat(value)]
     generators = [(key, part) for key, part in parts if isinstance(part, keras.random.SeedGenerator)]
+    # Of Dropout, say, which has a generator of its own.
     generators += [(layer.name, each) for layer in all_layers(given) for each in own_seed_generators(layer)]
     for name, generator in generators:
         seed = generator.get_config()["seed"]
@@ -92,7 +96,7 @@ def _seeds(given: Mapping[str, object]) -> dict[int, Setting]:
     for key, value in parts:
         for node in nodes(value):
             if isinstance(node, tf.random.Generator):
-                seed, *rest = (state := _before(node.state)).numpy().tolist()
+                seed, *rest = (state := _before(node.state)).numpy().tolist()  # [seed, 0, 0] until something is drawn
                 if abs(seed) < DRAWN and not any(rest):
                     found[id(node.state)] = Setting(f"the seed of {key!r}", seed, state)
     return found
@@ -127,5 +131,6 @@ def replaced(variable: tf.Variable, before: tf.Tensor) -> None:
 def _before(variable: tf.Variable, now: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the value of a variable, or that before it was restored, if nobody has assigned another one since."""
     value = variable.read_value() if now is None else now
+    # The reference tells whether this is still the variable of that id, and the value, whether it is as restored.
     known, before, after = _REPLACED.get(id(variable), (lambda: None, value, value))
     return before if known() is variable and digest(value) == digest(after) else value

@@ -19,6 +19,7 @@ def trainable_flags(given: Mapping[str, object], variables: Mapping[str, tf.Vari
         given: What was given as `state=`.
         variables: Every variable of the state.
     """
+    # Without those within a layer that is frozen, whatever they say themselves.
     trainable = {id(raw(v)) for layer in _tops(given) for v in layer.trainable_variables}
     return {"weights": "".join(str(int(id(v) in trainable)) for v in variables.values())} if _tops(given) else {}
 
@@ -40,8 +41,11 @@ def trainable_changed(
         now: What it says now.
     """
     before, after = (
-        dict(zip(said["variables"], said.get("trainable", {}).get("weights", ""), strict=False)) for said in (then, now)
+        # Of a state without layers, nothing is said.
+        dict(zip(said["variables"], said.get("trainable", {}).get("weights", ""), strict=False))
+        for said in (then, now)
     )
+    # What an optimizer trains is a list of its own in TensorFlow's object graph, which restores by the place in it.
     listed = {id(raw(v)) for optimizer in optimizers(given) for v in trained_by(optimizer)}
     lines, others = [], False
     for word, had, has in (("more", before, after), ("fewer", after, before)):
@@ -77,5 +81,6 @@ def _names(layer: keras.Layer, other: Set[int]) -> list[str]:
     mine = {id(raw(variable)) for each in flatten_layers(layer) for variable in own_trainable(each)}
     if not mine & other:
         return []
+    # Changed as a whole, it is named as a whole.
     below = [] if mine <= other else flatten_layers(layer, include_self=False, recursive=False)
     return [name for each in below for name in _names(each, other)] or [layer.name]

@@ -14,7 +14,7 @@ from loop.handles import Resource, keys
 from loop.state.beside import digests_beside
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
-from loop.state.gathering import check_given, resources_below, trackable, walk
+from loop.state.gathering import check_given, extra, resources_below, trackable, walk
 from loop.state.overridden import Overridden
 from loop.state.plain import Kept
 from loop.state.position import Position, PositionState
@@ -23,12 +23,13 @@ from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Apart, Resumable, Unlike
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
-from loop.state.variables import flat, flat_by_path, keras_variables, listed_variables, raw
+from loop.state.variables import flat, flat_by_path, raw, said_of
 from loop.state.weights import has_weights, not_weights
 from loop.tensors import put
 from loop.tf_internals import read_variables
 
 Kind = TypeVar("Kind")
+GENERATORS = keras.random.SeedGenerator | tf.random.Generator
 
 
 class StateValues(NamedTuple):
@@ -97,22 +98,13 @@ class TrainingState:
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
         self.unchecked: list[Callable[[TrainingState], None]] = []
-        self.check: Callable[[], None] = lambda: None
+        self.check: Callable[[], None] = lambda: None  # there is no trace yet that could be out of date
         children = {key: trackable(value, key) for key, value in given.items()}
         self.root = tf.train.Checkpoint(**children)
-        reached = {id(variable) for variable in walk(self.root).values()}
-        # Keras' seed states, and what a model holds in lists, are not in TensorFlow's object graph.
-        self.root.extra = {
-            key: {
-                str(i): v
-                for i, v in enumerate([*keras_variables(value), *listed_variables(value)])
-                if id(raw(v)) not in reached
-            }
-            for key, value in given.items()
-        }
+        self.root.extra = extra(given, self.root)
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
-        self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))
+        self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))  # what is made later: see `late`
         self._kept = {path: each for path, each in flat_by_path(own or {}) if isinstance(each, Kept)}
         self.derived = derived or Derived(given)
         self._overridden = Overridden(self.derived)
@@ -144,7 +136,7 @@ class TrainingState:
             put(self.variables[path], value)
         for back in held.others:
             back()
-        put_host_back(held.host)
+        put_host_back(held.host)  # last, because a hook may draw while it takes a state over
 
     def override(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
@@ -159,7 +151,7 @@ class TrainingState:
         # In place, and not another object: hooks have had this one in their `on_setup`.
         kept = {"unchecked": self.unchecked, "settings": self.settings}
         vars(self).update(vars(traced), _overridden=self._overridden, **kept)
-        now = self.variables
+        now = self.variables  # of `traced`, by now
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))
 
@@ -174,7 +166,7 @@ class TrainingState:
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
-        variables: dict[str, object] = {path: [*v.shape.as_list(), v.dtype.name] for path, v in self.variables.items()}
+        variables: dict[str, object] = {path: said_of(variable) for path, variable in self.variables.items()}
         evaluated = {name: data.describe() for name, data in self._evaluated.items()}
         of_evaluations = {f"{name}/{key}": value for name, said in evaluated.items() for key, value in said.items()}
         return {
@@ -222,10 +214,8 @@ class TrainingState:
 
     def streams(self) -> list[tf.Variable]:
         """Returns the states of random streams that Python may draw from as well as a step."""
-        given = [
-            value for value in flat(self._given) if isinstance(value, keras.random.SeedGenerator | tf.random.Generator)
-        ]
         mine = [variable for path, variable in self.variables.items() if path.startswith("random/")]
+        given = [value for value in flat(self._given) if isinstance(value, GENERATORS)]
         return [*mine, *(raw(value.state) for value in given)]
 
     def late(self) -> list[str]:
@@ -235,26 +225,32 @@ class TrainingState:
     @contextlib.contextmanager
     def unless_raised(self) -> Iterator[None]:
         """If anything is raised within, puts variables, data and random states back to what they are now."""
-        held, go_back, torn = self.capture(), self._data.mark() if self._data else None, self.position.torn
+        back, torn = self._going_back(), self.position.torn  # tensors share the buffers: no copy
         try:
             yield
         except BaseException:
-            if go_back:
-                go_back()
-            self.rollback(held)
+            back()
             self.position.torn = torn
             raise
 
     @contextlib.contextmanager
     def put_back_after(self) -> Iterator[None]:
         """Puts variables, data and random states back to what they are now, whatever is done within."""
-        held, go_back = self.capture(), self._data.mark() if self._data else None
+        back = self._going_back()
         try:
             yield
         finally:
-            if go_back:
-                go_back()
+            back()
+
+    def _going_back(self) -> Callable[[], None]:
+        held, mark = self.capture(), self._data.mark() if self._data else None
+
+        def back() -> None:
+            if mark:
+                mark()
             self.rollback(held)
+
+        return back
 
     def recall(self, notes: Mapping[str, Mapping[str, int]]) -> None:
         """Lets the data take over what they drew when the run began; to be done before `differences`."""
@@ -294,15 +290,15 @@ class TrainingState:
         """
         self.position.torn = True
         try:
-            self.root.restore(path).expect_partial()
-        except Unlike:
+            self.root.restore(path).expect_partial()  # a hook that is gone has left something in it
+        except Unlike:  # already says what is other
             raise
         except Exception as error:  # of files that somebody has written so, TensorFlow raises anything
             raise ValueError(
                 f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
                 f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
             ) from error
-        self.position.restored()
+        self.position.restored()  # only now: who raises above leaves the state torn
 
     def condemn(self, why: str) -> None:
         """Says, in the course of a round, that the state must not be saved, nor trained on until it is restored.

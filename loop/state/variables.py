@@ -10,7 +10,13 @@ from loop.tf_internals import Trackable, flatten_layers, own_non_trainable, own_
 
 def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
     """Returns TensorFlow's variable behind a Keras one."""
-    return variable.value if isinstance(variable, keras.Variable) else variable
+    return variable.value if isinstance(variable, keras.Variable) else variable  # `value` is that variable
+
+
+def said_of(variable: tf.Variable) -> list[int | str | None]:
+    """Returns its lengths, None for one that is open, and its dtype; "..." in their place if so is their number."""
+    lengths = ["..."] if variable.shape.rank is None else variable.shape.as_list()
+    return [*lengths, variable.dtype.name]
 
 
 def flat(value: object) -> Iterator[object]:
@@ -27,6 +33,7 @@ def flat_by_path(given: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for key, value in given.items():
         if isinstance(value, Mapping | list | tuple):
             items = value if isinstance(value, Mapping) else dict(enumerate(value))
+            # As TensorFlow calls them, too.
             yield from ((f"{key}/{path}", part) for path, part in flat_by_path({str(k): v for k, v in items.items()}))
         else:
             yield key, value
@@ -45,12 +52,14 @@ def layers(value: object) -> list[keras.Layer]:
 def all_layers(given: object) -> list[keras.Layer]:
     """Returns the layers in what was given, each once: also those that a model holds in lists, which Keras finds."""
     found = [layer for value in flat(given) for layer in layers(value)]
+    # By id: what is in a model that is given, and in another one, is found twice.
     return list({id(each): each for layer in found for each in flatten_layers(layer)}.values())
 
 
 def optimizers(given: object) -> list[keras.optimizers.Optimizer]:
     """Returns the optimizers in what was given, also those within others, each once."""
     found = [node for value in flat(given) for node in nodes(value) if isinstance(node, keras.optimizers.Optimizer)]
+    # By id: a model has its optimizer, which may be given, too.
     return list({id(node): node for node in found}.values())
 
 
@@ -59,6 +68,7 @@ def keras_variables(given: object) -> list[keras.Variable]:
     found: dict[int, keras.Variable] = {}
     for value in flat(given):
         parts = [value] if isinstance(value, keras.optimizers.Optimizer | keras.Metric) else layers(value)
+        # By id: to compare variables compares what they hold.
         found |= {id(variable): variable for part in parts for variable in part.variables}
     return list(found.values())
 
@@ -77,6 +87,7 @@ def listed_variables(given: object) -> list[tf.Variable]:
 
 def own_variables(layer: keras.Layer) -> list[tf.Variable]:
     """Returns the variables of a layer that are not those of another one in it."""
+    # A tf.Variable in an attribute, of which Keras knows nothing.
     children = tf.train.TrackableView(layer).children(layer).values()
     kept = [*own_trainable(layer), *own_non_trainable(layer), *children]
     variables = [raw(each) for each in kept if isinstance(each, tf.Variable | keras.Variable)]

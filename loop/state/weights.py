@@ -17,10 +17,11 @@ def not_weights(state: Mapping[str, object]) -> set[int]:
     found = [layer for value in given for layer in layers(value)]
     ids = {id(raw(v)) for value in others for v in keras_variables(value)}
     ids |= {id(raw(v)) for layer in found for v in layer.variables}
+    # Layer.weights leaves out metrics and random states.
     return ids - {id(raw(v)) for layer in found for v in layer.weights}
 
 
 def has_weights(value: object) -> bool:
     """Returns whether there is a layer or module in something that was given."""
-    others = (tf.Variable, *STATE_OF_TRAINING)
+    others = (tf.Variable, *STATE_OF_TRAINING)  # some of these are modules, or layers, by their class
     return any(isinstance(part, keras.Layer | tf.Module) and not isinstance(part, others) for part in flat(value))

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, supervised
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, supervised
 
 Change = Callable[[], object]
 X = np.random.default_rng(1).normal(size=[12, 3]).astype("float32")
@@ -439,6 +439,60 @@ def test_an_item_is_watched_whatever_is_beside_it(beside: str) -> None:
     config = {"c": 1.0, **CONTAINERS[beside]}
     loop = of_options(config, read=lambda: config["c"])
     refused((loop, lambda: config.update(c=3.0), ": config, a dict: item 'c' was 1.0, is 3.0 now"))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [(2, 2.0, "was 2, is 2.0 now"), (1, True, "was 1, is True now"), (0.0, -0.0, "was 0.0, is -0.0 now"),
+     ((1, 2), (1, 2.0), "was (1, 2), is (1, 2.0) now")],
+)  # fmt: skip
+def test_an_equal_value_of_another_type_is_another_value(then: object, now: object, said: str) -> None:
+    config = {"k": then}
+    loop = of_options(config, read=lambda: 1.0 if repr(config["k"]) == repr(then) else 3.0)
+    refused((loop, lambda: config.update(k=now), f"item 'k' {said}"))
+
+
+@pytest.mark.parametrize("matters", [True, False])
+def test_one_that_a_hook_has_set_is_seen_at_the_end_of_the_epoch(matters: bool) -> None:
+    config = {"k": 2}
+    loop = of_options(config, read=lambda: 3.0 if matters and isinstance(config["k"], float) else 1.0)
+
+    @loop.on(Event.STEP_END, every=At(1))
+    def change(moment: Moment) -> None:
+        config["k"] = 2.0
+
+    if matters:
+        with pytest.raises(RuntimeError, match=OTHERWISE):
+            loop.run(epochs=1)
+    else:
+        assert loop.run(epochs=2).epoch == 2
+
+
+class Alike:
+    """A key that looks like others, and, if it is told to, has somebody add to the dict while it is looked at."""
+
+    def __init__(self, adds: dict | None = None) -> None:
+        self.adds = adds
+
+    def __repr__(self) -> str:
+        if self.adds is not None and len(self.adds) < 6:
+            self.adds[Alike()] = 0.0
+        return "Alike"
+
+
+def test_items_whose_keys_look_the_same_are_watched_one_by_one() -> None:
+    first, second = Alike(), Alike()
+    config = {first: 1.0, second: 1.0}
+    loop = of_options(config, read=lambda: config[second])
+    refused((loop, lambda: config.update({second: 3.0}), "a dict: item Alike (2) was 1.0, is 3.0 now"))
+
+
+def test_what_another_thread_adds_while_it_is_looked_at_is_looked_at_again() -> None:
+    config: dict[object, float] = {"c": 1.0}
+    config[Alike(config)] = 1.0
+    loop = of_options(config, read=lambda: config["c"])
+    refused((loop, lambda: config.update(c=3.0), "a dict: item 'c' was 1.0, is 3.0 now"))
+    assert len(config) == 6
 
 
 def held_in(name: str) -> Kind:

@@ -1,5 +1,6 @@
 """Events of one's own."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -133,6 +134,19 @@ def test_who_listens_without_declaring_is_told_what_to_write() -> None:
 def test_what_is_done_before_a_step_needs_its_numbers(method: str) -> None:
     with pytest.raises(TypeError, match="Half defines one of ahead and before_step"):
         type("Half", (Hook,), {method: lambda self, *given: None})
+
+
+OTHER = [(0.1, "0.1"), (None, "None"), (["a"] * 4, "['a', 'a', 'a', ...]"), ([0.1] * 3, "[0.1, 0.1, 0.1]")]
+
+
+@pytest.mark.parametrize(("numbers", "said"), OTHER)
+def test_other_numbers_than_there_are_steps_ahead_are_refused_by_name(numbers: object, said: str) -> None:
+    methods = {"ahead": lambda self, step, count: numbers, "before_step": lambda self, number: None}
+    loop = make()
+    loop.hooks.add(type("Schedule", (Hook,), methods)())
+    begins = re.escape("'schedule': ahead(step, count) needs a number for each of the 4 steps. Received: ")
+    with pytest.raises(ValueError, match=f"{begins}{re.escape(said)}. Return"):
+        loop.run(steps=4)
 
 
 def test_the_time_of_who_listens_is_not_that_of_who_sends_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -521,3 +521,21 @@ def test_a_handler_that_exits_hides_no_save_that_failed(tmp_path: Path, monkeypa
     finally:
         signal.signal(signal.SIGTERM, before)
     assert "Then SystemExit(0), from a handler of SIGTERM" in caught.value.__notes__
+
+
+def test_a_batch_that_cannot_be_read_to_be_skipped_says_after_which_step_it_comes() -> None:
+    class Skipping(Hook):
+        def skips(self) -> list[int]:
+            return [2]
+
+    def rows(i: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_less(i, tf.constant(1, tf.int64))]):
+            return tf.cast(i, tf.float32)
+
+    weight, data = tf.Variable(0.0, name="weight"), tf.data.Dataset.range(4).map(rows).batch(1)
+    loop = Loop(
+        lambda x: {"loss": weight.assign_add(tf.reduce_sum(x))}, data, state={"weight": weight}, hooks=[Skipping()]
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        loop.run(epochs=1)
+    assert caught.value.__notes__[0] == "Raised by the step, or its batch, after step 1."

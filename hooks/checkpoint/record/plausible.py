@@ -34,6 +34,7 @@ def is_plausible_head(content: Mapping[str, Any]) -> bool:
 def _is_variable(said: list[object]) -> bool:
     """Returns whether this is a shape and a dtype."""
     *shape, dtype = said or [None]  # None within a shape: a length that was not known
+    lengths = [] if shape == ["..."] else shape  # any number of dimensions
     return isinstance(dtype, str) and all(
-        length is None or (isinstance(length, int) and 0 <= length < LARGEST) for length in shape
+        length is None or (isinstance(length, int) and 0 <= length < LARGEST) for length in lengths
     )

@@ -31,6 +31,7 @@ def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradient
 
 
 def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
+    # None is the gradient of a variable that the loss does not depend on: an optimizer leaves that alone.
     given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
     return all(_is_behind(step.averaged, each) and not _is_beside(step, each) for each in given)
 
@@ -41,6 +42,7 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
     queue, seen = [tensor], set[int]()
     for each in queue:  # grows while it is read
         op = each.op
+        # A sum within a branch, or a loop, is an operation of that function, and not of this graph.
         within = [inner for body in called(op.graph, op).values() for inner in operations(body)]
         if any(number_of(inner) in wanted for inner in (op, *within)):
             return True
@@ -49,9 +51,10 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
         seen.add(id(op))
         queue += op.inputs
         if op.type == "Placeholder":
+            # What was there before the step was traced, an eager tensor, has no sum behind it.
             queue += [outer for outer, inner in op.graph.captures if inner is each and tf.is_symbolic_tensor(outer)]
         elif op.type == "ReadVariableOp":
-            queue += _kept_in(op)
+            queue += _kept_in(op)  # gradients that are accumulated over several steps, say
     return False
 
 
@@ -60,6 +63,7 @@ def _is_beside(step: Traced, tensor: tf.Tensor) -> bool:
     many rows the batch has of which these are a part, is the same for all."""
 
     def ends(each: tf.Tensor) -> bool:
+        # Whatever a variable holds is looked at below: a weight is the same in all workers, a kept gradient may not be.
         return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in step.averaged
 
     queue, seen = [tensor], set[int]()
@@ -73,7 +77,7 @@ def _is_beside(step: Traced, tensor: tf.Tensor) -> bool:
                 queue += _kept_in(op)
             elif op.type == "Placeholder" and origin.dtype != tf.resource:
                 outer = [outer for outer, inner in op.graph.captures if inner is origin]
-                if not outer and origin is not step.part.whole:
+                if not outer and origin is not step.part.whole:  # an argument of the step itself, such as the batch
                     return True
                 queue += [each for each in outer if tf.is_symbolic_tensor(each)]
     return False
@@ -86,9 +90,10 @@ def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
     while graph is not None and (captures := getattr(graph, "captures", None)):
         variable = by_key(graph.variables).get(key_of(handle))
         if variable is not None and variable.trainable:
-            return []
+            return []  # a weight, which is the same in all workers after each step
         inner = [each for outer, each in captures if _outermost(outer) is handle]
         uses_of = [use for each in inner for use in each.consumers()]
+        # The value: the handle comes first.
         found += [use.inputs[1] for use in uses_of if use.type.startswith("Assign")]
         graph = graph.outer_graph
     return found

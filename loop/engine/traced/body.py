@@ -53,8 +53,10 @@ class Body:
         several: Several | None = None,
     ) -> None:
         self.trace, self.data, self.counters, self.bound = trace, data, counters, bound
+        # The number of examples in a batch; None if it varies: then the ring notes it of each step.
         self._means, self.several, self._size = means, several, examples_in(data.element_spec)
         self.ring = ValueRing(trace.narrow, trace.wide, sized=self._size is None)
+        # Under XLA, and from Python, what is prepared for some steps is run in several calls, which count from 0 each.
         self.inside = Inside(hooks, in_parts=trace.jit_compile or isinstance(data, Fed))
         self.own = [*bound.variables, *self.ring.variables, *data.variables, *self.inside.variables]
 
@@ -81,11 +83,11 @@ class Body:
         values, rows, asked = self._step(batch, ahead, begin + index)
         effects = [op for op in graph.get_operations()[before:] if has_effect(op)]
         row = self.ring.row(values, rows)
-        with tf.control_dependencies([*row, *effects]):
+        with tf.control_dependencies([*row, *effects]):  # or a step that fails half-way would count as done
             counted = [counter.assign_add(1) for counter in self.counters]
         self.ring.write(index, row)
         halts = self.inside.after(values)
-        if asked is not None:
+        if asked is not None:  # of several workers: one wants to return, so all have to, after this step
             halts = asked if halts is None else tf.logical_or(halts, asked)
         return counted, halts
 
@@ -106,7 +108,7 @@ class Body:
         """
         rows = self.ring.read(done)
         sizes = self.ring.sizes(rows) if self._size is None else tf.fill([done, 1], tf.constant(self._size, tf.float64))
-        afresh = tf.equal(first, 0)
+        afresh = tf.equal(first, 0)  # the first counter begins with each pass, and so do its means
         if self.trace.jit_compile:
             afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
         self._means.add(*self.ring.values(rows), sizes, afresh=afresh, latest=self.trace.running)
@@ -117,9 +119,11 @@ class Body:
         first = self.counters[0].read_value()
         if self.data.seen is not None:
             self.data.seen.update(batch)
+        # One that cannot be read is an error here, too, and is not counted.
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             counted = [counter.assign_add(1) for counter in self.counters]
         rows = self.ring.read(tf.constant(0))
+        # This adds nothing; but if it is the first of a pass, the sums of the pass before are forgotten.
         none = tf.zeros([0, 1], tf.float64)
         self._means.add(*self.ring.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
         no, yes = tf.constant(False), tf.constant(True)

@@ -24,7 +24,7 @@ class StopBound:
     """
 
     def __init__(self, *, together: bool = False) -> None:
-        with tf.device("CPU"):
+        with tf.device("CPU"):  # where the condition of the loop is looked at
             self.variable = tf.Variable(0, trainable=False, name="bound")
             wish = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="wish") if together else None
         self.wish = wish
@@ -40,7 +40,7 @@ class StopBound:
         """Bounds the next call by `count` steps, or, if it was pulled in before, by one."""
         with self._lock:
             write(self.variable, count)
-            if self._pulled:
+            if self._pulled:  # since the last call, or by the handler of a signal between these two lines
                 self._pull()
 
     def pull_in(self) -> None:
@@ -50,6 +50,7 @@ class StopBound:
             self._pull()
 
     def _pull(self) -> None:
+        # One step, not none: a run that is pulled in again and again is slow, and gets on.
         write(self.variable if self.wish is None else self.wish, 1)
 
     @property
@@ -62,4 +63,5 @@ class StopBound:
         with self._lock:
             self._pulled = False
             if self.wish is not None:
+                # A handler that pulls it in just before this is heard by `set`, which looks at the flag.
                 write(self.wish, 0.0)

@@ -27,14 +27,14 @@ class ChunkResult(NamedTuple):
     halted: tf.Tensor
     more: tf.Tensor
     ahead: Nest
-    rows: tf.Tensor
+    rows: tf.Tensor  # float32 [steps, words]
     results: dict[str, tf.Tensor]
 
     def columns(self, ring: ValueRing) -> dict[str, np.ndarray]:
         """Returns the values by name, `[steps]`, for reading only."""
-        columns = ring.columns(self.rows.numpy())
+        columns = ring.columns(self.rows.numpy())  # sync: reads the rows of the whole call; only if a hook has on_steps
         for column in columns.values():
-            column.flags.writeable = False
+            column.flags.writeable = False  # all hooks get the same arrays
         return ReadOnly(columns)
 
     def values(self, ring: ValueRing) -> dict[str, float]:

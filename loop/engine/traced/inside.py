@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.engine.traced.ring import LONGEST
+from loop.errors.kinds import shown
 from loop.hook import Hook
 from loop.tensors import write
 
@@ -25,8 +26,10 @@ class Inside:
 
     def __init__(self, hooks: Sequence[Hook] = (), *, in_parts: bool = False) -> None:
         self.hooks = tuple(hooks)
+        # By the class: a hook that overrides neither costs no operation in a step.
         self._fed = [hook for hook in self.hooks if type(hook).before_step is not Hook.before_step]
         self._looking = [hook for hook in self.hooks if type(hook).after_step is not Hook.after_step]
+        # Of each, float32 [LONGEST]: a number for each step of the longest call.
         self._ahead = [tf.Variable(tf.zeros([LONGEST]), trainable=False, name="ahead") for _ in self._fed]
         # Of 64 bits: integers of 32 are on the host, where no program of an accelerator can read them.
         self._done: list[tf.Variable] = []
@@ -37,15 +40,16 @@ class Inside:
     def prepare(self, step: int, count: int) -> None:
         """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
         for hook, table in zip(self._fed, self._ahead, strict=True):
+            # All of the table, however few steps: a variable in the graph has one shape.
             numbers = np.zeros([LONGEST], np.float32)
-            numbers[:count] = np.reshape(hook.ahead(step, count), [count])
+            numbers[:count] = _numbers(hook, hook.ahead(step, count), count)
             tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
         self.go_on(0)
 
     def go_on(self, done: int) -> None:
         """Says how many of the steps that are prepared have been run, before a call that runs others of them."""
         for variable in self._done:
-            write(variable, done)
+            write(variable, done)  # how many steps to add to the index, which begins at 0 in each call
 
     # What follows is traced into the compiled loop.
 
@@ -59,3 +63,15 @@ class Inside:
         """Returns whether the loop has to return after this step, bool `[]`; None if nobody looks."""
         found = [hook.after_step(values) for hook in self._looking]
         return functools.reduce(tf.logical_or, found) if found else None
+
+
+def _numbers(hook: Hook, given: object, count: int) -> np.ndarray:
+    """Returns what a hook has said of the steps ahead: float32 `[count]`."""
+    try:
+        return np.reshape(np.asarray(given, np.float32), [count])
+    except (TypeError, ValueError):
+        shape = f", shape {given.shape}" if isinstance(given, np.ndarray | tf.Tensor) else ""
+        raise ValueError(
+            f"Hook {hook.name!r}: ahead(step, count) needs a number for each of the {count} steps. Received: "
+            f"{shown(given)}{shape}. Return a list or an array, such as [0.1] * count."
+        ) from None

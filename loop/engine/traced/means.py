@@ -22,6 +22,7 @@ class Means(tf.Module):
         super().__init__(name="means")
         self._names, self._narrow = (*narrow, *wide), len(narrow)
         sums = tf.zeros([len(narrow) + 2 * len(wide)], tf.float64)
+        # In their order: of narrow values, of the heads of wide ones, of their rests.
         self.sums = tf.Variable(sums, trainable=False, name="sums")
         self.weight = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="weight")
 
@@ -42,13 +43,15 @@ class Means(tf.Module):
         """
         with tf.device("CPU"):
             weights, values = tf.cast(weights, tf.float64), tf.cast(narrow, tf.float64)
-            weights = tf.ones_like(weights) if latest else weights
+            weights = tf.ones_like(weights) if latest else weights  # only the last row counts, whatever it weighs
             if self._narrow < len(self._names):
                 head = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(wide, tf.int64), HEAD), tf.float64)
                 rest = tf.where(tf.equal(head, wide), tf.zeros_like(wide), wide - head)  # of infinity, there is none
                 values = tf.concat([values, head, rest], axis=1)
+            # [steps, sums + 1]: the weights add up as the values do.
             weighted = tf.concat([values * weights, weights], axis=1)
             before = tf.concat([self.sums, [self.weight]], axis=0)
+            # Not 0 * before, which is NaN where a sum was infinite.
             before = tf.where(afresh, tf.zeros_like(before), before)
             rows = tf.concat([before[tf.newaxis], weighted], axis=0)
             sums = (rows if latest else tf.cumsum(rows))[-1]
@@ -62,7 +65,7 @@ class Means(tf.Module):
             return None
         means = read(self.sums).numpy() / weight
         count = len(self._names)
-        means[self._narrow : count] += means[count:]
+        means[self._narrow : count] += means[count:]  # heads and rests, each exact until here
         return dict(sorted(zip(self._names, means.tolist(), strict=False)))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from loop.exact.graph import changes, uses
+from loop.exact.origins import SAME
 from loop.handles import key
 from loop.steps import Step, Values
 from loop.supervision.model_metrics import read_by
@@ -13,7 +14,6 @@ from loop.workers.together import Variable, is_added_up, raw
 
 ADDING = ("AssignAddVariableOp", "AssignSubVariableOp", "ResourceScatterAdd", "ResourceScatterNdAdd")
 SUMS = ("AddV2", "Add", "Sub", "AddN")
-SAME = ("Identity", "Cast", "Reshape", "EnsureShape", "StopGradient")  # have the value that they are given
 OTHERWISE = (
     "Metric {!r} cannot be added up over several workers: its {!r} is not what it was and something more, but computed "
     "in another way, by {}. Let update_state compute it of what is equal in all workers, by loop.total, and say so: "
@@ -46,10 +46,12 @@ def results_of_all(step: Step) -> Callable[[Values], Values]:
     """
 
     def results(values: Values) -> Values:
+        # Of the variables as they are after the sum over workers.
         made = step.of_model.results() if step.of_model else {n: m.result() for n, m in step.metrics.items()}
         found = {name: made[name] for name in values if name in made and not isinstance(made[name], Mapping)}
         own = {key(raw(variable)) for variables in step.variables().values() for variable in variables}
         for name, value in values.items():
+            # A number of Python is the same in all workers.
             if name not in found and tf.is_symbolic_tensor(value) and own & {*read_by(value)}:
                 raise ValueError(DERIVED.format(step.__name__, name))
         return found
@@ -60,7 +62,8 @@ def results_of_all(step: Step) -> Callable[[Values], Values]:
 def _other_ways(ops: Sequence[tf.Operation]) -> Iterator[str]:
     for op in ops:
         if op.type == "AssignVariableOp":
-            value = _source(op.inputs[1])
+            value = _source(op.inputs[1])  # the first is the handle
+            # Keras' metrics write total.assign(total + x): one summand has to be a read of the variable itself.
             if value.type not in SUMS or not any(_source(each) in ops for each in value.inputs):
                 yield value.type
         elif changes(op) and op.type not in ADDING:

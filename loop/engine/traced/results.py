@@ -29,6 +29,7 @@ class Results:
     """
 
     def __init__(self, step: Step, traced: Mapping[str, tf.Tensor]) -> None:
+        # By result: what its components are called, () of a scalar.
         self._classes = {name: _classes(step, name, tensor) for name, tensor in traced.items()}
         if step.class_names and not any(self._classes.values()):
             raise ValueError(
@@ -36,7 +37,7 @@ class Results:
                 "Give a metric average=None, or leave class_names out."
             )
         self.names = tuple(name for each, classes in self._classes.items() for name in _names(each, classes))
-        _check_once(step, self.names)
+        _check_once(step, self.names)  # once more: of classes, names come about that no metric has
         compiled = tf.function(lambda: results_of(step))
         self.now: Callable[[], dict[str, tf.Tensor]] = compiled.get_concrete_function() if step.metrics else dict
 
@@ -44,7 +45,7 @@ class Results:
         """Returns results by the names under which they are logged."""
         logs = dict[str, float]()
         for name, classes in self._classes.items():
-            value = results[name].numpy()
+            value = results[name].numpy()  # sync: reads one scalar, or one vector
             logs |= zip(_names(name, classes), value.tolist() if classes else [float(value)], strict=True)
         return logs
 
@@ -56,7 +57,7 @@ def results_of(step: Step) -> dict[str, tf.Tensor]:
         result = metric.result()
         of_keys = isinstance(result, Mapping)
         found += [(f"{name}/{key}", value) for key, value in result.items()] if of_keys else [(name, result)]
-    _check_once(step, [name for name, _ in found])
+    _check_once(step, [name for name, _ in found])  # or the dict would keep one of the two, in silence
     return dict(found)
 
 

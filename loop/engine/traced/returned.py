@@ -57,11 +57,11 @@ def check_returned(
 
     for name, value in values.items():
         value, of_all = tf.convert_to_tensor(value), tf.convert_to_tensor(alone[name])
-        of = [*origins(value, ends)]
+        of = [*origins(value, ends)]  # a sum over all workers ends it: what comes of that is the same in all
         if not any((tensor.graph, tensor.name) in rows for tensor in of):
             if not (_may_equal(of, [*origins(of_all, _adds_up)]) or _equal(_folded(value), _folded(of_all))):
                 raise ValueError(SIZE.format(step, name))
-        elif not value.dtype.is_floating:
+        elif not value.dtype.is_floating:  # of which the mean over workers, by rows, means nothing
             kind = "a truth value" if value.dtype.is_bool else "a whole number"
             raise ValueError(COUNT.format(step, name, kind))
         elif _adds_up_rows(value, batch):
@@ -97,6 +97,7 @@ def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
     """Returns what is computed of constants; None if the function in which it is has to be given something for that."""
     value = same_as(value)
     needed = [*behind([value.op])]
+    # What more than constants go into cannot be computed here.
     if any(op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed):
         return None
     definition, names = value.graph.as_graph_def(), {op.name for op in needed}
@@ -104,7 +105,7 @@ def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
     for node in nodes:
         node.input[:] = [each for each in node.input if not each.startswith("^")]  # a value waits for nothing
     definition = GraphDef(node=nodes, library=definition.library, versions=definition.versions)
-    with tf.init_scope():
+    with tf.init_scope():  # out of the trace, to where it can be run
         graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, return_elements=[value.name]), [])
         return [each.numpy() for each in graph()]
 
@@ -115,4 +116,5 @@ def _adds_up_rows(value: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
     if op.type != "Sum" or not (rank := op.inputs[0].shape.rank):
         return False
     axes, sizes = tf.get_static_value(op.inputs[1]), {each.shape[0] for each in batch if each.shape.rank}
+    # Rows are the first axis of a batch.
     return axes is not None and 0 in [int(axis) % rank for axis in np.ravel(axes)] and op.inputs[0].shape[0] in sizes

@@ -32,7 +32,7 @@ class ValueRing:
     def __init__(self, narrow: tuple[str, ...], wide: tuple[str, ...], *, sized: bool) -> None:
         self._narrow, self._wide, self._sized = narrow, wide, sized
         self._names = sorted([*narrow, *wide])
-        self._words = len(narrow) + sized + 2 * len(wide)
+        self._words = len(narrow) + sized + 2 * len(wide)  # of 32 bits; `sized` is a bool, which counts 1
         shape = [LONGEST] if self._words == 1 else [LONGEST, self._words]
         table = [tf.Variable(tf.zeros(shape), trainable=False, name="record")] if self._words else []
         self.variables: list[tf.Variable] = table
@@ -42,6 +42,7 @@ class ValueRing:
     def row(self, values: Mapping[str, tf.Tensor], size: tf.Tensor | None) -> list[tf.Tensor]:
         """Returns what there is to write of a step: its values, and the number of examples, int32 `[]`, if noted."""
         narrow = [tf.cast(widened(values[name]), tf.float32) for name in self._narrow]
+        # Its bits: as a float32, it would be rounded above 2^24.
         narrow += [] if size is None else [tf.bitcast(size, tf.float32)]
         return [*narrow, *(tf.cast(values[name], tf.float64) for name in self._wide)]
 
@@ -63,6 +64,7 @@ class ValueRing:
     def values(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what is in rows: float32 `[steps, narrow]` and float64 `[steps, wide]`."""
         words = rows[:, len(self._narrow) + self._sized :]
+        # Two words, one float64.
         wide = tf.bitcast(tf.reshape(words, [-1, len(self._wide), 2]), tf.float64) if self._wide else words
         return rows[:, : len(self._narrow)], tf.cast(wide, tf.float64)
 
@@ -74,9 +76,10 @@ class ValueRing:
 
     def columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Returns what is in rows by name, sorted: `[steps]`, float32 or, of what that does not hold, float64."""
-        found = dict(zip(self._narrow, rows.T, strict=False))
+        found = dict(zip(self._narrow, rows.T, strict=False))  # a row has more words than that, if sizes are noted
         if not self._wide:
             return found
+        # A view of another dtype needs them side by side in memory.
         words = np.ascontiguousarray(rows[:, len(self._narrow) + self._sized :])
         found |= zip(self._wide, words.view(np.float64).T, strict=True)
         return {name: found[name] for name in self._names}

@@ -66,6 +66,7 @@ class Several(NamedTuple):
         """
         if isinstance(data, OwnFiles):
             return alone(batch, data.rows_of_all(ahead))
+        # It was fetched so: these are this worker's rows.
         if isinstance(data, ArrayData | IndexedData) and data.own is not None:
             whole = data.size_at(index)
             return Part(batch, self.own.size(whole), whole)
@@ -80,8 +81,9 @@ class Several(NamedTuple):
         """
         check_additive(step.variables(), graph)
         metrics = [variable for variables in step.variables().values() for variable in variables]
-        apart = {id(raw(variable)) for variable in metrics}
+        apart = {id(raw(variable)) for variable in metrics}  # metrics in layers: these are added up, and not averaged
         statistics = [each for each in _statistics(self.given, graph) if id(each) not in apart]
+        # Who writes a step has to call average; a step of Keras' own cannot, so it is done for it.
         applied = check_averaged if step.of_model is None else averaged
         return Together(self.workers, metrics, statistics, applied, results_of_all(step))
 
@@ -102,7 +104,7 @@ def several_of(
         RuntimeError: If a strategy of TensorFlow's is in use.
         ValueError: If batches have fewer rows than there are workers; with `jit_compile`.
     """
-    if tf.distribute.has_strategy():
+    if tf.distribute.has_strategy():  # in its scope, variables are of a kind of their own
         name = type(tf.distribute.get_strategy()).__name__
         raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
     if not workers.are_several:
@@ -119,13 +121,13 @@ def several_of(
         size = examples_in(data.element_spec)
         if workers.is_chief and workers.count > MANY and not isinstance(data, OwnFiles):
             log.warning(READ_BY_ALL, workers.count, type(data).__name__)
-    if size is not None and size < workers.count:
+    if size is not None and size < workers.count:  # else some worker would never have a row
         raise ValueError(
             f"A batch needs at least one row for each of the {workers.count} workers. Received: batches of {size}. "
             f"Give them batch_size={workers.count} or more: it is that of all workers together."
         )
     several = Several(workers, OwnRows(workers.rank, workers.count), given)
-    for each in (data, *evaluated):
+    for each in (data, *evaluated):  # before anything is traced: it decides what a batch is like
         several.read_apart(each)
     return several
 

@@ -60,7 +60,7 @@ class Trace:
         def traced(batch: Nest) -> tuple[Values, Values]:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             values = step.function(batch)
-            _check_no_metrics(step, values)
+            _check_no_metrics(step, values)  # before tf.function takes it for what it cannot return
             results = results_of(step)
             _let_effects_wait(fetched)
             return values, results
@@ -70,7 +70,7 @@ class Trace:
                 self._traced = tf.function(traced)
                 function = self._traced.get_concrete_function(element_spec)
             values, results = function.structured_outputs
-            values = {} if values is None and step.metrics else values
+            values = {} if values is None and step.metrics else values  # its metrics may be all that a step reports
             _check_mapping(step, values)
         except Exception as error:
             for note in of_tracing(step.function, element_spec, error):
@@ -81,16 +81,19 @@ class Trace:
         self.results = Results(step, results)
         self.narrow: tuple[str, ...] = tuple(sorted(name for name in values if values[name].dtype not in WIDE))
         self.wide: tuple[str, ...] = tuple(sorted({*values} - {*self.narrow}))
+        # For the fingerprint: the order in which a program names them does not count.
         self._returned = (*sorted(values), *sorted(results))
         self.logged: tuple[str, ...] = tuple(sorted({*values, *self.results.names}))
         self.running = step.running
         self.element_spec = element_spec
         self._function, self.graph, self.jit_compile = function, function.graph, jit_compile
+        # After the trace above, which has built what this one needs.
         self._joined = self._traced_together(step, values, several) if several else None
 
     def _traced_together(self, step: Step, alone: Values, several: Several) -> ConcreteFunction:
         together = several.together(step, self.graph)
         size = examples_in(self.element_spec)
+        # Numbers of Python, so that parts of equal size need no weights in the graph.
         static = size is not None and (several.own.size(size), size)
 
         def traced(batch: Nest, rows: tf.Tensor, whole: tf.Tensor, wish: tf.Tensor) -> Joined:
@@ -135,6 +138,7 @@ class Trace:
         found = fingerprint(
             function.graph, function.captured_inputs, returned=self._returned, held=held, constants=constants
         )
+        # Other bits come of it, so it is another step.
         if self.jit_compile and isinstance(counts := found["operations"], dict):
             return {**found, "operations": {**counts, JIT_COMPILE: 1}}
         return found
@@ -184,6 +188,7 @@ def _check_scalar(step: Step, name: str, value: tf.Tensor) -> None:
     remedy = "Reduce it in the step, for instance with tf.reduce_mean."
     if isinstance(value, tf.Tensor):
         numeric = value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool
+        # Complex numbers, and what has no operations, cannot be in the ring.
         numeric = numeric and value.dtype.name not in BARE
         if value.shape.rank == 0 and numeric:
             return

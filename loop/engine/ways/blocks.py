@@ -40,11 +40,12 @@ class Blocks:
     def __init__(self, data: Batches, bound: StopBound, run_step: RunStep, run_block: RunBlock, owner: str) -> None:
         self.feed, self._spec = _feed_of(data, bound), data.element_spec
         self._run_step, self._run_block, self._owner = run_step, run_block, owner
-        self._made: dict[Shapes, ConcreteFunction] = {}
+        self._made: dict[Shapes, ConcreteFunction] = {}  # as long as the loop is there: each is a second of compiling
 
     def begin(self) -> None:
         """Compiles what is known already."""
         shapes = shapes_of(self._spec)
+        # Else the first batch of each shape is compiled for when it is there, in the midst of training.
         if shapes is not None:
             self.of(shapes)
 
@@ -58,13 +59,17 @@ class Blocks:
         return self._made[shapes]
 
     def _compiled(self, shapes: Shapes) -> ConcreteFunction:
+        # One length for all blocks of a shape, filled or not, or each number of batches would be a program of its own.
         length, number = self.feed.room(shapes), tf.TensorSpec([], tf.int32)
         leaves = zip(shapes, tf.nest.flatten(self._spec), strict=True)
+        # Of a block, [length, *shape of a batch].
         specs = [tf.TensorSpec([length, *shape], leaf.dtype) for shape, leaf in leaves]
         block = tf.nest.pack_sequence_as(self._spec, specs)
+        # What is left out of one program is left out of all, and was said of the first.
         program = Program(block, _nth, self._run_step, self._owner, quiet=bool(self._made))
         function = tf.function(functools.partial(self._run_block, program), autograph=False)
         whole = function.get_concrete_function(number, number, block)
+        # Now, with no step to run: what XLA cannot compile is refused before anything is trained on it.
         program.compile(whole)
         return whole
 

@@ -3,7 +3,7 @@
 from loop.engine.traced.ring import LONGEST
 
 SECONDS = 0.01  # half of what may pass before a stop is heard, because steps differ
-GROWTH = 8
+GROWTH = 8  # times the length before at most, because one call that was quick says little of the next
 
 
 class Cut:
@@ -16,10 +16,11 @@ class Cut:
     """
 
     def __init__(self) -> None:
-        self.length = 1
+        self.length = 1  # nobody knows yet how long a step takes, which may be seconds
 
     def took(self, steps: int, seconds: float) -> None:
         """Learns from a call. One that was short says little: most of it may be the call itself."""
         if steps >= self.length or seconds > SECONDS:
+            # A clock may be too coarse for a call of tiny steps, and say 0 s.
             fits = int(steps * SECONDS / seconds) if seconds else LONGEST
             self.length = max(1, min(fits, GROWTH * self.length, LONGEST))

@@ -39,10 +39,10 @@ class Handed(Feed):
                 batch = tf.nest.flatten(data.ahead) if self._more else []
             except Exception:  # raised again when it is wanted; those before it are trained first
                 break
-            if _shapes(batch) != shapes:
+            if _shapes(batch) != shapes:  # it begins a block of its own; nothing at all is there where the pass ends
                 break
             batches.append(batch)
-        if length == 1:
+        if length == 1:  # spares the copy that stacking makes
             return Block([tensor[tf.newaxis] for tensor in first], 0, 1)
         return Block(_stacked(batches, length), 0, len(batches))
 
@@ -51,9 +51,9 @@ class Handed(Feed):
 
     def trained(self, block: Block, steps: int) -> bool:
         if self._moved < steps:
-            return self._data.trained()
+            return self._data.trained()  # the last one in the block: nobody has gone on from it to look for another
         if self._moved > steps:
-            self._data.take_back(self._moved - steps)
+            self._data.take_back(self._moved - steps)  # a hook has halted in mid-block: they are handed over again
         return self._more or self._moved > steps
 
     @property
@@ -70,5 +70,6 @@ def _shapes(batch: list[tf.Tensor]) -> Shapes:
 
 
 def _stacked(batches: list[list[tf.Tensor]], length: int) -> list[tf.Tensor]:
+    # [length]; in the places that are left, the last one again, which no step reads.
     rows = np.minimum(np.arange(length), len(batches) - 1)
     return [tf.gather(tf.stack(tensors), rows) for tensors in zip(*batches, strict=True)]

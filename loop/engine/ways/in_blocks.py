@@ -41,12 +41,13 @@ class InBlocks(Way):
         self._blocks.begin()
 
     def run(self, data: Batches, count: int) -> ChunkResult:
-        rows, done, more, feed = list[tf.Tensor](), 0, True, self._blocks.feed
+        rows, done, more, feed = list[tf.Tensor](), 0, True, self._blocks.feed  # of each call, float32 [steps, words]
         self._bound.set(count)
         # What was fetched is trained even if somebody has pulled the bound in: it takes no longer than a call may.
         while more and done < count and (feed.holds or not (rows and self._bound.is_pulled_in)):
             length = self._cut.length
             try:
+                # No more than this call is to train, so that none is left over, which a checkpoint would have to hold.
                 block = feed.take(min(count - done, length))
             except Exception:  # a stop came while it was read: it is raised when the run goes on
                 if rows and self._bound.is_pulled_in and feed.failed:
@@ -54,7 +55,7 @@ class InBlocks(Way):
                 raise
             if block is None:
                 break
-            run = self._blocks.of(block.shapes)
+            run = self._blocks.of(block.shapes)  # of a shape that was not there before: a second of compiling
             self._inside.go_on(done)
             left = count - done - block.count
             with feed.meanwhile(min(left, length) if length > 1 and not self._bound.is_pulled_in else 0):
@@ -65,9 +66,10 @@ class InBlocks(Way):
             rows.append(ran.rows)
             done += steps
             more = feed.trained(block, steps)
+            # A hook halts here; what is left of the block is trained in the next call.
             if steps < block.count or ran.halted:
                 break
-        if not rows:
+        if not rows:  # the data have ended before a step, which the caller tells
             no = tf.constant(False)
             return ChunkResult(tf.constant(0), no, no, (), self._body.ring.read(tf.constant(0)), {})
         return ran.joined(rows, done).followed(more=more)

@@ -29,10 +29,12 @@ class InCuts(Way):
 
     def __init__(self, body: Body, data: InMemory, owner: str) -> None:
         self._data, self._bound, self._inside, self._index = data, body.bound, body.inside, body.counters[0]
+        # By the size of batches: the last one of a pass may be smaller.
         self._cut, self._programs = Cut(), dict[int, ConcreteFunction]()
         for size in data.sizes:
             self._programs[size] = self._compiled(body, size, owner)
         self._skip = skipping(body)
+        # They differ in shapes alone, so any one shows what is read and changed.
         self.graph = next(iter(self._programs.values())).graph
 
     def _compiled(self, body: Body, size: int, owner: str) -> ConcreteFunction:
@@ -42,7 +44,8 @@ class InCuts(Way):
 
         def run(source: Nest, ahead: Nest, most: tf.Tensor) -> ChunkResult:
             first = body.counters[0].read_value()
-            begin = tf.cast(first, tf.int32)
+            begin = tf.cast(first, tf.int32)  # passes over arrays in memory are shorter than that
+            # Read before the program begins, which sees nothing move: a bound that was pulled in leaves one step.
             done, halted = program(begin, tf.minimum(most, body.bound.variable), data.order())
             ahead = data.advance(source, ahead, begin + done)
             return ChunkResult(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
@@ -70,6 +73,7 @@ class InCuts(Way):
     def _called(self, data: Batches, count: int) -> ChunkResult:
         self._bound.set(count)
         given = handed_on(data)
+        # By the leading dimension of the batch that is ahead.
         program = self._programs[given[0].shape[0]] if len(self._programs) > 1 else self._only
         ran = call_flat(program, [*given, scalar(count, tf.int32)])
         data.ahead = ran.ahead

@@ -30,14 +30,16 @@ class OneByOne(Way):
 
     def run(self, data: Batches, count: int) -> ChunkResult:
         rows, more = list[tf.Tensor](), True
+        # The loop in the graph runs one step a call; who pulls the bound in is asked below, between calls.
         self._bound.set(1)
+        # Of several workers nobody leaves alone, or the others would wait in a sum: all halt by what that sum says.
         while more and len(rows) < count and not (rows and self._bound.is_pulled_in and not self._together):
             given = handed_on(data)  # before anybody reads ahead
             self._inside.go_on(len(rows))
             with contextlib.nullcontext() if self._calls_python else self._data.meanwhile():
                 ran = self._loop(given)
             rows.append(ran.rows)
-            more = self._data.trained()
+            more = self._data.trained()  # after the step: where that fails, this batch is still the next one
             if ran.halted:
                 break
         return ran.joined(rows, len(rows)).followed(more=more)

@@ -20,6 +20,7 @@ class OneCall(Way):
 
     def run(self, data: Batches, count: int) -> ChunkResult:
         self._bound.set(count)
+        # If this fails, `ahead` stays as it was; the state counts as torn, and is restored.
         ran = self._loop(handed_on(data))
         data.ahead = ran.ahead
         return ran

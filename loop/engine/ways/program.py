@@ -27,6 +27,7 @@ def of_size(element_spec: Nest, size: int) -> Nest:
     """Returns the type spec of the batches of one size."""
 
     def of(spec: tf.TensorSpec) -> tf.TensorSpec:
+        # None: it varies.
         return tf.TensorSpec([spec.shape[0] or size, *spec.shape[1:]] if spec.shape.rank else [], spec.dtype)
 
     return tf.nest.map_structure(of, element_spec)
@@ -35,6 +36,7 @@ def of_size(element_spec: Nest, size: int) -> Nest:
 def traced(step: Step, data: Batches, *, jit_compile: bool, several: Several | None = None) -> Trace:
     """Returns the trace of a step; for XLA, if it can have the batches in a program."""
     if jit_compile and isinstance(data, ArrayData):
+        # The other size is traced when it is called with: XLA has to know each.
         return Trace(step, of_size(data.element_spec, data.sizes[0]), jit_compile=True)
     return Trace(step, data.element_spec, jit_compile=jit_compile and not why_not(data), several=several)
 
@@ -69,10 +71,12 @@ class Program:
             return tf.while_loop(goes_on, one_step, (tf.constant(0), tf.constant(False)))
 
         number = tf.TensorSpec([], tf.int32)
+        # Without AutoGraph, which would convert all that it calls.
         function = tf.function(program, jit_compile=True, autograph=False)
         self._program, self._owner = function.get_concrete_function(number, number, source), owner
         if not quiet and (lines := unchecked(self._graph)):
             log.warning("%s: XLA leaves out checks, and goes on:\n%s", owner, "\n".join(lines))
+        # Looked for here, because XLA would not refuse it: it drops what is written, or ends the process.
         if found := grows(owner, self._graph):
             raise ValueError(_refusal(found))
 
@@ -100,7 +104,7 @@ class Program:
         """
         try:
             specs = tf.nest.flatten(whole.structured_input_signature)
-            call_flat(whole, [tf.zeros(spec.shape, spec.dtype) for spec in specs])
+            call_flat(whole, [tf.zeros(spec.shape, spec.dtype) for spec in specs])  # so also the number of steps is 0
         except tf.errors.OpError as error:
             raise ValueError(_refusal(refused(self._owner, self._graph, error.message))) from error
 

@@ -16,7 +16,7 @@ from loop.tensors import Nest
 from loop.tf_internals import call_flat
 
 Fetched: TypeAlias = tuple[Nest, tuple[Block, ...], Exception | None]
-FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")  # for all streams: fetches come one after the other
 
 
 class Streamed(Feed):
@@ -33,13 +33,16 @@ class Streamed(Feed):
         self._data, self._spec = data, tf.nest.flatten(data.element_spec)
         self._dtypes = [each.dtype for each in self._spec]
         self._shapes = shapes = shapes_of(data.element_spec)
+        # A fetch never has more than there is room for, or it would wait for good.
         self._queue = tf.queue.FIFOQueue(LENGTH, self._dtypes, shapes)
         self._torn = False
         data.in_blocks = True
+        # How many dimensions the tensors of a batch have in all; 0 if they never change.
         ranks = 0 if shapes else sum(each.shape.rank for each in self._spec)
 
         def fetch(source: Nest, ahead: Nest, count: tf.Tensor) -> tuple[tf.Tensor, Nest, tf.Tensor]:
             def goes_on(done: tf.Tensor, most: tf.Tensor, alike: tf.Tensor, first: tf.Tensor, ahead: Nest) -> tf.Tensor:
+                # One batch at least, or the caller would take it for the end of the data.
                 heard = tf.logical_or(done < 1, bound.variable > 1)
                 return tf.logical_and(tf.logical_and(done < most, alike), tf.logical_and(heard, data.more(ahead)))
 
@@ -52,14 +55,15 @@ class Streamed(Feed):
                     size = sum(tf.size(tensor, tf.int64) * tensor.dtype.size for tensor in batch)
                     fits = tf.cast(tf.clip_by_value(BYTES // tf.maximum(size, 1), 1, LENGTH), tf.int32)
                     most = tf.where(done < 1, tf.minimum(most, fits), most)
-                    first = tf.where(done < 1, shape, first)
+                    first = tf.where(done < 1, shape, first)  # int64 [ranks]; the block has batches of this shape
                     alike = tf.reduce_all(tf.equal(shape, first))
+                # In the queue before the next one is read: where that fails, this one is not lost.
                 with tf.control_dependencies([self._queue.enqueue(batch)]):
                     return done + 1, most, alike, first, data.advance(source, ahead, done + 1)
 
             state = (tf.constant(0), count, tf.constant(True), tf.zeros([ranks], tf.int64), ahead)
             done, _, alike, first, ahead = tf.while_loop(goes_on, one, state)
-            return tf.stack([done, tf.cast(alike, tf.int32)]), ahead, first
+            return tf.stack([done, tf.cast(alike, tf.int32)]), ahead, first  # int32 [2]: one copy to the host, not two
 
         def stacked(count: tf.Tensor) -> list[tf.Tensor]:
             def one(index: tf.Tensor, found: list[tf.TensorArray]) -> tuple[tf.Tensor, list[tf.TensorArray]]:
@@ -80,7 +84,7 @@ class Streamed(Feed):
 
     def take(self, most: int) -> Block | None:
         if not self._data.pending:
-            if self._data.failed is None:
+            if self._data.failed is None:  # what was fetched before the one that failed is trained first
                 self._data.take_in(*self._in_thread(most))
             if not self._data.pending:
                 self._data.raise_failed()
@@ -102,7 +106,7 @@ class Streamed(Feed):
     def _fetched(self, most: int) -> Fetched:
         """Returns what is ahead behind the next batches, these, and why there are no others, if one cannot be read."""
         if self._torn:
-            while int(self._queue.size()):
+            while int(self._queue.size()):  # sync: reads one number
                 self._next()
         self._torn = True  # if it does not come to its end, what is left of it is not what comes next
         fetched = self._read(most)
@@ -117,6 +121,7 @@ class Streamed(Feed):
             counts, ahead, first = call_flat(self._fetch, [*given, tf.constant(most)])
             done, alike = counts.numpy().tolist()  # sync: waits for them
         except tf.errors.OpError as error:
+            # They are whole, but where the block ends is not known.
             return self._data.ahead, tuple(self._one() for _ in range(int(self._queue.size()))), error
         if not done:
             return ahead, (), None
@@ -128,7 +133,7 @@ class Streamed(Feed):
         sizes, found = iter(first.numpy().tolist()), list[tuple[int, ...]]()
         for each in self._spec:
             found.append(tuple(next(sizes) for _ in range(each.shape.rank)))
-        same = done if alike else done - 1
+        same = done if alike else done - 1  # the last one has another shape: it begins a block of its own
         blocks = [self._block(self._stack(tf.constant(same)), same, tuple(found))]
         return ahead, tuple(blocks if alike else [*blocks, self._one()]), None
 
@@ -168,6 +173,7 @@ class Streamed(Feed):
     def trained(self, block: Block, steps: int) -> bool:
         _, rest = block.cut(steps)
         self._data.pending = (*rest, *self._data.pending)
+        # An error that is yet to be raised is something that follows.
         return self.holds or self._data.failed is not None or bool(self._data.more(self._data.ahead))
 
     @property

@@ -42,13 +42,13 @@ def _grows(op: tf.Operation) -> bool:
 
 def _is_within(op: tf.Operation) -> bool:
     """Returns whether it is known that a write is to a place that an array has from the beginning."""
-    index, made = tf.get_static_value(op.inputs[1]), op.inputs[0].op
-    while made.type in ("TensorListSetItem", "Identity"):
+    index, made = tf.get_static_value(op.inputs[1]), op.inputs[0].op  # None: known only when it runs
+    while made.type in ("TensorListSetItem", "Identity"):  # back to where the array was made; writes hand it on
         made = made.inputs[0].op
     size = None
     if made.type == "TensorListReserve":
         size = tf.get_static_value(made.inputs[1])
-    elif made.type == "TensorListFromTensor":
+    elif made.type == "TensorListFromTensor":  # its size is that of what it was made of, if its shape is known
         size = made.inputs[0].shape[0] if made.inputs[0].shape.rank else None
     return index is not None and size is not None and 0 <= index < size
 
@@ -61,10 +61,10 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
         graph: What was to be compiled.
         message: What XLA said.
     """
-    wanted = UNKNOWN.findall(message)
+    wanted = UNKNOWN.findall(message)  # pairs of kind and name, as XLA lists all that it does not know
     if ops := [op for op in operations(graph) if (op.type, op.name) in wanted]:
         return [Finding(f"{owner}: {op.type}, {op.name}", line(op), OF_KIND.get(op.type, ELSEWHERE)) for op in ops]
-    said = shortened(message)[0].partition(STACK)[0].strip()
+    said = shortened(message)[0].partition(STACK)[0].strip()  # another reason: XLA tells one, and one operation
     instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
     where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")
     return [Finding(f"{owner}: {said}", where, instead)]

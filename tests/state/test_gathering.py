@@ -1,0 +1,54 @@
+"""What may be given as state, and under which paths it is saved."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from hooks import Checkpoint, restore
+from loop import ArrayData, Every, Loop
+from loop.state.training_state import TrainingState
+
+
+def variable() -> tf.Variable:
+    return tf.Variable(1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({1: variable(), "1": variable()}, "m/1"),
+        ({"of": [{None: variable(), "a": variable(), "None": variable()}]}, "m/of/0/None"),
+        ({"a/b": variable(), "a": {"b": variable()}}, "m/a/b"),
+    ],
+)
+def test_two_things_that_would_be_saved_as_one_are_refused(given: Mapping[object, object], path: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"both be saved as {path!r}")):
+        TrainingState({"m": given})
+
+
+def test_with_other_keys_both_are_saved() -> None:
+    state = TrainingState({"m": {1: variable(), "2": variable(), "c/b": variable(), "a": {"b": variable()}}})
+    assert [path for path in state.variables if path.startswith("m/")] == ["m/1", "m/2", "m/c/b", "m/a/b"]
+
+
+def test_a_variable_with_any_number_of_dimensions_is_saved_and_restored(tmp_path: Path) -> None:
+    def life(steps: int) -> list[float]:
+        seen = tf.Variable([0.0], shape=tf.TensorShape(None), trainable=False, name="seen")
+
+        def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen.assign(tf.concat([seen.read_value(), batch], axis=0))
+            return {"last": batch[-1]}
+
+        data = ArrayData(tf.range(8.0).numpy(), batch_size=2, shuffle=False)
+        checkpoint = Checkpoint(tmp_path, Every(steps=1), background=False)
+        Loop(step, data, state={"seen": seen}, hooks=[checkpoint]).run(steps=steps)
+        return seen.numpy().tolist()
+
+    assert life(1) == [0.0, 0.0, 1.0]
+    assert life(3) == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    seen = tf.Variable(0.0, shape=tf.TensorShape(None), trainable=False)
+    restore(tmp_path, {"seen": seen})
+    assert seen.numpy().tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
