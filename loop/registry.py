@@ -30,14 +30,17 @@ def _several(hooks: Iterable[Hook | Callback] | None) -> Iterable[Hook | list[Ca
     if isinstance(hooks, Hook) or not isinstance(hooks, Iterable) or isinstance(hooks, str | Mapping):
         instead = "" if isinstance(hooks, Hook | Mapping) else f" {instead_of_hook(hooks)}"
         raise TypeError(f"hooks=... needs a list of hooks, as in hooks=[hook]. Received: {shown(hooks)}.{instead}")
+    # In one hook, which calls them as `fit` calls a list of them.
     grouped = itertools.groupby(hooks, lambda each: isinstance(each, keras.callbacks.Callback))
     return [each for is_callback, group in grouped for each in ([list(group)] if is_callback else group)]
 
 
 def _wrapped(callbacks: list[Callback], taken: Collection[str]) -> Hook:
     """Returns a hook that runs Keras' callbacks. It is the one that users can make themselves."""
+    # Here, because `hooks` imports `loop`; and only where a callback is given.
     from hooks import KerasCallbacks
 
+    # One more than there are hooks, so that one of them is free.
     names = ("keras_callbacks", *(f"keras_callbacks_{i}" for i in range(2, len(taken) + 3)))
     return KerasCallbacks(callbacks, name=next(name for name in names if name not in taken))
 
@@ -165,6 +168,7 @@ class HookRegistry:
             )
             own = f" One of your own is declared first: loop.hooks.declare({event!r})." if is_own_event(event) else ""
             raise ValueError(f"on(event) needs one of {known}. Received: {shown(event)}.{own}")
+        # A text such as "epoch_end" is the event, too.
         event = Event(event) if event in tuple(Event) else event
         if (event is Event.STEP_END) == (every is NEVER):
             need = (
@@ -214,6 +218,7 @@ class HookRegistry:
             )
         if self.calls.under_way is None:
             raise RuntimeError(f"emit({event!r}) is for hooks, while they are called. Received: none is.")
+        # Converted before anybody is called: a value that is no number reaches no listener.
         logs = {name: number(f"emit({event!r}, {name}=...)", value) for name, value in values.items()}
         self.calls.send_own(event, logs)
 
