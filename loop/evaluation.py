@@ -48,7 +48,7 @@ class Evaluation(tf.Module):
     Args:
         eval_step: A `Step` or a function from a batch to `{name: scalar}`.
         data: A `tf.data.Dataset`, `ArrayData`, `StreamData`, `IndexedData`, or a `keras.utils.PyDataset`.
-        name: The prefix of the results.
+        name: The prefix of the results; not "train".
         steps: The largest number of batches to read; None: all.
         every: When to evaluate; None: as the loop's `eval_every` says. Not by seconds, as that.
         within: Makes the context in which each evaluation is made, such as `WeightAverage.exchanged`, which has the
