@@ -26,6 +26,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
     if not isinstance(hook, Hook):
         kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
         raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
+    # Before its name is asked for, which raises something else then.
     if not is_initialized(hook):
         raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
     if taken.get(hook.name) is hook:
@@ -45,6 +46,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         raise TypeError(
             f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={shown(hook.every)}."
         )
+    # Never called, it would seem to work; and a default would make the loop halt at each step.
     if Event.STEP_END in handlers and hook.every is Hook.every:
         raise ValueError(
             f"Hook {hook.name!r} has on_step_end but does not say for which steps. "

@@ -20,6 +20,7 @@ def leaving_nothing(
         hooks: The hooks; what they write goes to a directory that is removed.
         mark: See `Resumable.mark`.
     """
+    # `state()` each time: the run in between gathers another one, of the same variables.
     held, go_back, kept = state().capture(), mark(), [(hook, _attributes(hook)) for hook in hooks]
     with tempfile.TemporaryDirectory(prefix="exactloop-dry-run-") as directory:
         try:
@@ -32,6 +33,7 @@ def leaving_nothing(
             state().rollback(held)
             state().position.restored()  # or what a hook has condemned now would not be saved in the run after it
             for hook, attributes in kept:
+                # Not by `setattr`, with which a hook refuses a variable in the place of another.
                 hook.__dict__.clear()
                 hook.__dict__.update(attributes)
 
