@@ -22,7 +22,7 @@ from loop.engine.ring import LONGEST
 from loop.engine.several import Several
 from loop.engine.trace import Trace
 from loop.errors.calls import BY_POSITION, explained
-from loop.errors.kinds import shown
+from loop.errors.kinds import check_name, shown
 from loop.errors.later import later
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest
@@ -55,8 +55,8 @@ class Evaluation(tf.Module):
             model's averages evaluated. However an evaluation ends, the context is left.
 
     Raises:
-        ValueError: If `steps` is not positive, `every` depends on time, or the data differ from one evaluation to the
-            next.
+        ValueError: If the name is no identifier of ASCII, `steps` is not positive, `every` depends on time, or the data
+            differ from one evaluation to the next.
     """
 
     names: tuple[str, ...] = later(TRACED)
@@ -75,6 +75,7 @@ class Evaluation(tf.Module):
         every: Trigger | None = None,
         within: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        check_name("Evaluation", name)
         super().__init__(name=name)
         self.step, self._within = as_step(eval_step), within
         if isinstance(within, AbstractContextManager) or not callable(within):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.errors.calls import explained
+from loop.errors.kinds import check_name
 from loop.errors.later import later
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
@@ -89,6 +90,8 @@ class Hook(tf.Module):
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
+        if name is not None:
+            check_name(type(self).__name__, name)
         super().__init__(name=name)
         # Else that of the class: a class that only shows something says "disable" for all its instances.
         if on_error is not None:

@@ -8,13 +8,13 @@ import keras
 import tensorflow as tf
 
 from loop.errors.instead import instead_of_hook
-from loop.errors.kinds import shown
+from loop.errors.kinds import is_name, shown
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
 from loop.handles import keys
 from loop.hook import Hook
 from loop.listeners.calls import Calls
-from loop.listeners.hook_checks import check_hook
+from loop.listeners.hook_checks import check_hook, check_late
 from loop.listeners.hook_methods import check_own_event, is_own_event
 from loop.listeners.reports import Reports, number
 from loop.triggers import NEVER, Trigger
@@ -53,7 +53,7 @@ class FunctionHook(Hook):
     ) -> None:
         # A lambda has no name, and TensorFlow takes those of ASCII alone, where Python takes others, too.
         names = (getattr(function, "__name__", ""), f"on_{event}", "on_event")
-        super().__init__(name=next(name for name in names if name.isidentifier() and name.isascii()))
+        super().__init__(name=next(filter(is_name, names)))
         self.function, self.event, self.every = function, event, every
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
@@ -125,10 +125,13 @@ class HookRegistry:
             TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
             ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` that
                 it cannot have.
+            RuntimeError: If it has a state, or a part in the compiled loop, and a run is under way, which has neither.
         """
         if isinstance(hook, keras.callbacks.Callback):
             hook = _wrapped([hook], self.calls.hooks)
         hook = check_hook(hook, self.calls.hooks)
+        if self.calls.begun or self.calls.under_way:
+            check_late(hook)
         for event in hook.events:
             self.declare(event)
         self.calls.add(hook)
@@ -224,8 +227,14 @@ class HookRegistry:
 
     def next_stop(self, step: int) -> int | None:
         """Returns the earliest step later than `step` for which a hook waits, or None."""
-        wanted = [hook.every.next_after(step) for hook in self.calls.waiting()]
-        return min((at for at in wanted if at is not None), default=None)
+        wanted = {hook.name: hook.every.next_after(step) for hook in self.calls.waiting()}
+        for name, at in wanted.items():
+            if at is not None and at <= step:  # a trigger of the program's own: the loop would stand still
+                raise ValueError(
+                    f"The trigger of hook {name!r} returns the next step that it wants, a later one, or None. "
+                    f"Received: next_after({step}) == {at!r}, of {self[name].every!r}."
+                )
+        return min((at for at in wanted.values() if at is not None), default=None)
 
     def next_time(self, seconds: float) -> float | None:
         """Returns the earliest training time later than `seconds` for which a hook waits, or None."""

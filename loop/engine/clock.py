@@ -48,7 +48,8 @@ class Clock(tf.Module):
                 self._alarm.cancel()
             self._alarm, self._alarm_at = None, at
             if at is not None:
-                alarm = threading.Timer(max(0.0, at - self.now()), self._ring)
+                left = min(max(0.0, at - self.now()), threading.TIMEOUT_MAX)  # seconds; no thread can wait longer
+                alarm = threading.Timer(left, self._ring)
                 alarm.daemon = True
                 try:
                     alarm.start()

@@ -93,6 +93,20 @@ def wanted(annotation: object, value: object) -> str:
     return " or ".join(kind.wanted(value) for kind in known)
 
 
+def is_name(name: str) -> bool:
+    """Returns whether TensorFlow takes a name for a module: as Python does, but of ASCII alone."""
+    return name.isidentifier() and name.isascii()
+
+
+def check_name(owner: str, name: str) -> None:
+    """Raises `ValueError` if a module cannot be called so."""
+    if not is_name(name):
+        raise ValueError(
+            f"{owner}(name=...) needs a name of the letters a to z, digits and _, as in 'test_set', because files and "
+            f"variables are called by it. Received: {shown(name)}."
+        )
+
+
 def check_kinds(
     owner: str, annotations: Mapping[str, object], given: Mapping[str, object], instead: Mapping[str, str]
 ) -> None:

@@ -71,6 +71,18 @@ class Calls:
         self.reports.forget(self.hooks[name])
         return self.hooks.pop(name)
 
+    def mark(self) -> Callable[[], None]:
+        """Returns what brings back the hooks that there are now, in their order."""
+        hooks = [*self.hooks.values()]
+
+        def go_back() -> None:
+            for name in (*self.hooks,):
+                self.remove(name)
+            for hook in hooks:
+                self.add(hook)
+
+        return go_back
+
     def skipping(self) -> list[Hook]:
         """Returns the hooks that leave out batches."""
         return [*self._having["skips"].values()]

@@ -5,10 +5,19 @@ from collections.abc import Mapping
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
 from loop.events import Event
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.listeners.failures import check_on_error
 from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
+
+
+def check_late(hook: Hook) -> None:
+    """Raises `RuntimeError` if a hook cannot be added while a run is under way, whose state is gathered and traced."""
+    if hook.variables or has_state(hook) or hook.reports or hook.is_inside():
+        raise RuntimeError(
+            f"Hook {hook.name!r} has a state, reports values, or has a part in the compiled loop, and the run that is "
+            "under way would have none of it. Add it before run(), or in `around_run` of another hook."
+        )
 
 
 def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:

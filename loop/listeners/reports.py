@@ -54,7 +54,8 @@ class Reports:
             ValueError: If another hook announces one of them.
         """
         names = hook.reports
-        if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        listed = isinstance(names, Iterable) and not isinstance(names, str)
+        if not listed or not all(isinstance(name, str) and name for name in names):
             raise TypeError(
                 f"Hook {hook.name!r} needs reports = ('probe',), names in a tuple. Received: {shown(names)}."
             )
