@@ -143,11 +143,6 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._directory = Path(directory) / self.name
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
-        if "train" in loop.evaluation_names:
-            raise ValueError(
-                "TensorBoard writes train values to a run named 'train'. Received: an evaluation of that name. "
-                "Call it otherwise: Evaluation(..., name='train_set')."
-            )
         check_alone(self, loop)
         if os.path.isfile(self._directory):  # which raises nothing
             raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")

@@ -42,5 +42,6 @@ class Schedule:
             place: Where the loop has halted; `epoch` does not count the one that may be over.
             over: Whether an epoch ends there.
         """
+        # No time: a trigger that depends on it is refused where it is given.
         halt = Halt(place.step, place.epoch + 1 if over else None, 0.0, 0.0)
         return [evaluation for evaluation, every in self._triggers if every.due(halt)]

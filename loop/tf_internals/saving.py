@@ -61,6 +61,7 @@ def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
 
     The tensors are those that `_serialize_to_tensors` of each returns.
     """
+    # As TensorFlow itself does when it saves: the names are those in its files.
     gathered, _, _, graph = serialize_graph_view(ObjectGraphView(root))
     found = [(name, tensor) for of_one in gathered.values() for name, tensor in of_one.items()]
     return dict(found), graph.SerializeToString()
@@ -98,6 +99,7 @@ class Managed(tf.train.Checkpoint):
 
     def _write(self, file_prefix: str, options: tf.train.CheckpointOptions) -> str:
         self._write_files(file_prefix)
+        # By these a manager learns of the files.
         for written in options.experimental_write_callbacks:
             written(file_prefix)
         return file_prefix
