@@ -158,7 +158,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             opened.callback(files.close)  # also if anything below raises: a refused start holds no lock
             files.lock()
             store = Store(files)
-            damaged = store.load()  # removes what a kill has left of a save
+            damaged = store.load()
             restored = self._take_over(store, damaged, loop)
             self._workers.announce(restored)
             self._contents.describe()  # nothing in it changes from here on

@@ -189,7 +189,7 @@ class Store:
                 self._heads, self._replaced = {}, bool(there)
         if self._replaced:
             raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
-        if stem in self._heads:  # a stop may have a step settled twice
+        if stem in self._heads:
             return
         try:
             write_flushed(self.files, f"{stem}{MARK}", b"")  # what is found beside it is a save that was cut off
