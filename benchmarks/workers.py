@@ -26,10 +26,14 @@ BATCH, WIDTH, ROUNDS = 64, 64, 5
 
 
 def main() -> None:
-    """Starts two processes, and prints what the first one has found."""
     if "--worker" in sys.argv:
         worker(quick="--quick" in sys.argv)
-        return
+    else:
+        on_two(__file__)
+
+
+def on_two(script: str, *arguments: str) -> None:
+    """Starts a script in two processes, with --worker and arguments; what the first one prints is seen."""
     sockets = [socket.socket() for _ in range(2)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -42,7 +46,9 @@ def main() -> None:
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
         out = None if rank == 0 else subprocess.DEVNULL
         processes.append(
-            subprocess.Popen([sys.executable, __file__, "--worker", *sys.argv[1:]], env=environment, stdout=out)
+            subprocess.Popen(
+                [sys.executable, script, "--worker", *sys.argv[1:], *arguments], env=environment, stdout=out
+            )
         )
     try:
         codes = [process.wait(900) for process in processes]

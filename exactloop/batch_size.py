@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop import Loop, TrainingState
+from loop.errors.calls import explained
 
 TOO_LARGE = (tf.errors.ResourceExhaustedError, MemoryError)  # of a GPU, and of NumPy's arrays
 
@@ -27,6 +28,17 @@ class BatchSizes(NamedTuple):
     fastest: int | None
 
 
+@explained(
+    {
+        **dict.fromkeys(("init_val", "min_batch_size", "start"), "write smallest=1"),
+        **dict.fromkeys(("max_val", "max_batch_size", "max_trials"), "write largest=2**16"),
+        **dict.fromkeys(("steps_per_trial", "num_steps"), "write steps=5"),
+        **dict.fromkeys(("mode",), "leave it out: each size is twice the one before"),
+        **dict.fromkeys(
+            ("model", "data", "loop"), "write find_batch_size(make_loop), a function from a size to a Loop"
+        ),
+    }
+)
 def find_batch_size(
     make_loop: Callable[[int], Loop],
     *,

@@ -8,10 +8,18 @@ from exactloop.proof.process import Program
 from exactloop.proof.proof import Proof, compared
 from exactloop.script import given
 from loop import Loop
+from loop.errors.calls import explained
 
 __all__ = ["Proof", "prove", "prove_script"]
 
 
+@explained(
+    {
+        "loop": "write prove(make_loop): a function that makes the loop, at the top level of a module",
+        **dict.fromkeys(("max_epochs", "num_epochs"), "write epochs=3"),
+        **dict.fromkeys(("max_steps", "num_steps"), "write steps=100"),
+    }
+)
 def prove(
     make_loop: Callable[[], Loop],
     *,

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop import Loop
+from loop.errors.calls import explained
 from loop.tf_internals import rate_of
 
 
@@ -45,6 +46,17 @@ class Rates(NamedTuple):
         return "\n".join(lines)
 
 
+@explained(
+    {
+        **dict.fromkeys(("min_lr", "start_lr", "low"), "write lowest=1e-7"),
+        **dict.fromkeys(("max_lr", "end_lr", "high"), "write highest=10.0"),
+        **dict.fromkeys(("num_training", "num_iter", "num_steps", "max_steps", "epochs"), "write steps=100"),
+        **dict.fromkeys(("early_stop_threshold", "diverge_th", "stop_div"), "write worse=4.0"),
+        **dict.fromkeys(("mode", "step_mode"), "leave it out: the rate rises exponentially"),
+        **dict.fromkeys(("loss", "monitor"), "write value='loss'"),
+        **dict.fromkeys(("model", "data", "train_dataloaders"), "write find_learning_rate(loop), with a Loop of these"),
+    }
+)
 def find_learning_rate(
     loop: Loop,
     *,

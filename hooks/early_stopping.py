@@ -15,6 +15,7 @@ from loop import Event, Hook, Loop, Moment, TrainingState
 log = logging.getLogger("exactloop")
 
 INSTEAD = {
+    "": "write mode='min' or mode='max', and patience=5",
     "monitor": "write EarlyStopping('val_loss', mode='min')",
     "restore_best_weights": "write restore_best='weights'",
     **dict.fromkeys(("metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
@@ -29,10 +30,9 @@ class EarlyStopping(Hook, instead=INSTEAD):
     """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
 
     A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step, each report
-    of one that a hook reports. The rules
-    are those of Keras' callback of this name, except that values are compared in double precision, NaN is never the
-    best, and a `baseline` that is not beaten in time ends the run. What it has seen is saved: a resumed run goes on
-    counting, and one that was ended so ends again at once.
+    of one that a hook reports. The rules are those of Keras' callback of this name, except that values are compared in
+    double precision, NaN is never the best, and a `baseline` that is not beaten in time ends the run. What it has seen
+    is saved: a resumed run goes on counting, and one that was ended so ends again at once.
 
     Args:
         monitor: The metric.

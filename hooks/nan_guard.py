@@ -4,18 +4,21 @@ import functools
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from hooks.bounds import Bounds
+from hooks.finite import Finite
 from hooks.shared.figures import figure
 from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
     **dict.fromkeys(("monitor", "check_finite"), "write watch=['loss'], or leave it out: all values are watched"),
+    **dict.fromkeys(("check_weights", "terminate_on_nan", "parameters", "params"), "write weights=True"),
     **dict.fromkeys(("divergence_threshold", "max_loss"), "write limits={'loss': 1e4}"),
     "patience": "leave it out: the first step counts. To stop when a metric gets no better: EarlyStopping",
     "verbose": "leave it out: what is found is logged by logging.getLogger('exactloop')",
@@ -50,8 +53,9 @@ class NaNGuard(Hook, instead=INSTEAD):
 
     It looks within the compiled loop, which halts for it only where something is found; that costs some microseconds a
     step, of spikes some tens. The state after such a step is never saved. What is watched is what the step returns: a
-    gradient that is not finite shows in the weights after that step, and so in the loss of the next one only. Return
-    its norm, as `supervised(..., clip_norm=...)` does, and it is found at its step.
+    gradient that is not finite shows in the weights after that step, and so in the loss of the next one only, or in
+    none: a `relu` makes 0 of NaN on many processors. Return its norm, as `supervised(..., clip_norm=...)` does, or look
+    at the weights as well, `weights=True`, and it is found at its step.
 
     With "rollback" the run goes on from the newest checkpoint before the batches that are skipped, as if it had been
     killed and started again there, and knew what to skip: what other hooks have counted, written and kept since then is
@@ -66,6 +70,8 @@ class NaNGuard(Hook, instead=INSTEAD):
         limits: The largest number that a value may be, by its name; NaN is beyond it.
         spike: By its name, how many times the median of its latest values a value may be; more exactly, it may exceed
             the median m by (spike - 1) * |m|. Nothing is a spike before there are `window` values.
+        weights: Whether what was given to the loop has to be finite, too, but for optimizers and metrics. Each step
+            reads all of it once more: that is little beside a step on many rows, and much beside one on a few.
         window: How many of the latest values the median is of.
         skip: How many batches to leave out: that of the step in which something was found, and those before it.
         max_rollbacks: After so many, the next one raises `FloatingPointError` instead.
@@ -87,6 +93,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         watch: Collection[str] | None = None,
         limits: Mapping[str, float] | None = None,
         spike: Mapping[str, float] | None = None,
+        weights: bool = False,
         window: int = 100,
         skip: int = 1,
         max_rollbacks: int = 3,
@@ -110,6 +117,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         self._watch = None if watch is None else sorted(watch)
         self._limits, self._spike = dict(limits or {}), dict(spike or {})
         self._bounds = Bounds(self._watch, self._limits)
+        self._finite = Finite(lambda: self._loop.weights) if weights else None
         # As a trigger, it lets `on_step_end` come exactly where the graph has halted, and nowhere else.
         self._finding = self.every = Found()
         self._known: list[int] = []  # at which steps something was found, until the state is restored
@@ -128,8 +136,12 @@ class NaNGuard(Hook, instead=INSTEAD):
         """Has what is found raised: there is nothing to go back to, and nothing to stop."""
         self._policy = "raise"
 
+    def around_run(self, loop: Loop) -> AbstractContextManager[object]:
+        self._loop = loop  # whose weights are looked at where it is traced
+        return nullcontext()
+
     def on_setup(self, loop: Loop, moment: Moment) -> None:
-        self._loop, self._state, self._finding.what = loop, loop.state, ""
+        self._state, self._finding.what = loop.state, ""
         # Of the step alone: results of metrics are there only where the loop halts.
         known = {name for names in loop.state.names.get("train", ((), ())) for name in names}
         if loop.state.names:  # else nothing is left to run
@@ -175,6 +187,8 @@ class NaNGuard(Hook, instead=INSTEAD):
         wrong = self._bounds.broken(values)
         if self._spike and self._spike.keys() <= values.keys():
             wrong.append(tf.reduce_any(self._is_spike(_wide(values, self._spike))))
+        if self._finite:
+            wrong.append(self._finite.suspect())
         return functools.reduce(tf.logical_or, wrong or [tf.constant(False)])
 
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
@@ -205,7 +219,7 @@ class NaNGuard(Hook, instead=INSTEAD):
                 if values[name] - median > (factor - 1) * abs(median):
                     above = f"is more than {figure(factor)} times the median of {figure(median, 6)}"
                     return f"{name} = {figure(values[name], 6)} {above}"
-        return ""
+        return self._finite.said() if self._finite else ""
 
     def on_step_end(self, moment: Moment) -> None:
         if not self._finding.what:

@@ -12,15 +12,15 @@ from loop.data.indexed import IndexedData
 from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stream import StreamData
-from loop.engine.body import Body
-from loop.engine.bound import StopBound
 from loop.engine.chunk import CompiledLoop
-from loop.engine.means import Means
-from loop.engine.program import traced
-from loop.engine.results import Results
-from loop.engine.ring import LONGEST
-from loop.engine.several import Several
-from loop.engine.trace import Trace
+from loop.engine.traced.body import Body
+from loop.engine.traced.bound import StopBound
+from loop.engine.traced.means import Means
+from loop.engine.traced.results import Results
+from loop.engine.traced.ring import LONGEST
+from loop.engine.traced.several import Several
+from loop.engine.traced.trace import Trace
+from loop.engine.ways.program import traced
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
 from loop.errors.later import later

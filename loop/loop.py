@@ -96,8 +96,10 @@ class Loop(Facts):
         )
         super().__init__(parts, Making(parts, exact=exact))
         self._exact = exact
-        self._running, self._runner = threading.Lock(), 0  # held while a run goes on; the thread that runs
-        self._run = Run(self, parts, self._making, exact=exact)
+        # Held by whoever trains or evaluates, because both move the data and put variables back; and by which thread.
+        self._lock, self._holder = threading.Lock(), 0
+        self._run: Run | None = None  # the latest; a dry run is forgotten
+        self._under_way = False
         for witness in self.witnesses:
             witness(self)
 
@@ -114,14 +116,17 @@ class Loop(Facts):
                 were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
         totals = check_totals(epochs, steps)
-        with self._alone("A hook, or another thread, cannot run it at the same time."):
-            self._runner = threading.get_ident()
+        with self._alone("This loop is running. A hook, or another thread, cannot run it at the same time."):
+            self._under_way = True
             standard.occupy()
             self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
-            self._run = Run(self, self._parts, self._making, exact=self._exact)
-            with contextlib.ExitStack() as around, self.workers.needed():
-                around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
-                return self._run.through()
+            run = self._run = Run(self, self._parts, self._making, exact=self._exact)
+            try:
+                with contextlib.ExitStack() as around, self.workers.needed():
+                    around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
+                    return run.through()
+            finally:
+                self._under_way = False
 
     def stop(self, reason: str) -> None:
         """Ends the run after the step in progress; may be called from any thread.
@@ -141,8 +146,11 @@ class Loop(Facts):
             why: What to say if there is nothing to go on from, or the hook cannot be called here.
             latest: The last step that the state may be of; None: any.
         """
-        if not self._parts.position.torn:
-            raise RuntimeError(f"A run is rolled back in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}.")
+        # Raised in another thread, it would not reach the run, which would go on, condemned, and save nothing.
+        if not self._parts.position.torn or self._holder != threading.get_ident():
+            raise RuntimeError(
+                f"A run is rolled back by a hook, in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}."
+            )
         self.state.condemn(why)
         self._parts.position.latest = latest
         raise RollBack(why)
@@ -157,7 +165,7 @@ class Loop(Facts):
     @property
     def running(self) -> bool:
         """Whether `run` is under way, in whatever thread."""
-        return self._running.locked()
+        return self._under_way
 
     @property
     def finished(self) -> str:
@@ -165,12 +173,12 @@ class Loop(Facts):
 
         From `RUN_BEGIN` on.
         """
-        return self._run.finished
+        return self._run.finished if self._run else ""
 
     @property
     def spent(self) -> dict[str, float]:
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. Empty before the first."""
-        return self._run.spent.with_rest(self.hooks.seconds) if self._runner else {}
+        return self._run.spent.with_rest(self.hooks.seconds) if self._run else {}
 
     @in_user_lines
     def evaluate(self) -> dict[str, float]:
@@ -180,21 +188,22 @@ class Loop(Facts):
             RuntimeError: If there is no evaluation, or the loop is running in another thread; or if something was
                 changed in Python that is compiled into an evaluation.
         """
-        if self._running.locked() and self._runner != threading.get_ident():
-            raise RuntimeError("This loop is running in another thread. Evaluate in a hook, or when it has ended.")
-        if not self._parts.evaluations:
-            raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
-        self._making.build()
-        self.state.derived.check()
-        self._built.check(self.state, evaluating=True, at_length=True)
-        held = self.state.capture()  # metrics, results and random streams are state: nobody is to see this
-        try:
-            with self.workers.needed():
-                for evaluation in self._parts.evaluations:
-                    self._built.evaluate(evaluation, abandon=lambda: False)
-            return self._built.evaluated()
-        finally:
-            self.state.rollback(held)
+        within = self._holder == threading.get_ident()  # a hook, or between the steps of a rehearsal
+        elsewhere = "This loop is running in another thread. Evaluate in a hook, or when it has ended."
+        with contextlib.nullcontext() if within else self._alone(elsewhere):
+            if not self._parts.evaluations:
+                raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
+            self._making.build()
+            self.state.derived.check()
+            self._built.check(self.state, evaluating=True, at_length=True)
+            held = self.state.capture()  # metrics, results and random streams are state: nobody is to see this
+            try:
+                with self.workers.needed():
+                    for evaluation in self._parts.evaluations:
+                        self._built.evaluate(evaluation, abandon=lambda: False)
+                return self._built.evaluated()
+            finally:
+                self.state.rollback(held)
 
     @contextlib.contextmanager
     def rehearse(self) -> Iterator[Rehearsal]:
@@ -208,7 +217,7 @@ class Loop(Facts):
         Raises:
             RuntimeError: If the loop is running.
         """
-        with self._alone("Rehearse before a run or after it."):
+        with self._alone("This loop is running. Rehearse before a run or after it."):
             self._making.build_alone()
             self._built.check(self.state, at_length=True)
             with self.state.put_back_after():
@@ -233,14 +242,14 @@ class Loop(Facts):
             RuntimeError: If something was trained or restored, or a run is under way.
             InexactRun: As `run()` raises it.
         """
-        if self._running.locked() or self._making.begun or self.step:
+        if self._lock.locked() or self._making.begun or self.step:
             raise RuntimeError("A dry run is for the beginning, before run(). Make the loop anew, and begin with it.")
         self._making.build()
         with leaving_nothing(lambda: self.state, self.hooks, self._parts.data.mark), self._parts.limit.dry():
             try:
                 return self.run(steps=1)
             finally:
-                self._making.begun, self._runner = False, 0
+                self._making.begun, self._run = False, None
 
     @in_user_lines
     def audit(self) -> list[Finding]:
@@ -263,11 +272,13 @@ class Loop(Facts):
             self._parts.several.read_apart(self._parts.data)
 
     @contextlib.contextmanager
-    def _alone(self, otherwise: str) -> Iterator[None]:
+    def _alone(self, why_not: str) -> Iterator[None]:
         # Without waiting: a hook that runs its own loop would wait for itself.
-        if not self._running.acquire(blocking=False):
-            raise RuntimeError(f"This loop is running. {otherwise}")
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(why_not)
+        self._holder = threading.get_ident()
         try:
             yield
         finally:
-            self._running.release()
+            self._holder = 0  # first: who has the lock next writes its own
+            self._lock.release()

@@ -48,8 +48,9 @@ class FunctionHook(Hook):
     def __init__(
         self, function: Callable[..., object], event: Event | str, every: Trigger, reports: Sequence[str] = ()
     ) -> None:
-        name = getattr(function, "__name__", "")
-        super().__init__(name=name if name.isidentifier() else f"on_{event}")
+        # A lambda has no name, and TensorFlow takes those of ASCII alone, where Python takes others, too.
+        names = (getattr(function, "__name__", ""), f"on_{event}", "on_event")
+        super().__init__(name=next(name for name in names if name.isidentifier() and name.isascii()))
         self.function, self.event, self.every = function, event, every
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
@@ -158,7 +159,7 @@ class HookRegistry:
         Raises:
             ValueError: If `every` is missing for `STEP_END`, or given for another event.
         """
-        if event not in self.calls.handlers:
+        if not isinstance(event, str) or event not in self.calls.handlers:  # a list, say, has no hash
             known = ", ".join(
                 [*(f"Event.{each.name}" for each in Event), *map(repr, [*self.calls.handlers][len(Event) :])]
             )
@@ -205,7 +206,7 @@ class HookRegistry:
             RuntimeError: If no hook is being called.
             TypeError: If a value is no number.
         """
-        if event in tuple(Event) or event not in self.calls.handlers:
+        if not isinstance(event, str) or event in tuple(Event) or event not in self.calls.handlers:
             own = [name for name in self.calls.handlers if name not in tuple(Event)]
             raise ValueError(
                 f"emit(event) sends an event that is declared, as by loop.hooks.declare('generator_updated'). "

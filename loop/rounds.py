@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from loop import standard
 from loop.engine.clock import TimeSpent
-from loop.engine.ring import LONGEST
+from loop.engine.traced.ring import LONGEST
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment
 from loop.findings import report
@@ -96,13 +96,12 @@ class Rounds:
         if self._due(over=over):
             self._position.set_due(True)  # before hooks are told: a stop from here on leaves it to the next run
         self._moments.round = {}
-        if skip == step + 1:  # it has no values, and nobody can wait for it
-            return
-        self._since = now
-        ring = self._built.chunk.ring
-        self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
-        self._hooks.calls.send_steps(step + 1, lambda: ran.columns(ring))
-        self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
+        if skip != step + 1:  # or it has no values, and nobody can wait for it
+            self._since = now
+            ring = self._built.chunk.ring
+            self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
+            self._hooks.calls.send_steps(step + 1, lambda: ran.columns(ring))
+            self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
         if not over:
             self._end_epoch_if_asked()
 
@@ -118,6 +117,9 @@ class Rounds:
 
     def _evaluate_if_due(self) -> None:
         if self._stops.at_once or not self._position.is_due:
+            return
+        if not len(self._evaluations):  # a program that had some was stopped before them; this one has none
+            self._position.set_due(False)
             return
         put_back = self._moments.capture()  # random streams and hooks, if the evaluation has to be redone
         self._moments.emit(Event.EVAL_BEGIN)

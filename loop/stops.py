@@ -70,21 +70,31 @@ class Stops:
         """Returns what this worker has asked for and not all have agreed on; None if that is nothing."""
         return self._wish
 
-    def take(self, reason: str, *, at_once: bool, ends_epoch: bool = False) -> None:
-        """Takes over what all workers have agreed on."""
-        self._wish = None
+    def take(self, reason: str, told: Wish | None, *, at_once: bool, ends_epoch: bool = False) -> None:
+        """Takes over what all workers have agreed on.
+
+        Args:
+            reason: Why somebody has asked for the end.
+            told: The wish of this worker that the others were told of. One that came later waits for the next time.
+            at_once: As in the attributes.
+            ends_epoch: The same.
+        """
+        self._wish = None if self._wish is told else self._wish
         self.reason = reason if self.reason is None else self.reason
         self.at_once, self.ends_epoch = self.at_once or at_once, self.ends_epoch or ends_epoch
 
     def forget_round(self) -> None:
         """Forgets what was asked for by those who are put back to an earlier step; what came from elsewhere stays."""
         self.reason, self.ends_epoch = self.reason if self.at_once else None, False
+        wish = self._wish
+        self._wish = Wish(wish.reason, at_once=True) if wish and wish.at_once else None
 
     def now(self, reason: str) -> None:
         """Ends the run after the step in progress. What `loop.stop` does."""
         self.after_round(reason)
         if self._together:
-            self._wish = Wish(reason, at_once=True, ends_epoch=self._wish is not None and self._wish.ends_epoch)
+            first = self._wish or Wish(reason, at_once=True)
+            self._wish = Wish(first.reason, at_once=True, ends_epoch=first.ends_epoch)
         else:
             self.at_once = True
         self._hurry()  # last: the loop looks at the reasons when it has returned

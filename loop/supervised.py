@@ -1,5 +1,6 @@
 """The usual steps of supervised learning, of which Keras' users know the arguments."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -172,8 +173,11 @@ def _check_apart(plain: Measures, weighted: Measures, own: Sequence[str]) -> Non
 
 
 def _check_numbers(optimizer: keras.optimizers.Optimizer, accumulate: int, clip_norm: float | None) -> None:
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"supervised(clip_norm=...) must be positive. Received: {clip_norm!r}.")
+    if clip_norm is not None and not 0 < clip_norm < math.inf:  # clipped at infinity, gradients are NaN
+        raise ValueError(
+            f"supervised(clip_norm=...) must be positive and finite. Received: {clip_norm!r}. To clip nothing, leave "
+            "it out."
+        )
     if clip_norm is not None and scales(optimizer):
         raise ValueError(
             "supervised(clip_norm=...) would clip scaled gradients. Leave it out, and give the inner optimizer, where "

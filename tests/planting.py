@@ -2,13 +2,13 @@
 
 import contextlib
 import importlib
-import inspect
 import linecache
 import sys
 import types
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from places import ROOT
 
 USERS = ("loop", "hooks", "many", "worker_cases")  # packages, and what of the tests uses their classes by name
 
@@ -23,11 +23,19 @@ class Bug(NamedTuple):
     more: str = ""  # stands behind all
 
 
+def out_of_place(bugs: Iterable[Bug]) -> list[str]:
+    """Returns which mistakes cannot be planted any more: what they replace is not once in the source."""
+    return [bug.name for bug in bugs if _source(bug).count(bug.right) != 1]
+
+
+def _source(bug: Bug) -> str:
+    return (ROOT / f"{bug.module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
+
 @contextlib.contextmanager
 def planted(bug: Bug) -> Iterator[None]:
     """Puts a mistake into the loaded packages: whoever uses a class or function of that module uses the wrong one."""
-    module = importlib.import_module(bug.module)
-    source = Path(inspect.getfile(module)).read_text(encoding="utf-8")
+    module, source = importlib.import_module(bug.module), _source(bug)
     if source.count(bug.right) != 1:
         raise ValueError(
             f"{bug.name}: expected once in {bug.module}, found {source.count(bug.right)} times: {bug.right!r}"

@@ -21,12 +21,29 @@ from hooks.checkpoint.resuming.fit import refuse
 from hooks.checkpoint.resuming.resume import compare, raise_if_any, warn
 from hooks.shared.paths import path_to_read
 from loop import TrainingState
+from loop.errors.calls import BY_POSITION, explained
 from loop.tf_internals import ITERATIONS
 
 TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
 TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
+ALL_OR_NOTHING = (
+    "leave it out: what is given is restored as a whole, or not at all. For a part of a model: build all of it as it "
+    "was, restore(directory, {'model': old}), and new.get_layer(name).set_weights(old.get_layer(name).get_weights())"
+)
+INSTEAD = {
+    **dict.fromkeys(("strict", "skip_mismatch", "by_name", "assert_consumed", "expect_partial"), ALL_OR_NOTHING),
+    **dict.fromkeys(("model", "optimizer", "module", "net"), "write state={'model': model}, with the names of the run"),
+    **dict.fromkeys(("step", "checkpoint", "ckpt", "best", "epoch"), "write which='best', or which=120, a step"),
+    **dict.fromkeys(("path", "filepath", "ckpt_path", "save_path"), "write restore(directory, {'model': model})"),
+    **dict.fromkeys(("weights_only", "map_location", "device"), "leave it out: what is given is all that is read"),
+    "state": "write restore(directory, {'model': model})",
+    "directory": "write restore(directory, {'model': model})",
+    BY_POSITION: "write which='best', or which=120, a step",
+}
 
+
+@explained(INSTEAD)
 def restore(
     directory: str | os.PathLike[str], state: Mapping[str, object], *, which: Literal["latest", "best"] | int = "latest"
 ) -> int:

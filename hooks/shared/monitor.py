@@ -2,6 +2,8 @@
 
 import difflib
 import math
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 from loop import Event, Loop, Moment
@@ -38,7 +40,7 @@ class Monitor:
         if mode not in ("min", "max"):
             raise ValueError(
                 f"{owner} needs mode='min' if a smaller {name!r} is better, mode='max' if a larger one is. "
-                f"Received: mode={mode!r:.80}."
+                f"Received: mode={mode!r:.80}." + _in_full(name)
             )
         if not 0 <= min_delta < math.inf:
             raise ValueError(f"{owner}(min_delta=...) must be zero or positive. Received: {min_delta!r}.")
@@ -61,9 +63,7 @@ class Monitor:
                     f"{self._owner} watches {self.name!r}, but this loop evaluates nothing, and reports: "
                     f"{', '.join(map(repr, known))}. Add evaluate=Evaluation(eval_step, data) to the Loop."
                 )
-            close = difflib.get_close_matches(self.name, known, n=1)
-            # As `loss` for `val_loss`, which are too unlike for difflib.
-            close = close or [name for name in known if name.endswith(self.name) or self.name.endswith(name)]
+            close = _close(self.name, known)
             raise ValueError(
                 f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}."
                 + (f" Did you mean {close[0]!r}?" if close else "")
@@ -87,3 +87,20 @@ class Monitor:
         # A fraction of infinity is no margin: against that, any value that is better at all counts.
         margin = self._min_delta * (abs(than) if self._relative and math.isfinite(than) else 1.0)
         return value < than - margin if self.mode == "min" else value > than + margin
+
+
+def _in_full(name: str) -> str:
+    """Returns a sentence about what Keras once called a metric in short; nothing if it did not."""
+    full = re.sub(r"(?<![^\W_])acc(?![^\W_])", "accuracy", name)
+    return "" if full == name else f" And a metric named 'accuracy' is logged as {full!r}, not {name!r}."
+
+
+def _close(name: str, known: Sequence[str]) -> list[str]:
+    """Returns the names that may be meant by another one, first of all those that it is short for."""
+    parts = ".*_".join(map(re.escape, name.split("_")))
+    short = [each for each in known if re.match(rf"(.*_)?{parts}", each)]
+    return (
+        sorted(short, key=len)
+        or difflib.get_close_matches(name, known, n=1)
+        or [each for each in known if name.endswith(each)]
+    )

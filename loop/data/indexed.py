@@ -137,6 +137,11 @@ class IndexedData(Fed):
         """Has only the items of one of several workers be read; of whole batches, all of a batch have to be."""
         self.own = None if self._batched or self.seen is not None else own
 
+    @property
+    def of_batches(self) -> bool:
+        """Whether each item of the source is a batch, so that all workers read all of it."""
+        return self._batched
+
     def size_at(self, index: tf.Tensor) -> Count:
         """Returns how many items batch `index` of a pass has, int32 `[]`."""
         return self._size if self._even else tf.minimum(self._count - index * self._size, self._size)

@@ -10,14 +10,14 @@ from loop.data.constant import Constant
 from loop.data.fed import Fed
 from loop.data.pipelines.errors import tell
 from loop.data.source import Batches
-from loop.engine.body import Body
-from loop.engine.chunk_result import ChunkResult
-from loop.engine.in_blocks import InBlocks
-from loop.engine.in_cuts import InCuts
-from loop.engine.one_by_one import OneByOne
-from loop.engine.one_call import OneCall
-from loop.engine.ring import LONGEST
-from loop.engine.way import Way
+from loop.engine.traced.body import Body
+from loop.engine.traced.chunk_result import ChunkResult
+from loop.engine.traced.ring import LONGEST
+from loop.engine.ways.in_blocks import InBlocks
+from loop.engine.ways.in_cuts import InCuts
+from loop.engine.ways.one_by_one import OneByOne
+from loop.engine.ways.one_call import OneCall
+from loop.engine.ways.way import Way
 from loop.errors.tracebacks import add_note
 
 

@@ -24,6 +24,7 @@ class Clock(tf.Module):
         super().__init__(name="clock")
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
         self._ring = ring
+        self._before = 0.0  # training seconds up to `start`
         self._started: float | None = None
         self._alarm: threading.Timer | None = None
         self._alarm_at: float | None = None
@@ -48,7 +49,9 @@ class Clock(tf.Module):
                 self._alarm.cancel()
             self._alarm, self._alarm_at = None, at
             if at is not None:
-                alarm = threading.Timer(max(0.0, at - self.now()), self._ring)
+                # A thread that is to wait longer than that, 292 years, ends at once with an error.
+                seconds = min(max(0.0, at - self.now()), threading.TIMEOUT_MAX)
+                alarm = threading.Timer(seconds, self._ring)
                 alarm.daemon = True
                 try:
                     alarm.start()

@@ -31,17 +31,19 @@ def sketch(function: object) -> str:
         return ""
 
 
-def _tell(value: object, seen: dict[int, object], said: list[str]) -> None:
+def _tell(value: object, seen: dict[int, tuple[int, object]], said: list[str]) -> None:
     """Adds what a value and all that it refers to say. `seen` keeps these alive, or ids would come again."""
     if isinstance(value, PLAIN):
         said.append(repr(value))
     elif id(value) in seen:
-        said.append("again")
+        said.append(f"again {seen[id(value)][0]}")  # which one: f(a, b, a) is another program than f(a, b, b)
     else:
         if not isinstance(value, tuple | frozenset):  # of which equal ones may be one, or not
-            seen[id(value)] = value
-        said.append(f"{type(value).__module__}.{type(value).__qualname__}")
-        for part in _parts(value):
+            seen[id(value)] = len(seen), value
+        parts = _parts(value)
+        # With how many there are, what follows is in one way only: [[1], 2] would say what [[1, 2]] says.
+        said.append(f"{type(value).__module__}.{type(value).__qualname__} {len(parts)}")
+        for part in parts:
             _tell(part, seen, said)
 
 

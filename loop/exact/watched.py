@@ -24,12 +24,12 @@ from loop.exact.compared import (
     is_array,
     same,
 )
+from loop.exact.holders import EMPTY, called, holders
 from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
 from loop.tf_internals import ASIDE, SET_LATER, is_trainable
 
 SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
 ITEMS = 100  # of a list or dict; larger ones are data
-EMPTY = types.CellType()
 
 
 class Watched(NamedTuple):
@@ -118,11 +118,11 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
             inherited = {n for n in reach.read - there for base in bases if isinstance(base.get(n, GONE), SIMPLE)}
         if isinstance(each, keras.Layer):
             variables |= {id(variable): variable for variable in each.variables}
-        called = _called(each)
-        yield from watched(called, each, sorted(names), _items(sorted(names)), operator.getitem, own)
-        yield from which(called, each, others, operator.getitem, own)
-        yield from watched(called, each, sorted(inherited), _getter(sorted(inherited)), getattr)
-        yield from (found for name in names for found in _of_array(called, name, own[name], SMALL))
+        owner = called(each)
+        yield from watched(owner, each, sorted(names), _items(sorted(names)), operator.getitem, own)
+        yield from which(owner, each, others, operator.getitem, own)
+        yield from watched(owner, each, sorted(inherited), _getter(sorted(inherited)), getattr)
+        yield from (found for name in names for found in _of_array(owner, name, own[name], SMALL))
     trainable = {f"{variable.path}: trainable": variable for variable in variables.values()}
     yield from watched("variable", trainable, [*trainable], flags, lambda of, name: of[name].trainable)
 
@@ -147,8 +147,9 @@ def of_names(reach: Reach) -> Iterator[Watched]:
 
 def of_containers(reach: Reach) -> Iterator[Watched]:
     """Yields what is in small lists and dicts."""
+    where = holders(reach)
     for each in filter(_is_small, reach.containers):
-        called, items = f"a {type(each).__name__}", _named(each)
+        owner, items = where(each), _named(each)
         if not isinstance(each, tuple):  # which holds what it was made with
             keys, size = {name: key for name, key, _ in items}, _size(each)[0]
             get = functools.partial(
@@ -156,25 +157,26 @@ def of_containers(reach: Reach) -> Iterator[Watched]:
             )
             read = _contained if all(_is_plain(value) for _, _, value in items) else _mixed
             kept = tuple(value for _, _, value in items)
-            yield Watched(called, each, each, (size, *keys), read, get, read(each), kept)
-        yield from (found for name, _, value in items for found in _of_array(called, name, value, SMALL))
+            yield Watched(owner, each, each, (size, *keys), read, get, read(each), kept)
+        yield from (found for name, _, value in items for found in _of_array(owner, name, value, SMALL))
 
 
 def of_structure(reach: Reach) -> Iterator[Watched]:
     """Yields what takes longer to read: the layers and trainable variables of models, and large arrays."""
     layers = {id(each) for each in reach.objects if isinstance(each, keras.Layer)}
     for each in reach.objects:
-        called, of_keras = _called(each), isinstance(each, OF_KERAS)
+        owner, of_keras = called(each), isinstance(each, OF_KERAS)
         if isinstance(each, keras.Model):
-            yield from watched(called, each, ["layers"], _layers, lambda of, name: _layers(of)[0])
+            yield from watched(owner, each, ["layers"], _layers, lambda of, name: _layers(of)[0])
         if isinstance(each, keras.Layer) and not is_within(each, layers, reach.parents):
-            yield from watched(called, each, ["trainable variables"], trained, lambda of, name: trained(of)[0])
+            yield from watched(owner, each, ["trainable variables"], trained, lambda of, name: trained(of)[0])
         for name, value in attributes(each).items():
             if of_keras or name in reach.read:
-                yield from _of_array(called, name, value, LARGE)
+                yield from _of_array(owner, name, value, LARGE)
+    where = holders(reach)
     for held in filter(_is_small, reach.containers):
         for name, _, value in _named(held):
-            yield from _of_array(f"a {type(held).__name__}", name, value, LARGE)
+            yield from _of_array(where(held), name, value, LARGE)
 
 
 @functools.cache
@@ -264,15 +266,3 @@ def _is_plain(value: object) -> bool:
 def _is_code(value: object) -> bool:
     """Returns whether this is what nobody exchanges, and what is met everywhere."""
     return isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, property, staticmethod, classmethod))
-
-
-def _called(thing: object) -> str:
-    """Returns what to call an object in a message."""
-    if isinstance(thing, types.ModuleType):
-        return f"module {thing.__name__}"
-    if isinstance(thing, type):
-        return f"class {thing.__name__}"
-    name, kind = getattr(thing, "name", None), type(thing).__name__
-    known = (keras.Model, keras.Layer, keras.Optimizer)
-    of = next((f"{base.__name__.lower()} " for base in known if isinstance(thing, base)), "")
-    return f"{of}{name!r} ({kind})" if isinstance(name, str) else f"{of}{kind}"

@@ -46,6 +46,7 @@ class Calls:
         self.begun: list[str] = []
         self.under_way: Moment | None = None
         self._tolerance = Tolerance()
+        self._within = 0.0  # seconds that hooks took which the one that is called has called, by an event of its own
         self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
 
     def add(self, hook: Hook) -> None:
@@ -194,7 +195,8 @@ class Calls:
             name in self.hooks and self._is_elsewhere(name)
         ):
             return
-        began, before = time.perf_counter(), self.under_way
+        began, before, within = time.perf_counter(), self.under_way, self._within
+        self._within = 0.0
         self.under_way = next((each for each in args if isinstance(each, Moment)), before)
         try:
             handler(*args)
@@ -204,5 +206,6 @@ class Calls:
             add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
         finally:
-            self.under_way = before
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            took = time.perf_counter() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + took - self._within  # or it would count twice
+            self.under_way, self._within = before, within + took

@@ -53,9 +53,10 @@ class Agreed:
     def stops(self, failures: Sequence[BaseException] = ()) -> None:
         """Takes over what anybody has asked for, or that somebody has failed; this worker, if there are failures."""
         if not self.is_alone:
-            if failures:
-                self._stops.after_round(f"{type(failures[0]).__name__}: {failures[0]}")
-            self._exchange("who asks for the end", failed=bool(failures))
+            failed = f"{type(failures[0]).__name__}: {failures[0]}" if failures else ""
+            if failed:
+                self._stops.after_round(failed)
+            self._exchange("who asks for the end", failed)
 
     def come_out(self) -> None:
         """Raises `WorkerFailed` if another worker has failed in this round, of which the state is complete."""
@@ -63,20 +64,23 @@ class Agreed:
             failed, self._failed = self._failed, None
             raise WorkerFailed(failed)
 
-    def _exchange(self, at: str, *, failed: bool = False) -> float:
-        wish, key = self._stops.wish(), f"stop/{self._workers.exchanges}/{{}}"
+    def _exchange(self, at: str, failed: str = "") -> float:
+        wish, number = self._stops.wish(), self._workers.exchanges  # the same in all workers
+        key, why = f"stop/{number}/{{}}", f"failing/{number}/{{}}"
         if wish is not None:
             self._workers.put(key.format(self._workers.rank), wish.reason)
+        if failed:  # apart, because whoever fails when the end is agreed on already has no wish any more
+            self._workers.put(why.format(self._workers.rank), failed)
         urgency = 0 if wish is None else 1 + wish.at_once + 2 * wish.ends_epoch
-        said = self._workers.exchange(self._clock.now(), urgency, failed, at=at)
+        said = self._workers.exchange(self._clock.now(), urgency, bool(failed), at=at)
+        failing = [rank for rank, has_failed in enumerate(said[:, 2]) if has_failed]
+        if failing and failing != [self._workers.rank] and self._failed is None:
+            they = self._workers.name(failing[0])
+            self._failed = f"{they} has failed: {self._workers.get(why.format(failing[0]))}"
         asking = [rank for rank, urgent in enumerate(said[:, 1]) if urgent]
         if asking:
             reason = str(self._workers.get(key.format(asking[0])))
-            failing = [rank for rank, has_failed in enumerate(said[:, 2]) if has_failed]
-            if failing and failing != [self._workers.rank] and self._failed is None:
-                why = self._workers.get(key.format(failing[0]))
-                self._failed = f"{self._workers.name(failing[0])} has failed: {why}"
             wishes = [divmod(int(urgent) - 1, 2) for urgent in said[asking, 1]]  # whether the epoch ends, and how soon
             ends_epoch, at_once = (any(each) for each in zip(*wishes, strict=True))
-            self._stops.take(reason, at_once=at_once, ends_epoch=ends_epoch)
+            self._stops.take(reason, wish, at_once=at_once, ends_epoch=ends_epoch)
         return float(said[0, 0])

@@ -23,7 +23,7 @@ REMEDY = (
 )
 OF_DATA = (
     "All workers are given the same data, and each trains on its own rows of every batch by itself: leave out what "
-    "gives each a part, such as dataset.shard(count, rank) or x[rank::count]."
+    "gives each a part, such as dataset.shard(count, rank) or x[rank::count], and give files the same paths in all."
 )
 
 
@@ -55,7 +55,8 @@ def check_alike(parts: Parts, state: TrainingState) -> None:
     """
     if not parts.workers.are_several:
         return
-    _refuse(parts, "what they train", {"notes": state.notes(), "value of": _values(parts, state), **state.describe()})
+    notes = {f"{part} noted": said for part, said in state.notes().items()}
+    _refuse(parts, "what they train", {**notes, "value of": _values(parts, state), **state.describe()})
 
 
 def _refuse(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]]) -> None:

@@ -8,9 +8,9 @@ from loop.data.arrays import ArrayData
 from loop.data.coerce import Given, as_data
 from loop.data.indexed import IndexedData
 from loop.data.orders.pool import Pool
-from loop.engine.bound import StopBound
 from loop.engine.clock import Clock
-from loop.engine.several import several_of
+from loop.engine.traced.bound import StopBound
+from loop.engine.traced.several import several_of
 from loop.evaluation import Evaluation, check_eval_every
 from loop.hook import Hook
 from loop.registry import HookRegistry

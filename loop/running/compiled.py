@@ -10,12 +10,12 @@ from loop.data.arrays import ArrayData
 from loop.data.constant import Constant
 from loop.data.pipelines.unseeded import as_drawn, warn_of_rows
 from loop.data.source import Data
-from loop.engine.body import Body
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
-from loop.engine.means import Means
-from loop.engine.program import traced
 from loop.engine.purity import KEEP, Purity
+from loop.engine.traced.body import Body
+from loop.engine.traced.means import Means
+from loop.engine.ways.program import traced
 from loop.evaluation import Evaluation
 from loop.exact.graph import is_callback, operations
 from loop.exact.pipeline_audit import Read

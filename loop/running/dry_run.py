@@ -1,7 +1,6 @@
 """A dry run: everything happens once, and nothing is left of it."""
 
 import contextlib
-import copy
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -31,7 +30,7 @@ def leaving_nothing(
             state().revert()  # what a hook shows when a run ends
             go_back()
             state().rollback(held)
-            state().position.torn = False
+            state().position.restored()  # or what a hook has condemned now would not be saved in the run after it
             for hook, attributes in kept:
                 hook.__dict__.clear()
                 hook.__dict__.update(attributes)
@@ -39,4 +38,21 @@ def leaving_nothing(
 
 def _attributes(hook: Hook) -> dict[str, object]:
     """Returns the attributes of a hook; of lists, dicts and sets, copies, which are what it would change."""
-    return {name: copy.copy(value) if type(value) in (list, dict, set) else value for name, value in vars(hook).items()}
+    copied: dict[int, object] = {}  # by the id of what was copied: what two attributes share they share again
+    return {name: _copied(value, copied) for name, value in vars(hook).items()}
+
+
+def _copied(value: object, copied: dict[int, object]) -> object:
+    """Returns a copy of a list, dict or set, and of those in it; all else, such as variables, as it is."""
+    if id(value) in copied:
+        return copied[id(value)]
+    # Exactly these kinds: what TensorFlow has made of a list of variables is found by what it tracks.
+    if type(value) is list:
+        made = copied[id(value)] = list[object]()
+        made += [_copied(each, copied) for each in value]
+        return made
+    if type(value) is dict:
+        held = copied[id(value)] = dict[object, object]()
+        held |= {key: _copied(each, copied) for key, each in value.items()}
+        return held
+    return set(value) if type(value) is set else value

@@ -126,6 +126,13 @@ class Facts:
         """The optimizers in `state=`, by the paths that the names of their learning rates have."""
         return optimizers_by_path(self._parts.given)
 
+    @property
+    def weights(self) -> dict[str, tf.Variable]:
+        """The weights of what was given in `state=`, by path, as far as they are built: no optimizer slots, metrics and
+        random states. May be asked while a step is traced."""
+        with tf.init_scope():
+            return TrainingState(self._parts.given, position=self._parts.position).weights()
+
     def needs_halt(self, trigger: Trigger) -> bool:
         """Returns whether `on_steps` lacks something of what `STEP_END` would log at the steps of a trigger.
 

@@ -5,8 +5,8 @@ from typing import Protocol, TypeAlias
 
 import tensorflow as tf
 
-from loop.engine.means import Means
-from loop.engine.results import measured
+from loop.engine.traced.means import Means
+from loop.engine.traced.results import measured
 from loop.evaluation import Evaluation
 from loop.hook import Hook
 from loop.running.parts import Parts

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from loop.engine.clock import TimeSpent
-from loop.engine.means import Means
+from loop.engine.traced.means import Means
 from loop.errors.later import later
 from loop.findings import report
 from loop.hook import Hook

@@ -8,10 +8,10 @@ import tensorflow as tf
 from loop.data.orders.pool import Pool
 from loop.data.own_files import OwnFiles
 from loop.data.source import Data
-from loop.engine.bound import StopBound
 from loop.engine.clock import Clock
-from loop.engine.means import Means
-from loop.engine.several import Several
+from loop.engine.traced.bound import StopBound
+from loop.engine.traced.means import Means
+from loop.engine.traced.several import Several
 from loop.hook import has_state
 from loop.registry import HookRegistry
 from loop.running.limits import Limit

@@ -18,7 +18,7 @@ class Schedule:
     """
 
     def __init__(self, evaluations: Sequence[Evaluation], every: Trigger) -> None:
-        self._triggers = [(each, each.every or every) for each in evaluations]
+        self._triggers = [(each, every if each.every is None else each.every) for each in evaluations]
 
     def __iter__(self) -> Iterator[Evaluation]:
         return iter([evaluation for evaluation, _ in self._triggers])

@@ -1,6 +1,7 @@
 """The state of something in Python, as tensors: JSON values, bytes and NumPy arrays, nested, and never pickled."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ from loop.errors.kinds import shown
 from loop.tf_internals import Trackable
 
 Plain: TypeAlias = Any  # None, bool, int, float, str, bytes, arrays, numbers of NumPy; lists, tuples and dicts of them
+ARRAYS = (np.ndarray, np.memmap)  # one of another class, such as a masked one, would come back as one of the first
 KINDS = "biufcSUMm"  # of arrays: what they are made of is in their bytes
 SCALARS = frozenset((type(None), bool, int, float, str))
 TAG = "\0"  # the key of a dict that stands for what JSON does not have
@@ -34,7 +36,18 @@ class Encoded:
 
     def __init__(self, value: Plain, owner: str) -> None:
         parts: list[bytes] = []
-        self.text = json.dumps(_encoded(value, owner, "", parts))
+        try:
+            self.text = json.dumps(_encoded(value, owner, "", parts))
+        except RecursionError:
+            what = (
+                "what is nested too deep, or holds itself. Give each thing a number, and say by these what is in what"
+            )
+            raise TypeError(f"The state of {owner} is saved as {WANTED}. Received: {what}.") from None
+        except ValueError:  # Python writes, and reads, no longer ones
+            what = f"a whole number of more than {sys.get_int_max_str_digits()} digits. Write hex(value)"
+            raise TypeError(
+                f"The state of {owner} is saved as {WANTED}. Received: {what}, and int(text, 16)."
+            ) from None
         self.data = np.frombuffer(b"".join(parts), np.uint8)
 
     def decoded(self) -> Plain:
@@ -65,7 +78,7 @@ def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object
     if isinstance(value, bytes | bytearray):
         parts.append(bytes(value))
         return {TAG: "bytes", "size": len(value)}
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS and value.dtype.isnative:
+    if (type(value) in ARRAYS or isinstance(value, np.generic)) and value.dtype.kind in KINDS and value.dtype.isnative:
         array = np.asarray(value)
         parts.append(array.tobytes())
         kind = "array" if isinstance(value, np.ndarray) else "number"
@@ -91,6 +104,10 @@ def _key(key: object, owner: str, where: str) -> object:
 
 
 def _what(value: object) -> str:
+    if isinstance(value, np.ma.MaskedArray):
+        return "MaskedArray. Write (value.data, np.ma.getmaskarray(value)), and np.ma.MaskedArray(*state)"
+    if isinstance(value, np.ndarray) and type(value) not in ARRAYS:
+        return f"{type(value).__name__}, a class of arrays. Write np.asarray(value), and make it of that"
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}. Make a list of it, with .tolist(), or give it another dtype"
     if isinstance(value, tf.Tensor | tf.Variable):

@@ -24,7 +24,8 @@ from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, flat_by_path, keras_variables, listed_variables, raw
 from loop.state.weights import has_weights, not_weights
-from loop.tensors import put, read
+from loop.tensors import put
+from loop.tf_internals import read_variables
 
 Kind = TypeVar("Kind")
 
@@ -130,7 +131,7 @@ class TrainingState:
 
     def capture(self) -> StateValues:
         """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        values = {path: read(variable) for path, variable in self.variables.items()}
+        values = dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
         return StateValues(values, host(), [kept.capture() for kept in self._kept])
 
     def rollback(self, held: StateValues) -> None:

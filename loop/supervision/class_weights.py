@@ -1,20 +1,27 @@
 """Weights of examples by their class, as `class_weight` of `fit`."""
 
+import math
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from loop.errors.kinds import shown
+from loop.errors.kinds import shown, wanted
 from loop.tensors import Nest
 
 
 def checked(class_weight: Mapping[int, float]) -> dict[int, float]:
-    """Returns weights by class. Raises `ValueError` if they are none."""
+    """Returns weights by class. Raises `TypeError`, or `ValueError`, if they are none."""
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            "supervised(class_weight=...) needs a dict by the number of the class, as in {0: 1.0, 1: 5.0}. Received: "
+            f"{shown(class_weight)}. Of a list or an array of weights, write dict(enumerate(weights))."
+        )
     weights = {}
     for of_class, weight in class_weight.items():
-        if not isinstance(of_class, int | np.integer) or not float(weight) >= 0 or np.isinf(weight):
+        whole = isinstance(of_class, int | np.integer)
+        if not whole or wanted(float, weight) or not 0 <= float(weight) < math.inf:
             raise ValueError(
                 "supervised(class_weight=...) needs numbers from 0 on by the number of the class, as in "
                 f"{{0: 1.0, 1: 5.0}}. Received: {shown({of_class: weight})}."

@@ -4,15 +4,16 @@ Nothing private stands in any other room, so this is what has to be tried agains
 tools may import it, too: from here, whatever file it stands in. Only what classes override to be saved is defined in
 these: `_serialize_to_tensors`, `_restore_from_tensors` and `_trackable_children` of `Trackable`.
 
-`objects.py` is about Keras' objects, `functions.py` about graphs and how they are called, `saving.py` about what a
-checkpoint has, `stages.py` and `remaking.py` about datasets, `clusters.py` about several processes, `tracebacks.py`
-about errors; `exchanged.py` has what takes the place of something of theirs.
+`objects.py` is about Keras' objects, `functions.py` about graphs and how they are called, `operations.py` about what is
+called without one, `saving.py` about what a checkpoint has, `stages.py` and `remaking.py` about datasets, `clusters.py`
+about several processes, `tracebacks.py` about errors; `exchanged.py` has what takes the place of something of theirs.
 """
 
 from loop.tf_internals.clusters import *
 from loop.tf_internals.exchanged import *
 from loop.tf_internals.functions import *
 from loop.tf_internals.objects import *
+from loop.tf_internals.operations import *
 from loop.tf_internals.remaking import *
 from loop.tf_internals.saving import *
 from loop.tf_internals.stages import *

@@ -61,10 +61,23 @@ def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
     return dict(found), graph.SerializeToString()
 
 
+class Unlisting(tf.train.CheckpointManager):
+    """A manager that does not write, twice for each save, what it has saved into a file: it knows it all the same.
+
+    That is for managers whose directory is gone as soon as they have saved; a public way to go without there is none.
+    """
+
+    def _record_state(self) -> None:
+        pass
+
+
 class Managed(tf.train.Checkpoint):
-    """What a `tf.train.CheckpointManager` can save, written by a function of one's own.
+    """What a `tf.train.CheckpointManager` can save, written by a function of one's own, under a number that it is told.
 
     A manager asks for it by this method, which TensorFlow has public as `write` only.
+
+    Attributes:
+        save_counter: Counts nothing, where a `tf.train.Checkpoint` has a variable that each save is added to.
 
     Args:
         write_files: Writes the files; called with their path up to the dot.
@@ -74,11 +87,22 @@ class Managed(tf.train.Checkpoint):
         super().__init__()
         self._write_files = write_files
 
+    @property
+    def save_counter(self) -> "Uncounted":
+        return Uncounted()
+
     def _write(self, file_prefix: str, options: tf.train.CheckpointOptions) -> str:
         self._write_files(file_prefix)
         for written in options.experimental_write_callbacks:
             written(file_prefix)
         return file_prefix
+
+
+class Uncounted:
+    """What a manager takes for the number of saves, and adds to."""
+
+    def assign_add(self, delta: int) -> None:
+        pass
 
 
 def iterator_state(iterator: tf.data.Iterator) -> tf.Tensor:

@@ -21,7 +21,8 @@ def test_a_state_that_is_not_finite_ends_the_run_and_is_not_saved(
     assert str(error.value) == (
         "The state after step 4 has values that are NaN or infinite, and was not saved: "
         "model/_functional/_operations/1/_kernel (1), optimizer/_variables/2 (1). The one of step 2 is as it was. "
-        "Checkpoint(save_nonfinite=True) would save it."
+        "Checkpoint(save_nonfinite=True) would save it. "
+        "NaNGuard(weights=True) ends the run at the step, and names its rows."
     )
     assert files(tmp_path).keys() == names(2)
     again = make_loop(Checkpoint(tmp_path, EVERY_2, resume_changed="warn"))
@@ -36,7 +37,8 @@ def test_with_warn_a_state_that_is_not_finite_is_left_out(tmp_path: Path, caplog
     assert files(tmp_path).keys() == names(2, 6, 8)
     assert warned(caplog) == [
         "The state after step 4 has values that are NaN or infinite, and was not saved: right (2048). "
-        "The one of step 2 is as it was. Checkpoint(save_nonfinite=True) would save it."
+        "The one of step 2 is as it was. Checkpoint(save_nonfinite=True) would save it. "
+        "NaNGuard(weights=True) ends the run at the step, and names its rows."
     ]
 
 

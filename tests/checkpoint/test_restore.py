@@ -2,18 +2,20 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
 import tensorflow as tf
-from storage import EVERY_1, OF_TENSORFLOW, Bits, counting_loop, dense, files, life, weights, weights_in
+from storage import EVERY_1, OF_TENSORFLOW, Bits, counting_loop, dense, files, life, rows, weights, weights_in
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.local import LocalFiles
-from loop import At, Event, Moment
+from loop import ArrayData, At, Event, Loop, Moment, supervised
 
 
 def test_a_model_alone_is_restored(whole: dict[int, Bits], saved: Path) -> None:
@@ -215,3 +217,66 @@ def test_a_reader_that_restores_all_the_time_never_sees_half_a_checkpoint(tmp_pa
         loop.run(steps=10**6)
         printed, errors = process.communicate()
     assert (process.returncode, printed) == (0, "200 and more were whole\n"), errors
+
+
+@pytest.mark.parametrize("argument", ["strict", "skip_mismatch", "by_name"])
+def test_who_wants_a_part_of_a_model_is_told_how_and_that_works(
+    argument: str, whole: dict[int, Bits], saved: Path
+) -> None:
+    old, new = dense(), keras.Sequential([keras.Input([1]), keras.layers.Dense(1, name="a"), keras.layers.Dense(2)])
+    before = weights(new)
+    with pytest.raises(TypeError, match=f"argument '{argument}': leave it out: .* as a whole, or not at all") as error:
+        restore(saved, {"model": new}, **{argument: False})  # type: ignore[call-overload]
+    assert "restore(directory, {'model': old}), and new.get_layer(name).set_weights(" in str(error.value)
+    assert weights(new) == before
+    restore(saved, {"model": old})
+    new.get_layer("a").set_weights(old.layers[0].get_weights())
+    assert weights(new.layers[0]) == weights_in(whole[6])
+
+
+def test_wrong_calls_say_what_to_write(saved: Path) -> None:
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: restore(saved, model=dense()), "no argument 'model': write state={'model': model}"),
+        (lambda: restore(saved, {"model": dense()}, "best"), "write which='best', or which=120, a step"),
+        (lambda: restore(saved), "needs 'state': write restore(directory, {'model': model})"),
+    ]
+    for call, message in wrong:
+        with pytest.raises(TypeError, match=re.escape(message)):
+            call()
+    assert restore(saved, state={"model": dense()}, which=4) == 4
+
+
+def trained(
+    directory: Path, *, batch_size: int = 1, optimizer: str = "sgd", units: int = 3
+) -> tuple[Loop, keras.Model]:
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Dense(units, use_bias=False), keras.layers.Dense(1, use_bias=False)]
+    model, chosen = keras.Sequential([keras.Input([1]), *layers]), keras.optimizers.get(optimizer)
+    step, _ = supervised(model, chosen, "mse")
+    data = ArrayData((rows(), rows()), batch_size=batch_size, seed=1)
+    return Loop(step, data, state={"model": model, "optimizer": chosen}, hooks=[Checkpoint(directory)]), model
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 2}, {"optimizer": "adam"}, {"batch_size": 4, "optimizer": "adam"}])
+def test_where_all_but_the_weights_are_others_the_refusal_says_how_to_take_over_these(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    first, was = trained(tmp_path / "one")
+    first.run(steps=3)
+    with pytest.raises(ValueError, match="Nothing was restored") as refused:
+        trained(tmp_path / "one", **change)[0].run(steps=4)
+    remedy = str(refused.value).splitlines()[-1]
+    assert "or begin another run with these weights: in another directory, and with restore(" in remedy
+    (directory,) = re.findall(r"restore\('(.*)', \{'model': model\}\) before the loop is made", remedy)
+    keras.utils.set_random_seed(1)
+    loop, model = trained(tmp_path / "another", **change)
+    assert restore(directory, {"model": model}) == 3
+    assert weights(model) == weights(was)
+    assert loop.run(steps=4).step == 4
+
+
+def test_of_other_weights_none_are_offered(tmp_path: Path) -> None:
+    trained(tmp_path / "one")[0].run(steps=3)
+    with pytest.raises(ValueError, match="Nothing was restored") as refused:
+        trained(tmp_path / "one", units=4, batch_size=2)[0].run(steps=4)
+    assert "restore(" not in str(refused.value)

@@ -16,7 +16,7 @@ from places import environment
 from tensorflow.python.framework.function import Defun  # what tf.nn.ctc_loss is made of
 
 from loop import ArrayData, Loop, Step, StreamData, supervised
-from loop.engine.trace import Trace
+from loop.engine.traced.trace import Trace
 from loop.state.training_state import TrainingState
 from loop.steps import as_step
 

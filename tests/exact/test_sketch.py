@@ -98,6 +98,23 @@ def test_another_value_that_is_referred_to_is_another_program(monkeypatch: pytes
     assert sketch(by_global) != before
 
 
+ONE, TWO = [1, 2], [3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((ONE, TWO, ONE), (ONE, TWO, TWO)),  # what is met again is not told again, but which one it is
+        ((tf.abs, tf.sign, tf.abs), (tf.abs, tf.sign, tf.sign)),
+        ([[1], 2], [[1, 2]]),
+        ([[], [1]], [[[1]]]),
+        (functools.partial(max, [1, 2], 3), functools.partial(max, [1], 2, 3)),
+    ],
+)
+def test_what_is_where_counts_too(one: object, other: object) -> None:
+    assert sketch(by_closure(one)) != sketch(by_closure(other))
+
+
 def test_the_code_of_a_layer_in_a_model_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keras_steps()
     monkeypatch.setattr(Doubled, "call", lambda self, x: 3.0 * keras.layers.Dense.call(self, x))

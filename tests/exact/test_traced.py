@@ -90,7 +90,7 @@ def changed(name: str) -> Kind:
         "attribute": (lambda: setattr(mine, "beta", 0.5), "Trainer: beta was 1.0, is 0.5 now"),
         "attribute of the class": (lambda: setattr(mine, "bias", 0.5), "Trainer: bias was 0.0, is 0.5 now"),
         "options": (lambda: setattr(mine.options, "gamma", 3), "SimpleNamespace: gamma was 1.0, is 3 now"),
-        "item": (lambda: mine.table.update(delta=3), "a dict: item 'delta' was 1.0, is 3 now"),
+        "item": (lambda: mine.table.update(delta=3), "Trainer: table, a dict: item 'delta' was 1.0, is 3 now"),
         "threshold": (lambda: setattr(mine, "epochs", 5), "Trainer: epochs was 0, is 5 now"),
     }
     return (loop, *kinds[name])
@@ -326,7 +326,7 @@ def test_a_layer_that_is_exchanged_in_a_list_is_named() -> None:
     mine, loop = trainer(keras.layers.Dropout(0.5))
     loop.run(steps=1)
     mine.layers.append(Scaled(3.0))
-    with pytest.raises(RuntimeError, match=r"a list: length was 1, is 2 now"):
+    with pytest.raises(RuntimeError, match=r"Trainer: layers, a list: length was 1, is 2 now"):
         loop.run(steps=2)
 
 
@@ -438,7 +438,7 @@ CONTAINERS: dict[str, dict] = {
 def test_an_item_is_watched_whatever_is_beside_it(beside: str) -> None:
     config = {"c": 1.0, **CONTAINERS[beside]}
     loop = of_options(config, read=lambda: config["c"])
-    refused((loop, lambda: config.update(c=3.0), "a dict: item 'c' was 1.0, is 3.0 now"))
+    refused((loop, lambda: config.update(c=3.0), ": config, a dict: item 'c' was 1.0, is 3.0 now"))
 
 
 def held_in(name: str) -> Kind:
@@ -447,9 +447,21 @@ def held_in(name: str) -> Kind:
     config: dict[str, object] = {"list": [1.0, [2.0]], "tuple": (array, 1), "array": array, "renamed": 1.0}
     other = types.SimpleNamespace(gamma=3.0)
     kinds: dict[str, tuple[Callable, Change, str]] = {
-        "nested": (lambda: config["list"][1][0], lambda: config["list"].__setitem__(1, [3.0]), "item 1 is another obj"),
-        "in place": (lambda: config["array"][0], lambda: array.fill(3), "item 'array' was an array with hash"),
-        "in a tuple": (lambda: config["tuple"][0][0], lambda: array.fill(3), "item 0 was an array with hash"),
+        "nested": (
+            lambda: config["list"][1][0],
+            lambda: config["list"].__setitem__(1, [3.0]),
+            "['list'], a list: item 1 is another",
+        ),
+        "in place": (
+            lambda: config["array"][0],
+            lambda: array.fill(3),
+            "config, a dict: item 'array' was an array with",
+        ),
+        "in a tuple": (
+            lambda: config["tuple"][0][0],
+            lambda: array.fill(3),
+            "['tuple'], a tuple: item 0 was an array",
+        ),
         "key": (lambda: 2.0 if "renamed" in config else 1.0, lambda: config.update(new=config.pop("renamed")), "keys"),
         "object": (lambda: options.other.gamma, lambda: setattr(options, "other", other), "other is another object"),
         "slot": (lambda: options.gamma, lambda: setattr(options, "gamma", 3.0), "Options: gamma was 1.0, is 3.0 now"),
@@ -628,10 +640,10 @@ def counting(kind: str) -> tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], tf
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("in a list", "a list: item 0 was 0, is 1 now"),
+        ("in a list", "in counting.<locals>.step: numbers, a list: item 0 was 0, is 1 now"),
         ("in an object", "SimpleNamespace: count was 0, is 1 now"),
         ("in a function", "in counting.<locals>.step: count was 0, is 1 now"),
-        ("of a list", "a list: length was 0, is 1 now"),
+        ("of a list", "in counting.<locals>.step: losses, a list: length was 0, is 1 now"),
         ("not at all", ""),
     ],
 )

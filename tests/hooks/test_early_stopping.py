@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import make_counter
 
 from hooks import Checkpoint, EarlyStopping
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
@@ -420,6 +421,17 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
     for arguments, message in wrong:
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             EarlyStopping("val_loss", **{"mode": "min"} | arguments)
+    with pytest.raises(TypeError, match=r"Received: 'max'; write mode='min' or mode='max', and patience=5\."):
+        EarlyStopping("val_loss", "max")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("short", "full"), [("val_acc", "val_accuracy"), ("acc", "accuracy"), ("test_acc_1", "test_accuracy_1")]
+)
+def test_who_forgets_the_mode_of_what_keras_called_acc_is_told_both(short: str, full: str) -> None:
+    told = f"mode='max' if a larger one is. Received: mode=None. And a metric named 'accuracy' is logged as {full!r}, "
+    with pytest.raises(ValueError, match=re.escape(told)):
+        EarlyStopping(short)
 
 
 def test_an_unknown_metric_is_refused_before_the_first_step_with_those_that_are_known() -> None:
@@ -438,3 +450,9 @@ def test_an_unknown_metric_is_refused_before_the_first_step_with_those_that_are_
             loop.run(epochs=1)
         loop.hooks.remove("early_stopping")
     assert loop.step == 0
+
+
+@pytest.mark.parametrize(("short", "meant"), [("val_acc", "val_accuracy"), ("acc", "val_accuracy"), ("los", "loss")])
+def test_what_is_short_for_a_metric_is_told_it(short: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"watches '{short}'.* Did you mean '{meant}'"):
+        make_counter([EarlyStopping(short, mode="max")]).run(steps=1)

@@ -1,9 +1,12 @@
 """Events of one's own."""
 
+from types import SimpleNamespace
+
 import pytest
 import tensorflow as tf
 
 from loop import Event, Every, Hook, Loop, Moment
+from loop.listeners import calls
 
 
 class Gan(Hook):
@@ -130,3 +133,57 @@ def test_who_listens_without_declaring_is_told_what_to_write() -> None:
 def test_what_is_done_before_a_step_needs_its_numbers(method: str) -> None:
     with pytest.raises(TypeError, match="Half defines one of ahead and before_step"):
         type("Half", (Hook,), {method: lambda self, *given: None})
+
+
+def test_the_time_of_who_listens_is_not_that_of_who_sends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(calls, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    class Sends(Hook):
+        events = ("ping", "pong")
+        every = Every(steps=1)
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+
+        def on_step_end(self, moment: Moment) -> None:
+            now[0] += 1.0
+            self.loop.hooks.emit("ping")
+            self.loop.hooks.emit("ping")
+
+    class Between(Hook):
+        events = ("ping", "pong")
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+
+        def on_ping(self, moment: Moment) -> None:
+            now[0] += 10.0
+            self.loop.hooks.emit("pong")
+
+    class Last(Hook):
+        events = ("ping", "pong")
+
+        def on_pong(self, moment: Moment) -> None:
+            now[0] += 100.0
+            if moment.step == 2:
+                raise ValueError("enough")
+
+    loop = make(Sends(), Between(), Last(on_error="warn"))
+    loop.run(steps=2)
+    assert loop.hooks.seconds == {"sends": 2.0, "between": 40.0, "last": 400.0}
+
+
+def test_a_function_may_have_any_name_that_python_takes() -> None:
+    loop, seen = make(), list[int]()
+    loop.hooks.declare("größe")
+
+    @loop.on(Event.EPOCH_END)
+    def zähle(moment: Moment) -> None:
+        seen.append(moment.step)
+        loop.hooks.emit("größe")
+
+    loop.on("größe")(lambda moment: seen.append(-moment.step))
+    loop.run(epochs=1)
+    assert seen == [4, -4]
+    assert [hook.name for hook in loop.hooks] == ["on_epoch_end", "on_event"]

@@ -29,7 +29,7 @@ from tiny import bits
 
 from hooks import Checkpoint, Preemption
 from loop import ArrayData, At, Evaluation, Event, Hook, Loop, Moment, RunResult
-from loop.engine.ring import LONGEST
+from loop.engine.traced.ring import LONGEST
 
 WITHOUT_END = 10**9
 

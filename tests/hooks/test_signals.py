@@ -32,7 +32,7 @@ from hooks.checkpoint.saving.saver import Saver
 from hooks.checkpoint.saving.snapshot import Snapshot
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, TrainingState
 from loop.engine.chunk import CompiledLoop
-from loop.engine.trace import Trace
+from loop.engine.traced.trace import Trace
 from loop.running.compiled import Compiled
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from loop.engine import bound
-from loop.engine.bound import StopBound
+from loop.engine.traced import bound
+from loop.engine.traced.bound import StopBound
 
 
 @pytest.fixture

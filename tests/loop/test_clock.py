@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from exactloop import looking, printing
 from hooks import Checkpoint, TensorBoard, restore
 from hooks.board.event_file import WallClock
 from loop import ArrayData, Every, Hook, Loop, Moment
+from loop.engine.clock import Clock
 
 HOUR = 3600.0
 STEPS = 12
@@ -151,3 +153,23 @@ class Value:
 
     def __init__(self, value: bool) -> None:
         self.value = value
+
+
+@pytest.mark.parametrize("at", [0.5e10, 1e10, 1e300])
+def test_an_alarm_for_a_time_that_never_comes_fails_in_no_thread(at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, made, timer = list[object](), list[threading.Timer](), threading.Timer
+
+    def noted(seconds: float, function: object) -> threading.Timer:
+        made.append(timer(seconds, function))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    monkeypatch.setattr(threading, "Timer", noted)
+    clock = Clock(lambda: failed.append("rung"))
+    clock.start()
+    for _ in range(3):  # as at each halt
+        clock.set_alarm(at)
+    clock.stop()
+    for alarm in made:
+        alarm.join()
+    assert (failed, len(made)) == ([], 1)

@@ -101,3 +101,46 @@ def test_what_fails_in_hour_three_fails_at_once() -> None:
     assert (float(count), loop.step) == (0.0, 0)
     loop.run(steps=2)  # nothing was torn
     assert float(count) == 2.0
+
+
+def test_what_is_within_lists_and_dicts_of_a_hook_is_put_back() -> None:
+    class Nested(Hook):
+        every = Every(steps=1)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows: dict[str, list[object]] = {"steps": [], "more": [{1}]}
+            self.same = self.rows["steps"]
+
+        def on_step_end(self, moment: Moment) -> None:
+            self.rows["steps"].append(moment.step)
+            self.rows["more"][0] = 2
+
+    nested = Nested()
+    loop = make_counter(hooks=[nested])
+    loop.dry_run()
+    assert nested.rows == {"steps": [], "more": [{1}]}
+    assert nested.same is nested.rows["steps"]
+
+
+def test_a_run_after_a_dry_run_that_was_rolled_back_is_saved(tmp_path: Path) -> None:
+    class Back(Hook):
+        every = Every(steps=1)
+        wanted = True
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+
+        def on_step_end(self, moment: Moment) -> None:
+            if self.wanted:
+                self.loop.roll_back("it was bad")
+
+    back = Back()
+    loop = make_counter(hooks=[back, Checkpoint(tmp_path)])
+    with pytest.raises(RuntimeError, match="it was bad"):
+        loop.dry_run()
+    back.wanted = False
+    loop.run(steps=2)
+    assert [path.name for path in tmp_path.glob("*.json")] == ["ckpt-2.json"]
+    loop.run(steps=3)
+    assert loop.step == 3

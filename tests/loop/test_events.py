@@ -14,7 +14,7 @@ from tiny import DATA, array_data, bits, make_counter, make_loop
 
 from hooks import Checkpoint, EarlyStopping
 from loop import NEVER, ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Trigger
-from loop.engine.ring import LONGEST
+from loop.engine.traced.ring import LONGEST
 
 Row = tuple[str, int, int, int, bool]
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hooks import Checkpoint
 from loop import At, Hook, IndexedData, Loop, Moment, StatefulData, StreamData
 from loop.data.coerce import Given
-from loop.engine.cut import Cut
+from loop.engine.ways.cut import Cut
 
 BAD, ALL = 7, 12  # the batch that cannot be read, from 0; and how many there are
 Dataset = tf.data.Dataset

@@ -104,3 +104,36 @@ def test_steps_alone_or_the_loop_say_when() -> None:
 def test_a_schedule_is_the_same_in_every_run(every: object, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         Evaluation(lambda batch: {"n": 1.0}, tf.data.Dataset.range(3), every=every)
+
+
+def test_an_evaluation_that_was_put_off_and_is_no_more_is_no_event(tmp_path: Path) -> None:
+    class Stops(Hook):
+        every = At(3)
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+
+        def on_step_end(self, moment: Moment) -> None:
+            self.loop.stop("at once")
+
+    count = tf.Variable(0.0, name="count")
+    data = tf.data.Dataset.range(3).batch(1)
+    make(Stops(), Checkpoint(tmp_path)).run(epochs=2)
+    heard: list[tuple[str, int]] = []
+    loop = Loop(lambda batch: {"n": count.assign_add(1.0)}, data, state={"count": count}, hooks=[Checkpoint(tmp_path)])
+    for event in (Event.EVAL_BEGIN, Event.EVAL_END, Event.EPOCH_BEGIN, Event.EPOCH_END):
+        loop.on(event)(lambda moment: heard.append((str(moment.event), moment.step)))
+    loop.run(epochs=2)
+    assert heard == [("epoch_end", 3), ("epoch_begin", 3), ("epoch_end", 6)]
+
+
+def test_a_schedule_of_an_evaluation_is_its_own_whatever_it_is_taken_for() -> None:
+    class Empty(At):
+        """Is false, as what has a length of 0 is."""
+
+        def __len__(self) -> int:
+            return 0
+
+    notes = Notes()
+    make(notes, slow=Empty(2)).run(epochs=1)
+    assert notes.lines == ["2: slow_n=2", "3: val_n=3", "end of 1: val_n slow_n"]

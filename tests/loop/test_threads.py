@@ -1,12 +1,14 @@
 """Where no thread can be started, and where several train."""
 
 import concurrent.futures
+import contextlib
 import io
 import itertools
 import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -207,3 +209,71 @@ def test_without_threads_a_grace_time_does_not_keep_the_last_step_from_being_sav
     assert training(tmp_path, Preemption(exit=False, grace=30), Signals()).run(epochs=3).reason == "SIGTERM"
     assert (tmp_path / "ckpt-5.json").exists()
     assert f"If no save has begun in 30 s, nobody will say so: {NO_THREAD}." in said(caplog)
+
+
+def test_a_run_cannot_begin_while_another_thread_evaluates_and_would_take_it_back() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def waiting() -> Iterator[None]:
+        inside.set()
+        assert go_on.wait(60)
+        yield
+
+    value = tf.Variable(1.0, name="value")
+    data = ArrayData(tf.range(4.0), batch_size=1)
+    evaluation = Evaluation(lambda x: {"value": value + x[0]}, ArrayData(tf.zeros([1]), batch_size=1), within=waiting)
+    loop = Loop(lambda x: {"loss": value.assign_add(x[0])}, data, state={"value": value}, evaluate=evaluation)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        found = pool.submit(loop.evaluate)
+        assert inside.wait(60)
+        with pytest.raises(RuntimeError, match="A hook, or another thread, cannot run it at the same time"):
+            loop.run(steps=2)
+        assert not loop.running
+        go_on.set()
+        assert found.result() == {"val_value": 1.0}
+    assert loop.run(steps=2).step == loop.step == 2
+
+
+def test_between_the_steps_of_a_rehearsal_it_evaluates() -> None:
+    value = tf.Variable(1.0, name="value")
+    evaluation = Evaluation(lambda x: {"value": value + x[0]}, ArrayData(tf.zeros([1]), batch_size=1))
+    loop = Loop(
+        lambda x: {"loss": value.assign_add(1.0)},
+        ArrayData(tf.range(4.0), batch_size=1),
+        state={"value": value},
+        evaluate=evaluation,
+    )
+    with loop.rehearse() as rehearsal:
+        rehearsal.train(2)
+        assert loop.evaluate() == {"val_value": 3.0}
+        rehearsal.train(1)
+        assert loop.evaluate() == {"val_value": 4.0}
+    assert loop.evaluate() == {"val_value": 1.0}
+
+
+def test_another_thread_cannot_roll_a_run_back_which_is_saved_as_if_nobody_had_asked(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    class Elsewhere(Hook):
+        every = Every(steps=1)
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+
+        def ask(self) -> None:
+            try:
+                self.loop.roll_back("it is late")
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        def on_step_end(self, moment: Moment) -> None:
+            thread = threading.Thread(target=self.ask)
+            thread.start()
+            thread.join()
+
+    assert training(tmp_path, Elsewhere()).run(steps=3).step == 3
+    assert {*refused} == {
+        "A run is rolled back by a hook, in on_step_end, on_eval_end or on_epoch_end. Asked for: it is late."
+    }
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["ckpt-2.json", "ckpt-3.json"]

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping, Progress, TensorBoard
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, Trigger
-from loop.engine.means import Means
-from loop.engine.ring import LONGEST
+from loop.engine.traced.means import Means
+from loop.engine.traced.ring import LONGEST
 from loop.tensors import examples
 
 INTEGER, REAL = 2**53 - 1, 0.12345678901234567

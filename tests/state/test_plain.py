@@ -61,6 +61,17 @@ class Own:
     pass
 
 
+class Measured(np.ndarray):
+    """Numbers with a unit, say."""
+
+
+def around() -> list[object]:
+    """Returns a list that holds itself."""
+    held: list[object] = [()]
+    held.append(held)
+    return held
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -68,6 +79,10 @@ class Own:
         ([1, {"a": Own()}], r"at state\[1\]\['a'\]: Own"),
         ({"a": np.array([Own()])}, "an array of object"),
         ({(1, 2): 3}, "a key of state"),
+        ({"a": np.ma.array([1.0, 2.0], mask=[False, True])}, r"at state\['a'\]: MaskedArray. Write \(value.data"),
+        (np.zeros(3).view(Measured), r"Received: Measured, a class of arrays. Write np.asarray\(value\)"),
+        ([1, 1 << 20_000], r"a whole number of more than 4300 digits. Write hex\(value\), and int\(text, 16\)"),
+        (around(), "Received: what is nested too deep, or holds itself"),
         (np.random.default_rng(1), "bit_generator.state"),
         ({1, 2}, "Received: set"),
     ],
@@ -81,3 +96,11 @@ def test_what_was_not_encoded_here_is_not_decoded() -> None:
     for text, data in (("{", b""), ("1", b"a"), ('{"\\u0000": "array", "dtype": "O", "shape": [1]}', b"12345678")):
         with pytest.raises(ValueError, match=r"no state that was saved|Expecting"):
             decoded(text, np.frombuffer(data, np.uint8))
+
+
+def test_what_a_refusal_says_comes_back_as_it_was() -> None:
+    masked, large = np.ma.array([1.0, 2.0], mask=[False, True]), -(1 << 20_000)
+    state = Encoded({"masked": (masked.data, np.ma.getmaskarray(masked)), "large": hex(large)}, "it").decoded()
+    again = np.ma.MaskedArray(*state["masked"])
+    assert (again.data.tolist(), again.mask.tolist()) == (masked.data.tolist(), masked.mask.tolist())
+    assert int(state["large"], 16) == large

@@ -16,8 +16,8 @@ from models import make_loop as loop_of
 
 from hooks import Checkpoint, LearningRate, NaNGuard
 from loop import ArrayData, At, Evaluation, Every, Hook, Loop, Moment, Step, Trigger
-from loop.engine.cut import SECONDS, Cut
-from loop.engine.program import Program
+from loop.engine.ways.cut import SECONDS, Cut
+from loop.engine.ways.program import Program
 
 ROWS, BATCH, LENGTH = 11, 4, 3  # the last batch of an epoch has three rows
 X = np.random.default_rng(1).normal(size=[ROWS, 2]).astype(np.float32)

@@ -15,8 +15,8 @@ from hooks import Checkpoint
 from loop import At, Evaluation, Every, Hook, IndexedData, Loop, Moment, StatefulData, StreamData, Trigger
 from loop.data.blocks import BYTES, LENGTH, Block, block_of, room
 from loop.data.coerce import Given
-from loop.engine.cut import Cut
-from loop.engine.streamed import Fetched, Streamed
+from loop.engine.ways.cut import Cut
+from loop.engine.ways.streamed import Fetched, Streamed
 
 ROWS, BATCH, LAST = 45, 4, 12  # the last batch of an epoch, its 12th, has one row
 X = np.random.default_rng(1).normal(size=[ROWS, 2]).astype(np.float32)

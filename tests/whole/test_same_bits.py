@@ -8,7 +8,7 @@ from tiny import DATA, bits, make_loop
 
 from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
 from loop import At, Every, Hook, Loop, Moment, Trigger
-from loop.engine.trace import Trace
+from loop.engine.traced.trace import Trace
 
 
 class Asking(Hook):

@@ -19,10 +19,11 @@ SOURCES = {
     for package in ("loop", "hooks", "exactloop")
     for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
+EXPLAINS = ("loop.errors.calls", "BY_POSITION", "explained")  # for functions; classes of hooks have it by `instead=`
 DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {  # files beside the hook that they are for
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
-    "hooks.bounds": "hooks/nan_guard.py",
+    **dict.fromkeys(("hooks.bounds", "hooks.finite"), "hooks/nan_guard.py"),
     "hooks.exports": "hooks/export.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
@@ -49,6 +50,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
     ("loop",),
 )
 WITHIN = {  # rooms within a room, by what they may import; what stands beside them may import all
+    "loop/engine": {"traced": "", "ways": "traced"},
     "loop/data": {"objects": "", "orders": "", "python": "objects", "pipelines": "objects orders"},
     "hooks/checkpoint": {
         "record": "",
@@ -111,7 +113,9 @@ def allowed(file: str, module: str, name: str) -> bool:
         inner = file in (ROOMS.get(room),) or file.startswith(f"hooks/{room}/")
         return (room in ROOMS and inner) or OF_ONE.get(module) == file
     if package == "loop":
-        return here == "loop" or (module == "loop" and name in loop.__all__) or module == "loop.tf_internals"
+        explains = module == EXPLAINS[0] and name in EXPLAINS[1:]
+        public = module == "loop" and name in loop.__all__
+        return here == "loop" or public or explains or module == "loop.tf_internals"
     return package != ""  # nothing relative: it would not be seen here
 
 

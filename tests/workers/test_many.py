@@ -9,9 +9,12 @@ from many import Part, Together, commit, decisions, ended_by, on_all, one, over,
 
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
+from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
+from loop.stops import Stops
 from loop.workers.cluster import Workers
 from loop.workers.failures import GONE, Failures
+from loop.workers.store import WorkerFailed
 from loop.workers.waits import Waits
 
 COUNTS = pytest.mark.parametrize("count", [64, pytest.param(512, marks=pytest.mark.long)])
@@ -62,8 +65,10 @@ def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
     def compared(worker: Workers, section: str) -> None:
         _refuse(SimpleNamespace(workers=worker), "what they train", {section: {"rows": worker.rank}})
 
-    with pytest.raises(ValueError, match=r"data rows: 0 in worker 0, 1 in worker 1 .*\n.*leave out .* dataset\.shard"):
-        on_all(2, lambda worker: compared(worker, "data"))
+    for section in ("data", "data noted"):
+        said = rf"{section} rows: 0 in worker 0, 1 in worker 1 .*\n.*leave out .* dataset\.shard.* same paths"
+        with pytest.raises(ValueError, match=said):
+            on_all(2, lambda worker, section=section: compared(worker, section))
     with pytest.raises(
         ValueError, match=r"run rows: 0 in worker 0, 1 in worker 1 .*\nAll workers start the same script"
     ):
@@ -134,7 +139,7 @@ def test_a_checkpoint_that_is_not_seen_yet_is_looked_for_again(
         ({0: ["after"], 2: ["epoch"]}, ("after", False, True)),
         ({0: ["now"], 2: ["epoch"]}, ("now", True, True)),
         ({1: ["after", "epoch"]}, ("after", False, True)),
-        ({1: ["epoch", "now"]}, ("now", True, True)),
+        ({1: ["epoch", "now"]}, ("epoch", True, True)),  # the first reason, as in one process
         ({}, (None, False, False)),
     ],
 )
@@ -142,3 +147,22 @@ def test_all_agree_on_whether_the_epoch_ends_too(
     asked: dict[int, list[str]], agreed: tuple[str | None, bool, bool]
 ) -> None:
     assert on_all(3, lambda worker: ended_by(worker, asked)) == [agreed] * 3
+
+
+def test_who_fails_when_the_end_is_agreed_on_is_heard_of_by_who_asks_for_more() -> None:
+    def found(worker: Workers) -> tuple[object, ...]:
+        stops = Stops(lambda: None, together=True)
+        agreed = Agreed(worker, stops, SimpleNamespace(now=lambda: 0.0))
+        stops.after_round("enough")
+        agreed.stops()
+        if worker.rank == 2:
+            stops.after_round("more", end_epoch=True)
+        agreed.stops([ValueError("broken")] if worker.rank == 1 else [])
+        try:
+            agreed.come_out()
+        except WorkerFailed as error:
+            return str(error), stops.reason, stops.ends_epoch
+        return None, stops.reason, stops.ends_epoch
+
+    heard = "worker 1 (10.0.0.1:1) has failed: ValueError: broken"
+    assert on_all(3, found) == [(heard, "enough", True), (None, "enough", True), (heard, "enough", True)]

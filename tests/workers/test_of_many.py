@@ -1,5 +1,6 @@
 """What a loop is like that is one of several: as it is traced, without the others."""
 
+import itertools
 import json
 import logging
 import random
@@ -201,10 +202,11 @@ def test_models_average_by_themselves(one_of: Callable[[int, int], None]) -> Non
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "mse")
     data = ArrayData((X[:, :2], X[:, 2:]), batch_size=4)
     Loop(loop.keras_steps(model)[0], data, state={"model": model}).audit()
-    optimizer = keras.optimizers.SGD()
-    step, _ = loop.supervised(model, optimizer, "mse", accumulate=2, clip_norm=1.0)
-    data = ArrayData((X[:, :2], X[:, 2:]), batch_size=4)
-    Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
+    for size in (4, 3):  # and the last batch is smaller, so that nobody knows how many rows a batch has
+        optimizer = keras.optimizers.SGD()
+        step, _ = loop.supervised(model, optimizer, "mse", accumulate=2, clip_norm=1.0)
+        data = ArrayData((X[:, :2], X[:, 2:]), batch_size=size)
+        Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
 
 
 class Largest(keras.metrics.Metric):
@@ -468,6 +470,7 @@ def test_batches_with_fewer_rows_than_workers_are_refused(one_of: Callable[[int,
         with pytest.raises(ValueError, match=r"at least one row for each of the 4 workers. Received: batches of 3"):
             Loop(step, data, state=state)
     Loop(step, ArrayData(X, batch_size=4), state=state)
+    Loop(step, loop.IndexedData([X[:4], X[4:]], batch_size=None), state=state)  # whole batches
 
 
 def test_xla_is_refused(one_of: Callable[[int, int], None]) -> None:
@@ -525,11 +528,15 @@ def test_a_step_that_returns_other_names_when_it_is_traced_again_is_refused(one_
 
 def test_it_is_said_when_many_read_all(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
     step, state = linear(average)
-    for rank, count, said in ((0, 4, 0), (0, 5, 1), (1, 5, 0)):
+    kinds = [
+        lambda: StreamData(tf.data.Dataset.from_tensor_slices(X).batch(8)),
+        lambda: loop.IndexedData([X], batch_size=None),
+    ]
+    for (rank, count, said), data in itertools.product(((0, 4, 0), (0, 5, 1), (1, 5, 0)), kinds):
         one_of(rank, count)
         caplog.clear()
         with caplog.at_level(logging.WARNING, "exactloop"):
-            Loop(step, StreamData(tf.data.Dataset.from_tensor_slices(X).batch(8)), state=state)
+            Loop(step, data(), state=state)
         assert len([each for each in caplog.messages if f"Each of the {count} workers reads all" in each]) == said
 
 

@@ -294,8 +294,8 @@ def generated(workers: loop.workers.cluster.Workers, steps: str) -> dict:
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
-def halted(workers: loop.workers.cluster.Workers, steps: str) -> dict:
-    """The same as `saved`, without a file, and asked to halt at random by all workers from threads of their own."""
+def halted(workers: loop.workers.cluster.Workers, steps: str, asked: str = "") -> dict:
+    """The same as `saved`, without a file, and may be asked to halt at random by all workers from their own threads."""
     step, state = small()
     listening, over = Steps(), threading.Event()
     trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state, hooks=[listening])
@@ -308,7 +308,7 @@ def halted(workers: loop.workers.cluster.Workers, steps: str) -> dict:
             trained._parts.bound.pull_in()
             halts += 1
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=ask if asked else over.wait)
     thread.start()
     try:
         result = trained.run(steps=int(steps))

@@ -189,6 +189,7 @@ class Store:
                 self._heads, self._replaced = {}, bool(there)
         if self._replaced:
             raise FileExistsError(f"{self.files.where!r} was replaced by a directory with other checkpoints")
+        # A stop may have a step settled twice.
         if stem in self._heads:
             return
         try:

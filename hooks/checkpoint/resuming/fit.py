@@ -18,6 +18,7 @@ from loop import TrainingState, digest
 REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
 OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
 OR_WEIGHTS = "; or begin another run with these weights: in another directory, and with {} before the loop is made"
+PLACES = (("state: ", " "), ("variables: ", "/"), ("variables: extra/", "/"))  # where lines on what was given begin
 ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
 
 
@@ -66,7 +67,8 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     refused = [line for line in (*numbers, *traced) if line not in accepted]
     weights = _restoring(store, state)
     remedy = ADAPT.format(weights) if derived else REMEDY if found.structure else REMEDY + OR_WARN
-    remedy += OR_WEIGHTS.format(weights) if found.trainable and not derived else ""
+    fitting = found.structure and _have_equal_weights(state, found.structure)
+    remedy += OR_WEIGHTS.format(weights) if (found.trainable or fitting) and not derived else ""
     refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
     return Agreed(accepted, list(settings))
 
@@ -83,6 +85,13 @@ def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, chang
     refuse(store, manifest, [*found.structure, *refused], remedy, done="Nothing was trained")
     for line in lines:
         warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
+
+
+def _have_equal_weights(state: TrainingState, structure: Sequence[str]) -> bool:
+    """Returns whether layers and modules have the variables that they had, whatever else is not as it was."""
+    keys = state.keys_of_weights()
+    theirs = (f"{place}{key}{end}" for key in keys for place, end in PLACES)
+    return bool(keys) and not any(line.startswith((*theirs,)) for line in structure)
 
 
 def _restoring(store: Store, state: TrainingState) -> str:

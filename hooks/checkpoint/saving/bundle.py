@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from hooks.checkpoint.saving.snapshot import Leaf, Snapshot
-from loop.tf_internals import OBJECT_GRAPH, Managed, named_tensors, wait_for_operations
+from loop.tf_internals import OBJECT_GRAPH, Managed, Unlisting, named_tensors, save_tensors, wait_for_operations
 
 
 class Bundle:
@@ -19,8 +19,9 @@ class Bundle:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._names, self._of = list[str](), list[tuple[Leaf, str]]()
-        self._held, self._graph = list[tuple[str, ...]](), tf.constant(b"")
+        self._names, self._slices, self._graph = tf.constant([]), tf.constant([]), tf.constant(b"")
+        self._of = list[tuple[Leaf, str]]()
+        self._held = list[tuple[str, ...]]()
         self._managed = Managed(self._write_files)
 
     def write(self, prefix: str) -> None:
@@ -33,7 +34,7 @@ class Bundle:
         """
         directory, _, stem = prefix.rpartition("/")
         name, _, number = stem.rpartition("-")
-        manager = tf.train.CheckpointManager(self._managed, directory, max_to_keep=None, checkpoint_name=name)
+        manager = Unlisting(self._managed, directory, max_to_keep=None, checkpoint_name=name)
         manager.save(checkpoint_number=int(number))
 
     def _write_files(self, prefix: str) -> None:
@@ -42,19 +43,14 @@ class Bundle:
             self._find_names()
             self._held = held
         tensors = [leaf.held[name] for leaf, name in self._of]
-        with tf.device("CPU"):
-            tf.raw_ops.SaveV2(
-                prefix=prefix,
-                tensor_names=[*self._names, OBJECT_GRAPH],
-                shape_and_slices=[""] * (len(tensors) + 1),
-                tensors=[*tensors, self._graph],
-            )
+        save_tensors(prefix, self._names, self._slices, [*tensors, self._graph])
         wait_for_operations()
 
     def _find_names(self) -> None:
         """Finds out what TensorFlow calls everything, by the tensors that it is handed."""
         found, graph = named_tensors(self._snapshot.root)
         places = {id(x): (leaf, name) for leaf in self._snapshot.leaves for name, x in leaf.held.items()}
-        self._names, self._of = [*found], [places[id(x)] for x in found.values()]
+        self._of = [places[id(x)] for x in found.values()]
         with tf.device("CPU"):
+            self._names, self._slices = tf.constant([*found, OBJECT_GRAPH]), tf.constant([""] * (len(found) + 1))
             self._graph = tf.constant(graph)

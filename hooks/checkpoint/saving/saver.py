@@ -158,7 +158,8 @@ class Saver:
             if self._finite and (wrong := self._not_finite()):
                 raise FloatingPointError(
                     f"The state after step {record.step} has values that are NaN or infinite, and was not saved: "
-                    f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it."
+                    f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it. "
+                    "NaNGuard(weights=True) ends the run at the step, and names its rows."
                 )
             digests = tuple(map(digest, self._snapshot.values.values()))
             self._snapshot.hold(compare(dict(zip(self._snapshot.values, digests, strict=True))))

@@ -20,12 +20,17 @@ READ_BY = {
     "GET_ITER",
     "GET_YIELD_FROM_ITER",
     "CONTAINS_OP",
-    "FORMAT_VALUE",
+    "FORMAT_VALUE",  # since Python 3.13 it is the next three
+    "CONVERT_VALUE",
+    "FORMAT_SIMPLE",
+    "FORMAT_WITH_SPEC",
+    "TO_BOOL",  # since 3.13, before a jump
     "COMPARE_OP",
     "IS_OP",
     "POP_TOP",
     "LIST_EXTEND",
 }
+CALLS = ("PRECALL", "CALL")  # the first is that of Python 3.11, which has both, one after the other
 LOADS = {"LOAD_CONST", "LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL"}
 NAMED = {"LOAD_ATTR", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_NAME", "LOAD_METHOD"}
 KEEP_BOOKS = {"tensorflow", "keras", "loop", "hooks", "typing", "abc"}  # of attributes, whenever one is set
@@ -102,7 +107,7 @@ def _only_reads(steps: list[dis.Instruction], at: int) -> bool:
     before -= steps[at].opname in ("LOAD_ATTR", "LOAD_METHOD")
     caller = steps[before] if before >= 0 else steps[0]
     is_reader = caller.opname == "LOAD_GLOBAL" and caller.argval in READERS
-    return is_reader and follows[0].opname == "PRECALL" and follows[0].argval == 1
+    return is_reader and follows[0].opname in CALLS and follows[0].argval == 1
 
 
 def _holds_more(value: object) -> bool:

@@ -3,7 +3,7 @@
 import abc
 
 from loop.data.source import Batches
-from loop.engine.chunk_result import ChunkResult
+from loop.engine.traced.chunk_result import ChunkResult
 from loop.tensors import FuncGraph
 
 

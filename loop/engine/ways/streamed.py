@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from loop.data.blocks import BYTES, LENGTH, Block, Shapes, bytes_of, room, shapes_of
 from loop.data.stream import StreamData
-from loop.engine.bound import StopBound
-from loop.engine.feed import Feed
+from loop.engine.traced.bound import StopBound
+from loop.engine.ways.feed import Feed
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
 

@@ -5,13 +5,13 @@ import time
 import tensorflow as tf
 
 from loop.data.source import Batches
-from loop.engine.blocks import Blocks
-from loop.engine.body import Body
-from loop.engine.chunk_result import ChunkResult
-from loop.engine.cut import Cut
-from loop.engine.program import Program
-from loop.engine.way import Way
-from loop.engine.while_loop import WhileLoop
+from loop.engine.traced.body import Body
+from loop.engine.traced.chunk_result import ChunkResult
+from loop.engine.ways.blocks import Blocks
+from loop.engine.ways.cut import Cut
+from loop.engine.ways.program import Program
+from loop.engine.ways.way import Way
+from loop.engine.ways.while_loop import WhileLoop
 from loop.tensors import Nest
 from loop.tf_internals import call_flat
 

@@ -10,11 +10,11 @@ from loop.data.blocks import Shapes, shapes_of
 from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.data.stream import StreamData
-from loop.engine.bound import StopBound
-from loop.engine.feed import Feed
-from loop.engine.handed import Handed
-from loop.engine.program import Program, RunStep
-from loop.engine.streamed import Streamed
+from loop.engine.traced.bound import StopBound
+from loop.engine.ways.feed import Feed
+from loop.engine.ways.handed import Handed
+from loop.engine.ways.program import Program, RunStep
+from loop.engine.ways.streamed import Streamed
 from loop.tensors import Nest
 from loop.tf_internals import ConcreteFunction
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from loop.data.blocks import Block, Shapes, bytes_of, room
 from loop.data.fed import Fed
-from loop.engine.bound import StopBound
-from loop.engine.feed import Feed
+from loop.engine.traced.bound import StopBound
+from loop.engine.ways.feed import Feed
 
 
 class Handed(Feed):

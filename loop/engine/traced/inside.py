@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from loop.engine.ring import LONGEST
+from loop.engine.traced.ring import LONGEST
 from loop.hook import Hook
 from loop.tensors import write
 

@@ -11,9 +11,9 @@ from loop.data.arrays import ArrayData
 from loop.data.indexed import IndexedData
 from loop.data.own_files import OwnFiles
 from loop.data.source import Batches, Data
-from loop.engine.averaged import averaged, check_averaged
-from loop.engine.means import examples_in
-from loop.engine.measured import check_additive, results_of_all
+from loop.engine.traced.averaged import averaged, check_averaged
+from loop.engine.traced.means import examples_in
+from loop.engine.traced.measured import check_additive, results_of_all
 from loop.exact.graph import changes, uses
 from loop.handles import key
 from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
@@ -28,7 +28,8 @@ log = logging.getLogger("exactloop")
 MANY = 4  # workers, from which on it is said that all of them read what each needs a part of
 READ_BY_ALL = (
     "Each of the %d workers reads all batches of this %s, and trains on its own rows of them. With ArrayData, or "
-    "IndexedData, each would read only these; with StreamData(dataset, shard='files'), files of its own."
+    "IndexedData(items, batch_size=n), each would read only these; with StreamData(dataset, shard='files'), files of "
+    "its own."
 )
 INSTEAD = (
     "Write loop.connect() in the first line of the script, leave out the strategy, and start it with `exactloop launch "
@@ -112,7 +113,7 @@ def several_of(
             "Loop(jit_compile=True) is for one process: XLA has no sums over several, as they are in every step. "
             f"Received: one of {workers.count} workers. Leave it out."
         )
-    if isinstance(data, ArrayData | IndexedData):
+    if isinstance(data, ArrayData) or (isinstance(data, IndexedData) and not data.of_batches):
         size: int | None = int(data.size_at(tf.constant(0)))
     else:
         size = examples_in(data.element_spec)

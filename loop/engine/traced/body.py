@@ -6,13 +6,13 @@ import tensorflow as tf
 
 from loop.data.fed import Fed
 from loop.data.source import Batches
-from loop.engine.bound import StopBound
-from loop.engine.chunk_result import ChunkResult
-from loop.engine.inside import Inside
-from loop.engine.means import Means, examples_in
-from loop.engine.ring import ValueRing
-from loop.engine.several import Several
-from loop.engine.trace import Trace, has_effect
+from loop.engine.traced.bound import StopBound
+from loop.engine.traced.chunk_result import ChunkResult
+from loop.engine.traced.inside import Inside
+from loop.engine.traced.means import Means, examples_in
+from loop.engine.traced.ring import ValueRing
+from loop.engine.traced.several import Several
+from loop.engine.traced.trace import Trace, has_effect
 from loop.hook import Hook
 from loop.steps import Values
 from loop.tensors import Nest, examples

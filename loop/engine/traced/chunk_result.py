@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from loop.engine.ring import ValueRing
+from loop.engine.traced.ring import ValueRing
 from loop.errors.readonly import ReadOnly
 from loop.tensors import Nest
 

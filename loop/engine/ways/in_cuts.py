@@ -6,12 +6,12 @@ import time
 import tensorflow as tf
 
 from loop.data.source import Batches, InMemory
-from loop.engine.body import Body
-from loop.engine.chunk_result import ChunkResult
-from loop.engine.cut import Cut
-from loop.engine.program import Program, of_size
-from loop.engine.way import Way
-from loop.engine.while_loop import handed_on, skipping
+from loop.engine.traced.body import Body
+from loop.engine.traced.chunk_result import ChunkResult
+from loop.engine.ways.cut import Cut
+from loop.engine.ways.program import Program, of_size
+from loop.engine.ways.way import Way
+from loop.engine.ways.while_loop import handed_on, skipping
 from loop.tensors import Nest
 from loop.tf_internals import ConcreteFunction, call_flat, scalar
 

@@ -1,6 +1,6 @@
 """How many steps a call may have whose end is the first time that anything is heard."""
 
-from loop.engine.ring import LONGEST
+from loop.engine.traced.ring import LONGEST
 
 SECONDS = 0.01  # half of what may pass before a stop is heard, because steps differ
 GROWTH = 8

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from loop.data.source import Batches
-from loop.engine.body import Body
-from loop.engine.chunk_result import ChunkResult
-from loop.engine.ring import HALTED
+from loop.engine.traced.body import Body
+from loop.engine.traced.chunk_result import ChunkResult
+from loop.engine.traced.ring import HALTED
 from loop.tensors import FuncGraph, Nest
 from loop.tf_internals import ConcreteFunction, call_flat
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from loop.engine.means import examples_in
-from loop.engine.results import Results, results_of
-from loop.engine.returned import check_returned
-from loop.engine.several import Several
+from loop.engine.traced.means import examples_in
+from loop.engine.traced.results import Results, results_of
+from loop.engine.traced.returned import check_returned
+from loop.engine.traced.several import Several
 from loop.errors.instead import of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from loop.data.fed import Fed
 from loop.data.source import Batches
-from loop.engine.body import Body
-from loop.engine.chunk_result import ChunkResult
-from loop.engine.way import Way
-from loop.engine.while_loop import WhileLoop, handed_on
+from loop.engine.traced.body import Body
+from loop.engine.traced.chunk_result import ChunkResult
+from loop.engine.ways.way import Way
+from loop.engine.ways.while_loop import WhileLoop, handed_on
 from loop.exact.graph import calls_python, operations
 
 

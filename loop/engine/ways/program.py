@@ -8,9 +8,9 @@ import tensorflow as tf
 from loop.data.arrays import ArrayData
 from loop.data.blocks import why_not
 from loop.data.source import Batches
-from loop.engine.several import Several
-from loop.engine.trace import Trace
-from loop.engine.unfit import grows, refused, unchecked
+from loop.engine.traced.several import Several
+from loop.engine.traced.trace import Trace
+from loop.engine.ways.unfit import grows, refused, unchecked
 from loop.findings import Finding, listed
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest

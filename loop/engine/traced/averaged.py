@@ -32,7 +32,7 @@ def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradient
 
 def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
     given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
-    return all(_is_behind(step.averaged, each) and not _is_beside(step.averaged, each) for each in given)
+    return all(_is_behind(step.averaged, each) and not _is_beside(step, each) for each in given)
 
 
 def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
@@ -55,11 +55,12 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
     return False
 
 
-def _is_beside(wanted: set[int], tensor: tf.Tensor) -> bool:
-    """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum."""
+def _is_beside(step: Traced, tensor: tf.Tensor) -> bool:
+    """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum; how
+    many rows the batch has of which these are a part, is the same for all."""
 
     def ends(each: tf.Tensor) -> bool:
-        return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in wanted
+        return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in step.averaged
 
     queue, seen = [tensor], set[int]()
     for each in queue:  # grows while it is read
@@ -72,7 +73,7 @@ def _is_beside(wanted: set[int], tensor: tf.Tensor) -> bool:
                 queue += _kept_in(op)
             elif op.type == "Placeholder" and origin.dtype != tf.resource:
                 outer = [outer for outer, inner in op.graph.captures if inner is origin]
-                if not outer:
+                if not outer and origin is not step.part.whole:
                     return True
                 queue += [each for each in outer if tf.is_symbolic_tensor(each)]
     return False

@@ -1,0 +1,60 @@
+"""Many variables are read by one operation, as each is by its own."""
+
+from collections.abc import Callable
+
+import pytest
+import tensorflow as tf
+
+from loop import digest
+from loop.tf_internals import read_variables
+
+KINDS = [tf.bool, tf.int8, tf.int32, tf.uint64, tf.float16, tf.bfloat16, tf.float64, tf.complex64]
+ROWS = [3, 17]
+
+
+def dense(variable: tf.Variable) -> None:
+    variable.assign_add(tf.ones_like(variable))
+
+
+def strided(variable: tf.Variable) -> None:
+    variable[3:5].assign(variable[3:5] + 1.0)
+
+
+def scattered(variable: tf.Variable) -> None:
+    variable.scatter_add(tf.IndexedSlices(tf.ones([2, 64]), ROWS))
+
+
+def updated(variable: tf.Variable) -> None:
+    variable.scatter_nd_update([[row] for row in ROWS], tf.gather(variable, ROWS) + 1.0)
+
+
+def sparse(variable: tf.Variable) -> None:
+    slot, grad = tf.Variable(tf.ones_like(variable)), tf.ones([2, 64])
+    tf.raw_ops.ResourceSparseApplyKerasMomentum(
+        var=variable.handle, accum=slot.handle, lr=-0.1, momentum=0.9, grad=grad, indices=ROWS
+    )
+
+
+def test_values_are_those_that_each_variable_has() -> None:
+    variables = [tf.Variable(tf.cast([[0, 1], [1, 0]], kind)) for kind in KINDS]
+    variables += [tf.Variable(["text", ""]), tf.Variable(tf.zeros([0], tf.int64), shape=[None]), tf.Variable(1.5)]
+    variables[-2].assign([1, 2, 3])
+    values = read_variables([*variables, variables[0]])
+    assert [value.dtype for value in values] == [each.dtype for each in [*variables, variables[0]]]
+    assert [digest(value) for value in values] == [digest(each.read_value()) for each in [*variables, variables[0]]]
+    assert read_variables([]) == []
+
+
+@pytest.mark.parametrize("update", [dense, strided, scattered, updated, sparse])
+def test_later_updates_leave_them_alone_whether_they_copy_or_write_in_place(
+    update: Callable[[tf.Variable], None],
+) -> None:
+    variables = [tf.Variable(tf.ones([100, 64])) for _ in range(2)]
+    update(variables[0])  # from here on, what writes in place does so without asking who else has the memory
+    before = [digest(variable.read_value()) for variable in variables]
+    held = read_variables(variables)
+    for variable in variables:
+        update(variable)
+        update(variable)
+    assert [digest(value) for value in held] == before
+    assert all(digest(each.read_value()) != was for each, was in zip(variables, before, strict=True))
