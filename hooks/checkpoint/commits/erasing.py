@@ -34,7 +34,8 @@ def erase(files: Files, stems: Collection[str], names: Collection[str]) -> None:
     if stems:
         files.sync()
     for name in names:
-        theirs = kept_for(name) in stems and not name.endswith((MARK, ".json"))  # a mark is the last to go
+        # A mark stays until everything that it accounts for is gone.
+        theirs = kept_for(name) in stems and not name.endswith((MARK, ".json"))
         if theirs or STATE_OURS.fullmatch(name):
             files.remove(name)
     # Else the marks could be gone after a power failure, and files be back that nothing accounts for.
