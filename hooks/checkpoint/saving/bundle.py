@@ -39,7 +39,7 @@ class Bundle:
 
     def _write_files(self, prefix: str) -> None:
         held = [tuple(leaf.held) for leaf in self._snapshot.leaves]
-        if held != self._held:
+        if held != self._held:  # usually not: an optimizer or a table was built since
             self._find_names()
             self._held = held
         tensors = [leaf.held[name] for leaf, name in self._of]
