@@ -118,8 +118,15 @@ class Saver:
         """Returns whether a save is under way."""
         return self._writing is not None and not self._writing.over
 
+    def join(self) -> None:
+        """Waits for the save that is under way, in any thread, and raises what it raised; so does `wait`, after it."""
+        if (writing := self._writing) is not None:  # the loop's thread may forget it meanwhile
+            writing.wait()
+            if writing.error is not None:
+                raise writing.error
+
     def wait(self) -> None:
-        """Waits for the save that is under way, and raises what it raised."""
+        """Waits for the save that is under way, and raises what it raised, once. For the loop's thread alone."""
         if self._writing is not None:
             self._writing.wait()
             error, self._writing = self._writing.error, None
