@@ -124,13 +124,13 @@ class Checkpoint(Hook, instead=INSTEAD):
         return self._directory
 
     def wait(self) -> None:
-        """Waits until what is being saved is complete; before a run, that is nothing.
+        """Waits until what is being saved is complete, in any thread; before a run, that is nothing.
 
         Raises:
-            OSError, FloatingPointError: If it cannot be saved.
+            OSError, FloatingPointError: If it cannot be saved. The run hears of that as well.
         """
         if self._begun:
-            self._saver.wait()
+            self._saver.join()
 
     def saved_place(self) -> Newest | None:
         """Returns what would be restored now, as far as manifests say it; None with resume="never"."""

@@ -84,7 +84,7 @@ class Bundle:
 
     def _write_files(self, prefix: str) -> None:
         held = [tuple(leaf.held) for leaf in self._snapshot.leaves]
-        if held != self._held:
+        if held != self._held:  # usually not: an optimizer or a table was built since
             self._names, leaves = self._naming(self._snapshot.root)
             self._places = [(leaves[number], name) for number, name in self._names.places]
             self._held = held

@@ -33,7 +33,7 @@ class Contents:
             best: What it is to say of the metric that is watched.
         """
         step, epoch, step_in_epoch = self._state.position.place()
-        seconds = float(self._state.variables["clock/seconds"])
+        seconds = float(self._state.variables["clock/seconds"])  # sync: reads one scalar
         return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
 
     def parts(self, moment: Moment) -> dict[str, Any]:
@@ -54,6 +54,6 @@ class Contents:
     def refuse_what_no_manifest_holds(self, moment: Moment, best: Mapping[str, str | float]) -> None:
         """Raises now what encoding a manifest would raise at the first save."""
         variables = len(self._state.variables)
-        digests = ("0" * 16,) * variables
+        digests = ("0" * 16,) * variables  # as long as those that there will be
         manifest = Manifest(self.record(best), {}, digests=digests, format=FORMAT, **self.parts(moment))
         refuse_if_too_large(len(canonical(content(manifest))), variables)

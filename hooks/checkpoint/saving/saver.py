@@ -64,7 +64,7 @@ class Saver:
         self._trained = frozenset(state.given())
         self._background = Background()
         self._writing: Writing | None = None
-        self._committed = collections.deque[int]()
+        self._committed = collections.deque[int]()  # steps; the thread appends, the loop's thread takes out
 
     def ranks(self, value: float) -> bool:
         """Returns whether a value is among the best, with what is being written."""
@@ -83,7 +83,7 @@ class Saver:
         if self._store.has(record.stem) or (self._writing and self._writing.record.stem == record.stem):
             return
         self.wait()
-        self._snapshot.take()
+        self._snapshot.take()  # values are held, not copied: training goes on from here
         writing = Writing(record)
         try:
             self._writing = writing
@@ -120,8 +120,15 @@ class Saver:
         """Returns whether a save is under way."""
         return self._writing is not None and not self._writing.over
 
+    def join(self) -> None:
+        """Waits for the save that is under way, in any thread, and raises what it raised; so does `wait`, after it."""
+        if (writing := self._writing) is not None:  # the loop's thread may forget it meanwhile
+            writing.wait()
+            if writing.error is not None:
+                raise writing.error
+
     def wait(self) -> None:
-        """Waits for the save that is under way, and raises what it raised."""
+        """Waits for the save that is under way, and raises what it raised, once. For the loop's thread alone."""
         if self._writing is not None:
             self._writing.wait()
             error, self._writing = self._writing.error, None
@@ -163,6 +170,7 @@ class Saver:
                     f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it. "
                     "NaNGuard(weights=True) ends the run at the step, and names its rows."
                 )
+            # sync: copies one value after the other to the host, in this thread.
             digests = tuple(map(digest, self._snapshot.values.values()))
             self._snapshot.hold(compare(dict(zip(self._snapshot.values, digests, strict=True))))
             self._store.commit(
@@ -173,6 +181,7 @@ class Saver:
             self._committed.append(record.step)
             if self._standing.count + 1 != self._store.count:  # somebody has removed the directory meanwhile
                 self._standing = Standing(self._rule, self._store.records()[:-1])
+            # Only now: until the new one is committed, the old ones are all there is.
             self._store.remove(self._standing.add(record))
         except (FloatingPointError, Differing):
             raise
