@@ -77,7 +77,7 @@ class Evaluation(tf.Module):
         every: Trigger | None = None,
         within: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        check_name("Evaluation(name=...)", name)
+        check_name("Evaluation", name)
         super().__init__(name=name)
         self.step, self._within = as_step(eval_step), within
         if isinstance(within, AbstractContextManager) or not callable(within):

@@ -18,6 +18,6 @@ def check_name(owner: str, name: object) -> None:
         word = re.sub(r"[^A-Za-z0-9]+", "_", str(name)).strip("_")
         word = word if is_word(word) else f"my_{word or 'own'}"
         raise ValueError(
-            f"{owner} needs a name of letters (A to Z), digits and _, because it is part of the keys of what is saved. "
-            f"Received: {shown(name)}. Write name={word!r}."
+            f"{owner}(name=...) needs a name of letters (A to Z), digits and _, because it is part of the keys of what "
+            f"is saved. Received: {shown(name)}. Write name={word!r}."
         )

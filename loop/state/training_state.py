@@ -298,7 +298,8 @@ class TrainingState:
                 f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
                 f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
             ) from error
-        self.position.restored()  # only now: who raises above leaves the state torn
+        # Only now: who raises above leaves the state torn.
+        self.position.restored()
 
     def condemn(self, why: str) -> None:
         """Says, in the course of a round, that the state must not be saved, nor trained on until it is restored.

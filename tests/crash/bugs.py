@@ -120,10 +120,10 @@ BUGS = [
     Bug("a save that failed keeps the last one from being made", "hooks.checkpoint.hook", "            if moment.last:  # what could", "            if False:  # what could"),
     Bug("values are read when they are written", "hooks.checkpoint.saving.snapshot", 'Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})', "Late(node)", LATE),
     Bug("the iterator is read when it is written", "hooks.checkpoint.saving.snapshot", "leaf = Leaf(lambda: _own(saved_tensors(node)))", "leaf = Late(node)", LATE),
-    Bug("values of the first save are written again", "hooks.checkpoint.saving.bundle", "tensors = [leaf.held[name] for leaf, name in self._of]",
-        "tensors = vars(self).setdefault('first', [leaf.held[name] for leaf, name in self._of])"),
+    Bug("values of the first save are written again", "hooks.checkpoint.saving.bundle", "tensors = [leaf.held[name] for leaf, name in self._places]",
+        "tensors = vars(self).setdefault('first', [leaf.held[name] for leaf, name in self._places])"),
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
-    Bug("Keras' seeds are not saved", "loop.state.training_state", "if id(raw(v)) not in reached", "if False"),
+    Bug("Keras' seeds are not saved", "loop.state.gathering", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.state.randomness", '"host": HostRandomness(), ', ""),
     Bug("accumulated gradients are forgotten", "loop.state.training_state", "        self.position.restored()\n\n    def condemn",
         '        gradients = self.variables["optimizer/_variables/2"]\n        gradients.assign(tf.zeros_like(gradients))\n'

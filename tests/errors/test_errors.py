@@ -276,7 +276,7 @@ def test_a_loop_cannot_be_run_from_within_itself() -> None:
 
 def test_clipping_is_refused_where_it_would_be_wrong() -> None:
     loss = keras.losses.MeanSquaredError()
-    with pytest.raises(ValueError, match=r"must be positive\. Received: 0"):
+    with pytest.raises(ValueError, match=r"must be positive and finite\. Received: 0"):
         supervised(model(), keras.optimizers.SGD(), loss, clip_norm=0)
     scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     with pytest.raises(ValueError, match="would clip scaled gradients"):
