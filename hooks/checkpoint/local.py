@@ -18,7 +18,6 @@ from hooks.checkpoint.lock import Lock, close
 from hooks.checkpoint.manifest import CorruptCheckpoint
 
 log = logging.getLogger("exactloop")
-BLOCK = 2**18  # bytes that are hashed at a time
 
 
 class LocalFiles:
@@ -186,19 +185,14 @@ class LocalFiles:
         with named(os.path.join(self.where, name)):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(name, flags, 0o666, dir_fd=self._directory)
-            try:
-                if os.fstat(descriptor).st_nlink > 1:
-                    os.unlink(name, dir_fd=self._directory)  # it is in a copy, too, which is not to change
-                    again = os.open(name, flags | os.O_EXCL, 0o666, dir_fd=self._directory)
-                    os.dup2(again, descriptor, inheritable=False)
-                    close(again)
-                os.ftruncate(descriptor, 0)
-                while content:
-                    content = content[os.write(descriptor, content) :]
-            except BaseException:
-                close(descriptor)
-                raise
-            os.close(descriptor)  # which may say that it could not be written
+            with open(descriptor, "wb") as file:
+                if os.fstat(descriptor).st_nlink <= 1:
+                    os.ftruncate(descriptor, 0)
+                    file.write(content)
+                    return
+            os.unlink(name, dir_fd=self._directory)  # it is in a copy, too, which is not to change
+            with open(os.open(name, flags | os.O_EXCL, 0o666, dir_fd=self._directory), "wb") as file:
+                file.write(content)
 
     def sync(self, name: str = ".") -> None:
         path = os.path.join(self.where, name)
@@ -235,11 +229,9 @@ def _content(descriptor: int, limit: int) -> bytes:
 
 def _sha256(path: str, descriptor: int) -> str:
     def digest() -> str:
-        found, read = hashlib.sha256(), 0
-        while block := os.pread(descriptor, BLOCK, read):
-            found.update(block)
-            read += len(block)
-        return found.hexdigest()
+        with open(os.dup(descriptor), "rb") as file:
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     return reading(path, digest)
 
