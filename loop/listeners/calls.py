@@ -176,7 +176,7 @@ class Calls:
         """Sends `SETTLED` to every hook that does not save, whatever the others do; returns what they raised.
 
         A hook that raises may have changed half of what it wanted to. So the state is held for each that may end the
-        run, which takes some 5 us a variable, and what it changed is put back; the others are called all the same.
+        run, which takes some 2 us a variable, and what it changed is put back; the others are called all the same.
 
         Args:
             moment: Makes what they are told; called only if somebody listens.

@@ -212,6 +212,8 @@ class LocalFiles:
     def sync(self, name: str = ".") -> None:
         path = os.path.join(self.where, name)
         with named(path):
+            if name == ".":
+                return flush(self._directory, self.where)
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._directory)
             try:
                 flush(descriptor, self.where)
@@ -226,10 +228,7 @@ class LocalFiles:
         with contextlib.suppress(FileNotFoundError), named(os.path.join(self.where, name)):
             # Of a link, the link itself goes, and nothing of what it leads to.
             if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
-                try:
-                    os.rmdir(name, dir_fd=self._directory)  # in a tenth of the time, as mostly it is empty
-                except OSError:
-                    shutil.rmtree(name, dir_fd=self._directory)
+                shutil.rmtree(name, dir_fd=self._directory)
             else:
                 os.unlink(name, dir_fd=self._directory)
 

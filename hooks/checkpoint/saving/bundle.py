@@ -86,9 +86,9 @@ class Bundle:
         held = [tuple(leaf.held) for leaf in self._snapshot.leaves]
         if held != self._held:  # usually not: an optimizer or a table was built since
             self._names, leaves = self._naming(self._snapshot.root)
-            self._places = [(leaves[number], name) for number, name in self._names.places]
+            self._of = [(leaves[number], name) for number, name in self._names.places]
             self._held = held
-        tensors = [leaf.held[name] for leaf, name in self._places]
+        tensors = [leaf.held[name] for leaf, name in self._of]
         save_tensors(prefix, self._names.names, self._names.slices, [*tensors, self._names.graph])
         wait_for_operations()
 
