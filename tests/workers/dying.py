@@ -39,7 +39,7 @@ Store.pin = dying(Store.pin, "restore")
 worker_cases.Items.__getitem__ = dying(
     worker_cases.Items.__getitem__, "evaluate", lambda items, number: items.is_evaluated and number >= 4
 )
-saves = itertools.count(1)
+saves, parcels = itertools.count(1), itertools.count(1)
 if int(victim) == 0:  # all files of TensorFlow's are there, and the manifest is not
     commit = Store.commit
 
@@ -47,7 +47,10 @@ if int(victim) == 0:  # all files of TensorFlow's are there, and the manifest is
         commit(self, record, write, dying(manifest, "save", lambda files: next(saves) > 3))
 
     Store.commit = dying_commit
+    # It is about to hear of what the other one has for itself.
+    followers.heard = dying(followers.heard, "parcel", lambda *args: next(parcels) > 1)
 else:  # it is about to say what it holds, for which the first one waits
     followers._held = dying(followers._held, "save", lambda *args: next(saves) > 3)
+    followers.packed = dying(followers.packed, "parcel", lambda *args: next(parcels) > 1)
 sys.argv = ["worker.py", plan, file]
 runpy.run_path(str(Path(__file__).with_name("worker.py")), run_name="__main__")

@@ -7,11 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from worker_cases import Marks, Steps, found
+from worker_cases import Items, Marks, Steps, found
+from worker_cases import rows as arrays
 
 import loop
 from hooks import Checkpoint, Preemption
-from loop import Evaluation, Every, Hook, Loop, Moment, Step, StreamData, average, total
+from loop import Evaluation, Every, Hook, IndexedData, Loop, Moment, Step, StreamData, average, total
 
 LENGTHS = (7, 2, 5, 1, 4)  # of the files, in rows
 ROWS = sum(LENGTHS)
@@ -105,6 +106,17 @@ def filed(
     return {**result, "written": rows_of_steps, "weights": state["weights"].numpy().ravel().tolist()}
 
 
+def dying_filed(workers: Workers, directory: str, steps: str, files: str) -> dict:
+    """Trains on files, evaluated with items that are read in Python, as `worker_cases.dying` does on arrays."""
+    step, state = numbered(f"{directory}-rows-{workers.rank}")
+    items = IndexedData(Items(arrays(7, 2), is_evaluated=True), batch_size=4, shuffle=False)
+    evaluation = Evaluation(lambda batch: {"error": tf.reduce_mean(batch[0] @ state["weights"] - batch[1])}, items)
+    hooks = [Checkpoint(directory, Every(steps=4)), Preemption(), listening := Steps()]
+    data = data_of("drawn", files, "files")
+    trained = Loop(step, data, state=state, evaluate=evaluation, eval_every=Every(steps=8), hooks=hooks)
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
 class Back(Hook):
     """Rolls a run back once, after a step."""
 
@@ -153,4 +165,4 @@ def refused(workers: Workers, files: str) -> dict:
     return {"said": said}
 
 
-CASES: dict[str, Callable[..., dict]] = {each.__name__: each for each in (filed, looked_at, refused)}
+CASES: dict[str, Callable[..., dict]] = {each.__name__: each for each in (filed, dying_filed, looked_at, refused)}
