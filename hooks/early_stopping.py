@@ -9,7 +9,7 @@ import tensorflow as tf
 from hooks.shared.figures import figure
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import number, put
-from hooks.shared.texts import as_texts, from_texts
+from hooks.shared.texts import as_texts, from_texts, named
 from loop import Event, Hook, Loop, Moment, TrainingState
 
 log = logging.getLogger("exactloop")
@@ -88,7 +88,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
         # NaN stands for none yet. In float64, which holds whatever is logged.
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = tf.Variable(self._monitor.watched, trainable=False, name="watched")
+        self.watched = named(self._monitor.watched, "watched")
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
         self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")

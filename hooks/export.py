@@ -15,6 +15,7 @@ from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import put
 from hooks.shared.paths import is_remote, path_of
 from hooks.shared.places import Place, check_alone
+from hooks.shared.texts import named
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
 ENDINGS = {"saved_model": "", "keras": ".keras", "weights": ".weights.h5", "safetensors": ".safetensors"}
@@ -131,7 +132,7 @@ class Export(Hook, instead=INSTEAD):
         self._monitor = None if monitor is None else Monitor("Export(on='best')", monitor, mode)
         self.every = NEVER if isinstance(on, str) else on
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = tf.Variable(self._monitor.watched if self._monitor else "", trainable=False, name="watched")
+        self.watched = named(self._monitor.watched if self._monitor else "", "watched")
         self.wanted = tf.Variable(0, dtype=tf.int64, trainable=False, name="wanted")  # after which step, the last time
 
     def paths(self) -> list[os.PathLike[str]]:

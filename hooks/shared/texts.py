@@ -30,6 +30,21 @@ def from_texts(texts: Iterable[bytes], like: Mapping[str, tf.Variable]) -> dict[
     return found
 
 
+def named(text: str, name: str) -> tf.Variable:
+    """Returns a variable that holds a text as bytes, uint8 `[length]`, of which equal texts have equal bits."""
+    return tf.Variable(in_bytes(text), shape=[None], trainable=False, name=name)
+
+
+def in_bytes(text: str) -> tf.Tensor:
+    """Returns what such a variable is assigned."""
+    return tf.constant([*text.encode()], tf.uint8)
+
+
+def name_in(variable: tf.Variable) -> str:
+    """Returns the text."""
+    return bytes(variable.numpy()).decode()
+
+
 def _texts(value: tf.Variable) -> list[bytes]:
     if value.dtype == tf.string:
         array = np.asarray(value.numpy(), object)

@@ -107,7 +107,7 @@ FRESH: dict[str, Callable[[Path], object]] = {
     "StreamData": lambda path: StreamData(tf.data.Dataset.range(4).batch(2).filter(lambda x: True)),
     "TensorBoard": lambda path: TensorBoard(path / "tensorboard"),
     "TimeBudget": lambda path: hooks.TimeBudget(hours=1),
-    "Tracker": lambda path: hooks.Tracker(print, path / "run.jsonl"),
+    "Tracker": lambda path: hooks.Tracker(lambda values, step: None, path / "run.jsonl"),
     "WeightAverage": lambda path: hooks.WeightAverage(),
     "TrainingState": lambda path: TrainingState({"x": tf.Variable(1)}),
 }
