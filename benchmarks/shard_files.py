@@ -10,14 +10,10 @@ import statistics
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING
 
 import workers
 
 import loop
-
-if TYPE_CHECKING:
-    pass
 
 FILES, ROWS, WIDTH, BATCH, ROUNDS = 8, 2048, 64, 64, 15
 

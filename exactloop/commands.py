@@ -1,7 +1,10 @@
 """What the command `exactloop` does: looks at checkpoints, averages them, proves that a script is resumed exactly."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
+
+import tensorflow as tf
 
 from exactloop import looking
 from exactloop.options import AT, JSON, KILLS, LAST, OUT, TWICE, WORKERS
@@ -53,7 +56,20 @@ def prove(script: str, *arguments: str) -> int:
     return UNPROVED if proof.unproved else int(not proof.exact)  # so CI fails on a proof that shows nothing
 
 
+def _reading(command: Callable[..., int]) -> Callable[..., int]:
+    """Returns a command that fails as others do where TensorFlow cannot read, as when a service is away."""
+
+    @functools.wraps(command)
+    def run(*given: str) -> int:
+        try:
+            return command(*given)
+        except tf.errors.OpError as error:  # or Python's exit status would be 1, which says that something differs
+            raise OSError(f"TensorFlow cannot read or write it: {error.message}") from error
+
+    return run
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     **looking.COMMANDS,
-    **{"verify": verify, "diff": diff, "average": average, "prove": prove},
+    **{"verify": _reading(verify), "diff": _reading(diff), "average": _reading(average), "prove": prove},
 }

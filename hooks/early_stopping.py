@@ -80,11 +80,15 @@ class EarlyStopping(Hook, instead=INSTEAD):
             raise ValueError(
                 f"EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: {restore_best!r:.80}."
             )
+        for argument, bound in {"baseline": baseline, "target": target, "divergence": divergence}.items():
+            if bound is not None and math.isnan(bound):
+                raise ValueError(f"EarlyStopping({argument}=...) needs a number. Received: {bound!r}.")
         # No patience is as much as one check: the first that brings nothing better ends the run.
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
         # NaN stands for none yet. In float64, which holds whatever is logged.
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
+        self.watched = tf.Variable(self._monitor.watched, trainable=False, name="watched")
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
         self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")
@@ -99,12 +103,19 @@ class EarlyStopping(Hook, instead=INSTEAD):
         self._kept = {None: dict, "weights": loop.state.weights, "state": loop.state.given}[self._restore_best]()
 
     def on_run_begin(self, moment: Moment) -> None:
+        if self._monitor.is_another(self.watched):
+            self._monitor.watch_anew(self.watched)
+            for variable in (self.best, self.last, self.best_step, self.checks, self.wait):
+                put(variable, math.nan if variable.dtype.is_floating else 0)
+            self.copies.assign(tf.constant([], tf.string))
         if reason := self.reason_to_end():
             moment.stop(reason)
 
     def reason_to_end(self) -> str:
         """Decides by the state alone, so that a resumed run comes to the same verdict, and a new patience counts."""
-        return self._verdict(number(self.last), int(number(self.wait))) if number(self.checks) else ""
+        if not number(self.checks) or self._monitor.is_another(self.watched):
+            return ""
+        return self._verdict(number(self.last), int(number(self.wait)))
 
     def _verdict(self, last: float, wait: int) -> str:
         name = self._monitor.name
@@ -114,7 +125,9 @@ class EarlyStopping(Hook, instead=INSTEAD):
             return f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}"
         if wait >= self._patience:
             best = f"{figure(number(self.best), 6)} at step {number(self.best_step)}"
-            return f"{name} has not improved on {best} in {wait} checks"
+            checks = f"{wait} check{'s' * (wait != 1)}"
+            never = math.isnan(number(self.best))
+            return f"{name} was NaN in {checks}" if never else f"{name} has not improved on {best} in {checks}"
         return ""
 
     def on_eval_end(self, moment: Moment) -> None:

@@ -14,6 +14,7 @@ from hooks.exports import Exports
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import put
 from hooks.shared.paths import is_remote, path_of
+from hooks.shared.places import Place, check_alone
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
 ENDINGS = {"saved_model": "", "keras": ".keras", "weights": ".weights.h5", "safetensors": ".safetensors"}
@@ -99,6 +100,8 @@ class Export(Hook, instead=INSTEAD):
         super().__init__(name=name)
         if is_remote(where := path_of(directory)):
             raise ValueError(f"Export(directory=...) has to be a path here. Received: {directory!r}.")
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"Export(directory, model) needs a keras.Model. Received: {type(model).__name__}.")
         if isinstance(within, AbstractContextManager) or not callable(within):
             raise TypeError(
                 "Export(within=...) needs what makes a context, and is called for each export, as in "
@@ -121,13 +124,14 @@ class Export(Hook, instead=INSTEAD):
                 "Export(on=...) cannot be by seconds: a resumed run would not export the same. Write on=Every(steps="
                 f"1000) or on=Every(epochs=1). Received: {on!r}."
             )
-        self._write = _writer(format)
+        self._write, self._writes = _writer(format), Place(os.path.join(where, f"*{ENDINGS[format]}"), "directory")
         self._model = lambda: model  # not an attribute, which would be a part of the state
         self._exports, self._keep, self._within = Exports(where, ENDINGS[format]), keep, within
         self._at_end = on == "end"
         self._monitor = None if monitor is None else Monitor("Export(on='best')", monitor, mode)
         self.every = NEVER if isinstance(on, str) else on
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
+        self.watched = tf.Variable(self._monitor.watched if self._monitor else "", trainable=False, name="watched")
         self.wanted = tf.Variable(0, dtype=tf.int64, trainable=False, name="wanted")  # after which step, the last time
 
     def paths(self) -> list[os.PathLike[str]]:
@@ -147,10 +151,14 @@ class Export(Hook, instead=INSTEAD):
         self._exports = self._exports.elsewhere(os.path.join(directory, self.name))
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
+        check_alone(self, loop)
         if self._monitor:
             self._monitor.attach(loop)
 
     def on_run_begin(self, moment: Moment) -> None:
+        if self._monitor and self._monitor.is_another(self.watched):
+            self._monitor.watch_anew(self.watched)
+            self.best.assign(math.nan)
         self._begun = True  # past `RUN_BEGIN`: a run that is refused earlier exports and removes nothing
         self._exports.sweep()  # what a kill has left half written
         later = [step for step in self._exports.steps() if step > moment.step]

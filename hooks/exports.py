@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from hooks.shared.flushing import flushed
+
 log = logging.getLogger("exactloop")
 ASIDE, HALF = "set-aside-", "half-"  # what no server of models takes for a version
 
@@ -91,9 +93,9 @@ class Exports:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file, or the names in a directory, survive a power failure."""
+    """Waits until a file, or the names in a directory, survive a power failure, where they can."""
     number = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        flushed(number)
     finally:
         os.close(number)

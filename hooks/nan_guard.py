@@ -107,6 +107,12 @@ class NaNGuard(Hook, instead=INSTEAD):
                 raise ValueError(f"NaNGuard({argument}=...) must be at least 1. Received: {count!r}.")
         if isinstance(watch, str):
             raise TypeError(f"NaNGuard(watch=...) needs a list of names. Write watch=[{watch!r}].")
+        for argument, numbers in {"limits": limits, "spike": spike}.items():
+            if not _is_of_numbers(numbers):
+                raise TypeError(
+                    f"NaNGuard({argument}=...) needs numbers by the names of values, as in {argument}={{'loss': 5.0}}. "
+                    f"Received: {numbers!r:.80}."
+                )
         for factor in (spike or {}).values():
             if not factor > 1:
                 raise ValueError(f"NaNGuard(spike=...) must be above 1, times the median. Received: {factor!r}.")
@@ -266,6 +272,12 @@ class NaNGuard(Hook, instead=INSTEAD):
             of_rows = f" (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})" if rows else ""
             said.append(f"batch {index + 1} of epoch {epoch + 1}{of_rows}" if index >= 0 else f"that of step {step}")
         return ", ".join(said)
+
+
+def _is_of_numbers(given: object) -> bool:
+    if isinstance(given, Mapping):
+        return all(isinstance(number, int | float | np.number) for number in given.values())
+    return given is None
 
 
 def _wide(values: Mapping[str, tf.Tensor], names: Collection[str]) -> tf.Tensor:

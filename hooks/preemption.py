@@ -166,6 +166,8 @@ def _signals(given: Iterable[int]) -> list[signal.Signals]:
         raise TypeError(
             f"Preemption(signals=...) needs a list of signals, as in signals=[signal.{one}]. Received: {given!s:.80}."
         )
+    if not listed:
+        raise ValueError("Preemption(signals=...) needs at least one signal. Received: none. Or leave the hook out.")
     if unknown := [number for number in listed if number not in {*signal.Signals}]:
         raise ValueError(f"Preemption(signals=...) needs signals of this system. Received: {unknown!r:.80}.")
     return [signal.Signals(number) for number in listed]

@@ -77,6 +77,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         self._factor, self._patience, self._cooldown, self._min_lr = factor, max(patience, 1), cooldown, min_lr
         self._rates = Rates(owner, optimizer)
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
+        self.watched = tf.Variable(self._monitor.watched, trainable=False, name="watched")
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
         self.cooling = tf.Variable(0, dtype=tf.int64, trainable=False, name="cooling")  # checks that are left of it
 
@@ -87,6 +88,12 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._monitor.attach(loop)
+
+    def on_run_begin(self, moment: Moment) -> None:
+        if self._monitor.is_another(self.watched):
+            self._monitor.watch_anew(self.watched)
+            put(self.best, math.nan)
+            put(self.wait, 0)
 
     def on_eval_end(self, moment: Moment) -> None:
         self._check(self._monitor.value(moment), moment.step)

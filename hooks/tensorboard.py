@@ -16,6 +16,7 @@ from hooks.board.recorded import Recorders
 from hooks.board.summaries import Array, Value, histogram, picture, text
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
+from hooks.shared.places import Place, check_alone
 from loop import Every, Hook, Loop, Moment, Trigger
 from loop.tf_internals import writers_of_others
 
@@ -104,7 +105,8 @@ class TensorBoard(Hook, instead=INSTEAD):
         self.every = every
         if is_remote(where := path_of(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
-        self._directory = Path(where)  # nothing is made there before `RUN_BEGIN`
+        # Nothing is made there before `RUN_BEGIN`.
+        self._directory, self._writes = Path(where), Place(where, "directory")
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)
         self._drawings.check("TensorBoard")
         self._shows_rate, self._taken = rate, False
@@ -141,11 +143,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._directory = Path(directory) / self.name
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
-        if "train" in loop.evaluation_names:
-            raise ValueError(
-                "TensorBoard writes train values to a run named 'train'. Received: an evaluation of that name. "
-                "Call it otherwise: Evaluation(..., name='train_set')."
-            )
+        check_alone(self, loop)
         if os.path.isfile(self._directory):  # which raises nothing
             raise NotADirectoryError(f"TensorBoard needs a directory. Received: {str(self._directory)!r}, a file.")
         self._loop, self._train_names, self._evaluations = loop, loop.train_names, loop.evaluation_names

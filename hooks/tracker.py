@@ -1,6 +1,7 @@
 """Values for an experiment tracker, each step once, whatever happens to the run."""
 
 import contextlib
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from loop import Every, Hook, Loop, Moment, Trigger
 log = logging.getLogger("exactloop")
 COMMITTED = "committed"  # the event that Checkpoint sends
 OF_SENT = 20  # characters in the note of what was sent
-RUN = "write Tracker(run, 'run.jsonl'), with run of wandb.init() or trackio.init(), or with mlflow.log_metrics"
+RUN = "Write Tracker(run, 'run.jsonl'), with run of wandb.init() or trackio.init(), or with mlflow.log_metrics"
 INSTEAD = {
     **dict.fromkeys(("run", "logger", "project", "experiment_name", "tracking_uri"), RUN),
     **dict.fromkeys(("path", "directory", "save_dir", "log_dir"), "write Tracker(run, 'run.jsonl')"),
@@ -111,9 +112,19 @@ class Tracker(RowHook, instead=INSTEAD):
         super().__init__(path, every, name=name, on_error=on_error)
         if self._path.suffix.lower() != ".jsonl":
             raise ValueError(f"Tracker(run, path) needs a path that ends in .jsonl. Received: {path!r}.")
-        if not isinstance(run, Run) and not callable(run):
-            raise TypeError(f"Tracker(run, path) needs a run with log(values, step=...). Received: {type(run)}. {RUN}.")
+        if isinstance(run, type) or not (isinstance(run, Run) or callable(run)):
+            received = f"the class {run.__name__}" if isinstance(run, type) else type(run).__name__
+            raise TypeError(f"Tracker(run, path) needs a run with log(values, step=...). Received: {received}. {RUN}.")
         self._log = run.log if isinstance(run, Run) else run
+        try:
+            inspect.signature(self._log).bind({}, step=0)
+        except TypeError as error:
+            raise TypeError(
+                f"Tracker(run, path) calls log(values, step=...), and what it was given takes something else: {error}. "
+                "Write a function: def log(values, step): ..."
+            ) from None
+        except ValueError:
+            pass  # of a builtin, nobody knows
         self._latest = latest
         # Nothing is sent then: a proof trains the same steps again and again.
         self._silent = path_of(path) != real_path(path)  # while a script is proved

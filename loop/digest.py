@@ -18,8 +18,9 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
-    array = np.asarray(value.numpy())
+    array = np.asarray(value)  # of no copy, as `numpy()` is
     found = hashlib.sha256(f"{value.dtype.name} {array.shape}".encode())
+    # Each text with its length, in 8 bytes: or ["ab", "c"] would be ["a", "bc"].
     if array.dtype.kind in "OSU":
         for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:
             found.update(len(text).to_bytes(8) + text)
@@ -67,6 +68,7 @@ def sampled(tensor: tf.Tensor, salt: int | tf.Tensor = 0) -> tf.Tensor:
     """
     if tensor.dtype in (tf.variant, tf.resource):
         return tf.constant(0, tf.int64)  # a dataset, of which nobody knows the elements
+    # The dtype takes part, because the bits of other dtypes may be the same integers.
     kind, tensor = tf.constant([tensor.dtype.as_datatype_enum], tf.int64), widened(tensor)
     flat = tf.reshape(tensor, [-1])
     part = _integers(tf.gather(flat, _spread(tf.size(flat, tf.int64), tf.convert_to_tensor(salt, tf.int64))))
@@ -79,6 +81,7 @@ def _spread(size: tf.Tensor, salt: tf.Tensor) -> tf.Tensor:
     Places at equal distances would all be of one colour of an image, or in one column of it.
     """
     count = tf.minimum(size, SAMPLE)
+    # int64 `[count + 1]`: where the parts begin, and the end of the last.
     starts = tf.range(count + 1) * size // tf.maximum(count, 1)
     return starts[:-1] + tf.math.floormod(_mixed(tf.range(1, count + 1) + salt), starts[1:] - starts[:-1])
 
@@ -90,6 +93,7 @@ def _weighted(numbers: tf.Tensor) -> tf.Tensor:
 
 def _mixed(numbers: tf.Tensor) -> tf.Tensor:
     """Returns other numbers for other numbers, in which the upper bits count for the lower: floats differ in those."""
+    # The product wraps, and carries bits upwards; the shift brings them down again.
     for factor in (FACTOR, STRIDE):
         numbers = tf.bitwise.bitwise_xor(numbers, tf.bitwise.right_shift(numbers, tf.constant(32, tf.int64))) * factor
     return tf.bitwise.bitwise_xor(numbers, tf.bitwise.right_shift(numbers, tf.constant(29, tf.int64)))
@@ -98,6 +102,7 @@ def _mixed(numbers: tf.Tensor) -> tf.Tensor:
 def _integers(tensor: tf.Tensor) -> tf.Tensor:
     """Returns the bits of numbers, or a hash of texts, as int64."""
     if tensor.dtype == tf.string:
+        # The same in each process, where Python's `hash` of a text is not.
         return tf.strings.to_hash_bucket_fast(tensor, 2**62)
     if (tensor.dtype.is_integer and not tensor.dtype.is_quantized) or tensor.dtype.is_bool:
         return tf.cast(tensor, tf.int64)

@@ -24,6 +24,8 @@ from loop.engine.ways.program import traced
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
 from loop.errors.later import later
+from loop.errors.names import check_name
+from loop.errors.tracebacks import add_note
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest
 from loop.triggers import Trigger
@@ -48,15 +50,15 @@ class Evaluation(tf.Module):
     Args:
         eval_step: A `Step` or a function from a batch to `{name: scalar}`.
         data: A `tf.data.Dataset`, `ArrayData`, `StreamData`, `IndexedData`, or a `keras.utils.PyDataset`.
-        name: The prefix of the results.
+        name: The prefix of the results; not "train".
         steps: The largest number of batches to read; None: all.
         every: When to evaluate; None: as the loop's `eval_every` says. Not by seconds, as that.
         within: Makes the context in which each evaluation is made, such as `WeightAverage.exchanged`, which has the
             model's averages evaluated. However an evaluation ends, the context is left.
 
     Raises:
-        ValueError: If `steps` is not positive, `every` depends on time, or the data differ from one evaluation to the
-            next.
+        ValueError: If the name is no identifier of ASCII, `steps` is not positive, `every` depends on time, or the data
+            differ from one evaluation to the next.
     """
 
     names: tuple[str, ...] = later(TRACED)
@@ -75,6 +77,7 @@ class Evaluation(tf.Module):
         every: Trigger | None = None,
         within: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        check_name("Evaluation(name=...)", name)
         super().__init__(name=name)
         self.step, self._within = as_step(eval_step), within
         if isinstance(within, AbstractContextManager) or not callable(within):
@@ -89,6 +92,7 @@ class Evaluation(tf.Module):
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
         self.data: Data = as_data(data)
         self.data.seen = None  # nobody goes on in the middle of an evaluation
+        # Whatever seed the program has left out: each evaluation reads in the same order, in all processes.
         if isinstance(self.data, ArrayData | IndexedData | StreamData | OwnFiles):
             self.data.fix_seed()
         if not self.data.repeats_itself:
@@ -105,6 +109,7 @@ class Evaluation(tf.Module):
 
     def build(self, bound: StopBound, *, jit_compile: bool, several: Several | None = None) -> Trace:
         """Traces the step and the compiled pass; called before a state is restored."""
+        # Its own trace, with `training=False`, say; the graph of the pass calls it, as the train loop does.
         trace = traced(self.step, self.data, jit_compile=jit_compile, several=several)
         self.make_results(trace.narrow, trace.wide, trace.results.names)
         self.measured = trace.results
@@ -123,6 +128,7 @@ class Evaluation(tf.Module):
             measured: The names of the results of its metrics.
         """
         self.names = tuple(f"{self.name}_{name}" for name in sorted({*narrow, *wide, *measured}))
+        # float64, sorted by name: what hooks decide by is what was computed, and is saved with the state.
         self.latest = tf.Variable(tf.zeros([len(self.names)], tf.float64), trainable=False, name="latest")
         self.means = Means(narrow, wide)
 
@@ -136,8 +142,13 @@ class Evaluation(tf.Module):
             return self._run(abandon, limit)
 
     def _run(self, abandon: Callable[[], bool], limit: int | None) -> bool:
-        self.data.open(0)
+        try:
+            self.data.open(0)
+        except Exception as error:
+            add_note(error, f"Raised in evaluation {self.name!r}, before its first batch.")
+            raise
         self.index.assign(0)
+        # Of the step's own metrics; those that training has in common with it are put back by `Purity`.
         self.step.reset()
         limits = [limit for limit in (limit, self._limit, self.data.steps_per_epoch) if limit is not None]
         done, left, more = 0, min(limits, default=LONGEST), True
@@ -147,8 +158,10 @@ class Evaluation(tf.Module):
                 self.data.close()
                 return False
             more, done = bool(ran.more), done + int(ran.steps)  # sync: waits for the chunk
+            # An unknown length is read in calls as long as the ring of values.
             left = min(limits) - done if limits else LONGEST
         self.data.close()
+        # A metric in place of the mean of its name, as in training.
         results = (self.means.result() or {}) | self.measured.logs(ran.results)
         self.latest.assign(np.array([results[name] for name in sorted(results)]))
         self.known.assign(True)

@@ -29,6 +29,7 @@ def listed(findings: Iterable[Finding]) -> str:
     """Returns the findings as text, each remedy once."""
     by_remedy: dict[str, list[str]] = {}
     for finding in findings:
+        # One remedy, often a long one, is told once for all that it is for.
         by_remedy.setdefault(finding.instead, []).append(f"  {finding}")
     return "\n".join("\n".join([*dict.fromkeys(lines), f"  -> {remedy}"]) for remedy, lines in by_remedy.items())
 

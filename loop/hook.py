@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from loop.errors.calls import explained
 from loop.errors.later import later
+from loop.errors.names import check_name
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
 from loop.listeners.hook_methods import check_methods
@@ -89,7 +90,9 @@ class Hook(tf.Module):
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
+        check_name(type(self).__name__, type(self).__name__ if name is None else name)
         super().__init__(name=name)
+        # Else that of the class: a class that only shows something says "disable" for all its instances.
         if on_error is not None:
             self.on_error = on_error
 
@@ -97,7 +100,9 @@ class Hook(tf.Module):
     def __init_subclass__(cls, instead: Mapping[str, str] | None = None) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):
+            # Only a class's own `__init__`: what it inherits was wrapped with the class that defines it.
             explained(instead or {}, kinds=instead is not None)(cls)
+        # Half of a pair would show only when a run is resumed, after days.
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
         if (cls.before_step is Hook.before_step) != (cls.ahead is Hook.ahead):
@@ -129,6 +134,7 @@ class Hook(tf.Module):
 
     def handlers(self) -> dict[str, Callable[..., object]]:
         """Returns the methods that this hook overrides, or has for events of its own, by the event that calls them."""
+        # By the class: an attribute of an instance would be seen here and not when the class was checked.
         mine = {event: getattr(type(self), f"on_{event}", None) for event in (*Event, *self.events)}
         return {e: getattr(self, f"on_{e}") for e, m in mine.items() if m is not getattr(Hook, f"on_{e}", None)}
 

@@ -52,9 +52,11 @@ def keras_steps(model: keras.Model) -> tuple[Step, Step]:
         ValueError: If it is not compiled, or to be run eagerly.
     """
     _check(model)
+    # A `train_step` of the program's own may use several optimizers, and build them in its own way.
     if keras.Model.train_step is type(model).train_step and is_built(model) and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)  # or the first trace would build it, and so be done twice
     metrics = ModelMetrics(model)
+    # Called in the graph of a step on several workers, when what their metrics hold is added up.
     metrics.results = lambda: _flat(model.get_metrics_result())
     return _step(model, metrics, "train_step"), _step(model, metrics, "test_step")
 
@@ -87,6 +89,7 @@ def _step(model: keras.Model, metrics: ModelMetrics, name: str) -> Step:
             if not isinstance(values, Mapping):
                 return values  # to be refused
             flat = _flat(values)
+            # `fit` shows their latest values, too, and says nothing.
             if others := metrics.others(flat):
                 log.warning(LATEST, name, model.name, ", ".join(others))
             return flat
@@ -111,6 +114,7 @@ def _flat(values: Mapping[str, object]) -> dict[str, tf.Tensor]:
             found |= _flat(value)
             continue
         tensor = tf.convert_to_tensor(value)
+        # Of an unknown length, there would be no names; it is refused where the values are checked.
         several = tensor.shape.rank == 1 and tensor.shape[0] is not None
         found |= {f"{name}/{i}": each for i, each in enumerate(tf.unstack(tensor))} if several else {name: tensor}
     return found

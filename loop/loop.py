@@ -82,6 +82,7 @@ class Loop(Facts):
         jit_compile: bool = False,
         exact: bool = True,
     ) -> None:
+        # Nothing is traced yet: hooks may still be added.
         parts = assembled(
             train_step,
             data,
@@ -100,6 +101,7 @@ class Loop(Facts):
         self._lock, self._holder = threading.Lock(), 0
         self._run: Run | None = None  # the latest; a dry run is forgotten
         self._under_way = False
+        # Last: `exactloop prove` sees loops of scripts that it does not know, and each has to be whole by then.
         for witness in self.witnesses:
             witness(self)
 
@@ -151,6 +153,7 @@ class Loop(Facts):
             raise RuntimeError(
                 f"A run is rolled back by a hook, in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}."
             )
+        # Also for a hook that catches what is raised: the round then goes on, and must not be saved.
         self.state.condemn(why)
         self._parts.position.latest = latest
         raise RollBack(why)
@@ -195,11 +198,13 @@ class Loop(Facts):
                 raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
             self._making.build()
             self.state.derived.check()
+            # A layer that was frozen since the trace would be evaluated as it was.
             self._built.check(self.state, evaluating=True, at_length=True)
             held = self.state.capture()  # metrics, results and random streams are state: nobody is to see this
             try:
                 with self.workers.needed():
                     for evaluation in self._parts.evaluations:
+                        # Not even for a stop: whoever asked for results gets all of them.
                         self._built.evaluate(evaluation, abandon=lambda: False)
                 return self._built.evaluated()
             finally:
@@ -218,9 +223,11 @@ class Loop(Facts):
             RuntimeError: If the loop is running.
         """
         with self._alone("This loop is running. Rehearse before a run or after it."):
+            # Without the parts of hooks, which need what they have from `around_run` on.
             self._making.build_alone()
             self._built.check(self.state, at_length=True)
             with self.state.put_back_after():
+                # The compiled loop counts on from here; what it was is put back with the rest.
                 self._parts.position.step_in_epoch.assign(0)
                 self._built.reset()
                 chunk, epoch = self._built.chunk, self._parts.position.place().epoch

@@ -16,6 +16,7 @@ def numbered(done: tf.Variable) -> Iterator[None]:
     Args:
         done: Counts the train steps, each when it is complete: int64 `[]`.
     """
+    # Of this thread and context: two loops may be traced at the same time.
     token = DONE.set(done)
     try:
         yield

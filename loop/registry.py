@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from loop.errors.instead import instead_of_hook
 from loop.errors.kinds import shown
+from loop.errors.names import is_word
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
 from loop.handles import keys
 from loop.hook import Hook
 from loop.listeners.calls import Calls
-from loop.listeners.hook_checks import check_hook
+from loop.listeners.hook_checks import check_hook, check_late
 from loop.listeners.hook_methods import check_own_event, is_own_event
 from loop.listeners.reports import Reports, number
 from loop.triggers import NEVER, Trigger
@@ -30,14 +31,17 @@ def _several(hooks: Iterable[Hook | Callback] | None) -> Iterable[Hook | list[Ca
     if isinstance(hooks, Hook) or not isinstance(hooks, Iterable) or isinstance(hooks, str | Mapping):
         instead = "" if isinstance(hooks, Hook | Mapping) else f" {instead_of_hook(hooks)}"
         raise TypeError(f"hooks=... needs a list of hooks, as in hooks=[hook]. Received: {shown(hooks)}.{instead}")
+    # In one hook, which calls them as `fit` calls a list of them.
     grouped = itertools.groupby(hooks, lambda each: isinstance(each, keras.callbacks.Callback))
     return [each for is_callback, group in grouped for each in ([list(group)] if is_callback else group)]
 
 
 def _wrapped(callbacks: list[Callback], taken: Collection[str]) -> Hook:
     """Returns a hook that runs Keras' callbacks. It is the one that users can make themselves."""
+    # Here, because `hooks` imports `loop`; and only where a callback is given.
     from hooks import KerasCallbacks
 
+    # One more than there are hooks, so that one of them is free.
     names = ("keras_callbacks", *(f"keras_callbacks_{i}" for i in range(2, len(taken) + 3)))
     return KerasCallbacks(callbacks, name=next(name for name in names if name not in taken))
 
@@ -50,7 +54,7 @@ class FunctionHook(Hook):
     ) -> None:
         # A lambda has no name, and TensorFlow takes those of ASCII alone, where Python takes others, too.
         names = (getattr(function, "__name__", ""), f"on_{event}", "on_event")
-        super().__init__(name=next(name for name in names if name.isidentifier() and name.isascii()))
+        super().__init__(name=next(name for name in names if is_word(name)))
         self.function, self.event, self.every = function, event, every
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
@@ -122,10 +126,13 @@ class HookRegistry:
             TypeError: If it is not a `Hook`, was made without `Hook.__init__`, or has a method that would never run.
             ValueError: If its name is taken, it has an `on_step_end` that would never be called, or an `on_error` that
                 it cannot have.
+            RuntimeError: If it has a state, or a part in the compiled loop, and a run is under way, which has neither.
         """
         if isinstance(hook, keras.callbacks.Callback):
             hook = _wrapped([hook], self.calls.hooks)
         hook = check_hook(hook, self.calls.hooks)
+        if self.calls.begun or self.calls.under_way:
+            check_late(hook)
         for event in hook.events:
             self.declare(event)
         self.calls.add(hook)
@@ -165,6 +172,7 @@ class HookRegistry:
             )
             own = f" One of your own is declared first: loop.hooks.declare({event!r})." if is_own_event(event) else ""
             raise ValueError(f"on(event) needs one of {known}. Received: {shown(event)}.{own}")
+        # A text such as "epoch_end" is the event, too.
         event = Event(event) if event in tuple(Event) else event
         if (event is Event.STEP_END) == (every is NEVER):
             need = (
@@ -214,13 +222,20 @@ class HookRegistry:
             )
         if self.calls.under_way is None:
             raise RuntimeError(f"emit({event!r}) is for hooks, while they are called. Received: none is.")
+        # Converted before anybody is called: a value that is no number reaches no listener.
         logs = {name: number(f"emit({event!r}, {name}=...)", value) for name, value in values.items()}
         self.calls.send_own(event, logs)
 
     def next_stop(self, step: int) -> int | None:
         """Returns the earliest step later than `step` for which a hook waits, or None."""
-        wanted = [hook.every.next_after(step) for hook in self.calls.waiting()]
-        return min((at for at in wanted if at is not None), default=None)
+        wanted = {hook.name: hook.every.next_after(step) for hook in self.calls.waiting()}
+        for name, at in wanted.items():
+            if at is not None and at <= step:  # a trigger of the program's own: the loop would stand still
+                raise ValueError(
+                    f"The trigger of hook {name!r} returns the next step that it wants, a later one, or None. "
+                    f"Received: next_after({step}) == {at!r}, of {self[name].every!r}."
+                )
+        return min((at for at in wanted.values() if at is not None), default=None)
 
     def next_time(self, seconds: float) -> float | None:
         """Returns the earliest training time later than `seconds` for which a hook waits, or None."""

@@ -42,8 +42,10 @@ class Rounds:
     def begin(self) -> None:
         """Gets ready to train: looks at what is compiled, and lets the clock run."""
         self._built.check(self._making.state)
+        # By digest, as they are before the first step: hooks may change what no checkpoint holds, and are found out so.
         self._constants = self._built.constants(self._making.state)
         self._clock.start()
+        # Or all times up to where the run goes on from would be due at its first halt.
         self._since = self._clock.now()
 
     def next(self) -> bool:
@@ -62,6 +64,7 @@ class Rounds:
 
     def _begin_epoch(self) -> None:
         if self._moments.place.step_in_epoch == 0:
+            # The number of the epoch is all that its order depends on, so whoever resumes opens the same pass.
             self._data.open(self._moments.place.epoch)
             self._built.reset()
             self._moments.emit(Event.EPOCH_BEGIN)
@@ -71,6 +74,7 @@ class Rounds:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
         step, epoch, step_in_epoch = self._moments.place
         length = self._limit.of(self._data.steps_per_epoch)
+        # None of an unknown length: the compiled loop has the next batch already, and so sees the end when it comes.
         left = None if length is None else step + length - step_in_epoch
         longest = step + (1 if self._stops.asked else LONGEST)  # the ring of values has room for no more
         skip = self._hooks.next_skip(step)
@@ -78,19 +82,23 @@ class Rounds:
         stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
         self._clock.set_alarm(self._agreed.alarm(self._hooks.next_time(self._since)))
         with self._spent.on("steps"):
+            # Workers exchange how far, and so wait here for the slowest of them.
             end, chunk = self._agreed.end(step, min(stop for stop in stops if stop is not None)), self._built.chunk
             ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
+        # A call trains at least one step if there is data: so there is none, where there was some.
         if count == 0:
             raise RuntimeError(
                 f"The data ended after step {step}, in mid-epoch: it had more when the run was there before."
             )
         self._moments.place = Position(step + count, epoch, step_in_epoch + count)
+        # Whichever comes first, the end of the data or the limit on batches.
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
             self._position.set_over(True)
+        # Read once: hooks that ask the clock by themselves would not agree on what is due.
         now = self._agreed.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         if self._due(over=over):
@@ -99,6 +107,7 @@ class Rounds:
         if skip != step + 1:  # or it has no values, and nobody can wait for it
             self._since = now
             ring = self._built.chunk.ring
+            # A metric hides the value of its name, as `Step` says.
             self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
             self._hooks.calls.send_steps(step + 1, lambda: ran.columns(ring))
             self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
@@ -107,6 +116,7 @@ class Rounds:
 
     def _end_epoch_if_asked(self) -> None:
         self._agreed.stops()
+        # The pass is given up, as at a limit: the rest of its batches is not read.
         if self._stops.ends_epoch:
             self._data.close(complete=False)
             self._position.set_over(True)
@@ -144,6 +154,7 @@ class Rounds:
     def _end_epoch_if_over(self) -> None:
         if self._position.is_over and not self._position.is_due:
             self._moments.place = self._position.next_epoch(self._moments.place)
+            # Read before EPOCH_END, in which hooks may set other rates: the history has those of the epoch.
             trained = self._built.trained() | self._making.rates.now()
             self._moments.round |= trained  # what an evaluation of an earlier step found is no value of this one
             self._moments.emit(Event.EPOCH_END, trained | self._built.evaluated())
@@ -152,6 +163,7 @@ class Rounds:
     def _remember(self, trained: Mapping[str, float]) -> None:
         """Adds an epoch's values to the history, with what was evaluated and reported in it."""
         evaluated = {name: value for evaluation in self._evaluations for name, value in evaluation.take().items()}
+        # Of a value that was not reported in this epoch there is no entry: the list is shorter.
         reported = self._hooks.reports.latest(since=self._history.since())
         self._history.add({**trained, **evaluated, **reported}, self._moments.place.step)
 
@@ -190,6 +202,7 @@ class Rounds:
         """Tells those that save, and returns whether they were told that it is for the last time."""
         if failures:
             self._stops.after_round("an exception")
+        # Made anew each time: whether it is the last may have changed since hooks were told before.
         moment = self._settled()
         standard.occupy()  # 1 us; a hook may have closed them
 
@@ -199,6 +212,7 @@ class Rounds:
                 self._clock.stop()  # a run that is finished and started again took as long as is saved
             return moment
 
+        # The checkpoint before it is the one to go on from, and must not be replaced.
         if self._position.condemned:
             told()
         else:

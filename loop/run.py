@@ -45,7 +45,8 @@ class Run:
 
     def through(self) -> RunResult:
         """Runs until the totals are reached or somebody stops it, and says how it ended, or raises what was raised."""
-        self._get_ready()
+        self._get_ready()  # not within `_live`: no hook has begun, so none is owed RUN_END
+        # Without a bound: a hook that is to give up some time has to know by itself how often it went back.
         while isinstance(error := self._live(), RollBack) and self._position.torn:
             self._go_back(error)
         return self._end(error)
@@ -53,6 +54,7 @@ class Run:
     @property
     def finished(self) -> str:
         """Why nothing is left to do of what was asked for, in a sentence; empty if something is."""
+        # What a stop has put off is still to be done, even if all steps are; what is condemned is restored first.
         if self._position.is_pending or self._position.condemned:
             return ""
         step, epoch, _ = self._moments.place
@@ -64,19 +66,25 @@ class Run:
     def _live(self) -> BaseException | None:
         """Restores the state, and trains until the run is over; returns what was raised."""
         try:
+            # First: a hook that opens files or locks a directory must not begin beside workers that run something else.
             check_program(self._parts)
             self._hooks.calls.begin(self._loop, self._moments.moment(Event.SETUP))
+            # Only now: what is torn may just have been restored, in SETUP.
             self._check_state()
             self._moments.emit_whole(Event.RUN_BEGIN)
+            # After RUN_BEGIN, in which hooks may still set values, and may do so in one worker alone.
             check_alike(self._parts, self._making.state)
+            # Of a stop that came while it was traced and restored, which may take minutes.
             self._agreed.stops()
             self._begin()
             over = self._idle
             while not over:
                 over = self._rounds.next()
             if not self._idle:
+                # Or what the first worker has saved would pass for the state of all.
                 check_equal(self._parts, self._making.state)
         except BaseException as raised:
+            # A roll back is no failure: all workers go back together.
             return raised if isinstance(raised, RollBack) else self._parts.workers.failed(raised)
         return None
 
@@ -84,8 +92,10 @@ class Run:
         """Ends what went on, and gets ready to begin again with what was saved."""
         self._clock.stop()
         self._bound.let_go()
+        # A hook that cannot end is not begun again: the run ends here, torn.
         if failures := self._hooks.calls.finish(self._moments.moment(Event.RUN_END, error=error)):
             raise with_notes(failures)
+        # A stop by what is undone is undone with it; a signal from outside still counts.
         self._stops.forget_round()
         self._moments.begin_again()
         self._get_ready()
@@ -103,6 +113,7 @@ class Run:
             if self._position.condemned:
                 why = f"{self._position.condemned}. Nothing that was saved was restored since"
             raise RuntimeError(f"{why}. Restore it (the Checkpoint hook does), or build the loop anew.")
+        # They are in no checkpoint, and would begin anew whenever the run goes on.
         if late := self._making.state.late():
             raise RuntimeError(
                 f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
@@ -125,7 +136,9 @@ class Run:
         self._moments.place = self._position.place()  # a failed call of the compiled loop has gone on, too
         # Taken before hooks put the best back.
         logs = {} if error else {**self._making.state.logs(), **self._making.rates.now()}
+        # All hear it, whatever the others raise: files are closed and signals given back here.
         failures = self._hooks.calls.finish(self._moments.moment(Event.RUN_END, error=error))
+        # An `Exception` first: `SystemExit(0)` in its place would end the process as if all were well.
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self._moments.place
         seconds = self._clock.now()

@@ -18,6 +18,7 @@ def occupy() -> None:
 
 def _open(number: int) -> None:
     try:
+        # The lowest that is free, as POSIX has it: those below `number` are open by now.
         got = os.open(os.devnull, os.O_RDWR)
     except OSError:  # where there is no /dev: what reads or writes there fails, as before
         got = os.open(os.sep, os.O_RDONLY)

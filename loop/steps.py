@@ -65,6 +65,7 @@ class Step:
 
     def variables(self) -> dict[str, list[tf.Variable | keras.Variable]]:
         """Returns those of its metrics, by the names of these; all are there once it is traced."""
+        # Of a metric that is built late, none before the trace.
         own = {name: list(metric.variables) for name, metric in self.metrics.items()}
         return self.of_model.variables() if self.of_model else own
 
@@ -87,6 +88,7 @@ class Step:
 
     @property
     def __name__(self) -> str:
+        # Of a partial function or an object, the name of its class.
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 

@@ -38,11 +38,13 @@ class Stops:
     """
 
     def __init__(self, hurry: Callable[[], None], *, together: bool = False) -> None:
+        # `hurry` may be called by a thread that hears signals, while the compiled loop runs in another.
         self._hurry, self._together = hurry, together
         self.begin(None, None)
 
     def begin(self, epochs: int | None, steps: int | None) -> None:
         """Forgets what an earlier run was stopped for."""
+        # In all from the first start on, so that a script that is started again asks for the same.
         self.epochs, self.steps = epochs, steps
         self.reason: str | None = None
         self.at_once = self.ends_epoch = False
@@ -101,6 +103,7 @@ class Stops:
 
     def reached(self, step: int, epoch: int) -> bool:
         """Returns whether what was asked for is done with so many steps and epochs complete."""
+        # Not equal: a run that was longer may be started again with less.
         enough = self.steps is not None and step >= self.steps
         return enough or (self.epochs is not None and epoch >= self.epochs)
 
@@ -119,6 +122,7 @@ class Stops:
         Args:
             length: Steps in an epoch, if that is known.
         """
+        # Rounded up: the last epoch counts, though only a part of it is trained.
         of_steps = -(-self.steps // length) if length and self.steps is not None else None
         return min((n for n in (self.epochs, of_steps) if n is not None), default=None)
 
@@ -140,6 +144,7 @@ class Stops:
         """
         if self.reason is not None:
             return self.reason
+        # If both totals are reached at once, the epochs are told.
         if epoch == self.epochs:
             return f"{_counted(epoch, 'epoch')} complete"
         return finished if finished and step != self.steps else f"{_counted(step, 'step')} complete"

@@ -86,12 +86,14 @@ def supervised(
         TypeError: If something is no loss or metric, or a metric cannot be copied with its arguments.
     """
     check_parts(model, optimizer, loss)
+    # All arguments are checked here, where they were written, and not when a loop traces the step.
     losses = WeightedLoss(model, loss, loss_weights)
     names = losses.outputs
     plain = measures("metrics", metrics, names)
     weighted = measures("weighted_metrics", weighted_metrics, names, [*plain])
     own = ["loss", *(["grad_norm"] if clip_norm is not None else [])]
     _check_apart(plain, weighted, [*own, *(OF_OUTPUT.format(name) for name in names if len(names) > 1)])
+    # Objects of its own, or an evaluation in mid-epoch would mix its rows into the epoch's results.
     evaluated, evaluated_weighted = _copied(plain), _copied(weighted)
     _check_numbers(optimizer, accumulate, clip_norm)
     of_classes = None if class_weight is None else checked(class_weight)
@@ -109,13 +111,16 @@ def supervised(
         build()  # or the first trace would do it, and so be done twice
 
     def forward(batch: Nest, training: bool, measured: Measures, with_weights: Measures) -> Values:
+        # While it is traced, and so not in each step.
         check_batch(batch, loss)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        # As in `fit`: weights of classes are for training, so that results of evaluations can be compared.
         if training and of_classes is not None:
             sample_weight = weights_of(of_classes, y, sample_weight)
         prediction = model(x, training=training)
         value, values = losses(y, prediction, sample_weight)
         if model.losses:
+            # `add_loss` takes tensors of any shape, and the loss is one number.
             sums = [each if each.shape.rank == 0 else tf.reduce_sum(each) for each in model.losses]
             value += tf.add_n([tf.cast(each, value.dtype) for each in sums])
         update(measured, names, y, prediction)
@@ -128,6 +133,7 @@ def supervised(
             scaled = optimizer.scale_loss(values["loss"])
         check_optimizer(model, optimizer)  # again: layers may have been made by the call
         variables = model.trainable_variables
+        # Of several workers: before anything looks at their norm, which has to be the same in all.
         gradients = average(tape.gradient(scaled, variables))
         if window is None:
             if clip_norm is not None:
@@ -135,6 +141,7 @@ def supervised(
             optimizer.apply(gradients, variables)
             return values
 
+        # Clipped is the mean of a window, and not each batch: as if the batches were one.
         def apply(means: list[tf.Tensor | None]) -> None:
             optimizer.apply(means if clip_norm is None else tf.clip_by_global_norm(means, clip_norm)[0], variables)
 
@@ -148,6 +155,7 @@ def supervised(
     train = Step(
         train_step, metrics={name: each.metric for name, each in {**plain, **weighted}.items()}, class_names=class_names
     )
+    # By this it is in the state: a run that is cut within a window goes on within it.
     train.kept = window
     copied = {**evaluated, **evaluated_weighted}
     return train, Step(eval_step, metrics={name: each.metric for name, each in copied.items()}, class_names=class_names)

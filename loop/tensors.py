@@ -29,6 +29,7 @@ def read(variable: tf.Variable) -> tf.Tensor:
 
 def write(variable: tf.Variable, value: float | list[float]) -> None:
     """Assigns a number, or several, in a fifth of the time of `assign`."""
+    # `scalar`, because TensorFlow keeps each number of Python that it has made a tensor of.
     value = scalar(value, variable.dtype) if isinstance(value, int | float) else tf.constant(value, variable.dtype)
     tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
@@ -40,6 +41,7 @@ def put(variable: tf.Variable, value: tf.Tensor) -> None:
 
 def examples(batch: Nest) -> tf.Tensor:
     """Returns the leading dimension of a batch's first tensor, where it varies: int32 `[]`."""
+    # Any of them would do: all tensors of a batch have its examples in their first dimension.
     first = tf.nest.flatten(batch)[0]
     if isinstance(first, tf.RaggedTensor):
         return tf.cast(first.nrows(), tf.int32)

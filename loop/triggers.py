@@ -111,6 +111,7 @@ class Every:
                 f"Every needs exactly one of steps, epochs and seconds. Received: {given or 'none'}. "
                 "Join two with |, as in Every(steps=100) | Every(epochs=1)."
             )
+        # NumPy's numbers as Python's, so that `repr` is the same wherever it is compared or logged.
         ((self.unit, self.count),) = given.items()
         self.count = int(self.count) if is_whole(self.count) else float(self.count)
         if not 0 < self.count < math.inf:
@@ -147,6 +148,7 @@ class At:
 
     @in_user_lines
     def __init__(self, *steps: int) -> None:
+        # Step 0 is the state before the first step, at which nothing is called.
         wrong = [step for step in steps if not is_whole(step) or step < 1]
         if wrong:
             several = " Write At(*steps)." if isinstance(wrong[0], list | tuple | range) else ""
@@ -177,6 +179,7 @@ def of_steps_only(trigger: Trigger) -> bool:
     """Returns whether `next_after` alone says all that a trigger wants; of one that is not from here, nobody knows."""
     if type(trigger) is Either:
         return of_steps_only(trigger.first) and of_steps_only(trigger.second)
+    # Exactly these classes: a subclass may have another `due`.
     return type(trigger) is At or (type(trigger) is Every and trigger.unit == "steps")
 
 

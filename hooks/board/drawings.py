@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.summary import session_end_pb
@@ -57,6 +58,7 @@ class Drawings(NamedTuple):
 
 def check_settings(owner: str, hparams: Mapping[str, Setting]) -> Mapping[str, Setting]:
     """Returns hyperparameters. Raises `TypeError` if TensorBoard cannot show one."""
+    hparams = {name: v.item() if isinstance(v, np.generic) else v for name, v in hparams.items()}
     for name, value in hparams.items():
         if not isinstance(name, str) or not isinstance(value, bool | int | float | str):
             raise TypeError(

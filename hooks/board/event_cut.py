@@ -13,6 +13,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
+from hooks.shared.flushing import flushed
 from loop.tf_internals import records
 
 log = logging.getLogger("exactloop")
@@ -91,5 +92,5 @@ def _rewrite(path: Path, kept: list[bytes]) -> None:
         for record in kept:
             writer.write(record)
     with temporary.open("rb") as file:
-        os.fsync(file.fileno())  # or a power failure after the rename could lose what was kept
+        flushed(file.fileno())  # or a power failure after the rename could lose what was kept
     temporary.replace(path)

@@ -1,5 +1,6 @@
 """What TensorBoard shows besides scalars: pictures, texts and histograms, as `tf.summary` would write them."""
 
+import logging
 from typing import TypeAlias
 
 import numpy as np
@@ -9,7 +10,10 @@ from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 
 Value: TypeAlias = tf.compat.v1.Summary.Value
+log = logging.getLogger("exactloop")
 Array: TypeAlias = np.ndarray | tf.Tensor
+DARK, LIGHT = -0.01, 1.01  # what rounding may make of 0 and 1
+TOLD: set[str] = set()  # of which pictures it was said
 
 
 def picture(tag: str, images: Array, most: int) -> Value:
@@ -38,6 +42,13 @@ def picture(tag: str, images: Array, most: int) -> Value:
         )
     given = given[..., tf.newaxis] if rank == 2 else given
     given = given if rank == 4 else given[tf.newaxis]
+    if given.dtype.is_floating and tag not in TOLD and bool(tf.reduce_any((given < DARK) | (given > LIGHT))):
+        TOLD.add(tag)
+        log.warning(
+            "The picture %r has values from %.6g to %.6g, of which only 0..1 is seen. Write (images + 1) / 2 of -1..1, "
+            "images / 255 of 0..255.",
+            *(tag, float(tf.reduce_min(given)), float(tf.reduce_max(given))),
+        )
     pixels = tf.image.convert_image_dtype(given[:most], tf.uint8, saturate=True)  # uint8 [n, height, width, channels]
     size = [str(length).encode() for length in (given.shape[2], given.shape[1])]
     strings = [*size, *tf.image.encode_png(pixels).numpy()]
@@ -51,7 +62,9 @@ def picture(tag: str, images: Array, most: int) -> Value:
 
 
 def text(tag: str, markdown: str) -> Value:
-    """Returns a text, in Markdown."""
+    """Returns a text, in Markdown. Raises `TypeError` if it is none."""
+    if not isinstance(markdown, str):
+        raise TypeError(f"A text for {tag!r} needs a str, in Markdown. Received: {type(markdown).__name__}.")
     return converted(text_pb(tag, markdown))
 
 

@@ -48,12 +48,13 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
         store = Store(files)
         # Without a lock, as any reader: those that are pinned stay readable whatever the trainer removes.
         there = [stem for stem in store.stems() if stem.startswith("ckpt-")]
+        if not there:
+            raise FileNotFoundError(f"There is no checkpoint in {files.where!r}.")
         if len(there) < last:
             are = "is" if len(there) == 1 else "are"
             raise FileNotFoundError(
-                f"There {are} {counted(len(there), 'checkpoint')} in {files.where!r}, not {last}: "
-                f"{', '.join(there) or 'none'}. "
-                f"Give --last {max(len(there), 1)}, or train with Checkpoint(keep={last})."
+                f"There {are} {counted(len(there), 'checkpoint')} in {files.where!r}, not {last}: {', '.join(there)}. "
+                f"Give --last {len(there)}, or train with Checkpoint(keep={last})."
             )
         # Hashes all of them, which takes minutes for many large ones.
         pins = [held.enter_context(contextlib.closing(store.pin(stem))) for stem in there[-last:]]

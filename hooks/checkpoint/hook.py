@@ -16,6 +16,7 @@ from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.resuming.resume import continue_unrestored, resume
 from hooks.checkpoint.resuming.saved import Newest, newest
+from hooks.checkpoint.saving.bundle import Naming
 from hooks.checkpoint.saving.contents import Contents
 from hooks.checkpoint.saving.saver import Saver
 from hooks.checkpoint.workers.followers import Workers
@@ -111,6 +112,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._best = BestMetric(self._monitor)
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
+        self._naming = Naming()
         self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
         self._begun = False  # whether there is a saver
@@ -122,13 +124,13 @@ class Checkpoint(Hook, instead=INSTEAD):
         return self._directory
 
     def wait(self) -> None:
-        """Waits until what is being saved is complete; before a run, that is nothing.
+        """Waits until what is being saved is complete, in any thread; before a run, that is nothing.
 
         Raises:
-            OSError, FloatingPointError: If it cannot be saved.
+            OSError, FloatingPointError: If it cannot be saved. The run hears of that as well.
         """
         if self._begun:
-            self._saver.wait()
+            self._saver.join()
 
     def saved_place(self) -> Newest | None:
         """Returns what would be restored now, as far as manifests say it; None with resume="never"."""
@@ -163,7 +165,7 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._workers.announce(restored)
             self._contents.describe()  # nothing in it changes from here on
             self._saver = Saver(
-                store, self._state, rule=self._retention, finite=self._finite, failed=lambda: self._stop(loop)
+                store, self._state, self._retention, self._naming, finite=self._finite, failed=lambda: self._stop(loop)
             )
             self._opened, self._begun = opened.pop_all(), True
             HELD[self._directory] = self

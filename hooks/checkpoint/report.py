@@ -43,6 +43,8 @@ def entries(directory: str | os.PathLike[str], *, thorough: bool) -> list[Entry]
     Raises:
         FileNotFoundError, NotADirectoryError: If there is no such directory.
     """
+    if not os.fsdecode(directory):
+        raise FileNotFoundError("A directory needs a name. Received: an empty one. The present one is '.'.")
     with contextlib.closing(open_files(directory, make=False)) as files:
         store, found = Store(files), []
         for stem in store.stems():  # no lock: a trainer may write and prune meanwhile

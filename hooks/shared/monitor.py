@@ -1,12 +1,17 @@
 """Which of two values of a metric is the better one."""
 
 import difflib
+import logging
 import math
 import re
 from collections.abc import Sequence
 from typing import Literal
 
+import tensorflow as tf
+
 from loop import Event, Loop, Moment
+
+log = logging.getLogger("exactloop")
 
 
 class Monitor:
@@ -68,9 +73,32 @@ class Monitor:
                 f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}."
                 + (f" Did you mean {close[0]!r}?" if close else "")
             )
+        if self.name in loop.unscheduled_names:
+            raise ValueError(
+                f"{self._owner} watches {self.name!r}, but no run evaluates that. Received: eval_every=NEVER. Write "
+                "eval_every=Every(epochs=1), or Evaluation(..., every=Every(epochs=1))."
+            )
         self._event = Event.EVAL_END if self.name in evaluated else Event.EPOCH_END
         if self.name in loop.reported_names:
             self._event = None
+
+    @property
+    def watched(self) -> str:
+        """What a hook saves, to know after a resume whether the best value so far is one of this metric and mode."""
+        return f"{self.name} {self.mode}"
+
+    def is_another(self, watched: tf.Variable) -> bool:
+        """Returns whether what was saved is of another metric, or of one that was to go the other way."""
+        return watched.numpy().decode() != self.watched
+
+    def watch_anew(self, watched: tf.Variable) -> None:
+        """Takes this metric for the one that is watched, and says that what is known of the other is left out."""
+        before = " with mode=".join(f"{word!r}" for word in watched.numpy().decode().rsplit(" ", 1))
+        log.warning(
+            "%s begins anew: the saved run watched %s, now it is %r with mode=%r.",
+            *(self._owner, before, self.name, self.mode),
+        )
+        watched.assign(self.watched)
 
     def value(self, moment: Moment) -> float | None:
         """Returns the metric's value if this is the event at which it is looked at, and it was measured for that."""

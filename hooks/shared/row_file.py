@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from hooks.shared.flushing import flushed
 from hooks.shared.row_format import Row, format_of
 
 log = logging.getLogger("exactloop")
@@ -128,7 +129,7 @@ class RowFile:
                     places[row.kind, row.step] = size
                 size += file.write(self.format.line(row))
             file.flush()
-            os.fsync(file.fileno())  # or a power failure after the rename could lose what was there
+            flushed(file.fileno())  # or a power failure after the rename could lose what was there
         self._leave()
         # In one instant: a kill leaves the old file or the new one, and perhaps `.run.csv.tmp`.
         temporary.replace(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
+from hooks.shared.places import Place, check_alone
 from hooks.shared.row_file import RowFile
 from hooks.shared.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
 from loop import Hook, Loop, Moment, Trigger
@@ -47,7 +48,7 @@ class RowHook(Hook):
         super().__init__(name=name, on_error=on_error)
         if is_remote(where := path_of(path)):
             raise ValueError(f"{type(self).__name__} needs a path here. Received: {path!r}.")
-        self.every, self._path = every, Path(where)
+        self.every, self._path, self._writes = every, Path(where), Place(where, "file")
         format_of(self._path)  # raises now what would be raised when a run begins
         self._steps: list[Row] = []  # of this round
         self._others: dict[str, dict[str, float]] = {}  # of this round: the values, by the kind of the row
@@ -61,6 +62,7 @@ class RowHook(Hook):
         self._trained = frozenset(loop.train_names)
         # In this order they are the columns; what is met later is added behind.
         self._names = (*loop.train_names, *sorted(self._evaluated), *loop.reported_names)
+        check_alone(self, loop)
         # Before anything is trained or written: a file of somebody else's is refused, not overwritten.
         RowFile(self._path, 0, ()).check()
         self.every = without_halts(self.every, loop)

@@ -16,12 +16,14 @@ from loop.data.python.ahead import Making, ReadAhead
 from loop.data.python.items import as_batch, leaves_of, spec_of
 from loop.data.python.iterated import Iterated, Yields
 from loop.data.python.tried import Tried
+from loop.digest import digest
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.remedies import AGAIN_FROM_STATE, ITERATED_ANEW, READS_AHEAD
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
 from loop.state.plain import Encoded, Plain
 from loop.state.position import Position
+from loop.state.randomness import HostRandomness
 from loop.tensors import Nest
 
 ENDLESS = 2**62
@@ -195,6 +197,10 @@ class StatefulData(Fed):
         if state["ahead"] is not None:
             leaves = [tf.convert_to_tensor(taken(each)) for each in state["ahead"]]
             self._wanted = tf.nest.pack_sequence_as(self.element_spec, leaves)
+
+    def digests(self) -> dict[str, str]:
+        streams = {} if self._prefetch else {"random streams of Python and NumPy": digest(HostRandomness().serialize())}
+        return {**super().digests(), **streams}
 
     def mark(self) -> Callable[[], None]:
         held = self._epoch, self._next, self._open

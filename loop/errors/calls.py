@@ -36,16 +36,20 @@ def explained(instead: Mapping[str, str], *, kinds: bool = True) -> Callable[[F]
 
 def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool) -> F:
     signature = inspect.signature(function)
+    # Of a method, and not of a function that was defined within another one.
     owner, between, _ = function.__qualname__.rpartition(".")
     own = bool(between) and not owner.endswith("<locals>")  # of a method, the first argument is no one's to give
     given = signature.replace(parameters=_given(signature, own), return_annotation=signature.empty)
+    # Read once, when the class is made, and not in each call.
     annotations = {p.name: p.annotation for p in _one_each(given)} if kinds else {}
 
     @functools.wraps(function)
     def call(*args: object, **named: object) -> object:
         try:
+            # As Python binds: only where that fails is anything said of names.
             bound = signature.bind(*args, **named)
         except TypeError as error:
+            # `or`: of what nobody here knows, Python's own words.
             said = _refused(name, given, args[own:], named, instead) or [f"{name}(...): {error}"]
             raise TypeError("\n".join(f"{line.removesuffix('.')}." for line in said)) from None
         check_kinds(name, annotations, bound.arguments, instead)
@@ -80,6 +84,7 @@ def _refused(
     """Returns what is wrong with a call and what to write, a line for each; nothing if nobody knows."""
     parameters = {p.name: p for p in _one_each(signature)}
     free = [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+    # First the names: an unknown one, such as `lr`, is often why another one is missing.
     if unknown := [name for name in named if name not in parameters]:
         return [f"{call}(...) has no argument {name!r}{_other(name, [*parameters], instead)}" for name in unknown]
     if len(args) > len(free):
@@ -97,6 +102,7 @@ def _refused(
 def _other(name: str, names: Collection[str], instead: Mapping[str, str]) -> str:
     if name in instead:
         return f": {instead[name]}"
+    # `batchsize` and `batchSize` are `batch_size`, however little alike `difflib` finds short names.
     close = [known for known in names if known.replace("_", "") == name.replace("_", "").lower()]
     close = close or difflib.get_close_matches(name, names, n=1)
     return f": write {close[0]}=..." if close else f"; it has {', '.join(names)}"

@@ -40,6 +40,7 @@ CALLBACKS = {
 def instead_of_data(given: object) -> str:
     """Returns what to write for something that is given as data and is none."""
     package = type(given).__module__.split(".")[0]  # for those that need not be installed
+    # Before "arrays": ArrayData would refuse it again.
     if isinstance(given, np.ndarray) and given.dtype == object:
         return "Write x.astype('float32'); of columns of several kinds, one array each: {'age': age, 'name': name}."
     if isinstance(given, tf.data.Iterator):
@@ -58,8 +59,10 @@ def instead_of_data(given: object) -> str:
         return "A PyDataset is given as it is, or as IndexedData(source, batch_size=None)."
     if isinstance(given, type):
         return f"It is a class: write {given.__name__}(...)."
+    # Before generators and sequences: a loader that can say where it is can be resumed in mid-pass.
     if _has_state(given):
         return "What can say where it is goes into StatefulData(source)."
+    # By its module's name: importing torch to ask would take seconds, and it need not be there.
     foreign = package == "torch" and not _is_indexed(given)
     if isinstance(given, Iterator) or foreign or inspect.isgeneratorfunction(given):
         return f"{GENERATOR}."
@@ -73,6 +76,7 @@ def instead_of_data(given: object) -> str:
 
 
 def _has_state(given: object) -> bool:
+    # By the methods of its class, as `hasattr` would call properties of a stranger's object.
     names = _methods(given)
     return {"get_state", "set_state"} <= names or {"state_dict", "load_state_dict"} <= names
 
@@ -103,6 +107,7 @@ def instead_of_step(given: object) -> str:
     """Returns what was received as a step that is none, and what to write; nothing if it may be one."""
     if isinstance(given, type):
         return f"Received: {shown(given)}. Write an instance of it, or a function."
+    # Callable, too, but as a layer.
     if isinstance(given, keras.Model) and given.compiled:
         return f"Received: {shown(given)}, a compiled model. {KERAS_STEPS}"
     if isinstance(given, tf.data.Dataset):
@@ -121,6 +126,7 @@ def of_tracing(function: object, element_spec: Nest, error: Exception) -> list[s
     """Returns what may be the cause of an exception that came while a step was traced."""
     if isinstance(function, keras.Layer):
         return [f"The step is a {type(function).__name__}. {SUPERVISED}"]
+    # Only a guess, so it is a note to the error, and only where the batch looks like one example.
     if is_unbatched(element_spec) and isinstance(error, OF_SHAPES) and by_library(error):
         of = f"The step was called with {specs(element_spec)}"
         return [f"{of}. If that is one example, and not a batch of them, write dataset.batch(32)."]
@@ -132,6 +138,7 @@ def instead_of_hook(given: object) -> str:
     if isinstance(given, type):
         return f"Write {given.__name__}(...)."
     if isinstance(given, keras.callbacks.Callback):
+        # By the names of base classes: a callback of the program's own is often a subclass of one of these.
         known = next((CALLBACKS[base.__name__] for base in type(given).__mro__ if base.__name__ in CALLBACKS), "")
         return f"Write hooks=[callback]{f', or hooks=[{known}]' if known else ''}."
     if isinstance(given, Collection):
@@ -143,6 +150,7 @@ def instead_of_hook(given: object) -> str:
 
 def never_runs(function: Callable[..., object]) -> str:
     """Returns why a call of a function runs none of it, and what to write; empty if it does run."""
+    # An object is called by its class's `__call__`; of a function, that is Python's own.
     for called in (function, type(function).__call__):
         if inspect.iscoroutinefunction(called):
             return "nobody awaits it. Write def in the place of async def, and asyncio.run(...) for what it awaits."
@@ -176,5 +184,6 @@ def is_unbatched(element_spec: Nest) -> bool:
     """Returns whether parts of a batch cannot have one number of examples: some are numbers, or lengths differ."""
     shapes = [leaf.shape for leaf in tf.nest.flatten(element_spec) if isinstance(leaf, tf.TensorSpec | tf.Tensor)]
     known = [shape for shape in shapes if shape.rank is not None]
+    # Dimensions that are not known may be equal, and say nothing.
     firsts = {shape[0] for shape in known if shape.rank and shape[0] is not None}
     return any(shape.rank == 0 for shape in known) or len(firsts) > 1

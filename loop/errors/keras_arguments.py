@@ -25,6 +25,7 @@ def check_parts(model: object, optimizer: object, loss: object) -> None:
         named = f" Write keras.optimizers.get({optimizer!r})." if isinstance(optimizer, str) else ""
         wanted = "a keras.optimizers.Optimizer, as in keras.optimizers.Adam(1e-3)"
         raise TypeError(f"supervised(optimizer=...) needs {wanted}. {_received(optimizer)}{named}")
+    # Outputs without a loss are None, but not all of them.
     several = loss.values() if isinstance(loss, Mapping) else loss if isinstance(loss, list | tuple) else [loss]
     if isinstance(loss, Mapping | list | tuple) and all(each is None for each in several):
         raise TypeError(f"supervised(loss=...) needs a loss for one output at least. Received: {shown(loss)}.")
@@ -41,6 +42,7 @@ def _check_loss_given(loss: object, *, one_of_several: bool) -> None:
         raise TypeError(f"supervised(loss=...) takes one loss for each output. Received: {shown(loss)}. {SUM}")
     if isinstance(loss, str):
         try:
+            # Only looked up: what the name stands for is made when shapes are known.
             keras.losses.get(loss if loss.lower() not in BY_SHAPE else "mse")
         except ValueError:
             raise ValueError(
@@ -53,6 +55,7 @@ def _check_loss_given(loss: object, *, one_of_several: bool) -> None:
             f"{_loss_named(type(loss).__name__ if isinstance(loss, keras.Metric) else loss)}"
         )
     name = getattr(loss, "__name__", type(loss).__name__)
+    # Here, and not from within a trace, where the message is of Keras' code.
     if refuses_arguments(loss, 2) and refuses_arguments(loss, 3):
         raise TypeError(f"supervised(loss=...) is called as loss(y, prediction). Received: {name}, which cannot be.")
     weights = [] if takes_weights(loss) or isinstance(loss, keras.losses.Loss) else _named_as_weights(loss)
@@ -83,6 +86,7 @@ def takes_weights(loss: Callable[..., object]) -> bool:
     """
     if refuses_arguments(loss, 3):
         return False
+    # By position, because the third argument may be called anything.
     third = [*_parameters(loss)][2:3]
     if not third:  # of a decorated function, say, it is that of the function within
         third = [*_parameters(loss, follow_wrapped=True)][2:3]
@@ -116,6 +120,7 @@ def check_batch(batch: Nest, loss: object) -> None:
     x, y, _ = (None,) * 3 if _too_many(batch) else keras.utils.unpack_x_y_sample_weight(batch)
     if _too_many(batch) or is_unbatched((x, y)) or (y is None and isinstance(loss, keras.losses.Loss)):
         instead = "Write dataset.batch(32)" if y is not None else "Write dataset.map(lambda x: (x, x)), or of what is y"
+        # Keras unpacks three at most.
         if _too_many(batch):
             instead = "Write dataset.map(lambda a, b, ...: ((a, b), y)), say, where x is of several parts"
         elif isinstance(batch, Mapping):
@@ -185,6 +190,7 @@ def metric_named(argument: str, name: str) -> object:
 @unconverted
 def check_loss(value: object) -> None:
     """Raises `TypeError` if a loss is not reduced over the batch."""
+    # Of an unknown rank nobody knows; the gradient of a vector would be that of its sum.
     if isinstance(value, tf.Tensor) and value.shape.rank not in (0, None):
         raise TypeError(
             f"supervised(loss=...) must return a scalar of shape []. Received: shape {value.shape}. Give the loss "
@@ -204,6 +210,7 @@ def _received(given: object) -> str:
 def _loss_named(name: object) -> str:
     """Returns what to write for the name that a loss has in Keras, such as "mse"; nothing if it has none."""
     try:
+        # `print` stands for what has no such name.
         function: Callable[..., object] = keras.losses.get(name) if isinstance(name, str) and name else print
     except ValueError:
         return ""

@@ -35,6 +35,7 @@ _short = _Short()
 
 def shown(value: object) -> str:
     """Returns a value as it is told in a message, in at most 120 characters; it takes no time, whatever it is."""
+    # By `reprlib`, which cuts while it goes through: `repr` of a large list would take seconds.
     text = _short.repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
@@ -42,6 +43,7 @@ def shown(value: object) -> str:
 def is_whole(value: object) -> bool:
     """Returns whether this is a whole number, of Python, NumPy or TensorFlow; a bool is none."""
     try:
+        # `operator.index` takes what is an integer in any library, and no float.
         return not isinstance(value, bool | np.bool_) and operator.index(typing.cast(int, value)) is not None
     except (TypeError, ValueError):
         return False
@@ -80,9 +82,11 @@ KINDS: dict[object, Kind] = {
 
 def wanted(annotation: object, value: object) -> str:
     """Returns which kind of value an argument wants; nothing if this one is of it, or nobody knows."""
+    # `X | None`, and `Optional[X]`, which is another class.
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     members = typing.get_args(annotation) if union else (annotation,)
     kinds = [KINDS.get(typing.get_origin(member) or member) for member in members]
+    # An annotation of which one part is not known, such as Sequence, refuses nothing.
     known = [kind for kind in kinds if kind is not None]
     if len(known) < len(kinds) or any(kind.fits(value) for kind in known):
         return ""

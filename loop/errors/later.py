@@ -14,8 +14,10 @@ class _Later:
         self._when = when
 
     def __get__(self, instance: object, owner: type) -> "_Later":
+        # Asked of the class itself, as documentation tools do.
         if instance is None:
             return self
+        # An instance that has set it never comes here: what is in its `__dict__` goes first.
         raise NotYet(self._when)
 
 

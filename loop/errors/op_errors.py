@@ -25,11 +25,13 @@ def shortened(message: str) -> tuple[str, list[Line]]:
         elif not (in_stack and text.startswith("    ")) and not OTHER.fullmatch(text.strip()):  # not the text of a line
             kept.append(INSIDE.sub("", text))
             in_stack = False
+    # Where it was made says which line of the program it is; where Python ran, as in a map, says what raised.
     made = [stack for kind, stack in stacks if kind == MADE]
     ran = [stack for kind, stack in stacks if kind != MADE]
     lines = [
         line for stack in made[:1] + ran for line in since_called(stack)
     ]  # the others are of what called the first one
+    # Each line once: TensorFlow repeats itself.
     return "\n".join(dict.fromkeys(kept)), lines
 
 

@@ -27,7 +27,9 @@ class ReadOnly(dict[str, Value]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError(f"This dictionary is read-only: {self.why}")
 
+    # All that a `dict` has to change it. `__or__` is not among them: it makes another one.
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[type[dict], tuple[dict[str, Value]]]:
+        # For pickles and `copy.deepcopy`: what comes out belongs to whoever made it.
         return dict, (dict(self),)

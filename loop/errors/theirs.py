@@ -44,6 +44,7 @@ def of_user(files: Sequence[str]) -> list[bool]:
     That is his program, what it imports, and what TensorFlow, Keras or we call, such as a layer or a hook, wherever
     that is installed. It is not what these call in turn from other packages, such as pandas.
     """
+    # Where a package has been called by a library, such as a layer of another package, all its lines count.
     packages, found, by_library = set[str](), list[bool](), True
     for file in files:
         if file.startswith(LIBRARIES):
@@ -64,10 +65,12 @@ def of_user(files: Sequence[str]) -> list[bool]:
 
 def since_called(stack: Sequence[Line]) -> list[Line]:
     """Returns the user's lines of a stack, outermost first, without those that have called what was traced."""
+    # The innermost: a step may be traced within the trace of another one.
     step = max((i for i, line in enumerate(stack) if (line.file, line.function) == STEP), default=-1)
     stage = max((i for i, line in enumerate(stack) if line.file.endswith(STAGE)), default=-1)
     if stage > step:
         return _users(stack[stage:]) or _users(stack[:stage])[-1:]  # a function of TensorFlow's has no line of theirs
+    # Where no step is on the stack, what our own code has called last.
     begun = max((i for i, line in enumerate(stack) if line.file.startswith(LOOP)), default=0)
     return _users(stack[begun if step < 0 else step :])
 

@@ -59,10 +59,12 @@ def in_user_lines(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return function(*args, **kwargs)
+        # KeyboardInterrupt, too: where a program stood is read from its lines.
         except BaseException as raised:
             error = _shown(raised)
             if error is raised:
                 raise  # which adds no frame, as `raise error` would
+            # `raise error` in an `except` would set the context to the copy, and add this frame.
             kept = {name: getattr(error, name) for name in ("__traceback__", "__context__", "__suppress_context__")}
             try:
                 raise error
@@ -107,6 +109,7 @@ def _shown(raised: BaseException) -> BaseException:
         return raised
     try:
         error, entries = _original(raised)
+        # All is worked out before anything is changed: if it fails, the exception comes out as it was.
         plan = list(_plan(error, entries, set()))
     except Exception:
         return raised
@@ -114,6 +117,7 @@ def _shown(raised: BaseException) -> BaseException:
         _set(shown.error, "__traceback__", shown.traceback)
         if isinstance(shown.error, tf.errors.OpError) and shown.message is not None:
             set_message(shown.error, shown.message)
+    # Exceptions that only libraries have handled, as in trying one way after another, are left out.
     internal = {id(shown.error) for shown in plan[1:] if shown.internal}
     for shown in plan:
         if id(shown.error.__cause__) in internal:
@@ -159,6 +163,7 @@ def _raises(last: Entry) -> bool:
 
 
 def _plan(error: BaseException, entries: Sequence[Entry], seen: set[int]) -> Iterator[Shown]:
+    # Causes and contexts may lead back to an exception that was there already.
     seen.add(id(error))
     message, lines = shortened(error.message) if isinstance(error, tf.errors.OpError) else (None, [])
     kept = _users(entries, lines)
@@ -177,6 +182,7 @@ def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
 
 def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
     """Returns the entries that are in the user's program, with those lines after them that are not there yet."""
+    # The maps of AutoGraph are gone through only where one of its files is met.
     files = [*(entry.frame.f_code.co_filename for entry in entries), *(line.file for line in lines)]
     if any(GENERATED in file for file in files):
         maps = source_maps()
@@ -234,6 +240,7 @@ def _origin(line: Line, maps: SourceMaps) -> Line | None:
 
 def _entry(line: Line) -> Entry:
     """Returns an entry for a line, as if it had been run."""
+    # A function that was never written has to be run to have a frame: Python makes none otherwise.
     code = _here.__code__
     units = len(code.co_code) // 2
     # Says of all instructions that they are in the first line, and nothing of columns, which would be underlined.
@@ -249,6 +256,7 @@ def _here() -> FrameType:
 
 def _chain(entries: Sequence[Entry]) -> TracebackType | None:
     following = None
+    # From the innermost out, because a traceback is given the one that follows it when it is made.
     for frame, instruction, number in reversed(entries):
         following = TracebackType(following, frame, instruction, number)
     return following

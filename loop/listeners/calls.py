@@ -13,6 +13,7 @@ from loop.errors.tracebacks import add_note
 from loop.events import Event, Moment
 from loop.hook import Hook
 from loop.listeners.failures import RAISE, Tolerance
+from loop.listeners.had import Had
 from loop.listeners.reports import Reports
 from loop.triggers import Halt
 from loop.workers.cluster import here
@@ -45,17 +46,20 @@ class Calls:
         self.seconds: dict[str, float] = {}
         self.begun: list[str] = []
         self.under_way: Moment | None = None
-        self._tolerance = Tolerance()
+        self._tolerance, self._had = Tolerance(), Had()
         self._within = 0.0  # seconds that hooks took which the one that is called has called, by an event of its own
         self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
 
     def add(self, hook: Hook) -> None:
         """Calls a hook from now on, after the others."""
+        # First, because it may refuse the hook: then nothing was added.
         self.reports.announce(hook)
         self.hooks[hook.name] = hook
+        # Asked once: a handler that is set on the hook later is not called.
         for event, handler in hook.handlers().items():
             self.handlers[event][hook.name] = handler
         for method, having in self._having.items():
+            # By the class, so that a method of the base class, which does nothing, is never called.
             if getattr(type(hook), method) is not getattr(Hook, method):
                 having[hook.name] = hook
 
@@ -67,6 +71,18 @@ class Calls:
             having.pop(name, None)
         self.reports.forget(self.hooks[name])
         return self.hooks.pop(name)
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what brings back the hooks that there are now, in their order."""
+        hooks = [*self.hooks.values()]
+
+        def go_back() -> None:
+            for name in (*self.hooks,):
+                self.remove(name)
+            for hook in hooks:
+                self.add(hook)
+
+        return go_back
 
     def skipping(self) -> list[Hook]:
         """Returns the hooks that leave out batches."""
@@ -80,6 +96,7 @@ class Calls:
     def around(self, loop: "Loop") -> Iterator[None]:
         """Goes through `around_run` of the hooks there are."""
         with contextlib.ExitStack() as entered:
+            # A copy: a hook may add another one meanwhile.
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):
                     entered.enter_context(hook.around_run(loop))
@@ -87,13 +104,17 @@ class Calls:
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
+        # A hook that was switched off by an error is called again in the next run.
         self.begun, self.seconds, self._tolerance = [], {}, Tolerance()
         if self.reports.names:
             self.reports.begin([*loop.train_names, *(n for names in loop.evaluation_names.values() for n in names)])
         for name in tuple(self.hooks):
             if name in self.handlers[Event.SETUP]:  # not if one before it has removed it
                 self._call(name, "on_setup", self.handlers[Event.SETUP][name], loop, moment)
+            # Behind the call: a hook whose `on_setup` raised has not begun, and hears no RUN_END.
             self.begun.append(name)
+        for hook in tuple(self.hooks.values()):
+            self._had.note(hook, begins=loop.step == 0)
 
     def send(self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None) -> None:
         """Calls the listeners of `event` in order.
@@ -107,10 +128,12 @@ class Calls:
         self.reports.open(event)
         for name, handler in tuple(self.handlers[event].items()):
             hook = self.hooks.get(name)  # none, if one before it has removed it
+            # The compiled loop halts for all who wait: each is asked whether it was for this one.
             if hook and (halt is None or hook.every.due(halt)):
                 told = told or moment()
                 self._call(name, f"on_{event}", handler, told)
                 told = None if self.reports.fresh else told  # whoever comes next is told of that, too
+        # What is reported later is an error, because nobody would be told.
         if (fresh := self.reports.close()) and self._having["on_report"]:
             told = dataclasses.replace(moment(), logs=ReadOnly(fresh))
             for name, hook in tuple(self._having["on_report"].items()):
@@ -125,6 +148,7 @@ class Calls:
     def send_own(self, event: str, logs: Mapping[str, float]) -> None:
         """Calls the listeners of an event of one's own, with the moment of the event under way."""
         if self.under_way is not None:
+            # With the step, and the `stop`, of the event in which it is sent.
             moment = dataclasses.replace(self.under_way, event=event, logs=ReadOnly(logs))
             for name, handler in tuple(self.handlers[event].items()):
                 self._call(name, f"on_{event}", handler, moment)
@@ -141,6 +165,7 @@ class Calls:
                 told = told or moment()
                 try:
                     self._call(name, "on_settled", handler, told)
+                # The next one saves, too: of two directories, one full disk must not leave both without the last step.
                 except Exception as error:
                     raised.append(error)
         return raised
@@ -167,6 +192,7 @@ class Calls:
             back = capture() if hook.on_error == RAISE else None
             try:
                 self._call(name, "on_settled", handler, told)
+            # Not a KeyboardInterrupt, of somebody who does not want to wait for the others.
             except (Exception, SystemExit) as error:
                 if back is None:  # a hook that does not end runs, and so a signal: the state may be half-changed
                     raise
@@ -177,6 +203,7 @@ class Calls:
     def finish(self, moment: Moment) -> list[BaseException]:
         """Sends `RUN_END` backwards to every hook that began, whatever the others do; returns what they raised."""
         raised: list[BaseException] = []
+        # Backwards, as contexts are left: what a hook built on another one is taken down before that.
         for name in reversed([name for name in self.begun if name in self.hooks]):
             try:
                 if name in self.handlers[Event.RUN_END]:
@@ -191,16 +218,19 @@ class Calls:
         return not here().is_chief and name in self.hooks and not self.hooks[name].everywhere
 
     def _call(self, name: str, method: str, handler: Callable[..., object], *args: object) -> None:
+        # RUN_END even to a hook that is off: it may hold files open.
         if (self._tolerance.is_off(name) and method != "on_run_end") or (
             name in self.hooks and self._is_elsewhere(name)
         ):
             return
         began, before, within = time.perf_counter(), self.under_way, self._within
         self._within = 0.0
+        # `on_steps` has no moment: then it is that of the event around it, if there is one.
         self.under_way = next((each for each in args if isinstance(each, Moment)), before)
         try:
             handler(*args)
         except BaseException as error:
+            # A hook that has taken itself out has no `on_error` any more: what it raises comes out.
             if name in self.hooks and self._tolerance.takes(self.hooks[name], method, error):
                 return
             add_note(error, f"Raised by hook {name!r} in {method}.")

@@ -20,6 +20,7 @@ def check_on_error(hook: Hook) -> None:
     if hook.on_error not in ON_ERROR:
         known = ", ".join(map(repr, ON_ERROR))
         raise ValueError(f"Hook {hook.name!r} needs an on_error of {known}. Received: {shown(hook.on_error)}.")
+    # What it has reported is written by `moment.report`, and not by code of its own.
     reported = hook.last_reported.variables if hook.last_reported else ()
     has_variables = len(hook.variables) > len(reported)
     if hook.on_error != RAISE and (hook.saves or has_variables or has_state(hook)):
@@ -40,8 +41,10 @@ class Tolerance:
 
     def takes(self, hook: Hook, method: str, error: BaseException) -> bool:
         """Returns whether the run goes on without what a method of a hook would have done."""
+        # No SystemExit or KeyboardInterrupt: these are of who wants the process to end.
         if hook.on_error == RAISE or method == "on_setup" or not isinstance(error, Exception):
             return False
+        # Once in a run: a hook of each step would fill the log.
         if hook.name not in self._failed:
             LOGGER.warning(
                 "Hook %r failed in %s: %s. %s To end the run instead: on_error='raise'.",

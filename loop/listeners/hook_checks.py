@@ -5,10 +5,19 @@ from collections.abc import Mapping
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
 from loop.events import Event
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.listeners.failures import check_on_error
 from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
+
+
+def check_late(hook: Hook) -> None:
+    """Raises `RuntimeError` if a hook cannot be added while a run is under way, whose state is gathered and traced."""
+    if hook.variables or has_state(hook) or hook.reports or hook.is_inside():
+        raise RuntimeError(
+            f"Hook {hook.name!r} has a state, reports values, or has a part in the compiled loop, and the run that is "
+            "under way would have none of it. Add it before run(), or in `around_run` of another hook."
+        )
 
 
 def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
@@ -26,6 +35,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
     if not isinstance(hook, Hook):
         kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
         raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
+    # Before its name is asked for, which raises something else then.
     if not is_initialized(hook):
         raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
     if taken.get(hook.name) is hook:
@@ -45,6 +55,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         raise TypeError(
             f"Hook {hook.name!r} needs a trigger, such as Every(steps=5). Received every={shown(hook.every)}."
         )
+    # Never called, it would seem to work; and a default would make the loop halt at each step.
     if Event.STEP_END in handlers and hook.every is Hook.every:
         raise ValueError(
             f"Hook {hook.name!r} has on_step_end but does not say for which steps. "

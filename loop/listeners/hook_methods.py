@@ -39,6 +39,7 @@ def check_methods(cls: type, events: Sequence[str]) -> None:
     for method, value in vars(cls).items():
         if method in methods and (why := never_runs(getattr(cls, method))):
             raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
+        # A misspelt `on_epoch_ends` is seen when the class is defined, and not when nothing has happened for a day.
         if method.startswith("on_") and callable(value) and method not in methods:
             close = difflib.get_close_matches(method, methods, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(methods)}."

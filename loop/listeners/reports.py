@@ -54,14 +54,17 @@ class Reports:
             ValueError: If another hook announces one of them.
         """
         names = hook.reports
-        if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        listed = isinstance(names, Iterable) and not isinstance(names, str)
+        if not listed or not all(isinstance(name, str) and name for name in names):
             raise TypeError(
                 f"Hook {hook.name!r} needs reports = ('probe',), names in a tuple. Received: {shown(names)}."
             )
+        # Or one name would stand for two values.
         for name in {*names} & {*self._owners}:
             other = self._owners[name].hook.name
             raise ValueError(f"Hooks {other!r} and {hook.name!r} both report {name!r}. Give one of them another name.")
         if names:
+            # Kept from the loop before, if the hook was in one: its state is the hook's own.
             hook.last_reported = kept = hook.last_reported or Reported(names)
             self._owners |= {name: Owner(hook, kept, index) for index, name in enumerate(names)}
 
@@ -94,14 +97,20 @@ class Reports:
         fresh, self.fresh, self._event = self.fresh, {}, None
         return fresh
 
-    def take(self, event: Event, step: int, /, **values: object) -> None:
+    def take(self, event: Event, step: int, /, *unnamed: object, **values: object) -> None:
         """Takes values; what `moment.report` does.
 
         Raises:
             RuntimeError: If it is not the time.
-            TypeError: If a value is no number.
+            TypeError: If a value is no number, or has no name.
             ValueError: If no hook announces a name.
         """
+        if unnamed:
+            raise TypeError(
+                "moment.report(...) takes values by name, as in moment.report(probe=0.5), or of a dict, "
+                f"moment.report(**values). Received: {', '.join(map(shown, unnamed))}."
+            )
+        # Of a moment that was kept, too: in which round it would count, nobody could say.
         if event is not self._event or event not in IN:
             known = ", ".join(f"on_{each}" for each in IN)
             raise RuntimeError(f"moment.report(...) is for {known}, while they run. Received: one of {event}.")
@@ -126,6 +135,7 @@ class Reports:
         if over and self._never:
             never = [name for name in self.names if name in self._never and self.last(name) is None]
             self._never = set()
+            # After a whole epoch, because many values come at its end only.
             for name in never:
                 LOGGER.warning(
                     "Hook %r announces %r and has not reported it in an epoch. If it never will, whoever waits for it "
@@ -148,6 +158,7 @@ def number(owner: str, value: object) -> float:
     """Returns a Python float of a number of any kind: Python's, NumPy's, or a tensor of shape `[]`."""
     if isinstance(value, keras.Variable):
         value = value.value
+    # By TensorFlow, because NumPy takes bfloat16 for no number; float64 holds integers up to 2^53.
     if isinstance(value, tf.Tensor | tf.Variable) and (value.dtype.is_floating or value.dtype.is_integer):
         value = tf.cast(value, tf.float64).numpy()
     found = value if isinstance(value, int | float) else np.asarray(value)

@@ -37,13 +37,16 @@ class Agreed:
         """
         if self.is_alone:
             return end
+        # float64 `[workers, 2]`, which holds steps up to 2^53.
         said = self._workers.exchange(step, end, at="how far to train")
         if len(steps := {*said[:, 0].astype(int).tolist()}) > 1:
             raise RuntimeError(f"The workers are at different steps: {sorted(steps)}. One has run on its own.")
+        # The nearest: a worker that is told to go further than it wants would miss its hook's step.
         return int(said[:, 1].min())
 
     def alarm(self, at: float | None) -> float | None:
         """Returns when this worker's clock is to ring for a hook that waits for that time: the chief's alone does."""
+        # One clock for all: with two alarms, each worker would halt for what the others do not think is due.
         return at if self._workers.is_chief else None
 
     def now(self) -> float:
@@ -68,6 +71,7 @@ class Agreed:
         wish, number = self._stops.wish(), self._workers.exchanges  # the same in all workers
         key, why = f"stop/{number}/{{}}", f"failing/{number}/{{}}"
         if wish is not None:
+            # Before the exchange: who learns of it there reads the text at once.
             self._workers.put(key.format(self._workers.rank), wish.reason)
         if failed:  # apart, because whoever fails when the end is agreed on already has no wish any more
             self._workers.put(why.format(self._workers.rank), failed)
@@ -79,8 +83,11 @@ class Agreed:
             self._failed = f"{they} has failed: {self._workers.get(why.format(failing[0]))}"
         asking = [rank for rank, urgent in enumerate(said[:, 1]) if urgent]
         if asking:
+            # Of the lowest rank, so that all report the same.
             reason = str(self._workers.get(key.format(asking[0])))
+            # What anybody wants, all do: the end of the epoch, and to end at once.
             wishes = [divmod(int(urgent) - 1, 2) for urgent in said[asking, 1]]  # whether the epoch ends, and how soon
             ends_epoch, at_once = (any(each) for each in zip(*wishes, strict=True))
             self._stops.take(reason, wish, at_once=at_once, ends_epoch=ends_epoch)
+        # The chief's time.
         return float(said[0, 0])

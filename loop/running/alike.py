@@ -40,6 +40,7 @@ def check_program(parts: Parts) -> None:
         parts,
         "what they run",
         {
+            # Another version may have other kernels, and so other bits.
             "versions": {**versions, "numpy": np.__version__},
             "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
             "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
@@ -71,11 +72,14 @@ def _refuse(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]])
 def _differences(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
     """Returns a line for each difference between what the workers call this with."""
     workers = parts.workers
+    # As texts, so that they are compared, told and hashed alike.
     mine = {f"{section} {key}": json.dumps(value) for section, said in sections.items() for key, value in said.items()}
     text = json.dumps(mine, sort_keys=True)
     number = int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)  # a float64 holds it
+    # One number tells whether they are alike; the texts, which are long, go over the network only if not.
     if len({*workers.exchange(number, at=at)[:, 0].tolist()}) == 1:
         return []
+    # The number of the exchange is the same in all workers, and never comes again.
     key = f"alike/{workers.exchanges}/{{}}"
     workers.put(key.format(workers.rank), dict(mine))
     return [line for rank in range(1, workers.count) for line in _between(workers, key, rank)]
@@ -111,5 +115,8 @@ def _between(workers: Workers, key: str, rank: int) -> list[str]:
 
 def _values(parts: Parts, state: TrainingState) -> Mapping[str, str]:
     """Returns the digests of what all workers have to hold, by path."""
-    held = {path: variable for path, variable in state.variables.items() if not path.startswith(parts.hooks.apart())}
-    return {path: digest(variable.read_value()) for path, variable in held.items()}
+    # Without what may differ: hooks of the first worker alone, and the time.
+    apart = parts.hooks.apart()
+    held = {path: variable for path, variable in state.variables.items() if not path.startswith(apart)}
+    in_python = {path: said for path, said in state.in_python().items() if not path.startswith(apart)}
+    return {path: digest(variable.read_value()) for path, variable in held.items()} | in_python

@@ -77,7 +77,7 @@ def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Ste
 
     Raises:
         TypeError: If one is something else.
-        ValueError: If two have one name, or one updates a metric of the train step.
+        ValueError: If two have one name, or one that of the train step, or one updates a metric of that.
     """
     evaluations: tuple[Evaluation, ...] = ()
     for evaluation in _each(evaluate):  # one by one: what is no sequence may have no end
@@ -86,8 +86,14 @@ def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Ste
             raise TypeError(f"Loop(evaluate=...) needs an Evaluation or several. {received}")
         evaluations += (evaluation,)
     names = [evaluation.name for evaluation in evaluations]
+    if "train" in names:  # under which the loop and its checkpoints have what they know of the train step
+        raise ValueError(
+            "An evaluation needs another name than that of the train step. Received: Evaluation(name='train'). Write "
+            "name='train_set', say."
+        )
     if len(set(names)) != len(names):
         raise ValueError(f"Two evaluations cannot have one name. Received: {names}. Give one of them name='...'.")
+    # An evaluation in mid-epoch would add its rows to the results of the epoch.
     mine = {id(metric): name for name, metric in step.metrics.items()}
     shared = [mine[id(m)] for e in evaluations for m in e.step.metrics.values() if id(m) in mine]
     if shared:
@@ -96,6 +102,7 @@ def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Ste
 
 
 def _each(evaluate: object) -> Iterable[object]:
+    # False, as in `evaluate=validate and Evaluation(...)`.
     if evaluate is None or evaluate is False:
         return ()
     several = isinstance(evaluate, Iterable) and not isinstance(evaluate, tf.data.Dataset | tf.Tensor | Mapping | str)
@@ -115,6 +122,7 @@ def check_compilable(data: Data) -> None:
 def check_totals(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:
     """Returns the totals of `run()`. Raises `ValueError` if neither is given or one is not a positive whole number."""
     given = {"epochs": epochs, "steps": steps}
+    # Not 0 either, which would be no run.
     counts = [count for count in given.values() if count is not None]
     if not counts or not all(is_whole(count) and count > 0 for count in counts):
         wanted = "run() needs epochs=..., steps=... or both, positive whole numbers, as in run(epochs=10)"

@@ -55,13 +55,16 @@ def assembled(
     given = check_state(state)
     check_eval_every("Loop(eval_every=...)", eval_every)
     evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
+    # Rows of all data together: a split that was drawn without a seed is found again among them.
     pool = Pool()
     for each in (source, *(evaluation.data for evaluation in evaluations)):
         each.pool_rows(pool)
     pool.splits.settle()
     registry = HookRegistry(hooks)
+    # From `connect()` on; a loop keeps the workers with which it was made.
     workers = here()
     several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
+    # One for all: alarms of the clock and stops pull in the same bound.
     bound = StopBound(together=several is not None)
     return Parts(
         step=step,

@@ -65,8 +65,10 @@ class Compiled:
         self._steps: dict[str, tuple[Step, Data]] = {"train": (step, data)}
         self._steps |= {name: (evaluation.step, evaluation.data) for name, evaluation in self._evaluations.items()}
         of_steps = [(step.function, step.metrics) for step, _ in self._steps.values()]
+        # Before anything is traced, to see what tracing itself changes in Python.
         before = Traced([given, *of_steps])
         self.trace = traced(step, data, jit_compile=parts.jit_compile, several=parts.several)
+        # Before the loop is traced, which adds to them.
         self._means = Means(self.trace.narrow, self.trace.wide)
         self.chunk = self._train_loop(inside)
         self._traces = {"train": self.trace} | {
@@ -74,6 +76,7 @@ class Compiled:
             for each in evaluations
         }
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
+        # Two values of one name would overwrite each other in logs, and which one hooks decide by is chance.
         for name in evaluated:
             if name in self.trace.logged or evaluated.count(name) > 1:
                 raise ValueError(
@@ -85,18 +88,21 @@ class Compiled:
         self._purity: dict[str, Purity] = {}
         if counted := before.counted():
             log.warning(COUNTED, "; ".join(counted))
+        # Once more, of what is there now: layers are built, and metrics have made their variables.
         self._traced = Traced([given, *of_steps])
         self._derived: Derived | None = None
         self.spent = TimeSpent()
 
     def _train_loop(self, inside: Sequence[Hook]) -> CompiledLoop:
         parts = self._parts
+        # int64 `[]` each, counted in the graph, so that they are right where a call fails.
         counters = [parts.position.step_in_epoch, parts.position.step]
         return CompiledLoop(Body(self.trace, parts.data, counters, self._means, parts.bound, inside, parts.several))
 
     def on_one_batch(self, data: Constant, idle: bool) -> CompiledLoop:
         """Makes another train loop, to be measured: on one batch, of a step that does nothing, or else of the step."""
         trace = traced(Step(_idle), data, jit_compile=self._parts.jit_compile) if idle else self.trace
+        # Of its own: nothing that is saved counts what is only measured.
         counters = [tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2)]
         return CompiledLoop(Body(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound))
 
@@ -112,6 +118,7 @@ class Compiled:
         Raises:
             RuntimeError: If a layer has derived other values from its variables since the steps were traced.
         """
+        # Kept: it knows with what the steps were traced.
         self._derived = self._derived or Derived(self._parts.given)
         self._derived.check()
         state = self._parts.gather(self._means, derived=self._derived)
@@ -126,6 +133,7 @@ class Compiled:
 
     def settings(self, state: TrainingState) -> dict[str, Setting]:
         """Returns what the program has set, if nothing was trained or restored yet."""
+        # What no step reads may be another value without changing anything.
         used = {id(v) for v in state.given().values() if any(a.has(key(v)) for a in self._audited.values())}
         return self._parts.settings(state, is_constant=self._is_constant, used=used)
 
@@ -173,6 +181,7 @@ class Compiled:
         try:
             covered, held = self._covered(state), self._held(state)
             done = self._parts.position.step
+            # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
             with numbered(done), untouched(), traced_anew(self._traced.compiled):
                 trace = traced(step, data, jit_compile=self._parts.jit_compile)
             then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
@@ -182,6 +191,7 @@ class Compiled:
 
     def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
+        # Also of an evaluation that fails or is abandoned.
         back = self._purity[evaluation.name].capture()
         try:
             return evaluation.run(abandon, self._parts.limit.batches)
@@ -213,6 +223,7 @@ class Compiled:
     def _in_data(self) -> list[Finding]:
         """What is found in the data; once, because some have to be read for that."""
         found = self._parts.data.findings("The training data")
+        # Evaluations are read to be looked at; the streams that training draws from must not move by it.
         with untouched():
             for name, evaluation in self._evaluations.items():
                 found += evaluation.data.findings(f"The data of evaluation {name!r}")
@@ -222,6 +233,7 @@ class Compiled:
 
     def found_since(self) -> list[Finding]:
         """Returns what the passes over the data have shown since they were looked at."""
+        # A generator may show only in a later pass that it changes.
         return [each for each in self._parts.data.findings("The training data") if each not in self._in_data]
 
     def _is_constant(self, variable: tf.Variable) -> bool:
@@ -247,6 +259,7 @@ class Compiled:
             # By number: their names count up in a process.
             metrics = {key(each): f"metrics of {name}/{i}" for i, each in enumerate(self._measuring(evaluation))}
             found = metrics | found if evaluation.step.running else found | metrics
+        # By their number below each argument, because resources have no names that are the same in every process.
         for given in self._parts.given:
             nodes = tf.train.TrackableView(getattr(state.root, given)).descendants()
             tables = [node for node in nodes if isinstance(node, RESTORED)]

@@ -13,13 +13,15 @@ from loop.state.training_state import TrainingState
 def leaving_nothing(
     state: Callable[[], TrainingState], hooks: HookRegistry, mark: Callable[[], Callable[[], None]]
 ) -> Iterator[None]:
-    """Puts back, at the end, all that a run changes: the state, the place in the data, and the attributes of hooks.
+    """Puts back, at the end, all that a run changes: the state, the place in the data, the hooks, and their attributes.
 
     Args:
         state: Returns the training state, which a run gathers anew.
         hooks: The hooks; what they write goes to a directory that is removed.
         mark: See `Resumable.mark`.
     """
+    # `state()` each time: the run in between gathers another one, of the same variables.
+    same_hooks = hooks.calls.mark()
     held, go_back, kept = state().capture(), mark(), [(hook, _attributes(hook)) for hook in hooks]
     with tempfile.TemporaryDirectory(prefix="exactloop-dry-run-") as directory:
         try:
@@ -32,8 +34,10 @@ def leaving_nothing(
             state().rollback(held)
             state().position.restored()  # or what a hook has condemned now would not be saved in the run after it
             for hook, attributes in kept:
+                # Not by `setattr`, with which a hook refuses a variable in the place of another.
                 hook.__dict__.clear()
                 hook.__dict__.update(attributes)
+            same_hooks()  # a hook may have added others, or taken itself out, as it will in the run
 
 
 def _attributes(hook: Hook) -> dict[str, object]:

@@ -106,6 +106,11 @@ class Facts:
         return {evaluation.name: evaluation.names for evaluation in self._parts.evaluations}
 
     @property
+    def unscheduled_names(self) -> tuple[str, ...]:
+        """The names of `evaluation_names` that no run logs, because only `evaluate()` makes these evaluations."""
+        return tuple(name for evaluation in self._parts.evaluations.never() for name in evaluation.names)
+
+    @property
     def evaluated_batches(self) -> dict[str, tuple[int, int | None]]:
         """How many batches each evaluation has read in its latest pass, which may be under way, and how many there are,
         if that is known; by its name. To be read from any thread; from `SETUP` on."""
@@ -138,11 +143,13 @@ class Facts:
 
         That is: running results of metrics, and steps that `next_after` alone does not tell.
         """
+        # `on_steps` comes late, and with values alone: a result so far is that of the step at which it is read.
         return bool(self._parts.step.metrics) or not of_steps_only(trigger)
 
     def rows(self, epoch: int, index: int) -> list[int] | None:
         """Returns the numbers of the rows in batch `index` of an epoch, both from 0; None if the data do not know."""
         data = self._parts.data
+        # Of these the order is a function of the seed, so that nothing is read for it.
         return data.rows(epoch, index) if isinstance(data, ArrayData | IndexedData) else None
 
     def describe_data(self) -> str:
@@ -151,6 +158,7 @@ class Facts:
         Nothing is read for that. A line for each stage that shuffles, repeats, draws or calls Python, with what that
         depends on now; see `StreamData`.
         """
-        said = {"training": self._parts.data} | {each.name: each.data for each in self._parts.evaluations}
-        lines = [f"{name}: {change}" for name, data in said.items() for change in data.changes()]
+        # No dict: an evaluation may be called "training".
+        said = [("training", self._parts.data), *((each.name, each.data) for each in self._parts.evaluations)]
+        lines = [f"{name}: {change}" for name, data in said for change in data.changes()]
         return "\n".join(lines) or "The data are read as they were written."

@@ -91,6 +91,7 @@ class Untraced:
 
     def _gathered(self) -> TrainingState:
         state = self._gather(self._means)
+        # Those that were saved: results that are computed without a trace may have other bits.
         state.logs = lambda: self._logs
         return state
 
@@ -112,12 +113,15 @@ def untraced(parts: Parts, gather: Callable[[Means], TrainingState], stops: Stop
     saved = next((found for hook in hooks if (found := hook.saved_place())), None)
     if saved is None or saved.pending or not {"train", *(each.name for each in evaluations)} <= saved.names.keys():
         return None  # or the names of what is logged come of a trace only
+    # The totals alone, from the manifest: no file with values is opened for it.
     complete = stops.reached(saved.step, saved.epoch)
     deciding = [hook for hook in hooks if type(hook).reason_to_end is not Hook.reason_to_end]
     if not complete and not (saved.last and deciding):  # a run that was killed goes on
         return None
+    # Makes variables of evaluations; if this comes to nothing, the trace makes others in their place.
     gathered = Untraced(saved, step, evaluations, gather, hooks.reports.names)
     other = gathered.state.differences(saved.description)
+    # A hash of each step's Python: an empty one says that nobody can tell.
     changed = [name for name, own in gathered.state.sketches.items() if not own or own != saved.sketches[name]]
     if any(other) or changed:  # what that means is seen when it is traced
         return None
@@ -133,6 +137,7 @@ def _will_end(deciding: Sequence[Hook], saved: Saved, state: TrainingState) -> b
     """Returns whether one of the hooks will say, when its variables are restored, that the run is over."""
     below = tuple(f"hooks/{hook.name}/" for hook in deciding)
     variables = {path: variable for path, variable in state.variables.items() if path.startswith(below)}
+    # The values themselves; nothing is copied until they are assigned.
     before = {path: read(variable) for path, variable in variables.items()}
     try:
         for path, value in saved.values(variables).items():

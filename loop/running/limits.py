@@ -49,10 +49,12 @@ class Limit:
 
 def _smaller(limit_batches: int | None, overfit: int | None) -> int | None:
     for argument, count in {"limit_batches": limit_batches, "overfit": overfit}.items():
+        # A bool is no count, though Python takes it for one.
         if count is not None and (not is_whole(count) or count < 1):
             raise ValueError(
                 f"Loop({argument}=...) needs a number of batches, a whole number from 1. Received: {shown(count)}."
             )
+    # Of both, the smaller one counts.
     given = [operator.index(count) for count in (limit_batches, overfit) if count is not None]
     return min(given, default=None)
 
@@ -66,6 +68,7 @@ def first_batches(data: Given, count: int) -> Given:
     if isinstance(data, ArrayData):
         return data.first(count)
     if isinstance(data, tf.data.Dataset):
+        # In memory, so that a pipeline that draws has the same rows in each epoch.
         return data.take(count).cache()
     raise TypeError(
         f"Loop(overfit=...) takes the first batches of ArrayData or a tf.data.Dataset. Received: "

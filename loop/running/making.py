@@ -66,8 +66,10 @@ class Making:
 
     def begin(self, spent: TimeSpent) -> None:
         """Takes back what an earlier run has lent, and checks that what is compiled is what would be compiled now."""
+        # Rates anew: hooks that were added may report a value of their name.
         self._spent, self._rates = spent, None
         if self._compiled or self._untraced:
+            # Such as the best weights, which a hook leaves in the place of the last ones.
             self.state.revert()
         if self._compiled is not None:
             self.state.derived.check()  # first, because it names the cause
@@ -115,6 +117,7 @@ class Making:
         elif self._is_as_set():  # what is there later was trained, or restored
             self._settings = now
         self.state.settings = self._settings
+        # What was restored before there was a trace to compare with.
         for check in self.state.unchecked:
             check(self.state)
         self.state.unchecked, self._untraced = [], None
@@ -135,12 +138,14 @@ class Making:
 
     def _build(self, inside: Sequence[Hook]) -> None:
         """Traces everything, so that every variable is there to be restored, and gathers the state."""
+        # Variables that only the trace makes are others: what was restored is put into these.
         held = self._untraced and self._untraced.state.capture()
         with numbered(self._parts.position.step):
             if self._compiled is not None:
                 self._compiled.follow(inside)
             else:
                 compiled = Compiled(self._parts, inside)
+                # Before it is kept: refused, the loop is as it was, and asked again it says so again.
                 check_step(compiled.chunk.graph, self._parts.given)
                 self._compiled = compiled
         self.compiled = self._compiled
@@ -153,5 +158,6 @@ class Making:
     def _audit(self) -> None:
         report(self.compiled.audit(self.state), exact=self._exact)
         if only_read := self.compiled.only_read(self.state):
+            # In the log, so that who misses something in a checkpoint finds here that it was never in one.
             names = ", ".join(variable.name for variable in only_read)
             log.info("Only read by the steps, and in no checkpoint: %s.", names)

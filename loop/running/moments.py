@@ -42,10 +42,13 @@ class Moments:
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
     ) -> Moment:
         """Returns where the run stands; with `logs`, also what hooks have reported and, of a step, learning rates."""
+        # Read when the moment is made: a stop that comes a moment later is told at the next event.
         last, reports = self._stops.asked or self.reached(), self._hooks.reports
         if logs is not None:
+            # EPOCH_END is sent with them: they are those of the epoch.
             rates = self._making.rates.now() if event is Event.STEP_END else {}
             logs = {**logs, **rates, **reports.round}
+        # Bound to the event: a moment that a hook keeps reports nothing later.
         report = functools.partial(reports.take, event, self.place.step)
         stop = self._stops.after_round
         return Moment(event, *self.place, ReadOnly(logs or {}), self.resumed, last, error, stop, report)
@@ -67,5 +70,6 @@ class Moments:
 
     def capture(self) -> Callable[[], None]:
         """Holds the present state, and returns what puts it back."""
+        # Buffers are shared until they are written: no copies, some microseconds for each variable.
         held = self._making.state.capture()
         return lambda: self._making.state.rollback(held)

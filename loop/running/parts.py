@@ -74,6 +74,7 @@ class Parts(NamedTuple):
             "means": means,
             "metrics": self.step.variables(),
             "evaluations": {evaluation.name: evaluation for evaluation in self.evaluations},
+            # Gathered anew for each run, because Keras may have made a global generator meanwhile.
             "random": random_streams(),
             "hooks": {hook.name: hook for hook in self.hooks},
             "hook_states": {
@@ -104,5 +105,6 @@ class Parts(NamedTuple):
         compared.
         """
         known = {id(variable) for variable in state.given().values()} if used is None else used
+        # What a layer derives from its variables was not set by the program.
         derived = {id(variable) for variable in state.derived.variables()}
         return settings(self.given, state.given(), is_constant=is_constant, used=known - derived)

@@ -60,6 +60,7 @@ class Rehearsal:
             The values of each step by name, `[steps]`, as in `Hook.on_steps`.
         """
         self._open()
+        # A call never goes over the end of an epoch: the data have to be opened for the next one.
         length = self._data.steps_per_epoch
         ran = self._chunk(self._data, count if length is None else min(count, length - self._index))
         steps = int(ran.steps)  # sync: waits for the chunk
@@ -76,5 +77,6 @@ class Rehearsal:
         self._index += steps
         if not more or self._index == self._data.steps_per_epoch:
             self._data.close()
+            # Or the compiled loop would count on from the epoch that is over.
             self._chunk.begin_again()
             self._epoch, self._index, self._is_open = self._epoch + 1, 0, False

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from loop.evaluation import Evaluation
 from loop.state.position import Position
-from loop.triggers import Halt, Trigger
+from loop.triggers import NEVER, Halt, Trigger
 
 
 class Schedule:
@@ -26,6 +26,10 @@ class Schedule:
     def __len__(self) -> int:
         return len(self._triggers)
 
+    def never(self) -> list[Evaluation]:
+        """Returns those that are made on demand alone."""
+        return [evaluation for evaluation, every in self._triggers if every == NEVER]
+
     def next_after(self, step: int) -> int | None:
         """Returns the first step later than `step` at which an evaluation is due, if a step alone tells."""
         wanted = [every.next_after(step) for _, every in self._triggers]
@@ -38,5 +42,6 @@ class Schedule:
             place: Where the loop has halted; `epoch` does not count the one that may be over.
             over: Whether an epoch ends there.
         """
+        # No time: a trigger that depends on it is refused where it is given.
         halt = Halt(place.step, place.epoch + 1 if over else None, 0.0, 0.0)
         return [evaluation for evaluation, every in self._triggers if every.due(halt)]

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from loop.digest import BatchDigest
 from loop.tensors import read, write
+from loop.tf_internals import read_variables
 
 
 class Position(NamedTuple):
@@ -54,7 +55,7 @@ class PositionState(tf.Module):
 
     def place(self) -> Position:
         """Returns the place as integers."""
-        return Position(*(int(read(variable)) for variable in (self.step, self.epoch, self.step_in_epoch)))
+        return Position(*map(int, read_variables([self.step, self.epoch, self.step_in_epoch])))
 
     @property
     def is_pending(self) -> bool:

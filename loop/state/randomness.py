@@ -81,9 +81,17 @@ def untouched() -> Iterator[None]:
 class HostRandomness(tf.train.experimental.PythonState):
     """The states of Python's `random` and of NumPy's global generator, saved as numbers."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: tuple[Host, str] | None = None
+
     def serialize(self) -> str:
-        python, (kind, keys, *rest) = host()
-        return json.dumps({"python": python, "numpy": [kind, np.frombuffer(keys, np.uint32).tolist(), *rest]})
+        now = host()
+        if self._said is None or self._said[0] != now:  # mostly, nobody has drawn since the save before
+            python, (kind, keys, *rest) = now
+            text = {"python": python, "numpy": [kind, np.frombuffer(keys, np.uint32).tolist(), *rest]}
+            self._said = now, json.dumps(text)
+        return self._said[1]
 
     def deserialize(self, string_value: str | bytes) -> None:
         before = host()

@@ -11,6 +11,7 @@ import tensorflow as tf
 from loop.digest import FINGERPRINT
 from loop.errors.readonly import ReadOnly
 from loop.handles import Resource, keys
+from loop.state.beside import digests_beside
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
 from loop.state.gathering import check_given, extra, resources_below, trackable, walk
@@ -104,7 +105,7 @@ class TrainingState:
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
         self.variables: dict[str, tf.Variable] = ReadOnly(walk(self.root))  # what is made later: see `late`
-        self._kept = [each for each in flat((own or {}).get("hook_states", {})) if isinstance(each, Kept)]
+        self._kept = {path: each for path, each in flat_by_path(own or {}) if isinstance(each, Kept)}
         self.derived = derived or Derived(given)
         self._overridden = Overridden(self.derived)
 
@@ -121,10 +122,13 @@ class TrainingState:
         """Returns the objects of a kind in what was given, also in lists and dicts, by path."""
         return {path: part for path, part in flat_by_path(self._given) if isinstance(part, kind)}
 
+    def values(self) -> dict[str, tf.Tensor]:
+        """Returns the present values, by path. Costs no copy: a variable that is updated later leaves them alone."""
+        return dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
+
     def capture(self) -> StateValues:
-        """Returns the present values. Costs no copy: a variable that is updated later leaves them alone."""
-        values = dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
-        return StateValues(values, host(), [kept.capture() for kept in self._kept])
+        """Returns all that `rollback` puts back, at no cost of memory."""
+        return StateValues(self.values(), host(), [kept.capture() for kept in self._kept.values()])
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
@@ -150,6 +154,10 @@ class TrainingState:
         now = self.variables  # of `traced`, by now
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))
+
+    def in_python(self) -> dict[str, str]:
+        """Returns digests of what is saved beside `variables`; see `digests_beside`."""
+        return digests_beside(self._kept, self._data)
 
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""

@@ -23,6 +23,7 @@ class Window(tf.Module):
     def __init__(self, length: int) -> None:
         super().__init__(name="window")
         self.length = length
+        # int64 `[]` and float64 `[]`, in which a whole number of examples is exact.
         self.batches = tf.Variable(0, dtype=tf.int64, trainable=False, name="batches")
         self.examples = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="examples")
         self.sums: list[tf.Variable] = []
@@ -31,6 +32,7 @@ class Window(tf.Module):
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes the sums; once."""
         if not self.sums:
+            # Outside of the graph that is traced, where no variable can be made.
             with tf.init_scope():
                 self.sums = [tf.Variable(tf.zeros(v.shape, _wide(v)), trainable=False, name="sum") for v in variables]
 
@@ -47,6 +49,7 @@ class Window(tf.Module):
             The mean so far.
         """
         count = tf.cast(examples, tf.float64)
+        # By examples, so that a short last batch counts for as many as it has.
         total = self.examples.assign_add(count)
         sums = [
             None
@@ -61,9 +64,11 @@ class Window(tf.Module):
             for variable in (self.batches, self.examples, *self.sums):
                 variable.assign(tf.zeros_like(variable))
 
+        # The batches are counted here alone, whatever step it is: a window may begin in any epoch.
         tf.cond(tf.equal(self.batches.assign_add(1), self.length), at_the_end, lambda: None)
         return means
 
 
 def _wide(variable: keras.Variable) -> str:
+    # Sums of many small numbers: in 8 or 11 bits, most would be lost.
     return "float32" if variable.dtype in ("float16", "bfloat16") else variable.dtype

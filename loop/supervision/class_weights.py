@@ -39,14 +39,17 @@ def weights_of(of_classes: Mapping[int, float], y: Nest, sample_weight: Nest) ->
         )
     if not isinstance(y, tf.Tensor):
         raise ValueError("supervised(class_weight=...) is for one output. Give sample weights, in the data, instead.")
+    # As Keras takes labels: `[n, 1]` are numbers, and `[n, classes]` one of which is 1.
     if y.shape.rank is not None and y.shape.rank >= 2:
         classes = tf.squeeze(y, -1) if y.shape[-1] == 1 else tf.argmax(y, -1)
     else:
         classes = y
     if classes.dtype.is_floating:
+        # Labels often come as float32, as in `fit`.
         classes = tf.round(classes)
     classes = tf.cast(classes, tf.int64)
     weights = tf.ones_like(classes, keras.backend.floatx())
+    # One comparison for each class that has a weight: cheap for as many as anybody writes down.
     for of_class, weight in of_classes.items():
         weights = tf.where(classes == of_class, tf.cast(weight, weights.dtype), weights)
     return weights

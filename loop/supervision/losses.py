@@ -44,11 +44,13 @@ class WeightedLoss:
     def __call__(self, y: Nest, prediction: Nest, sample_weight: Nest) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Returns the sum, `[]`, and, where there are several, the loss of each output before it is weighted."""
         loss = self._loss if is_several(prediction) else self._only(self._loss)
+        # A loss that takes three arguments takes all outputs at once, and their labels as they are.
         if not is_several(loss) and (not is_several(prediction) or _is_of_all(loss)):
             value = _called(loss, y if loss is self._loss else alone(y), prediction, sample_weight)
             return (value if self._weights is None else value * self._weight_of_all()), {}
         check_flat(prediction, self._loss)
         found = outputs(prediction, self._names)
+        # A misspelt name of an output would leave its loss out, and train on with the others.
         check_names(self._loss, [each.name for each in found], "a loss")
         check_names(self._weights, [each.name for each in found], "a weight of a loss")
         given = {each: self._of(each, found) for each in found}
@@ -58,7 +60,9 @@ class WeightedLoss:
             label = y if len(losses) == 1 and not is_several(y) else _label(y, output, found, [*losses])
             weight = part(sample_weight, output, found, "weights") if is_several(sample_weight) else sample_weight
             values[output] = _called(own, label, part(prediction, output, found, "a value"), weight)
+        # In the dtype of the first: outputs may be of several policies.
         terms = [value * self._factor(output, [*losses]) for output, value in values.items()]
+        # Of one output, it would be the same number twice.
         named = {OF_OUTPUT.format(output.name): value for output, value in values.items()} if len(values) > 1 else {}
         return tf.add_n([tf.cast(each, terms[0].dtype) for each in terms]), named
 
@@ -101,6 +105,7 @@ def _is_of_all(loss: object) -> bool:
 
 
 def _label(y: Nest, output: Output, among: Sequence[Output], with_loss: Sequence[Output]) -> Nest:
+    # Labels may be of those outputs alone that have a loss.
     partial = isinstance(y, list | tuple) and len(y) == len(with_loss)
     return part(y, output, with_loss if partial else among, "labels")
 
@@ -121,6 +126,7 @@ def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Te
         else:  # labels of some structure, or ragged, of which Keras makes no tensor
             y = prediction = each(y, prediction)
             made = Values()
+    # A loss of Keras weights and reduces as in `fit`.
     value = made(y, prediction, sample_weight)  # type: ignore[operator]  # it is no name any more
     check_loss(value)
     return value
@@ -128,6 +134,7 @@ def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Te
 
 def _each(loss: Callable[..., tf.Tensor], sample_weight: Nest) -> Callable[..., tf.Tensor]:
     """Returns a function of two arguments that is seen to return what the weights can be applied to."""
+    # Nothing is applied, so any shape will do.
     if sample_weight is None:
         return loss
 

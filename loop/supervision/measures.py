@@ -27,11 +27,13 @@ class Accuracy(keras.Metric):
 
     @unconverted
     def update_state(self, y_true: Nest, y_pred: Nest, sample_weight: Nest = None) -> None:
+        # In the first trace, of the train step or of the evaluation: only then are the shapes known.
         if self.made is None:
             self.made = metric_of("accuracy", y_true, y_pred)
         self.made.update_state(y_true, y_pred, sample_weight)
 
     def result(self) -> Nest:
+        # Before that nobody has measured anything.
         return self.made.result() if self.made else 0.0
 
     def reset_state(self) -> None:
@@ -66,6 +68,7 @@ def measures(argument: str, given: Given | None, names: Sequence[str], taken: Se
     found: dict[str, Measure] = {}
     if len(names) < 2 and isinstance(given, Mapping) and len(given) == 1 and is_several(*given.values()):
         (given,) = given.values()  # of the one output there is
+    # By outputs, and not by names of metrics: if all its names are those of outputs, or it has lists or texts.
     by_output = (
         names
         and isinstance(given, Mapping)
@@ -85,6 +88,7 @@ def measures(argument: str, given: Given | None, names: Sequence[str], taken: Se
             name = _name(each)
             prefix, known = f"{output}_" if len(names) > 1 else "", {*found, *taken}
             own = f"{prefix}weighted_{name}" if f"{prefix}{name}" in taken else f"{prefix}{name}"
+            # Names that are there already are counted up: `mae_1`.
             again = sum(one == own or (one.startswith(f"{own}_") and one[len(own) + 1 :].isdigit()) for one in found)
             own = f"{own}_{again}" if own in known else own
             found[own] = Measure(_made(argument, each, name), output or None)
@@ -103,6 +107,7 @@ def update(found: Mapping[str, Measure], names: Sequence[str], y: Nest, predicti
                 "loss=['mse', 'mse'], metrics=[['mae'], []], or in dicts by name."
             )
         own = of if each.output is None and len(of) == 1 else [one for one in of if one.name == each.output]
+        # What is one for all outputs, such as sample weights in a tensor, is handed to each metric as it is.
         parts = [part(one, own[0], of, what) if own and is_several(one) else one for one, what in given]
         parts = parts if of or not _is_of_one(each.metric) else [alone(one) for one in parts]
         each.metric.update_state(*parts)
@@ -110,6 +115,7 @@ def update(found: Mapping[str, Measure], names: Sequence[str], y: Nest, predicti
 
 def _is_of_one(metric: keras.Metric) -> bool:
     """Returns whether a metric is one of Keras' own, which would take several outputs for one tensor."""
+    # A function of the program's own may want all outputs.
     own = function_of(metric)[0] if type(metric) is keras.metrics.MeanMetricWrapper else type(metric)
     return isinstance(metric, Accuracy) or str(getattr(own, "__module__", "")).split(".")[0] == "keras"
 
@@ -132,6 +138,7 @@ def _made(argument: str, given: object, name: str) -> keras.Metric:
         return given
     check_metric(argument, name, given)
     if isinstance(given, str):
+        # Keras tells by shapes which accuracy that is, and only in `compile`.
         if given.lower() in ("accuracy", "acc"):
             return Accuracy(name)
         given = metric_named(argument, given)

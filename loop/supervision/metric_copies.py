@@ -28,6 +28,7 @@ def _copy(name: str, metric: keras.Metric) -> keras.Metric:
     try:
         config = _config(metric)
         copy = _made(kind, config)
+        # A `from_config` that forgets an argument would measure something else in evaluations, in silence.
         if isinstance(copy, kind) and (_tells_all(kind, config) or _is_same(copy, metric)):
             return copy
     except Exception as error:  # of whatever kind: it is its own code
@@ -56,6 +57,7 @@ def _made(kind: type[keras.Metric], config: dict[str, object]) -> keras.Metric:
 
 def _tells_all(kind: type[keras.Metric], config: Mapping[str, object]) -> bool:
     """Returns whether each argument is in the configuration; of `**kwargs` nobody knows, but of Keras' own."""
+    # Of Keras' own, the configuration is complete.
     if kind.__module__.split(".")[0] == "keras":
         return True
     parameters = inspect.signature(kind).parameters.values()
@@ -64,6 +66,7 @@ def _tells_all(kind: type[keras.Metric], config: Mapping[str, object]) -> bool:
 
 def _is_same(copy: keras.Metric, metric: keras.Metric) -> bool:
     """Returns whether two metrics have made the same of their arguments."""
+    # What every metric has, such as its name and its variables, tells nothing.
     of_keras = {*vars(keras.Metric())}
     said = [sketch([item for item in vars(each).items() if item[0] not in of_keras]) for each in (copy, metric)]
     return said[0] == said[1] != "" and _when_reset(copy) == _when_reset(metric)
@@ -71,6 +74,7 @@ def _is_same(copy: keras.Metric, metric: keras.Metric) -> bool:
 
 def _when_reset(metric: keras.Metric) -> list[bytes]:
     """Returns the values with which a metric begins. It may be in use: those that it has are put back."""
+    # On the host, and copied: what is reset next may share the buffer.
     kept = [np.array(variable) for variable in metric.variables]
     metric.reset_state()
     values = [np.asarray(variable).tobytes() for variable in metric.variables]

@@ -49,6 +49,7 @@ class ModelMetrics:
         for metric in self._metrics():
             own = [variable for variable in metric.variables if id(variable) not in seen]
             seen.update(map(id, own))
+            # A metric that only holds others has no variables of its own left here.
             if own:
                 again = sum(name.split("/")[0] == metric.name for name in found)
                 found[f"{metric.name}/{again}" if again else metric.name] = own
@@ -60,6 +61,7 @@ class ModelMetrics:
 
     def others(self, values: Mapping[str, tf.Tensor]) -> list[str]:
         """Returns the names of values, in the graph in which they are, that are no results of metrics; each once."""
+        # Whatever is computed of a metric's variable is taken for a result.
         own = {key(_raw(variable)) for variables in self.variables().values() for variable in variables}
         found = [name for name, value in values.items() if not own & set(read_by(value))]
         new = [name for name in found if name not in self._told]

@@ -38,6 +38,7 @@ def outputs(prediction: Nest, names: Sequence[str]) -> list[Output]:
     """Returns the outputs of which a prediction is made, in their order."""
     if isinstance(prediction, Mapping):
         return [Output(name) for name in prediction]
+    # Without names, or with another number of them, outputs are called by their numbers.
     known = names if len(names) == len(prediction) else [*map(str, range(len(prediction)))]
     return [Output(name) for name in known]
 

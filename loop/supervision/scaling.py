@@ -30,6 +30,7 @@ def check_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
     """Raises `ValueError` if layers are trained in float16 by an optimizer that does not scale the loss."""
     if scales(optimizer):
         return
+    # By layer, because policies may differ: a model in float32 may have one layer in float16.
     layers = [layer for layer in flatten_layers(model) if layer.compute_dtype == "float16"]
     found = [each for each in layers if _own(each)]
     if found:
@@ -63,6 +64,7 @@ def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:
     Raises:
         ValueError: If a `LossScaleOptimizer` divides by what nothing was multiplied with.
     """
+    # By the name that Keras gives it; a step may use an optimizer that is nowhere in `state=`.
     dynamic = [variable for variable in graph.variables if variable.name.endswith(DYNAMIC)]
     done, scaled = uses(graph) if dynamic else {}, False
     for variable in dynamic:
@@ -73,6 +75,7 @@ def check_step(graph: FuncGraph, given: Mapping[str, object]) -> None:
                 f"{variable.name!r}. Write, {SCALE}.{_at(dividing[0])}"
             )
         scaled |= bool(scaling)
+    # The first of them: its line is what the message has.
     backward = None if scaled else next(_in_float16(graph), None)
     if backward is not None and not any(bool(each.loss_scale_factor) for each in _optimizers(given)):
         log.warning(
@@ -104,6 +107,7 @@ def _what_is_done(ops: Iterable[tf.Operation]) -> tuple[list[tf.Operation], list
     dividing, other = [], []
     for read in ops:
         for use in _consumers(read):
+            # Gradients over the scale: what an optimizer does before it applies them.
             if use.type == "RealDiv" and use.inputs[1].op.type in ("ReadVariableOp", "Identity"):
                 dividing.append(use)
             elif use.type not in KEEPING and not any(then.type in KEEPING for then in _consumers(use)):
@@ -121,6 +125,7 @@ def _in_float16(graph: FuncGraph) -> Iterator[tf.Operation]:
     for function in functions(graph):
         found = {op.name for op in function.get_operations() if _is_backward_in_float16(op)}
         if found:
+            # What has an effect, or is returned; the rest is cut away when the graph runs.
             ends = [op for op in function.get_operations() if op.op_def.is_stateful and op.type != "ReadVariableOp"]
             ends += [output.op for output in function.outputs]
             yield from (op for op in behind(ends) if op.name in found)

@@ -12,6 +12,7 @@ HEARTBEAT_MS = 6000  # after so long without a sign of life, a worker counts as 
 def begin_coordination(cluster: Mapping[str, Sequence[str]]) -> None:
     """Has the strategy that is made next notice within seconds when one of its processes is gone."""
     jobs = [CoordinatedJob(name=name, num_tasks=len(tasks)) for name, tasks in cluster.items()]
+    # TensorFlow has it so: the first process of the cluster runs the service by which all are missed.
     leader = f"/job:{'chief' if 'chief' in cluster else 'worker'}/replica:0/task:0"
     context.context().configure_coordination_service(
         "standalone", leader, heartbeat_timeout_in_ms=HEARTBEAT_MS, coordinated_jobs=jobs
@@ -30,6 +31,7 @@ def set_config_key_value(key: str, value: str) -> None:
 
 def config_key_value(key: str, timeout: float | None) -> str:
     """Returns such a text, and waits for it; so many seconds at most."""
+    # Milliseconds, at least one; 0 is to wait for ever.
     return context.context().get_config_key_value(key, 0 if timeout is None else max(1, int(timeout * 1000)))
 
 

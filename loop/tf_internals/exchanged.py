@@ -32,6 +32,7 @@ def explicit_algorithm() -> Iterator[None]:
     again for each number: twenty times as slow. Threefry would be faster still, but only XLA has it, and initializers
     of layers that are built late do not run in XLA.
     """
+    # Left in place: what this thread has chosen decides, so that others, and this one later, have theirs.
     random_ops_util.get_key_counter_alg = _get_key_counter_alg
     before, _explicit.chosen = vars(_explicit).get("chosen", False), True
     try:
@@ -51,9 +52,11 @@ def drawing_apart(rank: int) -> Iterator[None]:
 
     def next_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
         seed = drawn(generator, ordered)
+        # The chief, of rank 0, draws from the state as it is.
         return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0]), seed.dtype)
 
     def skip(generator: tf.random.Generator, delta: tf.types.experimental.TensorLike) -> tf.Tensor:
+        # By 2^32 numbers, whatever was drawn: more than a draw takes, and the same in all workers.
         counter_and_key = skipped(generator, tf.constant(2**32, tf.uint64))
         return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + (rank * 0x9E3779B97F4A7C15) % 2**63], 0)
 
@@ -67,6 +70,7 @@ def drawing_apart(rank: int) -> Iterator[None]:
 @contextlib.contextmanager
 def moments_from(function: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Iterator[None]:
     """Has synchronized layers take mean and variance from a function; they ask a strategy, or nobody."""
+    # Of the process, not of the thread: what another thread traces meanwhile has it, too.
     kept = keras_nn._compute_moments_sync
     keras_nn._compute_moments_sync = function
     try:
@@ -103,6 +107,7 @@ class _Summing:
     def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> tf.Tensor:
         found, rank = keras.ops.sum(x, axis=axis, keepdims=keepdims), len(x.shape)
         axes = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
+        # Only sums over the rows, which are dimension 0: others are of one row.
         return self._function(found) if 0 in [each % rank for each in axes] else found
 
 
@@ -119,6 +124,7 @@ def rows_of_losses_through(added: Callable[[tf.Tensor], tf.Tensor], compared: Ca
     operations, masks = keras_losses.ops, keras_losses.build_pos_neg_masks
 
     def of_pairs(labels: tf.Tensor, others: tf.Tensor, *args: object, **kwargs: object) -> object:
+        # Rows with themselves; with references, which all workers have, each row is by itself.
         if others is labels:
             compared()
         return masks(labels, others, *args, **kwargs)
@@ -143,6 +149,7 @@ def gradients_through(function: Callable[[keras.optimizers.Optimizer, list], lis
         def applied(
             self: keras.optimizers.Optimizer, grads: Sequence[object], trainable_variables: object = None
         ) -> None:
+            # A LossScaleOptimizer applies by its inner optimizer, whose gradients are added up already.
             given = list(grads) if within else function(self, list(grads))
             within.append(self)
             try:

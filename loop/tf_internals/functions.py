@@ -61,6 +61,7 @@ def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any
 
     A public call fits them to the signature again, which takes as long as two small steps.
     """
+    # Its options are those of this thread.
     now = context.context()
     before = now.function_call_options
     now.function_call_options = _OPTIONS.of(before)

@@ -71,6 +71,7 @@ def remade(
     kept, given = vars(stage), dict[str, Any]()
     if "_seed2" in kept:
         return tf.data.experimental.from_variant(_seeded(stage, inputs), stage.element_spec)
+    # In the order of the arguments, as the stage was traced.
     own = iter(functions)
     for name, parameter in list(inspect.signature(type(stage).__init__).parameters.items())[1:]:
         if name in ("input_dataset", "dataset", "selector_input"):
@@ -104,10 +105,12 @@ def remade(
             given[name] = int(value) if name == "buffer_size" and isinstance(value, EagerTensor) else value  # compared
         elif parameter.default is inspect.Parameter.empty:
             raise UnknownStage(UNKNOWN_STAGE.format(type(stage).__name__, name))
+    # By keyword: an argument that a new version of TensorFlow adds keeps its default.
     made = type(stage)(**given)
     below = list(made._inputs())
     for _ in range(3):  # some put stages of their own between
         below += [source for read in below for source in read._inputs() if all(source is not found for found in below)]
+    # Seen from the result: a class that takes its input under a name unknown here would read something else.
     if not all(any(source is found for found in below) for source in inputs):
         raise UnknownStage(UNKNOWN_STAGE.format(type(stage).__name__, "what it reads"))
     return made

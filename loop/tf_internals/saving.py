@@ -42,8 +42,13 @@ def saved_tensors(node: Trackable) -> Tensors:
 
 def save_under_name_of(leaf: Trackable, node: Trackable) -> None:
     """Lets an object be saved under the name that another one has from older versions: tables and iterators do."""
-    if (legacy := getattr(node, _LEGACY, None)) is not None:
+    if (legacy := legacy_name(node)) is not None:
         setattr(leaf, _LEGACY, legacy)
+
+
+def legacy_name(node: Trackable) -> str | None:
+    """Returns that name, if it has one."""
+    return getattr(node, _LEGACY, None)
 
 
 def save_below(node: Trackable, name: str, part: Trackable) -> None:
@@ -56,6 +61,7 @@ def named_tensors(root: Trackable) -> tuple[Tensors, bytes]:
 
     The tensors are those that `_serialize_to_tensors` of each returns.
     """
+    # As TensorFlow itself does when it saves: the names are those in its files.
     gathered, _, _, graph = serialize_graph_view(ObjectGraphView(root))
     found = [(name, tensor) for of_one in gathered.values() for name, tensor in of_one.items()]
     return dict(found), graph.SerializeToString()
@@ -93,6 +99,7 @@ class Managed(tf.train.Checkpoint):
 
     def _write(self, file_prefix: str, options: tf.train.CheckpointOptions) -> str:
         self._write_files(file_prefix)
+        # By these a manager learns of the files.
         for written in options.experimental_write_callbacks:
             written(file_prefix)
         return file_prefix

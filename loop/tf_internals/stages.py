@@ -70,6 +70,7 @@ def with_seed(shuffle: Dataset, seed: int) -> Dataset:
     again = kept["_reshuffle_each_iteration"]
     made = shuffle._input_dataset.shuffle(kept["_buffer_size"], 1, again)
     first, _ = seeds_of(shuffle)
+    # All that it keeps, such as its name, but for the second seed.
     vars(made).update({name: kept[name] for name in vars(made).keys() & kept.keys()} | {"_seed": first})
     vars(made)["_seed2"] = tf.constant(seed, tf.int64)  # it is not iterated, but looked at to make another one
     return made
@@ -112,6 +113,7 @@ def stops_on_empty(sampled: Dataset) -> bool:
 
 def read_by(stage: Dataset) -> Dataset:
     """Returns the stage that does what another one, such as a reader of files, or one of TensorFlow 1, stands for."""
+    # One may stand for another that stands for a third.
     while "_impl" in vars(stage) or isinstance(stage, DatasetV1Adapter):
         stage = vars(stage).get("_impl") or stage._dataset
     return stage

@@ -12,6 +12,7 @@ SourceMaps: TypeAlias = Mapping[str, Mapping[LineLocation, OriginInfo]]
 
 def source_maps() -> SourceMaps:
     """Returns for each file that AutoGraph has written where its lines come from."""
+    # Copied: another thread may have AutoGraph convert something meanwhile.
     converted = [factory for of_code in list(_TRANSPILER._cache._cache.values()) for factory in list(of_code.values())]
     return {factory.module.__file__: factory.source_map for factory in converted}
 

@@ -18,7 +18,7 @@ MOST = 3  # numbers in an exchange
 SOON = 10.0  # seconds in which others say where they are, when it is known that they are elsewhere
 FORGOTTEN = (
     "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
-    "has changed them, or Python in one worker has done what it has not in another"
+    "has changed them, or Python in one worker has done what it has not in another, such as to draw a number"
 )
 
 
@@ -49,6 +49,7 @@ class Workers:
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
         self.collective = Collective(self.count)
         self._store = InProcess() if store is None else store
+        # Counted in each worker by itself: equal, because all go the same way.
         self._turns = itertools.count()
         self.exchanges = 0
         self.failures: Failures | None = None  # of one process, there are none to watch
@@ -74,8 +75,10 @@ class Workers:
             RuntimeError: If others exchange something else: one of them has gone another way.
         """
         self.exchanges += 1
+        # 32 bits, which a float64 holds: the text itself is too long for an exchange.
         place = zlib.crc32(at.encode())
         with self.waiting(at):
+            # float64 `[count, 1 + MOST]`; always as many numbers, because the operation is traced once.
             said = self.collective.exchange(place, *numbers, *[0.0] * (MOST - len(numbers)))
         if any(said[:, 0] != place):
             raise RuntimeError(self._apart(at))
@@ -112,6 +115,7 @@ class Workers:
         """Tells the others that this worker fails; returns what to raise: who else has failed, if it comes of that."""
         if self.failures is None:
             return error
+        # First: who fails because another one has failed must not be taken for the cause.
         error = self.failures.explained(error)
         self.failures.tell(error)
         return error
@@ -145,6 +149,7 @@ class Workers:
         return f"worker {rank} ({self.addresses[rank]})" if self.addresses else f"worker {rank}"
 
 
+# Of the process, as TensorFlow's cluster is; tests put others in its place.
 _here = [Workers()]
 
 

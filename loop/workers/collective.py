@@ -40,6 +40,7 @@ class Collective:
 
     def __init__(self, count: int) -> None:
         self._count, self.number = count, EXCHANGE
+        # By graph, because operations wait for others of their own graph alone.
         self._latest = weakref.WeakKeyDictionary[FuncGraph, tf.Operation]()
         self._exchanging: ConcreteFunction | None = None
 
@@ -59,6 +60,7 @@ class Collective:
         Raises:
             ValueError: If a shape is not known.
         """
+        # A key for each operation: the dtype, and of a large tensor its own place.
         packs: dict[tuple[tf.DType, int], list[int]] = {}
         for i, tensor in enumerate(tensors):
             if not (of_any_shape or tensor.shape.is_fully_defined()):
@@ -69,6 +71,7 @@ class Collective:
             known = all(tensors[i].shape.is_fully_defined() for i in places)
             sizes = [tensors[i].shape.num_elements() if known else tf.size(tensors[i]) for i in places]
             flat = [tf.reshape(tensors[i], [-1]) for i in places]
+            # Counted while tracing: in all workers the same tensors, in the same order.
             self.number += 1
             added = self._added(flat[0] if len(flat) == 1 else tf.concat(flat, 0), self.number, on_host, mean)
             parts = [added] if len(flat) == 1 else tf.split(added, sizes)
@@ -81,6 +84,7 @@ class Collective:
         Some 0.2 ms on one machine.
         """
         if self._exchanging is None:
+            # Traced at the first exchange, and not when a module is imported.
             spec = tf.TensorSpec([len(numbers)], tf.float64)
             exchanged = functools.partial(self._of_all, number=EXCHANGE, on_host=True)
             self._exchanging = tf.function(exchanged, autograph=False).get_concrete_function(spec)

@@ -75,6 +75,7 @@ class Failures:
         """Tells the others that this worker will not go on, and why."""
         if self.has_told or isinstance(error, SystemExit):  # which the others are told of by who raises it
             return
+        # Once: what is raised because of the first failure would be told in its place.
         self.has_told = True
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = lines[-1] if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
@@ -85,9 +86,11 @@ class Failures:
         """Tells the others that this worker is done, and watches them no more when all are."""
         if self.has_told or self.said is not None:
             return
+        # The process is at its end: nothing that goes wrong here may change how it ends.
         with contextlib.suppress(WorkerFailed, TimeoutError, tf.errors.OpError):
             self._workers.put(LEFT, self._workers.rank)
             self._workers.put(f"done/{self._workers.rank}", True)
+            # The first worker runs the store: had it left, the others would take it for dead.
             for rank in range(self._workers.count):
                 self._workers.get(f"done/{rank}", PATIENCE)
         self._over = True
@@ -99,6 +102,7 @@ class Failures:
         if self.said is None and (gone := self._gone(error.message)):
             self.said = gone  # or whatever else waits for that worker, such as a save, would wait on
             return WorkerFailed(gone)
+        # TensorFlow's own error may come a moment before its cause is known here.
         self._known.wait(KNOWN_WITHIN)
         return error if self.said is None else WorkerFailed(self.said)
 
@@ -139,6 +143,7 @@ class Failures:
 
     def _gone(self, message: str) -> str:
         """Returns who has gone, if an error of TensorFlow's says it; else nothing."""
+        # From the text: errors name tasks in no other way.
         ranks = [self._workers.rank_of(kind, int(number)) for kind, number in TASK.findall(message)]
         others = [rank for rank in ranks if rank != self._workers.rank]
         return GONE.format(self._workers.name(others[0])) if others else ""
@@ -149,8 +154,10 @@ class Failures:
         self.said = said
         self._known.set()
         with contextlib.suppress(tf.errors.OpError):
+            # What the thread that trains waits for raises then, and the run ends as after any error.
             abort_collectives(said)
         threading.Event().wait(GRACE)
         if not self._over:
             print(f"exactloop: {said}", file=sys.stderr, flush=True)
+            # Not `sys.exit`, which would end this thread alone, and not the one that hangs in a sum.
             os._exit(1)

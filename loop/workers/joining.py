@@ -70,12 +70,14 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
     if is_in_use():
         raise RuntimeError(IN_USE)
+    # Written and read only when the cluster is there: the first worker has the store.
     store = OfCluster()
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
     workers = Workers(rank, addresses, store, chiefs=chiefs)
     with named_while_missing(workers.rank, addresses), _usual_sigterm():
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    # Of the strategy nothing else is used: it has started the cluster.
     devices = strategy.num_replicas_in_sync // workers.count
     if devices != 1:
         raise ValueError(
@@ -83,7 +85,9 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
             "device, as `exactloop launch` does, with CUDA_VISIBLE_DEVICES set to its number."
         )
     workers.failures = store.failures = Failures(workers)
+    # From here on loops are of several workers; those that were made before are of one.
     become(workers)
+    # At the end of the process: who is done early waits there, so that the store is there for the others.
     atexit.register(workers.failures.leave)
     _told(workers.failures)
     share_seed(workers)
@@ -110,6 +114,7 @@ def _told(failures: Failures) -> None:
         failures.tell(error)
         usual(kind, error, trace)
 
+    # Around the one there is: debuggers and loggers put theirs here, too.
     sys.excepthook = hook
 
 
@@ -117,6 +122,7 @@ def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     """Returns what the environment says of a cluster; None if that is nothing."""
     if os.environ.get("TF_CONFIG"):
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    # In a job of one task these are set, too.
     if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         gpus = None if shutil.which("nvidia-smi") else 0
         return tf.distribute.cluster_resolver.SlurmClusterResolver(gpus_per_node=gpus)
@@ -159,6 +165,7 @@ def share_seed(workers: Workers) -> None:
     global seed is left alone: it counts as set by the program, and would be another one when this is started again.
     """
     if workers.is_chief:
+        # 31 bits, which NumPy takes for a seed; of the system, and of no stream that the program has set.
         workers.put("seed", random.SystemRandom().getrandbits(31))
     seed = int(str(workers.get("seed")))
     random.seed(seed)

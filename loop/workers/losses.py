@@ -67,6 +67,7 @@ class Reduced:
         if reduction in (None, "none") or of_rows or values.shape.rank == 0:
             return self._reduce(values, sample_weight, mask, reduction, dtype)
         each = self._reduce(values, sample_weight, mask, "none", dtype)
+        # Sum and count apart, because a mean of means would weigh rows of a short part more.
         parts = [tf.reduce_sum(each)]
         if reduction == "mean_with_sample_weight":
             weights = self._weigh(sample_weight, mask, each.dtype, "sum")

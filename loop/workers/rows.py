@@ -54,6 +54,7 @@ class OwnRows:
             ValueError: If parts of a batch are known to have other numbers of rows than others.
         """
         shapes = [each.shape for each in tf.nest.flatten(element_spec)]
+        # What is not known while tracing is compared in each step, by `_equal`.
         if len(sizes := {shape[0] for shape in shapes if shape.rank and shape[0] is not None}) > 1:
             raise ValueError(UNEQUAL.format(f"tensors of {' and '.join(map(str, sorted(sizes)))} rows"))
         return tf.nest.map_structure(self._of_spec, element_spec)
@@ -65,9 +66,11 @@ class OwnRows:
     def of(self, batch: Nest) -> Part:
         """Returns a worker's rows of a batch. To be called in a graph."""
         first = tf.nest.flatten(batch)[0]
+        # Known, the bounds are constants, and nothing of this is computed in a step.
         static = first.shape[0] if first.shape.rank else None
         whole: Count = examples(batch) if static is None else static
         equal = [] if static is not None else [_equal(each, whole) for each in tf.nest.flatten(batch)]
+        # Before the rows are cut: rows of other numbers would be paired wrongly, in silence.
         with tf.control_dependencies([each for each in equal if each is not None]):
             begin, end = (tf.identity(each) for each in self.bounds(whole)) if equal else self.bounds(whole)
 

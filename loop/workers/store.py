@@ -59,6 +59,7 @@ class InProcess:
         with self._changed:
             if key in self._values:
                 return False
+            # As text, as in a cluster: what JSON does not hold fails in one process, too.
             self._values[key] = json.dumps(value)
             self._changed.notify_all()
             return True
@@ -95,8 +96,10 @@ class OfCluster:
         return True
 
     def get(self, key: str, timeout: float | None = None) -> Value:
+        # Monotonic: a clock that is set meanwhile neither ends the wait nor makes it longer.
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or time.monotonic() < end:
+            # In slices, because a wait in TensorFlow cannot be ended: between two it looks who has failed.
             left = SLICE if end is None else min(SLICE, max(0.001, end - time.monotonic()))
             with contextlib.suppress(TimeoutError):
                 return self.listen(key, left)
@@ -111,5 +114,6 @@ class OfCluster:
             raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.") from error
 
     def remove(self, key: str) -> None:
+        # What is gone already, or with the first worker, need not be removed.
         with contextlib.suppress(tf.errors.OpError):
             delete_config_key_value(key)

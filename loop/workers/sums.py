@@ -41,6 +41,7 @@ class Traced:
         # To weight them first takes as long as a tenth of what else is done with a large one; half would overflow.
         mean = self._is_even and all(each.dtype in (tf.float32, tf.float64) for each in tensors)
         weighted = tensors if mean else [self.weighted(each) for each in tensors]
+        # The numbers that come between are those of these gradients: `averaged.py` looks for them.
         before = self.workers.collective.number
         # Of the shapes of their variables, if TensorFlow knows.
         means = self.workers.collective.sum(weighted, of_any_shape=True, mean=mean)

@@ -60,6 +60,7 @@ class Together:
     @unconverted
     def begin(self, part: Part) -> "Begun":
         """Begins a step on these rows of this worker. This and what follows is traced into the compiled loop."""
+        # Held, and set to zero: so what is added up at the end is this step's part alone.
         before = [each.read_value() for each in self._sums]
         with tf.control_dependencies(before):
             for each in self._sums:
@@ -99,6 +100,7 @@ class Together:
         """
         step = begun.step
         values = {name: tf.convert_to_tensor(value) for name, value in (values or {}).items()}  # or they are of Python
+        # Sorted: each worker has to put the same value in the same place of the sum.
         names = sorted(values)
         rows, whole = (tf.cast(each, tf.float64) for each in (step.part.rows, step.part.whole))
         own = [tf.cast(widened(values[name]), tf.float64) * rows for name in names]
@@ -106,6 +108,7 @@ class Together:
         averaged = [*self._statistics, *self._means]
         own += [tf.cast(each.read_value(), tf.float64) * rows for each in averaged]
         found = iter(self._workers.collective.sum([wish, *(step.unless_empty(each) for each in own)], on_host=True))
+        # A sum: anybody's wish is more than none.
         asked = next(found) > 0
         of_all = {name: _as_value(next(found) / whole, values[name].dtype) for name in names}
         for variable, then in zip(self._sums, begun.before, strict=True):

@@ -17,11 +17,13 @@ def named_while_missing(rank: int, addresses: Sequence[str]) -> Iterator[None]:
 
     def look() -> None:
         while not over.wait(PATIENCE):
+            # By trying their ports: TensorFlow says nothing of who is missing before it gives up.
             missing = [i for i, address in enumerate(addresses) if i != rank and not _listens(address)]
             if missing and not over.is_set():
                 names = ", ".join(f"worker {i} ({addresses[i]})" for i in missing)
                 log.warning("Worker %d of %d waits for %s.", rank, len(addresses), names)
 
+    # Of its own, because the main thread waits in TensorFlow; daemon, or a process could not end while it waits.
     threading.Thread(target=look, daemon=True, name="missing").start()
     try:
         yield

@@ -46,6 +46,7 @@ class Waits:
     @contextlib.contextmanager
     def waiting(self, at: str) -> Iterator[None]:
         """While in it, this worker waits for all others, as it does in each step."""
+        # Before the place: the thread that watches never sees this wait under the number of the one before.
         self._count += 1
         self._at = at
         try:
@@ -55,6 +56,7 @@ class Waits:
 
     def last(self) -> bool:
         """Returns whether this worker waits as it did when this was last asked."""
+        # By number, not by place: most waits are for the same thing over and over.
         looked, self._looked = self._looked, self._count
         return self._at != "" and looked == self._count
 
@@ -63,6 +65,7 @@ class Waits:
 
         To be called now and then while `last`. Of a wait that takes long, both are told once.
         """
+        # Read once: the thread that trains goes on meanwhile.
         count, at = self._count, self._at
         if not at or self._agreed == count:
             return None
@@ -80,6 +83,7 @@ class Waits:
 
     def _tell(self, count: int, at: str) -> None:
         self._workers.put(f"waits/{count}", at)
+        # One of them at a time is in the store, however long a training is.
         if self._told:
             self._workers.remove(f"waits/{self._told}")
         self._told = self._agreed = count

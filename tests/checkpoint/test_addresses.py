@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from absl import flags
 from storage import (
     EVERY_1,
     EVERY_2,
@@ -25,6 +26,7 @@ from storage import (
     weights_in,
 )
 
+from exactloop import cli
 from hooks import Checkpoint, CorruptCheckpoint, restore
 from hooks.checkpoint.average import average
 from hooks.checkpoint.differences import differences
@@ -146,6 +148,33 @@ def test_checkpoints_at_an_address_are_compared_shown_and_averaged(address: str)
     assert described(f"{address}/ckpt-2").record.step == 2
     assert average(address, 2, f"{address}/mean") == (["ckpt-2", "ckpt-4"], ["left", "right"], f"{address}/mean/ckpt-4")
     assert restore(f"{address}/mean", {"left": tf.Variable(tf.zeros([2**12]))}) == 4
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        (".index", "ckpt-2.index: was removed while it was looked at.\n"),
+        (".data", "TensorFlow cannot read or write it: "),
+    ],
+)
+def test_what_goes_while_it_is_compared_is_told_and_is_no_difference(
+    removed: str, said: str, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counting_loop(Checkpoint(address, EVERY_2)).run(steps=4)
+    pinned = RemoteFiles.pinned
+
+    @contextlib.contextmanager
+    def gone(self: RemoteFiles, files: Mapping[str, Measure]) -> Iterator[str]:
+        with pinned(self, files) as directory:
+            for name in files:
+                if removed in name:
+                    tf.io.gfile.remove(f"{address}/{name}")
+            yield directory
+
+    monkeypatch.setattr(RemoteFiles, "pinned", gone)
+    flags.FLAGS.mark_as_parsed()
+    assert cli.main(["exactloop", "diff", f"{address}/ckpt-2", f"{address}/ckpt-4"]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_reader_at_an_address_does_not_mind_a_trainer_that_removes_what_it_reads(

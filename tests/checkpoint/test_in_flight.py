@@ -1,5 +1,6 @@
 """What happens while a save is in flight: further saves, ends of runs, and exceptions."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -28,7 +29,9 @@ from storage import (
 
 from hooks import Checkpoint, restore
 from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.record.manifest import Record
 from hooks.checkpoint.saving.saver import Saver
+from hooks.checkpoint.saving.writing import Writing
 from loop import At, Event, Every, Hook, Loop, Moment, StreamData
 
 
@@ -130,6 +133,46 @@ def test_a_second_save_waits_for_the_first(
     assert found == {
         step: sorted(value for path, value in whole[step].items() if path.startswith("model/")) for step in found
     }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_another_thread_may_wait_for_a_save_and_takes_nothing_from_the_run(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, waits, over = Checkpoint(tmp_path, At(2)), threading.Event(), threading.Event()
+    wait, commit, outcome = Writing.wait, Store.commit, list[BaseException]()
+
+    def outrun(self: Writing) -> None:
+        """Lets the run end before the other thread goes on."""
+        if threading.current_thread() is threading.main_thread():
+            wait(self)
+        else:
+            waits.set()
+            wait(self)
+            await_(over)
+
+    def failing(store: Store, record: Record, *args: object) -> None:
+        await_(waits)
+        if fails and record.step == 2:
+            raise OSError(errno.ENOSPC, "full")
+        commit(store, record, *args)
+
+    def look() -> None:
+        try:
+            checkpoint.wait()
+        except BaseException as error:
+            outcome.append(error)
+
+    monkeypatch.setattr(Writing, "wait", outrun)
+    monkeypatch.setattr(Store, "commit", failing)
+    thread, loop = threading.Thread(target=look), counting_loop(checkpoint)
+    loop.on(Event.STEP_END, every=At(3))(lambda moment: thread.start())
+    failed = pytest.raises(OSError, match="step 2 was not saved") if fails else contextlib.nullcontext()
+    with failed:
+        loop.run(steps=4)
+    over.set()
+    thread.join()
+    assert [*map(type, outcome)] == ([OSError] if fails else [])
 
 
 @pytest.mark.parametrize("steps", [2, 3])

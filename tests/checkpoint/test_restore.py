@@ -280,3 +280,14 @@ def test_of_other_weights_none_are_offered(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Nothing was restored") as refused:
         trained(tmp_path / "one", units=4, batch_size=2)[0].run(steps=4)
     assert "restore(" not in str(refused.value)
+
+
+def test_the_path_that_tensorflow_calls_the_latest_is_told_what_to_write(whole: dict[int, Bits], saved: Path) -> None:
+    model, path = dense(), tf.train.latest_checkpoint(str(saved))
+    with pytest.raises(FileNotFoundError) as error:
+        restore(path, {"model": model})
+    (directory, step) = re.findall(r"a checkpoint in '(.*)': give that directory; .*which=(\d+)\)\.", str(error.value))[
+        0
+    ]
+    assert restore(directory, {"model": model}, which=int(step)) == 6
+    assert weights(model) == weights_in(whole[6])

@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, restore
-from hooks.checkpoint.saving.bundle import Bundle
+from hooks.checkpoint.saving import bundle as bundles
+from hooks.checkpoint.saving.bundle import Bundle, Naming
 from hooks.checkpoint.saving.saver import digest
-from hooks.checkpoint.saving.snapshot import Snapshot
+from hooks.checkpoint.saving.snapshot import Node, Snapshot
 from loop import ArrayData, At, Event, Every, Hook, Loop, Moment
 from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
 
@@ -359,3 +360,32 @@ def test_the_files_are_those_that_tensorflow_writes_of_such_a_graph(tmp_path: Pa
             for graph in graphs
         )
         assert one == other
+
+
+def test_names_are_found_again_only_where_the_graph_has_another_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a loop that is run again, not; what is written is what a bundle by itself would write."""
+    found, searched = list[Node](), bundles.named_tensors
+
+    def searching(root: Node) -> tuple[dict[str, tf.Tensor], bytes]:
+        found.append(root)
+        return searched(root)
+
+    monkeypatch.setattr(bundles, "named_tensors", searching)
+    naming, kinds, counts = Naming(), [words, mutable_table, iterator, python_state, variables], list[int]()
+    for number, chosen in enumerate([kinds, kinds, kinds[1:], kinds[::-1], kinds[::-1]]):
+        loop = make_loop(given={make.__name__: make()[0] for make in chosen})
+        loop.audit()
+        snapshot = Snapshot(loop.state)
+        snapshot.take()
+        for whose, bundle in (("ours", Bundle(snapshot, naming)), ("its", Bundle(snapshot))):
+            before = len(found)
+            bundle.write(f"{tmp_path}/{whose}-{number}")
+            counts.append(len(found) - before)
+        ours, its = (tf.train.load_checkpoint(f"{tmp_path}/{whose}-{number}") for whose in ("ours", "its"))
+        kinds_of = ours.get_variable_to_dtype_map()
+        assert kinds_of == its.get_variable_to_dtype_map()
+        plain = [name for name, dtype in kinds_of.items() if dtype != tf.variant]
+        assert [digest(ours.get_tensor(name)) for name in plain] == [digest(its.get_tensor(name)) for name in plain]
+    assert counts == [1, 1, 0, 1, 1, 1, 1, 1, 0, 1]

@@ -23,6 +23,7 @@ from hooks import Checkpoint, restore
 from hooks.checkpoint.disk import durable, local, lock
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.saving.bundle import Bundle
+from hooks.shared import flushing
 from loop import ArrayData, At, Event, Every, Loop, Moment
 
 KEPT = {"every": Every(steps=2), "keep": 2, "background": False}
@@ -113,7 +114,7 @@ class System(types.ModuleType):
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
     system = System()
-    for module in (durable, local, lock):
+    for module in (durable, flushing, local, lock):
         monkeypatch.setattr(module, "os", system)
     return system
 

@@ -101,6 +101,14 @@ def test_what_is_made_anew_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert loop.describe_data() == said
 
 
+def test_an_evaluation_may_have_any_name_beside_the_training() -> None:
+    rows = Dataset.range(6).shuffle(6, seed=1)
+    evaluation = Evaluation(lambda x: {"x": x}, rows, name="training")
+    line = "training: shuffle: the order of the seed and the pass (1)"
+    loop = Loop(lambda x: {"x": x}, rows, state={}, evaluate=evaluation)
+    assert loop.describe_data() == f"{line}\n{line}"
+
+
 def test_nothing_is_said_of_what_is_read_as_it_was_written(caplog: pytest.LogCaptureFixture) -> None:
     loop = loop_over(Dataset.range(6).map(lambda x: x + 1).prefetch(2), ArrayData(tf.range(6), batch_size=2))
     with caplog.at_level(logging.INFO, "exactloop"):

@@ -250,12 +250,15 @@ def test_data_that_turns_out_empty_is_refused() -> None:
 
 
 def test_evaluations_need_names_of_their_own_and_a_schedule_that_repeats() -> None:
-    def evaluation() -> Evaluation:
-        return Evaluation(lambda batch: {"x": batch}, tf.data.Dataset.range(3))
+    def evaluation(name: str = "val") -> Evaluation:
+        return Evaluation(lambda batch: {"x": batch}, tf.data.Dataset.range(3), name=name)
 
     arguments = {"train_step": lambda batch: {"x": batch}, "data": tf.data.Dataset.range(3), "state": {}}
     with pytest.raises(ValueError, match=r"Two evaluations cannot have one name. Received: \['val', 'val'\]"):
         Loop(**arguments, evaluate=[evaluation(), evaluation()])
+    with pytest.raises(ValueError, match=r"Received: Evaluation\(name='train'\). Write name='train_set'"):
+        Loop(**arguments, evaluate=[evaluation(), evaluation("train")])
+    Loop(**arguments, evaluate=[evaluation(), evaluation("train_set")])
     with pytest.raises(ValueError, match=r"Loop\(eval_every=...\) must be in steps or epochs.*Every\(seconds=3\)"):
         Loop(**arguments, evaluate=evaluation(), eval_every=Every(seconds=3))
     with pytest.raises(ValueError, match=r"Evaluation\(steps=...\) must be at least 1"):

@@ -168,6 +168,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "emit of a list": (lambda: loop().hooks.emit([1]), ValueError, r"sends an event that is declared.*Received: \[1\]"),
     "every=100": (lambda: loop().on(Event.STEP_END, every=100)(step), TypeError, r"such as Every\(steps=5\)"),
     "on of no function": (lambda: loop().on(Event.EPOCH_END)(5), TypeError, "decorates a function. Received: 5"),
+    "a hook of two words": (lambda: Hook(name="my hook"), ValueError, r"Hook\(name=...\) needs .*'test_set'.*'my hook'"),
+    "an umlaut": (lambda: Evaluation(step, batches(), name="prüfung"), ValueError, r"Evaluation\(name=...\) .*'prüfung'"),
+    "no name": (lambda: Evaluation(step, batches(), name=""), ValueError, r"Evaluation\(name=...\) .*Received: ''"),
+    "reports=None": (lambda: loop(hooks=[type("R", (Hook,), {"reports": None})()]), TypeError, "names in a tuple. .*None"),
     "remove(hook)": (lambda: loop().hooks.remove(Progress()), KeyError, "No hook is named Progress"),
     "hooks['x']": (lambda: loop().hooks["x"], KeyError, "No hook is named 'x'. There are: none"),
     # Step, supervised

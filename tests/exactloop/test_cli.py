@@ -132,7 +132,9 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ls", "nowhere"], "exactloop ls: [Errno 2] No such file or directory"),
+        (["ls", "nowhere"], "exactloop ls: There is no directory '/"),
+        (["ls", ""], "exactloop ls: A directory needs a name. Received: an empty one."),
+        (["average", "."], "exactloop average: There is no checkpoint in '/"),
         (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, "),
         (["diff", "saved"], "exactloop diff: another number of arguments is needed. Received: 'saved'.\n\nexactloop"),
         (["verify", "."], "exactloop verify: There is no checkpoint in '.'."),
@@ -168,7 +170,7 @@ def test_what_cannot_be_done_is_said(
         (["--help"], 0, "exactloop prove SCRIPT.py"),
         (["diff", "--help"], 0, "exactloop diff CHECKPOINT CHECKPOINT [--json]\n\nSays which values"),
         (["--version"], 0, f"exactloop {exactloop.__version__}"),
-        (["ls", "nowhere"], 2, "No such file or directory"),
+        (["ls", "nowhere"], 2, "exactloop ls: There is no directory "),
     ],
 )
 def test_the_exit_status_tells_what_cannot_be_done_from_what_differs(
@@ -267,3 +269,13 @@ def test_the_command_is_installed_and_changes_nothing(saved: Path) -> None:
     done = subprocess.run([command, "verify", saved, "--json"], capture_output=True, text=True, check=False)
     assert (done.returncode, [row["step"] for row in json.loads(done.stdout)]) == (0, [2, 4, 6])
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", ["saved/ckpt-4", "saved/ckpt-4.index", "saved/ckpt-4.json"])
+def test_who_gives_one_checkpoint_where_a_directory_is_needed_is_told_so(
+    path: str, saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    assert cli.main(["exactloop", "verify", path]) == 2
+    told = f"ckpt-4 is a checkpoint in {str(saved)!r}: give that directory; for this one, restore(..., which=4)."
+    assert told in capsys.readouterr().err

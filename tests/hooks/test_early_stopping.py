@@ -139,7 +139,7 @@ def test_real_runs_end_where_keras_ends(loop: Loop) -> None:
 
 def test_epochs_before_start_from_epoch_are_ignored_as_in_keras() -> None:
     loop = make_loop([EarlyStopping("loss", mode="min", patience=1, start_from_epoch=2)], [1, 2, 3, 4, 5])
-    assert loop.run(epochs=5).reason == "loss has not improved on 3 at step 3 in 1 checks"
+    assert loop.run(epochs=5).reason == "loss has not improved on 3 at step 3 in 1 check"
     assert loop.epoch - 1 == of_keras([1, 2, 3, 4, 5], patience=1, start_from_epoch=2) == 3
 
 
@@ -185,7 +185,7 @@ def test_nan_is_never_the_best_whereas_it_stays_the_best_in_keras(loop: Loop) ->
 
 def test_nan_at_the_first_check_counts_as_no_improvement(loop: Loop) -> None:
     assert of_keras([NAN, 1], patience=1) == 1
-    assert ended(loop, [NAN, 1], patience=1) == (0, "val_loss has not improved on nan at step 0 in 1 checks")
+    assert ended(loop, [NAN, 1], patience=1) == (0, "val_loss was NaN in 1 check")
 
 
 def test_values_are_compared_in_double_precision_whereas_keras_compares_in_single(loop: Loop) -> None:
@@ -262,12 +262,12 @@ def test_an_evaluation_metric_is_checked_when_an_evaluation_ends() -> None:
     loop = make_loop([hook], [9, 3, 1, 2, 1, 4, 0, 0], evaluate=True, steps_per_epoch=4, eval_every=Every(steps=2))
     result = loop.run(epochs=2)
     assert (result.step, result.epoch, loop.step_in_epoch) == (6, 1, 2)
-    assert result.reason == "val_loss has not improved on 2 at step 4 in 1 checks"
+    assert result.reason == "val_loss has not improved on 2 at step 4 in 1 check"
 
 
 def test_two_hooks_watch_side_by_side() -> None:
     hooks = [EarlyStopping("loss", mode="min", patience=9), EarlyStopping("loss", mode="max", name="high")]
-    assert make_loop(hooks, [3, 2, 1]).run(epochs=3).reason == "loss has not improved on 3 at step 1 in 1 checks"
+    assert make_loop(hooks, [3, 2, 1]).run(epochs=3).reason == "loss has not improved on 3 at step 1 in 1 check"
 
 
 # Resumed runs.
@@ -416,6 +416,9 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
         ({"start_from_epoch": -2}, f"EarlyStopping(start_from_epoch=...) {negative} -2."),
         ({"min_delta": -0.1}, f"EarlyStopping('val_loss')(min_delta=...) {negative} -0.1."),
         ({"min_delta": NAN}, f"EarlyStopping('val_loss')(min_delta=...) {negative} nan."),
+        ({"target": NAN}, "EarlyStopping(target=...) needs a number. Received: nan."),
+        ({"divergence": NAN}, "EarlyStopping(divergence=...) needs a number. Received: nan."),
+        ({"baseline": NAN}, "EarlyStopping(baseline=...) needs a number. Received: nan."),
         ({"restore_best": True}, "EarlyStopping(restore_best=...): 'weights', 'state' or None. Received: True."),
     ]
     for arguments, message in wrong:

@@ -1,5 +1,7 @@
 """Export: what is there is whole, can be loaded and called, and is the same after a kill."""
 
+import contextlib
+import errno
 import os
 import re
 import shutil
@@ -303,6 +305,24 @@ def test_an_export_that_cannot_be_written_ends_the_run_which_is_saved_and_makes_
     loop = life()
     loop.run(steps=6)
     assert names(tmp_path / "exports") == ["3.weights.h5", "6.weights.h5"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.EIO])
+def test_where_directories_cannot_be_flushed_models_are_exported_and_a_failing_disk_is_an_error(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def refusing(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    failed = contextlib.nullcontext() if number != errno.EIO else pytest.raises(OSError, match=os.strerror(number))
+    with failed:
+        make(directory=tmp_path, on=Every(steps=2), format="weights").run(steps=5)
+    assert names(tmp_path) == ([] if number == errno.EIO else ["4.weights.h5"])
 
 
 def _full(model: keras.Model, path: str) -> None:

@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import math
+import os
 from pathlib import Path
 
 import nursery
@@ -14,9 +15,11 @@ from log_lives import Store, make_loop
 from places import TESTS
 
 from hooks import Checkpoint, MetricsLog, Tracker
+from hooks.board.event_file import EventFile
 from hooks.shared.row_file import LIMIT, RowFile
 from hooks.shared.row_format import Row
 from loop import NEVER, ArrayData, Every, Hook, Loop, Moment
+from loop.tf_internals import records
 
 EVENTS = {  # and the steps, or numbers, at which they come
     "step_end": range(1, 10),
@@ -191,6 +194,30 @@ def test_a_full_disk_is_told_once_and_what_is_missing_comes_when_there_is_room(
         "kind,step,epoch,loss\nstep,1,1,1.0\nstep,2,1,2.0\nstep,3,1,3.0\nstep,4,1,4.0\nepoch,4,1,2.5\n"
     )
     assert ["No space left" in record.message for record in caplog.records] == [True]
+
+
+def test_a_file_system_that_flushes_nothing_has_rows_and_events_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for begin in (0, 2):  # the second life cuts what comes after step 2
+        rows, events = RowFile(tmp_path / "log.csv", begin, ("loss",)), EventFile(tmp_path / "train", begin)
+        for step in range(begin + 1, begin + 4):
+            rows.add(Row("step", step, 1, {"loss": 0.5 * step}))
+            events.add(step, {"loss": 0.5 * step})
+        rows.close()
+        events.close()
+    assert [line.split(",")[1] for line in (tmp_path / "log.csv").read_text().splitlines()[1:]] == [*"12345"]
+    points = [step for path in sorted((tmp_path / "train").iterdir()) for step in _steps_in(path)]
+    assert points == [1, 2, 3, 4, 5]
+
+
+def _steps_in(path: Path) -> list[int]:
+    events = map(tf.compat.v1.Event.FromString, records(str(path)))
+    return [event.step for event in events if event.summary.value]
 
 
 def test_of_what_cannot_be_written_the_latest_rows_wait_and_the_rest_is_told(

@@ -11,6 +11,7 @@ import keras
 import pytest
 import rich.console
 import tensorflow as tf
+from tiny import make_counter
 
 import hooks
 from hooks import Checkpoint, EarlyStopping, Progress, TensorBoard, restore
@@ -207,3 +208,14 @@ def test_a_hook_that_only_warns_may_report_and_may_be_in_a_second_loop() -> None
     hook = Fails()
     assert make([hook]).run(epochs=3).logs["probe"] == 1.0
     assert make([hook]).run(epochs=1).logs["probe"] == 1.0
+
+
+@pytest.mark.parametrize("unnamed", [("probe", 1.0), ({"probe": 1.0},)])
+def test_values_without_a_name_are_told_how_to_be_given(unnamed: tuple[object, ...]) -> None:
+    loop = make_counter([])
+    loop.on(Event.EPOCH_END, reports=["probe"])(lambda moment: moment.report(*unnamed))
+    with pytest.raises(TypeError, match=r"takes values by name, as in moment\.report\(probe=0\.5\), or .*'probe'"):
+        loop.run(epochs=1)
+    given = make_counter([])
+    given.on(Event.EPOCH_END, reports=["probe"])(lambda moment: moment.report(**{"probe": 0.5}))
+    assert given.run(epochs=1).logs["probe"] == 0.5

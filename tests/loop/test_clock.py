@@ -173,3 +173,19 @@ def test_an_alarm_for_a_time_that_never_comes_fails_in_no_thread(at: float, monk
     for alarm in made:
         alarm.join()
     assert (failed, len(made)) == ([], 1)
+
+
+def test_a_time_that_no_thread_can_wait_for_never_comes(capfd: pytest.CaptureFixture[str]) -> None:
+    class Never(Hook):
+        every = Every(seconds=1e300)
+        calls = 0
+
+        def on_step_end(self, moment: Moment) -> None:
+            self.calls += 1
+
+    weight, never = tf.Variable(1.0, name="weight"), Never()
+    data = ArrayData(tf.range(8.0).numpy(), batch_size=1, seed=3)
+    loop = Loop(lambda x: {"loss": weight.assign_add(x[0])}, data, state={"weight": weight}, hooks=[never])
+    loop.run(epochs=1)
+    assert never.calls == 0
+    assert "OverflowError" not in capfd.readouterr().err

@@ -123,6 +123,34 @@ def test_what_is_within_lists_and_dicts_of_a_hook_is_put_back() -> None:
     assert nested.same is nested.rows["steps"]
 
 
+def test_hooks_that_were_added_and_taken_out_are_as_before() -> None:
+    heard: list[str] = []
+
+    class Once(Hook):
+        reports = ("once",)
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+            loop.hooks.add(Added())
+
+        def on_epoch_end(self, moment: Moment) -> None:
+            moment.report(once=moment.step)
+            heard.append("once")
+            self.loop.hooks.remove("once")
+
+    class Added(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            heard.append("added")
+
+    loop = make_counter(hooks=[Once(), Notes()])
+    loop.dry_run()
+    assert [hook.name for hook in loop.hooks] == ["once", "notes"]
+    assert loop.reported_names == ("once", "seen")
+    loop.run(epochs=2)
+    assert heard == ["once", "added"] + ["once", "added", "added"]
+    assert [hook.name for hook in loop.hooks] == ["notes", "added"]
+
+
 def test_a_run_after_a_dry_run_that_was_rolled_back_is_saved(tmp_path: Path) -> None:
     class Back(Hook):
         every = Every(steps=1)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from cuts import counting, same
 
-from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Moment
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
 
 
 class Counts(Hook):
@@ -81,3 +81,32 @@ def test_a_hook_with_a_state_ends_the_run_when_it_fails() -> None:
     hook.on_error = "warn"
     with pytest.raises(ValueError, match="has a state, which an error may leave half-changed"):
         Loop(counting(tf.Variable(0.0)), numbers(), state={}, hooks=[hook])
+
+
+@pytest.mark.parametrize("method", ["on_setup", "on_step_end"])
+@pytest.mark.parametrize("kind", ["variables", "state", "reports", "inside"])
+def test_what_has_a_state_cannot_join_a_run_that_is_under_way(method: str, kind: str) -> None:
+    class Late(Hook):
+        reports = ("late",) if kind == "reports" else ()
+
+        def __init__(self) -> None:
+            super().__init__()
+            if kind == "variables":
+                self.count = tf.Variable(0, name="count")
+
+    if kind == "state":
+        Late.get_state, Late.set_state = Counts.get_state, Counts.set_state
+    if kind == "inside":
+        Late.after_step = lambda self, values: tf.constant(False)
+
+    def add(self: Hook, *given: object) -> None:
+        loop.hooks.add(Late())
+
+    adding = type("Adding", (Hook,), {"every": At(2), method: add})()
+    value = tf.Variable(1.0, name="value")
+    data = ArrayData(tf.range(4.0), batch_size=1, seed=1)
+    loop = Loop(lambda x: {"loss": value.assign_add(x[0])}, data, state={"value": value}, hooks=[adding])
+    with pytest.raises(RuntimeError, match=r"Hook 'late' has a state, .*Add it before run"):
+        loop.run(steps=3)
+    assert [hook.name for hook in loop.hooks] == ["adding"]
+    loop.hooks.add(Late())

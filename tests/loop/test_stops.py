@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from loop import Event, Every, Hook, Loop, Moment
+from loop import At, Event, Every, Hook, Loop, Moment
 from loop.stops import Stops, Wish
 
 
@@ -76,3 +76,22 @@ def test_an_epoch_that_is_to_end_ends_with_a_step_that_is_skipped_too() -> None:
     loop = Loop(lambda batch: {"n": count.assign_add(1.0)}, data, state={"count": count}, hooks=[ends])
     assert loop.run(epochs=2).epoch == 1
     assert ends.heard == [("epoch_begin", 0, 0), ("epoch_end", 1, 1), ("settled", 1, 1)]
+
+
+@pytest.mark.parametrize("back", [0, 5])
+def test_a_trigger_that_returns_no_later_step_is_named(back: int) -> None:
+    class Stuck(At):
+        def next_after(self, step: int) -> int:
+            return step - back
+
+    class Waits(Hook):
+        every = Stuck(1)
+
+        def on_step_end(self, moment: Moment) -> None:
+            pass
+
+    count = tf.Variable(0.0, name="count")
+    data = tf.data.Dataset.range(4).batch(1)
+    loop = Loop(lambda batch: {"n": count.assign_add(1.0)}, data, state={"count": count}, hooks=[Waits()])
+    with pytest.raises(ValueError, match=rf"of hook 'waits' .* Received: next_after\(0\) == {-back}, of At\(1\)"):
+        loop.run(steps=2)

@@ -119,13 +119,22 @@ def ended_by(worker: Workers, asked: dict[int, list[str]]) -> tuple[object, ...]
     return stops.reason, stops.at_once, stops.ends_epoch
 
 
-def commit(count: int, values: int, wrong: int | None = None) -> float:
-    """Compares what all workers hold before a save, and returns the seconds that takes the first one."""
+def commit(count: int, values: int, wrong: int | None = None, *, in_python: str = "") -> float:
+    """Compares what all workers hold before a save, and returns the seconds that takes the first one.
+
+    Args:
+        count: How many workers.
+        values: How many values each holds.
+        wrong: Who holds another one.
+        in_python: What that is, if it is nothing of TensorFlow's.
+    """
     together = Together(count)
     variables = {f"model/layer_{i}/kernel": tf.Variable([float(i)]) for i in range(values)}
-    state = SimpleNamespace(variables=variables, apart=None)
-    other = SimpleNamespace(variables={**variables, "model/layer_0/kernel": tf.Variable([-1.0])}, apart=None)
-    hooks = SimpleNamespace(apart=tuple)
+    changed = {} if in_python else {"model/layer_0/kernel": tf.Variable([-1.0])}
+    kept = [{in_python: str(i)} if in_python else {} for i in range(2)]
+    state = SimpleNamespace(variables=variables, apart=None, in_python=lambda: kept[0])
+    other = SimpleNamespace(variables={**variables, **changed}, apart=None, in_python=lambda: kept[1])
+    hooks = SimpleNamespace(apart=lambda: ("hooks/shown/",))
     ones = [one(rank, together) for rank in range(count)]
     held = [other if each.rank == wrong else state for each in ones]
     loops = [SimpleNamespace(workers=each, state=mine, hooks=hooks) for each, mine in zip(ones, held, strict=True)]
@@ -158,7 +167,7 @@ def wrong_parts(count: int) -> Iterator[str]:
     together = Together(count)
 
     def save(worker: Workers) -> list[int]:
-        state = SimpleNamespace(variables={}, apart=Part(worker.rank, count))
+        state = SimpleNamespace(variables={}, apart=Part(worker.rank, count), in_python=dict)
         hooks = SimpleNamespace(apart=tuple)
         followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
         found: list[int] = []

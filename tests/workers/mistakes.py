@@ -14,6 +14,7 @@ IN_THREADS = [
     Bug("who waits for something else is not seen", "loop.workers.waits", "if theirs != at:", "if False:"),
     Bug("what others hold is not compared before a commit", FOLLOWERS,
         "return compare if self.are_several else lambda mine: {}", "return lambda mine: {}"),
+    Bug("what others keep in Python is not compared", FOLLOWERS, "{**of_variables, **in_python}", "of_variables"),
     Bug("only the last of the others is compared", FOLLOWERS, "range(1, self._workers.count)",
         "[self._workers.count - 1]"),
     Bug("what was told of a save stays for ever", "hooks.checkpoint.workers.told", "self._workers.remove(key)", "pass"),

@@ -38,6 +38,14 @@ def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count:
         commit(count, 3, wrong=50)
 
 
+def test_what_hooks_and_data_keep_in_python_is_compared_too() -> None:
+    with pytest.raises(
+        Differing, match=r"Worker 1 does not hold .* hooks/counting/get_state\. .* Python in one worker"
+    ):
+        commit(2, 1, wrong=1, in_python="hooks/counting/get_state")
+    commit(2, 1, wrong=1, in_python="hooks/shown/get_state")  # of a hook that is called in the first one alone
+
+
 def test_what_each_has_for_itself_reaches_the_first_one_and_is_forgotten() -> None:
     assert list(wrong_parts(3)) == []
 
@@ -47,7 +55,7 @@ def test_what_a_worker_cannot_tell_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError(28, "No space left on device")
 
     def tell(worker: Workers) -> None:
-        state = SimpleNamespace(variables={}, apart=Part(worker.rank, 2))
+        state = SimpleNamespace(variables={}, apart=Part(worker.rank, 2), in_python=dict)
         hooks = SimpleNamespace(apart=tuple)
         followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
         followed.tell()

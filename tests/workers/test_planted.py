@@ -48,6 +48,11 @@ def wrong() -> Iterator[str]:
             yield "other values are saved"
         except Differing:
             pass  # as it should
+    try:
+        many.commit(COUNT, 2, wrong=1, in_python="data/get_state")
+        yield "other values in Python are saved"
+    except Differing:
+        pass  # as it should
     yield from many.wrong_parts(COUNT)
     for rows in range(9):
         bounds = [loop.workers.rows.OwnRows(rank, 3).bounds(rows) for rank in range(3)]

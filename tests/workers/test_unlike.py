@@ -49,6 +49,27 @@ def test_what_one_worker_alone_does_ends_all_with_what_each_waits_for(what: str,
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("what", "named", "last"),
+    [
+        ("source", "data/get_state", 8),
+        ("stream", "data/random streams of Python and NumPy", 8),
+        ("stages", "data/stages", 28),
+    ],
+)
+def test_data_that_python_makes_otherwise_in_one_worker_are_refused(
+    what: str, named: str, last: int, tmp_path: Path
+) -> None:
+    """What was saved before is as it was: a resumed run would not end as this one would have."""
+    chief, other = said([["drifts", what, str(tmp_path / "checkpoints")]], tmp_path)
+    assert "Worker 1 does not hold what the first one does, and nothing was saved: " in chief
+    assert named in chief
+    assert "has failed: Differing: Worker 1 does not hold" in other
+    steps = sorted(int(path.stem.removeprefix("ckpt-")) for path in (tmp_path / "checkpoints").glob("ckpt-*.json"))
+    assert steps[-1] == last
+
+
+@pytest.mark.long
 def test_a_checkpoint_that_one_of_the_machines_does_not_see_is_named(tmp_path: Path) -> None:
     plan = [["elsewhere", str(tmp_path / "checkpoints"), "6"]]
     run(plan, 2, tmp_path / "first")

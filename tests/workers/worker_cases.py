@@ -442,6 +442,46 @@ def alone(workers: loop.workers.cluster.Workers, what: str) -> dict:
     return found(trained, Steps(), trained.run(steps=60))
 
 
+class Windows:
+    """Rows of arrays, four at a time, from where it is in them; drawn from NumPy's stream by whoever asks for it."""
+
+    def __init__(self, arrays: tuple[np.ndarray, ...], *, draws: bool) -> None:
+        self.arrays, self.at, self._draws = arrays, 0, draws
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        return self
+
+    def __next__(self) -> tuple[np.ndarray, ...]:
+        self.at = (self.at + 1) % 9
+        begin = np.random.randint(9) if self._draws else self.at
+        return tuple(each[begin : begin + 4] for each in self.arrays)
+
+    def get_state(self) -> int:
+        return self.at
+
+    def set_state(self, state: int) -> None:
+        self.at = state
+
+
+def drifts(workers: loop.workers.cluster.Workers, what: str, directory: str) -> dict:
+    """What workers do in Python is alike at first, and not for ever."""
+    step, state = small()
+    source = Windows(rows(23), draws=what == "stream")
+    data: loop.StatefulData | loop.StreamData = loop.StatefulData(source, steps_per_epoch=6)
+    if what == "stages":
+        whole = tf.data.Dataset.from_tensor_slices(rows(23))
+        data = loop.StreamData(lambda epoch: whole.shuffle(23, seed=epoch + workers.rank * (epoch > 4)).batch(4))
+    trained = Loop(step, data, state=state, hooks=[Checkpoint(directory, Every(steps=4))])
+
+    @trained.on(Event.EPOCH_END)
+    def drift(moment: loop.Moment) -> None:
+        if moment.epoch == 2 and workers.rank == 1:
+            np.random.random()
+            source.at += 1
+
+    return found(trained, Steps(), trained.run(steps=60))
+
+
 def elsewhere(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
     """Each worker has a directory of its own."""
     step, state = small()
@@ -523,6 +563,20 @@ CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
         *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, across, measured, indexed),
-        *(generated, halted, by_time, raises, shown, unlike, waiting, crowded, numbered, dying, alone, elsewhere),
+        *(
+            generated,
+            halted,
+            by_time,
+            raises,
+            shown,
+            unlike,
+            waiting,
+            crowded,
+            numbered,
+            dying,
+            alone,
+            drifts,
+            elsewhere,
+        ),
     )
 }

@@ -34,6 +34,7 @@ def check_file(path: str, data: int) -> None:
     """Does what `check_index` does for a file whose bytes are known to be right.
 
     Raises:
+        FileNotFoundError: If it is gone.
         OSError: If it cannot be read now, three times.
     """
     check_index(_read(path), data)
@@ -45,7 +46,7 @@ def _read(path: str) -> bytes:
             with tf.io.gfile.GFile(path, "rb") as file:
                 return bytes(file.read())
         except tf.errors.NotFoundError as error:
-            raise ValueError("it is gone") from error
+            raise FileNotFoundError(errno.ENOENT, "It is gone", path) from error
         except tf.errors.OpError as error:
             said, cause = error.message, error
     raise OSError(errno.EIO, f"It cannot be read now: {said}", path) from cause

@@ -154,11 +154,13 @@ class Store:
             return Pin(manifest, f"{directory}/{stem}", held.pop_all())
 
     def _check_index(self, path: str, manifest: Manifest) -> None:
+        index = self._path(f"{manifest.record.stem}.index")
         try:
             self._survives(path, sum(size for size, _ in manifest.files.values()))
+        except FileNotFoundError as error:  # at an address, where nothing can be held fast
+            raise CorruptCheckpoint(index, "was removed while it was looked at") from error
         except ValueError as error:
-            said = f"its SHA-256 is right, but TensorFlow did not write it: {error}"
-            raise CorruptCheckpoint(self._path(f"{manifest.record.stem}.index"), said) from error
+            raise CorruptCheckpoint(index, f"its SHA-256 is right, but TensorFlow did not write it: {error}") from error
 
     def newest(self, stems: Iterable[str]) -> tuple[Pin | None, list[CorruptCheckpoint]]:
         """Returns the last of these that is whole, if one is, and what is wrong with those after it."""

@@ -1,16 +1,13 @@
 """What is done so that files and directories are there after a power failure."""
 
-import errno
 import functools
 import logging
 import os
-import stat
 
 from hooks.checkpoint.disk.lock import close
+from hooks.shared.flushing import flushed
 
 log = logging.getLogger("exactloop")
-UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # what a file system cannot do
-REFUSED = UNSUPPORTED | {errno.EACCES, errno.EPERM, errno.EBADF}  # and what some say if a directory is to be flushed
 
 
 def flush(descriptor: int, where: str) -> None:
@@ -20,12 +17,7 @@ def flush(descriptor: int, where: str) -> None:
         descriptor: Of the file or directory.
         where: The directory of checkpoints, for the log.
     """
-    # Waits for the disk, from a millisecond to seconds: of a save, in the thread that writes it.
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (REFUSED if stat.S_ISDIR(os.fstat(descriptor).st_mode) else UNSUPPORTED):
-            raise
+    if not flushed(descriptor):
         _say_not_flushed(where)
 
 

@@ -15,6 +15,7 @@ from hooks.checkpoint.disk.durable import flush, make_durably
 from hooks.checkpoint.disk.errors import named, reading
 from hooks.checkpoint.disk.files import Measure, compare
 from hooks.checkpoint.disk.lock import Lock, close
+from hooks.checkpoint.disk.stems import kept_for, order
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
 
 log = logging.getLogger("exactloop")
@@ -46,8 +47,11 @@ class LocalFiles:
             instead = _instead(self.where)
             raise NotADirectoryError(
                 f"Checkpoints need a directory. Received: {self.where!r}, which is, or is below, {instead}."
+                + _of_one(self.where)
             ) from error
         except OSError as error:
+            if error.errno == errno.ENOENT and not self._make:
+                raise FileNotFoundError(f"There is no directory {self.where!r}.{_of_one(self.where)}") from None
             if error.errno == errno.ENAMETOOLONG:
                 size = len(os.fsencode(self.where))  # bytes count, and a letter may have four
                 raise OSError(
@@ -222,7 +226,10 @@ class LocalFiles:
         with contextlib.suppress(FileNotFoundError), named(os.path.join(self.where, name)):
             # Of a link, the link itself goes, and nothing of what it leads to.
             if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
-                shutil.rmtree(name, dir_fd=self._directory)
+                try:
+                    os.rmdir(name, dir_fd=self._directory)  # in a tenth of the time, as mostly it is empty
+                except OSError:
+                    shutil.rmtree(name, dir_fd=self._directory)
             else:
                 os.unlink(name, dir_fd=self._directory)
 
@@ -245,6 +252,16 @@ def _sha256(path: str, descriptor: int) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     return reading(path, digest)
+
+
+def _of_one(path: str) -> str:
+    """Returns what to write for the path of one checkpoint, as TensorFlow takes it, or of a file of it."""
+    directory, name = os.path.split(path)
+    stem = kept_for(name) or kept_for(f"{name}.json")
+    if stem is None or not os.path.exists(os.path.join(directory, f"{stem}.json")):
+        return ""
+    step, _ = order(stem)
+    return f" {stem} is a checkpoint in {directory!r}: give that directory; for this one, restore(..., which={step})."
 
 
 def _instead(directory: str) -> str:

@@ -35,6 +35,14 @@ def environment() -> dict[str, object]:
     }
 
 
+def later(before: Mapping[str, object]) -> dict[str, object]:
+    """Returns what `environment` would, later in a process in which TensorFlow had begun: one thing in it can change.
+
+    To ask for all of it at each save would take as long as to read all variables.
+    """
+    return {**before, "op_determinism": int(is_op_determinism_enabled())}
+
+
 def changes(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """Returns a line for each thing that is not what it was."""
     return [f"{key} was {then[key]} and is {now[key]}" for key in now if key in then and then[key] != now[key]]

@@ -52,7 +52,7 @@ class Background:
         try:
             while not self._over and threading.main_thread().is_alive():
                 with contextlib.suppress(queue.Empty):
-                    self._calls.get(timeout=IDLE)()
+                    self._calls.get(timeout=IDLE)()  # in C, without the interpreter's lock
         finally:
             self._runs_in = None  # first: whoever gives something from here on starts another thread
             with contextlib.suppress(queue.Empty):

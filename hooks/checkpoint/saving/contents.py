@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hooks.checkpoint.record.environment import environment
+from hooks.checkpoint.record.environment import environment, later
 from hooks.checkpoint.record.limit import refuse_if_too_large
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record, canonical, content
 from hooks.checkpoint.record.plausible import LARGEST
@@ -19,7 +19,7 @@ class Contents:
     """
 
     def __init__(self, loop: Loop) -> None:
-        self._loop, self._state = loop, loop.state
+        self._loop, self._state, self._environment = loop, loop.state, environment()
         self.describe()
 
     def describe(self) -> None:
@@ -33,14 +33,14 @@ class Contents:
             best: What it is to say of the metric that is watched.
         """
         step, epoch, step_in_epoch = self._state.position.place()
-        seconds = float(self._state.variables["clock/seconds"])
+        seconds = float(self._state.variables["clock/seconds"])  # sync: reads one scalar
         return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
 
     def parts(self, moment: Moment) -> dict[str, Any]:
         """Returns what a manifest says besides."""
         if self._description["steps"] is not self._state.steps:  # traced since
             self.describe()
-        notes, made = self._state.notes(), {"time": time.time(), **environment(), **self._totals()}
+        notes, made = self._state.notes(), {"time": time.time(), **later(self._environment), **self._totals()}
         of_steps = {"names": self._state.names, "sketches": self._state.sketches}
         result = {**of_steps, "logs": self._state.logs(), "last": moment.last}
         logs = dict(moment.logs)
@@ -54,6 +54,6 @@ class Contents:
     def refuse_what_no_manifest_holds(self, moment: Moment, best: Mapping[str, str | float]) -> None:
         """Raises now what encoding a manifest would raise at the first save."""
         variables = len(self._state.variables)
-        digests = ("0" * 16,) * variables
+        digests = ("0" * 16,) * variables  # as long as those that there will be
         manifest = Manifest(self.record(best), {}, digests=digests, format=FORMAT, **self.parts(moment))
         refuse_if_too_large(len(canonical(content(manifest))), variables)

@@ -18,7 +18,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record
 from hooks.checkpoint.saving.background import Background
-from hooks.checkpoint.saving.bundle import Bundle
+from hooks.checkpoint.saving.bundle import Bundle, Naming
 from hooks.checkpoint.saving.snapshot import Snapshot
 from hooks.checkpoint.saving.writing import Writing
 from loop import TrainingState, digest
@@ -42,6 +42,7 @@ class Saver:
         store: Where to. The lock has to be held, and the store loaded.
         state: What to save.
         rule: Which checkpoints stay.
+        naming: Finds what TensorFlow calls everything.
         finite: Whether to refuse to save values that are not.
         failed: Called in the thread when a save has failed.
     """
@@ -50,19 +51,20 @@ class Saver:
         self,
         store: Store,
         state: TrainingState,
-        *,
         rule: Retention,
+        naming: Naming,
+        *,
         finite: bool,
         failed: Callable[[], object],
     ) -> None:
         self._store, self._rule, self._finite, self._failed = store, rule, finite, failed
         self._standing = Standing(rule, store.records())
         self._snapshot = Snapshot(state)
-        self._bundle = Bundle(self._snapshot)
+        self._bundle = Bundle(self._snapshot, naming)
         self._trained = frozenset(state.given())
         self._background = Background()
         self._writing: Writing | None = None
-        self._committed = collections.deque[int]()
+        self._committed = collections.deque[int]()  # steps; the thread appends, the loop's thread takes out
 
     def ranks(self, value: float) -> bool:
         """Returns whether a value is among the best, with what is being written."""
@@ -81,7 +83,7 @@ class Saver:
         if self._store.has(record.stem) or (self._writing and self._writing.record.stem == record.stem):
             return
         self.wait()
-        self._snapshot.take()
+        self._snapshot.take()  # values are held, not copied: training goes on from here
         writing = Writing(record)
         try:
             self._writing = writing
@@ -118,8 +120,15 @@ class Saver:
         """Returns whether a save is under way."""
         return self._writing is not None and not self._writing.over
 
+    def join(self) -> None:
+        """Waits for the save that is under way, in any thread, and raises what it raised; so does `wait`, after it."""
+        if (writing := self._writing) is not None:  # the loop's thread may forget it meanwhile
+            writing.wait()
+            if writing.error is not None:
+                raise writing.error
+
     def wait(self) -> None:
-        """Waits for the save that is under way, and raises what it raised."""
+        """Waits for the save that is under way, and raises what it raised, once. For the loop's thread alone."""
         if self._writing is not None:
             self._writing.wait()
             error, self._writing = self._writing.error, None
@@ -161,6 +170,7 @@ class Saver:
                     f"{wrong}. {self._latest()} Checkpoint(save_nonfinite=True) would save it. "
                     "NaNGuard(weights=True) ends the run at the step, and names its rows."
                 )
+            # sync: copies one value after the other to the host, in this thread.
             digests = tuple(map(digest, self._snapshot.values.values()))
             self._snapshot.hold(compare(dict(zip(self._snapshot.values, digests, strict=True))))
             self._store.commit(
@@ -171,6 +181,7 @@ class Saver:
             self._committed.append(record.step)
             if self._standing.count + 1 != self._store.count:  # somebody has removed the directory meanwhile
                 self._standing = Standing(self._rule, self._store.records()[:-1])
+            # Only now: until the new one is committed, the old ones are all there is.
             self._store.remove(self._standing.add(record))
         except (FloatingPointError, Differing):
             raise
@@ -183,10 +194,10 @@ class Saver:
     def _not_finite(self) -> str:
         """Returns the paths of what was given that has values that are not finite, each with their number."""
         wrong = {}
-        for path, value in self._snapshot.values.items():
-            if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
-                array = value.numpy()
-                with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            for path, value in self._snapshot.values.items():
+                if path in self._trained and (value.dtype.is_floating or value.dtype.is_complex):
+                    array = np.asarray(value)
                     if not np.isfinite(array.sum()):  # or has grown too large; looked at first because it takes no time
                         wrong[path] = np.count_nonzero(~np.isfinite(array))
         return ", ".join(f"{path} ({count})" for path, count in wrong.items() if count)

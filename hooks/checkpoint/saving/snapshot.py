@@ -67,7 +67,7 @@ class Snapshot:
         self.values: Mapping[str, tf.Tensor] = {}
         view = tf.train.TrackableView(state.root)
         top = {name: child for name, child in view.children(state.root).items() if name != "save_counter"}
-        made: dict[int, Node] = {}
+        made: dict[int, Node] = {}  # by the id of what each stands in for, which the state holds
         self.root = Node()
         self.root.children = {name: self._copy(child, made) for name, child in top.items()}
         # As in a `tf.train.Checkpoint`, which numbers what it saves by this; here that is the step.
@@ -84,6 +84,7 @@ class Snapshot:
         self.others = {rank: Leaf(dict) for rank in _others(state)}
         self.leaves += self.others.values()
         for rank, leaf in self.others.items():
+            # Beside the chief's own: a resume with as many workers finds each its own there.
             self.root.children["data"].children[str(rank)] = leaf
 
     def hold(self, others: Mapping[int, Tensors]) -> None:
@@ -96,7 +97,7 @@ class Snapshot:
 
         What is copied is what the iterator of a dataset has buffered, and what is in tables.
         """
-        self.values = self._state.capture().values
+        self.values = self._state.values()
         for leaf in self.leaves:
             leaf.held = leaf.read()
 
@@ -104,7 +105,7 @@ class Snapshot:
         """Lets go of the values."""
         self.values = {}
         for leaf in self.leaves:
-            leaf.held = {}
+            leaf.held = {}  # or the memory of the state would be taken twice until the next save
 
     def _copy(self, node: Trackable, made: dict[int, Node]) -> Node:
         if id(node) not in made:

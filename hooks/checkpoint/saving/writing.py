@@ -25,6 +25,7 @@ class Writing:
     def __init__(self, record: Record) -> None:
         self.record, self.over = record, False
         self.error: BaseException | None = None
+        # The gate is a lock that is held until all is over, so whoever waits for it waits in C.
         self._begun, self._gate = threading.Lock(), threading.Lock()
         self._gate.acquire()
         self._written, self._last = False, list[Callable[[], None]]()
@@ -47,7 +48,7 @@ class Writing:
         """Says, in the thread, that all is written, or what was raised."""
         self.error, self._written = error, True
         try:
-            self._do_last()
+            self._do_last()  # first, so whoever finds it over finds the directory closed
         finally:
             self.over = True
             self._gate.release()

@@ -92,8 +92,10 @@ class Workers:
         """
         # Of now: the function is called in the thread that saves, when `agreed` may have gone on.
         number = self._unread = self._saving
+        in_python = self._state.in_python() if self.are_several else {}
 
-        def compare(mine: Mapping[str, str]) -> Mapping[int, Tensors]:
+        def compare(of_variables: Mapping[str, str]) -> Mapping[int, Tensors]:
+            mine = {**of_variables, **in_python}
             try:
                 return {rank: self._compared(number, rank, mine) for rank in range(1, self._workers.count)}
             finally:
@@ -156,12 +158,13 @@ class Workers:
         """Says, in a thread, what this worker holds now, and what it has for itself."""
         # Held now, in the main thread; hashed in the thread, while steps change the variables.
         values, key = _held(self._state, self._counts), self._key(self._saving, self._workers.rank)
+        in_python = self._state.in_python()
         apart = None if self._state.apart is None else saved_tensors(self._state.apart)
 
         def texts() -> Iterator[tuple[str, Value]]:
             if apart is not None:
                 yield from said(key, packed(apart))
-            yield key, {path: digest(value) for path, value in values.items()}
+            yield key, {**{path: digest(value) for path, value in values.items()}, **in_python}
 
         self._told[self._saving] = Told(self._workers, texts, self._background.do)
 
