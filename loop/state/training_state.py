@@ -99,8 +99,7 @@ class TrainingState:
         self.logs: Callable[[], dict[str, float]] = dict
         self.unchecked: list[Callable[[TrainingState], None]] = []
         self.check: Callable[[], None] = lambda: None  # there is no trace yet that could be out of date
-        children = {key: trackable(value, key) for key, value in given.items()}
-        self.root = tf.train.Checkpoint(**children)
+        self.root = tf.train.Checkpoint(**{key: trackable(value, key) for key, value in given.items()})
         self.root.extra = extra(given, self.root)
         for name, part in {"position": self.position, **({"data": data} if data else {}), **(own or {})}.items():
             setattr(self.root, name, part)
@@ -149,8 +148,7 @@ class TrainingState:
     def grow(self, traced: "TrainingState", held: StateValues) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
         # In place, and not another object: hooks have had this one in their `on_setup`.
-        kept = {"unchecked": self.unchecked, "settings": self.settings}
-        vars(self).update(vars(traced), _overridden=self._overridden, **kept)
+        vars(self).update(vars(traced), _overridden=self._overridden, unchecked=self.unchecked, settings=self.settings)
         now = self.variables  # of `traced`, by now
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))
@@ -166,13 +164,12 @@ class TrainingState:
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
-        variables: dict[str, object] = {path: said_of(variable) for path, variable in self.variables.items()}
-        evaluated = {name: data.describe() for name, data in self._evaluated.items()}
-        of_evaluations = {f"{name}/{key}": value for name, said in evaluated.items() for key, value in said.items()}
+        described = {name: data.describe() for name, data in self._evaluated.items()}
+        evaluated = {f"{name}/{key}": value for name, said in described.items() for key, value in said.items()}
         return {
             "state": {key: type(value).__name__ for key, value in self._given.items()},
-            "variables": variables,
-            "data": (self._data.describe() if self._data else {}) | of_evaluations | {**self.limits},
+            "variables": {path: said_of(variable) for path, variable in self.variables.items()},
+            "data": (self._data.describe() if self._data else {}) | evaluated | {**self.limits},
             "steps": self.steps,
             "seed": {"tf.random.set_seed": global_seed()},
             "settings": {path: setting.said for path, setting in self.settings.items()},
@@ -207,16 +204,12 @@ class TrainingState:
 
     def resources(self) -> dict[int, Resource]:
         """Returns the tables and iterators of everything that was given, by their keys."""
-        found: dict[int, Resource] = {}
-        for key in self._given:
-            found |= resources_below(getattr(self.root, key))
-        return found
+        return {key: each for name in self._given for key, each in resources_below(getattr(self.root, name)).items()}
 
     def streams(self) -> list[tf.Variable]:
         """Returns the states of random streams that Python may draw from as well as a step."""
         mine = [variable for path, variable in self.variables.items() if path.startswith("random/")]
-        given = [value for value in flat(self._given) if isinstance(value, GENERATORS)]
-        return [*mine, *(raw(value.state) for value in given)]
+        return [*mine, *(raw(each.state) for each in flat(self._given) if isinstance(each, GENERATORS))]
 
     def late(self) -> list[str]:
         """Returns the paths of variables that were made after this state was gathered."""
@@ -271,12 +264,11 @@ class TrainingState:
 
     def take_over(self, path: str) -> None:
         """Restores what was given, for scripts, whose programs have not set what they read here."""
-        small = {path: variable for path, variable in self.given().items() if variable.shape.rank in (0, 1)}
-        before = {path: variable.read_value() for path, variable in small.items()}
+        before = {name: v.read_value() for name, v in self.given().items() if v.shape.rank in (0, 1)}
         self.root.restore(path).expect_partial()
         self.derived.again()
         for name, value in before.items():
-            replaced(small[name], value)
+            replaced(self.variables[name], value)
 
     def keys_of_weights(self) -> list[str]:
         """Returns the names under which layers and modules were given."""

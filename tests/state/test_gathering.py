@@ -52,3 +52,20 @@ def test_a_variable_with_any_number_of_dimensions_is_saved_and_restored(tmp_path
     seen = tf.Variable(0.0, shape=tf.TensorShape(None), trainable=False)
     restore(tmp_path, {"seen": seen})
     assert seen.numpy().tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("key", ["a/b", "/", "a//b", "a.b", "", "\u00e4 \0"])
+def test_what_is_under_any_key_is_saved_and_restored(key: str, tmp_path: Path) -> None:
+    def given() -> dict[str, dict[str, tf.Variable]]:
+        return {"m": {"a": variable(), key: variable()}}
+
+    def life(steps: int) -> float:
+        state = given()
+        data, checkpoint = ArrayData(tf.ones([8]), batch_size=2, seed=1), Checkpoint(tmp_path, Every(steps=1))
+        Loop(lambda x: {"n": state["m"][key].assign_add(1.0)}, data, state=state, hooks=[checkpoint]).run(steps=steps)
+        return float(state["m"][key])
+
+    assert [life(1), life(3)] == [2.0, 4.0]
+    state = given()
+    restore(tmp_path, state)
+    assert (float(state["m"]["a"]), float(state["m"][key])) == (1.0, 4.0)

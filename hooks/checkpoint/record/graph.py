@@ -31,6 +31,7 @@ class CheckpointNames:
         if not self._nodes or any(child.node_id >= len(self._nodes) for node in self._nodes for child in node.children):
             raise ValueError(NO_GRAPH.format(prefix))
         self._children: dict[int, dict[str, int]] = {}  # of a list of thousands, each is looked for once
+        self._long: dict[int, list[str]] = {}
         self._kinds = {name: variables[path] for path, name in self.of(variables).items()}
 
     def of(self, paths: Iterable[str]) -> dict[str, str]:
@@ -42,12 +43,23 @@ class CheckpointNames:
         return self._kinds[name]
 
     def _of(self, path: str) -> str | None:
-        found = 0  # the root, of which paths begin
-        for step in path.split("/"):
-            if found not in self._children:
-                self._children[found] = {child.local_name: child.node_id for child in self._nodes[found].children}
-            if step not in self._children[found]:
-                return None
-            found = self._children[found][step]
-        attributes = self._nodes[found].attributes
-        return attributes[0].checkpoint_key if attributes else None
+        steps, queue, seen = path.split("/"), [(0, 0)], set[tuple[int, int]]()
+        for place in queue:  # a node, from the root on, and how many steps led there; grows while it is read
+            at, done = place
+            if done == len(steps):
+                attributes = self._nodes[at].attributes
+                return attributes[0].checkpoint_key if attributes else None
+            for name in self._names_below(at, steps[done]):
+                end = done + 1 + name.count("/")  # a key of the program's may be several steps
+                following = self._children[at][name], end
+                if name == "/".join(steps[done:end]) and following not in seen:
+                    seen.add(following)
+                    queue.append(following)
+        return None
+
+    def _names_below(self, at: int, step: str) -> list[str]:
+        """Returns the children of a node that a way may go on to: by a step, and by names of several."""
+        if at not in self._children:
+            self._children[at] = {child.local_name: child.node_id for child in self._nodes[at].children}
+            self._long[at] = [name for name in self._children[at] if "/" in name]
+        return [*([step] if step in self._children[at] else []), *self._long[at]]
