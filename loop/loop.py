@@ -119,11 +119,11 @@ class Loop(Facts):
         """
         totals = check_totals(epochs, steps)
         with self._alone("This loop is running. A hook, or another thread, cannot run it at the same time."):
-            self._under_way = True
-            standard.occupy()
-            self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
-            run = self._run = Run(self, self._parts, self._making, exact=self._exact)
             try:
+                self._under_way = True
+                standard.occupy()
+                self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
+                run = self._run = Run(self, self._parts, self._making, exact=self._exact)
                 with contextlib.ExitStack() as around, self.workers.needed():
                     around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
                     return run.through()
@@ -141,8 +141,8 @@ class Loop(Facts):
         """Has the run go on from the newest state that was saved, as if it had been killed and started again.
 
         To be called by a hook in `on_step_end`, `on_eval_end` or `on_epoch_end`, where it raises what the loop waits
-        for. Hooks hear `RUN_END`, with that as `moment.error`, and then `SETUP`; what they know of the steps that are
-        undone goes with their state.
+        for, which is no `Exception`. Hooks hear `RUN_END`, with that as `moment.error`, and then `SETUP`; what they
+        know of the steps that are undone goes with their state.
 
         Args:
             why: What to say if there is nothing to go on from, or the hook cannot be called here.
@@ -283,8 +283,8 @@ class Loop(Facts):
         # Without waiting: a hook that runs its own loop would wait for itself.
         if not self._lock.acquire(blocking=False):
             raise RuntimeError(why_not)
-        self._holder = threading.get_ident()
         try:
+            self._holder = threading.get_ident()
             yield
         finally:
             self._holder = 0  # first: who has the lock next writes its own

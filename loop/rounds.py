@@ -15,6 +15,7 @@ from loop.running.making import Making
 from loop.running.moments import Moments
 from loop.running.parts import Parts
 from loop.state.position import Position
+from loop.stops import RollBack
 from loop.triggers import Halt
 
 
@@ -192,6 +193,8 @@ class Rounds:
             self._position.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
         self._agreed.come_out()
+        if self._position.condemned and not self._stops.asked:
+            raise RollBack(self._position.condemned)  # a hook has caught it: the run would go on, and save nothing
         self._hooks.reports.settle(over=self._moments.place.step_in_epoch == 0)
         return last
 

@@ -6,8 +6,11 @@ from typing import NamedTuple
 from loop.errors.kinds import shown
 
 
-class RollBack(Exception):
-    """Raised in a round, this has the run go on from an earlier state, as if it had been killed and started again."""
+class RollBack(BaseException):
+    """Raised in a round, this has the run go on from an earlier state, as if it had been killed and started again.
+
+    No `Exception`, so that neither `except Exception` in a hook nor `on_error="warn"` keeps it from the loop.
+    """
 
 
 class Wish(NamedTuple):

@@ -100,7 +100,10 @@ class Calls:
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):
                     entered.enter_context(hook.around_run(loop))
-            yield
+            try:
+                yield
+            finally:
+                self.begun = []  # however the run has ended, and whether RUN_END could be sent
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""

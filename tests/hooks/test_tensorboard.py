@@ -33,6 +33,7 @@ from tiny import make_loop
 from hooks import Checkpoint, Profile, TensorBoard
 from hooks.board import event_file
 from hooks.board.event_file import EventFile
+from hooks.shared import in_time
 from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
 
 Curve = list[tuple[int, float]]
@@ -351,7 +352,11 @@ def test_points_after_the_restored_step_disappear_from_the_file(tmp_path: Path) 
     assert steps(tmp_path / "tensorboard") == [*range(1, 10)]
 
 
-def test_values_of_steps_are_written_without_a_halt_and_running_results_with_one(tmp_path: Path) -> None:
+def test_values_of_steps_are_written_without_a_halt_and_running_results_with_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_time, "SECOND", Every(seconds=1e9))  # or a slow machine halts after a second
+
     class Pieces(Hook):
         def __init__(self) -> None:
             super().__init__()

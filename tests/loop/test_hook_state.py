@@ -9,6 +9,7 @@ import tensorflow as tf
 from cuts import counting, same
 
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
+from loop.run import Run
 
 
 class Counts(Hook):
@@ -110,3 +111,16 @@ def test_what_has_a_state_cannot_join_a_run_that_is_under_way(method: str, kind:
         loop.run(steps=3)
     assert [hook.name for hook in loop.hooks] == ["adding"]
     loop.hooks.add(Late())
+
+
+def test_a_run_that_could_not_even_end_is_not_under_way_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(run: Run, error: BaseException | None) -> None:
+        raise ValueError("no more memory")
+
+    monkeypatch.setattr(Run, "_end", end)
+    w = tf.Variable(0.0, dtype=tf.float64, name="w")
+    loop = Loop(counting(w), numbers(), state={"w": w}, hooks=[Counts(w)])
+    with pytest.raises(ValueError, match="no more memory"):
+        loop.run(steps=1)
+    loop.hooks.remove("counts")
+    loop.hooks.add(Counts(w))

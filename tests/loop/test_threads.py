@@ -252,6 +252,39 @@ def test_between_the_steps_of_a_rehearsal_it_evaluates() -> None:
     assert loop.evaluate() == {"val_value": 1.0}
 
 
+@pytest.mark.parametrize("how", ["on_error", "Exception", "BaseException"])
+def test_no_hook_keeps_a_roll_back_from_the_loop(how: str, tmp_path: Path) -> None:
+    heard: list[tuple[str, int]] = []
+
+    class Back(Hook):
+        every = Every(steps=1)
+        on_error = "warn" if how == "on_error" else "raise"
+        left = 1
+
+        def on_setup(self, loop: Loop, moment: Moment) -> None:
+            self.loop = loop
+
+        def on_step_end(self, moment: Moment) -> None:
+            heard.append(("step_end", moment.step))
+            if moment.step == 4 and self.left:
+                self.left -= 1
+                with contextlib.suppress(*{"Exception": [Exception], "BaseException": [BaseException]}.get(how, [])):
+                    self.loop.roll_back("it was bad")
+
+        def on_run_end(self, moment: Moment) -> None:
+            heard.append((f"run_end {type(moment.error).__name__}", moment.step))
+
+    loop = training(tmp_path, Back())
+    assert loop.run(steps=6).step == 6
+    steps = [("step_end", step) for step in range(1, 7)]
+    assert heard == [*steps[:4], ("run_end RollBack", 4), *steps[2:], ("run_end NoneType", 6)]
+    whole = training(None)
+    whole.run(steps=6)
+    kept = {path for path in bits(loop) if not path.startswith("hooks/")}
+    assert {path: bits(loop)[path] for path in kept} == bits(whole)
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["ckpt-2.json", "ckpt-6.json"]
+
+
 def test_another_thread_cannot_roll_a_run_back_which_is_saved_as_if_nobody_had_asked(tmp_path: Path) -> None:
     refused: list[str] = []
 
