@@ -20,7 +20,7 @@ from loop.errors.calls import explained
 from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
-from loop.state.plain import Encoded, Plain
+from loop.state.plain import Plain
 from loop.state.position import Position
 from loop.tensors import Nest
 from loop.workers.rows import Count, OwnRows
@@ -203,13 +203,13 @@ class IndexedData(Fed):
 
     def mark(self) -> Callable[[], None]:
         held = self._drawn_seed, self._epoch, self._next, self._open, self._wanted
-        state = Encoded(self._progress.get(), "the source") if self._progress.changes else None
+        back = self._progress.mark() if self._progress.changes else None
 
         def go_back() -> None:
             self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
             self._sought, self._tried_now = True, None
-            if state is not None:
-                self._progress.put(state.decoded())
+            if back is not None:
+                back()
                 self._generators = generators_of(self._source)
 
         return go_back

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.objects.changed import Changed
+from loop.data.objects.changed import Changed, joined
 from loop.data.objects.looks import Look
 from loop.errors.remedies import KEPT_AS_PLAIN
 from loop.findings import Finding
@@ -57,10 +57,10 @@ class Around:
     def as_at_first(self) -> Iterator[None]:
         """Within it, all is as it was when the run began; afterwards, as it was before. Once, sees what changes."""
         if not self._tried:
-            self._tried = True
             with self._changed.undone():
                 yield
-            self._first = self._now()
+            # Not if that was interrupted, as by Ctrl-C: what comes later would be taken for what never changes.
+            self._tried, self._first = True, self._now()
             return
         held = self._now()
         self._put(self._first)
@@ -88,9 +88,9 @@ class Around:
             log.warning(REMEMBERED, ", ".join(self._changed.remembered))
         is_new = bool(found["values"] or found["absent"])
         if is_new:
-            self._first, self._begun = _joined(self._first, found), _joined(self._begun, found)
+            self._first, self._begun = joined(self._first, found), joined(self._begun, found)
         if self.settled and self.changes:
-            self._put(self._begun if self._meanwhile is None else _joined(self._meanwhile, found))
+            self._put(self._begun if self._meanwhile is None else joined(self._meanwhile, found))
         self._meanwhile = None
         return is_new
 
@@ -130,11 +130,11 @@ class Around:
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all of this back to where it is now."""
-        now, first, begun, look = self._now(), self._first, self._begun, self._look
+        back, first, begun, look = self._changed.mark(), self._first, self._begun, self._look
 
         def go_back() -> None:
             self._first, self._begun, self._look = first, begun, look
-            self._put(now)
+            back()
 
         return go_back
 
@@ -144,11 +144,6 @@ class Around:
     def _put(self, state: Encoded) -> None:
         if self.changes:
             self._changed.put(state.decoded())
-
-
-def _joined(state: Encoded, more: Plain) -> Encoded:
-    held = state.decoded() or {"values": {}, "absent": []}
-    return Encoded({"values": more["values"] | held["values"], "absent": [*held["absent"], *more["absent"]]}, OWNER)
 
 
 def _equal(one: Plain, other: Plain) -> bool:

@@ -2,7 +2,7 @@
 
 import collections
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Changed:
     def __init__(self, thing: object) -> None:
         self._thing, self._slots, self._ways = thing, dict[Path, Slot](), dict[Path, str]()
         self.lost, self.remembered = list[str](), list[str]()
+        # What only a state that was put in has shown to be a part of it, as it was before that.
+        self._adopted: Plain = {"values": {}, "absent": []}
         self._uses: Uses | None = None  # of names in its code; made when something is found late
 
     def __bool__(self) -> bool:
@@ -159,8 +161,20 @@ class Changed:
         """Lets each set that is in the state be as it will be when it is put back, in the order of its items."""
         now = slots(self._thing)
         for value in (now[path].value for path in self._slots if path in now):
-            if isinstance(value, set):
+            if isinstance(value, set) and can_be_saved(value):  # of what cannot be sorted, the state has nothing
                 taken_over(value, plain(value))
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes the state back to what it is now, with all that a later `put` finds to be in it, too."""
+        held, known = Encoded(self.get(), "an attribute"), {".".join(path) for path in self._slots}
+
+        def go_back() -> None:
+            self.put(joined(held, _only(self._adopted, lambda name: name not in known)).decoded())
+
+        return go_back
+
+    def _adopt(self, was: Plain) -> None:
+        self._adopted = joined(Encoded(self._adopted, "an attribute"), was).decoded()  # copies: arrays go on changing
 
     def put(self, state: Plain) -> None:
         """Takes a state over, also of what was changed in another process only.
@@ -170,7 +184,7 @@ class Changed:
         """
         if not state:
             return
-        now, values = slots(self._thing), state["values"]
+        now, values, known_before = slots(self._thing), state["values"], set(self._slots)
         for path, slot in now.items():
             if (name := ".".join(path)) in values or name in state["absent"]:
                 self._slots.setdefault(path, slot)
@@ -183,6 +197,8 @@ class Changed:
                 self._slots[*path, last], self._ways[*path, last] = attribute(owner, last, None), REBOUND
         if unknown := sorted(set(values) - {".".join(path) for path in self._slots}):
             raise ValueError(f"The program does not hold what it held: {', '.join(unknown)}.")
+        if new := {".".join(path) for path in self._slots.keys() - known_before}:
+            self._adopt(_only(self.get(), new.__contains__))
         for path, known in self._slots.items():
             name = ".".join(path)
             if name in values:
@@ -194,6 +210,18 @@ class Changed:
                     raise ValueError(f"The program does not hold what it held: {name}, {expected}; it is {found}.")
             elif name in state["absent"] and path in now:
                 now[path].remove()
+
+
+def joined(state: Encoded, more: Plain) -> Encoded:
+    """Returns a state with what is in another one, and not in it."""
+    held = state.decoded() or {"values": {}, "absent": []}
+    values, absent = more["values"] | held["values"], [*held["absent"], *more["absent"]]
+    return Encoded({"values": values, "absent": absent}, "an attribute")
+
+
+def _only(state: Plain, wanted: Callable[[str], bool]) -> Plain:
+    values = {name: value for name, value in state["values"].items() if wanted(name)}
+    return {"values": values, "absent": [name for name in state["absent"] if wanted(name)]}
 
 
 def _name(place: str) -> str:

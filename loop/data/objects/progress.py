@@ -1,6 +1,7 @@
 """What a source changes between passes, as Keras' `on_epoch_end` does: found by trying it, and kept."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import keras
@@ -98,15 +99,17 @@ class Progress:
         """Finds out what is changed, once, by a trial that is undone."""
         if not self.changes or self._tried:
             return
-        self._tried = True
-        if self._methods is not None:
-            get, put = self._methods
-            held = Encoded(get(), type(self._source).__name__)
+        with self._changed.undone() if self._methods is None else self._put_back(*self._methods):
             self._go_through()
+        self._tried = True  # not if that was interrupted, as by Ctrl-C: it would not be known what is changed
+
+    @contextlib.contextmanager
+    def _put_back(self, get: Callable[[], Plain], put: Callable[[Plain], object]) -> Iterator[None]:
+        held = Encoded(get(), type(self._source).__name__)
+        try:
+            yield
+        finally:
             put(held.decoded())
-            return
-        with self._changed.undone():
-            self._go_through()
 
     def _go_through(self) -> None:
         with untouched():
@@ -130,6 +133,14 @@ class Progress:
                 self._methods[1](state)
             return
         self._changed.put(state)
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes the state back to what it is now."""
+        self.try_out()
+        if self._methods is None:
+            return self._changed.mark()
+        held = Encoded(self.get(), type(self._source).__name__)
+        return lambda: self.put(held.decoded())
 
 
 def generators_of(thing: object) -> dict[Path, object]:
