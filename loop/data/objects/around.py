@@ -41,10 +41,10 @@ class Around:
 
     def __init__(self, functions: Sequence[object]) -> None:
         self._changed = Changed([*functions])
-        self.settled, self._tried = False, not functions
+        self.settled, self._tried = False, not functions  # without any, nothing can change
         self._first = self._begun = Encoded({}, OWNER)  # as it was when the run began, and when the open pass did
         self._meanwhile: Encoded | None = None  # of others, while an evaluation is read
-        self._saved: Plain = {}
+        self._saved: Plain = {}  # as it was at the save, to tell what hooks have changed
         self._look: Look = {}  # of all that there was when the open pass began
         self.lost, self._has_said = list[str](), False
 
@@ -62,6 +62,7 @@ class Around:
             # Not if that was interrupted, as by Ctrl-C: what comes later would be taken for what never changes.
             self._tried, self._first = True, self._now()
             return
+        # An audit may read while a pass is open, which must not see that.
         held = self._now()
         self._put(self._first)
         try:
@@ -71,16 +72,18 @@ class Around:
 
     def begin(self) -> None:
         """Takes note of where a pass begins."""
+        # An evaluation begins as at first each time, though training goes on to change what both may share.
         if self.settled and self.changes:
             self._meanwhile = self._now()
             self._put(self._first)
-        self._changed.put_in_order()
+        self._changed.put_in_order()  # or a resumed run would go through sets in another order
+        # Costs copies of 64 MB at most, and checksums of the rest, a second for 2 GB.
         self._begun, self._look = self._now(), self._changed.look()
 
     def end(self) -> bool:
         """Says that a pass is over. Returns whether it has changed anything that no pass before has."""
-        before, self._look = self._look, {}
-        known = {*self._changed.lost}
+        before, self._look = self._look, {}  # lets go of these copies
+        known = {*self._changed.lost}  # of the trial: two readings were the same all the same
         found = self._changed.since(before)
         self.lost += [name for name in self._changed.lost if name not in known]
         if self._changed.remembered and not self._has_said:
@@ -88,7 +91,9 @@ class Around:
             log.warning(REMEMBERED, ", ".join(self._changed.remembered))
         is_new = bool(found["values"] or found["absent"])
         if is_new:
+            # Nobody knew that it was state when these were taken; the look has what it was.
             self._first, self._begun = joined(self._first, found), joined(self._begun, found)
+        # What an evaluation has changed is taken back: training goes on from where it was.
         if self.settled and self.changes:
             self._put(self._begun if self._meanwhile is None else joined(self._meanwhile, found))
         self._meanwhile = None
@@ -103,14 +108,15 @@ class Around:
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint holds, within a pass or between two."""
         now = self._now().decoded()
+        # The pass is read again from its beginning, which has to come to `now`, unless a hook has changed that.
         state = Encoded([self._first.decoded(), self._begun.decoded() if is_open else now, now], OWNER)
         return {"around_text": tf.constant(state.text), "around_data": tf.constant(state.data)}
 
     def take(self, tensors: Mapping[str, tf.Tensor]) -> None:
         """Takes over what a checkpoint held. Raises `ValueError` if the functions do not have that any more."""
         first, begun, now = decoded(tensors["around_text"].numpy(), tensors["around_data"].numpy())
-        self._tried, self._saved = True, now
-        self._changed.put(begun)
+        self._tried, self._saved = True, now  # an earlier process has found out what changes
+        self._changed.put(begun)  # from where the pass is to be read again
         self._first = Encoded(first, OWNER)
 
     def changed_by_others(self) -> list[str]:
@@ -125,6 +131,7 @@ class Around:
 
     def put_saved(self, names: Collection[str]) -> None:
         """Lets some of it be what it was when it was saved."""
+        # Of these alone: what the reading has come to by itself is right.
         values = {name: value for name, value in self._saved.get("values", {}).items() if name in names}
         self._changed.put({"values": values, "absent": []})
 

@@ -66,6 +66,7 @@ class Progress:
     def __init__(self, source: object, seed: Callable[[], int]) -> None:
         self._source, self._seed = source, seed
         self._methods = methods_of_state(source)
+        # Keras' own methods do nothing: only what a subclass has in their place is called.
         keras_own = isinstance(source, keras.utils.PyDataset)
         base = keras.utils.PyDataset
         begins = isinstance(source, _Begins) and not (keras_own and type(source).on_epoch_begin is base.on_epoch_begin)
@@ -91,7 +92,7 @@ class Progress:
     def _call(self, method: Callable[[], object] | None, epoch: int, which: int) -> None:
         if method is not None:
             self.try_out()
-            with untouched():
+            with untouched():  # how often this is called must not show in the process's own streams
                 key_streams(self._seed(), epoch, which)
                 method()
 
@@ -114,12 +115,13 @@ class Progress:
     def _go_through(self) -> None:
         with untouched():
             for method in (self._begin, self._end):
-                key_streams(0)
+                key_streams(0)  # any will do, as all is undone
                 if method is not None:
                     method()
 
     def get(self) -> Plain:
         """Returns the state, to be saved."""
+        # Before the trial, nobody knows what belongs to the state.
         self.try_out()
         if self._methods is not None:
             return self._methods[0]() if self.changes else None
