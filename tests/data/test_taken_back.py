@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from loop.data.objects.around import Around
@@ -128,3 +129,22 @@ def test_a_set_that_cannot_be_sorted_any_more_is_no_error_of_the_next_pass() -> 
     seen.update([("a", 1), ("a", None)])
     around.begin()
     assert seen == {("a", 1), ("a", None)}
+
+
+@pytest.mark.parametrize("later", [np.array(["a", None], object), np.zeros(2, [("a", "i4")])])
+def test_an_array_that_cannot_be_saved_any_more_is_left_out_of_the_state(later: np.ndarray) -> None:
+    source = Growing()
+
+    def change(now: object) -> None:
+        source.late = now  # type: ignore[attr-defined]
+
+    change(np.zeros(2))
+    around = Around([change])
+    with around.as_at_first():
+        change(np.ones(2))
+    assert around.changes
+    change(later)
+    around.begin()
+    assert around.now(["[0].outer source.late"]) == {}
+    change(np.ones(2))
+    assert [*around.now(["[0].outer source.late"])] == ["[0].outer source.late"]

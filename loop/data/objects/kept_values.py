@@ -99,8 +99,10 @@ def copied(value: object, most: int = LARGEST) -> object:
 
 def can_be_saved(value: object) -> bool:
     """Returns whether a value is plain now, and not too large. What it was, it may be no more."""
+    # Of an array, its dtype says it: not of objects, nor of records.
+    tried = np.empty([0], value.dtype) if isinstance(value, np.ndarray) else value
     try:
-        return size(value) <= LARGEST and (isinstance(value, np.ndarray) or bool(Encoded(plain(value), "an attribute")))
+        return size(value) <= LARGEST and bool(Encoded(plain(tried), "an attribute"))
     except (TypeError, ValueError, RecursionError):
         return False
 
