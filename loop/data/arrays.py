@@ -68,12 +68,14 @@ class ArrayData(Trackable):
                 f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}. "
                 f"Write batch_size={self._rows}, or leave out drop_remainder."
             )
+        # A batch larger than all rows is all rows: XLA and the order need no room for more.
         self._batch_size, self._shuffle = min(batch_size, self._rows), shuffle
         self._wanted_batch_size = batch_size
         self._given_seed = None if seed is None else as_seed(operator.index(seed))
         self._drawn_seed: int | None = None if shuffle else 0
         self._even = drop_remainder or self._rows % batch_size == 0
         self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
+        # Only where all batches are alike is their length in the type.
         size = batch_size if self._even else None
         self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
         self.repeats_itself, self.taken = True, False
@@ -82,6 +84,7 @@ class ArrayData(Trackable):
         self._orders = RowOrders(self._rows, self._batch_size, self.steps_per_epoch, self._fetch, shuffled=shuffle)
         arrays = tf.nest.flatten(self._arrays)
         self._array_rows = ArrayRows(arrays, self._orders.begin_anew)
+        # Not for checkpoints: with the seed, all of it can be made again.
         self.variables = [self._orders.now, *(array for array in arrays if isinstance(array, tf.Variable))]
         self.source: Nest = ()
         self._ahead: Nest = ()
@@ -153,11 +156,12 @@ class ArrayData(Trackable):
         self._array_rows.recall(notes)
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        self._drawn_seed = notes["seed"]
+        self._drawn_seed = notes["seed"]  # ignored, if one was given
         self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
         return []
 
     def mark(self) -> Callable[[], None]:
+        # `ahead` is fetched for that, if it was not yet.
         seed, place, order, rows = self._drawn_seed, self.ahead, self._orders.of, self._array_rows.mark()
 
         def go_back() -> None:
@@ -204,17 +208,19 @@ class ArrayData(Trackable):
 
     @property
     def sizes(self) -> Sequence[int]:
+        # How many rows are in the last batch.
         rest = self._rows - (self.steps_per_epoch - 1) * self._batch_size
         return [self._batch_size] if self._even else [self._batch_size, rest][-self.steps_per_epoch :]
 
     def alike(self, index: int) -> int:
         left = self.steps_per_epoch - index
-        return left if self._even else max(1, left - 1)
+        return left if self._even else max(1, left - 1)  # the last one is of another size
 
     def order(self) -> tf.Tensor:
         return self._orders.now.read_value()
 
     def at(self, order: tf.Tensor, index: tf.Tensor, size: int) -> Nest:
+        # The size is Python's, so each has a program of its own, of static shapes.
         rows = tf.ensure_shape(tf.gather(order, index), [self._batch_size])[:size]
         return tf.nest.map_structure(lambda array: tf.gather(array, rows), self._arrays)
 

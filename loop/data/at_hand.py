@@ -23,7 +23,7 @@ class AtHand(abc.ABC):
         return (), self.element_spec
 
     def more(self, ahead: Nest) -> tf.Tensor:
-        return tf.constant(True)
+        return tf.constant(True)  # in Python, that is known before
 
     def batch(self, source: Nest, ahead: Nest) -> Nest:
         return ahead

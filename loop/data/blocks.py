@@ -49,13 +49,15 @@ class Block:
 def block_of(tensors: Sequence[tf.Tensor]) -> Block:
     """Returns a block of what `Block.tensors` returned."""
     count = int(tensors[0].shape[0])
-    size = sum(tensor.dtype.size * (tensor.shape.num_elements() or 0) for tensor in tensors) // count
+    size = sum(tensor.dtype.size * (tensor.shape.num_elements() or 0) for tensor in tensors) // count  # of a batch
+    # Room that is left is filled with the last batch, which nobody reads there: `count` says how many count.
     rows = tf.minimum(tf.range(room(size)), count - 1)
     return Block([tf.gather(tensor, rows) for tensor in tensors], 0, count)
 
 
 def room(size: int) -> int:
     """Returns how many batches of so many bytes a block has room for."""
+    # At least one batch, however large; never more than are worth it.
     return max(1, min(LENGTH, BYTES // max(1, size)))
 
 

@@ -41,6 +41,7 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
                 f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
                 "Make another one of the same arrays, dataset or source."
             )
+        # Never given back: also of a loop that is gone, a pass may be open.
         data.taken = True
         if steps_per_epoch is not None:
             raise ValueError(

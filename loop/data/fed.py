@@ -60,6 +60,7 @@ class Fed(Kept, AtHand):
     @property
     def ahead(self) -> Nest:
         """The next batch."""
+        # Made when it is wanted first, and kept until its step is done: whoever asks again gets the same.
         if self._wanted is None:
             self._wanted = self._fetch()
         return self._wanted

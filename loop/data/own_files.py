@@ -62,6 +62,7 @@ class OwnFiles(Trackable):
 
     def digested(self) -> BatchDigest:
         """Returns a digest of what all workers see, which is the same in all."""
+        # The sum of what all have seen: each sees other rows, and all have to note the same.
         return BatchDigest(lambda digest: self._workers.collective.sum([digest], on_host=True)[0])
 
     def pool_rows(self, pool: Pool) -> None:
@@ -74,7 +75,7 @@ class OwnFiles(Trackable):
     def open(self, epoch: int) -> None:
         goes_on = self.source is not None and self._stream.endless
         self._stream.open(epoch)
-        if goes_on or self.source is None:
+        if goes_on or self.source is None:  # the next batch is at hand
             return
         if self.seen:
             self.seen.reset()
@@ -82,10 +83,11 @@ class OwnFiles(Trackable):
         has = bool(first.has_value())  # sync: waits for the first batch
         batch = first.get_value() if has else none_of(self.element_spec)
         rows = int(examples(batch))
+        # int [workers, 2]; all wait here for the slowest to read its first batch.
         found = self._workers.exchange(has, rows, at="how many rows all begin a pass with").sum(axis=0)
         if not found[0]:
             raise ValueError(NO_ELEMENT.format(epoch + 1, self._workers.count))
-        self.ahead = batch, tf.constant([int(has), *map(int, found)])
+        self.ahead = batch, tf.constant([int(has), *map(int, found)])  # int32 [3]
 
     def close(self, *, complete: bool = True) -> None:
         self._stream.close(complete=complete)
@@ -99,6 +101,7 @@ class OwnFiles(Trackable):
         return tf.data.IteratorSpec(self._stream.element_spec), (self.element_spec, tf.TensorSpec([3], tf.int32))
 
     def more(self, ahead: Nest) -> tf.Tensor:
+        # As long as anybody has a batch: who has none trains on no rows, and is not missed in a collective.
         return ahead[1][1] > 0
 
     def batch(self, source: Nest, ahead: Nest) -> Nest:
@@ -123,6 +126,7 @@ class OwnFiles(Trackable):
             return tf.cond(optional.has_value(), lambda: some(optional), none)
 
         said, *flat = tf.cond(found[0] > 0, read, none)  # what is over is not asked again
+        # All workers get here in each step, also those that are over, or the others would wait for ever.
         (of_all,) = self._workers.collective.sum([tf.ensure_shape(said, [2])], on_host=True)
         return self._packed(flat), tf.concat([said[:1], of_all], axis=0)
 

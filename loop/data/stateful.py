@@ -117,6 +117,7 @@ class StatefulData(Fed):
     def _begin_reading(self) -> None:
         self._at, self._states = self._next, {}
         if self._prefetch:
+            # The state before the first batch: what is saved before it is trained.
             self._states[self._next] = self._iterated.get()
             self._reader.begin(self._next, self.steps_per_epoch or ENDLESS)
 
@@ -126,12 +127,14 @@ class StatefulData(Fed):
 
     def _make(self, number: int) -> Making[Part]:
         """Reads a batch in another thread, or where it is to be read again."""
+        # Batches behind this one were read, and are wanted anew: the source goes back.
         if self._at != number:
             self._iterated.put(self._states[number].decoded(), self._epoch, is_open=True)
-        self._at = None
+        self._at = None  # if `next` raises, nobody knows where it is
         if self._reader.draws:
-            key_streams(self._epoch, number)
+            key_streams(self._epoch, number)  # the reader puts them back
         part = self._part(number)
+        # Taken at each batch, as nobody knows at which one a save will come. Costs a copy of the state.
         after = self._states[number + 1] = self._iterated.get()
         self._at = number + 1
         yield
@@ -160,7 +163,7 @@ class StatefulData(Fed):
         return self._wanted
 
     def _follows(self) -> bool:
-        self._states.pop(self._next, None)
+        self._states.pop(self._next, None)  # that step is done: nobody goes back behind it
         self._next += 1
         if self.steps_per_epoch is not None:
             return self._next < self.steps_per_epoch
@@ -184,8 +187,10 @@ class StatefulData(Fed):
         return []
 
     def _saved(self) -> Plain:
+        # Not where the source is, which has read ahead, but where training is.
         behind = self._states.get(self._next) if self._prefetch and self._open else None
         state = self._iterated.get() if behind is None else behind
+        # It was made to know whether there is another, and cannot be made again: hooks may have changed weights.
         ahead = None if self._prefetch or self._wanted is None else [kept(t) for t in tf.nest.flatten(self._wanted)]
         return {"source": state.decoded(), "ahead": ahead}
 

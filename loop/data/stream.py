@@ -109,7 +109,7 @@ class StreamData(Trackable):
         self._source.fix_seed()
 
     def open(self, epoch: int) -> None:
-        if self.source is None or not self.endless:
+        if self.source is None or not self.endless:  # an endless one goes on
             self._iterate(epoch)
 
     def take_in(self, ahead: Nest, blocks: tuple[Block, ...], failed: Exception | None) -> None:
@@ -206,10 +206,10 @@ class StreamData(Trackable):
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
         self.source, self.pending, self.failed = iter(dataset), (), None
         begun, self._passes = self._passes, self._passes + 1
-        if self.seen and not (self.endless and begun):
+        if self.seen and not (self.endless and begun):  # a stream has one digest, over all epochs
             self.seen.reset()
         seen = self.seen if self._resume == "replay" else None
-        if skip and not read_again(self.source, skip, seen or BatchDigest()):
+        if skip and not read_again(self.source, skip, seen or BatchDigest()):  # costs as much as the first time
             raise ValueError(f"The dataset of epoch {epoch + 1} ends before the {skip} batches that the run saw of it.")
         if self._resume == "state" and not self._can_be_saved:
             state_of(self.source)  # better refused now than at the first save
@@ -261,7 +261,7 @@ class StreamData(Trackable):
     # TensorFlow's protocol for objects that a checkpoint saves; the iterator is there in mid-epoch only.
 
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
-        if self._resume == "replay":
+        if self._resume == "replay":  # the notes are enough, but for what Python has changed
             return self._source.kept() if self._sought or self._source.keeps else {}
         if self.failed is not None:  # the iterator is behind what could not be read: see `AGAIN`
             return {}

@@ -31,6 +31,7 @@ def _prefetch(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
 
 def _batch(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     given = {name: scope.made[named_inputs(op, name)[0].name] for name in ("batch_size", "drop_remainder")}
+    # A batch in parallel reads ahead as a prefetch does; its elements are the same ones in order.
     return [tf.raw_ops.BatchDatasetV2(input_dataset=scope.made[op.inputs[0].name], **given, **typed(op))]
 
 

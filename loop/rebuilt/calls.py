@@ -12,7 +12,7 @@ from loop.tf_internals import body_of
 def function(op: tf.Operation, name: str) -> FuncGraph:
     """Returns the function that an operation calls, by the name of the attribute."""
     body = body_of(op.graph, op.get_attr(name).name)
-    if body is None:
+    if body is None:  # its function cannot be looked into
         raise CannotRebuild(op)
     return body
 
@@ -27,6 +27,7 @@ def _if(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     def branch(name: str) -> list[tf.Tensor]:
         return scope.emitter.call(function(op, name), arguments, scope.at.at(name))
 
+    # A condition may be any number: what is not zero is true.
     return _listed(tf.cond(tf.cast(condition, tf.bool), lambda: branch("then_branch"), lambda: branch("else_branch")))
 
 
@@ -49,7 +50,7 @@ def _case(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
 def _while(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     condition, body, inputs = function(op, "cond"), function(op, "body"), scope.inputs(op)
     # What the body hands on as it was need not go through it: so streams are known for what they are in there.
-    carried = [
+    carried = [  # int: places among the inputs
         i for i, (given, handed) in enumerate(zip(body.inputs, body.outputs, strict=True)) if given is not handed
     ]
 
@@ -69,7 +70,9 @@ def _while(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     _, *values = tf.while_loop(
         goes_on,
         step,
+        # The count is of iterations, int64 []: it makes each of them draw of its own.
         (tf.constant(0, tf.int64), *(inputs[i] for i in carried)),
+        # Shapes as the body has them: what grows within would be refused by those of the first values.
         (tf.TensorShape([]), *(body.inputs[i].shape for i in carried)),
         op.get_attr("parallel_iterations"),
     )

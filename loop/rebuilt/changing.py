@@ -49,8 +49,9 @@ class Changing:
 
     def _names(self, graph: FuncGraph) -> set[str]:
         """Returns the names of the operations that are made otherwise, and of all that use these."""
-        if id(graph) not in self._known:
+        if id(graph) not in self._known:  # each function is looked into once
             names = set[str]()
+            # In the order in which they were made: what an operation uses was seen before it.
             for op in graph.get_operations():
                 if (
                     self.node(op.node_def)

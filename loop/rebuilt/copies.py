@@ -40,6 +40,7 @@ class Copies:
             return
         names, definition, here = {op.name for op in ops}, GraphDef(), tf.compat.v1.get_default_graph()
         bare = self._without_nodes(graph)
+        # Definitions of functions may be large, and only operations that call them need them.
         if any(called(graph, op) for op in ops):
             definition.CopyFrom(bare)  # with the functions that they call
         else:
@@ -50,6 +51,7 @@ class Copies:
             node.attr.pop(COLOCATED, None)  # names operations that may be others here
             for name, value in changed.items():
                 node.attr[name].CopyFrom(value)
+            # Control inputs from outside are left out: what they wait for may have been made otherwise.
             kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
             del node.input[:]
             node.input.extend(kept)
@@ -60,6 +62,7 @@ class Copies:
         )
         copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
         for old, new in zip(outputs, copied, strict=True):
+            # An import forgets shapes that were set; later stages need them for their specs.
             if new.dtype not in (tf.variant, tf.resource):
                 new.set_shape(old.shape)
             made[old.name] = new

@@ -23,6 +23,7 @@ def _drawn(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     if op.type in POOLS and not is_drawn(op):
         return scope.emitter.copied(op, scope.made)
     scope.emitter.changes[CHANGED] += 1
+    # By the definition: to ask the operation for an attribute it lacks raises.
     attributes = op.node_def.attr
     given = [attributes[name].i for name in ("seed", "seed2") if name in attributes]
     if stream := scope.stream(op):
@@ -39,10 +40,11 @@ def _is_told(op: tf.Operation, given: list[int]) -> bool:
     Whoever flips an image and its mask counts on it. Under `tf.random.set_seed`, TensorFlow counts the draws of each
     function, and takes the count for the seed of one that was given none: that is no wish to draw the same.
     """
-    if not any(given) or given[0] == DEFAULT:
+    if not any(given) or given[0] == DEFAULT:  # the process has no seed: what there is was given to the draw
         return any(given)
     seeds = [[each.node_def.attr[name].i for name in ("seed", "seed2")] for each in op.graph.get_operations()
              if {"seed", "seed2"} <= each.node_def.attr.keys()]  # fmt: skip
+    # A count is below the number of draws, and no two draws of one function have the same.
     return given[1] >= len(seeds) or seeds.count(given) > 1
 
 
@@ -60,6 +62,7 @@ def _of_stream(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
 def _bits(shape: tf.TensorShape | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if dtype in (tf.uint32, tf.uint64, tf.int32, tf.int64):
         return tf.raw_ops.StatelessRandomUniformFullInt(shape=shape, seed=seed, dtype=dtype)
+    # The kernel knows no smaller integers.
     return tf.cast(tf.raw_ops.StatelessRandomUniformFullInt(shape=shape, seed=seed, dtype=tf.int32), dtype)
 
 

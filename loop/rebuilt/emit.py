@@ -60,6 +60,7 @@ class Scope(NamedTuple):
 
     def again(self, op: tf.Operation, number: tf.Tensor) -> tf.Tensor:
         """Returns the first input of an operation, such as the dataset of a stage, made for another pass."""
+        # From the beginning of the function: nothing of what was made for this pass is in it.
         return self.emitter.emit(op.graph, [op.inputs[0]], self.given, self.at.again(number))[0]
 
 
@@ -136,15 +137,17 @@ class Emitter:
         Raises:
             CannotRebuild: If there is an operation that cannot be made again.
         """
-        made, plain = dict(given), list[tf.Operation]()
+        made, plain = dict(given), list[tf.Operation]()  # by names of tensors; what is to be copied, together
         for op in self._needed(graph, wanted, given, also):
             handler = self._handler(op, made)
             if handler is None:
                 plain.append(op)
                 continue
+            # What stays as it is is copied in one go, up to here: the next operation may need it.
             self._copies.put(graph, plain, made)
             plain = []
             here = at.at(self._places.of(op), self._places.ranks(op, made, self.streams))
+            # Above the reading of files, each worker draws of its own; below it, all draw alike.
             if self._worker and not at.inner:
                 here = here.by(self._worker if BY_WORKER in op.name else 0)
             outputs = handler(op, Scope(self, given, made, here))
@@ -158,17 +161,20 @@ class Emitter:
     def call(self, graph: FuncGraph, arguments: Sequence[tf.Tensor], at: Pass) -> list[tf.Tensor]:
         """Makes what a function returns, in its order, from all that it takes, with what it has from outside."""
         given = {inner.name: outer for inner, outer in zip(graph.inputs, arguments, strict=True)}
+        # What a function does besides, such as to print, but not memory that nobody will use.
         also = [op for op in graph.control_outputs if not op.type.startswith(RESOURCES)]
         return self.emit(graph, graph.outputs, given, at, also)
 
     def copied(self, op: tf.Operation, made: Given, **changed: AttrValue) -> list[tf.Tensor]:
         """Makes one operation as it was, but for some of its attributes."""
+        # A copy, as what was made belongs to the caller.
         found = dict(made)
         self._copies.put(op.graph, [op], found, changed)
         return [found[output.name] for output in op.outputs]
 
     def _handler(self, op: tf.Operation, made: Given) -> Handler | None:
         """Returns what makes an operation otherwise; None if it stays what it is."""
+        # Streams first: the same kinds are also used on variables of the program.
         if op.type in self._streams and op.inputs and key_of(made.get(op.inputs[0].name)) in self.streams:
             return self._streams[op.type]
         if op.type in self._handlers:
@@ -179,9 +185,11 @@ class Emitter:
             return self._alone[op.type]
         if self.changing.calls(op):
             return self._callers.get(op.type, cannot)
+        # What length it is given now counts: in the function, that may be an argument.
         length = cycle_of(op) if op.type in self._pinned else None
         if length is not None and self.changing.is_pinned(op, made.get(length.name)):
             return self._pinned[op.type]
+        # Without handlers, functions are made as they were, to the last attribute.
         return _in_order if is_loose(op.node_def) and self._handlers else None
 
     def _skips(self, op: tf.Operation) -> Sequence[int]:
@@ -195,7 +203,7 @@ class Emitter:
     ) -> list[tf.Operation]:
         """Returns the operations that lead to what is wanted, in the order in which they were made."""
         found, stack = set[str](), [tensor.op for tensor in wanted if tensor.name not in given]
-        stack += also
+        stack += also  # their own inputs are followed, too
         while stack:
             op = stack.pop()
             if op.name not in found:

@@ -54,17 +54,19 @@ def listing(dataset: tf.data.Dataset, share: Share) -> tf.data.Dataset:
     readers = [stage for stage in _all(dataset) if any(op.type in READS for op in operations_in(stage))]
     if not readers:
         raise ValueError(f"{NEEDS}in which no stage is seen to read files by their names. Write {AS_IN}; {WITHOUT}.")
-    if len(readers) > 1:
+    if len(readers) > 1:  # whose names would lead to which rows?
         kinds = ", ".join(map(kind_of, readers))
         raise ValueError(
             f"{NEEDS}in which {len(readers)} stages read files: {kinds}. Read them in one, as in {AS_IN}; {WITHOUT}."
         )
     (reader,) = readers
+    # From the top down to what reads: each stage above has to bear that there are fewer rows.
     stage = read_by(dataset)
     while stage is not reader:
         _check(stage)
         (stage,) = map(read_by, inputs_of(stage))
     (names,) = map(read_by, inputs_of(reader))
+    # -1 and -2: no end, or nobody knows before they are read.
     if 0 <= (files := int(names.cardinality())) < share.count:
         raise ValueError(
             f"StreamData(shard='files') needs a file for each of the {share.count} workers. Received: {files}. Write "
@@ -86,6 +88,7 @@ def _check(stage: tf.data.Dataset) -> None:
             f"{NEEDS}with a stage of {kind} behind the reading, which would do that to each worker's own rows. Take, "
             f"skip or split the names of the files instead, before they are read; {WITHOUT}."
         )
+    # In memory, each worker's cache is its own.
     if kind == "Cache" and (file := cache_file(stage).numpy().decode()):
         raise ValueError(
             f"{NEEDS}with a cache in the file {file!r}, which all workers would fill with other rows. Write cache(), "

@@ -31,8 +31,10 @@ class Numbered:
         self._body = function(op, name)
         self._at = scope.at.of_stage()
         self._others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
+        # The function takes an element's parts, and behind them what it has from outside.
         taken = self._body.inputs[: len(self._body.inputs) - len(self._others)]
         spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
+        # Flat: `enumerate` and the function need no more of an element's structure.
         source = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec)
         self.elements = source.enumerate()
 
@@ -43,6 +45,7 @@ class Numbered:
     @property
     def calls(self) -> tf.Tensor | None:
         """How many calls are made at the same time; None if one after the other, when an element is wanted."""
+        # If Python draws, one after the other: its streams are the process's.
         parallel = named_inputs(self._op, "num_parallel_calls") and not self._scope.emitter.python_draws.is_set()
         return tf.cast(self.argument("num_parallel_calls"), tf.int64) if parallel else None
 
@@ -58,6 +61,7 @@ class Numbered:
 
 def _map(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     each = Numbered(op, scope)
+    # Without calls in parallel it means nothing, and TensorFlow warns of it.
     in_order = None if each.calls is None else True
     return variant(each.elements.map(each.then(tuple), each.calls, deterministic=in_order))
 
@@ -92,6 +96,7 @@ def _cycle_length(op: tf.Operation, scope: Scope) -> tf.Tensor:
     if not is_open(length):
         return length
     scope.emitter.changes["interleave without cycle_length: the one for the cores when the run began"] += 1
+    # Of interleave's two kinds, only the parallel one has it.
     calls = next((scope.made[tensor.name] for tensor in named_inputs(op, "num_parallel_calls")), None)
     return tf.constant(by_cores(op.type, calls, scope.emitter.cores), tf.int64)
 
@@ -153,6 +158,7 @@ def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
     source, at = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.of_stage()
 
+    # The elements of a group keep their numbers, so that the group has that of its first.
     def key_of(index: tf.Tensor, elements: Elements) -> tf.Tensor:
         return scope.emitter.call(keyed, [*elements, *others[0]], at.at("key").of_element(index))[0]
 
@@ -180,6 +186,7 @@ def _load(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     def read(files: tf.Tensor) -> tf.Tensor:
         return scope.emitter.call(body, [files, *given], at)[0]
 
+    # A raw operation wants the function itself, and what it has from outside as an argument.
     reader = tf.function(read, [tf.TensorSpec([], tf.variant)], autograph=False).get_concrete_function()
     made = tf.raw_ops.LoadDataset(
         path=scope.made[op.inputs[0].name],

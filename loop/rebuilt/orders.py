@@ -55,8 +55,10 @@ def _seeds(
         each: Whether it has another order in each pass.
         outside: Whether a function has it from outside, so that TensorFlow would have another order for each element.
     """
+    # Seeds of the program are constants nearly always; those that are not count as given.
     static = [tf.get_static_value(value) for value in (seed, seed2)]
     if outside and each:
+        # The seed of the element is in it, or all elements would have one order.
         mixed = at.mixed(*map(int, static)) if None not in static else at.mixed()
         return mixed[0], mixed[1]
     if all(value is not None and int(value) == 0 for value in static):
@@ -68,6 +70,7 @@ def _of_use(op: tf.Operation, at: Pass) -> Pass:
     """Returns the pass of a stage that is used several times in each pass of the pipeline: it is iterated as often."""
     found = USES.findall(op.name)
     index, count = map(int, found[-1]) if found else (0, 1)
+    # Pass p of a stage that is used twice is its iterations 2p and 2p + 1.
     return at.again(at.number * count + index)
 
 
@@ -79,9 +82,11 @@ def _shuffled(op: tf.Operation, source: tf.Tensor, scope: Scope) -> tf.data.Data
     seed, seed2 = _seeds(given["seed"], given["seed2"], _of_use(op, scope.at), each=each, outside=outside)
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=source,
+        # In the pass that looks at what is read (`STILL`), a buffer of one shuffles nothing.
         buffer_size=tf.where(scope.at.number < 0, tf.constant(1, tf.int64), given["buffer_size"]),
         seed=seed,
         seed2=seed2,
+        # Each pass is a dataset of its own: its order is in its seeds.
         reshuffle_each_iteration=False,
         **typed(op),
     )
@@ -96,8 +101,8 @@ def _repeated(op: tf.Operation, scope: Scope, count: tf.Tensor, shuffles: bool) 
     """Makes what is repeated for each repetition as for a pass of its own."""
     scope.emitter.changes["repeat: each repetition as a pass"] += 1
     endless = count < 0
-    last = tf.where(endless, tf.int64.max, count)
-    before = scope.at.number * tf.where(endless, WIDE, tf.maximum(count, 1))
+    last = tf.where(endless, tf.int64.max, count)  # at one a microsecond, 292,000 years
+    before = scope.at.number * tf.where(endless, WIDE, tf.maximum(count, 1))  # repetitions in passes before
 
     def one(index: tf.Tensor) -> tf.data.Dataset:
         here = scope._replace(at=scope.at.again(before + index))

@@ -80,6 +80,7 @@ class ByPass:
         changing = self._emitter.changing
         self._stages = Stages(dataset, changing.within, changing.node, replaced, pins=pins, share=share)
         graphs = [function.graph for function in self._stages.functions]
+        # Before anything is traced: whether a variable is that of a stream decides how it is read.
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}
         self._emitter.streams |= alike(self.streams)
         self._made = dict[tuple[bool, int], Made]()  # by whether Python was seen to draw, and how many cores there were
@@ -125,11 +126,12 @@ class ByPass:
         """
         key = self._emitter.python_draws.is_set(), self._emitter.cores
         if key not in self._made:
-            self._emitter.changes.clear()
+            self._emitter.changes.clear()  # counted anew with each trace
             traced = self._stages.traced()
             given = {inner.name: outer for outer, inner in traced.graph.captures}
             caches = [op for op in traced.graph.get_operations() if op.type in CACHES]
             outputs = [op.outputs[0] for op in caches]
+            # A cache may be filled from those before it, so each is given these.
             fill = [self._maker(traced.graph, op.inputs[0], given, outputs[:i]) for i, op in enumerate(caches)]
             files = [given.get(op.inputs[1].name, op.inputs[1]) for op in caches]
             self._made[key] = Made(self._maker(traced.graph, traced.outputs[0], given, outputs), fill, files)
@@ -146,6 +148,7 @@ class ByPass:
             afresh: Whether it has caches of its own, which are empty, and nothing is shuffled, so that it begins with
                 what is read first; else all passes with a seed have the same caches.
         """
+        # A resumed run on another machine: what was cached came of other turns.
         if cores != self._emitter.cores:
             self._emitter.cores, self._caches = cores, None
         made = self.trace()
@@ -153,6 +156,7 @@ class ByPass:
             number = STILL
             caches = self._filled(seed, number)
         else:
+            # All passes share the memory of one cache; of another seed, it would hold wrong elements.
             if self._caches is None or self._caches[0] != seed:
                 self._caches = seed, self._filled(seed)
             _, caches = self._caches
@@ -171,6 +175,7 @@ class ByPass:
     def first_seed(self) -> int:
         """Returns a seed for what has none, which is the same for every start if the user has seeded the process."""
         ops = [op for function in self._stages.functions for op in operations(function.graph)]
+        # Where Python is called, its streams count, which the user may have seeded.
         python = [host()] if self.calls_python else []
         streams = [
             digest(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)) for handle, dtype in self.streams.values()
@@ -181,6 +186,7 @@ class ByPass:
     def _maker(
         self, graph: FuncGraph, wanted: tf.Tensor, given: dict[str, tf.Tensor], caches: list[tf.Tensor]
     ) -> ConcreteFunction:
+        # The pipeline itself is no element of anything: its key is zeros.
         zeros, number = tf.zeros([2], tf.int64), tf.TensorSpec([], tf.int64)
 
         def make(seed: tf.Tensor, number: tf.Tensor, *filled: tf.Tensor) -> tf.Tensor:
@@ -199,6 +205,7 @@ def streams_of(graph: FuncGraph) -> dict[int, tuple[tf.Tensor, tf.DType]]:
     """
     handles, variables, found = captured(graph), by_key(graph.variables), dict[int, tuple[tf.Tensor, tf.DType]]()
     for key, used in uses(graph).items():
+        # TensorFlow's generators are known by what is done to them, Keras' streams by the name.
         if any(op.type.startswith(("Rng", "Stateful")) for op in used):
             found[key] = handles[key], tf.int64
         elif key in variables and OF_KERAS in variables[key].name:

@@ -27,6 +27,7 @@ class Places:
     def of(self, op: tf.Operation) -> str:
         """Returns which of the operations of its function it is that count; nothing, if it does not."""
         if id(op.graph) not in self._places:
+            # The number among those that are made otherwise: others may be added without moving it.
             found = [each.name for each in op.graph.get_operations() if each.type in self._kinds]
             self._places[id(op.graph)] = op.graph, {name: f"{number}" for number, name in enumerate(found)}
         return self._places[id(op.graph)][1].get(op.name, "")

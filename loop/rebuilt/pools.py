@@ -18,6 +18,7 @@ def is_drawn(op: tf.Operation) -> bool:
 def _pooled(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor, *, largest: bool) -> list[tf.Tensor]:
     """Returns what is pooled, and the borders of the rows and of the columns, int64, from 0."""
     (value,) = inputs
+    # Axes 1 and 2: rows and columns; batch and channels are not pooled.
     borders = [_borders(op, tf.shape(value)[axis], axis, seed) for axis in (1, 2)]
     # TensorFlow says of its own that they are one fewer, and fails where that matters.
     as_said = [tf.compat.v1.placeholder_with_default(ends, [None]) for ends in borders]
@@ -40,6 +41,7 @@ def _of_regions(op: tf.Operation, value: tf.Tensor, borders: Sequence[tf.Tensor]
         parts = list[tf.Tensor]()
         for at in [ends[:-1] + offset for offset in range(most + 1)]:  # regions have another length by one
             inside = _along(at < last, axis)
+            # What is behind the end of a region is its last number once more, which changes no maximum.
             there = tf.gather(found, tf.minimum(at, last - 1), axis=axis)
             parts.append(there if largest else tf.where(inside, there, tf.zeros([], value.dtype)))
         found = functools.reduce(tf.maximum, parts) if largest else tf.add_n(parts)

@@ -34,8 +34,10 @@ class Seeded:
         self._calls: dict[int, int] = {}
 
     def __call__(self, seed: np.ndarray | tf.Tensor, *arguments: object) -> object:
+        # A generator's step has no number of its element in the graph, so its calls are counted here.
         number = self._number(arguments) if self._counted else 0
         with seeded(number_of(*map(int, np.asarray(seed)), number)) as has_drawn:
+            # One call at a time in the whole process, as the streams belong to that: see `seeded`.
             found = self._called(*arguments)
             if has_drawn():
                 self._drew()
@@ -51,6 +53,7 @@ def _python(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     scope.emitter.changes["Python's random numbers: of the seed, the pass and the element"] += 1
     called, eager = python_function(op.get_attr("token").decode())
     plain = functools.partial(tf.numpy_function, stateful=op.type != STATELESS)
+    # `py_function` hands over tensors, `numpy_function` arrays.
     call = tf.py_function if eager else plain
     results = call(
         Seeded(called, scope.emitter.python_draws.set, counted=NEXT in scope.at.place),

@@ -26,6 +26,7 @@ def _sampled(
         seed: int64 `[2]`.
     """
     count, unique = op.get_attr("num_sampled"), op.get_attr("unique")
+    # Twice as many as are wanted: most often, one block has enough that differ.
     size = max(2 * count, BLOCK) if unique else count
 
     def block(number: tf.Tensor) -> tf.Tensor:
@@ -44,6 +45,7 @@ def _sampled(
         (tf.TensorShape([]), tf.TensorShape([None])),
     )
     candidates = tf.ensure_shape(tf.unique(drawn).y[:count], [count])  # in the order in which they were met
+    # The tries up to where the last candidate was met first, that one included.
     return candidates, 1 + tf.argmax(tf.cast(drawn == candidates[-1], tf.int32))
 
 
@@ -59,6 +61,7 @@ def _with_counts(
     def expected(of: tf.Tensor) -> tf.Tensor:
         p = probability(tf.cast(of, tf.float64))
         each = tf.cast(tries, tf.float64)
+        # As in TensorFlow: without rejects, p times the tries; else 1 - (1 - p) ** tries.
         with_all = tf.equal(tries, op.get_attr("num_sampled"))
         return tf.cast(tf.where(with_all, p * each, -tf.math.expm1(each * tf.math.log1p(-p))), tf.float32)
 

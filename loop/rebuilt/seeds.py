@@ -13,6 +13,7 @@ WIDE = 2**32  # passes of what is repeated without end are so far apart; nobody 
 
 def number_of(*parts: object) -> int:
     """Returns 63 bits that are others for other numbers and texts, and the same in each process."""
+    # 63 bits: int64 has no more that are not negative. Not `hash`, which differs from process to process.
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
 
 
@@ -64,6 +65,7 @@ class Pass:
 
     def of_stage(self) -> "Pass":
         """Returns what holds for a stage, of the elements of which `of_element` tells; made outside its function."""
+        # Without the place, and so the same in all stages that have this pass in common.
         here = tf.stack([self.number, tf.constant(number_of("elements"), tf.int64)])
         common = tf.random.stateless_uniform([2], self._own(self.common) + here, None, None, tf.int64)
         return dataclasses.replace(self, key=self.mixed(), common=common, worker=0)

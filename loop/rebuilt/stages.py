@@ -68,6 +68,7 @@ class Stages:
         self._changed, self._of_files = set[int](), set[int]()
         for stage in self._order:
             above = any(id(source) in self._changed for source in _sources(stage))
+            # What reads from something that is made anew has to be made anew.
             if above or self._is_changed(stage):
                 self._changed.add(id(stage))
             if any(source is self._listing or id(source) in self._of_files for source in _sources(stage)):
@@ -128,6 +129,7 @@ class Stages:
         while stack:
             stage, over = stack.pop()
             sources = _sources(stage) if id(stage) in self._changed else []
+            # A cache is one, however often it is read: all its uses get the same dataset.
             if id(stage) in caches:
                 made.append(caches[id(stage)])
             elif not over:
@@ -164,6 +166,7 @@ class Stages:
             if stage in self._replaced or self._divides(stage):
                 moved[id(stage)] = self._divided(stage, self._replaced.get(stage, stage))
             elif any(id(source) in moved for source in _sources(stage)):
+                # What stays as it is, but reads from what was exchanged, has to be made of that.
                 sources = [moved.get(id(source), source) for source in _sources(stage)]
                 moved[id(stage)] = remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
         return moved
@@ -208,6 +211,7 @@ class Stages:
         """Returns what does what the function of a stage does, without calling it: TensorFlow saves no calls."""
 
         def call(*elements: Nest) -> Nest:
+            # Datasets that a function has from outside are made within it, for each element.
             given = [
                 self._imported(tensor, OUTSIDE) if id(tensor) in self._hiding else tensor
                 for tensor in function.captured

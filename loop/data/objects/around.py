@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.objects.changed import Changed
+from loop.data.objects.changed import Changed, joined
 from loop.data.objects.looks import Look
 from loop.errors.remedies import KEPT_AS_PLAIN
 from loop.findings import Finding
@@ -41,10 +41,10 @@ class Around:
 
     def __init__(self, functions: Sequence[object]) -> None:
         self._changed = Changed([*functions])
-        self.settled, self._tried = False, not functions
+        self.settled, self._tried = False, not functions  # without any, nothing can change
         self._first = self._begun = Encoded({}, OWNER)  # as it was when the run began, and when the open pass did
         self._meanwhile: Encoded | None = None  # of others, while an evaluation is read
-        self._saved: Plain = {}
+        self._saved: Plain = {}  # as it was at the save, to tell what hooks have changed
         self._look: Look = {}  # of all that there was when the open pass began
         self.lost, self._has_said = list[str](), False
 
@@ -57,11 +57,12 @@ class Around:
     def as_at_first(self) -> Iterator[None]:
         """Within it, all is as it was when the run began; afterwards, as it was before. Once, sees what changes."""
         if not self._tried:
-            self._tried = True
             with self._changed.undone():
                 yield
-            self._first = self._now()
+            # Not if that was interrupted, as by Ctrl-C: what comes later would be taken for what never changes.
+            self._tried, self._first = True, self._now()
             return
+        # An audit may read while a pass is open, which must not see that.
         held = self._now()
         self._put(self._first)
         try:
@@ -71,16 +72,18 @@ class Around:
 
     def begin(self) -> None:
         """Takes note of where a pass begins."""
+        # An evaluation begins as at first each time, though training goes on to change what both may share.
         if self.settled and self.changes:
             self._meanwhile = self._now()
             self._put(self._first)
-        self._changed.put_in_order()
+        self._changed.put_in_order()  # or a resumed run would go through sets in another order
+        # Costs copies of 64 MB at most, and checksums of the rest, a second for 2 GB.
         self._begun, self._look = self._now(), self._changed.look()
 
     def end(self) -> bool:
         """Says that a pass is over. Returns whether it has changed anything that no pass before has."""
-        before, self._look = self._look, {}
-        known = {*self._changed.lost}
+        before, self._look = self._look, {}  # lets go of these copies
+        known = {*self._changed.lost}  # of the trial: two readings were the same all the same
         found = self._changed.since(before)
         self.lost += [name for name in self._changed.lost if name not in known]
         if self._changed.remembered and not self._has_said:
@@ -88,9 +91,11 @@ class Around:
             log.warning(REMEMBERED, ", ".join(self._changed.remembered))
         is_new = bool(found["values"] or found["absent"])
         if is_new:
-            self._first, self._begun = _joined(self._first, found), _joined(self._begun, found)
+            # Nobody knew that it was state when these were taken; the look has what it was.
+            self._first, self._begun = joined(self._first, found), joined(self._begun, found)
+        # What an evaluation has changed is taken back: training goes on from where it was.
         if self.settled and self.changes:
-            self._put(self._begun if self._meanwhile is None else _joined(self._meanwhile, found))
+            self._put(self._begun if self._meanwhile is None else joined(self._meanwhile, found))
         self._meanwhile = None
         return is_new
 
@@ -103,14 +108,15 @@ class Around:
     def tensors(self, *, is_open: bool) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint holds, within a pass or between two."""
         now = self._now().decoded()
+        # The pass is read again from its beginning, which has to come to `now`, unless a hook has changed that.
         state = Encoded([self._first.decoded(), self._begun.decoded() if is_open else now, now], OWNER)
         return {"around_text": tf.constant(state.text), "around_data": tf.constant(state.data)}
 
     def take(self, tensors: Mapping[str, tf.Tensor]) -> None:
         """Takes over what a checkpoint held. Raises `ValueError` if the functions do not have that any more."""
         first, begun, now = decoded(tensors["around_text"].numpy(), tensors["around_data"].numpy())
-        self._tried, self._saved = True, now
-        self._changed.put(begun)
+        self._tried, self._saved = True, now  # an earlier process has found out what changes
+        self._changed.put(begun)  # from where the pass is to be read again
         self._first = Encoded(first, OWNER)
 
     def changed_by_others(self) -> list[str]:
@@ -125,16 +131,17 @@ class Around:
 
     def put_saved(self, names: Collection[str]) -> None:
         """Lets some of it be what it was when it was saved."""
+        # Of these alone: what the reading has come to by itself is right.
         values = {name: value for name, value in self._saved.get("values", {}).items() if name in names}
         self._changed.put({"values": values, "absent": []})
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all of this back to where it is now."""
-        now, first, begun, look = self._now(), self._first, self._begun, self._look
+        back, first, begun, look = self._changed.mark(), self._first, self._begun, self._look
 
         def go_back() -> None:
             self._first, self._begun, self._look = first, begun, look
-            self._put(now)
+            back()
 
         return go_back
 
@@ -144,11 +151,6 @@ class Around:
     def _put(self, state: Encoded) -> None:
         if self.changes:
             self._changed.put(state.decoded())
-
-
-def _joined(state: Encoded, more: Plain) -> Encoded:
-    held = state.decoded() or {"values": {}, "absent": []}
-    return Encoded({"values": more["values"] | held["values"], "absent": [*held["absent"], *more["absent"]]}, OWNER)
 
 
 def _equal(one: Plain, other: Plain) -> bool:

@@ -9,7 +9,7 @@ from loop.state.plain import Plain
 def kept(tensor: tf.Tensor | np.ndarray) -> Plain:
     """Returns an array as plain values."""
     array = np.asarray(tensor)
-    if array.dtype != object:
+    if array.dtype != object:  # else they are texts
         return [array.dtype.str, list(array.shape), array.tobytes()]
     return ["text", list(array.shape), [each.encode() if isinstance(each, str) else each for each in array.flat]]
 

@@ -47,6 +47,7 @@ def plain(value: object) -> Plain:
     if isinstance(value, dict):
         return dict(value)
     if isinstance(value, set):
+        # The order of a set of texts is another one in each process: Python hashes them with a seed.
         return sorted(value, key=lambda item: (type(item).__name__, item))
     return value.getstate() if isinstance(value, random.Random) else value
 
@@ -55,6 +56,7 @@ def is_exact(value: object, depth: int = 0) -> bool:
     """Returns whether a value that is put in the place of another is what it was: no other class is lost in it."""
     if type(value) in (list, tuple, dict):
         items = value.values() if isinstance(value, dict) else value
+        # Of a million numbers, none is worth a call.
         others = (item for item in items if type(item) not in EXACT)  # type: ignore[attr-defined]
         return depth < DEEPEST and all(is_exact(item, depth + 1) for item in others)
     return type(value) in EXACT or isinstance(value, np.generic)
@@ -64,8 +66,9 @@ def inside(value: object, depth: int = 0) -> Iterator[SHARED]:
     """Yields what within a value others could have too: it, or the memory that it is a part of, and what is in it."""
     if isinstance(value, SHARED):
         yield value
-    if isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):
+    if isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):  # a view of what others may have
         yield value.base
+    # With more items than that it is too large to be kept, as `size` counts.
     if isinstance(value, CONTAINERS) and depth < DEEPEST and len(value) <= LARGEST // 64:
         for item in value.values() if isinstance(value, dict) else value:
             if isinstance(item, ENTERED):
@@ -76,8 +79,10 @@ def copied(value: object, most: int = LARGEST) -> object:
     """Returns what tells whether a value has changed: a copy, if it is plain and has at most so many bytes."""
     if isinstance(value, io.IOBase):
         return None  # a file that is opened again, and read from where it has to be
+    # Python's own, as of a zip: it is known by where it is.
     if isinstance(value, Iterator) and not is_of_program(type(value)):
         return id(value), _place(value)
+    # Too large for a copy; or, with -1 for `most`, to be compared with what is a checksum.
     if size(value, most) > most and isinstance(value, CONTAINERS | np.ndarray | str | bytes | BUFFERS):
         return _checked(value)
     try:
@@ -88,13 +93,16 @@ def copied(value: object, most: int = LARGEST) -> object:
         pass  # then it is told by what it is
     if isinstance(value, CONTAINERS | BUFFERS):
         return _checked(value)
+    # What the program's own objects hold has slots of its own; others have changed if there is another one.
     return None if is_of_program(type(value)) else id(value)
 
 
 def can_be_saved(value: object) -> bool:
     """Returns whether a value is plain now, and not too large. What it was, it may be no more."""
+    # Of an array, its dtype says it: not of objects, nor of records.
+    tried = np.empty([0], value.dtype) if isinstance(value, np.ndarray) else value
     try:
-        return size(value) <= LARGEST and (isinstance(value, np.ndarray) or bool(Encoded(plain(value), "an attribute")))
+        return size(value) <= LARGEST and bool(Encoded(plain(tried), "an attribute"))
     except (TypeError, ValueError, RecursionError):
         return False
 
@@ -127,6 +135,7 @@ def _checked(value: object, depth: int = 0) -> object:
     if not isinstance(value, CONTAINERS) or depth > DEEPEST:
         return id(value)
     items = value.values() if isinstance(value, dict) else value
+    # Hashes of texts differ from process to process: they are compared within this one alone.
     return id(value), len(value), hash(tuple(_checked(item, depth + 1) for item in items))
 
 
@@ -141,6 +150,7 @@ def _place(thing: object, depth: int = 0) -> object:
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
     if isinstance(thing, types.GeneratorType):
+        # Where it has halted, and its local numbers and texts; of what is over, nothing.
         frame = thing.gi_frame
         return None if frame is None else (frame.f_lasti, _place(tuple(frame.f_locals.values()), depth + 1))
     if isinstance(thing, tuple) and depth < DEEPEST:
@@ -179,6 +189,7 @@ def taken_over(now: object, new: Plain) -> bool:
         for key, value in new.items():  # a Counter would add them up
             now[key] = value
     elif isinstance(now, tuple) and isinstance(new, tuple) and len(now) == len(new):
+        # A tuple cannot be changed, but what is in it can.
         return all(is_same(x, y) or taken_over(x, y) for x, y in zip(now, new, strict=True))
     else:
         return False

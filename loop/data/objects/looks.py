@@ -47,6 +47,7 @@ def look(thing: object, *, can_be_undone: bool = False) -> Look:
     """
     held, left, found = slots(thing), LARGEST, dict[Path, Was]()
     known = dict[int, tuple[object, Callable[[], None], int]]()  # by id; what is there twice is copied once
+    # The smallest first: so as many as can be have copies, and what is left has checksums.
     for path in sorted(held, key=lambda path: size(held[path].value)):
         value = held[path].value
         if id(value) not in known:
@@ -56,7 +57,7 @@ def look(thing: object, *, can_be_undone: bool = False) -> Look:
             back = _contents(value, copy) if can_be_undone else _nothing
             known[id(value)] = copy, back, len(value) if isinstance(value, dict) else 0
         found[path] = Was(held[path], *known[id(value)])
-    return {path: found[path] for path in held}
+    return {path: found[path] for path in held}  # as they were met: who is above comes first
 
 
 def now_as(before: Look, held: Mapping[Path, Slot]) -> dict[Path, object]:
@@ -65,6 +66,7 @@ def now_as(before: Look, held: Mapping[Path, Slot]) -> dict[Path, object]:
 
 
 def _most(was: Was | None) -> int:
+    # Where there was a checksum, one is wanted: everything has more bytes than -1.
     return LARGEST if was is None or isinstance(was.copy, Encoded) else -1
 
 
@@ -74,8 +76,10 @@ def _nothing() -> None:
 
 def _contents(value: object, copy: object) -> Callable[[], None]:
     held = list[tuple[SHARED, object]]()
+    # The very objects, each with what is in it, down to the last: whoever has one of them sees it put back.
     for each in inside(value):
         if isinstance(each, np.ndarray):
+            # Too large to be copied, so it cannot be put back: it is named as lost.
             held.append((each, each.copy() if isinstance(copy, Encoded) else None))
         elif isinstance(each, dict | set):
             held.append((each, each.copy()))
@@ -83,10 +87,11 @@ def _contents(value: object, copy: object) -> Callable[[], None]:
             held.append((each, bytes(each) if isinstance(each, bytearray) else list(each)))
 
     def put_back() -> None:
+        # A generator: nothing is in it, and the copy is its state.
         if not held and isinstance(copy, Encoded):
             taken_over(value, copy.decoded())
         for each, items in held:
-            if isinstance(each, set) and isinstance(items, set):
+            if isinstance(each, set) and isinstance(items, set):  # of checkpoints, `taken_over` expects a list
                 each.clear()
                 each.update(items)
             elif items is not None:

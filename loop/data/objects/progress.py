@@ -1,6 +1,7 @@
 """What a source changes between passes, as Keras' `on_epoch_end` does: found by trying it, and kept."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import keras
@@ -65,6 +66,7 @@ class Progress:
     def __init__(self, source: object, seed: Callable[[], int]) -> None:
         self._source, self._seed = source, seed
         self._methods = methods_of_state(source)
+        # Keras' own methods do nothing: only what a subclass has in their place is called.
         keras_own = isinstance(source, keras.utils.PyDataset)
         base = keras.utils.PyDataset
         begins = isinstance(source, _Begins) and not (keras_own and type(source).on_epoch_begin is base.on_epoch_begin)
@@ -90,7 +92,7 @@ class Progress:
     def _call(self, method: Callable[[], object] | None, epoch: int, which: int) -> None:
         if method is not None:
             self.try_out()
-            with untouched():
+            with untouched():  # how often this is called must not show in the process's own streams
                 key_streams(self._seed(), epoch, which)
                 method()
 
@@ -98,25 +100,28 @@ class Progress:
         """Finds out what is changed, once, by a trial that is undone."""
         if not self.changes or self._tried:
             return
-        self._tried = True
-        if self._methods is not None:
-            get, put = self._methods
-            held = Encoded(get(), type(self._source).__name__)
+        with self._changed.undone() if self._methods is None else self._put_back(*self._methods):
             self._go_through()
+        self._tried = True  # not if that was interrupted, as by Ctrl-C: it would not be known what is changed
+
+    @contextlib.contextmanager
+    def _put_back(self, get: Callable[[], Plain], put: Callable[[Plain], object]) -> Iterator[None]:
+        held = Encoded(get(), type(self._source).__name__)
+        try:
+            yield
+        finally:
             put(held.decoded())
-            return
-        with self._changed.undone():
-            self._go_through()
 
     def _go_through(self) -> None:
         with untouched():
             for method in (self._begin, self._end):
-                key_streams(0)
+                key_streams(0)  # any will do, as all is undone
                 if method is not None:
                     method()
 
     def get(self) -> Plain:
         """Returns the state, to be saved."""
+        # Before the trial, nobody knows what belongs to the state.
         self.try_out()
         if self._methods is not None:
             return self._methods[0]() if self.changes else None
@@ -130,6 +135,14 @@ class Progress:
                 self._methods[1](state)
             return
         self._changed.put(state)
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes the state back to what it is now."""
+        self.try_out()
+        if self._methods is None:
+            return self._changed.mark()
+        held = Encoded(self.get(), type(self._source).__name__)
+        return lambda: self.put(held.decoded())
 
 
 def generators_of(thing: object) -> dict[Path, object]:

@@ -14,7 +14,7 @@ def variables_reached(roots: Iterable[object]) -> list[tf.Variable]:
     reach = Reach(roots)
     found: dict[int, tf.Variable] = {}
     for thing in [*reach.objects, *held(reach)]:
-        found |= {id(variable): variable for variable in variables_of(thing)}
+        found |= {id(variable): variable for variable in variables_of(thing)}  # `==` of variables compares values
     return list(found.values())
 
 
@@ -40,5 +40,6 @@ def held(reach: Reach) -> Iterator[object]:
                 yield cell.cell_contents
             except ValueError:  # nothing is in it yet
                 continue
+        # Of a library's function what it was given counts, and not the library's globals.
         if is_of_program(function):
             yield from (function.__globals__[name] for name in global_names(function))

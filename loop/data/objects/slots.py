@@ -53,10 +53,11 @@ def generators_in(thing: object) -> Iterator[tuple[Path, GENERATORS]]:
 def _walk(thing: object, above: Path, seen: set[int]) -> Iterator[tuple[Path, Slot]]:
     if len(above) >= DEEPEST:
         return
+    # All names of a thing before what is in them, so that paths are as short as they can be.
     held = list(_held(thing))
     yield from ((((*above, name)), slot) for name, slot in held)
     for name, slot in held:
-        if id(slot.value) not in seen and _is_entered(slot.value):
+        if id(slot.value) not in seen and _is_entered(slot.value):  # or what has itself in it would never end
             seen.add(id(slot.value))
             yield from _walk(slot.value, (*above, name), seen)
 
@@ -66,6 +67,7 @@ def _is_entered(value: object, depth: int = 0) -> bool:
         if len(value) > MANY or depth > DEEPEST:
             return False
         items = value.values() if isinstance(value, dict) else value
+        # Plain data are one value; what may have objects in it has slots for each item.
         return any(not isinstance(item, DATA) or _is_entered(item, depth + 1) for item in items)
     if isinstance(value, (types.MethodType, functools.partial, *NAMESPACES)):
         return True
@@ -98,7 +100,7 @@ def _held(thing: object) -> Iterator[tuple[str, Slot]]:
             for name, value in list(vars(of_class).items()):
                 if isinstance(value, METHODS):
                     named |= dict(_named_by(_function_of(value)))
-                elif not name.startswith("__"):
+                elif not name.startswith("__"):  # what Python itself keeps in a class
                     named |= {f"class {name}": attribute(of_class, name, value)}
         yield from named.items()
 
@@ -117,8 +119,10 @@ def _named_by(function: object) -> Iterator[tuple[str, Slot]]:
         yield f"global {name}", _item(function.__globals__, name)
         if isinstance(found, types.ModuleType) and is_of_program(found):
             known = vars(found)
+            # Of a module, what the function's own code names: all of it would be the whole program.
             yield from ((f"global {name}.{each}", _item(known, each)) for each in sorted(read & known.keys()))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        # An empty cell is of a variable that is yet to be set; `__class__` serves `super()`.
         if cell != types.CellType() and name != "__class__":
             yield f"outer {name}", attribute(cell, "cell_contents", cell.cell_contents)
 

@@ -48,12 +48,14 @@ class Uses:
         self._named, self._stored, self._used = set[str](), set[str](), set[str]()
         known = list[types.FunctionType]()
         reach = Reach(roots)
+        # What is found to be called names more, until nothing new is found.
         while more := [each for each in _left_out(reach) if each not in known]:
             known += more
             reach = Reach([*roots, *known])
         for function in {*reach.functions, *known}:
             for code in codes(function.__code__):
                 self._take(code)
+        # Of what is held and runs code that has no name here, nobody can say what it leaves alone.
         held = [value for thing in reach.objects for value in getattr(thing, "__dict__", {}).values()]
         for each in reach.functions:
             held += [cell.cell_contents for cell in each.__closure__ or () if cell != types.CellType()]
@@ -72,14 +74,17 @@ class Uses:
             return True
         if rebound:
             return not self._stored.isdisjoint(names)
+        # Who only reads a plain container cannot change it. Of an object, any attribute may be a method that does.
         simple = type(value) in (list, dict, set, bytearray) and not _holds_more(value)
         return not (self._used if simple else self._named).isdisjoint(names)
 
     def _take(self, code: types.CodeType) -> None:
         """Takes down what a function does with names."""
+        # A text may be the name of an attribute that is set in a way that is not seen.
         texts = [each for each in code.co_consts if isinstance(each, str)]
         self._named |= {*code.co_names, *code.co_freevars, *code.co_cellvars, *texts}
         self._used |= {*texts}
+        # What these say stands between what is loaded and what is done with it.
         steps = [each for each in dis.get_instructions(code) if each.opname not in ("COPY_FREE_VARS", "EXTENDED_ARG")]
         for i, step in enumerate(steps):
             does, _, to = step.opname.partition("_")
@@ -94,13 +99,14 @@ class Uses:
 
 def _only_reads(steps: list[dis.Instruction], at: int) -> bool:
     """Returns whether what is loaded at a place of code is only looked into there."""
-    follows = [*steps[at + 1 : at + 3], steps[-1], steps[-1]]
+    follows = [*steps[at + 1 : at + 3], steps[-1], steps[-1]]  # filled up at the end of the code
     if follows[0].opname in READ_BY or follows[0].opname.startswith("POP_JUMP"):
         return True
     if follows[0].opname in LOADS and follows[1].opname in ("BINARY_SUBSCR", "COMPARE_OP", "IS_OP"):
         return True
     if follows[0].opname in ("LOAD_METHOD", "LOAD_ATTR"):
         return follows[0].argval in OF_READERS
+    # Back over `a.b.c` to what was loaded before it: this may be all that `len(a.b.c)` is given.
     before = at - 1
     while before > 0 and steps[at].opname in ("LOAD_ATTR", "LOAD_METHOD") and steps[before].opname == "LOAD_ATTR":
         before -= 1
@@ -125,6 +131,7 @@ def _left_out(reach: Reach) -> Iterator[types.FunctionType]:
         for each in own.__mro__:
             keeps_books = each.__module__.partition(".")[0] in KEEP_BOOKS
             for name, value in list(vars(each).items()):
+                # Python calls `__len__` and its like without a name; `__init__`, where a class is called.
                 is_called = (
                     name.startswith("__") and not keeps_books and (name != "__init__" or isinstance(thing, type))
                 )

@@ -42,6 +42,7 @@ class RowOrders:
             shuffled,
         )
         with tf.device("CPU"):
+            # In memory, also where there is an accelerator: TensorFlow has integers of 32 bits there.
             self.now = tf.Variable(tf.zeros([steps + 1, batch_size], tf.int32), trainable=False, name="order")
         self.of: tuple[int, int] | None = None
         self._first: Nest = ()  # the first batch in it

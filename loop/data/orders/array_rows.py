@@ -52,6 +52,7 @@ class ArrayRows:
 
     def recall(self, notes: Mapping[str, int]) -> None:
         """Puts the rows where they were when the run began, if they are the same."""
+        # Rows go back in all arrays together, or x would be parted from y.
         are_movable = len(self._variables()) == len(self._arrays)
         if not are_movable or notes.get(CONTENT, self._number()) == self._number():
             return
@@ -66,6 +67,7 @@ class ArrayRows:
 
     def mark(self) -> Callable[[], None]:
         """Returns what puts the rows back to where they are now."""
+        # Buffers are shared until somebody writes: this copies nothing.
         held, notes, moves = [array.value() for array in self._variables()], self._notes, self._moves
 
         def go_back() -> None:
@@ -78,7 +80,7 @@ class ArrayRows:
     def _put(self, columns: Sequence[tf.Tensor]) -> None:
         for array, column in zip(self._variables(), columns, strict=True):
             array.assign(column)
-        vars(self).pop("content", None)
+        vars(self).pop("content", None)  # it is of other rows now
         self._moves += 1
         self._moved()
 

@@ -59,6 +59,7 @@ def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
             log.warning(NOT_NOTED, f"{MOST:,}")
         return {}
     known = [(each, np.unique(_digests(_alike(each, pool)))) for each in rows]
+    # A row is known by where its digest is among all digests, sorted: 17 bits, three to a note.
     places = [place for each, all_rows in known for place in np.searchsorted(all_rows, each.digests).tolist()]
     parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
     return {f"{NAME} {i}": sum(place << BITS * j for j, place in enumerate(part)) for i, part in enumerate(parts)}
@@ -81,6 +82,7 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int
     for each in rows:
         alike, wanted, at = _alike(each, pool), places[at : at + each.count], at + each.count
         all_rows, where = np.unique(_digests(alike), return_index=True)
+        # More rows than were noted, or others: nothing is moved, and what is compared next says so.
         if len(wanted) < each.count or wanted.max() >= len(all_rows):
             return []
         columns = zip(*(other.columns for other in alike), strict=True)
@@ -111,10 +113,12 @@ def _looks_shuffled(tensor: tf.Tensor) -> bool:
     if tensor.shape.rank != 1 or not (tensor.dtype == tf.string or tensor.dtype.is_integer):
         return False
     if tensor.dtype == tf.string:
+        # Names of files have a separator, or all the same ending.
         rows = [bytes(row) for row in tensor[:SAMPLE].numpy()]
         if not all(b"/" in row or b"\\" in row for row in rows) and len({_ending(row) for row in rows}) > 1:
             return False
     else:
+        # Numbers of rows are all from some number on, each once.
         rows, every = tensor[:SAMPLE].numpy().tolist(), np.sort(tensor.numpy())
         if not np.array_equal(every, np.arange(every[0], every[0] + len(every))):
             return False

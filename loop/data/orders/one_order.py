@@ -48,6 +48,7 @@ class Splits:
         counts = dict[tf.data.Dataset, int]()
         for found, _ in self._data:
             counts |= {stage: counts.get(stage, 0) + 1 for stage in found}
+        # Never 0, which would be no seed.
         seeds = {stage: 1 + random.getrandbits(62) for stage, count in counts.items() if count > 1}
         for found, take in self._data:
             if orders := {stage: seeds[stage] for stage in found if stage in seeds}:

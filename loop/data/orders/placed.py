@@ -97,6 +97,7 @@ def _placed(array: Nest) -> tf.Tensor | tf.Variable:
     with tf.device(tensor.device):
         placed = tf.Variable(tensor, trainable=False, name="array") if _is_at_home(tensor) else tensor
     try:
+        # Better refused now than in the first step, where it would be an error of the graph.
         tf.gather(placed, tf.zeros([0], tf.int32))
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         if tensor.shape.rank == 0:  # said by its shape

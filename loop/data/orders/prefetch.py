@@ -34,6 +34,7 @@ class Prefetched(Generic[Made]):
 
     def get(self) -> Made:
         """Returns the value, as soon as it is there."""
+        # What has not begun is made here at once: the thread may be busy with another's.
         if self._future is None or self._future.cancel() or self._future.exception() is not None:
             return self._make()
         return self._future.result()

@@ -37,6 +37,7 @@ class Rows:
         each = [
             hashlib.blake2b(b"".join(map(_said, row)), digest_size=16).digest() for row in zip(*columns, strict=True)
         ]
+        # Bytes of equal width, which NumPy sorts: of an `S16` it would cut off zeros at the end.
         return np.array([*each], "V16")
 
 

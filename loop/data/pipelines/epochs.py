@@ -52,7 +52,7 @@ class EpochDatasets:
     def __init__(self, given: Given, steps: int | None, *, saved: bool | None, share: Share | None = None) -> None:
         given, first = checked(given)
         if share is not None:
-            listing(first, share)
+            listing(first, share)  # raises, if files cannot be dealt out
         self.share = share if share and share.count > 1 else None
         self.element_spec, self.cardinality = first.element_spec, cardinality(first)
         self.varies, self._given, self._steps = callable(given), given, steps
@@ -63,7 +63,7 @@ class EpochDatasets:
         self._first, self._one = one, None if self.varies else one  # that of all epochs
         self._seed: int | None = None
         self._cores = cores()  # that the run began with
-        self._around = Around(() if self.varies or self.saved else one.python())
+        self._around = Around(() if self.varies or self.saved else one.python())  # saved iterators read nothing again
         self._passes, self._reader = Passes(), Reader(self._around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None

@@ -24,8 +24,9 @@ class InLinesOf(contextlib.AbstractContextManager[None]):  # a generator would h
 def tell(error: tf.errors.OpError, dataset: tf.data.Dataset | None) -> None:
     """Adds to an error the line of a dataset's functions that it came from; a note, if it may be one of several."""
     with contextlib.suppress(Exception):  # there may be a dataset that cannot be looked into; it has failed anyway
-        name = failed(error.message)
+        name = failed(error.message)  # the only trace that an error has of where it came from
         found = [lines(op) for op in (operations_of(dataset) if dataset else ()) if op.name == name]
+        # By the last line, so that several operations of one line are one place.
         stacks = list({of_one[-1]: of_one for of_one in found if of_one}.values())
         if len(stacks) == 1:
             add_lines(error, stacks[0])

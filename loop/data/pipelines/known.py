@@ -29,13 +29,14 @@ class Known:
     def of(self, epoch: int) -> Written:
         """Returns what was written of the dataset of an epoch, which is iterated now."""
         early = self._early.get(epoch)
-        self._early = {}
+        self._early = {}  # used once
         return self._write(epoch) if early is None else early
 
     def take_down(self, each: Mapping[int, Written]) -> None:
         """Takes down what the datasets of some epochs are, with the first among them, once."""
         if not self._described:
             self._described = {epoch: written.described for epoch, written in each.items()}
+            # Variables that functions read are in no stage, nor is what stands in the file of a cache.
             read = "".join(values_read(written.dataset, written.streams) for written in each.values())
             cached = values_cached(each[0].dataset)
             self._values = {name: value for name, value in (("read", read), ("cached", cached)) if value}
@@ -56,7 +57,7 @@ class Known:
             epoch: The epoch.
             iterated: What was written of its dataset, if that is iterated.
         """
-        epoch = epoch if self._varies else 0
+        epoch = epoch if self._varies else 0  # of one dataset there is one
         if epoch not in self._hashes:
             written = iterated
             if written is None:
@@ -65,6 +66,7 @@ class Known:
                 except Exception:  # at the end of a run, most likely
                     return None
                 self._early = {epoch: written} if self._varies else {}  # so that it is not made twice
+            # A number, because notes are numbers. One is enough: epochs come one after the other.
             self._hashes = {epoch: int(short(written.described), 16)}
         return self._hashes[epoch]
 

@@ -23,6 +23,7 @@ def seeds(
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
+    # There are two: that of the process, which is left out here, and its own.
     given = [seeds_of(replaced.get(stage, stage))[1:] for stage in _shuffles(dataset)]
     return [int(seed) for each in given for seed in each if seed is not None]
 
@@ -38,6 +39,7 @@ def reordered(dataset: tf.data.Dataset, earlier: Sequence[int]) -> Mapping[tf.da
         By stage, the one that stands in its place; nothing if the seeds are the same.
     """
     replaced = dict[tf.data.Dataset, tf.data.Dataset]()
+    # Not strict: a pipeline that has changed is told by the hash of its stages.
     for stage, now, then in zip(_shuffles(dataset), seeds(dataset), earlier, strict=False):
         if now != then:
             replaced[stage] = with_seed(stage, then)
@@ -52,6 +54,7 @@ def _shuffles(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
 def _is_list(stage: tf.data.Dataset) -> bool:
     tensors = tensors_of(stage) if kind_of(stage) in ("TensorSlice", "Tensor") else ()
     return (
+        # Names of files, labels or positions: what Keras has shuffled in NumPy.
         len(tensors) == 1
         and tensors[0].shape.rank == 1
         and (tensors[0].dtype.is_integer or tensors[0].dtype == tf.string)
@@ -60,6 +63,7 @@ def _is_list(stage: tf.data.Dataset) -> bool:
 
 def _reordered(stage: tf.data.Dataset, now: int, then: int) -> tf.data.Dataset:
     (tensor,) = tensors_of(stage)
+    # The inverse of the order of now leads back to that of the directory; from there, to that of then.
     sorted_again = np.argsort(_order(len(tensor), now))
     as_then = tf.gather(tensor, sorted_again[_order(len(tensor), then)])
     make = tf.data.Dataset.from_tensors if kind_of(stage) == "Tensor" else tf.data.Dataset.from_tensor_slices

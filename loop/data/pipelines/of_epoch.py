@@ -34,6 +34,7 @@ class OfEpoch:
     def __call__(self, epoch: int) -> tf.data.Dataset:
         if (seed := global_seed()) is None:
             return self._function(epoch)
+        # The text keeps it apart from other numbers that are made of the same seed and epoch.
         own = number_of("dataset of the epoch", seed, epoch)
         with seeded(own), op_seeds_from(own):
             return self._function(epoch)
@@ -46,6 +47,7 @@ def checked(given: Given) -> tuple[Given, tf.data.Dataset]:
         TypeError: If it is neither.
     """
     if isinstance(given, type) or (callable(given) and refuses_arguments(given, 1)):
+        # A class or a generator is no function that lacks an argument: it needs another message.
         own = isinstance(given, type) or inspect.isgeneratorfunction(given)
         raise TypeError(
             "StreamData needs a tf.data.Dataset, or a function that is called with the epoch, from 0, and returns "
@@ -79,6 +81,7 @@ def check_length(count: int, steps_per_epoch: int | None) -> None:
 def check_spec(spec: Nest, first: Nest, epoch: int) -> None:
     """Raises `ValueError` if the dataset of an epoch yields something else than the first one."""
     if not _alike(spec, first):
+        # In short, unless the difference would not be seen so.
         of_each = (specs(first), specs(spec)) if specs(first) != specs(spec) else (first, spec)
         raise ValueError(
             f"The dataset of epoch {epoch + 1} has {of_each[1]}, that of the first epoch had {of_each[0]}. All "
@@ -90,7 +93,7 @@ def _alike(spec: Nest, first: Nest) -> bool:
     """Returns whether what has one spec can be what has the other: lengths may be unknown in either."""
     try:
         tf.nest.assert_same_structure(spec, first)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # of another kind, or of another length
         return False
     pairs = zip(tf.nest.flatten(spec), tf.nest.flatten(first), strict=True)
     return all(of_first.is_compatible_with(of_this) for of_this, of_first in pairs)

@@ -27,6 +27,7 @@ class Passes:
     def ended(self, whole: int) -> None:
         """Takes in the digest of a pass that is over, of data that do not shuffle."""
         if not self._mixed:
+            # Told by `findings`, which are asked for when an epoch is over.
             self._differ = self._differ or self.whole not in (None, whole)
             self.whole = whole
         self._mixed = False
@@ -51,6 +52,7 @@ class Passes:
 
     def resume_from(self, notes: Mapping[str, int]) -> str:
         """Goes on from the notes of an earlier process. Returns a line if the data do not begin as they did."""
+        # The first pass of the earlier process counts: passes are compared across the kill.
         self.whole, self._differ = notes.get("whole"), False
         if self.beginning is None or notes.get("beginning", self.beginning) == self.beginning:
             return ""

@@ -40,6 +40,7 @@ def read_again(iterator: tf.data.Iterator, count: int, seen: BatchDigest) -> boo
             seen.update(next(iterator))
 
     try:
+        # One call for all: it costs Python nothing for each of what may be thousands of batches.
         read(iterator, tf.constant(count, tf.int64))
     except tf.errors.OutOfRangeError:
         return False
@@ -63,10 +64,11 @@ class Reader:
         Args:
             make: Makes the pass, each time one that nobody has begun to read.
         """
-        first, second = make(), make()
+        first, second = make(), make()  # before either is read: nothing of one is in the other
         with untouched(), InLinesOf(first):
-            before = host()
+            before = host()  # Python's and NumPy's streams
             read = self._digests(first, LONGEST, SECONDS)
+            # The second reading is as long as the first one, however long that takes, or the digests could not meet.
             wrong = "" if read == self._digests(second, len(read)) else ANOTHER
             if not wrong and host() != before:
                 wrong = (
@@ -105,7 +107,7 @@ class Reader:
         with self._apart():
             for element in dataset:
                 update(element)
-                digests.append(int(self._seen.digest))
+                digests.append(int(self._seen.digest))  # sync: reads one number
                 late = seconds is not None and len(digests) >= TRIED and time.monotonic() - begun > seconds
                 if late or len(digests) == count:
                     return digests

@@ -49,7 +49,7 @@ def check_count(notes: Mapping[str, int], share: Share | None) -> None:
         notes: What was noted of the data; of an evaluation's, that is less, and has no iterator.
         share: Which files this worker reads; None: all.
     """
-    saved, now = notes.get(SHARES, 1), 1 if share is None else share.count
+    saved, now = notes.get(SHARES, 1), 1 if share is None else share.count  # one process notes none
     if "passes" not in notes or saved == now:
         return
     if saved > 1 and now > 1:

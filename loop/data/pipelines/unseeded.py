@@ -56,10 +56,11 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
     if adapted := [layer.name for layer in layers if _is_adapted(layer)]:
         log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
-    of_layers = {id(value) for layer in layers for value in attributes(layer).values()}
+    of_layers = {id(value) for layer in layers for value in attributes(layer).values()}  # said of the layer, once
     what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
     what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
     found = [Finding(f"{owner} use {each} without a seed", "", SEED_OR_FIRST) for each in dict.fromkeys(what)]
+    # To trace all again takes as long as it took to make it: only where code names what draws.
     if _names_streams(reach, layers) and any(_draws_in_python(again) for _, again in functions):
         drawn = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
         found.append(Finding(f"{owner} {drawn}", "", SEED_FIRST))
@@ -71,6 +72,7 @@ def warn_of_rows(pool: Iterable[Rows]) -> None:
 
     If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
     """
+    # Who permutes n rows draws about n numbers.
     counts = [rows.count for rows in pool]
     if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
         log.warning(DRAWN, f"{count:,}")
@@ -103,6 +105,7 @@ def _is_as_drawn(layer: keras.Layer) -> bool:
         stem, _, what = name.rpartition("_")
         if what == "initializer" and _draws(initializer):
             for weight in (getattr(layer, attribute, None) for attribute in (stem, "_".join((stem, "kernel")))):
+                # An initializer draws the same each time that it is called: its seed is its own.
                 if isinstance(weight, keras.Variable) and np.array_equal(initializer(weight.shape), weight):
                     return True
     return False
@@ -120,6 +123,7 @@ def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
     functions = [function for function in reach.functions if is_of_program(function)]
     named = [function.__globals__[name] for function in functions for name in global_names(function)]
     modules = {base.__module__ for layer in layers for base in type(layer).__mro__}
+    # A module that is gone is taken for `random`: then the functions are traced, to be sure.
     named += [value for module in modules for value in vars(sys.modules.get(module, random)).values()]
     return _any_stream(named) or ("random" in reach.read and any(value is np for value in named))
 
@@ -132,7 +136,7 @@ def _any_stream(values: Iterable[object]) -> bool:
 
 
 def _draws_in_python(trace: Callable[[], object]) -> bool:
-    with seeded(0) as has_drawn:
+    with seeded(0) as has_drawn:  # puts the streams back
         try:
             trace()
         except Exception:  # it can be traced once only

@@ -98,6 +98,7 @@ class Written:
         """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
         one = self.with_orders(one_order.as_noted(self.one_orders, notes))
         yield one
+        # In the order of the stages, which is that of the numbers in their names.
         earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
         yield one.with_stages(
             reordered(self.dataset, earlier)
@@ -131,6 +132,7 @@ class Written:
     @functools.cached_property
     def may_differ(self) -> bool:
         """Whether it may yield something else when it is read again, for all that can be seen."""
+        # Made anew, only Python can make a difference; as it was written, all that is not known.
         return self._by_pass.calls_python if self.changes else may_differ(self.dataset)
 
     @property
@@ -164,6 +166,7 @@ class Written:
             reader: Reads it.
             owner: What to call the data.
         """
+        # The beginning is read twice more then: not where there is no variable.
         reached = variables_reached(self.python())
         if not reached or not reader.differs_with_others(again, reached):
             return []
@@ -173,6 +176,7 @@ class Written:
     @functools.cached_property
     def can_be_saved(self) -> bool:
         """Whether TensorFlow saves its iterator, as far as can be seen."""
+        # What is not known of a stage shows when the first pass begins, where its iterator is saved once.
         no_more = self._wrong(DATA, saved=False) == self._wrong(DATA, saved=True)
         return no_more and not any(op.type not in MADE_ANEW and is_not_saved(op) for op in operations_of(self.dataset))
 

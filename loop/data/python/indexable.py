@@ -40,6 +40,7 @@ Source: TypeAlias = Indexed | keras.utils.PyDataset
 
 def _check(source: Source, batch_size: int | None) -> None:
     """Raises if something is no source, or is one that would be read otherwise than it is meant."""
+    # (x, y) has a length, which is 2, but is meant by its rows.
     arrays = isinstance(source, tuple) and any(isinstance(each, np.ndarray | tf.Tensor) for each in source)
     package = type(source).__module__.split(".")[0]
     keyed = isinstance(source, Mapping | str | bytes) or package == "pandas"

@@ -50,8 +50,10 @@ class Items:
         return found
 
     def _sampled(self, count: int) -> dict[int, Nest]:
+        # From one end to the other, as sources may be sorted by length.
         far = np.linspace(0, count - 1, min(count, MANY if self._batched else TRIED)).astype(int).tolist()
         begun, found = time.monotonic(), dict[int, Nest]()
+        # The first and the last one, then others far apart: time may be over soon.
         for number in sorted(far, key=lambda n: (n not in (far[0], far[-1]), n % 7, n)):
             key_streams(TRIAL, 0, number)
             before = host()

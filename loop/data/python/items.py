@@ -37,6 +37,7 @@ def leaves_of(item: Nest, where: str) -> list[np.ndarray]:
 
 
 def _as_array(leaf: object, where: str) -> np.ndarray:
+    # The usual case, first: it is called for each leaf of each item.
     if type(leaf) is np.ndarray and leaf.dtype.kind in "biufc":
         return leaf
     if isinstance(leaf, str | bytes):
@@ -74,7 +75,7 @@ def spec_of(items: Mapping[int, Nest], *, batched: bool, size: int | None) -> Ne
     for other, item in others:
         check_alike(first, item, f"Item {number}", f"Item {other}", lengths=not batched)
         for shape, leaf in zip(shapes, tf.nest.flatten(item), strict=True):
-            shape[:] = [a if a == b else None for a, b in zip(shape, leaf.shape, strict=True)]
+            shape[:] = [a if a == b else None for a, b in zip(shape, leaf.shape, strict=True)]  # None where it varies
     if batched:
         shapes = [[None, *shape[1:]] if shape else [] for shape in shapes]
     else:
@@ -117,6 +118,7 @@ class Rows:
         """Copies an item. Raises `ValueError` if it is not like the first one."""
         leaves = leaves_of(item, name)
         if not (_same_structure(self._first, item) and all(map(_same_kind, self._like, leaves))):
+            # Only what is seen to differ is looked at in full, for the message.
             check_alike(as_arrays(self._first, self._name), as_arrays(item, name), self._name, name, lengths=True)
         for rows, leaf in zip(self.leaves, leaves, strict=True):
             rows[row] = leaf if leaf.ndim else leaf[()]

@@ -47,6 +47,7 @@ class Iterated:
 
     def _stateful(self) -> object:
         """Returns what has the state: the iterator, or else what it is made of."""
+        # Makes one that nobody reads, to see whether its own methods tell the state.
         iterator = self._made(0) if self._iterator is None else self._iterator
         return self._source if methods_of_state(iterator) is None else iterator
 
@@ -92,6 +93,6 @@ class Iterated:
         if on_iterator is not None:
             on_iterator[1](state)
         elif on_source is not None and state is not None:
-            on_source[1](state)
+            on_source[1](state)  # as a loader is told, before it is iterated
             if not self.endless and is_open:  # what is iterated goes on where it was told to
                 self._iterator = self._made(epoch)

@@ -40,7 +40,7 @@ class Tried:
             ValueError: If it yields nothing.
         """
         with self._undone(epoch):
-            self._iterated.renew(0)
+            self._iterated.renew(0)  # the first pass, whichever is open
             batches = list[Nest]()
             for _ in range(count):
                 batches += map(_owned, self._iterated.next())
@@ -50,6 +50,7 @@ class Tried:
 
     def comes_again(self, epoch: int) -> bool:
         """Returns whether the source yields the same again when it is taken back, and goes on from the same state."""
+        # Such as are not in the state would make later batches others.
         generators = generators_of(self._given)
         tried = [_bits(*self.first(TRIED, epoch)) for _ in range(2)]
         return tried[0] == tried[1] and generators_of(self._given) == generators
@@ -63,6 +64,7 @@ class Tried:
     def _undone(self, epoch: int) -> Iterator[None]:
         """Takes the source, random streams and the variables that it reaches back to where they were."""
         streams = [variable for stream in random_streams().values() for variable in variables_of(stream)]
+        # An environment that plays may train something on its own, and draw from TensorFlow's streams.
         variables = [*self.reached(), *streams]
         held, was_open = [read(variable) for variable in variables], self._iterated.open
         state = self._iterated.get()
