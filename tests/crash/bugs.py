@@ -125,9 +125,9 @@ BUGS = [
     Bug("values that are not finite are saved", SAVER, "self._finite and (wrong := self._not_finite())", "False"),
     Bug("Keras' seeds are not saved", "loop.state.gathering", "if id(raw(v)) not in reached", "if False"),
     Bug("Python's random state is not saved", "loop.state.randomness", '"host": HostRandomness(), ', ""),
-    Bug("accumulated gradients are forgotten", "loop.state.training_state", "        self.position.restored()\n\n    def condemn",
+    Bug("accumulated gradients are forgotten", "loop.state.training_state", "        self.position.restored()",
         '        gradients = self.variables["optimizer/_variables/2"]\n        gradients.assign(tf.zeros_like(gradients))\n'
-        "        self.position.restored()\n\n    def condemn"),
+        "        self.position.restored()"),
     # Of rolling back.
     Bug("a rollback takes the newest checkpoint", RESTORE, "if latest is None or record.step <= latest", "if True"),
 ]  # fmt: skip
