@@ -21,7 +21,7 @@ FILES, ROWS, WIDTH, BATCH, ROUNDS = 8, 2048, 64, 64, 15
 def worker(directory: str, *, quick: bool) -> None:
     """Measures both, in turns."""
     count = loop.connect().count
-    steps = 200 if quick else 2000
+    steps = 200 if quick else 500
     runs = {"rows": of_files(directory, None, BATCH), "files": of_files(directory, "files", BATCH // count)}
     spent: dict[str, list[tuple[float, float]]] = {each: [] for each in runs}
     for trained in runs.values():
