@@ -18,7 +18,8 @@ __all__ = ["Proof", "prove", "prove_script"]
         "loop": "write prove(make_loop): a function that makes the loop, at the top level of a module",
         **dict.fromkeys(("max_epochs", "num_epochs"), "write epochs=3"),
         **dict.fromkeys(("max_steps", "num_steps"), "write steps=100"),
-    }
+    },
+    kinds=False,
 )
 def prove(
     make_loop: Callable[[], Loop],

@@ -43,7 +43,7 @@ INSTEAD = {
 }
 
 
-@explained(INSTEAD)
+@explained(INSTEAD, kinds=False)
 def restore(
     directory: str | os.PathLike[str], state: Mapping[str, object], *, which: Literal["latest", "best"] | int = "latest"
 ) -> int:

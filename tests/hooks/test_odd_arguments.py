@@ -163,3 +163,19 @@ def test_what_cannot_be_exported_is_refused_at_once(model: object, tmp_path: Pat
 def test_who_hears_no_signal_at_all_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Preemption\(signals=...\) needs at least one signal.*Or leave the hook out"):
         Preemption(signals=[])
+
+
+@pytest.mark.parametrize(
+    ("method", "meant"),
+    [
+        ("on_train_batch_end", "on_step_end"),
+        ("on_batch_end", "on_step_end"),
+        ("on_fit_start", "on_run_begin"),
+        ("on_validation_end", "on_eval_end"),
+        ("on_train_epoch_start", "on_epoch_begin"),
+        ("on_epoch_ends", "on_epoch_end"),
+    ],
+)
+def test_what_keras_and_lightning_call_a_method_is_told_as_what_it_is_here(method: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine\.{method} would never be called.* Did you mean {meant}\?"):
+        type("Mine", (Hook,), {method: lambda self, moment: None})
