@@ -18,7 +18,8 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
-    array = np.asarray(value)  # of no copy, as `numpy()` is
+    # Of no copy, as `numpy()` is; but of [], TensorFlow hands out a number, which is no array if NumPy lacks its dtype.
+    array = np.asarray(value if value.shape.rank else value.numpy())
     found = hashlib.sha256(f"{value.dtype.name} {array.shape}".encode())
     # Each text with its length, in 8 bytes: or ["ab", "c"] would be ["a", "bc"].
     if array.dtype.kind in "OSU":

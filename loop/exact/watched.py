@@ -230,7 +230,7 @@ def _size(of: Mapping | Sequence) -> tuple[str, object]:
 
 
 def _contained(of: Mapping | Sequence) -> tuple[object, ...]:
-    return (tuple(of), *of.values()) if isinstance(of, Mapping) else (len(of), *of)
+    return (tuple(of), *of.values()) if isinstance(of, Mapping) else (Structure(len(of)), *of)
 
 
 def _mixed(of: Mapping | Sequence) -> tuple[object, ...]:
