@@ -87,6 +87,7 @@ class Evaluation(tf.Module):
             )
         if steps is not None and steps < 1:
             raise ValueError(f"Evaluation(steps=...) must be at least 1. Received: {steps!r}.")
+        self.every = every if every is None else check_eval_every(f"Evaluation {self.name!r} (every=...)", every)
         if isinstance(data, tf.data.Dataset):
             # Nobody saves it in the middle of an evaluation, so it need not be of a kind that can be saved.
             data = StreamData(data if steps is None else data.take(steps), resume="replay")
@@ -102,7 +103,6 @@ class Evaluation(tf.Module):
                 "the dataset itself."
             )
         self._limit = steps
-        self.every = every if every is None else check_eval_every(f"Evaluation {self.name!r} (every=...)", every)
         self.index = tf.Variable(0, dtype=tf.int64, trainable=False, name="index")
         self.known = tf.Variable(False, trainable=False, name="known")  # whether `latest` has results
         self.new = tf.Variable(False, trainable=False, name="new")  # and whether nobody has taken them

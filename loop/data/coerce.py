@@ -1,6 +1,7 @@
 """What a user may give for data, as a source."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import keras
@@ -41,16 +42,26 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
                 f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
                 "Make another one of the same arrays, dataset or source."
             )
-        # Never given back: also of a loop that is gone, a pass may be open.
-        data.taken = True
         if steps_per_epoch is not None:
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch} is for a bare tf.data.Dataset. Received: {type(data).__name__}, "
                 f"which decides it itself: {EPOCHS.get(type(data), 'leave it out')}."
             )
+        data.taken = True  # not given back by a loop that is gone: a pass may be open
         return OwnFiles(data, here()) if isinstance(data, StreamData) and data.share else data
     if isinstance(data, tf.data.Dataset):
         return StreamData(data, steps_per_epoch=steps_per_epoch)
     received = f"Received: {'the class itself' if isinstance(data, type) else type(data).__name__}"
     kinds = "a tf.data.Dataset, ArrayData, StreamData, IndexedData or StatefulData"
     raise TypeError(f"Data must be {kinds}. {received}. {instead_of_data(data)}")
+
+
+@contextlib.contextmanager
+def given_back_if_raised(data: Given) -> Iterator[None]:
+    """If anything is raised within, lets another loop take the data: the one that took them was never made."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(data, ArrayData | StreamData | Fed):
+            data.taken = False
+        raise

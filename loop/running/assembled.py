@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 
 from loop.data.arrays import ArrayData
-from loop.data.coerce import Given, as_data
+from loop.data.coerce import Given, as_data, given_back_if_raised
 from loop.data.indexed import IndexedData
 from loop.data.orders.pool import Pool
 from loop.engine.clock import Clock
@@ -45,41 +45,41 @@ def assembled(
     Nothing is traced or read yet. Each argument is checked before those behind it are looked at.
     """
     step, limit = as_step(train_step), Limit(limit_batches, overfit)
-    source = as_data(
-        data if overfit is None else first_batches(data, overfit), steps_per_epoch and limit.of(steps_per_epoch)
-    )
-    if jit_compile:
-        check_compilable(source)
-    if isinstance(source, ArrayData | IndexedData):
-        source.draw()  # a seed, where none was given: before anything else draws from the process's numbers
-    given = check_state(state)
-    check_eval_every("Loop(eval_every=...)", eval_every)
-    evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
-    # Rows of all data together: a split that was drawn without a seed is found again among them.
-    pool = Pool()
-    for each in (source, *(evaluation.data for evaluation in evaluations)):
-        each.pool_rows(pool)
-    pool.splits.settle()
-    registry = HookRegistry(hooks)
-    # From `connect()` on; a loop keeps the workers with which it was made.
-    workers = here()
-    several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
-    # One for all: alarms of the clock and stops pull in the same bound.
-    bound = StopBound(together=several is not None)
-    return Parts(
-        step=step,
-        data=source,
-        evaluations=evaluations,
-        given=given,
-        hooks=registry,
-        position=PositionState(),
-        clock=Clock(bound.pull_in),
-        bound=bound,
-        history=History(),
-        limit=limit,
-        stops=Stops(bound.pull_in, together=several is not None),
-        jit_compile=jit_compile,
-        workers=workers,
-        several=several,
-        pool=pool,
-    )
+    data = data if overfit is None else first_batches(data, overfit)
+    source = as_data(data, steps_per_epoch and limit.of(steps_per_epoch))
+    with given_back_if_raised(data):
+        if jit_compile:
+            check_compilable(source)
+        if isinstance(source, ArrayData | IndexedData):
+            source.draw()  # a seed, where none was given: before anything else draws from the process's numbers
+        given = check_state(state)
+        check_eval_every("Loop(eval_every=...)", eval_every)
+        evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
+        # Rows of all data together: a split that was drawn without a seed is found again among them.
+        pool = Pool()
+        for each in (source, *(evaluation.data for evaluation in evaluations)):
+            each.pool_rows(pool)
+        pool.splits.settle()
+        registry = HookRegistry(hooks)
+        # From `connect()` on; a loop keeps the workers with which it was made.
+        workers = here()
+        several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
+        # One for all: alarms of the clock and stops pull in the same bound.
+        bound = StopBound(together=several is not None)
+        return Parts(
+            step=step,
+            data=source,
+            evaluations=evaluations,
+            given=given,
+            hooks=registry,
+            position=PositionState(),
+            clock=Clock(bound.pull_in),
+            bound=bound,
+            history=History(),
+            limit=limit,
+            stops=Stops(bound.pull_in, together=several is not None),
+            jit_compile=jit_compile,
+            workers=workers,
+            several=several,
+            pool=pool,
+        )

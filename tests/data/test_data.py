@@ -377,3 +377,40 @@ def test_a_batch_may_be_asked_for_that_is_larger_than_all_memory() -> None:
     data.open(0)
     assert (data.steps_per_epoch, sorted(data.ahead.numpy())) == (1, [0, 1, 2])
     assert (data.describe()["batch_size"], data.element_spec.shape.as_list()) == (2**40, [None])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"steps_per_epoch": 2}, "steps_per_epoch=2 is for"),
+        ({"state": {"weight": 3}}, "cannot be saved"),
+        ({"hooks": [3]}, "must be an instance of loop.Hook"),
+        ({"evaluate": 3}, "needs an Evaluation"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_data_can_be_given_again_when_a_loop_could_not_be_made(
+    wrong: dict[str, object], says: str, streamed: bool
+) -> None:
+    weight, rows = tf.Variable(0.0), np.arange(8, dtype="float32")
+    data = StreamData(tf.data.Dataset.from_tensor_slices(rows).batch(2)) if streamed else ArrayData(rows, batch_size=2)
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": weight.assign_add(tf.reduce_mean(batch))}
+
+    right: dict[str, object] = {"state": {"weight": weight}}
+    with pytest.raises((TypeError, ValueError), match=says):
+        Loop(step, data, **right | wrong)  # type: ignore[arg-type]
+    loop = Loop(step, data, **right)  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError), match=says):
+        Loop(step, ArrayData(rows, batch_size=2), **right | wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="read by another loop"):
+        Loop(step, data, **right)  # type: ignore[arg-type]
+    assert loop.run(epochs=1).step == 4
+
+
+def test_an_evaluation_that_could_not_be_made_leaves_its_data_to_the_next_one() -> None:
+    data = ArrayData(np.arange(8), batch_size=2)
+    with pytest.raises(TypeError, match="every"):
+        Evaluation(lambda batch: {"sum": tf.reduce_sum(batch)}, data, every=3)  # type: ignore[arg-type]
+    assert Evaluation(lambda batch: {"sum": tf.reduce_sum(batch)}, data).data is data
