@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop import ArrayData, Evaluation, Event, Loop, Moment, Step, StreamData
+from loop import ArrayData, Evaluation, Event, IndexedData, Loop, Moment, Step, StreamData
 from loop.data.orders.prefetch import Prefetched
 from loop.state.position import Position
 
@@ -414,3 +414,18 @@ def test_an_evaluation_that_could_not_be_made_leaves_its_data_to_the_next_one() 
     with pytest.raises(TypeError, match="every"):
         Evaluation(lambda batch: {"sum": tf.reduce_sum(batch)}, data, every=3)  # type: ignore[arg-type]
     assert Evaluation(lambda batch: {"sum": tf.reduce_sum(batch)}, data).data is data
+
+
+def test_items_of_a_kind_that_numpy_does_not_have_are_refused_with_what_to_write() -> None:
+    items, seen = [tf.fill([2], float(i)) for i in range(4)], tf.Variable(tf.zeros([], tf.bfloat16))
+    advice = r"bfloat16 in it, .* Give it as float32, and write tf.cast\(x, 'bfloat16'\) in the step"
+    with pytest.raises(TypeError, match=advice):
+        IndexedData([tf.cast(item, tf.bfloat16) for item in items], batch_size=2)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"sum": tf.cast(seen.assign_add(tf.reduce_sum(tf.cast(x, "bfloat16"))), tf.float32)}
+
+    Loop(step, IndexedData(items, batch_size=2), state={"seen": seen}).run(epochs=1)
+    assert float(seen) == 12
+    with pytest.raises(TypeError, match="no array of numbers or texts"):
+        IndexedData([np.zeros(2, "V4")] * 4, batch_size=2)

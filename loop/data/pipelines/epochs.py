@@ -57,16 +57,16 @@ class EpochDatasets:
         self.element_spec, self.cardinality = first.element_spec, cardinality(first)
         self.varies, self._given, self._steps = callable(given), given, steps
         self.endless = not self.varies and steps is not None
-        self._python_draws = threading.Event()
+        self._python_draws = threading.Event()  # set in threads of TensorFlow
         one = Written(first.repeat() if self.endless else first, self._python_draws, share=self.share)
         self.saved = one.can_be_saved if saved is None else saved
         self._first, self._one = one, None if self.varies else one  # that of all epochs
-        self._seed: int | None = None
+        self._seed: int | None = None  # drawn when a run begins, and in each checkpoint
         self._cores = cores()  # that the run began with
         self._around = Around(() if self.varies or self.saved else one.python())  # saved iterators read nothing again
         self._passes, self._reader = Passes(), Reader(self._around.as_at_first)
         self._now: Written | None = None  # of what is iterated
-        self._found: list[Finding] | None = None
+        self._found: list[Finding] | None = None  # None: nobody has looked yet
         self._known = Known(self._written, varies=self.varies)
         self._pool = Pool()
 

@@ -17,7 +17,7 @@ class Known:
 
     def __init__(self, write: Callable[[int], Written], *, varies: bool) -> None:
         self._write, self._varies = write, varies
-        self._described: dict[int, list[str]] = {}
+        self._described: dict[int, list[str]] = {}  # by epoch, a text for each stage
         self._values: dict[str, str] = {}  # hashes of what the first one reads besides what it was made with
         self._hashes: dict[int, int] = {}
         self._early: dict[int, Written] = {}  # what was made early, to be described

@@ -18,7 +18,7 @@ class Passes:
     def __init__(self) -> None:
         self.whole: int | None = None
         self.beginning: int | None = None
-        self._differ = self._mixed = False
+        self._differ = self._mixed = False  # mixed: the open pass is in part of other data
 
     def copy(self) -> "Passes":
         """Returns another one that knows the same."""

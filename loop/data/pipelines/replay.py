@@ -56,7 +56,7 @@ class Reader:
 
     def __init__(self, apart: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
         self._seen, self._apart = BatchDigest(), apart
-        self._updates = dict[str, Callable[[Nest], None]]()
+        self._updates = dict[str, Callable[[Nest], None]]()  # by the text of a spec
 
     def read_twice(self, make: Callable[[], tf.data.Dataset]) -> Reading:
         """Reads a pass twice: to its end, if that comes soon, because a generator may change when it is there.

@@ -50,6 +50,12 @@ def _as_array(leaf: object, where: str) -> np.ndarray:
         array = None if odd else np.asarray(leaf)
     except Exception as error:
         raise TypeError(f"{where} has {shown(leaf)} in it, of which NumPy makes no array: {error}") from error
+    if array is not None and array.dtype.kind == "V" and array.dtype.type is not np.void:  # of TensorFlow: bfloat16
+        name = array.dtype.name
+        raise TypeError(
+            f"{where} has {name} in it, which NumPy does not have by itself. Give it as "
+            f"{'int8' if 'int' in name else 'float32'}, and write tf.cast(x, {name!r}) in the step."
+        )
     texts = array is not None and array.dtype == object and all(isinstance(each, str | bytes) for each in array.flat)
     if array is None or (array.dtype == object and not texts) or array.dtype.kind in "VMm":
         named = type(leaf).__module__.split(".")[0] == "pandas"  # a row or rows of a frame
