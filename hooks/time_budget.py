@@ -119,6 +119,11 @@ class TimeBudget(Hook, instead=INSTEAD):
                 f"Received: {', '.join(f'{argument}={value!r}' for argument, value in given.items())}, leave={leave!r}."
             )
         deadline = until.timestamp() if isinstance(until, datetime.datetime) else until
+        if deadline is not None and not math.isfinite(deadline):  # no time is later than NaN: it would never end
+            raise ValueError(
+                f"TimeBudget(until=...) needs a datetime, or seconds since 1970. Received: {until!r}. Leave it out, and "
+                "write seconds=600, to end after so long a training."
+            )
         self._deadline = math.inf if deadline is None else deadline - self._leave
         self._limit = budget - self._leave  # seconds of training; infinite with a deadline alone
         self._over = Over(self._limit, self._deadline)

@@ -164,4 +164,7 @@ def number(owner: str, value: object) -> float:
     found = value if isinstance(value, int | float) else np.asarray(value)
     if isinstance(found, np.ndarray) and (found.shape != () or found.dtype.kind not in "biuf"):
         raise TypeError(f"{owner} needs a number. Received: {shown(value)}. Reduce it to one, as in float(value).")
-    return float(found)
+    try:
+        return float(found)
+    except OverflowError:  # of Python's integers, which have no bound
+        raise ValueError(f"{owner} needs a number below 1.8e308. Received: {shown(value)}.") from None

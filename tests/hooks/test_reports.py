@@ -172,6 +172,8 @@ def test_what_cannot_be_reported_is_refused() -> None:
     for value in ("1", None, [1.0, 2.0], 1j):
         with pytest.raises(TypeError, match=r"moment.report\(x=...\) needs a number"):
             reports(value).run(epochs=1)
+    with pytest.raises(ValueError, match=r"moment.report\(x=...\) needs a number below 1.8e308"):
+        reports(10**400).run(epochs=1)
     for value, is_taken in ((True, 1.0), (tf.constant(0.5, tf.bfloat16), 0.5), (math.inf, math.inf)):
         assert reports(value).run(epochs=1).logs["x"] == is_taken
     with pytest.raises(RuntimeError, match="for on_step_end, on_eval_end, on_epoch_end, while they run"):

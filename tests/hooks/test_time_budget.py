@@ -201,6 +201,8 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
         ({"hours": -1}, "Received: hours=-1, leave=None."),
         ({"seconds": 10, "leave": 10}, "a shorter one"),
         ({"seconds": 10, "leave": -1}, "zero or a shorter one"),
+        ({"until": math.nan}, "needs a datetime, or seconds since 1970. Received: nan"),
+        ({"until": math.inf, "seconds": 10}, "needs a datetime, or seconds since 1970. Received: inf"),
     ]:
         with pytest.raises(ValueError, match=re.escape(said)):
             TimeBudget(**arguments)
