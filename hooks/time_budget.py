@@ -121,8 +121,8 @@ class TimeBudget(Hook, instead=INSTEAD):
         deadline = until.timestamp() if isinstance(until, datetime.datetime) else until
         if deadline is not None and not math.isfinite(deadline):  # no time is later than NaN: it would never end
             raise ValueError(
-                f"TimeBudget(until=...) needs a datetime, or seconds since 1970. Received: {until!r}. Leave it out, and "
-                "write seconds=600, to end after so long a training."
+                f"TimeBudget(until=...) needs a datetime, or seconds since 1970. Received: {until!r}. To end after ten "
+                "minutes of training, write seconds=600."
             )
         self._deadline = math.inf if deadline is None else deadline - self._leave
         self._limit = budget - self._leave  # seconds of training; infinite with a deadline alone
