@@ -49,7 +49,8 @@ class Evaluation(tf.Module):
 
     Args:
         eval_step: A `Step` or a function from a batch to `{name: scalar}`.
-        data: A `tf.data.Dataset`, `ArrayData`, `StreamData`, `IndexedData`, or a `keras.utils.PyDataset`.
+        data: A `tf.data.Dataset`, `ArrayData`, `StreamData`, `IndexedData`, or a `keras.utils.PyDataset`; or
+            `StatefulData` of what is begun anew in each pass.
         name: The prefix of the results; not "train".
         steps: The largest number of batches to read; None: all.
         every: When to evaluate; None: as the loop's `eval_every` says. Not by seconds, as that.
