@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from exactloop.alone import refuse_in_cluster
 from exactloop.proof.process import Program
 from exactloop.proof.proof import Proof, compared
 from exactloop.script import given
@@ -11,6 +12,9 @@ from loop import Loop
 from loop.errors.calls import explained
 
 __all__ = ["Proof", "prove", "prove_script"]
+
+# In a cluster, each life would join it, and wait there for workers that nobody starts.
+WORKERS = "A proof starts all workers itself, on this machine: say how many, as in exactloop prove --workers=2 train.py"
 
 
 @explained(
@@ -53,7 +57,7 @@ def prove(
         TypeError, ValueError: If an argument cannot be used, or this process is one of a cluster.
         RuntimeError: If the program fails without being killed, with what it said.
     """
-    _refuse_in_cluster()
+    refuse_in_cluster(WORKERS)
     name, module = getattr(make_loop, "__qualname__", ""), sys.modules.get(getattr(make_loop, "__module__", ""))
     path = getattr(module, "__file__", None)
     # By its name it has to be found again: a lambda, or what a decorator has wrapped, is not.
@@ -93,18 +97,9 @@ def prove_script(
             all. What each of them does is compared.
         say: Is told what is being done.
     """
-    _refuse_in_cluster()
+    refuse_in_cluster(WORKERS)
     if workers < 1:
         raise ValueError(f"A script is run by at least one worker. Received: workers={workers}.")
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
     return compared(Program([script, *arguments], given=given(), workers=workers), kills, at, twice, say)
-
-
-def _refuse_in_cluster() -> None:
-    """Raises where each life would join a cluster, and wait there for workers that nobody starts."""
-    if os.environ.get("TF_CONFIG"):
-        raise ValueError(
-            "This process is one of a cluster: TF_CONFIG is set. A proof starts all workers itself, on this machine: "
-            "unset TF_CONFIG, and say how many, as in exactloop prove --workers=2 train.py."
-        )

@@ -5,11 +5,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
+from exactloop.alone import TASKS
 from exactloop.launching.launcher import Launcher
 from exactloop.launching.places import Places, on_hosts, on_loopback
 from exactloop.options import HOSTS, MAX_RESTARTS, RANK, WORKERS
-
-TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun in each of the tasks that it starts
 
 
 def launch(script: str, *arguments: str) -> int:

@@ -6,6 +6,7 @@ import sys
 
 import rich.console
 
+from exactloop.alone import refuse_in_cluster
 from exactloop.options import JSON, SECONDS, STEPS
 from exactloop.printing import as_json
 from exactloop.speed.advice import advice
@@ -17,11 +18,7 @@ def speed(script: str, *arguments: str) -> int:
     """Says how fast a script trains, and what would make it faster."""
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
-    if os.environ.get("TF_CONFIG"):
-        raise ValueError(
-            "This process is one of a cluster: TF_CONFIG is set. What one process takes is measured; unset TF_CONFIG."
-        )
-
+    refuse_in_cluster("What one process takes is measured: start it once")
     if SECONDS.present and STEPS.value is not None:
         raise ValueError(
             f"Each thing is measured for --seconds or for --steps. Received: --seconds={SECONDS.value} and "

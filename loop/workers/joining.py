@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import random
-import shutil
 import signal
 import sys
 import threading
@@ -21,6 +20,7 @@ from loop.errors.kinds import shown
 from loop.tf_internals import begin_coordination, is_in_use
 from loop.workers.cluster import MEMBERS, Workers, become, here
 from loop.workers.failures import Failures
+from loop.workers.slurm import of_slurm
 from loop.workers.store import OfCluster
 from loop.workers.waiting import named_while_missing
 
@@ -122,11 +122,7 @@ def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     """Returns what the environment says of a cluster; None if that is nothing."""
     if os.environ.get("TF_CONFIG"):
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    # In a job of one task these are set, too.
-    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        gpus = None if shutil.which("nvidia-smi") else 0
-        return tf.distribute.cluster_resolver.SlurmClusterResolver(gpus_per_node=gpus)
-    return None
+    return of_slurm()
 
 
 @functools.cache

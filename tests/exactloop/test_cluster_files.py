@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 from places import ROOT
 
 from exactloop.launching.places import HOST
+from loop.workers.slurm import of_slurm
 
 SLURM, KUBERNETES = (ROOT / "examples/cluster" / name for name in ("slurm.sh", "kubernetes.yaml"))
 
@@ -45,23 +45,42 @@ def test_a_job_of_slurm_starts_anew_or_goes_back_into_the_queue(
     assert not requeued or (tmp_path / "requeued").read_text() == "requeue 17\n"
 
 
-def test_a_job_of_slurm_has_a_process_for_each_gpu_which_finds_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seen", "own", "sees"),
+    [
+        pytest.param("for i in 0 1 2 3; do echo GPU $i: H; done", "1", 1, id="all of the machine's"),
+        pytest.param("echo GPU 0: H", "unset", 1, id="each its own"),  # by --gpus-per-task=1
+        pytest.param("echo no driver; exit 9", "unset", 0, id="no driver"),
+        pytest.param("", "unset", 0, id="none"),
+    ],
+)
+def test_a_job_of_slurm_has_processes_which_find_one_another_whatever_gpus_they_see(
+    seen: str, own: str, sees: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=(\S+)$", SLURM.read_text(), re.MULTILINE))
     nodes, tasks = int(asked["nodes"]), int(asked["ntasks-per-node"])
     assert tasks == int(asked["gpus-per-node"])
     assert asked["signal"].startswith("TERM@")
-    of_slurm = {
+    said = {
         "SLURM_STEP_NODELIST": f"node[01-{nodes:02}]",
         "SLURM_STEP_NUM_TASKS": str(nodes * tasks),
         "SLURM_STEP_TASKS_PER_NODE": f"{tasks}(x{nodes})",
         "SLURM_PROCID": "5",
     }
-    for name, value in of_slurm.items():
+    for name, value in said.items():
         monkeypatch.setenv(name, value)
-    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(gpus_per_node=tasks, auto_set_gpu=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "unset")  # and put back, whatever is written there
+    if seen:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{seen}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    resolver = of_slurm()
+    assert resolver is not None
     addresses = resolver.cluster_spec().as_dict()["worker"]
     assert addresses == [f"node0{node}:{8888 + task}" for node in range(1, nodes + 1) for task in range(tasks)]
     assert (resolver.task_type, resolver.task_id) == ("worker", 5)
+    assert resolver.num_accelerators() == {"GPU": sees}  # of this process; TensorFlow's strategy believes it
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == own
 
 
 def test_the_pods_of_kubernetes_are_the_hosts_that_are_launched() -> None:

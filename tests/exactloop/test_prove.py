@@ -472,11 +472,24 @@ def test_a_loop_that_counts_in_python_is_not_and_the_counter_is_named(
     assert "the global 'count' is assigned, at tests/proved.py" in proof.difference
 
 
-def test_a_worker_of_a_cluster_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        (
+            "TF_CONFIG",
+            '{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"index": 0}}',
+            r"TF_CONFIG is set\. A proof starts all workers itself.*and unset TF_CONFIG",
+        ),
+        ("SLURM_STEP_NUM_TASKS", "4", r"SLURM runs it 4 times\. A proof starts all workers itself.*--ntasks=1"),
+    ],
+)
+def test_a_worker_of_a_cluster_proves_nothing(
+    variable: str, value: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "train.py").write_text("import loop\nloop.connect()\n")
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"index": 0}}')
+    monkeypatch.setenv(variable, value)
     for attempt in (lambda: prove(proved.good_loop, epochs=1), lambda: prove_script(str(tmp_path / "train.py"))):
-        with pytest.raises(ValueError, match=r"TF_CONFIG is set\. A proof starts all workers itself"):
+        with pytest.raises(ValueError, match=said):
             attempt()
 
 
