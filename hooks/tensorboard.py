@@ -46,9 +46,9 @@ class TensorBoard(Hook, instead=INSTEAD):
     Under `directory` there is a run `train` with the values after the steps of `every` (`loss`) and the epoch means
     (`epoch_loss`), and a run for each evaluation, such as `val`, with its results under the names without the prefix
     (`loss`), so that the curves come to lie in one chart, and once more as `epoch_loss` where an epoch ends. What hooks
-    report is in the run whose name it begins with,
-    such as `fid` of `val_fid`, or else in `train`. All have the true number of train steps. What was written is
-    in the file before the state of that step can be saved; points after a restored step are cut out of the files.
+    report is in the run whose name it begins with, such as `fid` of `val_fid`, or else in `train`. All have the true
+    number of train steps. What was written is in the file before the state of that step can be saved; points after a
+    restored step are cut out of the files.
 
     Values that steps return are written some at a time, at the latest after a second, and no step has to wait for that;
     of a run that an exception ends, those of the last second may be missing. For the running results of train metrics,
