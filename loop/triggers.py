@@ -40,8 +40,8 @@ class Halt:
 
 
 @runtime_checkable
-class Trigger(Protocol):
-    """Anything with these methods can say when; `a | b` fires when either does."""
+class Asked(Protocol):
+    """What the loop asks of a trigger."""
 
     def next_after(self, step: int) -> int | None:
         """Returns the first step later than `step` that is wanted, or None if no step is."""
@@ -55,7 +55,16 @@ class Trigger(Protocol):
         """Returns whether this halt is one of those wanted."""
         ...
 
-    def __or__(self, other: "Trigger") -> "Trigger": ...
+
+@runtime_checkable
+class Trigger(Asked, Protocol):
+    """Says when. Anything with `next_after`, `next_time` and `due` can; a subclass can also be joined with others.
+
+    `a | b` fires when either does.
+    """
+
+    def __or__(self, other: "Trigger") -> "Trigger":
+        return Either(self, other)
 
 
 def _example(given: object) -> str:
@@ -64,7 +73,8 @@ def _example(given: object) -> str:
     return f"a trigger, as in Every(steps={given if is_whole(given) else 5000})"
 
 
-KINDS[Trigger] = Kind(_example, lambda value: isinstance(value, Trigger) and not isinstance(value, type))
+# `|` is for programs: the loop asks for nothing of it.
+KINDS[Trigger] = Kind(_example, lambda value: isinstance(value, Asked) and not isinstance(value, type))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from loop import At, Event, Every, Hook, Loop, Moment
+from loop import At, Event, Every, Halt, Hook, Loop, Moment, Trigger
 from loop.stops import Stops, Wish
 
 
@@ -95,3 +95,44 @@ def test_a_trigger_that_returns_no_later_step_is_named(back: int) -> None:
     loop = Loop(lambda batch: {"n": count.assign_add(1.0)}, data, state={"count": count}, hooks=[Waits()])
     with pytest.raises(ValueError, match=rf"of hook 'waits' .* Received: next_after\(0\) == {-back}, of At\(1\)"):
         loop.run(steps=2)
+
+
+class Odd(Trigger):
+    """Fires at each odd step."""
+
+    def next_after(self, step: int) -> int:
+        return step + 1 + step % 2
+
+    def next_time(self, seconds: float) -> None:
+        return None
+
+    def due(self, halt: Halt) -> bool:
+        return halt.step % 2 == 1
+
+
+class WithoutOr:
+    """The same, with the three methods alone."""
+
+    def __init__(self) -> None:
+        odd = Odd()
+        self.next_after, self.next_time, self.due = odd.next_after, odd.next_time, odd.due
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"),
+    [
+        (Odd(), [1, 3, 5]),
+        (WithoutOr(), [1, 3, 5]),
+        (Odd() | At(4), [1, 3, 4, 5]),
+        (At(4) | Odd(), [1, 3, 4, 5]),
+        (Odd() | At(4) | Every(steps=6), [1, 3, 4, 5, 6]),
+    ],
+)
+def test_a_trigger_of_ones_own_says_when_also_joined_with_others(every: Trigger, steps: list[int]) -> None:
+    heard = list[int]()
+    count = tf.Variable(0.0, name="count")
+    data = tf.data.Dataset.range(8).batch(1)
+    loop = Loop(lambda batch: {"n": count.assign_add(1.0)}, data, state={"count": count})
+    loop.on(Event.STEP_END, every=every)(lambda moment: heard.append(moment.step))
+    loop.run(steps=6)
+    assert heard == steps
