@@ -40,8 +40,8 @@ class Collective:
 
     def __init__(self, count: int) -> None:
         self._count, self.number = count, EXCHANGE
-        # By graph, because operations wait for others of their own graph alone.
-        self._latest = weakref.WeakKeyDictionary[FuncGraph, tf.Operation]()
+        # By graph, because operations wait for others of their own graph alone. By name: an operation holds its graph.
+        self._latest = weakref.WeakKeyDictionary[FuncGraph, str]()
         self._exchanging: ConcreteFunction | None = None
 
     def sum(
@@ -113,7 +113,7 @@ class Collective:
         # NCCL wants them one after the other, in the same order everywhere; on CPUs, what a step has to say of itself
         # is added up while its gradients are.
         in_order = not on_host and bool(tf.config.list_logical_devices("GPU"))
-        before = [self._latest[graph]] if in_order and graph in self._latest else []
+        before = [graph.get_operation_by_name(self._latest[graph])] if in_order and graph in self._latest else []
         with tf.device("CPU" if on_host else None), tf.control_dependencies(before):
             found = operation(
                 input=tensor,
@@ -123,7 +123,7 @@ class Collective:
                 ordering_token=[],
             )
         if in_order:
-            self._latest[graph] = found.op
+            self._latest[graph] = found.op.name
         return found
 
 
