@@ -56,7 +56,7 @@ def test_what_a_package_offers_is_imported_when_it_is_asked_for() -> None:
         "assert 'tensorflow' not in sys.modules\n"
         "try:\n    hooks.Chekpoint\nexcept AttributeError as error:\n    print(error)\n"
         "from hooks import *\n"
-        "from hooks import event_file\n"
+        "from hooks.board import event_file\n"
         "assert Checkpoint is hooks.Checkpoint is hooks.checkpoint.Checkpoint is hooks.checkpoint.hook.Checkpoint\n"
         "assert hooks.restore is hooks.checkpoint.restore and Checkpoint.__module__ == 'hooks.checkpoint.hook'\n"
     )
