@@ -38,7 +38,7 @@ ifndef QUICK
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/pipelines.py
 	$(BIN)/python benchmarks/first_step.py
-	$(BIN)/python benchmarks/workers.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/sigterm.py
 	$(BIN)/python benchmarks/save_stall.py 20 200 $(if $(LARGE),1000)
 endif
