@@ -123,7 +123,8 @@ def _constant(node: NodeDef) -> bytes:
     """Returns the bits of a constant; none of a resource, which has another name in each process."""
     tensor = node.attr["value"].tensor
     if tensor.dtype == tf.string.as_datatype_enum:
-        return repr(_of_texts(tf.constant(tf.make_ndarray(tensor)))).encode()
+        # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
+        return repr(_of_texts(tf.io.parse_tensor(tensor.SerializeToString(), tf.string))).encode()
     return tensor.SerializeToString(deterministic=True) if tensor.dtype != tf.resource.as_datatype_enum else b""
 
 
