@@ -1,5 +1,7 @@
 """What a resumed run needs, as one object that can be saved, compared and restored.
 
 Read `training_state.py`; the others say where things are in it: `position.py`, `randomness.py`, `settings.py`,
-`derived.py`, `overridden.py`. It may import `exact` and `errors`.
+`derived.py`, `overridden.py`, `history.py`, `rates.py`. `variables.py`, `gathering.py` and `plain.py` find and hold
+it, `differences.py` compares two, and `beside.py` says by what workers compare theirs. It may import `exact` and
+`errors`.
 """
