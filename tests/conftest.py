@@ -23,11 +23,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Function]) -> None:
     for item in items:
         name = item.originalname
         if (one_in := ONE_IN.get(name)) is not None:
-            if isinstance(one_in, int):
-                left_out = one_in == 0 or met[name] % one_in > 0
-            else:
-                left_out = item.callspec.id not in one_in
-            if left_out:
+            if met[name] % one_in if isinstance(one_in, int) else item.callspec.id not in one_in:
                 item.add_marker(pytest.mark.more)
             met[name] += 1
 

@@ -59,6 +59,7 @@ def content_of(path: str) -> bytes:
         return file.read()
 
 
+@pytest.mark.more
 def test_a_run_is_resumed_from_an_address(whole: dict[int, Bits], address: str) -> None:
     for steps in (3, 4, 9):
         loop = make_loop(Checkpoint(f"{address}/run/", EVERY_2, keep=2))
@@ -76,6 +77,7 @@ def test_all_rules_of_what_stays_hold_at_an_address(address: str) -> None:
     assert at_address(address) == names(4, 8, 12, 16)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("damage", "ending"),
     [
@@ -112,6 +114,7 @@ def test_a_damaged_checkpoint_at_an_address_is_set_aside_and_the_one_before_used
     assert at_address(f"{address}/set-aside-1") == left
 
 
+@pytest.mark.more
 def test_what_a_crash_left_at_an_address_is_removed_and_what_is_not_ours_is_not(
     whole: dict[int, Bits], address: str
 ) -> None:

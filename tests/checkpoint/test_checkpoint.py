@@ -115,6 +115,7 @@ def saved(original: Path, tmp_path: Path) -> Path:
 # Resuming.
 
 
+@pytest.mark.more
 def test_auto_begins_where_nothing_is_and_goes_on_where_something_is(
     whole: dict[int, dict[str, bytes]], tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_auto_begins_where_nothing_is_and_goes_on_where_something_is(
         assert bits(loop) == whole[steps]
 
 
+@pytest.mark.more
 def test_must_goes_on(whole: dict[int, dict[str, bytes]], saved: Path) -> None:
     loop = make_loop(Checkpoint(saved, resume="must"))
     loop.run(steps=8)
@@ -192,6 +194,7 @@ def test_a_loop_whose_run_failed_goes_on_from_the_checkpoint(
 # Which checkpoints there are.
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("keep", "kept"), [(1, [9]), (3, [6, 8, 9]), (9, [2, 4, 6, 8, 9])])
 def test_the_latest_are_kept(keep: int, kept: list[int], tmp_path: Path) -> None:
     make_loop(Checkpoint(tmp_path, EVERY_2, keep=keep)).run(steps=9)
@@ -205,6 +208,7 @@ def best_of(losses: Sequence[float], directory: Path, *args: object, **arguments
     return set(files(directory))
 
 
+@pytest.mark.more
 def test_improvements_are_saved_off_the_grid_and_the_smallest_kept(tmp_path: Path) -> None:
     losses = [5.0, 3.0, 4.0, 2.0, 6.0, 7.0, 8.0]  # saved after 1, 2, 3 (grid), 4, 6 (grid) and 7 (last)
     assert best_of(losses, tmp_path / "1", Every(steps=3), mode="min", keep=1) == names(4, 7)
@@ -212,6 +216,7 @@ def test_improvements_are_saved_off_the_grid_and_the_smallest_kept(tmp_path: Pat
     assert best_of(losses, tmp_path / "3", Every(steps=3), mode="min", keep=2, keep_best=2) == names(2, 4, 6, 7)
 
 
+@pytest.mark.more
 def test_improvements_are_saved_off_the_grid_and_the_largest_kept(tmp_path: Path) -> None:
     losses = [5.0, 3.0, 6.0, 7.0, 2.0, 1.0]
     assert best_of(losses, tmp_path, NEVER, mode="max", keep=1, keep_best=2) == names(3, 4, 6)
@@ -224,6 +229,7 @@ def telling(losses: Sequence[float], *hooks: Hook) -> Loop:
     return Loop(lambda batch: {"loss": told[count.assign_add(1) - 1]}, data, state={"count": count}, hooks=hooks)
 
 
+@pytest.mark.more
 def test_what_is_among_the_best_is_saved_though_it_is_not_the_best(tmp_path: Path) -> None:
     losses = [1.0, 5.0, 2.0, 6.0, 2.0, 1.5, 9.0, 8.0]
     for i, (mode, keep_best, epochs, left) in enumerate(
@@ -245,6 +251,7 @@ def ranked(losses: Sequence[float], mode: str, count: int) -> list[int]:
     return [step for _, step in sorted(valued)[:count]]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_the_true_best_are_left_of_any_run_in_any_lives(mode: str, tmp_path: Path) -> None:
     draw = random.Random(mode)
@@ -303,6 +310,7 @@ def test_nan_is_never_the_best(mode: str, tmp_path: Path) -> None:
     assert best_of([NAN, NAN], tmp_path / "all", NEVER, mode=mode, keep=1) == names(2)
 
 
+@pytest.mark.more
 def test_a_resumed_run_knows_the_best(tmp_path: Path) -> None:
     losses = [5.0, 3.0, 4.0, 3.5, 6.0, 2.0, 7.0]
     for epochs in (3, 5, 7):
@@ -368,6 +376,7 @@ def test_the_manifest_records_files_step_logs_and_variables(tmp_path: Path) -> N
     assert manifest["made"]["keras"] == keras.__version__
 
 
+@pytest.mark.more
 def test_a_step_that_is_saved_is_not_written_again(tmp_path: Path) -> None:
     def life() -> Loop:
         return make_loop(Checkpoint(tmp_path, best="val_loss", mode="min"), evaluate=True)
@@ -463,6 +472,7 @@ def test_of_several_damaged_checkpoints_each_is_reported(
     assert reported == [f"Set aside in {saved / 'set-aside-1'}: ckpt-6, ckpt-4."]
 
 
+@pytest.mark.more
 def test_damage_to_an_old_checkpoint_does_not_end_a_run_that_looks_for_the_best(tmp_path: Path) -> None:
     losses = [3.0, 2.0, 4.0, 1.0, 5.0]
     assert best_of(losses[:3], tmp_path, mode="min") == names(1, 2, 3)
@@ -476,6 +486,7 @@ def test_damage_to_an_old_checkpoint_does_not_end_a_run_that_looks_for_the_best(
     assert left == names(4, 5) | aside
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("resume", ["auto", "must"])
 def test_if_all_are_damaged_nothing_is_assigned_and_nothing_changed(resume: str, saved: Path) -> None:
     flip(saved / "ckpt-2.index")
@@ -589,6 +600,7 @@ def test_another_optimizer_with_variables_of_the_same_shapes_is_refused(saved: P
         make_loop(Checkpoint(saved), optimizer=keras.optimizers.RMSprop).run(steps=8)
 
 
+@pytest.mark.more
 def test_hooks_may_come_and_go_between_lives(whole: dict[int, dict[str, bytes]], tmp_path: Path) -> None:
     def stopping(name: str) -> Hook:
         return EarlyStopping("loss", mode="min", patience=99, name=name)
@@ -643,6 +655,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.more
 def test_a_second_process_is_refused_until_the_first_is_dead(saved: Path) -> None:
     with nursery.start("-c", HOLD, saved, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == "held\n"
@@ -665,6 +678,7 @@ class Failing(Hook):
         raise ArithmeticError("in SETUP")
 
 
+@pytest.mark.more
 def test_the_lock_is_free_after_a_setup_that_failed(saved: Path) -> None:
     with pytest.raises(ArithmeticError):
         make_loop(Checkpoint(saved), Failing()).run(steps=8)  # behind Checkpoint
@@ -773,6 +787,7 @@ def test_a_directory_may_have_any_name(
     assert [files(neighbour) for neighbour in neighbours] == [files(original)] * 3
 
 
+@pytest.mark.more
 def test_a_checkpoint_saved_in_a_directory_named_like_a_pattern_is_restored_from_there(
     whole: dict[int, dict[str, bytes]], tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_directory_that_is_read_only_is_refused_before_the_first_step(on_error
     assert list(read_only.iterdir()) == []
 
 
+@pytest.mark.more
 def test_a_directory_that_is_removed_under_way_is_made_again(
     whole: dict[int, Bits], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

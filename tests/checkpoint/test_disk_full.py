@@ -30,6 +30,7 @@ from hooks import Checkpoint
 from loop import Event, Moment
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("number", "for_good"), [(errno.ENOSPC, False), (errno.EIO, True)], ids=["full once", "broken from there on"]
 )
@@ -114,6 +115,7 @@ def fill(disk: Path, pages: int) -> None:
     os.truncate(filler, filler.stat().st_size - pages * PAGE)
 
 
+@pytest.mark.more
 def test_the_previous_checkpoint_is_intact_on_a_real_disk_with_too_little_room(
     whole: dict[int, Bits], small: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_disk_that_does_not_even_say_how_much_is_free_does_not_hide_what_faile
         loop.run(steps=2)
 
 
+@pytest.mark.more
 def test_a_first_save_that_fails_leaves_nothing_and_a_new_loop_begins_anew(
     whole: dict[int, Bits], disk: Disk, tmp_path: Path
 ) -> None:

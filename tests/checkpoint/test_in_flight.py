@@ -53,6 +53,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("held_at", "data"),
     [("save", None), ("save", shuffled), ("write", shuffled)],
@@ -135,6 +136,7 @@ def test_a_second_save_waits_for_the_first(
     }
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("fails", [False, True])
 def test_another_thread_may_wait_for_a_save_and_takes_nothing_from_the_run(
     fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -184,6 +186,7 @@ def test_no_run_ends_before_its_last_save_is_there(
     assert (steps_in(tmp_path), threads()) == (sorted({2, steps}), [])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("raised", [ArithmeticError, KeyboardInterrupt])
 def test_an_exception_waits_for_the_save_in_flight(
     raised: type[BaseException], whole: dict[int, Bits], disk: Disk, waiting: threading.Event, tmp_path: Path

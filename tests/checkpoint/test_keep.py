@@ -32,6 +32,7 @@ def test_epochs_are_kept_for_good_by_their_number(tmp_path: Path) -> None:
     assert files(tmp_path).keys() == names(16, 32, 40)
 
 
+@pytest.mark.more
 def test_what_is_kept_for_good_stays_so_when_a_run_is_resumed(tmp_path: Path) -> None:
     for steps in (3, 5, 9):
         counting_loop(Checkpoint(tmp_path, EVERY_1, keep=1, keep_every=Every(steps=4))).run(steps=steps)

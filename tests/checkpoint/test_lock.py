@@ -13,6 +13,7 @@ from storage import life
 from hooks.checkpoint.disk.directory import open_files
 
 
+@pytest.mark.more
 def test_a_fork_does_not_keep_the_lock_of_a_process_that_was_killed(tmp_path: Path) -> None:
     with life(tmp_path, "holder") as process:
         fork = int(process.stdout.readline())

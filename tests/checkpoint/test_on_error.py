@@ -40,6 +40,7 @@ def failing(disk: Disk, loop: Loop, *saves: int) -> Loop:
     return loop
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("background", [True, False])
 def test_with_warn_a_run_goes_on_and_logs_each_save_that_failed_once(
     background: bool, whole: dict[int, Bits], disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -94,6 +95,7 @@ def test_a_save_that_fails_ends_the_run_after_the_step_in_progress(
     assert (loop.step, bits(loop), files(tmp_path).keys()) == (3, whole[3], names(1, 3))
 
 
+@pytest.mark.more
 def test_a_script_whose_last_save_exceeds_the_limit_on_file_sizes_ends_with_an_error(
     whole: dict[int, Bits], tmp_path: Path
 ) -> None:

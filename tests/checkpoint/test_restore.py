@@ -34,6 +34,7 @@ def test_a_model_and_its_optimizer_are_restored(whole: dict[int, Bits], saved: P
     assert mine == sorted(v for path, v in whole[4].items() if path.startswith(("model/", "optimizer/")))
 
 
+@pytest.mark.more
 def test_the_best_is_restored(tmp_path: Path) -> None:
     for mode, best in (("min", 8), ("max", 24)):
         counting_loop(Checkpoint(tmp_path / mode, best="loss", mode=mode, keep=9)).run(epochs=3)
@@ -204,6 +205,7 @@ def test_a_listing_that_misses_what_is_there_is_not_believed(
     assert len(listed) > listing or listing == 3  # else nothing was kept from it
 
 
+@pytest.mark.more
 def test_a_reader_that_restores_all_the_time_never_sees_half_a_checkpoint(tmp_path: Path) -> None:
     loop = counting_loop(Checkpoint(tmp_path, EVERY_1, keep=1))
     loop.run(steps=1)
@@ -257,6 +259,7 @@ def trained(
     return Loop(step, data, state={"model": model, "optimizer": chosen}, hooks=[Checkpoint(directory)]), model
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("change", [{"batch_size": 2}, {"optimizer": "adam"}, {"batch_size": 4, "optimizer": "adam"}])
 def test_where_all_but_the_weights_are_others_the_refusal_says_how_to_take_over_these(
     change: dict[str, Any], tmp_path: Path

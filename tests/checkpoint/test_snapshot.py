@@ -90,6 +90,7 @@ def make_loop(*hooks: Hook, given: object) -> Loop:
     return Loop(step, data, state={"counter": counter, "given": given}, hooks=hooks)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("make", [words, mutable_table, dense_table, iterator, python_state, variables])
 def test_anything_that_tensorflow_can_save_is_restored(
     make: Callable[[], tuple[object, Callable[[], object]]], tmp_path: Path

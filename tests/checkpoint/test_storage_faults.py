@@ -149,6 +149,7 @@ def calls_fail(number: int, apart: int, counter: Counter, base: Path, system: Sy
     assert (unnamed, set_aside, lost) == ([], [], [])
 
 
+@pytest.mark.more
 def test_calls_that_fail_lose_nothing(counter: Counter, base: Path, system: System, tmp_path: Path) -> None:
     calls_fail(errno.EIO, 47, counter, base, system, tmp_path)
 
@@ -195,6 +196,7 @@ def test_what_cannot_be_read_now_is_no_reason_to_take_an_older_one(
 # What a file system cannot do.
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
 def test_without_locks_a_run_goes_on_and_of_two_the_first_ends(
     number: int, counter: Counter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

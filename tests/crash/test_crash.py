@@ -68,6 +68,7 @@ def test_a_training_killed_at_any_operation_ends_with_the_same_bits(
     assert list(operations.operations(trainers[data], tmp_path, (scenario,))) == []
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("check", CHECKS)
 def test_nothing_is_wrong(check: str, laboratory: Laboratory, tmp_path: Path) -> None:
     assert list(laboratory.checks[check](tmp_path)) == []

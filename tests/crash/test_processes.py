@@ -29,6 +29,7 @@ def test_random_kills_change_nothing(kills: int) -> None:
     assert int(re.search(r"^together +(\d+) +(\d+)$", printed, re.M)[1]) >= kills // 2
 
 
+@pytest.mark.more
 def test_of_two_trainers_started_together_one_trains() -> None:
     assert "5 pairs of trainers; not exactly one trained: 0" in run("pairs.py", 5)
 

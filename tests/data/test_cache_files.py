@@ -39,6 +39,7 @@ def train(directory: Path, numbers: Sequence[int], held_out: Sequence[int], step
     return int(total)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("numbers", "held_out", "said"),
     [
@@ -58,6 +59,7 @@ def test_a_cache_that_was_filled_with_other_elements_is_refused_and_one_with_the
         train(tmp_path, numbers, held_out, 4)
 
 
+@pytest.mark.more
 def test_a_cache_that_the_run_fills_itself_as_it_was_told_to_is_no_difference(tmp_path: Path) -> None:
     total = 0
     for steps in (2, 4, 6):

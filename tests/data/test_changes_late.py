@@ -181,6 +181,7 @@ def test_what_a_cache_would_not_hold_again_is_refused_when_the_pass_is_over(tmp_
     assert loop.step == STEPS
 
 
+@pytest.mark.more
 def test_what_cannot_be_saved_in_the_middle_of_a_pass_need_not_be(tmp_path: Path) -> None:
     class Passing:
         def __init__(self) -> None:
@@ -200,6 +201,7 @@ def test_what_cannot_be_saved_in_the_middle_of_a_pass_need_not_be(tmp_path: Path
     assert sums.numpy().tolist() == expected.numpy().tolist()
 
 
+@pytest.mark.more
 def test_a_dict_that_remembers_more_than_can_be_kept_is_said_to_be_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -242,6 +244,7 @@ class Trainer(Hook):
         self.last, self.best, self.settings["step"] = moment, 1 / moment.step, moment.step
 
 
+@pytest.mark.more
 def test_what_hooks_change_of_an_object_that_a_generator_has_too_is_theirs(tmp_path: Path) -> None:
     def begin(directory: Path) -> tuple[Loop, tf.Variable]:
         trainer = Trainer({"step": 0})

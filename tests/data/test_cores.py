@@ -90,6 +90,7 @@ def test_the_order_is_that_of_tensorflow_with_these_cores(
     tf.config.experimental.enable_op_determinism()
 
 
+@pytest.mark.more
 def test_one_that_cannot_be_made_anew_runs_and_is_refused_with_other_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

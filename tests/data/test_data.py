@@ -61,6 +61,7 @@ def test_the_order_does_not_come_back_after_256_epochs() -> None:
     assert Counter(orders).most_common(1)[0][1] == 1
 
 
+@pytest.mark.more
 def test_positions_are_uniform() -> None:
     data, counts = ArrayData(np.zeros(8), batch_size=8, seed=5), np.zeros([8, 8])
     for epoch in range(4000):
@@ -105,6 +106,7 @@ def test_what_waits_behind_something_slow_is_made_when_it_is_wanted() -> None:
     assert first.get()
 
 
+@pytest.mark.more
 def test_orders_made_beforehand_are_those_made_when_they_are_wanted() -> None:
     data = ArrayData(np.arange(100), batch_size=10, seed=1)
     for epoch in [*range(40), *range(3, 6), 39, *range(20, 30)]:
@@ -130,6 +132,7 @@ def test_array_data_takes_nests() -> None:
     assert data.element_spec == {"x": tf.TensorSpec([None, 2]), "y": (tf.TensorSpec([None], tf.int32),)}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("held", [True, False])
 def test_arrays_of_any_dtype_come_through(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where they stay tensors, as they do on a GPU."""
@@ -228,6 +231,7 @@ def test_a_function_of_the_epoch_gets_its_number() -> None:
     assert rows_seen(data, 3) == [[0, 1, 2], [10, 11, 12, 13], [20, 21, 22, 23, 24]]
 
 
+@pytest.mark.more
 def test_steps_per_epoch_cuts_one_endless_stream() -> None:
     endless = tf.data.Dataset.counter().batch(2)
     assert rows_seen(StreamData(endless, steps_per_epoch=3), 2) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
@@ -317,6 +321,7 @@ def test_one_stream_without_end_is_refused_for_an_evaluation() -> None:
         Evaluation(lambda batch: {"x": batch}, data)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "make",
     [

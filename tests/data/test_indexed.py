@@ -159,6 +159,7 @@ def test_a_source_may_use_one_array_for_all_items_and_batches() -> None:
         assert np.concatenate([batch.ravel() for batch in found]).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kinds", AHEAD)
 @pytest.mark.parametrize("make", [Shuffled, Late, Owner, WithState])
 def test_what_changes_between_passes_and_what_is_drawn_goes_on_exactly(
@@ -332,6 +333,7 @@ def test_items_that_are_batches_may_vary_in_length() -> None:
     assert (even.element_spec.shape.as_list(), len(batches(even))) == ([2, 3], 2)
 
 
+@pytest.mark.more
 def test_what_varies_unseen_is_an_error_with_a_remedy_that_works() -> None:
     class Late:
         def __len__(self) -> int:

@@ -116,6 +116,7 @@ def life(checkpoints: Path, name: str, seed: int, steps: int | None = None) -> l
     return batches.numpy().tolist()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", LOADERS)
 def test_the_order_that_was_drawn_is_taken_over(name: str, tmp_path: Path) -> None:
     other = life(tmp_path / "other", name, 2, STEPS)  # the first in a process draws more for itself
@@ -128,6 +129,7 @@ def test_the_order_that_was_drawn_is_taken_over(name: str, tmp_path: Path) -> No
     assert life(tmp_path / "cut", name, 3) == whole
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("change", ["content", "more", "another kind"])
 def test_a_directory_that_has_changed_is_refused(change: str, tmp_path: Path) -> None:
     life(tmp_path / "saved", "texts", 1, 2)
@@ -148,6 +150,7 @@ def test_other_series_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         life(tmp_path / "saved", "series", 2)
 
 
+@pytest.mark.more
 def test_labels_numbered_in_the_order_of_a_set_are_refused_with_what_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

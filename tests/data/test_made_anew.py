@@ -42,6 +42,7 @@ def test_a_generator_that_reads_what_is_trained_is_refused_before_the_first_step
     assert (loop.step, float(w)) == (0, 0.0)
 
 
+@pytest.mark.more
 def test_one_that_could_read_it_and_does_not_runs() -> None:
     w = tf.Variable(0.0, dtype=tf.float64, name="w")
     assert Loop(counting(w), network(w, reads=False), state={"w": w}).run(steps=6).step == 6
@@ -52,12 +53,14 @@ def test_one_that_could_read_it_and_does_not_is_resumed_exactly(tmp_path: Path) 
     same(lambda w: network(w, reads=False), tmp_path, [2, 5])
 
 
+@pytest.mark.more
 def test_one_that_reads_what_nobody_trains_runs() -> None:
     w, frozen = tf.Variable(0.0, dtype=tf.float64, name="w"), tf.Variable(3.0, name="frozen")
     loop = Loop(counting(w), network(frozen, reads=True), state={"w": w})
     assert loop.run(epochs=1).logs["x"] == np.mean([4.0, 5.0, 6.0, 7.0])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", ["behind a cache", "py_function", "numpy_function"])
 def test_other_python_that_reads_what_is_trained_is_refused(kind: str) -> None:
     w = tf.Variable(0.0, dtype=tf.float64, name="w")
@@ -78,6 +81,7 @@ def loop_over(data: object, evaluated: object) -> Loop:
     return Loop(counting(w), data, state={"w": w}, evaluate=evaluation)  # type: ignore[arg-type]
 
 
+@pytest.mark.more
 def test_what_is_made_anew_is_said(caplog: pytest.LogCaptureFixture) -> None:
     rows = Dataset.range(6).shuffle(6).map(lambda x: tf.cast(x, tf.float32) + tf.random.uniform([])).repeat(2)
     loop = loop_over(rows, Dataset.range(6).shuffle(6, seed=1).map(lambda x: x + 1))
@@ -162,6 +166,7 @@ def written(ahead: int | None) -> Dataset:
     return made if ahead == 1 else made.with_options(options)
 
 
+@pytest.mark.more
 def test_reading_ahead_changes_nothing_of_what_is_made() -> None:
     datasets = [written(ahead) for ahead in (1, None)]
     assert described(datasets[0]) == described(datasets[1])
@@ -209,6 +214,7 @@ def test_hooks_that_draw_and_a_pipeline_in_which_python_draws_have_nothing_to_do
     assert first[1] == expected
 
 
+@pytest.mark.more
 def test_scalars_that_python_makes_come_through() -> None:
     rows = Dataset.range(4).map(lambda x: tf.py_function(lambda y: y + 1, [x], tf.int64))  # of unknown rank
     loop = Loop(lambda x: {"x": tf.reshape(tf.cast(x, tf.float32), [])}, rows, state={})

@@ -79,6 +79,7 @@ class Life:
         return self.seen.numpy().tolist(), [int(logs[f"val_{i}"]) for i in range(HELD_OUT) if f"val_{i}" in logs]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", SPLITS)
 def test_no_example_of_an_evaluation_is_trained_on_and_all_go_on_so(name: str, tmp_path: Path) -> None:
     seen, held_out = Life(tmp_path / "whole", name).run(epochs=EPOCHS)
@@ -91,6 +92,7 @@ def test_no_example_of_an_evaluation_is_trained_on_and_all_go_on_so(name: str, t
         assert Life(cut, name).run(epochs=EPOCHS) == (seen, held_out)
 
 
+@pytest.mark.more
 def test_each_run_has_another_order(tmp_path: Path) -> None:
     runs = [Life(tmp_path / f"{i}", "numbers").run(epochs=1)[1] for i in range(3)]
     assert len({*map(tuple, runs)}) == 3

@@ -27,6 +27,7 @@ def _no_seed_at_all() -> Iterator[None]:
     random.setstate(held)
 
 
+@pytest.mark.more
 def test_the_order_of_an_evaluation_is_put_back_too(tmp_path: Path) -> None:
     assert not randomness.is_seeded()
 
@@ -125,6 +126,7 @@ class Life:
         return self.batches.numpy().tolist(), {**result.logs}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("data", [None, Dataset], ids=["arrays", "slices"])
 def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(data: Dataset | None, tmp_path: Path) -> None:
     assert not randomness.is_seeded()
@@ -138,6 +140,7 @@ def test_rows_that_are_split_without_a_seed_go_back_to_where_they_were(data: Dat
         assert Life(tmp_path / str(step), split(data, orders[2])).run(epochs=3) == whole
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("data", [None, Dataset], ids=["arrays", "slices"])
 def test_rows_of_which_one_is_another_are_refused_and_stay_where_they_are(data: Dataset | None, tmp_path: Path) -> None:
     Life(tmp_path, split(data, [*range(24)])).run(steps=3)
@@ -152,6 +155,7 @@ def test_rows_of_which_one_is_another_are_refused_and_stay_where_they_are(data: 
     assert life.loop.step == 4
 
 
+@pytest.mark.more
 def test_a_copy_of_arrays_that_a_loop_has_is_in_no_loop(tmp_path: Path) -> None:
     train, held_out = split(None, [*range(24)])
     life = Life(tmp_path, (train, held_out))
@@ -167,6 +171,7 @@ def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
     assert [*ArrayData((X, Y), batch_size=4).notes()] == ["seed"]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("draw", "is_said"),
     [

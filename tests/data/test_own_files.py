@@ -67,6 +67,7 @@ def passes(source: EpochDatasets, count: int) -> list[list[int]]:
     return found
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_row_is_read_by_one_worker(name: str, count: int, files: str) -> None:
@@ -85,6 +86,7 @@ def test_each_row_is_read_by_one_worker(name: str, count: int, files: str) -> No
             assert sum(len({*own}) for own in of_all) == ROWS
 
 
+@pytest.mark.more
 def test_a_function_of_the_epoch_is_divided(files: str) -> None:
     def of_epoch(epoch: int) -> Dataset:
         return named(files).shuffle(9, seed=epoch).flat_map(tf.data.TextLineDataset)
@@ -95,6 +97,7 @@ def test_a_function_of_the_epoch_is_divided(files: str) -> None:
     assert len({tuple(each) for each in epochs[0]}) == 3
 
 
+@pytest.mark.more
 def test_workers_draw_apart_behind_the_reading_and_alike_before(files: str) -> None:
     """The first one draws as a process by itself; and another start draws the same."""
     draws = keras.random.SeedGenerator(5)

@@ -237,6 +237,7 @@ def changed(directory: Path, text: str) -> None:
     (directory / "files/numbers").write_text(text)
 
 
+@pytest.mark.more
 def test_data_that_have_changed_between_two_lives_are_refused_before_anything_is_assigned(tmp_path: Path) -> None:
     changed(tmp_path, "".join(f"{i}\n" for i in [*range(7), 99, *range(8, ROWS)]))
     loop, batches = start(tmp_path, "generator of a file")
@@ -245,6 +246,7 @@ def test_data_that_have_changed_between_two_lives_are_refused_before_anything_is
     assert (loop.step, len(batches.numpy())) == (0, 0)
 
 
+@pytest.mark.more
 def test_data_that_end_before_the_place_of_the_run_are_refused_before_anything_is_assigned(tmp_path: Path) -> None:
     changed(tmp_path, "0\n1\n2\n3\n")
     loop, batches = start(tmp_path, "generator of a file")
@@ -253,6 +255,7 @@ def test_data_that_end_before_the_place_of_the_run_are_refused_before_anything_i
     assert (loop.step, len(batches.numpy())) == (0, 0)
 
 
+@pytest.mark.more
 def test_data_that_have_changed_are_a_warning_if_one_wants_to_go_on(tmp_path: Path) -> None:
     changed(tmp_path, "".join(f"{i + 1}\n" for i in range(ROWS)))
     loop, batches = start(tmp_path, "generator of a file", changed="warn")
@@ -261,6 +264,7 @@ def test_data_that_have_changed_are_a_warning_if_one_wants_to_go_on(tmp_path: Pa
     assert (loop.step, len(batches.numpy())) == (12, 12)
 
 
+@pytest.mark.more
 def test_without_the_digest_changed_data_would_be_noticed_at_the_end_of_the_pass_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

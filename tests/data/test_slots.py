@@ -106,6 +106,7 @@ TURNS = {
 }
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
 def test_what_is_changed_between_passes_is_kept_wherever_it_is(turn: Callable, tmp_path: Path) -> None:
     def made(w: tf.Variable) -> IndexedData:
@@ -190,6 +191,7 @@ def to_other_paths(source: Turning) -> None:
     source.order = np.float64([str(path) for path in source.paths])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("turn", [to_an_order_of_all, by_namespace, by_default, by_attribute])
 def test_what_others_have_too_and_what_is_out_of_the_way_is_kept(turn: Callable, tmp_path: Path) -> None:
     def made(w: tf.Variable) -> IndexedData:

@@ -146,6 +146,7 @@ def test_a_source_goes_on_exactly_from_each_step(kind: str, tmp_path: Path) -> N
     same(SOURCES[kind], tmp_path, [*range(1, 14)])
 
 
+@pytest.mark.more
 def test_next_is_called_in_the_order_of_steps_and_sees_what_is_trained_and_what_hooks_set(tmp_path: Path) -> None:
     plays: list[Play] = []
 
@@ -161,6 +162,7 @@ def test_next_is_called_in_the_order_of_steps_and_sees_what_is_trained_and_what_
     assert cut == whole
 
 
+@pytest.mark.more
 def test_what_is_drawn_from_generators_in_the_training_state_is_exact(tmp_path: Path) -> None:
     def train(cuts: list[int], directory: Path) -> float:
         for steps in cuts:
@@ -225,6 +227,7 @@ class Drawn(Numbers):
         return super().__next__() + np.random.normal()
 
 
+@pytest.mark.more
 def test_a_state_that_leaves_something_out_is_refused_and_the_remedies_work(tmp_path: Path) -> None:
     with pytest.raises(InexactRun, match="go on from another state, when they are taken back to a state") as raised:
         loop_over(StatefulData(Forgets(), steps_per_epoch=3)).run(steps=1)
@@ -255,6 +258,7 @@ class Anew:
         return Numbers(3, first=self.times)
 
 
+@pytest.mark.more
 def test_what_depends_on_how_often_it_was_iterated_is_refused_and_the_remedies_work(tmp_path: Path) -> None:
     with pytest.raises(InexactRun, match="yield something else when an epoch is begun again") as raised:
         loop_over(StatefulData(Anew())).run(steps=1)

@@ -98,6 +98,7 @@ class Student:
         return " ".join(finding.what for finding in loop.audit())
 
 
+@pytest.mark.more
 def test_a_network_that_a_step_only_reads_is_found_if_no_checkpoint_holds_it_and_nobody_loaded_it() -> None:
     student = Student()
     assert "A step reads layer 'teacher', whose weights were drawn without a seed" in student.found()

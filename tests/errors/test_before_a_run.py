@@ -166,6 +166,7 @@ def test_every_public_class_is_here() -> None:
     assert classes - {"Trigger", "OptunaPruning"} == {*FRESH}  # which needs a package that need not be there
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", FRESH)
 def test_a_fresh_instance_has_a_value_or_says_when_it_will_have_one(kind: str, tmp_path: Path) -> None:
     names = [name for name, _ in calls(FRESH[kind](tmp_path))]

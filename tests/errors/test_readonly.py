@@ -29,6 +29,7 @@ def make_loop(*hooks: Hook) -> Loop:
     return Loop(lambda x: {"loss": weight.assign_add(tf.reduce_mean(x))}, data, state={"weight": weight}, hooks=hooks)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("event", [Event.STEP_END, Event.EPOCH_END, Event.SETTLED, Event.RUN_END])
 def test_writing_to_logs_raises_and_changes_nothing(event: Event) -> None:
     loop, told = make_loop(), []

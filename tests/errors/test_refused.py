@@ -108,6 +108,7 @@ def test_after_a_refusal_the_same_loop_begins_like_a_fresh_one(
     assert all_of(loop) == all_of(fresh)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", ["generator, shuffled", "shuffled, replayed", "shuffled", "arrays without a seed"])
 def test_after_a_refusal_the_same_loop_resumes_where_it_can(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -134,6 +135,7 @@ def changed() -> Iterator[None]:
     CHANGED["by"] = 0.0
 
 
+@pytest.mark.more
 def test_data_that_are_seen_to_differ_when_they_are_read_again(tmp_path: Path, changed: None) -> None:
     kind = DATA["generator, shuffled"]
     make_loop(kind, Checkpoint(tmp_path)).run(steps=STEPS + 3)

@@ -313,6 +313,7 @@ def test_the_users_own_exception_comes_out_as_it_is_with_its_cause() -> None:
     assert linecache.getline(__file__, entry.tb_lineno).strip() == 'return {}["x"]'
 
 
+@pytest.mark.more
 def test_a_cause_of_ours_is_not_shown_and_a_group_is_shortened() -> None:
     loop = over(fine)
 

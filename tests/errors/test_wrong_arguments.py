@@ -379,6 +379,7 @@ def test_a_function_of_which_a_call_runs_nothing_is_refused(function: Callable[.
     loop().on(Event.EPOCH_END)(lambda moment: (each for each in ()))  # runs, and makes what it likes
 
 
+@pytest.mark.more
 def test_datasets_of_later_epochs_have_to_have_the_same_kinds_of_batches() -> None:
     def trained_on(*made: tf.data.Dataset) -> Loop:
         data = StreamData(lambda epoch: made[epoch])
@@ -462,6 +463,7 @@ def test_a_model_that_is_given_as_step_is_told_beside_what_it_returns() -> None:
     assert "Write train_step, eval_step = supervised(model, optimizer, loss)" in " ".join(raised.value.__notes__)
 
 
+@pytest.mark.more
 def test_what_is_advised_works(tmp_path: Path) -> None:
     model, optimizer = dense(), keras.optimizers.get("adam")
     train_step, eval_step = supervised(
@@ -484,6 +486,7 @@ def test_what_is_advised_works(tmp_path: Path) -> None:
     assert restore(tmp_path / "checkpoints", {"model": model}) == 2
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "make",
     [
@@ -507,6 +510,7 @@ def test_data_that_are_advised_are_read(make: Callable[[], object]) -> None:
     assert Loop(lambda batch: {"one": tf.constant(1.0)}, data, state={}).run(steps=2).step == 2
 
 
+@pytest.mark.more
 def test_advised_triggers_and_losses_are_made() -> None:
     assert [At(*[3, 33]).steps, Every(steps=10).count, Every(seconds=60 * 2).count] == [(3, 33), 10, 120]
     model, optimizer = dense(), keras.optimizers.SGD()

@@ -138,6 +138,7 @@ def test_a_generator_that_rearranges_itself_goes_on_as_it_was_when_the_pass_bega
     assert ends[0] == ends[1]
 
 
+@pytest.mark.more
 def test_what_a_hook_changes_of_a_generator_in_mid_pass_is_refused_when_it_is_resumed(tmp_path: Path) -> None:
     def start() -> tuple[Loop, np.random.Generator]:
         rng = np.random.default_rng(1)
@@ -150,6 +151,7 @@ def test_what_a_hook_changes_of_a_generator_in_mid_pass_is_refused_when_it_is_re
         start()[0].run(steps=9)
 
 
+@pytest.mark.more
 def test_a_generator_of_epochs_too_long_to_be_read_to_its_end_is_refused_when_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_generator_too_long_to_be_read_to_its_end_goes_on_as_it_was(
     assert total(cut) == total(whole)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("step", [20, 25])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_file_that_has_changed_behind_a_generator_is_refused_or_a_warning(
@@ -203,6 +206,7 @@ def test_a_file_that_has_changed_behind_a_generator_is_refused_or_a_warning(
         assert make_loop(tmp_path / "saved", data(), changed="warn").run(steps=80).step == 80
 
 
+@pytest.mark.more
 def test_a_file_that_has_changed_at_its_end_is_refused_when_the_pass_is_over(tmp_path: Path) -> None:
     file = tmp_path / "numbers"
 
@@ -257,6 +261,7 @@ def late(k: int) -> Callable[[int], Dataset]:
     return lambda epoch: Dataset.range(8).shuffle(8, seed=epoch if epoch < 4 else k * epoch).batch(2)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("step", [3, 4, 18, 16])  # the notes know of epoch 5, when it has begun or is the next
 @pytest.mark.parametrize("make", [ragged, sparse, padded, looked_up, branches, of_seed, late])
 def test_a_pipeline_that_has_changed_is_refused_and_one_that_has_not_goes_on(
@@ -278,6 +283,7 @@ def test_a_pipeline_that_has_changed_is_refused_and_one_that_has_not_goes_on(
         assert start(-1, changed="warn").run(steps=step + 1).step == step + 1
 
 
+@pytest.mark.more
 def test_another_version_of_what_traces_the_functions_is_no_other_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +304,7 @@ def test_a_function_is_called_once_for_each_epoch_of_a_run_however_often_it_is_s
     assert calls == [0] + [0, 1, 2, 1, 0] + [0, 1, 2] + [3]
 
 
+@pytest.mark.more
 def test_a_function_that_has_datasets_for_some_epochs_only_is_taken(tmp_path: Path) -> None:
     def data() -> StreamData:
         names = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -324,6 +331,7 @@ def recorded(*files: str) -> Dataset:
     return lines.map(tf.strings.to_number).batch(2)
 
 
+@pytest.mark.more
 def test_the_same_files_elsewhere_are_the_same_data_and_others_of_that_name_and_size_are_not(tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     make_loop(saved, recorded(write(tmp_path / "job-1/a/x"), write(tmp_path / "job-1/b/x", 3))).run(steps=3)
@@ -349,6 +357,7 @@ def test_texts_are_no_names_of_files_and_saved_datasets_may_be_moved(tmp_path: P
     assert loaded[0] == loaded[1] != loaded[2]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("data", "line"),
     [
@@ -384,6 +393,7 @@ def extractor(value: float = 2.0) -> tf.Variable:
     return tf.Variable([value], name="extractor")
 
 
+@pytest.mark.more
 def test_a_variable_that_is_only_read_in_a_pipeline_is_taken_if_the_data_are_read_again(tmp_path: Path) -> None:
     def data(variable: tf.Variable, resume: str = "replay") -> StreamData:
         def of_epoch(epoch: int) -> Dataset:
@@ -424,6 +434,7 @@ def test_a_variable_that_a_step_changes_is_refused_in_a_pipeline(tmp_path: Path)
     assert finding.instead == "Read it in the step."
 
 
+@pytest.mark.more
 def test_a_thousand_stages_and_one_that_is_used_ever_again_are_looked_at_in_no_time() -> None:
     many = Dataset.range(1)
     for _ in range(1200):
@@ -443,6 +454,7 @@ def test_which_of_two_stages_is_used_again_is_seen() -> None:
     assert described(a.concatenate(b).concatenate(a)) != described(a.concatenate(b).concatenate(b))
 
 
+@pytest.mark.more
 def test_tables_with_keys_that_are_vectors_and_defaults_of_any_rank_are_looked_at() -> None:
     dense = tf.lookup.experimental.DenseHashTable(
         tf.int64, tf.int64, default_value=-1, empty_key=[-1, -1], deleted_key=[-2, -2]
@@ -459,6 +471,7 @@ def test_tables_with_keys_that_are_vectors_and_defaults_of_any_rank_are_looked_a
     assert StreamData(rows.batch(2)).findings("D") == []
 
 
+@pytest.mark.more
 def test_what_is_read_for_the_audit_fills_no_cache(tmp_path: Path) -> None:
     def data(wrapped: bool) -> StreamData:
         rows = generated(lambda: iter(map(float, range(16)))) if wrapped else Dataset.range(16)

@@ -121,6 +121,7 @@ def test_what_changes_the_numbers_is_refused_and_named_or_a_warning(
     assert [message for message in map(text, warned) if message.startswith(going_on)] != []
 
 
+@pytest.mark.more
 def test_how_many_threads_read_and_how_far_ahead_is_nobody_s_affair(tmp_path: Path) -> None:
     whole = make_loop(tmp_path / "whole", data=stream)
     whole.run(steps=6)
@@ -147,6 +148,7 @@ class Counting(Hook):
         self.count.assign_add(1)
 
 
+@pytest.mark.more
 def test_hooks_and_evaluations_come_and_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_loop(tmp_path).run(steps=3)
     counting = Counting()
@@ -166,6 +168,7 @@ def as_if_made_with(directory: Path, **other: object) -> None:
     newest.write_bytes(encode(replace(manifest, made={**manifest.made, **other})))
 
 
+@pytest.mark.more
 def test_other_versions_threads_and_settings_are_warnings_that_name_each(tmp_path: Path) -> None:
     make_loop(tmp_path).run(steps=4)
     other = {"numpy": "1.9.0", "python": "3.9.0", "intra_op_threads": 99, "inter_op_threads": 98}
@@ -183,6 +186,7 @@ def test_other_versions_threads_and_settings_are_warnings_that_name_each(tmp_pat
             make_loop(tmp_path, activation="tanh").run(steps=6)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("library", ["tensorflow", "keras"])
 def test_with_another_version_of_what_builds_the_step_its_differences_are_warnings(
     library: str, tmp_path: Path

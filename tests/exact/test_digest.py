@@ -100,6 +100,7 @@ def test_equal_numbers_of_another_dtype_are_other_batches() -> None:
     assert len({digest(batch) for batch in batches}) == len(batches)
 
 
+@pytest.mark.more
 def test_texts_are_told_apart_by_value_order_length_and_number() -> None:
     texts = [["a", "bc"], ["ab", "c"], ["bc", "a"], ["a", "bc", ""], ["", "a", "bc"], ["a"], [""], [], ["abc"], ["ä"]]
     batches = [tf.constant(text, tf.string) for text in texts]
@@ -107,6 +108,7 @@ def test_texts_are_told_apart_by_value_order_length_and_number() -> None:
     assert traced(*batches) == seen(*batches)
 
 
+@pytest.mark.more
 def test_ragged_batches_are_told_apart_by_their_values_and_where_rows_end() -> None:
     rows = [[[1], [2, 3]], [[1, 2], [3]], [[1, 2, 3], []], [[], [1, 2, 3]], [[1, 2, 3]], [[3], [2, 1]], [[], []]]
     batches = [tf.ragged.constant(row, tf.int32, ragged_rank=1) for row in rows]
@@ -114,6 +116,7 @@ def test_ragged_batches_are_told_apart_by_their_values_and_where_rows_end() -> N
     assert traced(*batches) == seen(*batches)
 
 
+@pytest.mark.more
 def test_sparse_batches_are_told_apart_by_their_values_places_and_shape() -> None:
     def sparse(places: list[list[int]], values: list[int], shape: list[int]) -> tf.SparseTensor:
         return tf.SparseTensor(tf.constant(places, tf.int64, [len(places), 2]), tf.constant(values, tf.int32), shape)
@@ -178,6 +181,7 @@ def test_two_rows_that_change_places_between_two_batches_are_seen() -> None:
     assert len(found) == 1 + 4 * 4
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("dtype", ["int32", "float32", "uint8"])
 def test_no_two_of_many_small_batches_have_one_digest(dtype: str) -> None:
     grid = np.stack(np.meshgrid(*[np.arange(8)] * 4), axis=-1).reshape(-1, 4)

@@ -557,6 +557,7 @@ def test_an_edit_of_what_a_step_has_from_outside_changes_the_fingerprint(
     assert before["steps"] != after["steps"]
 
 
+@pytest.mark.more
 def test_functions_of_older_parts_of_tensorflow_are_looked_into() -> None:
     model, optimizer = keras.Sequential([keras.Input([6, 4]), Layers.Dense(5)]), KINDS.SGD(0.1)
     step, _ = supervised(model, optimizer, keras.losses.CTC())

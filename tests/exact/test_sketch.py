@@ -136,6 +136,7 @@ def test_it_goes_round_in_circles_once() -> None:
     assert sketch(by_closure(around)) == sketch(by_closure(around)) != ""
 
 
+@pytest.mark.more
 def test_another_process_has_the_same() -> None:
     code = "import test_sketch as t; print(t.keras_steps(), t.sketch(t.by_closure({'a', 'b', 'c'})))"
     command, here = [sys.executable, "-c", code], Path(__file__).parent

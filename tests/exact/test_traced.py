@@ -217,6 +217,7 @@ def test_unfreezing_between_two_runs_is_refused_and_undoing_it_goes_on(all_slots
     assert loop.run(epochs=2).epoch == 2
 
 
+@pytest.mark.more
 def test_unfreezing_in_a_hook_is_refused() -> None:
     model, backbone, optimizer = network(frozen=True)
     loop = fitted(model, optimizer)
@@ -234,6 +235,7 @@ AT_ONCE = (Event.SETUP, Event.RUN_BEGIN)
 HEARD = [*AT_ONCE, Event.EPOCH_BEGIN, Event.STEP_END, Event.EVAL_END, Event.EPOCH_END, Event.SETTLED]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("event", HEARD)
 def test_a_change_in_a_hook_is_refused_before_another_step_and_before_it_is_saved(tmp_path: Path, event: Event) -> None:
     for _ in range(2):  # who starts again comes to the same point
@@ -255,6 +257,7 @@ def test_a_change_in_a_hook_is_refused_before_another_step_and_before_it_is_save
         assert (max(trained, default=last), loop.step) == (last, last)
 
 
+@pytest.mark.more
 def test_training_in_parts_as_the_message_says_goes_on_after_any_kill(tmp_path: Path) -> None:
     def script(*, epochs: int, stop: int = 100) -> list[bytes]:
         model, backbone, optimizer = network(frozen=True, all_slots=False)
@@ -271,6 +274,7 @@ def test_training_in_parts_as_the_message_says_goes_on_after_any_kill(tmp_path: 
     assert script(epochs=2) == cut
 
 
+@pytest.mark.more
 def test_what_is_done_with_a_model_between_runs_and_in_hooks_is_accepted(tmp_path: Path) -> None:
     model, backbone, optimizer = network(frozen=True)
     loop = fitted(model, optimizer)
@@ -349,6 +353,7 @@ def of_options(options: object, *, read: Callable[[], float]) -> Loop:
     return over(step, weight=weight)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("last", [1, 4, 6, 20])
 def test_a_value_that_changes_at_each_epoch_is_refused_at_the_first_that_matters(tmp_path: Path, last: int) -> None:
     config = types.SimpleNamespace(epoch=0)
@@ -603,6 +608,7 @@ def entered(name: str) -> Kind:
     return (loop, *kinds[name])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["metric", "result", "optimizer", "schedule", "loss", "cell", "global"])
 def test_what_is_read_in_methods_that_keras_enters_is_named(name: str) -> None:
     refused(entered(name))

@@ -48,6 +48,7 @@ def test_a_command_that_only_looks_imports_no_tensorflow(name: str) -> None:
         assert [line for line in done.stderr.splitlines() if not line.startswith("import time:")] == []
 
 
+@pytest.mark.more
 def test_what_a_package_offers_is_imported_when_it_is_asked_for() -> None:
     script = (
         "import sys, hooks, hooks.checkpoint, exactloop\n"

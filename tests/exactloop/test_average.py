@@ -59,6 +59,7 @@ def weights(directory: Path, which: str | int = "latest") -> list[np.ndarray]:
     return [weight.numpy() for weight in model.weights]
 
 
+@pytest.mark.more
 def test_the_mean_of_the_last_is_restored_by_name_and_by_tensorflow(
     saved: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_what_cannot_be_averaged_is_said(saved: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.more
 def test_checkpoints_of_other_variables_have_no_average(
     saved: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -115,6 +117,7 @@ def test_checkpoints_of_other_variables_have_no_average(
     assert (status, "ckpt-8 and ckpt-10 have other variables, and no average: model/" in err) == (2, True), err
 
 
+@pytest.mark.more
 def test_a_run_goes_on_beside_its_average(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, saved, last=2)[0] == 0
     assert make(saved)[1].run(steps=10).step == 10

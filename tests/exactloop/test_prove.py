@@ -70,6 +70,7 @@ def told(record: Path, tmp_path: Path, *lives: list[dict], stepwise: bool = True
     return "" if found is None else str(found)
 
 
+@pytest.mark.more
 def test_a_record_has_every_event_in_order(record: Path) -> None:
     per_step = ["step_end", "settled"]
     epoch = ["epoch_begin", *per_step * 3, "step_end", "eval_begin", "eval_end", "epoch_end", "settled"]
@@ -462,6 +463,7 @@ def test_a_loop_is_proved_to_be_exact_and_leaves_no_files(
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.more
 def test_a_loop_that_counts_in_python_is_not_and_the_counter_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,6 +516,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return run
 
 
+@pytest.mark.more
 def test_the_command_says_why_a_run_is_refused(command: Command) -> None:
     done = command("--kills", "1", "--", "refused")
     assert done.returncode == 1
@@ -521,6 +524,7 @@ def test_the_command_says_why_a_run_is_refused(command: Command) -> None:
     assert re.search(r"RandomStandardNormal\n    at tests/proved.py:\d+: x \+= 0\.1 \* tf\.random", done.stdout)
 
 
+@pytest.mark.more
 def test_the_command_says_that_a_script_fails_by_itself(command: Command) -> None:
     done = command("--", "fails")
     assert (done.returncode, "no data today" in done.stderr) == (2, True)

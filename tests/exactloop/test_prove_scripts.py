@@ -70,6 +70,7 @@ def processes(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.more
 def test_a_script_with_a_pipe_a_child_a_thread_a_warm_start_and_a_link_is_proved(prove: Prove, tmp_path: Path) -> None:
     Path("elsewhere").mkdir()
     Path("elsewhere/sibling.py").write_text("EPOCHS = 1")
@@ -81,6 +82,7 @@ def test_a_script_with_a_pipe_a_child_a_thread_a_warm_start_and_a_link_is_proved
     assert (done.returncode, processes("child-of-a-life"), [*Path("temporary").glob("exactloop-*")]) == (0, [], [])
 
 
+@pytest.mark.more
 def test_a_proof_that_is_ended_takes_everything_with_it(prove: Prove) -> None:
     prove("import time; time.sleep(600)", "--kills=few")  # writes the script
     with subprocess.Popen([EXACTLOOP, "prove", "script.py", "--", "of-a-proof-that-is-ended"]) as process:
@@ -92,6 +94,7 @@ def test_a_proof_that_is_ended_takes_everything_with_it(prove: Prove) -> None:
     assert (processes("of-a-proof-that-is-ended"), [*Path("temporary").glob("exactloop-*")]) == ([], [])
 
 
+@pytest.mark.more
 def test_a_function_in_a_package_is_proved_though_it_is_wrapped(prove: Prove, tmp_path: Path) -> None:
     Path("package").mkdir()
     Path("package/__init__.py").touch()
@@ -117,6 +120,7 @@ loop.run(steps=int(sys.argv[2]) if sys.argv[1:] else 10**9)
 """
 
 
+@pytest.mark.more
 def test_what_cannot_be_proved_is_said_before_it_trains_and_each_remedy_works(prove: Prove) -> None:
     done = prove(UNPROVED)  # or else it would train for months
     assert done.returncode == 3, done

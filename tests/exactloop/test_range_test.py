@@ -143,6 +143,7 @@ def test_a_loss_that_was_never_finite_is_shown_with_its_rate() -> None:
     assert result.plot().split() == ["1.00e-04", "nan"]
 
 
+@pytest.mark.more
 def test_hooks_with_a_part_in_the_compiled_loop_have_none_in_it_and_have_it_again(tmp_path: object) -> None:
     ended = []
     for tries in (0, 1):

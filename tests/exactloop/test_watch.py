@@ -94,6 +94,7 @@ def test_a_run_that_is_over_says_where_it_ended(finished: Path) -> None:
     assert contents(finished) == before  # and nothing is disturbed
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", HOOKS)
 def test_each_kind_of_file_tells_it_alone(name: str, tmp_path: Path) -> None:
     make_loop(tmp_path, name).run(epochs=2)
@@ -125,6 +126,7 @@ def test_a_run_under_way_is_seen_at_each_step(tmp_path: Path) -> None:
     assert last.curves == of(tmp_path).curves  # read by and by, or at once
 
 
+@pytest.mark.more
 def test_a_run_that_was_killed_is_not_running_and_one_that_goes_on_is_cut_back(tmp_path: Path) -> None:
     class Accident(Hook):
         every = Every(steps=1)
@@ -289,6 +291,7 @@ def test_what_is_pruned_meanwhile_is_not_damaged(
     assert ([each.record.step for each in saves.manifests], saves.wrong) == ([15], "")
 
 
+@pytest.mark.more
 def test_runs_are_told_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
         make_loop(tmp_path / "sweep" / name).run(epochs=1)

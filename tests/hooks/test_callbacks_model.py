@@ -48,6 +48,7 @@ def run(acts: Acts, epochs: int, *hooks: Hook) -> RunResult:
     return Loop(step, data, state=state, evaluate=evaluation, hooks=[acts, *hooks]).run(epochs=epochs)
 
 
+@pytest.mark.more
 def test_the_history_of_the_model_is_that_of_fit_also_after_a_resume(tmp_path: Path) -> None:
     whole, theirs, cut = Acts(), Acts(), Acts()
     run(whole, 3)
@@ -79,6 +80,7 @@ def rate(acts: Acts) -> None:
     acts.model.optimizer.lr = 0.5
 
 
+@pytest.mark.more
 def test_a_number_that_the_optimizer_does_not_read_is_named_and_the_remedy_works() -> None:
     message = "Acts has set optimizer.lr, which the optimizer does not read. Write optimizer.learning_rate."
     with pytest.warns(UserWarning, match=re.escape(message)):
@@ -101,6 +103,7 @@ class Warms(keras.callbacks.Callback):
         self.beta.assign(min(1.0, epoch / 2))
 
 
+@pytest.mark.more
 def test_a_variable_that_a_callback_holds_is_saved_and_may_change_what_the_loss_is(tmp_path: Path) -> None:
     def trained(steps: int, *hooks: Hook) -> list[bytes]:
         model, beta, optimizer = dense(), keras.Variable(0.0, trainable=False), keras.optimizers.SGD(0.1)

@@ -68,6 +68,7 @@ def run(callback: keras.callbacks.Callback, steps: int, hooks: Sequence[Checkpoi
     return callback.found
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", [Counts, Bar])
 def test_what_is_made_as_an_epoch_begins_goes_on_wherever_a_run_is_cut(
     tmp_path: Path, kind: type[keras.callbacks.Callback]

@@ -139,6 +139,7 @@ KEPT = [objects, networks, variables, lists, arrays, made_as_it_begins, lists_ma
 LONG = [pytest.param(change, marks=pytest.mark.long) for change in KEPT[2:]]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("change", [*KEPT[:2], *LONG])
 def test_pointers_and_deletions_are_kept(tmp_path: Path, change: Change) -> None:
     whole = ended(change, 3)

@@ -131,6 +131,7 @@ VECTORS: list[tuple[list[float], dict[str, object], int | None]] = [
 ]
 
 
+@pytest.mark.more
 def test_real_runs_end_where_keras_ends(loop: Loop) -> None:
     stops = [stop for *_, stop in VECTORS]
     assert [of_keras(losses, **arguments) for losses, arguments, _ in VECTORS] == stops
@@ -289,6 +290,7 @@ def test_a_run_resumed_after_any_check_ends_where_an_uninterrupted_one_ends(
     assert results[-1].reason == f"{monitor} has not improved on 3 at step 4 in 3 checks"
 
 
+@pytest.mark.more
 def test_a_run_that_was_ended_ends_again_at_once_and_goes_on_with_more_patience(tmp_path: Path) -> None:
     ended_run = saved_loop(tmp_path).run(epochs=10)
     again, events = saved_loop(tmp_path), []
@@ -330,6 +332,7 @@ def only(variables: dict[str, bytes], prefix: str) -> dict[str, bytes]:
     return {path: value for path, value in variables.items() if path.startswith(prefix)}
 
 
+@pytest.mark.more
 def test_weights_of_the_best_check_are_put_back_and_nothing_else(plain: dict[int, dict[str, bytes]]) -> None:
     loop = make_loop([EarlyStopping("loss", mode="min", patience=9, restore_best="weights")], LOSSES)
     loop.run(steps=6)
@@ -349,6 +352,7 @@ def test_the_best_is_put_back_when_patience_ends_the_run(plain: dict[int, dict[s
     assert bits(loop) == plain[BEST_AT]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("what", ["weights", "state"])
 def test_a_run_goes_on_from_the_last_step_and_not_from_the_best(what: str, plain: dict[int, dict[str, bytes]]) -> None:
     loop = make_loop([EarlyStopping("loss", mode="min", patience=9, restore_best=what)], LOSSES)
@@ -367,6 +371,7 @@ def test_without_the_hook_too_a_run_goes_on_from_the_last_step(plain: dict[int, 
     assert only(bits(loop), "model/") == only(plain[8], "model/")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("what", "order"), [("weights", 1), ("state", -1)])
 def test_a_resumed_run_goes_on_from_the_last_step_and_not_from_the_best(
     what: str, order: int, plain: dict[int, dict[str, bytes]], tmp_path: Path

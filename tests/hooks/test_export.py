@@ -132,6 +132,7 @@ def test_what_is_exported_and_kept(on: dict[str, object], keep: int, there: list
     assert names(tmp_path / "exports") == [f"{step}.weights.h5" for step in there]
 
 
+@pytest.mark.more
 def test_exporting_leaves_training_alone(tmp_path: Path) -> None:
     plain = make()
     plain.run(epochs=2)
@@ -144,6 +145,7 @@ def test_exporting_leaves_training_alone(tmp_path: Path) -> None:
     assert names(tmp_path / "saved_model") == ["3"]
 
 
+@pytest.mark.more
 def test_the_end_has_what_other_hooks_have_put_back(tmp_path: Path) -> None:
     best = EarlyStopping("val_loss", mode="min", patience=2, restore_best="weights")
     for place, hooks in enumerate(([best], [])):
@@ -156,6 +158,7 @@ def test_the_end_has_what_other_hooks_have_put_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(other(X), model_of(loop)(X))
 
 
+@pytest.mark.more
 def test_averages_are_exported_within_their_exchange(tmp_path: Path) -> None:
     average = WeightAverage(0.9, at_end="last")
     loop = make([average], directory=tmp_path, on=Every(steps=2), format="weights", within=average.exchanged)
@@ -236,6 +239,7 @@ def _weights(path: Path) -> list[bytes]:
     return [weight.numpy().tobytes() for weight in model.weights]
 
 
+@pytest.mark.more
 def test_exports_of_a_step_that_is_done_again_are_removed_and_older_ones_are_kept_that_long(tmp_path: Path) -> None:
     def life(epochs: int, every: int) -> list[str]:
         hooks = [Checkpoint(tmp_path / "checkpoints", Every(steps=every), background=False)]
@@ -258,6 +262,7 @@ def test_exports_of_a_step_that_is_done_again_are_removed_and_older_ones_are_kep
     assert life(4, 3) == ["6", "8"]
 
 
+@pytest.mark.more
 def test_exports_of_an_earlier_training_are_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         make(directory=tmp_path, format="weights").run(steps=3)
@@ -266,6 +271,7 @@ def test_exports_of_an_earlier_training_are_set_aside(tmp_path: Path, caplog: py
     assert "the exports of steps 3." in caplog.text
 
 
+@pytest.mark.more
 def test_a_finished_run_exports_nothing_again_and_a_stopped_one_not_yet(tmp_path: Path) -> None:
     def life(stop: int | None = None) -> Loop:
         loop = make([Checkpoint(tmp_path / "checkpoints")], directory=tmp_path / "exports", format="weights")
@@ -290,6 +296,7 @@ def test_a_finished_run_exports_nothing_again_and_a_stopped_one_not_yet(tmp_path
     assert (path.exists(), loop.state.steps) == (True, {})
 
 
+@pytest.mark.more
 def test_an_export_that_cannot_be_written_ends_the_run_which_is_saved_and_makes_up_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +314,7 @@ def test_an_export_that_cannot_be_written_ends_the_run_which_is_saved_and_makes_
     assert names(tmp_path / "exports") == ["3.weights.h5", "6.weights.h5"]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.EIO])
 def test_where_directories_cannot_be_flushed_models_are_exported_and_a_failing_disk_is_an_error(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

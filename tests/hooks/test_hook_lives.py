@@ -31,6 +31,7 @@ def differences(directory: Path, *kills: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.more
 def test_a_run_with_all_hooks_killed_in_an_export_leaves_the_same(tmp_path: Path) -> None:
     assert differences(tmp_path, "together", "half:6") == ""
 

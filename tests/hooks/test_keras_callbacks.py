@@ -185,6 +185,7 @@ ALL: dict[str, tuple[Make, dict[str, object]]] = {
 }
 
 
+@pytest.mark.more
 def test_decisions_are_the_same_after_a_kill(tmp_path: Path) -> None:
     whole = live(tmp_path / "whole", some, 12, rate=0.6)
     assert "EarlyStopping has set model.stop_training" in whole[:2]
@@ -225,6 +226,7 @@ def test_rates_stops_files_and_weights_are_those_of_fit(tmp_path: Path) -> None:
         assert mine == pytest.approx(other, rel=1e-3)
 
 
+@pytest.mark.more
 def test_weights_that_are_put_back_at_the_end_do_not_enter_the_training(tmp_path: Path) -> None:
     def stopping(patience: int) -> keras.callbacks.Callback:
         return keras.callbacks.EarlyStopping("val_loss", patience=patience, min_delta=9.0, restore_best_weights=True)
@@ -260,6 +262,7 @@ class AtBatches(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+@pytest.mark.more
 def test_the_loop_halts_at_each_step_only_for_callbacks_that_do_something_there(tmp_path: Path) -> None:
     halts = Halts()
     idle = [
@@ -283,6 +286,7 @@ def test_the_loop_halts_at_each_step_only_for_callbacks_that_do_something_there(
     assert [path.name for path in tmp_path.glob("*.keras")] == ["3.keras"]
 
 
+@pytest.mark.more
 def test_a_callback_ends_the_run_after_the_step_and_again_at_once_unless_it_is_made_otherwise(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "checkpoints")
     result = make([AtBatches(), checkpoint]).run(epochs=3)
@@ -317,6 +321,7 @@ class Holds(keras.callbacks.Callback):
         pass
 
 
+@pytest.mark.more
 def test_what_is_lost_is_named_when_a_run_begins_and_when_it_goes_on(tmp_path: Path) -> None:
     whole = Holds()
     with pytest.warns(UserWarning, match="callback|not be called") as said:
@@ -375,6 +380,7 @@ class Follows(keras.callbacks.Callback):
         return numbers, drawn, float(self.module.count), self.inner[0].wait, self.inner[1].history, self.record
 
 
+@pytest.mark.more
 def test_what_a_callback_changes_in_place_is_saved(tmp_path: Path) -> None:
     w = tf.Variable(0.0)
 
@@ -446,6 +452,7 @@ def test_what_goes_on_by_itself_is_named_from_the_beginning(tmp_path: Path) -> N
     assert len(ours) == 1
 
 
+@pytest.mark.more
 def test_a_finished_script_that_is_run_again_leaves_its_file_alone(tmp_path: Path) -> None:
     def hooks() -> list[Hook | keras.callbacks.Callback]:
         return [keras.callbacks.CSVLogger(str(tmp_path / "log.csv")), Checkpoint(tmp_path / "checkpoints")]
@@ -459,6 +466,7 @@ def test_a_finished_script_that_is_run_again_leaves_its_file_alone(tmp_path: Pat
     assert len(log.splitlines()) == 3
 
 
+@pytest.mark.more
 def test_callbacks_in_a_row_are_one_hook_and_share_their_logs(caplog: pytest.LogCaptureFixture) -> None:
     seen = []
 
@@ -507,6 +515,7 @@ def test_what_is_no_number_is_not_advised_to_be_reported(caplog: pytest.LogCaptu
     assert Loop(lambda x: {"loss": x}, tf.data.Dataset.range(2), state={}, hooks=[hook]).run(epochs=1).logs["f1"] == 3.0
 
 
+@pytest.mark.more
 def test_the_last_logs_are_those_of_the_last_epoch_also_of_one_that_is_cut_or_was_over_before(tmp_path: Path) -> None:
     class Ends(keras.callbacks.Callback):
         def __init__(self, at: tuple[int, int]) -> None:
@@ -551,6 +560,7 @@ def test_callbacks_in_lists_and_in_a_callback_list_of_keras_are_those_in_it() ->
         KerasCallbacks("CSVLogger")
 
 
+@pytest.mark.more
 def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> None:
     w = tf.Variable(0.0)
 
@@ -571,6 +581,7 @@ def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> N
         loop(keras.callbacks.EarlyStopping("val_f1")).run(epochs=1)
 
 
+@pytest.mark.more
 def test_the_model_and_its_optimizer_are_what_they_were_after_a_run() -> None:
     rates = []
     see = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rates.append(see.model.optimizer))
@@ -585,6 +596,7 @@ def test_the_model_and_its_optimizer_are_what_they_were_after_a_run() -> None:
     assert isinstance(model.optimizer, keras.optimizers.Adam)
 
 
+@pytest.mark.more
 def test_an_evaluation_that_is_abandoned_takes_back_what_callbacks_did_for_it(tmp_path: Path) -> None:
     class Stops(Hook):
         def __init__(self) -> None:
@@ -627,6 +639,7 @@ class Seen(keras.callbacks.Callback):
             raise RuntimeError("This callback has had enough.")
 
 
+@pytest.mark.more
 def test_what_callbacks_have_kept_of_steps_that_are_undone_goes(tmp_path: Path) -> None:
     whole, back, again = Seen(), Seen(), Seen(tolerant=False)
     make([whole]).run(epochs=3)

@@ -163,6 +163,7 @@ def test_the_rate_is_logged_as_the_one_that_the_step_was_made_with() -> None:
     assert seen == [by_step(3), by_step(7), by_step(11)]
 
 
+@pytest.mark.more
 def test_a_rate_that_something_else_sets_is_named_when_it_goes(caplog: pytest.LogCaptureFixture) -> None:
     def others(by: str, *, late: bool) -> list[str]:
         caplog.clear()

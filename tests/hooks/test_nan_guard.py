@@ -263,6 +263,7 @@ def test_several_batches_are_those_before_it_and_an_older_checkpoint_is_taken(
     assert said in caplog.text
 
 
+@pytest.mark.more
 def test_too_many_rollbacks_end_the_run(tmp_path: Path) -> None:
     loop = make_loop(guarded(tmp_path, max_rollbacks=2), {4: NAN, 5: INF, 6: NAN})
     with pytest.raises(
@@ -388,6 +389,7 @@ def test_a_run_that_is_stopped_at_its_last_step_exports_nothing_of_that(tmp_path
     assert run("stop", {})[1] == ["2.weights.h5"]
 
 
+@pytest.mark.more
 def test_a_dry_run_raises_what_is_found_and_leaves_the_policy(tmp_path: Path) -> None:
     guard = NaNGuard("rollback")
     loop = make_loop([guard, Checkpoint(tmp_path, Every(steps=2))], {4: NAN})

@@ -39,6 +39,7 @@ def bits(loop: Loop) -> dict[str, bytes]:
     return {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if path != "clock/seconds"}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "float16", "jit_compile"])
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_it_is_found_at_its_step_with_what_and_which_rows(poison: float, kind: str) -> None:
@@ -53,6 +54,7 @@ def test_it_is_found_at_its_step_with_what_and_which_rows(poison: float, kind: s
     assert loop.step == BROKEN + 1
 
 
+@pytest.mark.more
 def test_it_goes_back_leaves_the_batch_out_and_goes_on(tmp_path: Path) -> None:
     def loop(directory: str) -> Loop:
         return make_loop([NaNGuard("rollback", weights=True), Checkpoint(tmp_path / directory, Every(steps=2))])

@@ -62,6 +62,7 @@ class Counting(Hook):
         self.epochs.assign_add(1)
 
 
+@pytest.mark.more
 def test_a_hook_with_a_state_that_comes_too_late_to_be_saved_is_refused(tmp_path: Path) -> None:
     loop = make_counter([Checkpoint(tmp_path)])
     loop.on(Event.EPOCH_END)(lambda moment: loop.hooks.add(Counting()))
@@ -90,6 +91,7 @@ def test_an_evaluation_without_a_batch_is_named() -> None:
     assert "Raised in evaluation 'test', before its first batch." in raised.value.__notes__
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "hook",
     [lambda path: EarlyStopping("val_loss", mode="min"), lambda path: Checkpoint(path, best="val_loss", mode="min")],
@@ -109,6 +111,7 @@ def test_numbers_of_numpy_are_hyperparameters(tmp_path: Path) -> None:
         TensorBoard(tmp_path, hparams={"layers": [1, 2]})  # type: ignore[dict-item]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("given", [None, 5, ["a"]])
 def test_what_is_no_text_is_named(given: object, tmp_path: Path) -> None:
     board = TensorBoard(tmp_path, text={"said": lambda moment: given}, on_error="raise")  # type: ignore[dict-item, return-value]
@@ -118,6 +121,7 @@ def test_what_is_no_text_is_named(given: object, tmp_path: Path) -> None:
         make_counter([board]).run(epochs=1)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("low", "high", "said"), [(0, 1, 0), (-1e-6, 1 + 1e-6, 0), (-1, 1, 1), (0, 255, 1)])
 def test_pictures_of_which_not_all_is_seen_are_told_once(
     low: float, high: float, said: int, tmp_path: Path, caplog: pytest.LogCaptureFixture

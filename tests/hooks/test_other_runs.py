@@ -34,6 +34,7 @@ def test_early_stopping_that_watches_another_metric_begins_anew(
     assert int(other.checks) == 2
 
 
+@pytest.mark.more
 def test_a_run_that_was_ended_by_another_metric_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ended = make_counter([EarlyStopping("loss", mode="min", patience=1), Checkpoint(tmp_path)]).run(epochs=9)
     assert ended.epoch == 2
@@ -59,6 +60,7 @@ def rated(hook: Hook, directory: Path) -> Loop:
     return Loop(step, data, state={"dense": dense, "optimizer": optimizer}, hooks=[hook, Checkpoint(directory)])
 
 
+@pytest.mark.more
 def test_a_plateau_of_another_metric_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rated(ReduceLROnPlateau("loss", mode="min", patience=3), tmp_path).run(epochs=3)  # two checks without improvement
     hook = ReduceLROnPlateau("other", mode="min", patience=3)
@@ -67,6 +69,7 @@ def test_a_plateau_of_another_metric_is_none(tmp_path: Path, caplog: pytest.LogC
     assert told(caplog, "Reduce") == [ANEW.format("ReduceLROnPlateau('other')", "other", "min")]
 
 
+@pytest.mark.more
 def test_the_best_export_by_another_metric_is_another_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
     arguments = {"on": "best", "format": "weights", "keep": 9}
@@ -78,6 +81,7 @@ def test_the_best_export_by_another_metric_is_another_one(tmp_path: Path, caplog
     assert told(caplog, "Export") == [ANEW.format("Export(on='best')", "val_accuracy", "max")]
 
 
+@pytest.mark.more
 def test_a_hook_that_was_in_another_run_is_named(caplog: pytest.LogCaptureFixture) -> None:
     stopping = EarlyStopping("loss", mode="min", patience=1)
     first = make_counter([stopping])
@@ -94,6 +98,7 @@ def test_a_hook_that_was_in_another_run_is_named(caplog: pytest.LogCaptureFixtur
     assert len(told(caplog, "Hook")) == 1
 
 
+@pytest.mark.more
 def test_a_hook_without_a_state_may_be_in_another_loop_and_one_that_is_restored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

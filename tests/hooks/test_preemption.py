@@ -206,6 +206,7 @@ def test_a_signal_saves_the_last_step_and_ends_the_process(
     assert total(resumed) == sum(range(step + 5))
 
 
+@pytest.mark.more
 def test_a_second_sigint_ends_the_process_without_saving(tmp_path: Path) -> None:
     summing_loop(tmp_path).run(steps=5)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("ckpt-*")}
@@ -224,6 +225,7 @@ def test_a_second_sigint_ends_the_process_without_saving(tmp_path: Path) -> None
     assert total(resumed) == sum(range(10))
 
 
+@pytest.mark.more
 def test_a_storm_of_signals_saves_once(tmp_path: Path) -> None:
     with life(tmp_path, "held") as process:
         wait_for("training", process)
@@ -240,6 +242,7 @@ def status(pid: int) -> dict[str, str]:
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", FORKS)
 def test_children_that_were_forked_hear_their_own_signals_and_only_those(tmp_path: Path, kind: str) -> None:
     with life(tmp_path, kind) as process:
@@ -275,6 +278,7 @@ def test_a_child_that_outlives_the_run_does_not_hold_it_up(tmp_path: Path) -> No
     assert [thread.name for thread in threading.enumerate() if thread.name == "signals"] == []
 
 
+@pytest.mark.more
 def test_an_evaluation_that_a_signal_cut_short_is_redone(tmp_path: Path) -> None:
     with life(tmp_path / "interrupted", "evaluating") as process:
         wait_for("evaluating", process)

@@ -220,6 +220,7 @@ def test_a_bar_that_an_error_ends_gives_the_cursor_back() -> None:
     assert -1 < hidden < shown
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_last_line_says_what_the_time_went_into(terminal: bool) -> None:
     class Slow(Hook):
@@ -387,6 +388,7 @@ def test_an_evaluation_that_takes_long_says_how_far_it_is() -> None:
     assert last_frame(screen) == ["epoch", "1/1", "7/7", "?", "loss", "4", "val_count", "7"]
 
 
+@pytest.mark.more
 def test_fast_epochs_do_not_print_hundreds_of_lines() -> None:
     for terminal in (False, True):
         clock = itertools.count(0.0, 0.001).__next__  # no time at all

@@ -142,6 +142,7 @@ def cut(directory: Path, cuts: Sequence[int]) -> dict[str, bytes]:
     return {path: v.numpy().tobytes() for path, v in run.state.variables.items() if path != "clock/seconds"}
 
 
+@pytest.mark.more
 def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
     assert cut(tmp_path / "cut", [5, 10]) == cut(tmp_path / "whole", [10])
 
@@ -169,6 +170,7 @@ def test_what_cannot_be_is_refused() -> None:
         make_loop([ReduceLROnPlateau("los", mode="min")], [1.0]).run(steps=1)
 
 
+@pytest.mark.more
 def test_of_several_optimizers_all_are_reduced_unless_one_is_named() -> None:
     fast, slow = SGD(1.0), SGD(0.5)
     for optimizer in (fast, slow):

@@ -78,6 +78,7 @@ def test_a_report_is_in_the_logs_from_then_on_and_is_told_to_all_once() -> None:
     assert before.seen[5:8] == [("settled", 2, {"probe": 3.0}), ("step_end", 3, {}), ("settled", 3, {})]
 
 
+@pytest.mark.more
 def test_a_report_can_be_watched_wherever_its_hook_stands_and_a_resume_goes_on_with_it(tmp_path: Path) -> None:
     def of(name: str, *, stop: bool = True) -> list[Hook]:
         stopping = [EarlyStopping("probe", mode="min", patience=2)] if stop else []
@@ -156,6 +157,7 @@ def report_loss(moment: Moment) -> None:
     moment.report(loss=1.0)
 
 
+@pytest.mark.more
 def test_what_cannot_be_reported_is_refused() -> None:
     kept: list[Moment] = []
 
@@ -212,6 +214,7 @@ def test_a_hook_that_only_warns_may_report_and_may_be_in_a_second_loop() -> None
     assert make([hook]).run(epochs=1).logs["probe"] == 1.0
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("unnamed", [("probe", 1.0), ({"probe": 1.0},)])
 def test_values_without_a_name_are_told_how_to_be_given(unnamed: tuple[object, ...]) -> None:
     loop = make_counter([])

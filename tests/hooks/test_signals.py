@@ -217,6 +217,7 @@ def test_each_signal_in_each_phase_ends_the_run_with_a_save(
             phase_is_harmless(phase, number, times, training, directory, uninterrupted)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("exits", [True, False])
 def test_while_it_is_traced_a_run_ends_at_once_or_before_its_first_step(

@@ -22,6 +22,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
     return points(directory)
 
 
+@pytest.mark.more
 def test_what_a_step_writes_has_the_step_and_the_value(tmp_path: Path) -> None:
     make_loop(tmp_path, more=True).run(epochs=3)
     assert steps_of(points(tmp_path)) == expected(15, more=True)
@@ -42,6 +43,7 @@ def test_a_resumed_run_has_each_point_once(whole: list[Point], tmp_path: Path) -
     assert points(tmp_path) == whole
 
 
+@pytest.mark.more
 def test_what_is_only_tried_is_not_there(whole: list[Point], tmp_path: Path) -> None:
     loop = make_loop(tmp_path)
     assert loop.audit() == []
@@ -100,6 +102,7 @@ def test_what_has_been_read_takes_no_room(tmp_path: Path, monkeypatch: pytest.Mo
     assert steps_of(points(tmp_path)) == expected(15, more=False)
 
 
+@pytest.mark.more
 def test_a_writer_of_ones_own_in_the_step_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     writer, board, weight = tf.summary.create_file_writer(str(tmp_path)), TensorBoard(tmp_path), tf.Variable(1.0)
 
@@ -132,6 +135,7 @@ def test_wrong_uses_are_told(tmp_path: Path) -> None:
         make_loop(tmp_path, name="test").run(epochs=1)
 
 
+@pytest.mark.more
 def test_xla_cannot_compile_it_and_says_where_it_is(tmp_path: Path) -> None:
     weight, board = tf.Variable(1.0), TensorBoard(tmp_path)
 

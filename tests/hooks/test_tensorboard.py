@@ -239,6 +239,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[object, ob
     return found
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("began", ["across the kill", "started later"])
 @pytest.mark.parametrize("loading", LOADING)
 def test_a_server_shows_a_killed_run_as_if_it_had_not_been(
@@ -344,6 +345,7 @@ def crash_after_step_10(directory: Path) -> Path:
     return file
 
 
+@pytest.mark.more
 def test_points_after_the_restored_step_disappear_from_the_file(tmp_path: Path) -> None:
     file = crash_after_step_10(tmp_path)
     assert [event.step for event in events(file)] == [0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10]
@@ -404,6 +406,7 @@ def test_the_steps_that_are_drawn_can_be_changed_between_runs_and_come_from_any_
     assert steps(tmp_path) == [3, 6, 8, 9, 11, 15, 16]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("missing", [1, 7, 30])
 def test_a_last_record_that_was_cut_off_disappears_from_the_file(tmp_path: Path, missing: int) -> None:
     file = crash_after_step_10(tmp_path)
@@ -415,6 +418,7 @@ def test_a_last_record_that_was_cut_off_disappears_from_the_file(tmp_path: Path,
     assert steps(tmp_path / "tensorboard") == [*range(1, 13)]
 
 
+@pytest.mark.more
 def test_without_a_checkpoint_the_points_of_the_earlier_run_are_replaced(tmp_path: Path) -> None:
     for _ in range(2):
         loop = line_loop(tmp_path)
@@ -447,6 +451,7 @@ def test_a_new_file_is_read_after_the_others_even_if_the_clock_was_set_back(tmp_
     assert steps(tmp_path / "tensorboard") == [*range(1, 13)]
 
 
+@pytest.mark.more
 def test_an_evaluation_that_is_redone_after_a_second_kill_is_one_point(tmp_path: Path) -> None:
     # Saved at step 7 with the evaluation still due, so each resume from there redoes it.
     line_loop(tmp_path, StopInEvaluation()).run(steps=20)
@@ -514,6 +519,7 @@ class FullDisk(Hook):
             self._full.close()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("begin", [0, 3, 6])
 def test_values_that_found_no_room_are_written_when_there_is_some(
     tmp_path: Path, begin: int, caplog: pytest.LogCaptureFixture
@@ -556,6 +562,7 @@ def test_what_is_missing_is_said(
     assert [e.step for path in files(tmp_path) for e in events(path) if e.summary.value] == expected
 
 
+@pytest.mark.more
 def test_each_point_is_there_once_wherever_a_write_breaks_off(tmp_path: Path) -> None:
     file = EventFile(tmp_path, 0)
     file.write(1, {"loss": 1.0})

@@ -71,6 +71,7 @@ def make(hooks: Sequence[Hook], evaluated: Callable[[], None] | None = None) -> 
     return Loop(train_step, data[0], state={"weight": weight}, evaluate=evaluate, hooks=hooks, exact=not evaluated)
 
 
+@pytest.mark.more
 def test_a_run_ends_in_time_ends_again_and_goes_on_with_more(clocks: Clocks, tmp_path: Path) -> None:
     def life(budget: float, steps: int) -> tuple[int, str]:
         hooks = [Takes(clocks), TimeBudget(seconds=budget), Checkpoint(tmp_path, Every(steps=3))]
@@ -102,6 +103,7 @@ def test_in_one_process_too_a_run_ends_again(clocks: Clocks) -> None:
     assert loop.finished == f"{SPENT}: nothing to do"
 
 
+@pytest.mark.more
 def test_an_evaluation_that_is_due_when_the_time_is_over_is_made_up_for(clocks: Clocks, tmp_path: Path) -> None:
     evaluated: list[int] = []
 
@@ -116,6 +118,7 @@ def test_an_evaluation_that_is_due_when_the_time_is_over_is_made_up_for(clocks: 
     assert (life(11).step, life(100).step, life(100).epoch) == (12, 16, 4)
 
 
+@pytest.mark.more
 def test_an_evaluation_is_cut_short_and_the_run_ends_again(clocks: Clocks, tmp_path: Path) -> None:
     def life(budget: float) -> tuple[int, int, str]:
         hook = TimeBudget(seconds=budget)
@@ -132,6 +135,7 @@ def test_an_evaluation_is_cut_short_and_the_run_ends_again(clocks: Clocks, tmp_p
     assert life(1e6) == (12, 3, "3 epochs are complete")
 
 
+@pytest.mark.more
 def test_a_timer_looks_at_the_time_without_any_step(tmp_path: Path) -> None:
     """In real time; the evaluation waits until the loop is stopped."""
     stopped = threading.Event()
@@ -142,6 +146,7 @@ def test_a_timer_looks_at_the_time_without_any_step(tmp_path: Path) -> None:
     assert stopped.is_set()
 
 
+@pytest.mark.more
 def test_a_deadline_ends_a_run_which_goes_on_with_a_later_one(clocks: Clocks, tmp_path: Path) -> None:
     def life(until: datetime.datetime | float, **more: float) -> tuple[int, str]:
         loop = make([Takes(clocks), TimeBudget(until=until, **more), Checkpoint(tmp_path)])

@@ -168,6 +168,7 @@ def broken(weight: tf.Variable, average: WeightAverage, act: str, loop: list[Loo
     return Evaluation(eval_step, data, name="average", within=average.exchanged)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("act", ["raise", "stop"])
 def test_the_weights_come_back_when_an_evaluation_raises_or_is_cut_short(act: str) -> None:
     plain, variable, average = tf.Variable(weights()), tf.Variable(weights()), WeightAverage(0.9, at_end="last")
@@ -184,6 +185,7 @@ def test_the_weights_come_back_when_an_evaluation_raises_or_is_cut_short(act: st
     assert np.abs(the(average) - plain).max() > 1e-3
 
 
+@pytest.mark.more
 def test_at_the_end_the_weights_have_their_averages_and_training_goes_on_from_the_last_step(tmp_path: Path) -> None:
     whole, last = tf.Variable(weights()), WeightAverage(0.9, at_end="last")
     descent([last], whole).run(steps=STEPS)
@@ -208,6 +210,7 @@ def test_of_two_that_put_something_into_the_weights_at_the_end_the_first_counts(
         assert same == (order == 1)
 
 
+@pytest.mark.more
 def test_averages_of_an_optimizer_are_exchanged_also_within_another_one() -> None:
     for scaled in (False, True):
         inner = keras.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.9)
@@ -220,6 +223,7 @@ def test_averages_of_an_optimizer_are_exchanged_also_within_another_one() -> Non
         assert logs["average_sum"] == pytest.approx(kept.numpy().sum(), rel=1e-5) != logs["val_sum"]
 
 
+@pytest.mark.more
 def test_trained_weights_of_each_kind_are_averaged_and_nothing_else() -> None:
     layers = [keras.layers.Dense(2), keras.layers.BatchNormalization(), keras.layers.Dense(1, trainable=False)]
     model, average = keras.Sequential([keras.Input([1]), *layers, keras.layers.Dropout(0.5)]), WeightAverage(0.9)

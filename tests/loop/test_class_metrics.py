@@ -54,6 +54,7 @@ def rounded(logs: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in logs.items()}
 
 
+@pytest.mark.more
 def test_each_class_is_logged_watched_and_known_again_when_nothing_is_left_to_run(tmp_path: Path) -> None:
     hooks = [EarlyStopping("val_f1/cat", mode="max", patience=2), Checkpoint(tmp_path, best="val_f1/dog", mode="max")]
     loop, seen = make(*hooks), []

@@ -120,6 +120,7 @@ def test_splitting_a_run_changes_neither_bits_nor_events(data: str) -> None:
     assert scheduled == [row[:4] for row in whole if row[0] not in mine]
 
 
+@pytest.mark.more
 def test_values_of_all_steps_come_in_order_and_once_whatever_the_cuts() -> None:
     def values(every: Trigger) -> list[tuple[int, float]]:
         found = []
@@ -177,6 +178,7 @@ def test_step_values_are_those_of_exactly_that_step() -> None:
     assert seen == {step: losses[step] for step in (2, 7, 13)}
 
 
+@pytest.mark.more
 def test_epoch_means_are_weighted_by_examples_and_a_metric_replaces_the_mean_of_its_name() -> None:
     rows, logs = [], []
     loop = make_loop([], array_data(), evaluate=False)
@@ -253,6 +255,7 @@ def test_a_stop_asked_of_the_loop_puts_the_evaluation_off_until_the_run_goes_on(
     assert bits(loop) == bits(reference)
 
 
+@pytest.mark.more
 def test_a_stop_asked_for_when_an_epoch_begins_ends_with_its_first_step() -> None:
     loop = make_counter()
     loop.on(Event.EPOCH_BEGIN)(lambda moment: moment.stop("enough"))
@@ -274,6 +277,7 @@ def test_a_stop_that_comes_while_hooks_are_settling_is_saved(tmp_path: object) -
     assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("steps", [7, 14])
 def test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved(tmp_path: object, steps: int) -> None:
     reference = make_counter()
@@ -294,6 +298,7 @@ def test_an_evaluation_that_was_put_off_is_made_up_for_once_and_saved(tmp_path: 
     assert [*Path(f"{tmp_path}/checkpoints/pending").glob("ckpt*")] == []
 
 
+@pytest.mark.more
 def test_a_stop_that_comes_during_the_save_is_saved_once_more(tmp_path: object) -> None:
     class Late(Hook):
         saves = True
@@ -308,6 +313,7 @@ def test_a_stop_that_comes_during_the_save_is_saved_once_more(tmp_path: object) 
     assert tf.train.latest_checkpoint(f"{tmp_path}/checkpoints") == f"{tmp_path}/checkpoints/ckpt-3"
 
 
+@pytest.mark.more
 def test_what_hooks_change_when_they_settle_is_saved_wherever_they_stand(tmp_path: object) -> None:
     class Budget(Hook):
         def __init__(self) -> None:
@@ -446,6 +452,7 @@ def test_several_evaluations_are_one_round_with_all_results() -> None:
     assert loop.evaluate() == {"val_x": 1.0, "test_x": 7.0}
 
 
+@pytest.mark.more
 def test_plain_lists_and_dicts_of_a_hook_are_its_own_affair_and_variables_in_them_are_state(tmp_path: object) -> None:
     class Noting(Hook):
         every: Trigger = Every(steps=1)

@@ -288,6 +288,7 @@ def test_a_save_that_failed_in_the_background_is_made_up_for_when_the_run_ends(
     assert bits(loop) == whole
 
 
+@pytest.mark.more
 def test_an_interrupt_of_a_save_begins_no_other_one(tmp_path: Path, whole: dict[str, bytes]) -> None:
     told = Saving("told")
     loop = training(tmp_path, [Recorder(), Saving("impatient", KeyboardInterrupt()), told])  # type: ignore[arg-type]
@@ -309,6 +310,7 @@ SHOWING = [
 ]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("method", "on_error"), SHOWING)
 def test_what_only_shows_goes_on_without_itself_and_says_so_once(
     tmp_path: Path, whole: dict[str, bytes], caplog: pytest.LogCaptureFixture, method: str, on_error: str
@@ -434,6 +436,7 @@ def broken_training(directory: Path | None, broken: Broken) -> Loop:
     )
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("where", "at"), PLACES)
 def test_an_exception_out_of_what_is_compiled(tmp_path: Path, where: str, at: int) -> None:
     broken, directory = Broken(where, at, tmp_path / "broken"), tmp_path / "checkpoints"
@@ -466,6 +469,7 @@ class Counting(Hook):
         self.count.assign_add(1)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("error", [ValueError("no more paper"), SystemExit(3)])
 def test_a_hook_that_raises_when_all_is_settled_takes_nothing_from_the_others(
     error: BaseException, tmp_path: Path, whole: dict[str, bytes]
@@ -481,6 +485,7 @@ def test_a_hook_that_raises_when_all_is_settled_takes_nothing_from_the_others(
     assert [int(hook.count) for hook in again] == [12, 12]
 
 
+@pytest.mark.more
 def test_what_a_signal_has_cut_short_in_a_hook_that_only_shows_is_not_saved(
     tmp_path: Path, whole: dict[str, bytes]
 ) -> None:

@@ -165,6 +165,7 @@ def weights() -> list[float]:
     return found
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("long_cuts")
 @pytest.mark.parametrize(("name", "jit_compile"), EVERY)
 def test_who_stops_before_what_cannot_be_read_saves_and_who_goes_on_has_all_of_it(
@@ -199,6 +200,7 @@ def test_a_run_whose_last_step_comes_before_what_cannot_be_read_is_complete(tmp_
     assert made.weight.numpy() == pytest.approx(weights()[BAD])
 
 
+@pytest.mark.more
 def test_who_reads_again_what_cannot_be_read_now_is_told_of_that(tmp_path: Path) -> None:
     make(tmp_path, "generator", jit_compile=False).loop.run(steps=BAD)
     broken = make(tmp_path, "generator", broken=True, jit_compile=False)

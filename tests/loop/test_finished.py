@@ -137,6 +137,7 @@ EQUAL = [{"epochs": 3}, {"steps": 21}, {"epochs": 3, "steps": 500}]
 FEWER = [({"epochs": 1}, "1 epoch was asked for, 3 are complete"), ({"steps": 2}, "2 steps were asked for, 21 are")]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("asked", [*EQUAL, *(asked for asked, _ in FEWER)])
 def test_nothing_is_traced_and_everything_is_what_it_was(
     asked: dict[str, int],
@@ -207,6 +208,7 @@ def test_a_run_that_is_finished_in_the_same_process_says_so_too(tmp_path: Path) 
     assert lines_of(life)[1:] == ["Going on from step 1, epoch 1."]
 
 
+@pytest.mark.more
 def test_a_loop_that_was_not_traced_goes_on_as_one_that_was_never_stopped(
     copied: Path, tmp_path: Path, traced: list[object]
 ) -> None:
@@ -225,6 +227,7 @@ def test_a_loop_that_was_not_traced_goes_on_as_one_that_was_never_stopped(
     assert [row[:5] for row in recorder._rows[begun:]] == expected_rows
 
 
+@pytest.mark.more
 def test_what_needs_a_trace_makes_one_and_leaves_the_state_as_it_is(
     finished: tuple[Path, RunResult, dict[str, str]], copied: Path, traced: list[object]
 ) -> None:
@@ -243,6 +246,7 @@ def test_what_needs_a_trace_makes_one_and_leaves_the_state_as_it_is(
     assert loop.run(epochs=3) == result
 
 
+@pytest.mark.more
 def test_a_hook_may_evaluate_when_a_finished_run_ends(copied: Path) -> None:
     loop, found = start(copied).loop, []
 
@@ -261,6 +265,7 @@ def test_a_hook_may_evaluate_when_a_finished_run_ends(copied: Path) -> None:
 # Runs that a hook has ended.
 
 
+@pytest.mark.more
 def test_a_run_that_early_stopping_has_ended_ends_again_without_a_trace(tmp_path: Path, traced: list[object]) -> None:
     ended = start(tmp_path, make_counter, patience=2)
     result, state = ended.loop.run(epochs=9), values(ended.loop)
@@ -422,6 +427,7 @@ class Late(keras.Model):
         return self.dense(x)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("late", ["model", "optimizer"])
 def test_what_is_built_by_the_trace_is_traced_and_right(late: str, tmp_path: Path, traced: list[object]) -> None:
     def loop() -> Loop:
@@ -447,6 +453,7 @@ def test_what_is_built_by_the_trace_is_traced_and_right(late: str, tmp_path: Pat
     assert values(again) == values(first)
 
 
+@pytest.mark.more
 def test_a_round_that_a_stop_has_cut_short_is_not_finished(tmp_path: Path) -> None:
     whole = make_counter([Checkpoint(tmp_path / "whole")])
     expected = whole.run(epochs=1)
@@ -482,6 +489,7 @@ def test_where_the_newest_is_damaged_the_run_goes_on_from_the_one_before(named: 
     assert without_time(again) == without_time(whole)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", DATA)
 def test_data_go_on_from_where_they_were(kind: str, tmp_path: Path, traced: list[object]) -> None:
     whole = make_counter([], DATA[kind](), evaluate=False)
@@ -550,6 +558,7 @@ def test_a_loop_that_another_process_keeps_from_its_checkpoints_is_refused_and_c
     assert refused.run(steps=6).step == 6
 
 
+@pytest.mark.more
 def test_hooks_and_evaluations_that_are_new_begin(tmp_path: Path) -> None:
     def loop(*hooks: Hook, evaluate: bool) -> Loop:
         weight = tf.Variable(2.0)

@@ -83,6 +83,7 @@ def test_history_has_what_was_evaluated_in_the_epoch() -> None:
     }
 
 
+@pytest.mark.more
 def test_rates_of_several_optimizers_schedules_and_wrapped_ones() -> None:
     w = tf.Variable(0.0)
     decay = keras.optimizers.schedules.PiecewiseConstantDecay([1], [1.0, 0.25])
@@ -117,6 +118,7 @@ def test_rates_of_several_optimizers_schedules_and_wrapped_ones() -> None:
     assert rates(own, fast=fast) == {"learning_rate": [7.0, 7.0]}  # a value of the step is what it says
 
 
+@pytest.mark.more
 def test_what_was_evaluated_before_is_no_value_of_an_epoch_whichever_evaluations_are_taken_away(tmp_path: Path) -> None:
     def run(epochs: int, *names: str) -> dict[str, list[float]]:
         w = tf.Variable(0.0)

@@ -380,6 +380,7 @@ class Seen(Hook):
     on_eval_end = on_epoch_end = on_step_end
 
 
+@pytest.mark.more
 def test_results_are_running_and_what_is_none_is_the_latest_as_in_fit(caplog: pytest.LogCaptureFixture) -> None:
     theirs, seen = tiny(), Seen()
     history = theirs.fit(NUMBERS, batch_size=2, epochs=2, shuffle=False, verbose=0).history
@@ -394,6 +395,7 @@ def test_results_are_running_and_what_is_none_is_the_latest_as_in_fit(caplog: py
     assert re.search(r"train_step of model 'tiny.*no result of a metric: value, pair/0, pair/1. As in fit", told[0])
 
 
+@pytest.mark.more
 def test_evaluations_leave_the_metrics_of_training_alone() -> None:
     """They are the same objects."""
     with_them, without = Seen(), Seen()
@@ -444,6 +446,7 @@ def test_what_cannot_be_run_is_refused_and_the_remedy_works(caplog: pytest.LogCa
     assert [record.getMessage()[:21] for record in caplog.records] == ["steps_per_execution=4"]
 
 
+@pytest.mark.more
 def test_a_model_that_is_compiled_again_is_noticed() -> None:
     model = tiny()
     loop = tiny_loop(model)
@@ -455,6 +458,7 @@ def test_a_model_that_is_compiled_again_is_noticed() -> None:
     assert tiny_loop(model).run(steps=2).step == 2
 
 
+@pytest.mark.more
 def test_weights_are_those_of_the_model_alone(tmp_path: Path) -> None:
     """Its optimizer is in the state through it, and is no weight; scripts that want weights need not compile."""
     model = network(Layers.Dense(2))
@@ -501,6 +505,7 @@ def accumulating() -> keras.Model:
     return model
 
 
+@pytest.mark.more
 def test_variables_that_a_model_holds_in_lists_are_in_its_state(tmp_path: Path) -> None:
     def trained(steps: int, name: str) -> list[bytes]:
         model = made(accumulating)
@@ -574,6 +579,7 @@ class SaysSo(keras.Model):
         return self.head(self.hidden(x))
 
 
+@pytest.mark.more
 def test_a_model_that_says_too_early_that_it_is_built_is_trained() -> None:
     model = SaysSo()
     model.compile("sgd", "mse")

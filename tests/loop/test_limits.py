@@ -55,6 +55,7 @@ def test_an_epoch_and_an_evaluation_end_early_and_a_resumed_run_is_the_same(name
     assert all(len({*epoch}) == 4 for epoch in seen.numpy().reshape(3, 4).tolist())
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["arrays", "dataset"])
 def test_the_first_batches_are_the_same_in_each_epoch(name: str, tmp_path: Path) -> None:
     make(DATA[name][0](), tmp_path, overfit=2)[0].run(steps=3)
@@ -66,6 +67,7 @@ def test_the_first_batches_are_the_same_in_each_epoch(name: str, tmp_path: Path)
     assert name != "arrays" or first == [0, 1, 2, 3]
 
 
+@pytest.mark.more
 def test_another_limit_is_refused_on_resuming(tmp_path: Path) -> None:
     make(DATA["arrays"][0](), tmp_path, limit_batches=2)[0].run(epochs=1)
     with pytest.raises(ValueError, match=r"limit_batches 3 is missing|limit_batches.*2.*3"):

@@ -110,6 +110,7 @@ def test_training_has_the_same_bits_with_evaluations_and_without(written: Callab
     assert trained(written, Every(steps=2), on_demand=True) == without
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("written", WRITTEN)
 def test_each_evaluation_begins_with_the_state_of_training(written: Callable[[], Written]) -> None:
     loop = over(written(), evaluations=2)
@@ -119,6 +120,7 @@ def test_each_evaluation_begins_with_the_state_of_training(written: Callable[[],
     assert [logs == again and logs["val_0_x"] == logs["val_1_x"] for logs, again in seen] == [True] * 4
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("written", [counter, table])
 def test_an_evaluation_that_is_abandoned_and_redone_changes_nothing_either(written: Callable[[], Written]) -> None:
     without = trained(written, NEVER)[0]
@@ -130,6 +132,7 @@ def test_an_evaluation_that_is_abandoned_and_redone_changes_nothing_either(writt
     assert own(loop) == without
 
 
+@pytest.mark.more
 def test_python_s_and_numpy_s_random_numbers_are_put_back() -> None:
     def rows(epoch: int) -> tf.data.Dataset:
         random.seed(epoch)
@@ -177,6 +180,7 @@ def stateful(every: Trigger) -> Loop:
     return Loop(step, data, state=state, evaluate=evaluation, eval_every=every)
 
 
+@pytest.mark.more
 def test_a_stateful_network_is_trained_the_same_with_evaluations(caplog: pytest.LogCaptureFixture) -> None:
     without, with_them = stateful(NEVER), stateful(Every(steps=2))
     assert with_them.run(epochs=2).logs["loss"] == without.run(epochs=2).logs["loss"]
@@ -185,6 +189,7 @@ def test_a_stateful_network_is_trained_the_same_with_evaluations(caplog: pytest.
     assert "put back" not in caplog.text  # what Keras keeps in its layers is nobody's surprise
 
 
+@pytest.mark.more
 def test_a_hook_may_exchange_weights_around_an_evaluation_that_writes_them() -> None:
     class Exchange(Hook):
         """Evaluates another value, and keeps count."""

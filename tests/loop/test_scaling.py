@@ -99,6 +99,7 @@ def test_supervised_refuses_float16_with_an_optimizer_that_does_not_scale(build:
     )
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("given", "optimizer"),
     [
@@ -158,6 +159,7 @@ def by_hand(optimizer: keras.optimizers.Optimizer, *, scale: bool, kept: object 
     return Loop(step, data, state={"kernel": kernel.value, "optimizer": kept or optimizer})
 
 
+@pytest.mark.more
 def test_a_step_that_seems_not_to_scale_is_warned_once_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
     loop = by_hand(SGD(), scale=False)
     loop.run(steps=1)

@@ -68,6 +68,7 @@ def test_each_evaluation_has_its_schedule_and_the_history_what_was_evaluated_in_
     assert result.logs == {"n": 11.0, "val_n": 12.0, "slow_n": 12.0}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("stops", [[3], [4], [8, 9], [12]])
 def test_an_evaluation_that_a_stop_cut_off_is_made_up_for_and_no_other(stops: Sequence[int], tmp_path: Path) -> None:
     lines: list[str] = []
@@ -79,6 +80,7 @@ def test_an_evaluation_that_a_stop_cut_off_is_made_up_for_and_no_other(stops: Se
     assert result.history == make().run(epochs=4).history
 
 
+@pytest.mark.more
 def test_after_a_stop_with_another_schedule_all_are_evaluated(tmp_path: Path) -> None:
     make(Notes(4), Checkpoint(tmp_path)).run(epochs=4)
     notes = Notes()

@@ -118,6 +118,7 @@ class WithoutOr:
         self.next_after, self.next_time, self.due = odd.next_after, odd.next_time, odd.due
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("every", "steps"),
     [

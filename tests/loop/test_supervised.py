@@ -150,6 +150,7 @@ class Called:
         return two(y, p)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("loss", [by_keyword, late])
 def test_a_loss_that_would_lose_the_weights_is_refused_with_what_works(loss: object) -> None:
     with pytest.raises(
@@ -275,6 +276,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("case", MISTAKES)
 def test_what_supervised_does_not_take_is_named_with_what_it_takes(case: str) -> None:
     build, loss, arrays, message = MISTAKES[case]
@@ -282,6 +284,7 @@ def test_what_supervised_does_not_take_is_named_with_what_it_takes(case: str) ->
         ran(build(), loss, rows(arrays))
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("kind", "keys"), [(list, (0, 1)), (dict, ("a", "b"))])
 def test_the_losses_of_two_outputs_are_added_by_a_function(kind: type, keys: tuple[object, object]) -> None:
     first = second = MSE
@@ -306,6 +309,7 @@ def test_a_metric_that_a_step_returns_is_named() -> None:
     assert Loop(written, rows((FEATURES,)), state={}).run(epochs=1).logs["m"] == pytest.approx(FEATURES.mean())
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("scaled", "overwrites"), [(False, None), (True, None), (False, 2)])
 def test_averages_that_nobody_uses_are_told_and_the_remedy_does_what_fit_does(
     scaled: bool, overwrites: int | None, caplog: pytest.LogCaptureFixture
@@ -403,6 +407,7 @@ COMPILED = {
 }
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of the output that has no loss
 @pytest.mark.parametrize("case", COMPILED)
 def test_what_compile_takes_gives_what_fit_gives(case: str) -> None:
@@ -591,6 +596,7 @@ def test_a_window_goes_on_where_a_run_was_cut(cuts: Sequence[int], tmp_path: Pat
     assert [loop.state.variables[f"accumulated/{name}"].numpy() for name in ("batches", "examples")] == [2, 15]
 
 
+@pytest.mark.more
 def test_a_scaled_loss_is_accumulated_and_an_optimizer_that_accumulates_is_refused() -> None:
     scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9))
     loop, plain = accumulating(2, 8, optimizer=scaling), accumulating(2, 8)

@@ -179,6 +179,7 @@ def curves(directory: Path) -> list[tuple[str, int, float]]:
     return found
 
 
+@pytest.mark.more
 def test_two_loops_in_two_threads_are_what_each_is_alone(tmp_path: Path) -> None:
     begin = threading.Barrier(2)
 
@@ -252,6 +253,7 @@ def test_between_the_steps_of_a_rehearsal_it_evaluates() -> None:
     assert loop.evaluate() == {"val_value": 1.0}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("how", ["on_error", "Exception", "BaseException"])
 def test_no_hook_keeps_a_roll_back_from_the_loop(how: str, tmp_path: Path) -> None:
     heard: list[tuple[str, int]] = []

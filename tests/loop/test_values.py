@@ -72,6 +72,7 @@ def of_step(step: float, prefix: str = "") -> dict[str, float]:
     return {prefix + name: value for name, value in values.items()}
 
 
+@pytest.mark.more
 def test_integers_and_float64_arrive_as_they_are_wherever_they_go(tmp_path: Path) -> None:
     columns = Columns()
     stopping = EarlyStopping("val_down", mode="max", patience=9)
@@ -95,6 +96,7 @@ def test_integers_and_float64_arrive_as_they_are_wherever_they_go(tmp_path: Path
     assert manifests[1]["best"] == {"name": "val_tokens", "mode": "max", "value": 124_505_367}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("every", [Every(steps=1), Every(steps=4)])
 def test_wide_values_are_the_same_wherever_the_loop_halts_and_a_run_is_cut(every: Trigger, tmp_path: Path) -> None:
     whole = Columns(Every(epochs=1))
@@ -139,6 +141,7 @@ def test_the_ring_only_copies_bits_and_goes_round() -> None:
     assert columns.rows["index"] == [*range(steps)]
 
 
+@pytest.mark.more
 def test_means_of_wide_values_are_rounded_once() -> None:
     def mean(values: list[float], weights: list[int]) -> float:
         means = Means((), ("x",))
@@ -161,6 +164,7 @@ def test_means_of_wide_values_are_rounded_once() -> None:
     assert mean([1e300, -1e300], [1, 1]) == 0.0
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("sizes", [(2**24 + 1, 2), (2**24 + 1, 2**24 + 1)])
 def test_batches_of_more_examples_than_float32_counts(sizes: tuple[int, int]) -> None:
     numbers, same = tf.constant(sizes), sizes[0] == sizes[1]
@@ -245,6 +249,7 @@ def averaged(*hooks: Hook, returns: dict | None, rows: int = 6) -> Loop:
     )
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("returns", [{}, None])
 @pytest.mark.parametrize("rows", [6, 5])
 def test_a_step_may_return_nothing_but_metrics(returns: dict | None, rows: int, tmp_path: Path) -> None:

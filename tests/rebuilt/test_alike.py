@@ -47,6 +47,7 @@ def zipped_streams(first: int, second: int) -> Dataset:
     return Dataset.zip(tuple(Dataset.range(N).map(lambda _, stream=stream: stream.uniform([])) for stream in streams))
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("made", [of_seeds, of_streams, of_layers, of_functions, zipped, zipped_streams])
 def test_draws_of_equal_seeds_are_equal_and_of_others_are_not(made: Callable[[int, int], Dataset]) -> None:
     same, others = pairs(made(1, 1)), pairs(made(1, 2))

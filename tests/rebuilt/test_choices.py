@@ -1,5 +1,6 @@
 """A choice of one of several branches, of which TensorFlow saves no iterator, is made of conditions."""
 
+import pytest
 import tensorflow as tf
 
 from loop.rebuilt.pipeline import ByPass
@@ -23,6 +24,7 @@ def test_each_branch_is_taken_for_its_number_and_the_last_one_for_all_others() -
     assert list(anew.of(1, 0).as_numpy_iterator()) == list(rows.as_numpy_iterator())
 
 
+@pytest.mark.more
 def test_an_iterator_with_draws_in_branches_goes_on_where_it_was_saved() -> None:
     rows = tf.data.Dataset.range(12).map(
         lambda x: chosen(tf.random.uniform([], 0, 5, tf.int32), x + tf.random.uniform([], 0, 9, tf.int64))

@@ -110,6 +110,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first.astype(float), second.astype(float))[0, 1])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass(name: str) -> None:
     draw, mean, deviation = DRAWS[name]
@@ -127,6 +128,7 @@ def test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass
 SAMPLERS = (tf.random.uniform_candidate_sampler, tf.random.log_uniform_candidate_sampler, by_counts)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("unique", [True, False])
 def test_candidates_are_as_often_expected_as_tensorflow_says(

@@ -86,6 +86,7 @@ def numbers(dataset: Dataset) -> list[float]:
     return [float(element) for element in dataset]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("draw", DRAWS)
 @pytest.mark.parametrize("make", PIPELINES)
 def test_draws_are_those_of_the_pass_and_the_element(

@@ -141,6 +141,7 @@ def test_a_stage_yields_what_tensorflows_own_yields(name: str) -> None:
     assert int(made.cardinality()) in (int(once.cardinality()), tf.data.UNKNOWN_CARDINALITY)
 
 
+@pytest.mark.more
 def test_stages_that_read_files_are_made_anew(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text("".join(f"{number},{line}\n" for line in range(4)))

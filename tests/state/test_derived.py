@@ -128,6 +128,7 @@ def test_a_script_that_restores_computes_with_what_was_saved(kind: str, tmp_path
         assert called(other) == expected
 
 
+@pytest.mark.more
 def test_a_function_that_was_traced_before_is_traced_again(tmp_path: Path) -> None:
     start(tmp_path, adapted=True).run(steps=3)
     expected = network(True)
@@ -195,6 +196,7 @@ def bits(loop: Loop) -> dict[str, bytes]:
     return {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if path != "clock/seconds"}
 
 
+@pytest.mark.more
 def test_a_run_whose_traced_values_would_be_others_is_refused_with_the_cause_and_a_remedy(tmp_path: Path) -> None:
     whole = start(tmp_path / "whole", adapted=True)
     whole.run(steps=5)
@@ -221,6 +223,7 @@ def test_a_run_whose_traced_values_would_be_others_is_refused_with_the_cause_and
     assert bits(last) == bits(whole)
 
 
+@pytest.mark.more
 def test_what_is_trained_and_what_is_loaded_in_a_way_of_its_own_is_no_difference(tmp_path: Path) -> None:
     def life(scale: float, steps: int) -> None:
         layer = Loads(scale)
@@ -238,6 +241,7 @@ def test_what_is_trained_and_what_is_loaded_in_a_way_of_its_own_is_no_difference
         life(8.0, 4)
 
 
+@pytest.mark.more
 def test_to_adapt_or_restore_after_a_loop_was_traced_is_refused(tmp_path: Path) -> None:
     start(tmp_path, adapted=True).run(steps=2)
     loop = start(tmp_path / "new", adapted=False)
@@ -268,6 +272,7 @@ def test_a_layer_that_cannot_load_what_it_saves_is_a_warning(tmp_path: Path) -> 
         state.derived.again()
 
 
+@pytest.mark.more
 def test_a_resumed_run_evaluates_and_goes_on(tmp_path: Path) -> None:
     """TensorFlow notes on a layer that it has restored it, which is no other value."""
     start(tmp_path, adapted=True).run(steps=2)

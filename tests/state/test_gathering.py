@@ -54,6 +54,7 @@ def test_a_variable_with_any_number_of_dimensions_is_saved_and_restored(tmp_path
     assert seen.numpy().tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("key", ["a/b", "/", "a//b", "a.b", "", "\u00e4 \0"])
 def test_what_is_under_any_key_is_saved_and_restored(key: str, tmp_path: Path) -> None:
     def given() -> dict[str, dict[str, tf.Variable]]:

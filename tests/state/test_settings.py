@@ -77,6 +77,7 @@ class Halving(Hook):
         self.rate.learning_rate.assign(self.rate.learning_rate / 2)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("first", [None, 0.5])
 def test_a_rate_that_was_moved_since_is_no_difference(first: float | None, tmp_path: Path) -> None:
     whole = make_loop(tmp_path / "whole", 0.25, Halving(first))[0]
@@ -89,6 +90,7 @@ def test_a_rate_that_was_moved_since_is_no_difference(first: float | None, tmp_p
     assert make_loop(tmp_path / "cut", float(optimizer.learning_rate), Halving())[0].run(steps=6).step == 6
 
 
+@pytest.mark.more
 def test_a_rate_that_is_assigned_between_runs_is_no_setting(tmp_path: Path) -> None:
     def life(directory: Path, *totals: int) -> Loop:
         loop, optimizer = make_loop(directory, 0.01)
@@ -102,6 +104,7 @@ def test_a_rate_that_is_assigned_between_runs_is_no_setting(tmp_path: Path) -> N
     assert bits(life(tmp_path / "cut", 2, 5)) == bits(whole)
 
 
+@pytest.mark.more
 def test_what_is_set_before_the_first_run_counts_and_after_a_refusal_it_can_be_undone(tmp_path: Path) -> None:
     def loop_at(rate: float) -> tuple[Loop, Any]:
         loop, optimizer = make_loop(tmp_path, 1.0)
@@ -118,6 +121,7 @@ def test_what_is_set_before_the_first_run_counts_and_after_a_refusal_it_can_be_u
     assert loop_at(0.5)[0].run(steps=4).step == 4
 
 
+@pytest.mark.more
 def test_what_a_script_restores_before_the_run_is_no_setting(tmp_path: Path) -> None:
     make_loop(tmp_path / "first", 0.25, Halving())[0].run(steps=3)
     assert make_loop(tmp_path / "first", 0.25)[1].learning_rate == 0.25
@@ -140,6 +144,7 @@ def with_scale(rate: float) -> keras.optimizers.LossScaleOptimizer:
     return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rate), initial_scale=4.0)
 
 
+@pytest.mark.more
 def test_the_rate_of_an_optimizer_within_another_one_is_a_setting(tmp_path: Path) -> None:
     make_loop(tmp_path, optimizer=with_scale(0.5))[0].run(steps=1)
     make_loop(tmp_path, optimizer=with_scale(0.5))[0].run(steps=2)
@@ -229,6 +234,7 @@ def test_other_settings_in_variables(kind: str, line: str, tmp_path: Path) -> No
     assert loop(2)[0].run(steps=5).step == 5
 
 
+@pytest.mark.more
 def test_a_new_seed_begins_a_new_stream(tmp_path: Path) -> None:
     def life(seed: int, steps: int, changed: str = "refuse") -> list[int]:
         stream = keras.random.SeedGenerator(seed)
@@ -241,6 +247,7 @@ def test_a_new_seed_begins_a_new_stream(tmp_path: Path) -> None:
         assert life(8, 4, "warn") == [8, 1]
 
 
+@pytest.mark.more
 def test_what_no_step_reads_is_no_setting(tmp_path: Path) -> None:
     def life(started: float, steps: int) -> float:
         variable = tf.Variable(started)
@@ -250,6 +257,7 @@ def test_what_no_step_reads_is_no_setting(tmp_path: Path) -> None:
     assert [life(1.0, 2), life(2.0, 3)] == [1.0, 1.0]
 
 
+@pytest.mark.more
 def test_what_is_drawn_is_no_setting(tmp_path: Path) -> None:
     def life(steps: int) -> Loop:
         rng = np.random.default_rng()  # another one in each process
@@ -276,6 +284,7 @@ def test_what_is_drawn_is_no_setting(tmp_path: Path) -> None:
         assert life(steps).step == steps
 
 
+@pytest.mark.more
 def test_of_a_manifest_of_format_1_no_setting_is_compared(tmp_path: Path) -> None:
     make_loop(tmp_path, 0.01)[0].run(steps=2)
     newest = tmp_path / "ckpt-2.json"
@@ -335,12 +344,14 @@ def test_a_model_that_is_frozen_otherwise_is_refused_and_named(
     assert networks(tmp_path / "one", before)[0].run(steps=4).step == 4  # undone
 
 
+@pytest.mark.more
 def test_without_slots_it_is_refused_too(tmp_path: Path) -> None:
     networks(tmp_path, ["head"], momentum=0.0)[0].run(steps=2)
     with pytest.raises(ValueError, match=r"trainable: 1 layer more: backbone; so the optimizer has other variables\n"):
         networks(tmp_path, ["lower", "upper", "head"], momentum=0.0)[0].run(steps=3)
 
 
+@pytest.mark.more
 def test_where_no_optimizer_follows_the_run_can_go_on_with_other_layers_trainable(tmp_path: Path) -> None:
     def loop(trainable: bool, changed: str = "refuse") -> Loop:
         layer = keras.layers.Dense(1, name="head", use_bias=False, kernel_initializer="ones")
@@ -363,6 +374,7 @@ def test_where_no_optimizer_follows_the_run_can_go_on_with_other_layers_trainabl
     assert loop(True).run(steps=4).step == 4
 
 
+@pytest.mark.more
 def test_a_layer_that_is_frozen_after_a_finished_run_was_started_again_is_named(tmp_path: Path) -> None:
     networks(tmp_path, ["lower", "upper", "head"])[0].run(steps=2)
     loop, model = networks(tmp_path, ["lower", "upper", "head"])

@@ -33,6 +33,7 @@ def test_any_data_killed_at_every_step_end_with_the_same_bits(tmp_path: Path, da
     assert differences(tmp_path / "lives", data, EVERY_STEP + END_OF_EPOCH + ELSEWHERE) == []
 
 
+@pytest.mark.more
 def test_each_kind_of_state_would_be_missed(tmp_path: Path) -> None:
     """The control: a second life that forgets one variable ends otherwise, and it is noticed in the right place."""
     forgotten = {
@@ -48,6 +49,7 @@ def test_each_kind_of_state_would_be_missed(tmp_path: Path) -> None:
     assert expected - {*told} == set()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("data", sorted({*DATA} - {"arrays"}))
 def test_other_data_killed_in_mid_epoch_and_at_its_end_end_with_the_same_bits(tmp_path: Path, data: str) -> None:
     assert differences(tmp_path / "lives", data, ["step_end:10", "epoch_end:14"]) == []

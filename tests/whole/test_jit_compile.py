@@ -105,6 +105,7 @@ def test_it_trains_as_without_but_for_the_last_bits() -> None:
     assert [v.shape for v in loop.state.variables.values()] == [v.shape for v in other.state.variables.values()]
 
 
+@pytest.mark.more
 def test_what_is_drawn_differs_from_step_to_step_and_has_its_mean() -> None:
     seeds, kept = keras.random.SeedGenerator(3), tf.Variable(0.0)
 
@@ -147,6 +148,7 @@ def test_a_killed_run_is_resumed_and_one_without_is_refused_by_name(tmp_path: Pa
         make_loop([saving()]).run(epochs=6)
 
 
+@pytest.mark.more
 def test_what_hooks_do_inside_is_done_at_every_step() -> None:
     rates = LearningRate(lambda step: 0.1 / (step + 1))
 
@@ -179,6 +181,7 @@ def test_a_value_that_is_not_finite_ends_the_call_at_its_step() -> None:
     assert (result.step, float(w), result.reason) == (10, 10.0, "loss = nan after step 10")
 
 
+@pytest.mark.more
 def test_a_stop_is_heard_at_the_end_of_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = make_loop(evaluate=False, rows=8)
     took = Cut.took
@@ -316,6 +319,7 @@ LONG = [
 ]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("compute", [deep, growing, *LONG])
 def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     compute: Callable[[tf.Tensor], tf.Tensor],
@@ -381,6 +385,7 @@ def of_parts(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.reduce_mean(ragged, axis=1) ** 2) + tf.reduce_sum(tf.gather_nd(x, tf.where(x > 0)))
 
 
+@pytest.mark.more
 def test_what_depends_on_values_is_what_it_is_without_if_xla_can_have_it() -> None:
     """Among them are the remedies that a refusal names, as they are written there."""
 

@@ -181,6 +181,7 @@ class Halting(Hook):
             moment.stop("too large")
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("long_cuts")
 def test_what_was_fetched_behind_a_halt_within_a_block_is_saved_and_trained_by_the_next_run(tmp_path: Path) -> None:
     def make(limit: float, *, jit_compile: bool = True, changed: str = "refuse") -> tuple[Loop, Noted]:
@@ -214,6 +215,7 @@ def test_a_block_has_room_for_a_megabyte_or_one_batch() -> None:
     assert again.tensors()[0].numpy().tolist() == [[6, 7]]
 
 
+@pytest.mark.more
 def test_a_stop_ends_the_fetching_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cut, "took", lambda cut, steps, seconds: setattr(cut, "length", LENGTH))
     read, begun = list[int](), threading.Event()
@@ -246,6 +248,7 @@ def test_evaluations_on_streams_are_compiled_and_leave_training_alone() -> None:
     assert result.logs["val_sum"] == pytest.approx(X.reshape(-1).sum() / 45 * 1, abs=10)
 
 
+@pytest.mark.more
 def test_batches_that_xla_cannot_have_are_refused_with_a_remedy_that_works() -> None:
     ragged = Dataset.from_tensor_slices(tf.ragged.constant([[1.0, 2.0], [3.0]], ragged_rank=1)).batch(2)
     w = tf.Variable(0.0)
@@ -332,6 +335,7 @@ def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monke
     assert (loop.step, float(w), interrupts) == (12, sum(range(24)), [])
 
 
+@pytest.mark.more
 def test_a_batch_that_nobody_wants_does_not_keep_the_state_from_being_saved(tmp_path: Path) -> None:
     """It is fetched behind the last one that is trained, and cannot be read."""
     w = tf.Variable(0.0)

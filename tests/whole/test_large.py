@@ -67,6 +67,7 @@ def far(loop: Loop, behind: int) -> None:
         loop.state.variables[path].assign(FAR - behind)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("known", [True, False])
 def test_an_epoch_goes_on_beyond_step_2_to_the_31st(tmp_path: Path, known: bool) -> None:
     """In one life, and in the next one, which goes on from a checkpoint before it, and from one behind it."""
@@ -96,6 +97,7 @@ def test_a_manifest_may_be_the_larger_the_more_variables_it_describes() -> None:
     assert [limit(index) for index in (0, 300, 40 * 12_000, 2**40)] == [SMALL, SMALL + 9_600, 16_408_576, LARGEST]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("index", [100_000, 10_000])
 def test_a_large_manifest_is_read_beside_a_large_index_only(tmp_path: Path, index: int) -> None:
     """A planted one costs no more than what is beside it."""

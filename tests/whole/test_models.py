@@ -128,10 +128,12 @@ def test_what_a_plain_checkpoint_would_lose_is_named_before_the_first_step_and_i
     assert "resumed from 10: (11, 'step', " in inexact.resumed(10)[0]
 
 
+@pytest.mark.more
 def test_a_plain_checkpoint_of_what_has_no_other_state_is_enough(tmp_path: Path) -> None:
     assert Trained(tmp_path, plain(MODELS["batch normalisation"]), every=At(10)).resumed(10) == []
 
 
+@pytest.mark.more
 def test_what_only_a_hook_changes_is_named_at_the_end_of_the_epoch_and_is_really_missed(tmp_path: Path) -> None:
     def forgetful() -> Parts:
         parts = MODELS["changed by a hook"]()

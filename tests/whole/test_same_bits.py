@@ -109,6 +109,7 @@ def untouched(values: dict[str, bytes]) -> dict[str, bytes]:
     return {path: value for path, value in values.items() if not path.startswith(("evaluations/", "history/"))}
 
 
+@pytest.mark.more
 def test_a_metric_is_not_touched_by_an_evaluation_in_mid_epoch(reference: Loop) -> None:
     loop = make_loop(eval_every=Every(steps=2))
     history = loop.run(epochs=6).history

@@ -152,6 +152,7 @@ FORGOTTEN: dict[str, Callable[[Gradients], Gradients]] = {
 }
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("how", ACCEPTED)
 def test_averaged_gradients_are_applied(how: str, one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
@@ -167,6 +168,7 @@ def test_gradients_that_were_not_averaged_are_refused(how: str, one_of: Callable
         Loop(step, ArrayData(X, batch_size=4), state=state).audit()
 
 
+@pytest.mark.more
 def test_gradients_that_are_kept_and_applied_later(one_of: Callable[[int, int], None]) -> None:
     """Averaged before they are added to a variable: not so, they are refused."""
     one_of(0, 2)
@@ -195,6 +197,7 @@ def test_a_second_optimizer_is_looked_at_too(one_of: Callable[[int, int], None])
         Loop(step, ArrayData(X, batch_size=4), state={**state, "w": more["weights"], "o": more["optimizer"]}).audit()
 
 
+@pytest.mark.more
 def test_models_average_by_themselves(one_of: Callable[[int, int], None]) -> None:
     """`keras_steps`, also if the optimizer scales the loss; `supervised`, also of several batches at once."""
     one_of(0, 2)
@@ -339,18 +342,21 @@ def test_what_is_no_mean_over_rows_and_was_not_added_up_is_refused(
     assert "tf.cast(x, tf.float32)" in str(error.value) or "loop.total(tf.shape(batch)[0])" in str(error.value)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("what", RETURNED)
 def test_what_all_workers_have_alike_is_returned(what: str, one_of: Callable[[int, int], None]) -> None:
     one_of(1, 2)
     returning(RETURNED[what]).audit()
 
 
+@pytest.mark.more
 def test_the_number_of_rows_of_batches_of_any_size_is_refused(one_of: Callable[[int, int], None]) -> None:
     one_of(1, 2)
     with pytest.raises(ValueError, match="a whole number that each of several workers"):
         returning(lambda x: tf.shape(x)[0], rows=3).audit()
 
 
+@pytest.mark.more
 def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
     one_of(0, 2)
     sums: list[tuple[Callable, int]] = [(tf.reduce_sum, 1), (tf.reduce_mean, 0), (lambda x: total(tf.reduce_sum(x)), 0)]
@@ -399,6 +405,7 @@ def test_devices_of_other_workers_are_not_of_this_one(monkeypatch: pytest.Monkey
     assert alone == "1 CPU"
 
 
+@pytest.mark.more
 def test_metrics_that_cannot_be_added_up_are_refused(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
     step, state = measuring(Largest("sum"))
@@ -444,6 +451,7 @@ def test_a_step_is_told_from_others_as_it_is_on_one_process(one_of: Callable[[in
     assert described() == alone
 
 
+@pytest.mark.more
 def test_workers_that_are_given_a_part_of_the_data_each_are_told_apart(one_of: Callable[[int, int], None]) -> None:
     """Each would take its own rows of that part; a part that is the same for all is as good as any data."""
 
@@ -489,6 +497,7 @@ def test_a_loop_within_a_strategy_is_refused() -> None:
         Loop(step, ArrayData(X, batch_size=4), state=state)
 
 
+@pytest.mark.more
 def test_of_what_shape_is_added_up_has_to_be_known(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
     step, state = linear(average)
