@@ -16,6 +16,7 @@ from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.findings import Finding
 from loop.state.position import Position
+from loop.state.resumable import Earlier
 from loop.tensors import Nest
 from loop.tf_internals import Trackable
 from loop.workers.rows import Count, OwnRows
@@ -152,8 +153,11 @@ class ArrayData(Trackable):
     def drawn(self) -> dict[str, int]:
         return {**self._array_rows.notes()}
 
-    def recall(self, notes: Mapping[str, int]) -> None:
-        self._array_rows.recall(notes)
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        return self._array_rows.values()
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+        self._array_rows.recall(notes, earlier)
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self._drawn_seed = notes["seed"]  # ignored, if one was given

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -10,6 +10,7 @@ from loop.data.at_hand import AtHand
 from loop.data.orders.pool import Pool
 from loop.digest import BatchDigest
 from loop.state.plain import Kept, Plain
+from loop.state.resumable import Earlier
 from loop.tensors import Nest
 
 
@@ -88,7 +89,10 @@ class Fed(Kept, AtHand):
     def drawn(self) -> dict[str, int]:
         return {}
 
-    def recall(self, notes: Mapping[str, int]) -> None:
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        return []
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
         """Has nothing to take over: `describe` says what was given."""
 
     def changes(self) -> list[str]:

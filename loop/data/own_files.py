@@ -11,6 +11,7 @@ from loop.data.stream import StreamData
 from loop.digest import BatchDigest
 from loop.findings import Finding
 from loop.state.position import Position
+from loop.state.resumable import Earlier
 from loop.tensors import Nest, examples
 from loop.tf_internals import Tensors, Trackable, restore_iterator, save_below
 from loop.workers.cluster import Workers
@@ -139,8 +140,11 @@ class OwnFiles(Trackable):
     def drawn(self) -> dict[str, int]:
         return self._stream.drawn()
 
-    def recall(self, notes: Mapping[str, int]) -> None:
-        self._stream.recall(notes)
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        return self._stream.in_memory()
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+        self._stream.recall(notes, earlier)
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self.ahead = none_of(self.element_spec), tf.zeros([3], tf.int32)  # TensorFlow asks what to restore

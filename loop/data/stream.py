@@ -1,7 +1,7 @@
 """Batches from a `tf.data` pipeline."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import tensorflow as tf
@@ -19,7 +19,7 @@ from loop.errors.kinds import shown
 from loop.exact.pipeline import UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Position
-from loop.state.resumable import Unlike
+from loop.state.resumable import Earlier, Unlike
 from loop.tensors import Nest
 from loop.tf_internals import Trackable, restore_iterator
 from loop.workers.cluster import here
@@ -152,9 +152,12 @@ class StreamData(Trackable):
     def drawn(self) -> dict[str, int]:
         return self._source.drawn()
 
-    def recall(self, notes: Mapping[str, int]) -> None:
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        return self._source.in_memory()
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
         check_count(notes, self.share)
-        self._source.recall(notes)
+        self._source.recall(notes, earlier)
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self.source, self.pending, self.failed = None, (), None

@@ -29,6 +29,7 @@ from loop.numbered import numbered
 from loop.running.parts import Parts
 from loop.state.derived import Derived
 from loop.state.randomness import untouched
+from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.state.variables import raw
@@ -227,7 +228,8 @@ class Compiled:
         with untouched():
             for name, evaluation in self._evaluations.items():
                 found += evaluation.data.findings(f"The data of evaluation {name!r}")
-        if any(hook.saves for hook in self._parts.hooks):
+        evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
+        if any(hook.saves for hook in self._parts.hooks) and not RowsInMemory(self._parts.data, evaluated).held():
             warn_of_rows(self._parts.pool)
         return found
 

@@ -145,12 +145,15 @@ def drawn_since_seed() -> int | None:
 def drawn() -> int:
     """Returns how many numbers Python or NumPy, whoever more, have given of streams that nobody has seeded.
 
-    Imports of other packages draw some. Of more than a million it is 0, too, and of what Python gave before the import
-    of this one.
+    Imports of other packages draw some. Of more than a million of NumPy it is a million; of Python 0, as of what that
+    gave before the import of this package.
     """
     begun = get_bit_generator().seed_seq  # what NumPy's stream began with: entropy, if nobody has seeded it
-    numpy = _given_by_numpy(np.random.MT19937(begun)) if isinstance(begun, np.random.SeedSequence) else None
-    return max(numpy or 0, _given_by_python(BEGUN) or 0)
+    numpy = 0
+    if isinstance(begun, np.random.SeedSequence):
+        found = _given_by_numpy(np.random.MT19937(begun))
+        numpy = BLOCKS * WORDS if found is None else found
+    return max(numpy, _given_by_python(BEGUN) or 0)
 
 
 def _given_by_python(begun: tuple[int, tuple[int, ...], float | None]) -> int | None:

@@ -1,9 +1,23 @@
 """What data have to be able to do to be found again where they were."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import tensorflow as tf
+
 from loop.state.position import Position
+
+
+class Earlier(Protocol):
+    """The rows that data were made of when the run began."""
+
+    def tensors(self) -> Sequence[tf.Tensor]:
+        """Returns what `in_memory` had returned then; nothing if it was not kept. May take long."""
+        ...
+
+    def taken(self) -> None:
+        """Is told when they were put in the place of the present ones."""
+        ...
 
 
 class Unlike(ValueError):
@@ -24,8 +38,17 @@ class Resumable(Protocol):
         """Returns what `recall` has to know of it if nothing else is saved of these data, which are an evaluation's."""
         ...
 
-    def recall(self, notes: Mapping[str, int]) -> None:
-        """Takes over what was drawn when the run began, so that `describe` says what it is then; before `seek`."""
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        """Returns the rows in memory that these data are made of, as far as others can be put in their place."""
+        ...
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+        """Takes over what was drawn when the run began, so that `describe` says what it is then; before `seek`.
+
+        Args:
+            notes: What the data had noted.
+            earlier: The rows that they were made of, to be taken if no order of the present ones will do.
+        """
         ...
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:

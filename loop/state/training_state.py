@@ -21,6 +21,7 @@ from loop.state.position import Position, PositionState
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import Apart, Resumable, Unlike
+from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
 from loop.state.variables import flat, flat_by_path, raw, said_of
@@ -61,6 +62,7 @@ class TrainingState:
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
         apart: What this worker has for itself; None if it has nothing.
+        rows: The rows in memory that the data are made of.
 
     Args:
         given: The user's `state=`.
@@ -90,6 +92,7 @@ class TrainingState:
         check_given("state", given)
         self._given, self.position = dict(given), position or PositionState()
         self._data, self._evaluated = data, evaluated or {}
+        self.rows = RowsInMemory(data, self._evaluated)
         self.steps: dict[str, object] = {}
         self.settings: Mapping[str, Setting] = {}
         self.limits: Mapping[str, int] = {}
@@ -160,7 +163,8 @@ class TrainingState:
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""
         drawn = {f"{name}/{key}": n for name, data in self._evaluated.items() for key, n in data.drawn().items()}
-        return {"place": self.position.place()._asdict(), "data": self._data.notes() | drawn if self._data else {}}
+        of_data = self._data.notes() | drawn | self.rows.notes() if self._data else {}
+        return {"place": self.position.place()._asdict(), "data": of_data}
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Returns what has to be the same when this state is restored, in JSON values."""
@@ -244,14 +248,6 @@ class TrainingState:
             self.rollback(held)
 
         return back
-
-    def recall(self, notes: Mapping[str, Mapping[str, int]]) -> None:
-        """Lets the data take over what they drew when the run began; to be done before `differences`."""
-        if self._data:
-            self._data.recall(notes["data"])
-        for name, data in self._evaluated.items():
-            own = {key.removeprefix(f"{name}/"): n for key, n in notes["data"].items() if key.startswith(f"{name}/")}
-            data.recall(own)
 
     def seek(self, notes: Mapping[str, Mapping[str, int]]) -> list[str]:
         """Goes to the place in the data where a run was when it took these notes; to be done before `restore`.

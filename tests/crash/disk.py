@@ -140,6 +140,13 @@ class Disk:
             self._set(each, None)
         self.watch()
 
+    def link(self, name: str, to: str) -> None:
+        self._operate()
+        if name not in self._names:
+            raise FileNotFoundError(name)
+        self._set(to, self._names[name])
+        self.watch()
+
     def make(self, name: str) -> None:
         pass
 

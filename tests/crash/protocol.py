@@ -3,16 +3,21 @@
 import functools
 import random
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
+import tensorflow as tf
 from disk import Disk, Tree
 
 import hooks.checkpoint.commits.retention
 import hooks.checkpoint.commits.store
 import hooks.checkpoint.record.manifest
+import hooks.checkpoint.record.rows
+import hooks.checkpoint.saving.rows_file
 from loop import NEVER
 
 KEEP = 2
+KEPT = {"0": tf.constant([1.5, 2.5]), "val/0": tf.constant(["a", "bc"])}
 
 
 def record(step: int, *, pending: bool = False) -> Any:
@@ -36,6 +41,7 @@ def commit(
     *,
     pending: bool = False,
     tensorflow: Callable[[str], object] | None = None,
+    rows: Mapping[str, tf.Tensor] = MappingProxyType({}),
 ) -> None:
     """Commits a checkpoint, as far as the store is concerned a real one; and one in fact, if TensorFlow writes it."""
     new = record(step, pending=pending)
@@ -45,6 +51,7 @@ def commit(
         for name, written in content(new.stem).items():
             store.files.write(room + name, written)
         store.files.write(f"{room}checkpoint", b"TensorFlow's")
+        hooks.checkpoint.saving.rows_file.RowsFile(store, rows).write(prefix)
 
     def manifest(files: Mapping[str, tuple[int, str]]) -> object:
         place = {"step": step, "epoch": 0, "step_in_epoch": step}
@@ -109,6 +116,14 @@ def stop_in_mid_round(store: Any, say: Say) -> None:
     prune(store)
 
 
+def with_rows(store: Any, say: Say) -> None:
+    """Saves of a run whose rows are kept, written once."""
+    for count, step in enumerate((2, 4, 6), 1):
+        commit(store, step, rows=KEPT)
+        say(step, min(count, KEEP))
+        prune(store)
+
+
 def failed_save(store: Any, say: Say, operation: int) -> None:
     """A save of which one operation fails, and the next one, which does not."""
     say(4)
@@ -151,6 +166,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Tree], Callable[[Any, Say], None]]] = {
     "next save": (lambda: committed(2, 4), next_save),
     "save and prune": (lambda: committed(1, 9), save_and_prune),
     "same step again": (lambda: committed(4), same_step_again),
+    "rows beside it": (dict, with_rows),
     "stop in mid-round": (lambda: committed(2, 4), stop_in_mid_round),
     **{
         f"save that fails at operation {number}": (
@@ -163,6 +179,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Tree], Callable[[Any, Say], None]]] = {
     "set an old one aside": (lambda: committed(1, 10) | {"ckpt-1.index": b"damaged"}, an_old_one_damaged),
     "set aside": (lambda: committed(2, 4, 6) | {"ckpt-6.index": b"damaged"}, set_aside),
 }
+ROWS = hooks.checkpoint.record.rows.encoded(KEPT)
 ASIDE = {b"damaged", content("ckpt-6")["ckpt-6.data-00000-of-00001"]}
 
 
@@ -179,7 +196,8 @@ def recovered(disk: Disk) -> tuple[int, int, bool, list[str]]:
         return 0, 0, True, reported
     files = content(pin.manifest.record.stem)
     found = {name: disk.tree()[name] for name in pin.manifest.files}
-    return pin.manifest.record.step, len(store.records()), found == files, reported
+    rows = found.pop(f"{pin.manifest.record.stem}.rows", ROWS)
+    return pin.manifest.record.step, len(store.records()), found == files and rows == ROWS, reported
 
 
 class Witness:

@@ -18,6 +18,7 @@ from trainer import Trainer, array_data, stream_data
 
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
+from loop.state.rows_in_memory import RowsInMemory
 
 # At least so many different states have to be looked at in each scenario, or the laboratory is not what it was.
 STATES = {
@@ -25,6 +26,7 @@ STATES = {
     "next save": 150,
     "save and prune": 500,
     "same step again": 15,
+    "rows beside it": 300,
     "stop in mid-round": 350,
     **{f"save that fails at operation {number}": 150 for number in range(17)},
     "clean-up at the start": 100,
@@ -50,7 +52,7 @@ def laboratory() -> Laboratory:
 
 @pytest.fixture(scope="module")
 def trainers() -> dict[str, Trainer]:
-    return {"arrays": Trainer(array_data), "stream": Trainer(stream_data)}
+    return {"arrays": Trainer(array_data), "stream": Trainer(stream_data), "rows": Trainer(array_data)}
 
 
 @pytest.mark.parametrize("scenario", protocol.SCENARIOS)
@@ -60,12 +62,15 @@ def test_a_kill_or_a_power_failure_at_any_instant_leaves_the_old_or_the_new(scen
     assert witness.states >= STATES[scenario]
 
 
-@pytest.mark.parametrize("data", ["arrays", "stream"])
+@pytest.mark.parametrize("data", ["arrays", "stream", "rows"])
 @pytest.mark.parametrize("scenario", operations.SCENARIOS)
 def test_a_training_killed_at_any_operation_ends_with_the_same_bits(
-    scenario: str, data: str, trainers: dict[str, Trainer], tmp_path: Path
+    scenario: str, data: str, trainers: dict[str, Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if data == "rows":  # as in a process without a seed, which keeps them
+        monkeypatch.setattr(RowsInMemory, "_may_be_drawn", True)
     assert list(operations.operations(trainers[data], tmp_path, (scenario,))) == []
+    assert bool([*tmp_path.glob("*/*.rows")]) == (data == "rows")
 
 
 @pytest.mark.more

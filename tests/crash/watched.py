@@ -68,6 +68,10 @@ class Watched:
         with self._told("remove", name):
             self._files.remove(name)
 
+    def link(self, name: str, to: str) -> None:
+        with self._told("link", to):
+            self._files.link(name, to)
+
     def make(self, name: str) -> None:
         with self._told("make", name):
             self._files.make(name)

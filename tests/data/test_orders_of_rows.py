@@ -14,7 +14,7 @@ from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Every, Loop
 from loop.data.orders.lists import MOST, as_noted, may_move, noted
 from loop.data.orders.rows import Rows
-from loop.state import randomness
+from loop.state import randomness, rows_in_memory
 
 Dataset = tf.data.Dataset
 
@@ -185,7 +185,7 @@ def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
         (lambda: keras.utils.set_random_seed(1), False),
     ],
 )
-def test_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before_the_first_step(
+def test_large_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before_the_first_step(
     draw: Callable[[], object],
     is_said: bool,
     tmp_path: Path,
@@ -193,6 +193,7 @@ def test_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before_the_f
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(randomness, "BEGUN", random.getstate())
+    monkeypatch.setattr(rows_in_memory, "MOST", 24 * 20 - 1)  # bytes of rows that are kept
     before = np.random.get_bit_generator()
     np.random.set_bit_generator(np.random.MT19937())  # as in a process that has begun
     try:
@@ -218,6 +219,8 @@ def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -
             np.random.set_bit_generator(np.random.MT19937())
             np.random.get_bit_generator().random_raw(count, output=False)
             assert randomness.drawn() == count
+        np.random.get_bit_generator().random_raw(2_000_000, output=False)
+        assert randomness.drawn() > 1_000_000
     finally:
         np.random.set_bit_generator(before)
 

@@ -17,7 +17,7 @@ from hooks.checkpoint.commits.erasing import erase, sweep, write_flushed
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.disk.files import Files, Measure
 from hooks.checkpoint.disk.state_file import LISTED, tell_tensorflow
-from hooks.checkpoint.disk.stems import MARK, ROOM, check_complete, committed_by, order, written_for
+from hooks.checkpoint.disk.stems import MARK, ROOM, ROWS, check_complete, committed_by, order, written_for
 from hooks.checkpoint.record.limit import SMALL, limit
 from hooks.checkpoint.record.manifest import HEAD, CorruptCheckpoint, Head, Manifest, Record, decode, encode, peek
 
@@ -156,7 +156,7 @@ class Store:
     def _check_index(self, path: str, manifest: Manifest) -> None:
         index = self._path(f"{manifest.record.stem}.index")
         try:
-            self._survives(path, sum(size for size, _ in manifest.files.values()))
+            self._survives(path, sum(size for name, (size, _) in manifest.files.items() if not name.endswith(ROWS)))
         except FileNotFoundError as error:  # at an address, where nothing can be held fast
             raise CorruptCheckpoint(index, "was removed while it was looked at") from error
         except ValueError as error:
@@ -181,7 +181,7 @@ class Store:
 
         Args:
             record: What it is a checkpoint of; nothing is written if that is committed already.
-            write: Lets TensorFlow write the files `<stem>.*`, given what is before the dot. Nothing else is there.
+            write: Writes the files `<stem>.*`, given what is before the dot. Nothing else is there.
             manifest: Makes the manifest from the sizes and hashes of these files.
         """
         stem = record.stem

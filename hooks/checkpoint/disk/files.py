@@ -82,6 +82,14 @@ class Files(Protocol):
         """Gives a file another name, in one instant; what had that name is gone."""
         ...
 
+    def link(self, name: str, to: str) -> None:
+        """Gives a file another name besides, or, where a file has only one, makes a copy. Nothing has that name yet.
+
+        Raises:
+            OSError: If that cannot be done.
+        """
+        ...
+
     def remove(self, name: str) -> None:
         """Removes a file, or a directory with all that is in it, if it is there; a link, but not what it leads to."""
         ...

@@ -224,6 +224,10 @@ class LocalFiles:
         with named(os.path.join(self.where, name)):
             os.rename(name, to, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
+    def link(self, name: str, to: str) -> None:
+        with named(os.path.join(self.where, name)):
+            os.link(name, to, src_dir_fd=self._directory, dst_dir_fd=self._directory, follow_symlinks=False)
+
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), named(os.path.join(self.where, name)):
             # Of a link, the link itself goes, and nothing of what it leads to.

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from hooks.checkpoint.disk.files import Measure, compare
 from hooks.checkpoint.disk.state_file import LISTED, STATE
-from hooks.checkpoint.disk.stems import MARK, ROOM
+from hooks.checkpoint.disk.stems import MARK, ROOM, ROWS
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
 
 log = logging.getLogger("exactloop")
@@ -23,7 +23,7 @@ TRIES = 3
 # Of what commits or is data: by these, a listing and TensorFlow's list are compared.
 STEM = re.compile(r"((?:ckpt|pending)-[0-9]+)\.(?:json|index)")
 # Of one part: what is saved here has no more, and a service is asked for each by its name.
-ENDINGS = (".json", MARK, ".index", ".data-00000-of-00001")
+ENDINGS = (".json", MARK, ".index", ".data-00000-of-00001", ROWS)
 ERRNO = {
     tf.errors.NotFoundError: errno.ENOENT,
     tf.errors.PermissionDeniedError: errno.EACCES,
@@ -171,6 +171,10 @@ class RemoteFiles:
         with _as_os_errors(self._path(name)):
             # At some services this copies and removes, so it is no single instant there.
             tf.io.gfile.rename(self._path(name), self._path(to), overwrite=True)
+
+    def link(self, name: str, to: str) -> None:
+        with _as_os_errors(self._path(name)):
+            tf.io.gfile.copy(self._path(name), self._path(to))
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), _as_os_errors(self._path(name)):

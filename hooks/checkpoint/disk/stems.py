@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 MARK = ".json.tmp"  # of what is not, or no longer, committed; it becomes the manifest
 ROOM = "_temp"  # the directory that TensorFlow writes to
+ROWS = ".rows"  # of what is written once, and is the same file for each checkpoint
 STEM, OF_TENSORFLOW = r"((?:ckpt|pending)-(?:0|[1-9][0-9]*))", r"\.index|\.data-[0-9]{5}-of-[0-9]{5}"
 MANIFEST = re.compile(rf"{STEM}\.json")
-WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW})")
-OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|{ROOM})")
+WRITTEN = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.rows)")
+OURS = re.compile(rf"{STEM}(?:{OF_TENSORFLOW}|\.rows|\.json|\.json\.tmp|{ROOM})")
 
 
 def committed_by(name: str) -> str | None:
@@ -18,7 +19,7 @@ def committed_by(name: str) -> str | None:
 
 
 def written_for(name: str) -> str | None:
-    """Returns the stem of the checkpoint for which TensorFlow has written a file; None if it is none of these."""
+    """Returns the stem of the checkpoint that a file is a part of, as those of TensorFlow; None if it is none."""
     match = WRITTEN.fullmatch(name)
     return match[1] if match else None
 

@@ -10,11 +10,13 @@ import tensorflow as tf
 
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
-from hooks.checkpoint.disk.stems import order
+from hooks.checkpoint.disk.stems import ROWS, order
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.record.rows import decoded
 from hooks.checkpoint.record.writer import is_comparable
 from hooks.checkpoint.resuming.fit import OR_WARN, REMEDY, agree, agree_later, digests, refuse
 from loop import TrainingState, digest
+from loop.tf_internals import Tensors
 
 log = logging.getLogger("exactloop")
 
@@ -97,7 +99,7 @@ def taken_over(
     manifest = pin.manifest
     # What was there is held meanwhile, so a resume takes the memory of the state twice.
     with state.unless_raised():
-        state.recall(manifest.notes)
+        state.rows.recall(manifest.notes["data"], functools.partial(_rows, store, pin))
         # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)
         seen = _sought(store, state, manifest)
@@ -141,6 +143,18 @@ def warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
     for each in damaged:
         instead = f"The one of step {manifest.record.step} is used instead."
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
+
+
+def _rows(store: Store, pin: Pin) -> Tensors:
+    """Returns the rows in memory that were kept with a checkpoint; nothing, if none were."""
+    name = f"{pin.manifest.record.stem}{ROWS}"
+    if name not in pin.manifest.files:
+        return {}
+    try:
+        with tf.io.gfile.GFile(f"{pin.prefix}{ROWS}", "rb") as file:
+            return decoded(file.read())
+    except ValueError as error:
+        raise CorruptCheckpoint(f"{store.files.where}/{name}", f"its SHA-256 is right, but {error}") from error
 
 
 def _sought(store: Store, state: TrainingState, manifest: Manifest) -> list[str]:

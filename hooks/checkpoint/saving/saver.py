@@ -19,6 +19,7 @@ from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record
 from hooks.checkpoint.saving.background import Background
 from hooks.checkpoint.saving.bundle import Bundle, Naming
+from hooks.checkpoint.saving.rows_file import RowsFile
 from hooks.checkpoint.saving.snapshot import Snapshot
 from hooks.checkpoint.saving.writing import Writing
 from loop import TrainingState, digest
@@ -61,6 +62,7 @@ class Saver:
         self._standing = Standing(rule, store.records())
         self._snapshot = Snapshot(state)
         self._bundle = Bundle(self._snapshot, naming)
+        self._rows = RowsFile(store, state.rows.held())
         self._trained = frozenset(state.given())
         self._background = Background()
         self._writing: Writing | None = None
@@ -175,7 +177,7 @@ class Saver:
             self._snapshot.hold(compare(dict(zip(self._snapshot.values, digests, strict=True))))
             self._store.commit(
                 record,
-                self._bundle.write,
+                self._write_files,
                 lambda files: Manifest(record, files, digests=digests, format=FORMAT, **parts),
             )
             self._committed.append(record.step)
@@ -190,6 +192,10 @@ class Saver:
             raise self._explained(record, error) from error.with_traceback(None)
         finally:
             self._snapshot.drop()
+
+    def _write_files(self, prefix: str) -> None:
+        self._bundle.write(prefix)
+        self._rows.write(prefix)
 
     def _not_finite(self) -> str:
         """Returns the paths of what was given that has values that are not finite, each with their number."""

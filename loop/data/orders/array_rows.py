@@ -11,6 +11,8 @@ from loop.data.orders.lists import LARGEST, NAME, as_noted, may_move, noted
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
 from loop.digest import digest
+from loop.state.randomness import is_seeded
+from loop.state.resumable import Earlier
 
 CONTENT = "content"  # the name of a note
 log = logging.getLogger("exactloop")
@@ -47,23 +49,35 @@ class ArrayRows:
         else:
             rows = self._rows()
             places = noted(rows, self._pool) if may_move(rows) else {}
-            self._notes = {**places, CONTENT: self._number()} if places else {}
+            self._notes = {**places, CONTENT: self._number()} if places or not is_seeded() else {}
         return self._notes
 
-    def recall(self, notes: Mapping[str, int]) -> None:
-        """Puts the rows where they were when the run began, if they are the same."""
-        # Rows go back in all arrays together, or x would be parted from y.
-        are_movable = len(self._variables()) == len(self._arrays)
-        if not are_movable or notes.get(CONTENT, self._number()) == self._number():
+    def values(self) -> list[tf.Tensor]:
+        """Returns the arrays; nothing, if rows cannot be put into them."""
+        # In all together, or x would be parted from y.
+        variables = self._variables()
+        return [array.value() for array in variables] if len(variables) == len(self._arrays) else []
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+        """Puts the rows where they were when the run began, or, if there are others now, those that there were."""
+        if not self.values() or notes.get(CONTENT, self._number()) == self._number():
             return
-        for columns in as_noted(self._rows(), self._pool, notes):
-            go_back = self.mark()
-            self._put(columns)
-            if notes[CONTENT] == self._number():
-                self._notes = {name: n for name, n in notes.items() if name == CONTENT or name.startswith(f"{NAME} ")}
-                log.info("The rows of the arrays are where they were put, without a seed, when the run began.")
-            else:
-                go_back()
+        if any(self._fit(columns, notes) for columns in as_noted(self._rows(), self._pool, notes)):
+            log.info("The rows of the arrays are where they were put, without a seed, when the run began.")
+        elif self._fit(earlier.tensors(), notes):
+            earlier.taken()
+
+    def _fit(self, columns: Sequence[tf.Tensor], notes: Mapping[str, int]) -> bool:
+        """Puts columns into the arrays, if they are those of which there are notes. Returns whether they are."""
+        if [(each.shape, each.dtype) for each in columns] != [(each.shape, each.dtype) for each in self._variables()]:
+            return False
+        go_back = self.mark()
+        self._put(columns)
+        if notes[CONTENT] != self._number():
+            go_back()
+            return False
+        self._notes = {name: n for name, n in notes.items() if name == CONTENT or name.startswith(f"{NAME} ")}
+        return True
 
     def mark(self) -> Callable[[], None]:
         """Returns what puts the rows back to where they are now."""

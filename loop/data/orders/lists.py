@@ -27,7 +27,9 @@ NOT_NOTED = (
     "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
     "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
 )
+SLICES, ONE = "TensorSlice", "Tensor"  # the kinds of stages that are made of tensors
 Lists = Mapping[tf.data.Dataset, Rows]  # by the stage that has them
+Columns = Mapping[tf.data.Dataset, Sequence[tf.Tensor]]  # the same
 
 
 def lists(
@@ -41,10 +43,26 @@ def lists(
     """
     found = dict[tf.data.Dataset, Rows]()
     for stage in stages(dataset):
-        plain = all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
-        if kind_of(stage) == "TensorSlice" and plain:
+        if kind_of(stage) == SLICES and _is_plain(stage):
             found[stage] = Rows(tensors_of(replaced.get(stage, stage)))
     return {stage: rows for stage, rows in found.items() if rows.size <= LARGEST}
+
+
+def made_of(
+    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+) -> Columns:
+    """Returns, by stage, the tensors that a dataset is made of, whether they are rows or one element.
+
+    Args:
+        dataset: The dataset.
+        replaced: By stage, another one that stands in its place.
+    """
+    found = (stage for stage in stages(dataset) if kind_of(stage) in (SLICES, ONE) and _is_plain(stage))
+    return {stage: tensors_of(replaced.get(stage, stage)) for stage in found}
+
+
+def _is_plain(stage: tf.data.Dataset) -> bool:
+    return all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
 
 
 def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
@@ -90,11 +108,13 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int
     return found
 
 
-def with_rows(lists: Lists, columns: Sequence[Sequence[tf.Tensor]]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
+def with_columns(columns: Columns) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
     """Returns by stage what stands in its place, so that it has these columns."""
     made = dict[tf.data.Dataset, tf.data.Dataset]()
-    for stage, each in zip(lists, columns, strict=False):
-        made[stage] = tf.data.Dataset.from_tensor_slices(tf.nest.pack_sequence_as(stage.element_spec, each))
+    for stage, each in columns.items():
+        is_one = kind_of(stage) == ONE
+        make = tf.data.Dataset.from_tensors if is_one else tf.data.Dataset.from_tensor_slices
+        made[stage] = make(tf.nest.pack_sequence_as(stage.element_spec, each))
     return made
 
 

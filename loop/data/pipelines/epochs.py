@@ -15,6 +15,7 @@ from loop.data.pipelines.cores import cores
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, check_spec, checked
 from loop.data.pipelines.passes import Passes
+from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
@@ -24,6 +25,7 @@ from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.seeds import number_of
 from loop.state.plain import Encoded
+from loop.state.resumable import Earlier
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
@@ -212,7 +214,12 @@ class EpochDatasets:
     def drawn(self) -> dict[str, int]:
         """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
         drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
-        return {**drawn, "stages": stages} if drawn and stages is not None else {}
+        may_be_others = drawn or (self._one and self._one.has_others)
+        return {**drawn, "stages": stages} if may_be_others and stages is not None else {}
+
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        """Returns the tensors that the dataset of all epochs is made of."""
+        return [] if self._one is None else self._one.in_memory()
 
     def _drawn(self) -> dict[str, int]:
         return {} if self._one is None else self._one.drawn(self._pool)
@@ -241,16 +248,13 @@ class EpochDatasets:
         line = self._passes.resume_from(notes)
         return [line] if line else []
 
-    def recall(self, notes: Mapping[str, int]) -> None:
-        """Takes the order that a loader of Keras or the program drew in an earlier process, if no more has changed."""
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+        """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""
         if self._one is None or notes.get("stages") in (None, self._known.stages(0, self._now)):
             return
-        for before in self._one.as_drawn(notes, self._pool):
-            if before.is_replaced and int(short(before.described), 16) == notes["stages"]:
-                log.info("The data are in the order that was drawn, without a seed, when the run began.")
-                self._one = before
-                self._known.put(before, notes["stages"])
-                return
+        if before := recalled(self._one, notes, self._pool, earlier):
+            self._one = before
+            self._known.put(before, notes["stages"])
 
     def _take(self, seed: int | None) -> None:
         """Takes the seed of an earlier process."""

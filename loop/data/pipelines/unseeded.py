@@ -22,21 +22,22 @@ from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.findings import Finding
 from loop.handles import keys
 from loop.state.randomness import drawn, is_seeded, seeded
+from loop.state.rows_in_memory import OF_OTHERS
 from loop.tf_internals import programmed
 
 log = logging.getLogger("exactloop")
 DRAWN = (
-    "Python or NumPy have drawn %s random numbers in this process, which has no seed, and the data are rows in memory. "
-    "If another process has the same rows in another order, as numpy.random.permutation gives them, this run can be "
-    "resumed; if it has other rows, as train_test_split takes without a seed, or rows that are drawn themselves, it "
-    "cannot. Then call keras.utils.set_random_seed(1) at the beginning of the script."
+    "Python or NumPy have drawn %s random numbers in this process, which has no seed, and the data are rows in memory "
+    "that are too large to be kept with the run, or on an accelerator. If another process has the same rows in another "
+    "order, as numpy.random.permutation gives them, this run can be resumed; if it has other rows, as train_test_split "
+    "takes without a seed, or rows that are drawn themselves, it cannot. Then call keras.utils.set_random_seed(1) at "
+    "the beginning of the script."
 )
 ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
     "of the script."
 )
-OF_OTHERS = 16  # numbers that imports draw
 MODULES = (random, np.random)
 METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
@@ -68,7 +69,7 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
 
 
 def warn_of_rows(pool: Iterable[Rows]) -> None:
-    """Says so if rows may have been drawn without a seed, or what is in them, and so be others in the next process.
+    """Says so if rows that are not kept may have been drawn without a seed, and so be others in the next process.
 
     If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
     """

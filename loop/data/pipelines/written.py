@@ -1,15 +1,16 @@
 """A dataset as the user wrote it, and what comes of it: passes that can be made again."""
 
 import functools
+import itertools
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import tensorflow as tf
 
 from loop.data.objects.reached import variables_reached
 from loop.data.orders import one_order
-from loop.data.orders.lists import Lists, as_noted, lists, may_move, noted, with_rows
+from loop.data.orders.lists import Lists, as_noted, lists, made_of, may_move, noted, with_columns
 from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.loaders import reordered, seeds
@@ -25,6 +26,7 @@ from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.state.randomness import is_seeded
 from loop.tf_internals import UnknownStage, kind_of, with_seed
 
 DATA = "the data"
@@ -98,12 +100,33 @@ class Written:
         """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
         one = self.with_orders(one_order.as_noted(self.one_orders, notes))
         yield one
-        # In the order of the stages, which is that of the numbers in their names.
-        earlier = [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
-        yield one.with_stages(
-            reordered(self.dataset, earlier)
-        )  # as a loader of Keras would have made it with these seeds
-        yield one.with_stages(with_rows(one.lists, as_noted([*one.lists.values()], pool, notes)))
+        # As a loader of Keras would have made it with these seeds.
+        yield one.with_stages(reordered(self.dataset, _shuffled_by(notes)))
+        columns = as_noted([*one.lists.values()], pool, notes)
+        yield one.with_stages(with_columns(dict(zip(one.lists, columns, strict=False))))
+
+    def in_memory(self) -> list[tf.Tensor]:
+        """Returns the tensors that it is made of, one stage after the other."""
+        return [tensor for tensors in made_of(self.dataset, self._replaced).values() for tensor in tensors]
+
+    @functools.cached_property
+    def has_others(self) -> bool:
+        """Whether these may be others in the next process: looked at once, as it takes its time."""
+        return bool(self.in_memory()) and not is_seeded()
+
+    def of_others(self, tensors: Sequence[tf.Tensor], notes: Mapping[str, int]) -> Iterator["Written"]:
+        """Yields the dataset as it would be of other tensors, and with noted seeds; nothing, if they are of no such.
+
+        Args:
+            tensors: What `in_memory` had returned.
+            notes: See `drawn`.
+        """
+        if [(x.dtype, x.shape) for x in tensors] == [(x.dtype, x.shape) for x in self.in_memory()]:
+            rest, columns = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]]()
+            for stage, own in made_of(self.dataset).items():
+                columns[stage] = [*itertools.islice(rest, len(own))]
+            one = self.with_orders(one_order.as_noted(self.one_orders, notes))
+            yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)})
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
@@ -248,3 +271,8 @@ class Written:
 
     def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
         return in_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
+
+
+def _shuffled_by(notes: Mapping[str, int]) -> list[int]:
+    """Returns the seeds of the stages that shuffle, in their order, which is that of the numbers in their names."""
+    return [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]

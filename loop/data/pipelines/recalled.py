@@ -1,0 +1,38 @@
+"""A dataset as it was when the run began, of what an earlier process has drawn."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from loop.data.orders.rows import Rows
+from loop.data.pipelines.written import Written
+from loop.exact.pipeline_hash import short
+from loop.state.resumable import Earlier
+
+log = logging.getLogger("exactloop")
+
+
+def recalled(one: Written, notes: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Written | None:
+    """Returns a dataset in the order that a loader of Keras or the program drew, or else of the rows that it drew.
+
+    Args:
+        one: The dataset as it was written in this process.
+        notes: Those of the data, with the hash of the stages that it had.
+        pool: The rows of all data of the loop.
+        earlier: The rows that it was made of.
+
+    Returns:
+        The dataset; None if more has changed.
+    """
+    for before in one.as_drawn(notes, pool):
+        if _was(before, notes):
+            log.info("The data are in the order that was drawn, without a seed, when the run began.")
+            return before
+    for before in one.of_others(earlier.tensors(), notes):
+        if _was(before, notes):
+            earlier.taken()
+            return before
+    return None
+
+
+def _was(before: Written, notes: Mapping[str, int]) -> bool:
+    return before.is_replaced and int(short(before.described), 16) == notes["stages"]

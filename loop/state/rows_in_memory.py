@@ -1,0 +1,113 @@
+"""The rows in memory that data are made of, where a process without a seed may have drawn them.
+
+The next process has others then. So they are kept beside the checkpoints, and the run goes on with them. It may as well
+be that somebody has edited them, which must not be hidden. So they are taken only if there is a sign that they were
+drawn: the streams of Python or NumPy have given as many numbers as there are rows, or the text of the program is what
+it was when the run began.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+from loop.exact.text import program_text
+from loop.state.randomness import drawn, is_seeded
+from loop.state.resumable import Resumable
+
+MOST = 2**26  # bytes of all rows that are kept
+OF_OTHERS = 16  # numbers that imports draw
+TEXT = "text"  # the name of a note
+log = logging.getLogger("exactloop")
+TAKEN = (
+    "The rows of the data are other ones than when the run began. It goes on with those that it began with, which were "
+    "kept%s."
+)
+PERHAPS_EDITED = (
+    ", though neither Python nor NumPy have drawn so many numbers: if they were drawn otherwise, or are in the order "
+    "of a set, that is right; if what they are read from was edited, start afresh in another directory"
+)
+Read = Callable[[], Mapping[str, tf.Tensor]]
+
+
+class RowsInMemory:
+    """The rows of all data of a loop.
+
+    Args:
+        data: The train data; None if there is no run.
+        evaluated: The data of evaluations, by their names.
+    """
+
+    def __init__(self, data: Resumable | None, evaluated: Mapping[str, Resumable]) -> None:
+        # By what the names of their notes begin with.
+        self._data = {**({"": data} if data else {}), **{f"{name}/": each for name, each in evaluated.items()}}
+
+    def held(self) -> dict[str, tf.Tensor]:
+        """Returns all of them by names, to be kept with the run; nothing if the process has a seed, or they are large.
+
+        None of them changes while the run goes on.
+        """
+        if not self._may_be_drawn:
+            return {}
+        found = {f"{name}{i}": x for name, data in self._data.items() for i, x in enumerate(data.in_memory())}
+        return found if sum(map(_size, found.values())) <= MOST else {}
+
+    @functools.cached_property
+    def _may_be_drawn(self) -> bool:
+        # Looked at once: it takes its time where much was drawn from a stream that has a seed.
+        return not is_seeded()
+
+    def notes(self) -> dict[str, int]:
+        """Returns what `recall` has to know besides, to be saved with each checkpoint."""
+        return {TEXT: program_text().number} if self._may_be_drawn else {}
+
+    def recall(self, notes: Mapping[str, int], read: Read) -> None:
+        """Lets the data take over what they drew when the run began, and the rows that they had then.
+
+        Args:
+            notes: Those of all data.
+            read: Returns what `held` had returned.
+        """
+        rows = max([0, *(int(tensor.shape[0]) for tensor in self.held().values() if tensor.shape.rank)])
+        has_drawn, text = drawn() >= rows + OF_OTHERS, program_text()
+        is_same = text.number == notes.get(TEXT, 0) != 0
+        say = functools.cache(_say if has_drawn or text.draws else _say_perhaps)
+        read = functools.cache(read) if has_drawn or is_same else dict
+        for name, data in self._data.items():
+            own = {key.removeprefix(name): number for key, number in notes.items() if key.startswith(name)}
+            data.recall(own, Kept(name, read, say))
+
+
+class Kept:
+    """What was kept of one source; see `Earlier`.
+
+    Args:
+        name: What the names of its rows begin with.
+        read: Returns the rows of all.
+        say: Says that some were taken, once.
+    """
+
+    def __init__(self, name: str, read: Read, say: Callable[[], None]) -> None:
+        self._name, self._read, self.taken = name, read, say
+
+    def tensors(self) -> Sequence[tf.Tensor]:
+        """Returns its rows."""
+        of_all = self._read()
+        names = (f"{self._name}{i}" for i in range(len(of_all)))
+        return [of_all[name] for name in names if name in of_all]
+
+
+def _say() -> None:
+    log.info(TAKEN, "")
+
+
+def _say_perhaps() -> None:
+    log.warning(TAKEN, PERHAPS_EDITED)
+
+
+def _size(tensor: tf.Tensor) -> int:
+    """Returns how many bytes there are, also of texts."""
+    if tensor.dtype == tf.string:
+        return int(tf.reduce_sum(tf.cast(tf.strings.length(tensor), tf.int64)))
+    return tensor.dtype.size * int(tensor.shape.num_elements())

@@ -1,0 +1,193 @@
+"""Rows that a program without a seed has drawn: the next process goes on with those that the first one had."""
+
+import json
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import nursery
+import pytest
+
+from loop import ArrayData
+from loop.exact.text import Text
+from loop.state import rows_in_memory
+
+STEPS = 9
+HEAD = """
+import hashlib, json, logging, random, sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hooks import Checkpoint
+from loop import ArrayData, Evaluation, Every, Loop, StreamData, supervised
+
+Dataset, layers = tf.data.Dataset, keras.layers
+held, logging.lastResort = None, None
+logging.basicConfig(filename=sys.argv[3], level=logging.INFO)
+"""
+TAIL = """
+model = keras.Sequential([keras.Input([train.element_spec[0].shape[-1]]), layers.Dense(4), layers.Dense(1)])
+optimizer = keras.optimizers.Adam()
+train_step, eval_step = supervised(model, optimizer, keras.losses.MeanSquaredError())
+rows = tf.Variable(tf.zeros([0], tf.string), shape=[None], trainable=False)
+
+
+def step(batch):
+    read = tf.strings.join([tf.io.serialize_tensor(x) for x in batch])
+    rows.assign(tf.concat([rows, [read]], axis=0))
+    return train_step.function(batch)
+
+
+loop = Loop(
+    step,
+    train,
+    state={"model": model, "optimizer": optimizer, "rows": rows},
+    evaluate=[] if held is None else [Evaluation(eval_step, held)],
+    hooks=[Checkpoint(sys.argv[1], Every(steps=1), keep=99)],
+)
+result = loop.run(steps=int(sys.argv[2]))
+seen = [hashlib.sha256(row).hexdigest() for row in rows.numpy()]
+weights = hashlib.sha256(b"".join(each.numpy().tobytes() for each in model.variables)).hexdigest()
+print(json.dumps([seen, weights, {name: value.hex() for name, value in result.logs.items()}]))
+"""
+ARRAYS = "x, y = x.astype('float32'), y.astype('float32')\n"
+DRAWN: dict[str, str] = {
+    "noise": ARRAYS.join(
+        [
+            "x = np.random.normal(size=[60, 3]); y = x.sum(axis=1, keepdims=True) + np.random.normal(size=[60, 1])\n",
+            "train, held = ArrayData((x[:48], y[:48]), batch_size=16), ArrayData((x[48:], y[48:]), batch_size=6)\n",
+        ]
+    ),
+    "of TensorFlow": (
+        "x = tf.random.normal([48, 3]); y = tf.reduce_sum(x, axis=1, keepdims=True)\n"
+        "train = Dataset.from_tensor_slices((x, y)).shuffle(48).batch(16)\n"
+        "held = Dataset.from_tensors((tf.random.uniform([6, 3]), tf.random.uniform([6, 1])))\n"
+    ),
+    "a generator of its own": (
+        "rng = np.random.default_rng(); x = rng.normal(size=[48, 3]); y = rng.normal(size=[48, 1])\n"
+        "train = Dataset.from_tensor_slices((x, y)).map(lambda x, y: (x + 1, y)).repeat().batch(16)\n"
+        "train = StreamData(train, steps_per_epoch=3)\n"
+    ),
+    "a teacher": (
+        "teacher = keras.Sequential([keras.Input([3]), layers.Dense(5, activation='tanh'), layers.Dense(1)])\n"
+        "x = np.linspace(-1, 1, 144).reshape([48, 3]).astype('float32'); y = teacher.predict(x, verbose=0)\n"
+        "train = Dataset.zip(tuple(map(Dataset.from_tensor_slices, (x, y)))).shuffle(48).batch(16)\n"
+    ),
+    "labels in the order of a set": (
+        "kinds = [f'kind {i % 7}' for i in range(48)]; numbers = {kind: i for i, kind in enumerate(set(kinds))}\n"
+        "y = np.array([[numbers[kind]] for kind in kinds], 'float32'); x = np.eye(48, dtype='float32')\n"
+        "train = ArrayData((x, y), batch_size=16)\n"
+    ),
+}
+
+
+class Program:
+    """A script, and what its processes say."""
+
+    def __init__(self, directory: Path, body: str) -> None:
+        self.directory, self.file = directory, directory / "train.py"
+        self.write(body)
+
+    def write(self, body: str) -> None:
+        self.file.write_text(HEAD + body + TAIL)
+
+    def run(self, name: str, steps: int = STEPS) -> tuple[list[str], str, dict[str, str]]:
+        """Trains in another process, which saves each step."""
+        done = self.start(name, steps)
+        assert done.returncode == 0, done.stderr
+        seen, weights, logs = json.loads(done.stdout)
+        return seen, weights, logs
+
+    def start(self, name: str, steps: int = STEPS) -> "subprocess.CompletedProcess[str]":
+        return nursery.run(*self._arguments(name, steps))
+
+    def execute(self, name: str) -> str:
+        """Trains in a process whose streams nobody has seeded: one that is forked has to seed NumPy's anew."""
+        with nursery.execute(*self._arguments(name, STEPS), stdout=subprocess.PIPE) as process:
+            said, _ = process.communicate()
+        assert process.returncode == 0
+        return said
+
+    def _arguments(self, name: str, steps: int) -> tuple[str | Path, ...]:
+        return self.file, self.directory / name, str(steps), self.directory / f"{name}.log"
+
+    def said(self, name: str) -> list[str]:
+        """Returns what the log says of rows."""
+        lines = (self.directory / f"{name}.log").read_text().splitlines()
+        return [line for line in lines if "The rows of the data" in line or "random numbers in this process" in line]
+
+    def cut(self, name: str, step: int) -> str:
+        """Returns the name of a copy of what there was when a step was saved."""
+        copy = self.directory / f"{name} {step}"
+        copy.mkdir()
+        for file in (self.directory / name).glob(f"ckpt-{step}.*"):
+            os.link(file, copy / file.name)
+        return copy.name
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "noise" else pytest.param(kind, marks=pytest.mark.more) for kind in DRAWN]
+)
+def test_rows_that_were_drawn_are_those_of_the_first_process(kind: str, tmp_path: Path) -> None:
+    program = Program(tmp_path, DRAWN[kind])
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    assert program.run(cut, 7)[0] == whole[0][:7]
+    assert [line.split(":")[0] for line in program.said(cut)] == ["INFO"]
+    assert program.run(cut) == whole
+    assert program.said("whole") == []
+
+
+@pytest.mark.more
+def test_of_a_program_that_was_changed_only_rows_that_are_seen_to_be_drawn_are_taken(tmp_path: Path) -> None:
+    program = Program(tmp_path, DRAWN["of TensorFlow"])
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    program.write(DRAWN["of TensorFlow"].replace("x = tf", "x = 1 + tf"))
+    refused = program.start(cut)
+    assert refused.returncode == 1
+    assert "data: the pipeline has other arguments, functions or source data now in: TensorSlice" in refused.stderr
+    program.write(DRAWN["of TensorFlow"])
+    assert program.run(cut) == whole
+    noise = Program(tmp_path, DRAWN["noise"])
+    whole = noise.execute("noise")
+    cut = noise.cut("noise", 4)
+    noise.write(DRAWN["noise"] + "# another epoch\n")
+    assert noise.execute(cut) == whole
+    assert [line.split(":")[0] for line in program.said(cut)] == ["INFO"]
+
+
+@pytest.mark.more
+def test_rows_that_are_too_large_are_not_kept_and_refused_if_they_are_others(tmp_path: Path) -> None:
+    few = "import loop.state.rows_in_memory as m; m.MOST = 99\n"
+    program = Program(tmp_path, few + DRAWN["noise"])
+    program.execute("first")
+    assert ["too large to be kept with the run" in line for line in program.said("first")] == [True]
+    assert not [*(tmp_path / "first").glob("*.rows")]
+    refused = program.start(program.cut("first", 4))
+    assert "data: the arrays have other values than when the checkpoint was made" in refused.stderr
+
+
+def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    x = np.arange(12.0)
+    earlier, now = (ArrayData(rows, batch_size=4, shuffle=False) for rows in (x, x + 1))
+    monkeypatch.setattr(rows_in_memory, "is_seeded", lambda: False)
+    monkeypatch.setattr("loop.data.orders.array_rows.is_seeded", lambda: False)
+    for number, draws, level in ((1, False, "WARNING"), (1, True, "INFO"), (2, True, "")):
+        monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=False))
+        before = rows_in_memory.RowsInMemory(earlier, {})
+        notes = {**earlier.notes(), **before.notes()}
+        monkeypatch.setattr(rows_in_memory, "program_text", lambda n=number, d=draws: Text(n, draws=d))
+        caplog.clear()
+        back = now.mark()
+        with caplog.at_level(logging.INFO):
+            rows_in_memory.RowsInMemory(now, {}).recall(notes, before.held)
+        assert [record.levelname for record in caplog.records] == [level] * bool(level)
+        assert np.array_equal(now.in_memory()[0], x + (not level))
+        back()
