@@ -1,9 +1,10 @@
 """Items that are found by their numbers, in an order of our own."""
 
 import contextlib
+import functools
 import operator
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,7 @@ from loop.data.orders.order import as_seed, order_of
 from loop.data.python.ahead import Making, ReadAhead
 from loop.data.python.indexable import INDEXED, Source, check_length, size_of_batches
 from loop.data.python.item_batches import Items, short
+from loop.data.python.item_rows import ItemRows
 from loop.data.python.items import spec_of
 from loop.errors.calls import explained
 from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
@@ -22,6 +24,7 @@ from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
 from loop.state.plain import Plain
 from loop.state.position import Position
+from loop.state.resumable import Earlier
 from loop.tensors import Nest
 from loop.workers.rows import Count, OwnRows
 
@@ -84,6 +87,7 @@ class IndexedData(Fed):
         self._found: list[Finding] | None = None
         self._generators: Mapping[tuple[str, ...], object] = {}
         self._items = Items(source, batched=self._batched)
+        self._rows = ItemRows(source, self._items)
         # Reads some items, for a second at most; what they draw is undone.
         samples = self._items.sample()
         self._reader.draws = self._items.draw
@@ -183,7 +187,16 @@ class IndexedData(Fed):
         return self._reader.meanwhile()
 
     def notes(self) -> dict[str, int]:
-        return {"seed": self._seed, "open": int(self._open)}
+        return {"seed": self._seed, "open": int(self._open), **self.drawn()}
+
+    def drawn(self) -> dict[str, int]:
+        return self._rows.notes()
+
+    def in_memory(self) -> Sequence[tf.Tensor]:
+        return self._rows.tensors()
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+        self._rows.recall(notes, earlier, changes=self._progress.changes and not self._evaluates)
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self._drawn_seed = notes["seed"]
@@ -200,18 +213,18 @@ class IndexedData(Fed):
 
     def _restored(self, state: Plain) -> None:
         if state is not None and self._progress.changes:
-            self._progress.put(state["source"])
-            self._generators = generators_of(self._source)
             # With the state put in, items have to be what they were at the save.
-            if (now := self._items.digests()) != state["items"]:
-                raise ValueError("The items of the source are not what they were when the checkpoint was made.")
-            self._tried_now = now
+            put = functools.partial(self._progress.put, state["source"])
+            self._rows.as_saved(state["items"], self._progress.names, put)
+            self._generators, self._tried_now = generators_of(self._source), state["items"]
 
     def mark(self) -> Callable[[], None]:
         held = self._drawn_seed, self._epoch, self._next, self._open, self._wanted
         back = self._progress.mark() if self._progress.changes else None
+        rows = self._rows.mark()
 
         def go_back() -> None:
+            rows()
             self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
             self._sought, self._tried_now = True, None
             if back is not None:

@@ -183,14 +183,14 @@ class StreamData(Trackable):
 
     def _read_once_more(self, state: Mapping[str, tf.Tensor], sought: Sought, names: list[str]) -> None:
         """Sees what is other each time that the pass is read, as what comes of a clock, and lets that be as saved."""
-        first = self._source.now(names)
+        first = self._source.around.now(names)
         self.source, self._passes = None, self._passes - 1
         self._source.take(state)
         self._arrive(*sought)
-        again = self._source.now(names)
+        again = self._source.around.now(names)
         if same := [name for name in names if first.get(name) == again.get(name)]:
             raise Unlike(SHARED.format(", ".join(same)))
-        self._source.put_saved(names)
+        self._source.around.put_saved(names)
 
     def mark(self) -> Callable[[], None]:
         held, source = dict(vars(self)), self._source.mark()
@@ -287,7 +287,7 @@ class StreamData(Trackable):
             sought = _, notes = self._sought
             if wrong := self._arrive(*sought):
                 raise Unlike("\n".join(wrong))
-            if notes["open"] and not self.in_blocks and (names := self._source.changed_by_others()):
+            if notes["open"] and not self.in_blocks and (names := self._source.around.changed_by_others()):
                 self._read_once_more(state, sought, names)
         if self.source is None or self._resume == "replay":
             return []

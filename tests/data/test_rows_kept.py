@@ -23,14 +23,14 @@ import numpy as np
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Evaluation, Every, Loop, StreamData, supervised
+from loop import ArrayData, Evaluation, Every, IndexedData, Loop, StreamData, supervised
 
 Dataset, layers = tf.data.Dataset, keras.layers
 held, logging.lastResort = None, None
 logging.basicConfig(filename=sys.argv[3], level=logging.INFO)
 """
 TAIL = """
-model = keras.Sequential([keras.Input([train.element_spec[0].shape[-1]]), layers.Dense(4), layers.Dense(1)])
+model = keras.Sequential([keras.Input([3]), layers.Dense(4), layers.Dense(1)])
 optimizer = keras.optimizers.Adam()
 train_step, eval_step = supervised(model, optimizer, keras.losses.MeanSquaredError())
 rows = tf.Variable(tf.zeros([0], tf.string), shape=[None], trainable=False)
@@ -77,9 +77,38 @@ DRAWN: dict[str, str] = {
         "x = np.linspace(-1, 1, 144).reshape([48, 3]).astype('float32'); y = teacher.predict(x, verbose=0)\n"
         "train = Dataset.zip(tuple(map(Dataset.from_tensor_slices, (x, y)))).shuffle(48).batch(16)\n"
     ),
+    "rows that a generator reads": (
+        "x = np.random.normal(size=[48, 3]).astype('float32'); kinds = [random.random() for _ in range(48)]\n"
+        "def rows():\n"
+        "    for i in np.random.permutation(48):\n"
+        "        yield x[i], [kinds[i]]\n"
+        "spec = (tf.TensorSpec([3], tf.float32), tf.TensorSpec([1], tf.float32))\n"
+        "train = Dataset.from_generator(rows, output_signature=spec).batch(16)\n"
+        "other = tf.random.normal([8, 3])\n"
+        "held = Dataset.from_generator(lambda: ((row, row[:1]) for row in other), output_signature=spec).batch(4)\n"
+    ),
+    "a PyDataset": (
+        "class Rows(keras.utils.PyDataset):\n"
+        "    def __init__(self, x):\n"
+        "        super().__init__()\n"
+        "        self.x, self.y, self.order = x, x.sum(axis=1, keepdims=True), np.random.permutation(48)\n"
+        "    def __len__(self):\n"
+        "        return 3\n"
+        "    def __getitem__(self, i):\n"
+        "        own = self.order[16 * i : 16 * i + 16]\n"
+        "        return self.x[own], self.y[own]\n"
+        "    def on_epoch_end(self):\n"
+        "        np.random.shuffle(self.order)\n"
+        "train, held = (Rows(np.random.normal(size=[48, 3]).astype('float32')) for _ in range(2))\n"
+    ),
+    "a list of examples": (
+        "examples = [(np.random.normal(size=3).astype('float32'), [random.random()]) for _ in range(48)]\n"
+        "train = IndexedData(examples, batch_size=16)\n"
+    ),
     "labels in the order of a set": (
         "kinds = [f'kind {i % 7}' for i in range(48)]; numbers = {kind: i for i, kind in enumerate(set(kinds))}\n"
-        "y = np.array([[numbers[kind]] for kind in kinds], 'float32'); x = np.eye(48, dtype='float32')\n"
+        "y = np.array([[numbers[kind]] for kind in kinds], 'float32')\n"
+        "x = np.arange(144, dtype='float32').reshape([48, 3])\n"
         "train = ArrayData((x, y), batch_size=16)\n"
     ),
 }

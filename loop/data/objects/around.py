@@ -53,6 +53,11 @@ class Around:
         """Whether anything was seen to change, in this process or an earlier one."""
         return bool(self._changed)
 
+    @property
+    def names(self) -> Collection[str]:
+        """What of it was seen to change."""
+        return self._changed.names
+
     @contextlib.contextmanager
     def as_at_first(self) -> Iterator[None]:
         """Within it, all is as it was when the run began; afterwards, as it was before. Once, sees what changes."""

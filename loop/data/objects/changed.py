@@ -42,6 +42,11 @@ class Changed:
     def __bool__(self) -> bool:
         return bool(self._slots)
 
+    @property
+    def names(self) -> Collection[str]:
+        """The names of what was changed, and can be kept."""
+        return [".".join(path) for path in self._slots]
+
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
         """Takes note, when it ends, of what was changed within, and takes it back as far as it can be kept."""

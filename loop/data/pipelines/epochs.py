@@ -3,7 +3,7 @@
 import functools
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -14,7 +14,8 @@ from loop.data.orders.pool import Pool
 from loop.data.pipelines.cores import cores
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, check_spec, checked
-from loop.data.pipelines.passes import Passes
+from loop.data.pipelines.passes import BEGINNING, Passes
+from loop.data.pipelines.python_rows import PythonRows
 from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
@@ -24,7 +25,6 @@ from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.seeds import number_of
-from loop.state.plain import Encoded
 from loop.state.resumable import Earlier
 
 log = logging.getLogger("exactloop")
@@ -43,6 +43,7 @@ class EpochDatasets:
         endless: Whether one pass goes on through all epochs.
         saved: Whether iterators are saved, or else the data read again.
         share: Which of the files this worker reads; None: all.
+        around: What Python in it changes outside of itself.
 
     Args:
         given: The dataset or the function.
@@ -65,8 +66,10 @@ class EpochDatasets:
         self._first, self._one = one, None if self.varies else one  # that of all epochs
         self._seed: int | None = None  # drawn when a run begins, and in each checkpoint
         self._cores = cores()  # that the run began with
-        self._around = Around(() if self.varies or self.saved else one.python())  # saved iterators read nothing again
-        self._passes, self._reader = Passes(), Reader(self._around.as_at_first)
+        python = [] if self.varies or self.saved else one.python()  # saved iterators read nothing again
+        self.around = Around(python)
+        self._python = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
+        self._passes, self._reader = Passes(), Reader(self.around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
         self._known = Known(self._written, varies=self.varies)
@@ -78,7 +81,7 @@ class EpochDatasets:
         if self.varies:
             check_spec(written.dataset.element_spec, self.element_spec, epoch)
         self._now = written
-        self._around.begin()
+        self.around.begin()
         return self._pass(written, epoch)
 
     def pool_rows(self, pool: Pool) -> None:
@@ -93,7 +96,7 @@ class EpochDatasets:
 
     def fix_seed(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
-        self._seed, self._around.settled = 0, True
+        self._seed, self.around.settled = 0, True
 
     @property
     def iterated(self) -> tf.data.Dataset | None:
@@ -125,7 +128,7 @@ class EpochDatasets:
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
-        if self._around.end():
+        if self.around.end():
             self._python_draws.set()  # as after what was found before the first pass
             if self._first.caches:
                 self._passes.differ()
@@ -142,7 +145,7 @@ class EpochDatasets:
         """
         if self._found is None:
             self._found = self._look(owner)
-        return self._found + self._passes.findings(owner) + self._around.findings(owner)
+        return self._found + self._passes.findings(owner) + self.around.findings(owner)
 
     def made_otherwise(self) -> list[str]:
         """Returns what is done in another way than it was written."""
@@ -160,13 +163,13 @@ class EpochDatasets:
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
             readings = [self._reader.read_twice(again) for again in differing.values()]
-            if self._around.changes and not self._python_draws.is_set():  # what comes next may have no threads
+            if self.around.changes and not self._python_draws.is_set():  # what comes next may have no threads
                 self._python_draws.set()
                 readings = [self._reader.read_twice(again) for again in differing.values()]
             for epoch, again in differing.items():
                 found += each[epoch].reads(again, self._reader, owner)
             found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
-            if self._around.changes and self._first.caches:  # a cache would be filled again as things are by then
+            if self.around.changes and self._first.caches:  # a cache would be filled again as things are by then
                 found += of_reading(ANOTHER, owner)
             # What each of several workers reads of its own begins otherwise, and all make the same notes.
             self._passes.beginning = readings[0].beginning if readings and self.share is None else None
@@ -214,12 +217,13 @@ class EpochDatasets:
     def drawn(self) -> dict[str, int]:
         """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
         drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
-        may_be_others = drawn or (self._one and self._one.has_others)
-        return {**drawn, "stages": stages} if may_be_others and stages is not None else {}
+        if stages is None or not (drawn or (self._one and self._one.has_others)):
+            return {}
+        return {**drawn, "stages": stages, **{n: known for n, known in self._passes.notes().items() if n == BEGINNING}}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
-        """Returns the tensors that the dataset of all epochs is made of."""
-        return [] if self._one is None else self._one.in_memory()
+        """Returns the tensors that the dataset of all epochs is made of, and behind them what Python in it has."""
+        return [] if self._one is None else [*self._one.in_memory(), *self._python.tensors()]
 
     def _drawn(self) -> dict[str, int]:
         return {} if self._one is None else self._one.drawn(self._pool)
@@ -245,29 +249,36 @@ class EpochDatasets:
             self._passes.forget()
             what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
             return [what] if self.varies else []  # of one dataset, `describe` has it
+        self._python.begin_as(notes, self._passes)
         line = self._passes.resume_from(notes)
         return [line] if line else []
 
     def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
         """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""
-        if self._one is None or notes.get("stages") in (None, self._known.stages(0, self._now)):
+        if self._one is None:
             return
-        if before := recalled(self._one, notes, self._pool, earlier):
+        self._python.recall(earlier, len(self._one.in_memory()))
+        others = notes.get("stages") not in (None, self._known.stages(0, self._now))
+        if others and (before := recalled(self._one, notes, self._pool, earlier)):
             self._one = before
             self._known.put(before, notes["stages"])
+        if self.around.settled:  # an evaluation, of which nothing is sought
+            self._python.begin_as(notes, self._passes)
 
     def _take(self, seed: int | None) -> None:
         """Takes the seed of an earlier process."""
-        if seed != self._seed or self._around.changes:
+        if seed != self._seed or self.around.changes:
             self._seed = seed
             if self._passes.beginning is not None:
                 self._passes.beginning = self._reader.beginning(self._again(0))
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
-        held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self._around.mark()
+        held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self.around.mark()
+        python = self._python.mark()
 
         def go_back() -> None:
+            python()
             around()
             vars(self).update(held)
             self._passes, self._known = passes, known
@@ -281,25 +292,13 @@ class EpochDatasets:
     @property
     def keeps(self) -> bool:
         """Whether a checkpoint has to hold what Python changes outside of itself, besides the notes."""
-        return self._around.changes
+        return self.around.changes
 
     def kept(self) -> dict[str, tf.Tensor]:
         """Returns that."""
-        return self._around.tensors(is_open=self._now is not None)
+        return self.around.tensors(is_open=self._now is not None)
 
     def take(self, kept: Mapping[str, tf.Tensor]) -> None:
         """Takes that over; to be done before `resume_from`."""
-        self._around.take(kept)
+        self.around.take(kept)
         self._python_draws.set()
-
-    def changed_by_others(self) -> list[str]:
-        """Returns what Python in the data has outside of itself and something else has changed since the pass began."""
-        return self._around.changed_by_others()
-
-    def now(self, names: Collection[str]) -> Mapping[str, Encoded]:
-        """Returns what some of that is now, as far as it is there."""
-        return self._around.now(names)
-
-    def put_saved(self, names: Collection[str]) -> None:
-        """Lets some of that be what it was when it was saved."""
-        self._around.put_saved(names)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from loop.exact.pipeline_audit import of_reading
 from loop.findings import Finding
 
+BEGINNING = "beginning"  # the name of a note
+
 
 class Passes:
     """What the passes over data have in common so far.
@@ -47,14 +49,14 @@ class Passes:
 
     def notes(self) -> dict[str, int]:
         """Returns what another process has to know."""
-        known = {"whole": self.whole, "beginning": self.beginning}
+        known = {"whole": self.whole, BEGINNING: self.beginning}
         return {name: digest for name, digest in known.items() if digest is not None}
 
     def resume_from(self, notes: Mapping[str, int]) -> str:
         """Goes on from the notes of an earlier process. Returns a line if the data do not begin as they did."""
         # The first pass of the earlier process counts: passes are compared across the kill.
         self.whole, self._differ = notes.get("whole"), False
-        if self.beginning is None or notes.get("beginning", self.beginning) == self.beginning:
+        if self.beginning is None or notes.get(BEGINNING, self.beginning) == self.beginning:
             return ""
         self.forget()
         return (

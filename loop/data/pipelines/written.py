@@ -111,20 +111,21 @@ class Written:
 
     @functools.cached_property
     def has_others(self) -> bool:
-        """Whether these may be others in the next process: looked at once, as it takes its time."""
-        return bool(self.in_memory()) and not is_seeded()
+        """Whether these, or what Python has, may be others in the next process: looked at once, as that takes time."""
+        return bool(self.in_memory() or self._by_pass.calls_python) and not is_seeded()
 
     def of_others(self, tensors: Sequence[tf.Tensor], notes: Mapping[str, int]) -> Iterator["Written"]:
         """Yields the dataset as it would be of other tensors, and with noted seeds; nothing, if they are of no such.
 
         Args:
-            tensors: What `in_memory` had returned.
+            tensors: What `in_memory` had returned; there may be more behind that.
             notes: See `drawn`.
         """
-        if [(x.dtype, x.shape) for x in tensors] == [(x.dtype, x.shape) for x in self.in_memory()]:
+        own = self.in_memory()
+        if [(x.dtype, x.shape) for x in tensors[: len(own)]] == [(x.dtype, x.shape) for x in own]:
             rest, columns = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]]()
-            for stage, own in made_of(self.dataset).items():
-                columns[stage] = [*itertools.islice(rest, len(own))]
+            for stage, held in made_of(self.dataset).items():
+                columns[stage] = [*itertools.islice(rest, len(held))]
             one = self.with_orders(one_order.as_noted(self.one_orders, notes))
             yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)})
 

@@ -1,0 +1,48 @@
+"""Rows that Python in a pipeline has: those of the run, if the data do not begin as they did with others."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from loop.data.objects.around import Around
+from loop.data.objects.held_rows import HeldRows
+from loop.data.pipelines.passes import BEGINNING, Passes
+from loop.state.resumable import Earlier
+
+
+class PythonRows:
+    """The rows that the functions and generators of a pipeline have.
+
+    Args:
+        python: The functions and generators.
+        around: What they change is left alone: that is in each checkpoint.
+        begins: Returns a digest of what the data begin with.
+    """
+
+    def __init__(self, python: Sequence[object], around: Around, begins: Callable[[], int]) -> None:
+        self._held, self._around, self._begins = HeldRows([*python]), around, begins
+        self._earlier: Earlier | None = None
+        self._before = 0  # tensors before those that are meant here
+        self.tensors, self.mark = self._held.tensors, self._held.mark
+
+    def recall(self, earlier: Earlier, before: int) -> None:
+        """Takes note of what was kept.
+
+        Args:
+            earlier: That, and more of the same pipeline.
+            before: How many tensors come before it.
+        """
+        self._earlier, self._before = earlier, before
+
+    def begin_as(self, notes: Mapping[str, int], passes: Passes) -> None:
+        """Puts what was kept in the place of what there is, if the data begin as in the notes then, and not before."""
+        begins, earlier = passes.beginning, self._earlier
+        if earlier is None or begins is None or notes.get(BEGINNING, begins) == begins:
+            return
+        if rows := earlier.tensors()[self._before :]:
+            back = self.mark()
+            self._held.put(rows, self._around.names)
+            passes.beginning = self._begins()
+            if passes.beginning == notes[BEGINNING]:
+                earlier.taken()
+            else:
+                back()
+                passes.beginning = begins

@@ -1,0 +1,93 @@
+"""The rows that a source of items holds: those of the run, if the items are other ones with those of this process."""
+
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import tensorflow as tf
+
+from loop.data.objects.held_rows import HeldRows
+from loop.data.python.indexable import Source
+from loop.data.python.item_batches import Items, short
+from loop.state.randomness import is_seeded
+from loop.state.resumable import Earlier
+
+CONTENT = "content"  # the name of a note
+
+
+class ItemRows:
+    """The rows that a source holds.
+
+    Args:
+        source: The source.
+        items: Its items, sampled.
+    """
+
+    def __init__(self, source: Source, items: Items) -> None:
+        self._held, self._items = HeldRows([source]), items
+        self._earlier: Earlier | None = None
+
+    def tensors(self) -> Sequence[tf.Tensor]:
+        """Returns them, to be kept."""
+        return self._held.tensors()
+
+    def notes(self) -> dict[str, int]:
+        """Returns what tells the items from others, if the next process may have others."""
+        return {CONTENT: self._number()} if self._may_be_drawn else {}
+
+    def _number(self) -> int:
+        return int(short(self._items.first)[:12], 16)
+
+    @functools.cached_property
+    def _may_be_drawn(self) -> bool:
+        return not is_seeded()  # looked at once, as it takes its time
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier, *, changes: bool) -> None:
+        """Takes note of what was kept, and puts it in the place of what there is, if the items are those then.
+
+        Args:
+            notes: Those of the data.
+            earlier: What was kept.
+            changes: Whether passes change the items, so that only `as_saved` can tell.
+        """
+        self._earlier = earlier
+        if changes or notes.get(CONTENT, self._number()) == self._number():
+            return
+        go_back = self.mark()
+        self._held.put(earlier.tensors())
+        self._items.first = self._items.digests()
+        if notes[CONTENT] == self._number():
+            earlier.taken()
+        else:
+            go_back()
+
+    def as_saved(self, digests: Sequence[str], changed: Collection[str], put: Callable[[], None]) -> None:
+        """Puts what passes have changed, and with it what was kept, if the items are not what they were without that.
+
+        Args:
+            digests: Those of the items when they were saved.
+            changed: The names of what passes have changed.
+            put: Puts that.
+
+        Raises:
+            ValueError: If the items are not what they were with it either.
+        """
+        put()
+        if self._items.digests() == digests:
+            return
+        if self._earlier is not None:
+            self._held.put(self._earlier.tensors(), [f"[0].{name}" for name in changed])  # of a list, as it was given
+            put()
+        if self._items.digests() != digests:
+            raise ValueError("The items of the source are not what they were when the checkpoint was made.")
+        if self._earlier is not None:
+            self._earlier.taken()
+
+    def mark(self) -> Callable[[], None]:
+        """Returns what takes all of it back to what it is now."""
+        first, back = self._items.first, self._held.mark()
+
+        def go_back() -> None:
+            back()
+            self._items.first = first
+
+        return go_back
