@@ -83,14 +83,13 @@ class StreamData(Trackable):
             raise ValueError(f"StreamData(steps_per_epoch=...) must be at least 1. Received: {steps_per_epoch!r}.")
         saved = None if resume is None else resume == "state"
         self._source = EpochDatasets(dataset, steps_per_epoch, saved=saved, share=share_of(shard, here()))
-        self._cardinality, self.element_spec = self._source.cardinality, self._source.element_spec
-        check_length(self._cardinality, steps_per_epoch)
+        self.element_spec = self._source.element_spec
+        check_length(self._source.cardinality, steps_per_epoch)
         self.pool_rows = self._source.pool_rows  # see `Passes`
         self.endless, self._steps = self._source.endless, steps_per_epoch
         self.share, self._resume = self._source.share, "state" if self._source.saved else "replay"
         check_shared(self.share, varies=self._source.varies, steps=steps_per_epoch, saved=self._source.saved)
-        known = self._cardinality if not self._source.varies and self._cardinality != UNKNOWN else None
-        self.steps_per_epoch = steps_per_epoch if self.endless else known
+        self.steps_per_epoch = steps_per_epoch if self.endless else self._length()
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
@@ -103,6 +102,10 @@ class StreamData(Trackable):
         self.seen: BatchDigest | None = BatchDigest() if self._resume == "replay" else None
         self._can_be_saved = False  # seen at the beginning of the first pass
         self._sought: Sought | None = None
+
+    def _length(self) -> int | None:
+        known = not self._source.varies and self._source.cardinality != UNKNOWN
+        return self._source.cardinality if known else None
 
     def fix_seed(self) -> None:
         """Takes 0 for a seed that was not given. For evaluations, of whose data nothing is saved."""
@@ -158,6 +161,8 @@ class StreamData(Trackable):
     def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
         check_count(notes, self.share)
         self._source.recall(notes, earlier)
+        if not self.endless:
+            self.steps_per_epoch = self._length()
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
         self.source, self.pending, self.failed = None, (), None
@@ -239,7 +244,7 @@ class StreamData(Trackable):
         return {
             "kind": "StreamData",
             "resume": self._resume,
-            "cardinality": self._cardinality,
+            "cardinality": self._source.cardinality,
             "steps_per_epoch": self._steps,
             "element_spec": str(self.element_spec),
             **self._source.describe(),

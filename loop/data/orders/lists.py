@@ -108,6 +108,13 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int
     return found
 
 
+def are_alike(stage: tf.data.Dataset, columns: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:
+    """Returns whether a stage can be made of columns in the place of others: of rows there may be another number."""
+    first = 0 if kind_of(stage) == ONE else 1
+    kinds = [[(each.dtype, each.shape[first:]) for each in side] for side in (columns, others)]
+    return kinds[0] == kinds[1] and len({each.shape[0] for each in columns} if first else [0]) == 1
+
+
 def with_columns(columns: Columns) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
     """Returns by stage what stands in its place, so that it has these columns."""
     made = dict[tf.data.Dataset, tf.data.Dataset]()

@@ -262,6 +262,8 @@ class EpochDatasets:
         if others and (before := recalled(self._one, notes, self._pool, earlier)):
             self._one = before
             self._known.put(before, notes["stages"])
+            if self.cardinality >= 0:  # of other rows, there may be more or fewer
+                self.cardinality = cardinality(self._pass(before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
             self._python.begin_as(notes, self._passes)
 

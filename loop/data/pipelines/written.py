@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from loop.data.objects.reached import variables_reached
 from loop.data.orders import one_order
-from loop.data.orders.lists import Lists, as_noted, lists, made_of, may_move, noted, with_columns
+from loop.data.orders.lists import Lists, are_alike, as_noted, lists, made_of, may_move, noted, with_columns
 from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.loaders import reordered, seeds
@@ -121,13 +121,13 @@ class Written:
             tensors: What `in_memory` had returned; there may be more behind that.
             notes: See `drawn`.
         """
-        own = self.in_memory()
-        if [(x.dtype, x.shape) for x in tensors[: len(own)]] == [(x.dtype, x.shape) for x in own]:
-            rest, columns = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]]()
-            for stage, held in made_of(self.dataset).items():
-                columns[stage] = [*itertools.islice(rest, len(held))]
-            one = self.with_orders(one_order.as_noted(self.one_orders, notes))
-            yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)})
+        rest, columns = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]]()
+        for stage, own in made_of(self.dataset, self._replaced).items():
+            columns[stage] = [*itertools.islice(rest, len(own))]
+            if not are_alike(stage, columns[stage], own):
+                return
+        one = self.with_orders(one_order.as_noted(self.one_orders, notes))
+        yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)})
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
