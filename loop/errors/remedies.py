@@ -45,6 +45,7 @@ OF_EPOCH = (
 )
 SEED_FIRST = "Call keras.utils.set_random_seed(1) first, before anything is made."
 SEED_OR_FIRST = f"Give it a seed, as in keras.initializers.RandomNormal(seed=1). Or: {SEED_FIRST}"
+SORTED = "Sort it, as in keras.layers.StringLookup(vocabulary=sorted(set(words))) in the place of list(set(words))."
 CLASSES_IN_FILE = (
     "Read the file before, and give what is in it as numbers: unigrams=[float(line.split(',')[-1]) for line in "
     "pathlib.Path(file).read_text().splitlines()] instead of vocab_file=file."

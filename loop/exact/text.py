@@ -1,15 +1,18 @@
 """What the files of a program say, by which another process tells whether somebody has changed it."""
 
+import ast
 import functools
 import hashlib
 import os
 import sys
 import types
+from collections.abc import Collection
 from typing import NamedTuple
 
 from loop.errors.theirs import of_user
 from loop.errors.tracebacks import GENERATED
 
+IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
 DRAWS = b"random"  # is in the name of nearly all that draws
 
 
@@ -19,10 +22,12 @@ class Text(NamedTuple):
     Attributes:
         number: Another one for most other texts: 48 bits. 0 if nobody can tell, as of what was typed.
         draws: Whether anything that draws random numbers is named in it.
+        orders_sets: Whether it goes through a set, as `list(set(names))` does, in whatever order that has.
     """
 
     number: int
     draws: bool
+    orders_sets: bool = False
 
 
 @functools.cache
@@ -33,7 +38,8 @@ def program_text() -> Text:
         return Text(0, draws=False)
     texts = {_read(file) for module in [*sys.modules.values()] if (file := _file(module))}
     whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in texts)).encode())
-    return Text(1 + int(whole.hexdigest()[:12], 16), draws=any(DRAWS in text.lower() for text in texts))
+    number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in texts)
+    return Text(number, draws, orders_sets=any(map(_orders_sets, texts)))
 
 
 def _file(module: types.ModuleType) -> str | None:
@@ -43,6 +49,25 @@ def _file(module: types.ModuleType) -> str | None:
     if not isinstance(file, str) or not file.endswith(".py") or "-packages" in file or GENERATED in file:
         return None
     return file if of_user([os.path.abspath(file)])[0] else None
+
+
+def _orders_sets(text: bytes) -> bool:
+    try:
+        nodes = [*ast.walk(ast.parse(text))] if b"set(" in text or b"{" in text else []
+    except (SyntaxError, ValueError, RecursionError):  # of another version of Python, or no text
+        return False
+    assigned = [node for node in nodes if isinstance(node, ast.Assign) and _is_set(node.value, set())]
+    names = {target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)}
+    through = [node.iter for node in nodes if isinstance(node, ast.For | ast.comprehension)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    through += [argument for call in calls if ast.unparse(call.func) in IN_ORDER for argument in call.args]
+    return any(_is_set(node, names) for node in through)
+
+
+def _is_set(node: ast.expr, names: Collection[str]) -> bool:
+    """Returns whether this is seen to be a set, or has the name of one."""
+    called = isinstance(node, ast.Call) and ast.unparse(node.func) in ("set", "frozenset")
+    return called or isinstance(node, ast.Set | ast.SetComp) or (isinstance(node, ast.Name) and node.id in names)
 
 
 def _read(file: str) -> bytes:

@@ -20,6 +20,7 @@ from loop.evaluation import Evaluation
 from loop.exact.graph import is_callback, operations
 from loop.exact.pipeline_audit import Read
 from loop.exact.reach import traced_anew
+from loop.exact.set_order import vocabularies_in_set_order, warn_of_sets
 from loop.exact.step_audit import Constants, TraceAudit
 from loop.exact.traced import Traced
 from loop.findings import Finding
@@ -204,7 +205,10 @@ class Compiled:
         covered = self._covered(state)
         found = [each for each in self._in_data if not (isinstance(each, Read) and self._is_constant(each.variable))]
         found += [finding for audited in self._audited.values() for finding in audited.findings(covered)]
-        found += as_drawn([step.function for step, _ in self._steps.values()], self.only_read(state))
+        steps = [step.function for step, _ in self._steps.values()]
+        found += as_drawn(steps, self.only_read(state))
+        if any(audited.tables(covered) for audited in self._audited.values()):
+            found += vocabularies_in_set_order("A step", steps)
         return found + [finding for purity in self._purity.values() for finding in purity.findings]
 
     def only_read(self, state: TrainingState) -> list[tf.Variable]:
@@ -229,8 +233,10 @@ class Compiled:
             for name, evaluation in self._evaluations.items():
                 found += evaluation.data.findings(f"The data of evaluation {name!r}")
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
-        if any(hook.saves for hook in self._parts.hooks) and not RowsInMemory(self._parts.data, evaluated).held():
-            warn_of_rows(self._parts.pool)
+        if any(hook.saves for hook in self._parts.hooks):
+            warn_of_sets()
+            if not RowsInMemory(self._parts.data, evaluated).held():
+                warn_of_rows(self._parts.pool)
         return found
 
     def found_since(self) -> list[Finding]:

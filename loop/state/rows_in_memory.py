@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.exact.text import program_text
-from loop.state.randomness import drawn, is_seeded
+from loop.state.randomness import drawn
 from loop.state.resumable import Resumable
+from loop.state.settled import is_settled
 
 MOST = 2**26  # bytes of all rows that are kept
 OF_OTHERS = 16  # numbers that imports draw
@@ -56,7 +57,7 @@ class RowsInMemory:
     @functools.cached_property
     def _may_be_drawn(self) -> bool:
         # Looked at once: it takes its time where much was drawn from a stream that has a seed.
-        return not is_seeded()
+        return not is_settled()
 
     def notes(self) -> dict[str, int]:
         """Returns what `recall` has to know besides, to be saved with each checkpoint."""

@@ -29,9 +29,9 @@ TENSORS = {
 @pytest.fixture
 def _unseeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process without a seed, whose program is always the same."""
-    monkeypatch.setattr(rows_in_memory, "is_seeded", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "is_settled", lambda: False)
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: text.Text(1, draws=True))
-    monkeypatch.setattr("loop.data.orders.array_rows.is_seeded", lambda: False)
+    monkeypatch.setattr("loop.data.orders.array_rows.is_settled", lambda: False)
 
 
 def rows(number: int) -> ArrayData:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import nursery
 import pytest
+from places import environment
 
 from loop import ArrayData
 from loop.exact.text import Text
@@ -112,6 +113,9 @@ DRAWN: dict[str, str] = {
         "train = ArrayData((x, y), batch_size=16)\n"
     ),
 }
+DRAWN["labels in the order of a set, and a seed"] = (
+    "keras.utils.set_random_seed(1)\n" + DRAWN["labels in the order of a set"]
+)
 
 
 class Program:
@@ -132,7 +136,8 @@ class Program:
         return seen, weights, logs
 
     def start(self, name: str, steps: int = STEPS) -> "subprocess.CompletedProcess[str]":
-        return nursery.run(*self._arguments(name, steps))
+        env = {key: value for key, value in environment().items() if key != "PYTHONHASHSEED"}  # the process has one
+        return nursery.run(*self._arguments(name, steps), env=env)
 
     def execute(self, name: str) -> str:
         """Trains in a process whose streams nobody has seeded: one that is forked has to seed NumPy's anew."""
@@ -172,6 +177,16 @@ def test_rows_that_were_drawn_are_those_of_the_first_process(kind: str, tmp_path
 
 
 @pytest.mark.more
+def test_a_process_with_a_seed_keeps_none(tmp_path: Path) -> None:
+    program = Program(tmp_path, "keras.utils.set_random_seed(1)\n" + DRAWN["noise"])
+    whole = program.run("whole")
+    assert not [*(tmp_path / "whole").glob("*.rows")]
+    cut = program.cut("whole", 4)
+    assert program.run(cut) == whole
+    assert program.said(cut) == []
+
+
+@pytest.mark.more
 def test_of_a_program_that_was_changed_only_rows_that_are_seen_to_be_drawn_are_taken(tmp_path: Path) -> None:
     program = Program(tmp_path, DRAWN["of TensorFlow"])
     whole = program.run("whole")
@@ -206,8 +221,8 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
 ) -> None:
     x = np.arange(12.0)
     earlier, now = (ArrayData(rows, batch_size=4, shuffle=False) for rows in (x, x + 1))
-    monkeypatch.setattr(rows_in_memory, "is_seeded", lambda: False)
-    monkeypatch.setattr("loop.data.orders.array_rows.is_seeded", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "is_settled", lambda: False)
+    monkeypatch.setattr("loop.data.orders.array_rows.is_settled", lambda: False)
     for number, draws, level in ((1, False, "WARNING"), (1, True, "INFO"), (2, True, "")):
         monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=False))
         before = rows_in_memory.RowsInMemory(earlier, {})

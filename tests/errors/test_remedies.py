@@ -83,6 +83,12 @@ def taught_by(*, held: bool = False, loaded: bool = False) -> Loop:
     return stepping(lambda x: teacher(tf.reshape(x, [1, 1]))[0, 0], **state)
 
 
+def numbered(ordered: Callable[[set[str]], list[str]]) -> Loop:
+    words = [f"word {i}" for i in range(40)]
+    number = keras.layers.StringLookup(vocabulary=ordered(set(words)))
+    return over(rows().map(lambda x: number(tf.gather(words, tf.cast(x, tf.int32)))))
+
+
 def seeded_first(make: Callable[[], Loop]) -> Callable[[], Loop]:
     def made() -> Loop:
         keras.utils.set_random_seed(1)
@@ -523,6 +529,7 @@ PROGRAMS = {
     "SEED_OR_FIRST": Program(
         initialized, [lambda: initialized(seed=1), seeded_first(initialized), seeded_first(taught)]
     ),
+    "SORTED": Program(lambda: numbered(list), [lambda: numbered(sorted)]),
     "HELD_OR_SEED": Program(
         taught_by, [lambda: taught_by(held=True), lambda: taught_by(loaded=True), seeded_first(taught_by)]
     ),

@@ -11,8 +11,8 @@ from loop.data.orders.lists import LARGEST, NAME, as_noted, may_move, noted
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
 from loop.digest import digest
-from loop.state.randomness import is_seeded
 from loop.state.resumable import Earlier
+from loop.state.settled import is_settled
 
 CONTENT = "content"  # the name of a note
 log = logging.getLogger("exactloop")
@@ -49,7 +49,7 @@ class ArrayRows:
         else:
             rows = self._rows()
             places = noted(rows, self._pool) if may_move(rows) else {}
-            self._notes = {**places, CONTENT: self._number()} if places or not is_seeded() else {}
+            self._notes = {**places, CONTENT: self._number()} if places or not is_settled() else {}
         return self._notes
 
     def values(self) -> list[tf.Tensor]:

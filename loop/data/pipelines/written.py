@@ -21,13 +21,14 @@ from loop.exact.graph import line
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
+from loop.exact.set_order import vocabularies_in_set_order
 from loop.exact.stage_audit import at_once
 from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
-from loop.state.randomness import is_seeded
-from loop.tf_internals import UnknownStage, kind_of, with_seed
+from loop.state.settled import is_settled
+from loop.tf_internals import UnknownStage, kind_of, programmed, with_seed
 
 DATA = "the data"
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
@@ -112,7 +113,7 @@ class Written:
     @functools.cached_property
     def has_others(self) -> bool:
         """Whether these, or what Python has, may be others in the next process: looked at once, as that takes time."""
-        return bool(self.in_memory() or self._by_pass.calls_python) and not is_seeded()
+        return bool(self.in_memory() or self._by_pass.calls_python) and not is_settled()
 
     def of_others(self, tensors: Sequence[tf.Tensor], notes: Mapping[str, int]) -> Iterator["Written"]:
         """Yields the dataset as it would be of other tensors, and with noted seeds; nothing, if they are of no such.
@@ -263,7 +264,10 @@ class Written:
         found = self._wrong(owner, saved=saved)
         if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
             found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
-        return found + unseeded(self.dataset, owner)
+        return found + unseeded(self.dataset, owner) + vocabularies_in_set_order(owner, self._functions())
+
+    def _functions(self) -> list[object]:
+        return [function for stage in stages(self.dataset) for function, _ in programmed(stage)]
 
     @property
     def _varies_otherwise(self) -> bool:

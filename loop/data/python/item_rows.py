@@ -8,8 +8,8 @@ import tensorflow as tf
 from loop.data.objects.held_rows import HeldRows
 from loop.data.python.indexable import Source
 from loop.data.python.item_batches import Items, short
-from loop.state.randomness import is_seeded
 from loop.state.resumable import Earlier
+from loop.state.settled import is_settled
 
 CONTENT = "content"  # the name of a note
 
@@ -39,7 +39,7 @@ class ItemRows:
 
     @functools.cached_property
     def _may_be_drawn(self) -> bool:
-        return not is_seeded()  # looked at once, as it takes its time
+        return not is_settled()  # looked at once, as it takes its time
 
     def recall(self, notes: Mapping[str, int], earlier: Earlier, *, changes: bool) -> None:
         """Takes note of what was kept, and puts it in the place of what there is, if the items are those then.

@@ -1,0 +1,81 @@
+"""What has the order of a set of texts, which is another one in each process: Python hashes them with a seed.
+
+Nobody can ask a list where its order comes from. But a set is a table, in which each text has its place by the lowest
+bits of its hash; so in the order of a set, these go up, but for where two met, and in any other order half the time.
+"""
+
+import logging
+import math
+import operator
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from loop.errors.remedies import SORTED
+from loop.exact.reach import Reach
+from loop.findings import Finding
+
+FEWEST, MOST = 12, 100_000  # of fewer texts, the order may be that by chance
+UNLIKELY = 5  # standard deviations from how often hashes go up by chance: once in millions
+SIZES = 4  # of tables: up to eight times as large as what is in them
+log = logging.getLogger("exactloop")
+IN_SET_ORDER = (
+    "In the script, %s has the order of a set, which is another in each process. A process that has another one can "
+    "resume this run only if nothing but rows in memory depends on it. Write sorted(set(names)) for list(set(names))."
+)
+VOCABULARIES = (keras.layers.StringLookup, keras.layers.TextVectorization)
+
+
+def is_other_each_time() -> bool:
+    """Returns whether the next process has another order of sets."""
+    return bool(sys.flags.hash_randomization) and os.environ.get("PYTHONHASHSEED", "random") == "random"
+
+
+def has_order_of_set(texts: Sequence[object]) -> bool:
+    """Returns whether different texts stand in the order that a set has in this process."""
+    if not FEWEST <= len(texts) <= MOST or not all(isinstance(text, str) for text in texts):
+        return False
+    count, hashes = len(texts), [*map(hash, texts)]
+    needed = (count - 1) / 2 + UNLIKELY * math.sqrt((count + 1) / 12)  # of a permutation, mean and deviation
+    masks = [2 ** (count.bit_length() + more) - 1 for more in range(SIZES)]
+    again = {text: i for i, text in enumerate({*texts})}  # of few texts, where they met is the same once more
+    places = [[again[text] for text in texts], *([each & mask for each in hashes] for mask in masks)]
+    return len(again) == count and any(sum(map(operator.lt, each, each[1:])) >= needed for each in places)
+
+
+def globals_in_set_order() -> list[str]:
+    """Returns the names of lists and dicts of the script that are in such an order."""
+    held = vars(sys.modules["__main__"]).items() if is_other_each_time() else ()
+    return [name for name, value in [*held] if any(map(has_order_of_set, _texts_of(value)))]
+
+
+def warn_of_sets() -> None:
+    """Names them in the log, if there are any."""
+    if names := globals_in_set_order():
+        log.warning(IN_SET_ORDER, ", ".join(map(repr, names)))
+
+
+def vocabularies_in_set_order(owner: str, roots: Iterable[object]) -> list[Finding]:
+    """Returns the layers whose words have other numbers in the next process, so that it would refuse to go on.
+
+    Args:
+        owner: Who uses them.
+        roots: What to go through, to find them.
+    """
+    if not is_other_each_time():
+        return []
+    layers = [thing for thing in Reach(roots).objects if isinstance(thing, VOCABULARIES)]
+    found = [layer.name for layer in layers if has_order_of_set(layer.get_vocabulary(include_special_tokens=False))]
+    what = "{} numbers words by layer {!r}, whose vocabulary has the order of a set, which is another in each process"
+    return [Finding(what.format(owner, name), "", SORTED) for name in found]
+
+
+def _texts_of(value: object) -> list[Sequence[object]]:
+    if isinstance(value, Mapping):
+        return [[*value], [*value.values()]]
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.ndim == 1:
+        return [value.tolist()]
+    return [value] if isinstance(value, list | tuple) else []

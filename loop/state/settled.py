@@ -1,0 +1,11 @@
+"""Whether the next process has the same rows in memory, as far as anybody can tell."""
+
+from loop.exact.set_order import globals_in_set_order, is_other_each_time
+from loop.exact.text import program_text
+from loop.state.randomness import is_seeded
+
+
+def is_settled() -> bool:
+    """Returns whether the process has a seed, and the program takes no order of sets. It takes its time."""
+    in_order = is_seeded() and is_other_each_time() and (program_text().orders_sets or globals_in_set_order())
+    return is_seeded() and not in_order

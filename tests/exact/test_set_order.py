@@ -1,0 +1,108 @@
+"""What has the order of a set, which is another one in each process, is found."""
+
+import random
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loop import Loop
+from loop.exact import set_order
+from loop.exact.set_order import globals_in_set_order, has_order_of_set
+from loop.exact.text import _orders_sets
+from loop.state.settled import is_settled
+
+
+@pytest.fixture(autouse=True)
+def _with_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("loop.exact.set_order", "loop.state.settled"):
+        monkeypatch.setattr(f"{place}.is_other_each_time", lambda: True)
+
+
+def words(count: int, seed: int) -> list[str]:
+    drawn = random.Random(seed)
+    return [f"{drawn.getrandbits(40):x}" for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [30, 100, 1_000, 20_000])
+def test_the_order_of_a_set_is_known(count: int) -> None:
+    found, half = list[bool](), count // 2
+    for seed in range(100 if count < 1_000 else 5):
+        given = words(count, seed)
+        sets = (set(given + given[::2]), {*given[:half]} | {*given[half:]}, frozenset(given))
+        found += [has_order_of_set(list(each)) for each in sets]
+        assert not has_order_of_set(sorted(given))
+        assert not has_order_of_set(given)
+        assert not has_order_of_set([*sets[0], given[0]])
+    assert np.mean(found) > (0.9 if count > 30 else 0.5)  # where many meet in a small table, it looks like any other
+
+
+def test_few_words_and_numbers_are_in_no_such_order() -> None:
+    assert not has_order_of_set(list(set(words(11, 1))))
+    assert not has_order_of_set(list({*range(0, 1_000, 7)}))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_found"),
+    [
+        (lambda names: names, True),
+        (lambda names: {name: i for i, name in enumerate(names)}, True),
+        (lambda names: dict(enumerate(names)), True),
+        (np.array, True),
+        (sorted, False),
+        (lambda names: {name: i for i, name in enumerate(sorted(names))}, False),
+        (set, False),
+    ],
+)
+def test_what_the_script_has_in_such_an_order_is_named_and_its_rows_are_kept(
+    value: Callable[[list[str]], object], is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras.utils.set_random_seed(1)
+    monkeypatch.setattr(sys.modules["__main__"], "names", value(list(set(words(40, 1)))), raising=False)
+    assert globals_in_set_order() == ["names"] * is_found
+    assert is_settled() == (not is_found)
+
+
+@pytest.mark.parametrize("ordered", [list, sorted])
+@pytest.mark.parametrize("where", ["map", "step"])
+def test_a_vocabulary_in_such_an_order_is_refused(ordered: Callable[[set[str]], list[str]], where: str) -> None:
+    given = words(40, 1)
+    number = keras.layers.StringLookup(vocabulary=ordered(set(given)), name="words")
+    data = tf.data.Dataset.from_tensor_slices(given)
+    if where == "map":
+        loop = Loop(lambda x: {"x": tf.size(x)}, data.map(number), state={})
+    else:
+        loop = Loop(lambda x: {"x": tf.reduce_sum(number(x))}, data, state={})
+    found = [finding.what for finding in loop.audit()]
+    assert ["layer 'words', whose vocabulary has the order of a set" in what for what in found] == [True] * (
+        ordered is list
+    )
+
+
+def test_a_process_whose_hash_seed_is_given_has_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("PYTHONHASHSEED", "3")
+    assert not set_order.is_other_each_time()
+    monkeypatch.delenv("PYTHONHASHSEED")
+    assert set_order.is_other_each_time() == bool(sys.flags.hash_randomization)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("names = list(set(labels))", True),
+        ("numbers = {name: i for i, name in enumerate(set(labels))}", True),
+        ("kinds = {label for label in labels}\nfor kind in kinds: print(kind)", True),
+        ("numbers = dict(zip({'a', 'b'}, range(2)))", True),
+        ("names = sorted(set(labels))", False),
+        ("numbers = {name: i for i, name in enumerate(sorted(set(labels)))}", False),
+        ("count = len(set(labels)); known = name in set(labels)", False),
+        ("options = {'set': 1}\nlist(options)", False),
+        ("print 'set('", False),
+    ],
+)
+def test_a_text_that_goes_through_a_set_is_known(text: str, is_found: bool) -> None:
+    assert _orders_sets(text.encode()) == is_found
