@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Evaluation, Every, Loop
+from loop import ArrayData, Evaluation, Every, Loop, StreamData
 from loop.data.orders.lists import MOST, as_noted, may_move, noted
 from loop.data.orders.rows import Rows
 from loop.state import randomness, rows_in_memory
@@ -206,6 +206,33 @@ def test_large_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before
         np.random.set_bit_generator(before)
     said = [record.getMessage() for record in caplog.records if "random numbers in this process" in record.getMessage()]
     assert ["keras.utils.set_random_seed(1) at the beginning" in each for each in said] == [True] * is_said
+
+
+@pytest.mark.parametrize(
+    ("make", "is_said"),
+    [
+        (lambda x: Dataset.range(100).map(lambda i: tf.gather(x, i)).batch(10), True),
+        (lambda x: StreamData(lambda epoch: Dataset.from_tensor_slices(x).batch(10)), True),
+        (lambda x: Dataset.from_tensor_slices(x).batch(10), False),
+        (lambda x: Dataset.range(100).map(lambda i: tf.gather(x[:99], i % 99)).batch(10), False),
+    ],
+)
+def test_rows_that_cannot_be_kept_are_warned_of_if_they_may_have_been_drawn(
+    make: Callable[[np.ndarray], object],
+    is_said: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(randomness, "BEGUN", random.getstate())
+    x = np.array([random.random() for _ in range(100)])
+    loop = Loop(lambda x: {"x": tf.reduce_sum(x)}, make(x), state={}, hooks=[Checkpoint(tmp_path)])
+    assert loop.audit() == []
+    assert ["100 rows in memory that are not kept with the run" in caplog.text] == [is_said]
+    caplog.clear()
+    keras.utils.set_random_seed(1)
+    assert Loop(lambda x: {"x": tf.reduce_sum(x)}, make(x), state={}).audit() == []
+    assert "not kept with the run" not in caplog.text
 
 
 def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from loop.data.pipelines.passes import BEGINNING, Passes
 from loop.data.pipelines.python_rows import PythonRows
 from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
+from loop.data.pipelines.unseeded import warn_of_tensors
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
 from loop.exact.pipeline_audit import Read, of_function, of_reading
@@ -159,6 +160,8 @@ class EpochDatasets:
             for written in each.values()
             for finding in written.findings(owner, saved=self.saved, alone=not self.varies)
         ]
+        for written in each.values():
+            warn_of_tensors([*written.in_functions(), *(written.in_memory() if self.varies else [])], owner)
         found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}

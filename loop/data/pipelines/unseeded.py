@@ -33,6 +33,12 @@ DRAWN = (
     "takes without a seed, or rows that are drawn themselves, it cannot. Then call keras.utils.set_random_seed(1) at "
     "the beginning of the script."
 )
+NOT_KEPT = (
+    "%s have %s rows in memory that are not kept with the run: those of functions, as in map(lambda i: x[i]), or of a "
+    "function of the epoch. Python or NumPy have drawn %s random numbers in this process, which has no seed. If the "
+    "rows were drawn, another process has other ones, and cannot resume this run. Then call "
+    "keras.utils.set_random_seed(1) at the beginning of the script."
+)
 ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
@@ -77,6 +83,18 @@ def warn_of_rows(pool: Iterable[Rows]) -> None:
     counts = [rows.count for rows in pool]
     if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
         log.warning(DRAWN, f"{count:,}")
+
+
+def warn_of_tensors(tensors: Iterable[tf.Tensor], owner: str) -> None:
+    """Says so if rows that cannot be kept may have been drawn; see above.
+
+    Args:
+        tensors: What the functions of pipelines have, and what else is meant.
+        owner: What to call the data.
+    """
+    counts = [int(x.shape[0]) for x in tensors if x.shape.rank and (x.dtype.is_floating or x.dtype.is_integer)]
+    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
+        log.warning(NOT_KEPT, owner, f"{max(counts):,}", f"{count:,}")
 
 
 def as_drawn(roots: Iterable[object], variables: Collection[tf.Variable]) -> list[Finding]:

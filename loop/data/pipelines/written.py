@@ -28,9 +28,10 @@ from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
 from loop.state.settled import is_settled
-from loop.tf_internals import UnknownStage, kind_of, programmed, with_seed
+from loop.tf_internals import UnknownStage, functions_of, kind_of, programmed, with_seed
 
 DATA = "the data"
+MANY = 100  # rows: a smaller tensor in a function is a constant of another kind
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 UNDIVIDED = (
     "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
@@ -109,6 +110,12 @@ class Written:
     def in_memory(self) -> list[tf.Tensor]:
         """Returns the tensors that it is made of, one stage after the other."""
         return [tensor for tensors in made_of(self.dataset, self._replaced).values() for tensor in tensors]
+
+    def in_functions(self) -> list[tf.Tensor]:
+        """Returns the tensors and constants with many rows that its functions have."""
+        held = [x for stage in stages(self.dataset) for each in functions_of(stage) for x in each.captured_inputs]
+        held += [op.outputs[0] for op in operations_of(self.dataset) if op.type == "Const"]
+        return [x for x in held if x.shape.rank and x.shape[0] >= MANY]
 
     @functools.cached_property
     def has_others(self) -> bool:
