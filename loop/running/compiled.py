@@ -235,8 +235,7 @@ class Compiled:
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
         if any(hook.saves for hook in self._parts.hooks):
             warn_of_sets()
-            if not RowsInMemory(self._parts.data, evaluated).held():
-                warn_of_rows(self._parts.pool)
+            warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, evaluated).held)
         return found
 
     def found_since(self) -> list[Finding]:

@@ -27,7 +27,8 @@ TAKEN = (
 )
 PERHAPS_EDITED = (
     ", though neither Python nor NumPy have drawn so many numbers: if they were drawn otherwise, or are in the order "
-    "of a set, that is right; if what they are read from was edited, start afresh in another directory"
+    "of a set, that is right; if what they are read from was edited, start afresh in another directory, or go on with "
+    "what is there now: Checkpoint(..., resume_changed='warn')"
 )
 Read = Callable[[], Mapping[str, tf.Tensor]]
 
@@ -63,21 +64,35 @@ class RowsInMemory:
         """Returns what `recall` has to know besides, to be saved with each checkpoint."""
         return {TEXT: program_text().number} if self._may_be_drawn else {}
 
-    def recall(self, notes: Mapping[str, int], read: Read) -> None:
+    def recall(self, notes: Mapping[str, int], read: Read, *, sure: bool = False) -> None:
         """Lets the data take over what they drew when the run began, and the rows that they had then.
 
         Args:
             notes: Those of all data.
             read: Returns what `held` had returned.
+            sure: Whether to take such rows only where there is more than that nobody has changed the program.
         """
-        rows = max([0, *(int(tensor.shape[0]) for tensor in self.held().values() if tensor.shape.rank)])
-        has_drawn, text = drawn() >= rows + OF_OTHERS, program_text()
-        is_same = text.number == notes.get(TEXT, 0) != 0
-        say = functools.cache(_say if has_drawn or text.draws else _say_perhaps)
-        read = functools.cache(read) if has_drawn or is_same else dict
+
+        @functools.cache
+        def has_drawn() -> bool:
+            rows = max([0, *(int(tensor.shape[0]) for tensor in self.held().values() if tensor.shape.rank)])
+            return drawn() >= rows + OF_OTHERS
+
+        # Only if there are other rows now: to see whether they were drawn takes its time.
+        def earlier() -> Mapping[str, tf.Tensor]:
+            is_same = program_text().number == notes.get(TEXT, 0) != 0 and (program_text().draws or not sure)
+            return read() if is_same or has_drawn() else {}
+
+        def say() -> None:
+            if program_text().draws or has_drawn():
+                log.info(TAKEN, "")
+            else:
+                log.warning(TAKEN, PERHAPS_EDITED)
+
+        kept, told = functools.cache(earlier), functools.cache(say)
         for name, data in self._data.items():
             own = {key.removeprefix(name): number for key, number in notes.items() if key.startswith(name)}
-            data.recall(own, Kept(name, read, say))
+            data.recall(own, Kept(name, kept, told))
 
 
 class Kept:
@@ -97,14 +112,6 @@ class Kept:
         of_all = self._read()
         names = (f"{self._name}{i}" for i in range(len(of_all)))
         return [of_all[name] for name in names if name in of_all]
-
-
-def _say() -> None:
-    log.info(TAKEN, "")
-
-
-def _say_perhaps() -> None:
-    log.warning(TAKEN, PERHAPS_EDITED)
 
 
 def _size(tensor: tf.Tensor) -> int:

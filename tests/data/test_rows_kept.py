@@ -223,7 +223,8 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
     earlier, now = (ArrayData(rows, batch_size=4, shuffle=False) for rows in (x, x + 1))
     monkeypatch.setattr(rows_in_memory, "is_settled", lambda: False)
     monkeypatch.setattr("loop.data.orders.array_rows.is_settled", lambda: False)
-    for number, draws, level in ((1, False, "WARNING"), (1, True, "INFO"), (2, True, "")):
+    cases = (1, False, False, "WARNING"), (1, True, True, "INFO"), (1, False, True, ""), (2, True, False, "")
+    for number, draws, sure, level in cases:
         monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=False))
         before = rows_in_memory.RowsInMemory(earlier, {})
         notes = {**earlier.notes(), **before.notes()}
@@ -231,7 +232,7 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
         caplog.clear()
         back = now.mark()
         with caplog.at_level(logging.INFO):
-            rows_in_memory.RowsInMemory(now, {}).recall(notes, before.held)
+            rows_in_memory.RowsInMemory(now, {}).recall(notes, before.held, sure=sure)
         assert [record.levelname for record in caplog.records] == [level] * bool(level)
         assert np.array_equal(now.in_memory()[0], x + (not level))
         back()

@@ -99,7 +99,7 @@ def taken_over(
     manifest = pin.manifest
     # What was there is held meanwhile, so a resume takes the memory of the state twice.
     with state.unless_raised():
-        state.rows.recall(manifest.notes["data"], functools.partial(_rows, store, pin))
+        state.rows.recall(manifest.notes["data"], functools.partial(_rows, store, pin), sure=changed == "warn")
         # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)
         seen = _sought(store, state, manifest)

@@ -2,12 +2,13 @@
 
 import collections
 import functools
-from collections.abc import Callable, Collection, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from loop.data.objects.kept_values import LARGEST, can_be_saved, is_exact, size, taken_over
+from loop.data.objects.kept_values import LARGEST, is_exact, size, taken_over
 from loop.data.objects.slots import Path, Slot, slots
 from loop.state.plain import KINDS, Encoded, Plain, decoded
 
@@ -23,19 +24,25 @@ class HeldRows:
 
     def __init__(self, thing: object) -> None:
         self._thing, self._back = thing, list[Callable[[], None]]()
+        self._tensors: list[tf.Tensor] | None = None  # of a million numbers in lists, it takes seconds to make them
 
     def tensors(self) -> list[tf.Tensor]:
-        """Returns all of it, to be kept: string `[]` and uint8 `[n]`; nothing if there is none, or too much."""
-        values, places, left = list[Plain](), dict[str, int](), LARGEST
-        for paths in _by_value(self._thing):
-            value = _rows(paths[0][1].value)
-            left -= size(value, left)
-            if left < 0:
-                return []
-            places |= {".".join(path): len(values) for path, _ in paths}
-            values.append(value)
-        state = Encoded([places, values], OWNER)
-        return [tf.constant(state.text), tf.constant(state.data)] if values else []
+        """Returns all of it as it was when this was asked first, to be kept; nothing if there is none, or too much.
+
+        Returns:
+            JSON, string `[]`, with the names of each value, what `Encoded` says of it, and how many bytes it has; and
+            these, uint8 `[n]`.
+        """
+        if self._tensors is None:
+            said, parts, left = list[Plain](), list[np.ndarray](), LARGEST
+            for paths in _by_value(self._thing):
+                left -= size(paths[0][1].value, left)
+                if left >= 0 and (held := _encoded(paths[0][1].value)) is not None:
+                    said.append([[".".join(path) for path, _ in paths], held.text, len(held.data)])
+                    parts.append(held.data)
+            whole = [tf.constant(json.dumps(said)), tf.constant(np.concatenate(parts))] if said else []
+            self._tensors = whole if left >= 0 else []
+        return self._tensors
 
     def put(self, tensors: Sequence[tf.Tensor], but: Collection[str] = ()) -> None:
         """Puts what was kept where there is now something of the same kind.
@@ -44,22 +51,21 @@ class HeldRows:
             tensors: What the method above has returned in another process; or nothing.
             but: The names of what is left as it is.
         """
-        if not tensors:
-            return
-        text, data = tensors
-        places, values = decoded(text.numpy(), data.numpy())
+        kept = _decoded(*tensors) if tensors else {}
         for paths in _by_value(self._thing):
-            named = [(name, slot) for path, slot in paths if (name := ".".join(path)) in places]
+            named = [(name, slot) for path, slot in paths if (name := ".".join(path)) in kept]
             if named and not any(name in but for name, _ in named):
-                now, new = named[0][1].value, values[places[named[0][0]]]
+                now, new = named[0][1].value, kept[named[0][0]]
                 if type(_rows(now)) is type(new):
                     self._back.append(_exchanged(now, new, [slot for _, slot in named]))
+        self._tensors = None
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all this back to what it is now, as far as it was put."""
         count = len(self._back)
 
         def go_back() -> None:
+            self._tensors = None
             while len(self._back) > count:
                 self._back.pop()()
 
@@ -87,15 +93,32 @@ def _rows(value: Plain) -> Plain:
         has_rows = all(isinstance(item, np.ndarray | list) for item in items)
     else:
         has_rows = type(value) is list
-    return value if has_rows and value and is_exact(value) and can_be_saved(value) else None
+    return value if has_rows and value else None
+
+
+def _encoded(value: object) -> Encoded | None:
+    """Returns a copy of a value; None if it is not plain, or would come back as something else."""
+    plain = _rows(value)
+    try:
+        return Encoded(plain, OWNER) if is_exact(plain) else None
+    except TypeError:  # such as an array of objects
+        return None
+
+
+def _decoded(text: tf.Tensor, data: tf.Tensor) -> Mapping[str, Plain]:
+    """Returns by each of their names the values that were kept."""
+    rest, found = data.numpy(), dict[str, Plain]()
+    for names, said, length in json.loads(text.numpy()):
+        value, rest = decoded(said, rest[:length]), rest[length:]
+        found |= dict.fromkeys(names, value)
+    return found
 
 
 def _exchanged(now: object, new: Plain, places: Sequence[Slot]) -> Callable[[], None]:
     """Puts a value in the place of another one: into it, so that others who have it see it too, if that can be."""
-    if not isinstance(now, tf.Tensor):
-        held = Encoded(now, OWNER)
-        if taken_over(now, new):
-            return functools.partial(_take_back, now, held)
+    held = None if isinstance(now, tf.Tensor) else _encoded(now)
+    if held is not None and taken_over(now, new):
+        return functools.partial(_take_back, now, held)
     other = tf.constant(new, now.dtype) if isinstance(now, tf.Tensor) else new
     for place in places:
         place.put(other)

@@ -7,7 +7,7 @@ gave to networks, and what Python draws while a function is traced, which is onc
 import logging
 import random
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeGuard
 
 import keras
@@ -74,14 +74,18 @@ def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
     return found
 
 
-def warn_of_rows(pool: Iterable[Rows]) -> None:
+def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:
     """Says so if rows that are not kept may have been drawn without a seed, and so be others in the next process.
 
     If they are the same ones in another order, they are put back where they were. Nobody can tell beforehand.
+
+    Args:
+        pool: The rows.
+        kept: Returns what is kept. It is asked last, as that may take its time.
     """
     # Who permutes n rows draws about n numbers.
     counts = [rows.count for rows in pool]
-    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
+    if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS and not kept():
         log.warning(DRAWN, f"{count:,}")
 
 
