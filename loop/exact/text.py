@@ -20,7 +20,7 @@ class Text(NamedTuple):
     """The text of a program.
 
     Attributes:
-        number: Another one for most other texts: 48 bits. 0 if nobody can tell, as of what was typed.
+        number: Another one for most other texts: 48 bits. 0 if nobody can tell, as of what was typed into Python.
         draws: Whether anything that draws random numbers is named in it.
         orders_sets: Whether it goes through a set, as `list(set(names))` does, in whatever order that has.
     """
@@ -32,11 +32,15 @@ class Text(NamedTuple):
 
 @functools.cache
 def program_text() -> Text:
-    """Returns the text of the script and of what it has imported of its own, wherever that is, when first asked."""
-    script = _file(sys.modules["__main__"])
-    if script is None:
+    """Returns the text of the script and of what it has imported of its own, wherever that is, when first asked.
+
+    Of a notebook, it is that of the cells that were run, in their order.
+    """
+    script, cells = _file(sys.modules["__main__"]), vars(sys.modules["__main__"]).get("In")
+    if script is None and not isinstance(cells, list):
         return Text(0, draws=False)
     texts = {_read(file) for module in [*sys.modules.values()] if (file := _file(module))}
+    texts |= {"\n".join(map(str, cells)).encode()} if isinstance(cells, list) else set()
     whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in texts)).encode())
     number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in texts)
     return Text(number, draws, orders_sets=any(map(_orders_sets, texts)))

@@ -1,0 +1,60 @@
+"""The text of a program, by which the next process tells whether somebody has changed it."""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from loop.exact import text
+from loop.exact.text import Text, program_text
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """Another script, which is nothing yet."""
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(text, "program_text", program_text.__wrapped__)
+    return main
+
+
+def script(main: types.ModuleType, directory: Path, content: str) -> Text:
+    directory.mkdir(exist_ok=True)
+    main.__file__ = str(directory / "train.py")
+    Path(main.__file__).write_text(content)
+    return text.program_text()
+
+
+def test_the_text_is_the_same_wherever_it_is(main: types.ModuleType, tmp_path: Path) -> None:
+    first = script(main, tmp_path / "a", "x = np.random.normal()")
+    assert first.number
+    assert first.draws
+    assert script(main, tmp_path / "b", "x = np.random.normal()") == first
+    other = script(main, tmp_path / "b", "x = np.ones(3)  # another")
+    assert other.number != first.number
+
+
+def test_what_the_program_imports_belongs_to_it_and_libraries_do_not(
+    main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = script(main, tmp_path, "import rows")
+    module = types.ModuleType("rows")
+    monkeypatch.setitem(sys.modules, "rows", module)
+    for name, belongs in (("rows.py", True), ("site-packages/rows.py", False), ("rows.so", False)):
+        module.__file__ = str(tmp_path / name)
+        Path(module.__file__).parent.mkdir(exist_ok=True)
+        Path(module.__file__).write_text("rows = 1")
+        assert (text.program_text() != alone) == belongs
+    module.__file__ = str(tmp_path / "removed.py")
+    assert text.program_text().number
+
+
+def test_of_a_notebook_it_is_that_of_its_cells_and_of_what_was_typed_nobody_knows(main: types.ModuleType) -> None:
+    assert text.program_text() == Text(0, draws=False)
+    main.In = ["", "x = np.random.normal()"]
+    one = text.program_text()
+    main.In = ["", "x = np.random.normal()", "x += 1"]
+    two = text.program_text()
+    assert 0 < one.number != two.number > 0
+    assert one.draws
