@@ -102,7 +102,7 @@ BUGS = [
     Bug("a lost manifest is a start from nothing", STORE, "sorted(committed | written, key=order)", "sorted(committed, key=order)"),
     Bug("steps are sorted as text", STEMS, "    return int(step), kind", "    return step, kind"),
     Bug("what a crash left stays", STORE, "        sweep(self.files)\n", ""),
-    Bug("what is not ours goes", STEMS, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.json|\.json\.tmp|{ROOM})"', 'rf"{STEM}.*"'),
+    Bug("what is not ours goes", STEMS, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.rows|\.json|\.json\.tmp|{ROOM})"', 'rf"{STEM}.*"'),
     Bug("what was abandoned is not set aside", RESTORE, "changed=changed, then=set_aside)", "changed=changed)"),
     Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
     Bug("it is tidied up before it is locked", "hooks.checkpoint.hook",
