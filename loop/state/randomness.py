@@ -16,6 +16,7 @@ from loop.tf_internals import keras_generator, tensorflow_generator
 OURS = threading.RLock()  # held by whoever has them for himself
 WORDS = 624  # of the state of a Mersenne twister
 BEGUN = random.getstate()  # when this is imported: what a script draws without a seed comes behind it
+RESTORED = threading.Event()  # the streams go on from where another process was: nothing was drawn to get there
 BLOCKS = 2_000  # of so many numbers in which the present place of a stream is looked for; it takes 40 ms
 
 
@@ -103,6 +104,7 @@ class HostRandomness(tf.train.experimental.PythonState):
                 raise ValueError(f"position {position} in {len(keys)} numbers")
             rest = int(position), int(has_gauss), float(cached)  # JSON has no other kinds of numbers than these
             put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
+            RESTORED.set()
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             put_back(before)
             raise ValueError(f"This is no random state of Python and NumPy: {error!r:.100}") from None
@@ -152,7 +154,7 @@ def drawn() -> int:
     numpy = 0
     if isinstance(begun, np.random.SeedSequence):
         found = _given_by_numpy(np.random.MT19937(begun))
-        numpy = BLOCKS * WORDS if found is None else found
+        numpy = found if found is not None else 0 if RESTORED.is_set() else BLOCKS * WORDS
     return max(numpy, _given_by_python(BEGUN) or 0)
 
 

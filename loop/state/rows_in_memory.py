@@ -3,7 +3,7 @@
 The next process has others then. So they are kept beside the checkpoints, and the run goes on with them. It may as well
 be that somebody has edited them, which must not be hidden. So they are taken only if there is a sign that they were
 drawn: the streams of Python or NumPy have given as many numbers as there are rows, or the text of the program is what
-it was when the run began.
+it was when the run began. If it is, and names what draws, that is certain enough; else there is a warning.
 """
 
 import functools
@@ -23,12 +23,12 @@ TEXT = "text"  # the name of a note
 log = logging.getLogger("exactloop")
 TAKEN = (
     "The rows of the data are other ones than when the run began. It goes on with those that it began with, which were "
-    "kept%s."
+    "kept.%s"
 )
 PERHAPS_EDITED = (
-    ", though neither Python nor NumPy have drawn so many numbers: if they were drawn otherwise, or are in the order "
-    "of a set, that is right; if what they are read from was edited, start afresh in another directory, or go on with "
-    "what is there now: Checkpoint(..., resume_changed='warn')"
+    " If they were drawn, or are in the order of a set, that is right. If they, or what they are read from, were "
+    "edited: start afresh in another directory, or go on with what is there now: Checkpoint(..., "
+    "resume_changed='warn')."
 )
 Read = Callable[[], Mapping[str, tf.Tensor]]
 
@@ -70,8 +70,10 @@ class RowsInMemory:
         Args:
             notes: Those of all data.
             read: Returns what `held` had returned.
-            sure: Whether to take such rows only where there is more than that nobody has changed the program.
+            sure: Whether to take such rows only where it is certain enough that they were drawn.
         """
+        text = program_text()
+        is_same = text.number == notes.get(TEXT, 0) != 0
 
         @functools.cache
         def has_drawn() -> bool:
@@ -79,12 +81,14 @@ class RowsInMemory:
             return drawn() >= rows + OF_OTHERS
 
         # Only if there are other rows now: to see whether they were drawn takes its time.
+        def is_certain() -> bool:
+            return is_same and (text.draws or has_drawn())
+
         def earlier() -> Mapping[str, tf.Tensor]:
-            is_same = program_text().number == notes.get(TEXT, 0) != 0 and (program_text().draws or not sure)
-            return read() if is_same or has_drawn() else {}
+            return read() if is_certain() or (not sure and (is_same or has_drawn())) else {}
 
         def say() -> None:
-            if program_text().draws or has_drawn():
+            if is_certain():
                 log.info(TAKEN, "")
             else:
                 log.warning(TAKEN, PERHAPS_EDITED)

@@ -2,6 +2,7 @@
 
 import copy
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -237,6 +238,7 @@ def test_rows_that_cannot_be_kept_are_warned_of_if_they_may_have_been_drawn(
 
 def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     before = np.random.get_bit_generator()
+    monkeypatch.setattr(randomness, "RESTORED", threading.Event())
     try:
         for count in (0, 1, 623, 624, 5_000):
             monkeypatch.setattr(randomness, "BEGUN", random.getstate())
@@ -248,6 +250,8 @@ def test_how_many_numbers_were_drawn_is_known(monkeypatch: pytest.MonkeyPatch) -
             assert randomness.drawn() == count
         np.random.get_bit_generator().random_raw(2_000_000, output=False)
         assert randomness.drawn() > 1_000_000
+        randomness.RESTORED.set()  # it goes on from where another process was
+        assert randomness.drawn() == count
     finally:
         np.random.set_bit_generator(before)
 
