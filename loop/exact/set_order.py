@@ -16,9 +16,11 @@ import numpy as np
 
 from loop.errors.remedies import SORTED
 from loop.exact.reach import Reach
+from loop.exact.text import program_text
 from loop.findings import Finding
 
-FEWEST, MOST = 12, 100_000  # of fewer texts, the order may be that by chance
+FEWEST, MOST = 12, 20_000  # of fewer texts, the order may be that by chance
+FEW = 4  # as many tell something where the program is seen to go through a set
 UNLIKELY = 5  # standard deviations from how often hashes go up by chance: once in millions
 SIZES = 4  # of tables: up to eight times as large as what is in them
 log = logging.getLogger("exactloop")
@@ -49,7 +51,14 @@ def has_order_of_set(texts: Sequence[object]) -> bool:
 def globals_in_set_order() -> list[str]:
     """Returns the names of lists and dicts of the script that are in such an order."""
     held = vars(sys.modules["__main__"]).items() if is_other_each_time() else ()
-    return [name for name, value in [*held] if any(map(has_order_of_set, _texts_of(value)))]
+    return [name for name, value in [*held] if any(map(_seems_to_have_it, _texts_of(value)))]
+
+
+def _seems_to_have_it(texts: Sequence[object]) -> bool:
+    if has_order_of_set(texts):
+        return True
+    is_text = FEW <= len(texts) <= MOST and all(isinstance(text, str) for text in texts)
+    return is_text and program_text().orders_sets and [*{*texts}] == [*texts] != sorted(map(str, texts))
 
 
 def warn_of_sets() -> None:
@@ -68,7 +77,11 @@ def vocabularies_in_set_order(owner: str, roots: Iterable[object]) -> list[Findi
     if not is_other_each_time():
         return []
     layers = [thing for thing in Reach(roots).objects if isinstance(thing, VOCABULARIES)]
-    found = [layer.name for layer in layers if has_order_of_set(layer.get_vocabulary(include_special_tokens=False))]
+    words = {layer.name: layer.get_vocabulary(include_special_tokens=False) for layer in layers}
+    found = [name for name, each in words.items() if has_order_of_set(each)]
+    # Of few, it may be chance: then it is only said.
+    if few := [f"the vocabulary of {name!r}" for name in words if name not in found and _seems_to_have_it(words[name])]:
+        log.warning(IN_SET_ORDER, ", ".join(few))
     what = "{} numbers words by layer {!r}, whose vocabulary has the order of a set, which is another in each process"
     return [Finding(what.format(owner, name), "", SORTED) for name in found]
 

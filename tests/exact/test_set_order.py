@@ -12,7 +12,7 @@ import tensorflow as tf
 from loop import Loop
 from loop.exact import set_order
 from loop.exact.set_order import globals_in_set_order, has_order_of_set
-from loop.exact.text import _orders_sets
+from loop.exact.text import Text, _orders_sets
 from loop.state.settled import is_settled
 
 
@@ -80,6 +80,18 @@ def test_a_vocabulary_in_such_an_order_is_refused(ordered: Callable[[set[str]], 
     assert ["layer 'words', whose vocabulary has the order of a set" in what for what in found] == [True] * (
         ordered is list
     )
+
+
+@pytest.mark.parametrize(("orders_sets", "is_said"), [(True, True), (False, False)])
+def test_a_few_words_in_such_an_order_are_warned_of_if_the_program_goes_through_a_set(
+    orders_sets: bool, is_said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(set_order, "program_text", lambda: Text(1, draws=False, orders_sets=orders_sets))
+    given = next(names for seed in range(99) if [*{*(names := [*{*words(6, seed)}])}] == names != sorted(names))
+    number = keras.layers.StringLookup(vocabulary=given, name="few")
+    data = tf.data.Dataset.from_tensor_slices(given).map(number)
+    assert Loop(lambda x: {"x": tf.size(x)}, data, state={}).audit() == []
+    assert ["the vocabulary of 'few' has the order of a set" in caplog.text] == [is_said]
 
 
 def test_a_process_whose_hash_seed_is_given_has_one_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,10 +271,11 @@ class Written:
         found = self._wrong(owner, saved=saved)
         if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
             found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
-        return found + unseeded(self.dataset, owner) + vocabularies_in_set_order(owner, self._functions())
-
-    def _functions(self) -> list[object]:
-        return [function for stage in stages(self.dataset) for function, _ in programmed(stage)]
+        found += unseeded(self.dataset, owner)
+        if any(op.type.startswith("LookupTable") for op in operations_of(self.dataset)):
+            functions = [function for stage in stages(self.dataset) for function, _ in programmed(stage)]
+            found += vocabularies_in_set_order(owner, functions)
+        return found
 
     @property
     def _varies_otherwise(self) -> bool:
