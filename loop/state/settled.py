@@ -7,5 +7,6 @@ from loop.state.randomness import is_seeded
 
 def is_settled() -> bool:
     """Returns whether the process has a seed, and the program takes no order of sets. It takes its time."""
-    in_order = is_seeded() and is_other_each_time() and (program_text().orders_sets or globals_in_set_order())
-    return is_seeded() and not in_order
+    if not is_seeded():
+        return False
+    return not (is_other_each_time() and (program_text().orders_sets or globals_in_set_order()))
