@@ -35,6 +35,9 @@ class Telling(Protocol):
     rank: int
     count: int
 
+    @property
+    def steps(self) -> int: ...
+
     def put(self, key: str, value: Value) -> bool: ...
 
     def get(self, key: str, timeout: float) -> Value: ...

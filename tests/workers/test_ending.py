@@ -100,3 +100,13 @@ def test_sigterm_ends_a_worker_that_nobody_has_told_otherwise(tmp_path: Path) ->
         for rank in (0, 1):
             cluster.kill(rank, signal.SIGTERM)
         assert [each.code for each in cluster.ended(30)] == [-signal.SIGTERM, -signal.SIGTERM]
+
+
+@pytest.mark.long
+def test_sigterm_ends_a_worker_that_waits_for_the_others_to_come(tmp_path: Path) -> None:
+    with running([["waiting"]], 2, tmp_path) as cluster:
+        cluster.kill(1)
+        cluster.wait_for(0, "waits for worker 1")
+        cluster.kill(0, signal.SIGTERM)
+        waiting, _ = cluster.ended(30)
+    assert waiting.code == 128 + signal.SIGTERM

@@ -482,6 +482,17 @@ def drifts(workers: loop.workers.cluster.Workers, what: str, directory: str) -> 
     return found(trained, Steps(), trained.run(steps=60))
 
 
+def longer(workers: loop.workers.cluster.Workers, rank: str) -> dict:
+    """One worker's data has a batch more, behind all that is read to compare them."""
+    step, state = small()
+    count = 2000 + 4 * (workers.rank == int(rank))
+    kinds = tuple(tf.TensorSpec(each.shape[1:]) for each in rows(1))
+    whole = list(zip(*rows(2004), strict=True))
+    dataset = tf.data.Dataset.from_generator(lambda: iter(whole[:count]), output_signature=kinds)
+    Loop(step, loop.StreamData(dataset.batch(4)), state=state).run(epochs=2)
+    return {}
+
+
 def elsewhere(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
     """Each worker has a directory of its own."""
     step, state = small()
@@ -577,6 +588,7 @@ CASES: dict[str, Callable[..., dict]] = {
             alone,
             drifts,
             elsewhere,
+            longer,
         ),
     )
 }
