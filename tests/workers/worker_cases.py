@@ -31,6 +31,7 @@ from hooks import (
     WeightAverage,
 )
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Step, average, total
+from loop.workers import failures
 
 
 class Steps(Hook):
@@ -493,6 +494,28 @@ def longer(workers: loop.workers.cluster.Workers, rank: str) -> dict:
     return {}
 
 
+def late(workers: loop.workers.cluster.Workers, rank: str) -> dict:
+    """One worker goes on for long when the others are done, who say so often."""
+    failures.PATIENCE = 0.5
+    time.sleep(4.0 * (workers.rank == int(rank)))
+    return {"worked": "to the end"}
+
+
+class Exiting(Hook):
+    """Ends the script of the first worker, when a run begins."""
+
+    def on_setup(self, loop: Loop, moment: loop.Moment) -> None:
+        if loop.workers.rank == 0:
+            raise SystemExit(5)
+
+
+def exits(workers: loop.workers.cluster.Workers, directory: str) -> dict:
+    """The first worker exits before it has said what the others are to restore."""
+    step, state = small()
+    Loop(step, data_of(23), state=state, hooks=[Exiting(), Checkpoint(directory)]).run(steps=5)
+    return {}
+
+
 def elsewhere(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
     """Each worker has a directory of its own."""
     step, state = small()
@@ -589,6 +612,8 @@ CASES: dict[str, Callable[..., dict]] = {
             drifts,
             elsewhere,
             longer,
+            exits,
+            late,
         ),
     )
 }
