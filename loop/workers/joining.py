@@ -25,7 +25,6 @@ from loop.workers.store import OfCluster
 from loop.workers.waiting import named_while_missing
 
 log = logging.getLogger("exactloop")
-ASKED_EVERY = 0.05  # seconds
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
     "or start the script with `exactloop launch --workers N script.py`, which does."
@@ -103,31 +102,13 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
 
 @contextlib.contextmanager
 def _usual_sigterm() -> Iterator[None]:
-    """Has SIGTERM do what it did before: TensorFlow catches it, for coordinated saves, and does nothing.
-
-    That is to end the process, if nobody has said otherwise: within this, where it may wait for others for long, too.
-    """
+    """Has SIGTERM do afterwards what it did before: TensorFlow catches it, for coordinated saves, and does nothing."""
     before = signal.getsignal(signal.SIGTERM)
-    if before is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # Kept from TensorFlow's handler, which would take it: it waits until this is over, or until `hear` asks for it.
-    blocked, over = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]), threading.Event()
-
-    def hear() -> None:
-        while before == signal.SIG_DFL and not over.is_set():
-            if signal.sigtimedwait([signal.SIGTERM], ASKED_EVERY):
-                os._exit(128 + signal.SIGTERM)  # the main thread is in TensorFlow
-
-    hearing = threading.Thread(target=hear, daemon=True, name="sigterm")
-    hearing.start()
     try:
         yield
     finally:
-        over.set()
-        hearing.join()
-        signal.signal(signal.SIGTERM, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _told(failures: Failures) -> None:

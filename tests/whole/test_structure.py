@@ -79,7 +79,6 @@ NOT_THEIRS = {  # by file: of Python, of objects of our own, of files
     "loop/exact/traced.py": {"_replace"},
     "loop/rebuilt/maps.py": {"_other_arguments"},
     "loop/workers/failures.py": {"_exit"},
-    "loop/workers/joining.py": {"_exit"},
     "loop/rebuilt/orders.py": {"_replace"},
     "loop/state/training_state.py": {"_asdict", "_replace"},
 }

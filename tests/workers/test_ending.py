@@ -103,16 +103,6 @@ def test_sigterm_ends_a_worker_that_nobody_has_told_otherwise(tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_sigterm_ends_a_worker_that_waits_for_the_others_to_come(tmp_path: Path) -> None:
-    with running([["waiting"]], 2, tmp_path) as cluster:
-        cluster.kill(1)
-        cluster.wait_for(0, "waits for worker 1")
-        cluster.kill(0, signal.SIGTERM)
-        waiting, _ = cluster.ended(30)
-    assert waiting.code == 128 + signal.SIGTERM
-
-
-@pytest.mark.long
 def test_a_worker_that_exits_is_not_waited_for_by_who_is_to_hear_from_it(tmp_path: Path) -> None:
     with running([["exits", str(tmp_path / "checkpoints")]], 2, tmp_path) as cluster:
         exiting, other = cluster.ended(120)
