@@ -10,6 +10,10 @@ from loop import Loop, TrainingState
 from loop.errors.calls import explained
 
 TOO_LARGE = (tf.errors.ResourceExhaustedError, MemoryError)  # of a GPU, and of NumPy's arrays
+WORKERS = (
+    "find_batch_size is for one process: memory and time are others in each worker, and all have to try the same. "
+    "Received: a loop of {0} workers. Run it in a process of its own; batch_size is {0} times what it finds there."
+)
 
 
 class BatchSizes(NamedTuple):
@@ -63,6 +67,7 @@ def find_batch_size(
 
     Raises:
         ValueError: If an argument is out of range.
+        RuntimeError: In one of several workers.
     """
     if not 1 <= smallest <= largest or steps < 1:
         raise ValueError(
@@ -75,6 +80,8 @@ def find_batch_size(
         while size <= largest and failed is None:
             try:
                 loop = make_loop(size)
+                if loop.workers.count > 1:  # memory is not enough in one of them, and the others wait for it
+                    raise RuntimeError(WORKERS.format(loop.workers.count))
                 seconds[size] = _timed(loop, steps, clock)
                 size = largest + 1 if loop.steps_per_epoch == 1 else 2 * size  # a larger batch would be the same one
             # Its loop goes before the next one is made; what it held of the GPU is free again.

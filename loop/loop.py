@@ -226,7 +226,8 @@ class Loop(Facts):
             # Without the parts of hooks, which need what they have from `around_run` on.
             self._making.build_alone()
             self._built.check(self.state, at_length=True)
-            with self.state.put_back_after():
+            # Whatever is raised here in one of several workers, the others wait in a step for it.
+            with self.workers.needed(), self.state.put_back_after():
                 # The compiled loop counts on from here; what it was is put back with the rest.
                 self._parts.position.step_in_epoch.assign(0)
                 self._built.reset()

@@ -2,11 +2,13 @@
 
 import contextlib
 import itertools
+import threading
 import zlib
 from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+import tensorflow as tf
 
 from loop.workers.collective import Collective
 from loop.workers.failures import Failures
@@ -16,6 +18,10 @@ from loop.workers.waits import apart
 MEMBERS = ("chief", "worker")  # the tasks of a cluster that train
 MOST = 3  # numbers in an exchange
 SOON = 10.0  # seconds in which others say where they are, when it is known that they are elsewhere
+IN_THREADS = (
+    "Two threads of a worker train at the same time. All workers wait for one another in one order, which threads "
+    "would not keep: train one loop after the other, or in jobs of their own."
+)
 FORGOTTEN = (
     "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
     "has changed them, or Python in one worker has done what it has not in another, such as to draw a number"
@@ -53,6 +59,8 @@ class Workers:
         self._turns = itertools.count()
         self.exchanges = 0
         self.failures: Failures | None = None  # of one process, there are none to watch
+        self._begun: tf.Variable | None = None
+        self._needing = threading.RLock()
 
     @property
     def are_several(self) -> bool:
@@ -63,6 +71,19 @@ class Workers:
     def is_chief(self) -> bool:
         """Whether this is the process that saves."""
         return self.rank == 0
+
+    @property
+    def begun(self) -> tf.Variable:
+        """Counts the steps that this worker has begun, in whatever loop, for its thread that watches: int64 `[]`."""
+        if self._begun is None:  # not made earlier: a process that has used TensorFlow can join no cluster
+            with tf.init_scope(), tf.device("CPU"):
+                self._begun = tf.Variable(0, dtype=tf.int64, trainable=False, name="begun")
+        return self._begun
+
+    @property
+    def steps(self) -> int:
+        """How many that are."""
+        return 0 if self._begun is None else int(self._begun)
 
     def exchange(self, *numbers: float, at: str) -> np.ndarray:
         """Returns what each worker has called this with: float64 `[count, numbers]`. Waits for all of them.
@@ -100,12 +121,22 @@ class Workers:
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:
-        """While in it, all workers are: whoever raises anything here ends the others too."""
+        """While in it, all workers are: whoever raises anything here ends the others too.
+
+        Raises:
+            RuntimeError: If another thread of one of several workers is in it.
+        """
+        # Of one process without others, threads may train as they like.
+        if self.are_several and not self._needing.acquire(blocking=False):
+            raise self.failed(RuntimeError(IN_THREADS))
         try:
             yield
         except BaseException as error:
             self.failed(error)
             raise
+        finally:
+            if self.are_several:
+                self._needing.release()
 
     def turn(self) -> int:
         """Returns another number each time, the same in all workers, which have to ask for it in the same order."""

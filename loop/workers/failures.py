@@ -24,7 +24,7 @@ LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledE
 GONE = "{} has gone: it was killed, or cannot be reached any more"
 LEFT = "left"
 LOOK_EVERY = 1.0  # seconds
-PATIENCE = 3600.0  # seconds for which a script that is done waits for the others
+PATIENCE = 600.0  # seconds after which a script that is done says for whom it waits, each time
 GRACE = 3.0  # seconds in which a process ends by itself when another one has failed
 KNOWN_WITHIN = 10.0  # seconds until it is known who has failed, when something has come of it
 
@@ -34,6 +34,9 @@ class Telling(Protocol):
 
     rank: int
     count: int
+
+    @property
+    def steps(self) -> int: ...
 
     def put(self, key: str, value: Value) -> bool: ...
 
@@ -87,13 +90,31 @@ class Failures:
         if self.has_told or self.said is not None:
             return
         # The process is at its end: nothing that goes wrong here may change how it ends.
-        with contextlib.suppress(WorkerFailed, TimeoutError, tf.errors.OpError):
+        with contextlib.suppress(WorkerFailed, tf.errors.OpError):
             self._workers.put(LEFT, self._workers.rank)
             self._workers.put(f"done/{self._workers.rank}", True)
-            # The first worker runs the store: had it left, the others would take it for dead.
+            # The first worker runs the store: had it left, the others would take it for dead, and be ended in the midst
+            # of what one of them does after training, however long that takes. Who dies is missed, and ends the wait.
             for rank in range(self._workers.count):
-                self._workers.get(f"done/{rank}", PATIENCE)
+                while not self._is_done(rank):
+                    log.warning("This worker is done, and waits for %s to end its script.", self._workers.name(rank))
         self._over = True
+
+    def _is_done(self, rank: int) -> bool:
+        """Waits for a while for another worker to be done, and returns whether it is."""
+        try:
+            self._workers.get(f"done/{rank}", PATIENCE)
+        except TimeoutError:
+            return False
+        return True
+
+    def left(self) -> str | None:
+        """Returns, in words, who has left, because its script is done."""
+        try:
+            rank = int(str(self._workers.listen(LEFT, SHORT)))
+        except TimeoutError:
+            return None
+        return f"{self._workers.name(rank)} has left: its script has ended while others still train"
 
     def explained(self, error: BaseException) -> BaseException:
         """Returns what to raise instead of an error: who has failed, if it comes of that."""
@@ -119,20 +140,12 @@ class Failures:
             try:
                 value = self._workers.listen(KEY, LOOK_EVERY)
             except TimeoutError:
-                return (self._left() or self._elsewhere()) if self.waits.last() else None
+                return (self.left() or self._elsewhere()) if self.waits.last() else None
         except tf.errors.OpError as error:
             return self._gone(error.message) or GONE.format(self._workers.name(0))
         if not isinstance(value, dict) or value["rank"] == self._workers.rank:
             return ""
         return f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}"
-
-    def _left(self) -> str | None:
-        """Returns who has left, because its script is done."""
-        try:
-            rank = int(str(self._workers.listen(LEFT, SHORT)))
-        except TimeoutError:
-            return None
-        return f"{self._workers.name(rank)} has left: its script has ended while others still train"
 
     def _elsewhere(self) -> str | None:
         """Returns that another one waits for something else, and tells the others."""

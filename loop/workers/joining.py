@@ -20,7 +20,7 @@ from loop.errors.kinds import shown
 from loop.tf_internals import begin_coordination, is_in_use
 from loop.workers.cluster import MEMBERS, Workers, become, here
 from loop.workers.failures import Failures
-from loop.workers.slurm import of_slurm
+from loop.workers.slurm import of_slurm, tasks
 from loop.workers.store import OfCluster
 from loop.workers.waiting import named_while_missing
 
@@ -34,6 +34,11 @@ IN_USE = (
     "connect() is called before TensorFlow has computed anything, and TensorFlow has been used in this process: a "
     "tensor, a variable or a model was made, or its devices were listed. Write loop.connect() in the first line of "
     "the script, behind `import loop`."
+)
+NOT_JOINED = (
+    "TF_CONFIG names {} workers, of which this process is one, and it has not joined the others: each would train a "
+    "model of its own. Write loop.connect() in the first line of the script. Or, if it is to train alone, take "
+    "TF_CONFIG out of its environment."
 )
 
 
@@ -125,18 +130,28 @@ def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     return of_slurm()
 
 
+def check_joined() -> None:
+    """Sees to it that a process which trains alone is not one of several that were to train together.
+
+    Raises:
+        RuntimeError: If `TF_CONFIG` says so. What SLURM starts may be meant to be apart: that is a warning.
+    """
+    with contextlib.suppress(ValueError, TypeError, AttributeError):  # it is written for somebody else, then
+        config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+        count = sum(len(config.get("cluster", {}).get(kind, [])) for kind in MEMBERS)
+        if count > 1 and config.get("task", {}).get("type") in MEMBERS:
+            raise RuntimeError(NOT_JOINED.format(count))
+    if (count := tasks()) > 1:
+        _warn_of_tasks(count)
+
+
 @functools.cache
-def say_if_alone() -> None:
-    """Warns, once, if this process is one of several by its environment, and has not joined the others."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        tasks = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-        count = sum(len(tasks.get(kind, [])) for kind in MEMBERS)
-        if count > 1:
-            log.warning(
-                "TF_CONFIG names %d workers, and this process trains alone: write loop.connect() in the first line of "
-                "the script.",
-                count,
-            )
+def _warn_of_tasks(count: int) -> None:
+    log.warning(
+        "SLURM has started this script %d times, and this process trains alone. If they are to train one model, write "
+        "loop.connect() in the first line of the script; if not, each needs a directory of its own.",
+        count,
+    )
 
 
 def _members(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[int, tuple[str, ...]]:

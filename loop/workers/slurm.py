@@ -10,14 +10,19 @@ import tensorflow as tf
 COUNT = "SLURM_STEP_NUM_TASKS"  # set by srun in each of the tasks that it starts
 
 
+def tasks() -> int:
+    """Returns how many processes SLURM has started, of which this is one; 1 if it is none of them."""
+    # In a job of one task, both are set, too.
+    return int(os.environ.get(COUNT) or 1) if "SLURM_PROCID" in os.environ else 1
+
+
 def of_slurm() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     """Returns who is there; None if SLURM has not started several processes.
 
     Where a process sees a GPU for each one on its machine, or more, it is given its own by `CUDA_VISIBLE_DEVICES`.
     """
     resolvers = tf.distribute.cluster_resolver
-    count = int(os.environ.get(COUNT) or 1)
-    if "SLURM_PROCID" not in os.environ or count < 2:  # in a job of one task these are set, too
+    if (count := tasks()) < 2:
         return None
     gpus, by_machine = _gpus(), os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")  # such as 4(x2),3
     if gpus >= max(map(int, re.findall(r"\b\d+", by_machine))):

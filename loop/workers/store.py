@@ -47,6 +47,8 @@ class Watching(Protocol):
 
     said: str | None
 
+    def left(self) -> str | None: ...
+
 
 class InProcess:
     """A store for one process, and for the threads in it."""
@@ -103,8 +105,9 @@ class OfCluster:
             left = SLICE if end is None else min(SLICE, max(0.001, end - time.monotonic()))
             with contextlib.suppress(TimeoutError):
                 return self.listen(key, left)
-            if self.failures is not None and self.failures.said is not None:
-                raise WorkerFailed(self.failures.said)
+            # Who is at its end says nothing more. A wait that ends by itself may be the one for all to be at theirs.
+            if self.failures is not None and (said := self.failures.said or (end is None and self.failures.left())):
+                raise WorkerFailed(said)
         raise TimeoutError(f"Nothing was written under {key!r} within {timeout:g} s.")
 
     def listen(self, key: str, timeout: float) -> Value:

@@ -11,6 +11,11 @@ ALONE = (
     "hook that calls one of them has not everywhere=False, and the call is not below an `if` that only some of the "
     "workers enter, as in `if loop.workers.rank == 0:`"
 )
+OTHER_BATCHES = (
+    "Workers have not equally many batches: {} is in a step for which {} has none, and neither would ever go on. All "
+    "workers are given the same data, and each trains on its own rows of every batch by itself: leave out what gives "
+    "each a part, such as dataset.shard(count, rank) or x[rank::count], and give files the same contents in all."
+)
 SHORT = 0.001  # seconds
 
 
@@ -18,6 +23,9 @@ class Telling(Protocol):
     """What workers tell one another."""
 
     rank: int
+
+    @property
+    def steps(self) -> int: ...
 
     def put(self, key: str, value: Value) -> bool: ...
 
@@ -32,7 +40,8 @@ class Waits:
     """What a worker waits for, as its thread that watches sees it.
 
     All workers wait for all others for the same things in the same order. So if the k-th wait of one of them is not
-    that of the first one, they have gone different ways, and would wait for ever.
+    that of the first one, they have gone different ways, and would wait for ever. So would they if one of them has left
+    a loop, of which the k-th wait is, while another one has begun a step more in it.
 
     Args:
         workers: All of them.
@@ -41,7 +50,8 @@ class Waits:
     def __init__(self, workers: Telling) -> None:
         self._workers = workers
         self._at, self._count = "", 0  # for what this worker waits, nothing if it does not; and how often it has begun
-        self._looked = self._told = self._agreed = 0
+        self._looked = self._seen = (0, 0)  # waits and steps: when this was last asked, and what was told or compared
+        self._told = self._agreed = 0
 
     @contextlib.contextmanager
     def waiting(self, at: str) -> Iterator[None]:
@@ -56,9 +66,9 @@ class Waits:
 
     def last(self) -> bool:
         """Returns whether this worker waits as it did when this was last asked."""
-        # By number, not by place: most waits are for the same thing over and over.
-        looked, self._looked = self._looked, self._count
-        return self._at != "" and looked == self._count
+        # By number, not by place: most waits are for the same thing over and over; and in a loop, by step.
+        looked, self._looked = self._looked, (self._count, self._workers.steps)
+        return self._at != "" and looked == self._looked
 
     def elsewhere(self) -> str | None:
         """Returns, in words, that the first worker waits for something else than this one; None as far as is known.
@@ -66,27 +76,44 @@ class Waits:
         To be called now and then while `last`. Of a wait that takes long, both are told once.
         """
         # Read once: the thread that trains goes on meanwhile.
-        count, at = self._count, self._at
-        if not at or self._agreed == count:
+        count, at, steps = self._count, self._at, self._workers.steps
+        if not at:
             return None
         if self._workers.rank == 0:
-            self._tell(count, at)
+            self._tell(count, at, steps)
             return None
-        try:
-            theirs = str(self._workers.listen(f"waits/{count}", SHORT))
-        except TimeoutError:  # it does not wait, or has not for long
-            return None
-        if theirs != at:
-            return apart({self._workers.name(0): theirs, self._workers.name(self._workers.rank): at})
-        self._agreed = count
+        if self._agreed != count and (said := self._heard(count)) is not None:
+            if said["at"] != at:
+                return apart({self._workers.name(0): str(said["at"]), self._workers.name(self._workers.rank): at})
+            self._agreed = count
+        return self._in_other_steps(count, steps)
+
+    def _in_other_steps(self, count: int, steps: int) -> str | None:
+        """Returns, in words, that one of both has left the loop in which the other one has begun a step more."""
+        me, first = self._workers.name(self._workers.rank), self._workers.name(0)
+        # The one is a wait behind the other, which cannot go on without it. To have begun less is only to be late.
+        if (said := self._heard(count - 1)) is not None and int(str(said["steps"])) > steps:
+            return OTHER_BATCHES.format(first, me)
+        if (said := self._heard(count + 1)) is not None and int(str(said["steps"])) < steps:
+            return OTHER_BATCHES.format(me, first)
         return None
 
-    def _tell(self, count: int, at: str) -> None:
-        self._workers.put(f"waits/{count}", at)
+    def _heard(self, count: int) -> Mapping[str, Value] | None:
+        """Returns what the first worker says of a wait; None if it does not wait so, or has not for long."""
+        try:
+            said = self._workers.listen(f"waits/{count}", SHORT)
+        except TimeoutError:
+            return None
+        return said if isinstance(said, dict) else None
+
+    def _tell(self, count: int, at: str, steps: int) -> None:
+        if self._seen == (count, steps):
+            return
         # One of them at a time is in the store, however long a training is.
         if self._told:
             self._workers.remove(f"waits/{self._told}")
-        self._told = self._agreed = count
+        self._workers.put(f"waits/{count}", {"at": at, "steps": steps})
+        self._told, self._seen = count, (count, steps)
 
 
 def apart(at: Mapping[str, str]) -> str:

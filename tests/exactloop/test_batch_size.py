@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from exactloop import find_batch_size
 from loop import ArrayData, Hook, Loop, Moment
+from loop.workers import cluster
 
 
 class Fails(Hook):
@@ -61,3 +62,11 @@ def test_other_errors_come_out() -> None:
 
     with pytest.raises(KeyError):
         find_batch_size(broken)
+
+
+def test_one_of_several_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(cluster, "_here", [cluster.Workers(1, ("10.0.0.1:1", "10.0.0.2:1"))])
+    with pytest.raises(RuntimeError, match=r"Received: a loop of 2 workers.*batch_size is 2 times"):
+        find_batch_size(maker(made), smallest=2)
+    assert made == [2]

@@ -100,3 +100,21 @@ def test_sigterm_ends_a_worker_that_nobody_has_told_otherwise(tmp_path: Path) ->
         for rank in (0, 1):
             cluster.kill(rank, signal.SIGTERM)
         assert [each.code for each in cluster.ended(30)] == [-signal.SIGTERM, -signal.SIGTERM]
+
+
+@pytest.mark.long
+def test_a_worker_that_exits_is_not_waited_for_by_who_is_to_hear_from_it(tmp_path: Path) -> None:
+    with running([["exits", str(tmp_path / "checkpoints")]], 2, tmp_path) as cluster:
+        exiting, other = cluster.ended(120)
+    assert (exiting.code, other.code) == (5, 1)
+    assert "has left: its script has ended while others still train" in other.said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_who_is_done_waits_for_whoever_works_on(rank: int, tmp_path: Path) -> None:
+    """The first one, without which the others would be ended, too."""
+    with running([["late", str(rank)]], 2, tmp_path) as cluster:
+        ended = cluster.ended(120)
+    assert [(each.code, each.results) for each in ended] == [(0, [{"worked": "to the end"}])] * 2
+    assert f"This worker is done, and waits for worker {rank} (127.0.0.1:" in ended[1 - rank].said

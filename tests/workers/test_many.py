@@ -1,6 +1,7 @@
 """Up to 512 workers in one process agree on how far to go, when, and on the end; who holds other values is named."""
 
 import contextlib
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -101,6 +102,50 @@ def test_workers_that_wait_for_different_things_are_seen_and_those_that_are_late
         with other.waiting("what time it is"):
             said = str(other.elsewhere())
     assert "worker 0 (10.0.0.1:0) for evaluation, worker 1 (10.0.0.1:1) for what time it is" in said
+
+
+def test_workers_of_which_one_has_begun_a_step_more_are_seen_and_those_that_are_late_are_not_taken_for_them() -> None:
+    together = Together(2)
+    first, second = (one(rank, together) for rank in (0, 1))
+    chief, other = Waits(first), Waits(second)
+    with chief.waiting("the train step"):
+        with other.waiting("the train step"):
+            first.begun.assign(9)
+            second.begun.assign(9)
+            assert chief.elsewhere() is other.elsewhere() is None
+        with other.waiting("what time it is"):
+            assert chief.elsewhere() is other.elsewhere() is None  # it has begun as many, and reads what is next
+            first.begun.assign_add(1)
+            assert chief.elsewhere() is None
+            assert "worker 0 (10.0.0.1:0) is in a step for which worker 1 (10.0.0.1:1) has none" in other.elsewhere()
+    chief, other = Waits(first), Waits(second)
+    with chief.waiting("the train step"):
+        pass
+    with chief.waiting("what time it is"), other.waiting("the train step"):
+        assert chief.elsewhere() is other.elsewhere() is None  # it is late
+        second.begun.assign(11)
+        assert "worker 1 (10.0.0.1:1) is in a step for which worker 0 (10.0.0.1:0) has none" in other.elsewhere()
+
+
+def test_two_threads_of_a_worker_that_train_at_once_are_refused() -> None:
+    worker, alone = one(0, Together(2)), one(0, Together(1))
+    said: list[str] = []
+
+    def train(worker: Workers) -> None:
+        try:
+            with worker.needed():
+                said.append("trained")
+        except RuntimeError as error:
+            said.append(str(error))
+
+    for each in (worker, alone):
+        with each.needed(), each.needed():  # a hook that evaluates
+            thread = threading.Thread(target=train, args=[each])
+            thread.start()
+            thread.join()
+    train(worker)
+    assert said[0].startswith("Two threads of a worker train at the same time")
+    assert said[1:] == ["trained", "trained"]
 
 
 def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> None:

@@ -18,7 +18,7 @@ from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.state.randomness import global_seed, untouched
 from loop.workers.cluster import Workers, become, here
 from loop.workers.collective import OPERATIONS, Collective
-from loop.workers.joining import say_if_alone, share_seed
+from loop.workers.joining import _warn_of_tasks, share_seed
 from loop.workers.rows import OwnRows
 from loop.workers.store import InProcess
 
@@ -77,19 +77,33 @@ def test_without_a_cluster_nothing_is_connected_and_nothing_added_up(monkeypatch
         workers.get("other", 0.01)
 
 
-def test_a_process_that_has_not_joined_the_others_says_so(
+def test_a_process_that_has_not_joined_the_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, state = linear(average)
+    cluster = {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"], "evaluator": ["10.0.0.3:1234"]}
+    for config in ("", "{}", "no JSON", json.dumps({"cluster": cluster, "task": {"type": "evaluator", "index": 0}})):
+        monkeypatch.setenv("TF_CONFIG", config)
+        Loop(step, ArrayData(X, batch_size=4), state=state)
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    with pytest.raises(RuntimeError, match=r"names 2 workers.*Write loop\.connect\(\).*take TF_CONFIG out"):
+        Loop(step, ArrayData(X, batch_size=4), state=state)
+    monkeypatch.delenv("TF_CONFIG")
+    Loop(step, ArrayData(X, batch_size=4), state=state)
+
+
+def test_one_of_several_tasks_of_slurm_that_trains_alone_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tasks = {"cluster": {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"]}, "task": {"type": "worker", "index": 0}}
+    """Once. Each of them may be meant to train a model of its own."""
     step, state = linear(average)
-    for config, said in ((json.dumps(tasks), 1), ("", 0), ("{}", 0)):
-        say_if_alone.cache_clear()
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    for count, said in (("3", 1), ("1", 0)):
+        _warn_of_tasks.cache_clear()
         caplog.clear()
-        monkeypatch.setenv("TF_CONFIG", config)
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", count)
         with caplog.at_level(logging.WARNING, "exactloop"):
             Loop(step, ArrayData(X, batch_size=4), state=state)
             Loop(step, ArrayData(X, batch_size=4), state=state)
-        assert len([each for each in caplog.messages if "names 2 workers" in each]) == said
+        assert len([each for each in caplog.messages if "SLURM has started this script 3 times" in each]) == said
 
 
 def test_own_rows_are_all_rows_once() -> None:

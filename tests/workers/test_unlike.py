@@ -49,6 +49,15 @@ def test_what_one_worker_alone_does_ends_all_with_what_each_waits_for(what: str,
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_data_that_end_later_in_one_worker_end_all(rank: int, tmp_path: Path) -> None:
+    """The one waits in a step for ever, and the others have left the loop."""
+    for each in said([["longer", str(rank)]], tmp_path):
+        assert f"Workers have not equally many batches: worker {rank} (127.0.0.1:" in each
+        assert f"is in a step for which worker {1 - rank} (127.0.0.1:" in each
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("what", "named", "last"),
     [

@@ -8,10 +8,11 @@ import loop
 WORKERS = loop.connect()
 
 import file_cases  # noqa: E402
+import hostile_cases  # noqa: E402
 import keras  # noqa: E402
 import worker_cases  # noqa: E402
 
-CASES = worker_cases.CASES | file_cases.CASES
+CASES = worker_cases.CASES | file_cases.CASES | hostile_cases.CASES
 plan, file = sys.argv[1:]
 results = []
 for case, *arguments in json.loads(plan):

@@ -31,6 +31,7 @@ from hooks import (
     WeightAverage,
 )
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Step, average, total
+from loop.workers import failures
 
 
 class Steps(Hook):
@@ -482,6 +483,39 @@ def drifts(workers: loop.workers.cluster.Workers, what: str, directory: str) -> 
     return found(trained, Steps(), trained.run(steps=60))
 
 
+def longer(workers: loop.workers.cluster.Workers, rank: str) -> dict:
+    """One worker's data has a batch more, behind all that is read to compare them."""
+    step, state = small()
+    count = 2000 + 4 * (workers.rank == int(rank))
+    kinds = tuple(tf.TensorSpec(each.shape[1:]) for each in rows(1))
+    whole = list(zip(*rows(2004), strict=True))
+    dataset = tf.data.Dataset.from_generator(lambda: iter(whole[:count]), output_signature=kinds)
+    Loop(step, loop.StreamData(dataset.batch(4)), state=state).run(epochs=2)
+    return {}
+
+
+def late(workers: loop.workers.cluster.Workers, rank: str) -> dict:
+    """One worker goes on for long when the others are done, who say so often."""
+    failures.PATIENCE = 0.5
+    time.sleep(4.0 * (workers.rank == int(rank)))
+    return {"worked": "to the end"}
+
+
+class Exiting(Hook):
+    """Ends the script of the first worker, when a run begins."""
+
+    def on_setup(self, loop: Loop, moment: loop.Moment) -> None:
+        if loop.workers.rank == 0:
+            raise SystemExit(5)
+
+
+def exits(workers: loop.workers.cluster.Workers, directory: str) -> dict:
+    """The first worker exits before it has said what the others are to restore."""
+    step, state = small()
+    Loop(step, data_of(23), state=state, hooks=[Exiting(), Checkpoint(directory)]).run(steps=5)
+    return {}
+
+
 def elsewhere(workers: loop.workers.cluster.Workers, directory: str, steps: str) -> dict:
     """Each worker has a directory of its own."""
     step, state = small()
@@ -577,6 +611,9 @@ CASES: dict[str, Callable[..., dict]] = {
             alone,
             drifts,
             elsewhere,
+            longer,
+            exits,
+            late,
         ),
     )
 }

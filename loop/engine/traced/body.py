@@ -58,7 +58,8 @@ class Body:
         self.ring = ValueRing(trace.narrow, trace.wide, sized=self._size is None)
         # Under XLA, and from Python, what is prepared for some steps is run in several calls, which count from 0 each.
         self.inside = Inside(hooks, in_parts=trace.jit_compile or isinstance(data, Fed))
-        self.own = [*bound.variables, *self.ring.variables, *data.variables, *self.inside.variables]
+        begun = [several.workers.begun] if several else []
+        self.own = [*bound.variables, *self.ring.variables, *data.variables, *self.inside.variables, *begun]
 
     def run_step(
         self, batch: Nest, index: tf.Tensor, begin: tf.Tensor, ahead: Nest = ()
@@ -95,6 +96,8 @@ class Body:
         several, wish = self.several, self.bound.wish
         if several is None or wish is None:
             return self.trace(batch), examples(batch) if self._size is None else None, None
+        # Before any sum, in which it may wait in vain for others that have no batch for this step.
+        several.workers.begun.assign_add(1)
         part = several.part(self.data, batch, ahead, index)
         joined = self.trace.joined(part, wish.read_value())
         return joined.values, tf.cast(part.whole, tf.int32) if self._size is None else None, joined.asked

@@ -20,7 +20,7 @@ from loop.state.variables import all_layers, flat, nodes, optimizers, own_variab
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
 from loop.workers.cluster import Workers
-from loop.workers.joining import say_if_alone
+from loop.workers.joining import check_joined
 from loop.workers.rows import OwnRows, Part, alone
 from loop.workers.together import Together
 
@@ -101,14 +101,14 @@ def several_of(
         jit_compile: Whether XLA is to compile the loop.
 
     Raises:
-        RuntimeError: If a strategy of TensorFlow's is in use.
+        RuntimeError: If a strategy of TensorFlow's is in use; or if this is one of several and has not joined them.
         ValueError: If batches have fewer rows than there are workers; with `jit_compile`.
     """
     if tf.distribute.has_strategy():  # in its scope, variables are of a kind of their own
         name = type(tf.distribute.get_strategy()).__name__
         raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
     if not workers.are_several:
-        say_if_alone()
+        check_joined()
         return None
     if jit_compile:
         raise ValueError(
