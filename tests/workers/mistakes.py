@@ -11,7 +11,7 @@ IN_THREADS = [
     Bug("who asks at once is heard later", AGREED, "at_once=at_once, ", "at_once=False, "),
     Bug("workers at different steps go on", AGREED, "if len(steps := ", "if False and len(steps := "),
     Bug("an exchange of something else counts", CLUSTER, "any(said[:, 0] != place)", "False"),
-    Bug("who waits for something else is not seen", "loop.workers.waits", "if theirs != at:", "if False:"),
+    Bug("who waits for something else is not seen", "loop.workers.waits", 'if said["at"] != at:', "if False:"),
     Bug("what others hold is not compared before a commit", FOLLOWERS,
         "return compare if self.are_several else lambda mine: {}", "return lambda mine: {}"),
     Bug("what others keep in Python is not compared", FOLLOWERS, "{**of_variables, **in_python}", "of_variables"),
