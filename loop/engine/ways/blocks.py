@@ -70,7 +70,7 @@ class Blocks:
         function = tf.function(functools.partial(self._run_block, program), autograph=False)
         whole = function.get_concrete_function(number, number, block)
         # Now, with no step to run: what XLA cannot compile is refused before anything is trained on it.
-        program.compile(whole)
+        program.compile()
         return whole
 
 

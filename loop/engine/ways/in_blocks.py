@@ -30,7 +30,7 @@ class InBlocks(Way):
 
         def run(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> ChunkResult:
             first = body.counters[0].read_value()
-            done, halted = program(begin, most, block)
+            done, halted = program(begin, tf.constant(0), most, block)
             return ChunkResult(done, halted, tf.constant(True), (), body.noted(first, done), body.trace.results.now())
 
         def skip(batch: Nest) -> ChunkResult:

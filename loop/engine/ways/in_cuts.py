@@ -15,6 +15,8 @@ from loop.engine.ways.while_loop import handed_on, skipping
 from loop.tensors import Nest
 from loop.tf_internals import ConcreteFunction, call_flat, scalar
 
+CUTS = 8  # in a call at most, after which it is known how long they take; the call itself costs little beside so many
+
 
 class InCuts(Way):
     """Calls a program that cannot see its bound move, as long as fits, and puts together what comes of it.
@@ -38,22 +40,29 @@ class InCuts(Way):
         self.graph = next(iter(self._programs.values())).graph
 
     def _compiled(self, body: Body, size: int, owner: str) -> ConcreteFunction:
-        data, order = self._data, tf.TensorSpec([None, None], tf.int32)
+        data, order = self._data, tf.type_spec_from_value(self._data.order())
         batch = functools.partial(data.at, size=size)
         program = Program(order, batch, body.run_step, owner, quiet=bool(self._programs))
 
-        def run(source: Nest, ahead: Nest, most: tf.Tensor) -> ChunkResult:
-            first = body.counters[0].read_value()
+        def run(source: Nest, ahead: Nest, length: tf.Tensor) -> ChunkResult:
+            first, order, bound = body.counters[0].read_value(), data.order(), body.bound.variable
             begin = tf.cast(first, tf.int32)  # passes over arrays in memory are shorter than that
-            # Read before the program begins, which sees nothing move: a bound that was pulled in leaves one step.
-            done, halted = program(begin, tf.minimum(most, body.bound.variable), data.order())
+
+            # Between cuts, the bound is looked at, which the program cannot see move.
+            def goes_on(done: tf.Tensor, halted: tf.Tensor) -> tf.Tensor:
+                return tf.logical_and(done < bound, tf.logical_not(halted))
+
+            def one_cut(done: tf.Tensor, halted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                return program(begin, done, tf.minimum(done + length, bound), order)
+
+            done, halted = tf.while_loop(goes_on, one_cut, (tf.constant(0), tf.constant(False)))
             ahead = data.advance(source, ahead, begin + done)
             return ChunkResult(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
 
         function = tf.function(run, autograph=False)
         spec = of_size(data.element_spec, size)
         whole = function.get_concrete_function((), spec, tf.TensorSpec([], tf.int32))
-        program.compile(whole)
+        program.compile()
         return whole
 
     def run(self, data: Batches, count: int) -> ChunkResult:
@@ -61,7 +70,7 @@ class InCuts(Way):
         while done < count and not (rows and self._bound.is_pulled_in):
             began = time.perf_counter()
             self._inside.go_on(done)
-            ran = self._called(data, min(count - done, self._cut.length, self._data.alike(int(self._index))))
+            ran = self._called(data, min(count - done, CUTS * self._cut.length, self._data.alike(int(self._index))))
             steps = int(ran.steps)  # sync: waits for the call
             self._cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)
@@ -75,7 +84,7 @@ class InCuts(Way):
         given = handed_on(data)
         # By the leading dimension of the batch that is ahead.
         program = self._programs[given[0].shape[0]] if len(self._programs) > 1 else self._only
-        ran = call_flat(program, [*given, scalar(count, tf.int32)])
+        ran = call_flat(program, [*given, scalar(self._cut.length, tf.int32)])
         data.ahead = ran.ahead
         return ran
 

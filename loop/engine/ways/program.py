@@ -14,7 +14,7 @@ from loop.engine.ways.unfit import grows, refused, unchecked
 from loop.findings import Finding, listed
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
-from loop.tf_internals import ConcreteFunction, call_flat
+from loop.tf_internals import call_flat
 
 log = logging.getLogger("exactloop")
 # A step, of a batch, its index in the call, and that of the first one in the pass: what has to be done before the next
@@ -59,7 +59,7 @@ class Program:
     """
 
     def __init__(self, source: Nest, batch: At, run_step: RunStep, owner: str, *, quiet: bool = False) -> None:
-        def program(begin: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
+        def program(begin: tf.Tensor, done: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
             def goes_on(index: tf.Tensor, halted: tf.Tensor) -> tf.Tensor:
                 return tf.logical_and(index < end, tf.logical_not(halted))
 
@@ -68,43 +68,41 @@ class Program:
                 with tf.control_dependencies(counted):
                     return index + 1, halted if halts is None else halts
 
-            return tf.while_loop(goes_on, one_step, (tf.constant(0), tf.constant(False)))
+            return tf.while_loop(goes_on, one_step, (done, tf.constant(False)))
 
         number = tf.TensorSpec([], tf.int32)
         # Without AutoGraph, which would convert all that it calls.
         function = tf.function(program, jit_compile=True, autograph=False)
-        self._program, self._owner = function.get_concrete_function(number, number, source), owner
+        self._program, self._owner = function.get_concrete_function(number, number, number, source), owner
         if not quiet and (lines := unchecked(self._graph)):
             log.warning("%s: XLA leaves out checks, and goes on:\n%s", owner, "\n".join(lines))
         # Looked for here, because XLA would not refuse it: it drops what is written, or ends the process.
         if found := grows(owner, self._graph):
             raise ValueError(_refusal(found))
 
-    def __call__(self, begin: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, begin: tf.Tensor, done: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs steps. Traced into the compiled loop.
 
         Args:
-            begin: The index of the first batch: int32 `[]`.
-            end: How many steps: int32 `[]`.
+            begin: The index of the first batch of the call: int32 `[]`.
+            done: How many steps of the call have been run: int32 `[]`.
+            end: How many shall have been: int32 `[]`.
             source: What the batches are found in.
 
         Returns:
-            How many steps were run, int32 `[]`, and whether the last of them wants the loop to return: bool `[]`.
+            How many steps have been run, int32 `[]`, and whether the last of them wants the loop to return: bool `[]`.
         """
-        return self._program(begin, end, source)
+        return self._program(begin, done, end, source)
 
-    def compile(self, whole: ConcreteFunction) -> None:
+    def compile(self) -> None:
         """Has it compiled, before there is anything to run.
-
-        Args:
-            whole: What this was traced into: called with zeros, it runs no step.
 
         Raises:
             ValueError: If XLA cannot; each operation that it does not know is named with its line.
         """
         try:
-            specs = tf.nest.flatten(whole.structured_input_signature)
-            call_flat(whole, [tf.zeros(spec.shape, spec.dtype) for spec in specs])  # so also the number of steps is 0
+            specs = tf.nest.flatten(self._program.structured_input_signature)
+            call_flat(self._program, [tf.zeros(spec.shape, spec.dtype) for spec in specs])  # of 0 steps
         except tf.errors.OpError as error:
             raise ValueError(_refusal(refused(self._owner, self._graph, error.message))) from error
 
