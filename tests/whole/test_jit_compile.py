@@ -185,10 +185,13 @@ def test_a_value_that_is_not_finite_ends_the_call_at_its_step() -> None:
 def test_a_stop_is_heard_at_the_end_of_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     called = Program.__call__
 
-    def stopping(program: Program, *given: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def stop(done: np.ndarray) -> np.ndarray:
+        loop.stop("enough")
+        return done
+
+    def stopping(program: Program, begin: tf.Tensor, done: tf.Tensor, *rest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # In the graph, ahead of each cut: a stop in the midst of a call, of which the program itself sees nothing.
-        with tf.control_dependencies([tf.py_function(lambda: loop.stop("enough"), [], [])]):
-            return called(program, *given)
+        return called(program, begin, tf.numpy_function(stop, [done], tf.int32, stateful=False), *rest)
 
     monkeypatch.setattr(Program, "__call__", stopping)
     loop = make_loop(evaluate=False, rows=8)
