@@ -28,6 +28,7 @@ from loop.handles import key, key_of_resource, keys
 from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.parts import Parts
+from loop.running.unsaved import Unsaved
 from loop.state.derived import Derived
 from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
@@ -111,8 +112,10 @@ class Compiled:
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""
         if self.chunk.inside.hooks != (*inside,):
-            self.chunk = self._train_loop(inside)
-            self._audited["train"] = TraceAudit(self.chunk.graph, self._owners["train"])
+            chunk = self._train_loop(inside)
+            # In this order: an interrupt in between leaves what is done once more, and not what is never done.
+            self._audited["train"] = TraceAudit(chunk.graph, self._owners["train"])
+            self.chunk = chunk
 
     def state(self) -> TrainingState:
         """Gathers everything that a resumed run needs, and what tells this program from another one.
@@ -223,6 +226,12 @@ class Compiled:
         covered = self._covered(state)
         tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
         return Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
+
+    def unsaved(self, state: TrainingState) -> Unsaved:
+        """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
+        hooks = self._parts.hooks
+        covered = self._covered(state) | keys(self.only_read(state)) | hooks.kept
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:

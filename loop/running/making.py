@@ -141,19 +141,18 @@ class Making:
         # Variables that only the trace makes are others: what was restored is put into these.
         held = self._untraced and self._untraced.state.capture()
         with numbered(self._parts.position.step):
-            if self._compiled is not None:
-                self._compiled.follow(inside)
-            else:
-                compiled = Compiled(self._parts, inside)
-                # Before it is kept: refused, the loop is as it was, and asked again it says so again.
+            compiled = self._compiled or Compiled(self._parts, inside)
+            if self._compiled is None:
                 check_step(compiled.chunk.graph, self._parts.given)
-                self._compiled = compiled
-        self.compiled = self._compiled
-        state = self.compiled.state()
+            else:
+                compiled.follow(inside)
+        state = compiled.state()
         if self._untraced and held:  # hooks have it already, and it may be restored
             self._untraced.state.grow(state, held)
         else:
             self.state = state
+        # Kept only now: refused, or interrupted, the loop is as it was, and asked again it begins again.
+        self.compiled = self._compiled = compiled
 
     def _audit(self) -> None:
         report(self.compiled.audit(self.state), exact=self._exact)
