@@ -98,6 +98,7 @@ class Preemption(Hook, instead=INSTEAD):
         listener = self._listener = SignalListener(self._signals, self._hear, self._handle)
         failed: BaseException | None = None
         try:
+            listener.begin()
             yield
         except BaseException as error:
             failed = error
