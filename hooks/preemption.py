@@ -122,8 +122,9 @@ class Preemption(Hook, instead=INSTEAD):
             raise SystemExit(128 + heard[0])
 
     def on_settled(self, moment: Moment) -> None:
-        if self._listener is not None:
-            self._listener.listen()
+        if self._listener is None:  # outside the main thread: nothing was begun
+            return
+        self._listener.listen()
         if self._grace is not None:
             self._grace.settled(moment)
 

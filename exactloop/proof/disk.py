@@ -1,5 +1,6 @@
 """What a life does to the disk, heard by an audit hook: when it is inside a save, what it removes, what it writes."""
 
+import contextlib
 import os
 import re
 import sys
@@ -30,16 +31,21 @@ def listen(
             keep elsewhere, temporary ones, and some that no program means.
     """
     # Asked now, because to ask makes and removes a file.
-    elsewhere = (f"{tempfile.gettempdir()}/", f"{os.environ.get(BELOW, tempfile.gettempdir())}/")
-    written = set[str]()
+    temporary, here = f"{tempfile.gettempdir()}/", f"{os.getcwd()}/"
+    of_hooks, written = f"{os.environ.get(BELOW)}/", set[str]()
+
+    def is_its(path: str) -> bool:
+        other = path.startswith(temporary) and not path.startswith(here)
+        return not (other or path.startswith(of_hooks) or NOT_ITS.match(path))
 
     # Called for thousands of events, in any thread; an audit hook cannot be taken off again.
     def heard(event: str, given: tuple) -> None:
         if event == "open" and isinstance(given[0], str | bytes) and isinstance(given[2], int) and given[2] & WRITING:
-            path = os.path.abspath(os.fsdecode(given[0]))
-            if path not in written and not path.startswith(elsewhere) and not NOT_ITS.match(path):
-                written.add(path)
-                writing(path)
+            with contextlib.suppress(FileNotFoundError):  # of a working directory that is gone
+                path = os.path.abspath(os.fsdecode(given[0]))
+                if path not in written and is_its(path):
+                    written.add(path)
+                    writing(path)
         if event not in REMOVING:
             return
         # This package names files by a directory's descriptor, which programs seldom do.

@@ -42,6 +42,10 @@ log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
+ELSEWHERE = (
+    "Evaluation {0!r} is in another loop since, which has its results. A loop that goes on beside another one needs an "
+    "Evaluation(...) of its own, with data of its own."
+)
 COUNTED = (
     "A step changes in Python what changes when the step is traced, and not each time it is made: %s. What is to "
     "change from step to step is a tf.Variable in state= that the step assigns, and what depends on it is tf.cond(...)."
@@ -78,6 +82,7 @@ class Compiled:
             each.name: each.build(parts.bound, jit_compile=parts.jit_compile, several=parts.several)
             for each in evaluations
         }
+        self._passes = {each.name: each.chunk for each in evaluations}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         # Two values of one name would overwrite each other in logs, and which one hooks decide by is chance.
         for name in evaluated:
@@ -169,6 +174,9 @@ class Compiled:
             at_length: Whether to look for what takes milliseconds to see, too.
         """
 
+        for name, evaluation in self._evaluations.items():
+            if evaluation.chunk is not self._passes[name]:
+                raise RuntimeError(ELSEWHERE.format(name))
         for step, _ in self._steps.values():
             step.check()
 

@@ -19,6 +19,7 @@ from loop.state.plain import Encoded
 
 log = logging.getLogger("exactloop")
 SHOWN = 3
+NO_VALUES = (tf.variant, tf.resource)
 LOST = (
     "Hook %r changes what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what the program "
     "makes anew. What is to go on is given in state=..., or is a tf.Variable, or a list of them, that the hook's "
@@ -80,8 +81,8 @@ def _variables(begin: Iterable[object]) -> list[tf.Variable]:
     things = [*reach.objects, *held(reach)]
     if "reset_state" in reach.read:  # and so nothing is kept in metrics for long
         things = [thing for thing in things if not isinstance(thing, keras.Metric)]
-    variables = [variable for thing in things for variable in variables_of(thing)]
-    return list({id(variable): variable for variable in variables}.values())  # `==` of variables compares values
+    variables = {id(v): v for thing in things for v in variables_of(thing)}  # by id: `==` compares values
+    return [variable for variable in variables.values() if variable.dtype not in NO_VALUES]
 
 
 def values_in_python(hooks: Iterable[Hook]) -> dict[str, str]:

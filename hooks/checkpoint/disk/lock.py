@@ -51,9 +51,12 @@ class Lock:
         except BlockingIOError as error:
             holder = self._holder()
             self.release()
+            mine = holder.startswith(_me())
+            remedy = (
+                "It is this process: give each Checkpoint of it" if mine else "Wait for it to end, or give this one"
+            )
             raise RuntimeError(
-                f"{self.where!r} is being written by another trainer ({holder}). "
-                "Wait for it to end, or give this one a directory of its own."
+                f"{self.where!r} is being written by another trainer ({holder}). {remedy} a directory of its own."
             ) from error
         except OSError:
             self.release()
@@ -128,7 +131,7 @@ class Lock:
         """Writes into the file whose it is: a line for people, and one for `ensure`, which no other holder has."""
         os.truncate(self._descriptor, 0)  # at once: an earlier holder's name must not be taken for this one's
         # `exactloop watch` reads pid and host from this line.
-        me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
+        me = f"{_me()} since {time.strftime('%F %T')}"
         signed = f"{me}\n{self._place()} {os.urandom(8).hex()}\n".encode()
         os.pwrite(self._descriptor, signed, 0)
         return signed
@@ -169,6 +172,10 @@ class Lock:
         finally:
             with contextlib.suppress(OSError):
                 fcntl.flock(self._directory, fcntl.LOCK_UN)
+
+
+def _me() -> str:
+    return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 def close(descriptor: int) -> None:
