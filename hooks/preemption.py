@@ -98,6 +98,7 @@ class Preemption(Hook, instead=INSTEAD):
         listener = self._listener = SignalListener(self._signals, self._hear, self._handle)
         failed: BaseException | None = None
         try:
+            listener.begin()
             yield
         except BaseException as error:
             failed = error
@@ -121,8 +122,9 @@ class Preemption(Hook, instead=INSTEAD):
             raise SystemExit(128 + heard[0])
 
     def on_settled(self, moment: Moment) -> None:
-        if self._listener is not None:
-            self._listener.listen()
+        if self._listener is None:  # outside the main thread: nothing was begun
+            return
+        self._listener.listen()
         if self._grace is not None:
             self._grace.settled(moment)
 

@@ -34,8 +34,8 @@ class SignalListener:
         hear: Called with the number of each: in the thread, or in the main thread while this is being closed.
         handle: What Python calls in the main thread, as for `signal.signal`.
 
-    Raises:
-        ValueError: Outside the main thread.
+    Attributes:
+        previous: The handlers that were there before, by the numbers of the signals that are heard.
     """
 
     def __init__(
@@ -44,18 +44,27 @@ class SignalListener:
         hear: Callable[[int], object],
         handle: Callable[[int, FrameType | None], object],
     ) -> None:
+        self._numbers, self._hear, self._handle, self._closing = numbers, hear, handle, False
+        self.previous: dict[int, signal._HANDLER] = {}
+        self._previous_fd = -1
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Begins to listen. Whatever it raises, also of an interrupt in the midst of it, `close` undoes what there is.
+
+        Raises:
+            ValueError: Outside the main thread.
+        """
         _leave_in_children()
-        self._hear, self._handle, self._closing = hear, handle, False
+        heeded = [number for number in self._numbers if signal.getsignal(number) is not signal.SIG_IGN]
         self._read, self._write = os.pipe()
+        OPEN.append(self)
         os.set_blocking(self._write, False)
         self._previous_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-        self.previous: dict[int, signal._HANDLER] = {}
         self._thread = self._started()
         for number in heeded:
             self.previous[number] = signal.getsignal(number)  # first: it may come as soon as it is handled
             signal.signal(number, self._handled)
-        OPEN.append(self)
 
     def listen(self) -> bool:
         """Takes back the descriptor if somebody else has taken it since, and returns whether that was so."""
@@ -67,7 +76,7 @@ class SignalListener:
 
     def close(self) -> None:
         """Puts back the handlers that were there before. What was sent until then has been heard when this returns."""
-        if self not in OPEN:  # a child, which has left already
+        if self not in OPEN:  # a child, which has left already, or an interrupt came before anything was done
             return
         OPEN.remove(self)
         self._closing = True

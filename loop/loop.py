@@ -257,7 +257,8 @@ class Loop(Facts):
             try:
                 return self.run(steps=1)
             finally:
-                self._making.begun, self._run = False, None
+                self._making.begun = self._making.trained = False
+                self._run = None
 
     @in_user_lines
     def audit(self) -> list[Finding]:

@@ -45,6 +45,7 @@ class Rounds:
         self._built.check(self._making.state)
         # By digest, as they are before the first step: hooks may change what no checkpoint holds, and are found out so.
         self._constants = self._built.constants(self._making.state)
+        self._unsaved = self._built.unsaved(self._making.state)
         self._clock.start()
         # Or all times up to where the run goes on from would be due at its first halt.
         self._since = self._clock.now()
@@ -178,6 +179,7 @@ class Rounds:
         self._agreed.stops()
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
+            self._unsaved.warn()
         failures, last = Failures(), False
         failures.raised += self._hooks.calls.settle(self._settled, self._moments.capture)
         self._agreed.stops(failures.raised)

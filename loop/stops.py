@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from loop.errors.kinds import shown
+from loop.state.position import Position
 
 
 class RollBack(BaseException):
@@ -109,6 +110,12 @@ class Stops:
         # Not equal: a run that was longer may be started again with less.
         enough = self.steps is not None and step >= self.steps
         return enough or (self.epochs is not None and epoch >= self.epochs)
+
+    def passed(self, place: Position) -> bool:
+        """Returns whether a place is behind what was asked for, and not just where that ends."""
+        step, epoch, step_in_epoch = place
+        beyond = self.steps is not None and step > self.steps
+        return beyond or (self.epochs is not None and (epoch, step_in_epoch) > (self.epochs, 0))
 
     def total_steps(self, length: int | None) -> int | None:
         """Returns at which step the totals are reached; None if nobody knows.

@@ -2,5 +2,6 @@
 
 Read `proof.py`, which does it; then `kill_plan.py` (where to kill), `config.py` (what parent and child agree on),
 `process.py` and `child.py` (the two sides), `recorder.py` and `journal.py` (what is noted), `compare.py`, and
-`cause.py` with `suspects.py` (what a difference is likely to come from). It may import `hooks` and `loop`.
+`cause.py` with `suspects.py` (what a difference is likely to come from) and `notes.py` (what else is worth knowing). It
+may import `hooks` and `loop`.
 """

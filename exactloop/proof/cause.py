@@ -12,9 +12,17 @@ CHUNKS = (
     "In this life the loop stopped only where hooks want it, in the others after each step: does a hook count its "
     "calls of on_steps or on_settled?"
 )
+UNSAVED = "It goes on from a checkpoint if it is given in state=..., or set on the hook by its __init__."
 UNKNOWN = "Something decides this that is in no checkpoint: a value of Python, a file, the time."
 SAID = 600  # characters of what a life said, where that is all there is to go by
 SHOWN = 12  # suspects
+
+
+def all_suspects(whole: Journal, program: str) -> list[str]:
+    """Returns what `suspects` does of all files of a program, given its record and the one that is started."""
+    # As a dict: each file once, in the order in which they were imported.
+    sources = {path: None for line in whole.of("begin") for path in line["sources"]}
+    return [line for path in sources or [program] for line in suspects(path)]
 
 
 def cause(found: Divergence, whole: Journal, *, resumed: bool, stepwise: bool, said: str, program: str) -> str:
@@ -31,6 +39,8 @@ def cause(found: Divergence, whole: Journal, *, resumed: bool, stepwise: bool, s
     parts = [] if resumed else [REPEAT, SEEDS]
     if found.kind == "missing":
         return "\n".join([*parts, "That life ended by itself. It said:", said[-SAID:].strip() or "nothing."])
+    if found.kind == "unsaved" and resumed:
+        return UNSAVED
     # What is known to be inexact is more likely than anything that a search of the source can find.
     findings = [finding for line in whole.of("begin") for finding in line["findings"]]
     if findings:
@@ -39,9 +49,7 @@ def cause(found: Divergence, whole: Journal, *, resumed: bool, stepwise: bool, s
     if found.kind == "batches" and resumed:
         parts.append(DATA)
     elif resumed:
-        # As a dict: each file once, in the order in which they were imported.
-        sources = {path: None for line in whole.of("begin") for path in line["sources"]}
-        suspicious = [line for path in sources or [program] for line in suspects(path)]
+        suspicious = all_suspects(whole, program)
         more = [f"and {len(suspicious) - SHOWN} more"] if len(suspicious) > SHOWN else []
         parts += [PYTHON, *(f"  {line}" for line in [*suspicious[:SHOWN], *more])] if suspicious else []
     parts = parts or [UNKNOWN]

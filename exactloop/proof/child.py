@@ -95,7 +95,11 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
 
     Loop.run = functools.wraps(usual)(run)  # type: ignore[assignment, method-assign]
     Loop.witnesses.append(watch)
-    listen(committing, lambda path: write({"event": "removed", "path": path}))
+    listen(
+        committing,
+        lambda path: write({"event": "removed", "path": path}),
+        lambda path: write({"event": "written", "path": path}),
+    )
 
 
 def _savers(loop: Loop) -> Sequence[Saves]:

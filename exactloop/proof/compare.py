@@ -16,13 +16,14 @@ class Reference:
         record: The record.
         unseeded: Random states that are not the same each time, although nothing has been killed. They count for
             nothing: if anything comes of them, that differs.
+        python: What hooks keep in Python, and was not the same at the end.
 
     Args:
         record: The record.
     """
 
     def __init__(self, record: Journal) -> None:
-        self.record, self.unseeded = record, set[str]()
+        self.record, self.unseeded, self.python = record, set[str](), set[str]()
         self._events: dict[int, list[Line]] = {loop: [] for loop in record.loops()}
         for line in record.lines:
             if line["event"] not in ("begin", "end"):  # of which a killed program has more
@@ -77,8 +78,9 @@ class Reference:
             elif then := self._ends.get(loop):
                 if ends[loop]["event"] != "end":
                     return Divergence(ends[loop], "missing", "the run never ended")
-                if found := self._first(then, ends[loop]):
+                if found := self._first(then, ends[loop]) or _unsaved(then, ends[loop]):
                     return found
+                self.python |= set(_differing(then, ends[loop], "python"))
         return None
 
     def _after(self, begin: Line) -> set[int]:
@@ -153,6 +155,11 @@ class Whole:
         """Random states that are not the same each time. See `Reference`."""
         return {name for worker in self._workers for name in worker.unseeded}
 
+    @property
+    def python(self) -> set[str]:
+        """What hooks keep in Python, and was not the same at the end. See `Reference`."""
+        return {name for worker in self._workers for name in worker.python}
+
     def compare(self, lives: Sequence[Journal], *, stepwise: bool = True, last: bool = False) -> Divergence | None:
         """Returns the first difference of a life, in the first worker that has one. See `Reference`."""
         for rank, (worker, life) in enumerate(zip(self._workers, lives, strict=True)):
@@ -164,6 +171,18 @@ class Whole:
 
 def _same(then: Line, now: Line) -> bool:
     return (then["step"], then["event"]) == (now["step"], now["event"])
+
+
+def _unsaved(then: Line, now: Line) -> Divergence | None:
+    """Returns a difference in variables that only hooks have: at the end, because until then they may be made anew."""
+    changed = _differing(then, now, "unsaved")
+    return Divergence(now, "unsaved", f"{changed[0]}, which no checkpoint holds, differs") if changed else None
+
+
+def _differing(then: Line, now: Line, part: str) -> list[str]:
+    # Only what both have: what a hook has not made yet, it may make when it is called.
+    left, right = then.get(part, {}), now.get(part, {})
+    return [name for name, value in left.items() if name in right and right[name] != value]
 
 
 def _hashes(line: Line) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Line = Mapping[str, Any]
+OF_FILES = ("removed", "written")  # events that are no loop's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Divergence:
 
     Attributes:
         line: The event at which it was seen.
-        kind: "events", "missing", "batches", "logs", "state", "host" or "result".
+        kind: "events", "missing", "batches", "logs", "state", "host", "result" or "unsaved".
         what: What it is.
     """
 
@@ -37,6 +38,7 @@ class Journal:
         lines: Of each event, in order. "begin" stands where a run has begun, "end" where `run` was over. Those with
             hashes have the paths of the variables as well.
         removed: What the program removed or renamed by its path.
+        written: The files that it wrote to by itself.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +46,8 @@ class Journal:
         # Of hundreds of MB for long runs, all in memory: a proof is of a short one.
         every = [_line(path, number, text) for number, text in enumerate(texts, start=1)]
         self.removed: list[str] = [line["path"] for line in every if line["event"] == "removed"]
-        self.lines: list[Line] = [line for line in every if line["event"] != "removed"]
+        self.written: list[str] = [line["path"] for line in every if line["event"] == "written"]
+        self.lines: list[Line] = [line for line in every if line["event"] not in OF_FILES]
         paths: dict[int, list[str]] = {}
         for line in every:
             if line["event"] == "begin":
@@ -75,7 +78,7 @@ def _line(path: Path, number: int, text: bytes) -> dict[str, Any]:
         line = None
     event = line.get("event") if isinstance(line, dict) else None
     of_run = {"loop": int, "step": int, "epoch": int, "step_in_epoch": int}
-    shape = {"path": str} if event == "removed" else of_run | ({"variables": list} if event == "begin" else {})
+    shape = {"path": str} if event in OF_FILES else of_run | ({"variables": list} if event == "begin" else {})
     right = isinstance(event, str) and all(type(line.get(name)) is kind for name, kind in shape.items())
     if not right or ("state" in line and not isinstance(line["state"], str)):
         raise ValueError(f"{str(path)!r}, line {number}: no life of a program writes this: {text[:80]!r}")

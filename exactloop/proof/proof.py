@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from exactloop.proof.cause import cause
+from exactloop.proof.cause import all_suspects, cause
 from exactloop.proof.compare import Whole
 from exactloop.proof.journal import Journal, place
 from exactloop.proof.kill_plan import plan
+from exactloop.proof.notes import of_python, of_random_states, of_removed, of_written
 from exactloop.proof.process import Attempt, Program
 from exactloop.proof.provable import NOT_RESUMED, trained_apart, unsaved, why_not
 from exactloop.proof.trial import Experiment
@@ -92,7 +93,10 @@ def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool
     say("Running once more." if twice else "Running again, to be killed.")
     reference = Whole(life.records)
     trial.run(reference, say)
-    happened, notes = tuple(trial.kills), _notes(reference, trial.removed | {*whole.removed}, directories)
+    notes = of_random_states(reference.unseeded) + of_removed(trial.removed | {*whole.removed}, directories)
+    notes += of_python(reference.python, all_suspects(whole, program.path))
+    notes += of_written(path for path in trial.written | {*whole.written} if os.path.isfile(path))
+    happened = tuple(trial.kills)
     if trial.difference is not None:
         likely = cause(
             trial.difference,
@@ -124,23 +128,3 @@ def _directories(whole: Journal, below: Path) -> list[str]:
     """Returns where checkpoints go when nothing is proved."""
     found = {directory for line in whole.of("begin") for directory in line["directories"]}
     return sorted(f"/{os.path.relpath(directory, below)}" for directory in found)
-
-
-def _notes(whole: Whole, removed: set[str], directories: Sequence[str]) -> tuple[str, ...]:
-    """Returns what to say besides."""
-    notes = []
-    if whole.unseeded:
-        notes.append(
-            f"Nothing seeds {', '.join(sorted(whole.unseeded))}: random states that were not the same when run again. "
-            "They are not compared."
-        )
-    # What a script cleans up before it trains may be the checkpoints that it would go on from, outside of a proof.
-    for path in sorted(removed):
-        theirs = [each for each in directories if f"{each}/".startswith(f"{path}/") or _is_checkpoint(path, each)]
-        if theirs:
-            notes.append(f"The program removed {path}. Only what hooks write is kept elsewhere while it is proved.")
-    return tuple(notes)
-
-
-def _is_checkpoint(path: str, directory: str) -> bool:
-    return os.path.dirname(path) == directory and os.path.basename(path).startswith(("ckpt-", "pending-"))

@@ -27,7 +27,8 @@ def why_not(whole: Journal, said: str, *, killing: bool) -> str:
         add = f"hooks=[Checkpoint(directory, Every(steps={_within(total or 2 * OFTEN)}))]"
         return f"{AGAIN}, because {which} has no Checkpoint hook. Add one: {add}."
     if not steps:
-        why = f"it was complete when it began, at step {begins[0]['step']}" if begins else "it never called Loop.run()"
+        never = "it never called Loop.run() in the process that was started, or in one that this has forked"
+        why = f"it was complete when it began, at step {begins[0]['step']}" if begins else never
         return (
             f"the program ran no step, because {why}. Let it train when it is started; its own arguments come after "
             f"a --. It said:\n{said.strip() or 'nothing.'}"

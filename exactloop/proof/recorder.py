@@ -73,8 +73,10 @@ class Recorder(Hook):
             said = "\n".join([str(error), *getattr(error, "__notes__", ())])
             self._put(self._line("end", error={"kind": type(error).__name__, "message": said}))
             raise
-        parts = {"result": {"step": result.step, "epoch": result.epoch, "reason": result.reason}}
+        parts: dict[str, object] = {"result": {"step": result.step, "epoch": result.epoch, "reason": result.reason}}
         logs = {name: float(value).hex() for name, value in result.logs.items()}
+        variables, python = self._loop.unsaved()
+        parts |= {"unsaved": variables, "python": python}
         self._put(self._line("end", logs=logs, saved=self._saved(), **parts, **self._hashes()))
         return result
 
@@ -157,5 +159,6 @@ class Recorder(Hook):
 
 
 def die() -> None:
-    """Ends this process as a kill from outside would."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """Ends this life as a kill from outside would: also if the loop runs in a process that the program has forked."""
+    os.killpg(0, signal.SIGKILL)  # each life is a group of its own
+    os.kill(os.getpid(), signal.SIGKILL)  # this one has left it

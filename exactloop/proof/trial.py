@@ -18,6 +18,7 @@ class Experiment:
         kills: What each kill has cut short, of the lives that have been compared and do not differ.
         resumed: Whether a loop that was killed went on from a checkpoint.
         removed: What the lives have removed.
+        written: The files that they have written to by themselves.
         life: The last one.
         stepwise: Whether the last one stopped after each step.
         difference: What differed first; None if nothing did.
@@ -35,7 +36,7 @@ class Experiment:
 
     def __init__(self, program: Program, root: Path, deaths: Sequence[KillPoint], entropy: int | None) -> None:
         self._program, self._root, self._deaths, self._entropy = program, root, list(deaths), entropy
-        self.kills, self.removed, self.resumed = list[str](), set[str](), False
+        self.kills, self.removed, self.written, self.resumed = list[str](), set[str](), set[str](), False
         self.difference: Divergence | None = None
         self.failure = ""
 
@@ -56,6 +57,7 @@ class Experiment:
             anew = self._entropy if loops > 1 or not saved else random.getrandbits(63)
             self.life = life = self._program.live(self._root, "again", death, stepwise=self.stepwise, entropy=anew)
             self.removed |= {path for record in life.records for path in record.removed}
+            self.written |= {path for record in life.records for path in record.written}
             begun = [line["step"] for line in life.record.of("begin") if line["loop"] == died_in]
             self.resumed |= bool(begun and begun[0] > 0)  # a second call of run() goes on where the first one was
             killed = death is not None and life.killed

@@ -1,6 +1,5 @@
 """Saves the whole training state, and takes a run up again where it was."""
 
-import contextlib
 import functools
 import logging
 import os
@@ -13,6 +12,7 @@ from hooks.checkpoint.commits.retention import Retention
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.disk.errors import Differing
+from hooks.checkpoint.disk.files import Files
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.resuming.resume import continue_unrestored, resume
 from hooks.checkpoint.resuming.saved import Newest, newest
@@ -81,7 +81,6 @@ class Checkpoint(Hook, instead=INSTEAD):
     _state: TrainingState = Hook.later()
     _contents: Contents = Hook.later()
     _saver: Saver = Hook.later()
-    _opened: contextlib.ExitStack = Hook.later()
     _workers: Workers = Hook.later()
 
     def __init__(
@@ -115,6 +114,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._naming = Naming()
         self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
+        self._files: Files | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
 
@@ -152,23 +152,31 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._workers.follow(self._directory, changed=self._changed)
             return
         earlier = HELD.get(self._directory)
-        if earlier is not None and (earlier is self or not earlier._is_running()):
-            self._logged(earlier._let_go)
-        self._loop = loop
-        with contextlib.ExitStack() as opened:
-            files = open_files(self._directory)
-            opened.callback(files.close)  # also if anything below raises: a refused start holds no lock
-            files.lock()
-            store = Store(files)
-            damaged = store.load()
-            restored = self._take_over(store, damaged, loop)
-            self._workers.announce(restored)
-            self._contents.describe()  # nothing in it changes from here on
-            self._saver = Saver(
-                store, self._state, self._retention, self._naming, finite=self._finite, failed=lambda: self._stop(loop)
-            )
-            self._opened, self._begun = opened.pop_all(), True
+        if earlier is None or earlier is self or not earlier._is_running():
+            if earlier is not None:
+                self._logged(earlier._let_go)
+            # Before anything is locked: wherever an interrupt comes, the next run lets go of it.
             HELD[self._directory] = self
+        self._loop = loop
+        try:
+            self._open(loop)
+        except BaseException:
+            self._close()  # a refused start holds no lock
+            raise
+
+    def _open(self, loop: Loop) -> None:
+        """Locks the directory, and restores what there is."""
+        self._files = files = open_files(self._directory)
+        files.lock()
+        store = Store(files)
+        damaged = store.load()
+        restored = self._take_over(store, damaged, loop)
+        self._workers.announce(restored)
+        self._contents.describe()  # nothing in it changes from here on
+        self._saver = Saver(
+            store, self._state, self._retention, self._naming, finite=self._finite, failed=lambda: self._stop(loop)
+        )
+        self._begun = True
 
     def on_step_end(self, moment: Moment) -> None:
         self._due = True
@@ -240,6 +248,9 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _let_go(self) -> None:
         """Waits for the save under way, and lets others write to the directory."""
+        if not self._begun:
+            self._close()
+            return
         try:
             self._saver.wait()
         finally:
@@ -256,7 +267,8 @@ class Checkpoint(Hook, instead=INSTEAD):
         return self._loop is not None and self._loop.running and any(hook is self for hook in self._loop.hooks)
 
     def _close(self) -> None:
-        self._opened.close()
+        if self._files is not None:
+            self._files.close()
         if HELD.get(self._directory) is self:
             del HELD[self._directory]
 

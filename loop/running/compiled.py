@@ -28,6 +28,7 @@ from loop.handles import key, key_of_resource, keys
 from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.parts import Parts
+from loop.running.unsaved import Unsaved
 from loop.state.derived import Derived
 from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
@@ -41,6 +42,10 @@ log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
 RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 
+ELSEWHERE = (
+    "Evaluation {0!r} is in another loop since, which has its results. A loop that goes on beside another one needs an "
+    "Evaluation(...) of its own, with data of its own."
+)
 COUNTED = (
     "A step changes in Python what changes when the step is traced, and not each time it is made: %s. What is to "
     "change from step to step is a tf.Variable in state= that the step assigns, and what depends on it is tf.cond(...)."
@@ -77,6 +82,7 @@ class Compiled:
             each.name: each.build(parts.bound, jit_compile=parts.jit_compile, several=parts.several)
             for each in evaluations
         }
+        self._passes = {each.name: each.chunk for each in evaluations}
         evaluated = [name for evaluation in evaluations for name in evaluation.names]
         # Two values of one name would overwrite each other in logs, and which one hooks decide by is chance.
         for name in evaluated:
@@ -111,8 +117,10 @@ class Compiled:
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""
         if self.chunk.inside.hooks != (*inside,):
-            self.chunk = self._train_loop(inside)
-            self._audited["train"] = TraceAudit(self.chunk.graph, self._owners["train"])
+            chunk = self._train_loop(inside)
+            # In this order: an interrupt in between leaves what is done once more, and not what is never done.
+            self._audited["train"] = TraceAudit(chunk.graph, self._owners["train"])
+            self.chunk = chunk
 
     def state(self) -> TrainingState:
         """Gathers everything that a resumed run needs, and what tells this program from another one.
@@ -166,6 +174,9 @@ class Compiled:
             at_length: Whether to look for what takes milliseconds to see, too.
         """
 
+        for name, evaluation in self._evaluations.items():
+            if evaluation.chunk is not self._passes[name]:
+                raise RuntimeError(ELSEWHERE.format(name))
         for step, _ in self._steps.values():
             step.check()
 
@@ -223,6 +234,12 @@ class Compiled:
         covered = self._covered(state)
         tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
         return Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
+
+    def unsaved(self, state: TrainingState) -> Unsaved:
+        """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
+        hooks = self._parts.hooks
+        covered = self._covered(state) | keys(self.only_read(state)) | hooks.kept
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:

@@ -9,6 +9,7 @@ from loop.registry import HookRegistry
 from loop.running.compiled import Compiled
 from loop.running.making import Making
 from loop.running.parts import Parts
+from loop.running.unsaved import Unsaved, values_in_python
 from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.triggers import Trigger, of_steps_only
@@ -151,6 +152,18 @@ class Facts:
         data = self._parts.data
         # Of these the order is a function of the seed, so that nothing is read for it.
         return data.rows(epoch, index) if isinstance(data, ArrayData | IndexedData) else None
+
+    def unsaved(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Returns digests of what hooks of the program hold or name now and no checkpoint has, by what to call it.
+
+        That is variables, and plain values of Python, among them the states that hooks return to be saved, which may be
+        others when they were restored. For tools that compare runs.
+        """
+        hooks, state = self._parts.hooks, self._making.state
+        return (
+            Unsaved(hooks, state.handles | hooks.kept).values(),
+            values_in_python(hooks) | {f"{name} of the state": said for name, said in state.in_python().items()},
+        )
 
     def describe_data(self) -> str:
         """Returns what the data do in another way than they were written, so that they can be resumed exactly.

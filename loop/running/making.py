@@ -9,6 +9,7 @@ from loop.errors.later import later
 from loop.findings import report
 from loop.hook import Hook
 from loop.numbered import numbered
+from loop.running.between import Between
 from loop.running.compiled import Compiled
 from loop.running.finished import Untraced, untraced
 from loop.running.parts import Parts
@@ -32,6 +33,8 @@ class Making:
         state: Everything that a resumed run needs.
         compiled: The compiled train loop and evaluations.
         begun: Whether something may have been trained or restored, so that what is there is not what was set.
+        trained: Whether something was trained in this process.
+        between: Knows what was there when a run ended that had nothing to do.
 
     Args:
         parts: What the loop is made of.
@@ -47,7 +50,8 @@ class Making:
         self._untraced: Untraced | None = None  # until a run goes on from it
         self._settings: Mapping[str, Setting] = {}
         self._rates: Rates | None = None
-        self.begun = False
+        self.begun = self.trained = False
+        self.between = Between()
 
     @property
     def train_names(self) -> tuple[str, ...]:
@@ -71,6 +75,7 @@ class Making:
         if self._compiled or self._untraced:
             # Such as the best weights, which a hook leaves in the place of the last ones.
             self.state.revert()
+        self.between.put_back()
         if self._compiled is not None:
             self.state.derived.check()  # first, because it names the cause
             self._compiled.spent = spent
@@ -141,19 +146,18 @@ class Making:
         # Variables that only the trace makes are others: what was restored is put into these.
         held = self._untraced and self._untraced.state.capture()
         with numbered(self._parts.position.step):
-            if self._compiled is not None:
-                self._compiled.follow(inside)
-            else:
-                compiled = Compiled(self._parts, inside)
-                # Before it is kept: refused, the loop is as it was, and asked again it says so again.
+            compiled = self._compiled or Compiled(self._parts, inside)
+            if self._compiled is None:
                 check_step(compiled.chunk.graph, self._parts.given)
-                self._compiled = compiled
-        self.compiled = self._compiled
-        state = self.compiled.state()
+            else:
+                compiled.follow(inside)
+        state = compiled.state()
         if self._untraced and held:  # hooks have it already, and it may be restored
             self._untraced.state.grow(state, held)
         else:
             self.state = state
+        # Kept only now: refused, or interrupted, the loop is as it was, and asked again it begins again.
+        self.compiled = self._compiled = compiled
 
     def _audit(self) -> None:
         report(self.compiled.audit(self.state), exact=self._exact)

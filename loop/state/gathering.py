@@ -31,6 +31,11 @@ TWICE = (
     "state={{...}}: two things in it would both be saved as {!r}. A checkpoint has the texts of keys, joined by '/': "
     "such as 1 and '1' are one there, and so are 'a/b' and the 'b' of an 'a'. Give one of the two another key."
 )
+OF_TENSORFLOW = ".ATTRIBUTES"  # it saves what has this in its name, and then does not find it
+ODD = (
+    "state={{...}}: TensorFlow cannot restore what it saves under {!r}. Give it a key that is text in UTF-8, without "
+    "'.ATTRIBUTES'."
+)
 
 
 def check_given(owner: str, given: Mapping[str, object]) -> None:
@@ -79,7 +84,13 @@ def walk(root: Trackable) -> dict[str, tf.Variable]:
     paths = collections.Counter(path for path, _ in found.values())
     if len(paths) < len(found):
         raise ValueError(TWICE.format(paths.most_common(1)[0][0]))
+    if odd := next((path for path in paths if OF_TENSORFLOW in path or not _is_utf8(path)), None):
+        raise ValueError(ODD.format(odd))
     return dict(found.values())
+
+
+def _is_utf8(text: str) -> bool:
+    return text.encode(errors="ignore").decode() == text
 
 
 def extra(given: Mapping[str, object], root: Trackable) -> dict[str, dict[str, tf.Variable | keras.Variable]]:

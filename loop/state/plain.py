@@ -52,6 +52,10 @@ class Encoded:
         """Returns another copy of the value."""
         return decoded(self.text, self.data)
 
+    def digest(self) -> str:
+        """Returns 16 hex digits that tell it from others."""
+        return hashlib.blake2b(self.text.encode() + self.data.tobytes(), digest_size=8).hexdigest()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Encoded) and self.text == other.text and np.array_equal(self.data, other.data)
 
@@ -173,8 +177,7 @@ class Kept(Trackable):
 
     def digests(self) -> dict[str, str]:
         """Returns digests, by what to call them, from which workers tell whether their states are equal."""
-        state = Encoded(self._get(), self._owner)
-        return {"get_state": hashlib.blake2b(state.text.encode() + state.data.tobytes(), digest_size=8).hexdigest()}
+        return {"get_state": Encoded(self._get(), self._owner).digest()}
 
     # TensorFlow's protocol for objects that a checkpoint saves. Always the same two, however the state grows.
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from hooks import Checkpoint
 from hooks.checkpoint import hook as checkpoint
 from hooks.checkpoint.commits.store import Store
+from hooks.checkpoint.disk import local, lock
 from hooks.checkpoint.saving import background as checkpoint_background
 from hooks.checkpoint.saving import saver as checkpoint_saver
 from hooks.checkpoint.saving import writing as checkpoint_writing
@@ -22,7 +23,11 @@ from loop import ArrayData, At, Loop
 # Where Python looks for signals: behind a call, at the beginning of a function, at the end of a turn of a loop.
 LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
 LOOKS |= {dis.opmap[name] for name in ("CALL_KW",) if name in dis.opmap}  # from Python 3.13 on
-METHODS = {"on_run_end", "on_settled", "_let_go", "_close"}  # of the hook; of the saver, all
+METHODS = {  # of the saver, all
+    checkpoint.__file__: {"on_setup", "_open", "on_run_end", "on_settled", "_let_go", "_close"},
+    local.__file__: {"lock", "close"},
+    lock.__file__: {"take", "_taken", "release"},
+}
 SAVER = (checkpoint_background.__file__, checkpoint_saver.__file__, checkpoint_writing.__file__)
 
 
@@ -58,7 +63,7 @@ class Interrupt:
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> object:
         file, method = frame.f_code.co_filename, frame.f_code.co_name
-        if file in SAVER or (file == checkpoint.__file__ and method in METHODS):
+        if file in SAVER or method in METHODS.get(file, ()):
             frame.f_trace_opcodes = True
             return self._instruction
         return None

@@ -383,7 +383,8 @@ def test_a_run_that_saves_only_its_end_is_not_killed_for_nothing(record: Path, t
 
 def test_a_program_that_runs_no_step_says_why(record: Path, tmp_path: Path) -> None:
     begin, end = resumed(record, 8)[0], lines(record)[-1]
-    for life, why in [([], "it never called Loop.run()"), ([begin, end], "it was complete when it began, at step 8")]:
+    never = "it never called Loop.run() in the process that was started, or in one that this has forked"
+    for life, why in [([], never), ([begin, end], "it was complete when it began, at step 8")]:
         for twice in (False, True):
             proof = compared(Told(tmp_path, life, said="Usage: ..."), 1, [], twice, lambda line: None)
             assert proof.unproved.startswith(f"the program ran no step, because {why}.")
@@ -436,6 +437,26 @@ def test_what_else_is_worth_knowing_is_noted(record: Path, tmp_path: Path) -> No
     removed = ("/runs", "/runs/a/ckpt-3.json")
     assert [note.split(". ")[0] for note in proof.notes[1:]] == [f"The program removed {path}" for path in removed]
     assert "\nNote: 100 kills were asked for, 1 done." in str(proof)
+
+
+def test_what_hooks_keep_and_no_checkpoint_has_is_compared_at_the_end(record: Path, tmp_path: Path) -> None:
+    (mine := tmp_path / "fold1.done").touch()
+    files = [{"event": "written", "path": str(path)} for path in (mine, tmp_path / "gone")]
+    (*whole, end), (*again, _) = lines(record), resumed(record, 6)
+
+    def proof(now: dict, then: dict) -> Proof:
+        lives = [*files, *whole, changed(end, **then)], [*whole, end], [*again, changed(end, **now)]
+        return Told(tmp_path, *lives).proof()
+
+    python = {"count": "a", "Warmer.times": "b", "hooks/h/get_state of the state": "c", "loss": "d", "same": "e"}
+    noted = proof({"python": python}, {"python": dict.fromkeys(python, "e") | {"more": "f"}})
+    kept, wrote = noted.notes
+    names = "hooks/h/get_state of the state; the attribute 'times' of Warmer is assigned, at .*; the global 'count' is"
+    assert re.match(rf"At the end, Python holds other values than without kills: {names} assigned, at", kept)
+    assert re.match(r"The program wrote [^,]*fold1\.done by itself\. These files are not compared", wrote)
+    assert noted.exact
+    found = proof({"unsaved": {"ema:0 of hook 'h'": "a", "b": "b"}}, {"unsaved": {"ema:0 of hook 'h'": "b", "c": "c"}})
+    assert "the end of run(): ema:0 of hook 'h', which no checkpoint holds, differs" in found.difference
 
 
 def test_a_life_that_does_nothing_is_quoted(record: Path, tmp_path: Path) -> None:

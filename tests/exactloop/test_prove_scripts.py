@@ -150,6 +150,25 @@ loop.hooks.add(Best())
 """,
         r"step 12 .*the end of run\(\): .* differ(?s:.)*the attribute 'best' of Best",
     ),
+    "an average that only a hook has": (
+        """
+average = []
+
+@loop.on("epoch_end")
+def update(moment):
+    average.extend([] if average else [proved.tf.Variable(0.0)])
+    average[0].assign_add(moment.logs["loss"])
+""",
+        r"the end of run\(\): Variable:0 of hook 'update', which no checkpoint holds, differs",
+    ),
+    "a loop in a process that is forked": (
+        """
+import multiprocessing
+made, loop = loop, type("", (), {"run": lambda self, **totals: (child.start(), child.join())})()
+child = multiprocessing.get_context("fork").Process(target=made.run, kwargs={"epochs": 3})
+""",
+        r"exact: 2 kills, 12 steps, 0 differences",
+    ),
     "chunks that are counted": (
         """
 class Counter(proved.Hook):

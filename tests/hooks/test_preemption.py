@@ -422,6 +422,8 @@ def test_outside_the_main_thread_the_run_goes_without_handlers(
 ) -> None:
     before, during, results = listening(), list[object](), list[RunResult]()
     loop = summing_loop(tmp_path)
+    loop.hooks.remove("preemption")
+    loop.hooks.add(Preemption(grace=30))
 
     @loop.on(Event.STEP_END, every=At(3))
     def look(moment: Moment) -> None:

@@ -29,6 +29,24 @@ def test_two_things_that_would_be_saved_as_one_are_refused(given: Mapping[object
         TrainingState({"m": given})
 
 
+@pytest.mark.parametrize("key", ["a.ATTRIBUTES", "\ud800"])
+def test_what_tensorflow_would_not_find_again_is_refused(key: str) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"cannot restore what it saves under {f'm/{key}'!r}. Give it a key")
+    ):
+        TrainingState({"m": {key: variable()}})
+
+
+def test_a_variable_without_a_value_for_a_file_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    count, option = variable(), tf.Variable(tf.raw_ops.OptionalFromValue(components=[1.0]), dtype=tf.variant)
+    state = {"count": count, "option": option}
+    step = lambda batch: {"count": count.assign_add(1.0)}  # noqa: E731
+    loop = Loop(step, ArrayData(tf.range(2.0), batch_size=1, seed=1), state=state, hooks=[Checkpoint(tmp_path)])
+    with pytest.raises(TypeError, match="option is a variable of dtype variant, and no file can hold its value"):
+        loop.run(steps=1)
+    assert float(count) == 1.0
+
+
 def test_with_other_keys_both_are_saved() -> None:
     state = TrainingState({"m": {1: variable(), "2": variable(), "c/b": variable(), "a": {"b": variable()}}})
     assert [path for path in state.variables if path.startswith("m/")] == ["m/1", "m/2", "m/c/b", "m/a/b"]

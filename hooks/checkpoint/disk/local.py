@@ -85,10 +85,10 @@ class LocalFiles:
 
     def close(self) -> None:
         self._lock.release()
-        if self._directory >= 0:
-            close(self._directory)
-            # Closed once only: the number may be somebody else's file by the next call.
-            self._directory = -1
+        # First: the number may be somebody else's file by the next call, if an interrupt has cut this one short.
+        directory, self._directory = self._directory, -1
+        if directory >= 0:
+            close(directory)
 
     def ensure(self) -> bool:
         with named(self.where):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import io
 import logging
 import os
 import socket
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 log = logging.getLogger("exactloop")
 NAME = ".lock"  # begins with a dot, so it is no name of a checkpoint; never removed, or two could lock two files
 # A lock belongs to the open file, which a child inherits: it would outlive a killed parent there.
-LOCKS: set[int] = set()  # descriptors by which this process holds a lock
+LOCKS: set[io.FileIO] = set()  # by which this process holds locks
 # What file systems say that have none.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -30,8 +31,9 @@ class Lock:
     """
 
     def __init__(self, directory: int, where: str) -> None:
-        self._directory, self.where = directory, where
-        self._descriptor, self._me, self._locked = -1, b"", False
+        self._directory, self.where, self._me, self._locked = directory, where, b"", False
+        # It closes itself once at most, in C: an interrupt never leaves a lock behind that nobody knows of.
+        self._file: io.FileIO | None = None
 
     def take(self) -> None:
         """Becomes the only writer.
@@ -49,9 +51,12 @@ class Lock:
         except BlockingIOError as error:
             holder = self._holder()
             self.release()
+            mine = holder.startswith(_me())
+            remedy = (
+                "It is this process: give each Checkpoint of it" if mine else "Wait for it to end, or give this one"
+            )
             raise RuntimeError(
-                f"{self.where!r} is being written by another trainer ({holder}). "
-                "Wait for it to end, or give this one a directory of its own."
+                f"{self.where!r} is being written by another trainer ({holder}). {remedy} a directory of its own."
             ) from error
         except OSError:
             self.release()
@@ -59,7 +64,7 @@ class Lock:
 
     def ensure(self) -> None:
         """Takes it again if the file is gone, or another. Raises `OSError` if somebody else has it by now."""
-        if self._descriptor in LOCKS and self._is_there():
+        if self._file is not None and not self._file.closed and self._is_there():
             # Without locks, the last name in the file counts, and is looked at before each save.
             if self._locked or os.pread(self._descriptor, 200, 0) == self._me:
                 return
@@ -72,17 +77,22 @@ class Lock:
             raise OSError(errno.EBUSY, str(error)) from error
 
     def release(self) -> None:
-        """Lets others write."""
-        if self._descriptor in LOCKS:  # else this is a child, which has let go of it
-            LOCKS.discard(self._descriptor)
-            close(self._descriptor)
-        self._descriptor = -1
+        """Lets others write. May be called again, also where an interrupt has cut it short."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # closed it is, whatever the system says
+                self._file.close()
+            LOCKS.discard(self._file)
+
+    @property
+    def _descriptor(self) -> int:
+        return -1 if self._file is None else self._file.fileno()
 
     def _taken(self) -> bool:
         """Returns whether it was; False: the file was another's by then, or belonged to two directories."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._descriptor = os.open(NAME, flags, 0o644, dir_fd=self._directory)
-        LOCKS.add(self._descriptor)
+        # Whoever may write to the directory may have to lock it after this process, as far as the umask lets them.
+        self._file = io.FileIO(os.open(NAME, flags, 0o666, dir_fd=self._directory), "r+")
+        LOCKS.add(self._file)
         try:
             # Does not wait: a job that was started twice has to fail now, not when the other ends.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,7 +131,7 @@ class Lock:
         """Writes into the file whose it is: a line for people, and one for `ensure`, which no other holder has."""
         os.truncate(self._descriptor, 0)  # at once: an earlier holder's name must not be taken for this one's
         # `exactloop watch` reads pid and host from this line.
-        me = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
+        me = f"{_me()} since {time.strftime('%F %T')}"
         signed = f"{me}\n{self._place()} {os.urandom(8).hex()}\n".encode()
         os.pwrite(self._descriptor, signed, 0)
         return signed
@@ -164,6 +174,10 @@ class Lock:
                 fcntl.flock(self._directory, fcntl.LOCK_UN)
 
 
+def _me() -> str:
+    return f"pid {os.getpid()} on {socket.gethostname()}"
+
+
 def close(descriptor: int) -> None:
     """Closes what was not written to, or has been flushed: whatever the system says of it, it is closed then."""
     with contextlib.suppress(OSError):
@@ -176,8 +190,8 @@ def _forget_in_children() -> None:
 
     def forget() -> None:
         # In the child, before any of its own code: no other thread is there.
-        for descriptor in LOCKS:
-            os.close(descriptor)
+        for file in LOCKS:
+            file.close()
         LOCKS.clear()
 
     os.register_at_fork(after_in_child=forget)

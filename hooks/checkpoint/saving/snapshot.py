@@ -15,6 +15,8 @@ from loop.tf_internals import (
     saves_tensors,
 )
 
+NO_VALUES = (tf.variant, tf.resource)
+
 
 class Node(Trackable):
     """Stands in for an object of the state's object graph: the same children under the same names."""
@@ -118,6 +120,11 @@ class Snapshot:
             path = self._paths.get(id(node.value if isinstance(node, keras.Variable) else node), "")
             if not path:
                 raise RuntimeError(f"Variable {node.name!r} was made in on_setup, too late to be restored.")
+            if node.dtype in NO_VALUES:
+                raise TypeError(
+                    f"{path} is a variable of dtype {node.dtype.name}, and no file can hold its value. Keep what that "
+                    "is made of in the state, as numbers or texts, and make it anew in the step."
+                )
             leaf = Leaf(lambda: {"VARIABLE_VALUE": self.values[path]})
         elif saves_tensors(node):
             leaf = Leaf(lambda: _own(saved_tensors(node)))

@@ -1,0 +1,119 @@
+"""What hooks hold or name and no checkpoint has: variables that are no part of the state, and values of Python."""
+
+import contextlib
+import itertools
+import logging
+import types
+from collections.abc import Collection, Iterable, Iterator
+
+import keras
+import tensorflow as tf
+
+from loop.data.objects.reached import held, variables_of
+from loop.digest import digest
+from loop.exact.reach import Reach, attributes, global_names, is_of_program
+from loop.handles import key
+from loop.hook import Hook
+from loop.registry import FunctionHook
+from loop.state.plain import Encoded
+
+log = logging.getLogger("exactloop")
+SHOWN = 3
+NO_VALUES = (tf.variant, tf.resource)
+LOST = (
+    "Hook %r changes what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what the program "
+    "makes anew. What is to go on is given in state=..., or is a tf.Variable, or a list of them, that the hook's "
+    "__init__ sets on it."
+)
+
+
+class Unsaved:
+    """The variables that hooks of the program reach and no checkpoint holds, as they are now.
+
+    What steps use is known from what was traced; of hooks, which are Python, it can only be seen at the end of an epoch
+    that something has changed. It may be of no use later, as a metric is that is reset: so this warns.
+
+    Args:
+        hooks: The hooks. Those of this package keep nothing beside the state.
+        covered: The keys of what a checkpoint holds, or is looked at elsewhere.
+    """
+
+    def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
+        self._roots = roots(hooks)
+        self._covered = covered
+        self._then: dict[int, tuple[tf.Variable, str]] = {}  # by id, with a digest: copies of large ones would stay
+        for _, variable in self._reached():
+            self._note(variable)
+
+    def values(self) -> dict[str, str]:
+        """Returns digests of what is there now, by what to call it."""
+        found: dict[str, str] = {}
+        for hook, variable in self._reached():
+            name = f"{variable.name} of hook {hook!r}"
+            alike = sum(each.startswith(name) for each in found)
+            found[f"{name} ({alike + 1})" if alike else name] = digest(variable.read_value())
+        return found
+
+    def warn(self) -> None:
+        """Logs, once of each hook, what is not as it was when it was first seen. Takes some milliseconds."""
+        changed: dict[str, list[str]] = {}
+        for hook, variable in self._reached():
+            # What a hook has made in the course of the run counts from here on.
+            _, then = self._then.get(id(variable)) or self._note(variable)
+            if digest(variable.read_value()) != then:  # sync: copies all of it to the host
+                changed.setdefault(hook, []).append(f"{variable.name}  shape {variable.shape}, {variable.dtype.name}")
+        for hook, names in changed.items():
+            del self._roots[hook]
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            log.warning(LOST, hook, ", ".join(names[:SHOWN]) + more)
+
+    def _note(self, variable: tf.Variable) -> tuple[tf.Variable, str]:
+        return self._then.setdefault(id(variable), (variable, digest(variable.read_value())))
+
+    def _reached(self) -> Iterator[tuple[str, tf.Variable]]:
+        for name, begin in self._roots.copy().items():
+            with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
+                yield from ((name, variable) for variable in _variables(begin) if key(variable) not in self._covered)
+
+
+def _variables(begin: Iterable[object]) -> list[tf.Variable]:
+    reach = Reach(begin)
+    things = [*reach.objects, *held(reach)]
+    if "reset_state" in reach.read:  # and so nothing is kept in metrics for long
+        things = [thing for thing in things if not isinstance(thing, keras.Metric)]
+    variables = {id(v): v for thing in things for v in variables_of(thing)}  # by id: `==` compares values
+    return [variable for variable in variables.values() if variable.dtype not in NO_VALUES]
+
+
+def values_in_python(hooks: Iterable[Hook]) -> dict[str, str]:
+    """Returns digests of the plain values that hooks of the program hold or name, by what to call them.
+
+    That is the name of a global or an outer variable, or the name of a class and an attribute.
+    """
+    found: dict[str, str] = {}
+    for name, value in _named(Reach(itertools.chain(*roots(hooks).values()))):
+        with contextlib.suppress(TypeError):  # of objects, nobody knows what is in them
+            found.setdefault(name, Encoded(value, name).digest())
+    return found
+
+
+def _named(reach: Reach) -> Iterator[tuple[str, object]]:
+    for function in filter(is_of_program, reach.functions):
+        yield from ((name, function.__globals__[name]) for name in global_names(function))
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
+    for thing in reach.objects:
+        if is_of_program(of_class := type(thing)) and not isinstance(thing, type):
+            yield from ((f"{of_class.__name__}.{name}", value) for name, value in attributes(thing).items())
+
+
+def roots(hooks: Iterable[Hook]) -> dict[str, list[object]]:
+    """Returns, by the names of the hooks that are the program's own, where what they hold or name begins."""
+    own = {hook.name: [hook, *_methods(type(hook))] for hook in hooks if is_of_program(type(hook))}
+    return own | {hook.name: [hook.function] for hook in hooks if isinstance(hook, FunctionHook)}
+
+
+def _methods(of_class: type) -> list[object]:
+    """Returns the methods that the program has written: the loop calls them, so nothing need name them."""
+    inherited = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
+    return [each for values in inherited for each in values if isinstance(each, types.FunctionType)]

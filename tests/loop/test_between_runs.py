@@ -1,0 +1,81 @@
+"""What a script does between two runs is done once, also if it is killed behind it and started again."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hooks import Checkpoint
+from loop import ArrayData, Every, Loop
+
+Change = Callable[[tf.Variable], object]
+PUT_BACK = "Between two runs, the program has changed rate. The first of them ended at once (2 steps were asked for, "
+
+
+class Life:
+    """One life of a script that trains in parts, and does something after each of them."""
+
+    def __init__(self, directory: Path) -> None:
+        keras.utils.set_random_seed(1)
+        self.total, self.rate = tf.Variable(1.0), tf.Variable(0.5)
+        self.noise = keras.random.SeedGenerator(1)
+
+        def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"total": self.total.assign_add(self.rate * (x[0] + keras.random.normal([], seed=self.noise)))}
+
+        self.loop = Loop(
+            step,
+            ArrayData(tf.range(8.0), batch_size=1, seed=1),
+            state={"total": self.total, "rate": self.rate, "noise": self.noise},
+            hooks=[Checkpoint(directory, Every(steps=1))],
+        )
+
+    def part(self, total: int, change: Change) -> None:
+        """Trains up to a step, and does something."""
+        self.loop.run(steps=total)
+        change(self.rate)
+        np.random.random()
+        keras.random.normal([], seed=self.noise)  # to show samples, say
+
+    def whole(self, change: Change) -> dict[str, bytes]:
+        """Trains to the end. Returns the state, without the time that it took."""
+        for total in (2, 4, 6):
+            self.part(total, change)
+        return {path: v.numpy().tobytes() for path, v in self.loop.state.variables.items() if "clock" not in path}
+
+
+def halve(rate: tf.Variable) -> None:
+    rate.assign(rate / 2)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(("change", "says"), [(halve, True), (lambda rate: rate.assign(0.25), False)])
+def test_a_rate_that_was_changed_before_a_kill_is_not_changed_again(
+    change: Change, says: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = Life(tmp_path / "whole").whole(change)
+    Life(tmp_path / "again").loop.run(steps=2)  # killed where the first part ends, before anything is changed
+    second = Life(tmp_path / "again")
+    second.part(2, change)
+    second.loop.run(steps=3)  # killed in the midst of the second part
+    assert warnings(caplog) == []
+    assert Life(tmp_path / "again").whole(change) == whole
+    assert [said.startswith(PUT_BACK) for said in warnings(caplog)] == [True] * says
+
+
+def test_who_has_trained_in_this_process_may_go_back_and_change_what_he_wants(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = Life(tmp_path)
+    life.loop.run(steps=4)
+    life.loop.run(steps=2)  # a cell of a notebook once more
+    halve(life.rate)
+    life.loop.run(steps=6)
+    assert (float(life.rate), warnings(caplog)) == (0.25, [])
