@@ -75,8 +75,9 @@ class Hook(tf.Module):
     one of these is given to it. The arguments of such a class are also checked by their annotations.
 
     Raises:
-        TypeError: When a class defines an `on_...` method that no event calls, or one that is `async` or has a `yield`;
-            or one of `get_state` and `set_state`, or one of `ahead` and `before_step`.
+        TypeError: When a class defines an `on_...` method that no event calls, or one that is `async` or has a `yield`,
+            or that cannot be called with what it is given; or `state_dict` in the place of `get_state`, or one of
+            `get_state` and `set_state`, or one of `ahead` and `before_step`.
     """
 
     every: Trigger = At()  # not NEVER itself, so that who gives that can be told from who gives nothing
@@ -105,6 +106,11 @@ class Hook(tf.Module):
         # Half of a pair would show only when a run is resumed, after days.
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
+        if cls.get_state is Hook.get_state and (named := {"state_dict", "load_state_dict"} & {*vars(cls)}):
+            raise TypeError(
+                f"{cls.__name__}.{min(named)} would never be called, and what it keeps would be gone after a resume. "
+                "Name the two get_state(self) and set_state(self, state)."
+            )
         if (cls.before_step is Hook.before_step) != (cls.ahead is Hook.ahead):
             raise TypeError(f"{cls.__name__} defines one of ahead and before_step, which is given what ahead returns.")
         check_methods(cls, cls.events)

@@ -12,13 +12,14 @@ from loop.data.coerce import Given
 from loop.data.own_files import OwnFiles
 from loop.digest import BatchDigest
 from loop.errors.calls import explained
+from loop.errors.elsewhere import OF_LOOP, OF_RUN
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation
 from loop.events import Event, RunResult
 from loop.findings import Finding
 from loop.hook import Hook
 from loop.run import Run
-from loop.running.arguments import OF_LOOP, OF_RUN, check_totals
+from loop.running.arguments import check_totals
 from loop.running.assembled import assembled
 from loop.running.dry_run import leaving_nothing
 from loop.running.facts import Facts

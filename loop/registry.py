@@ -16,7 +16,7 @@ from loop.handles import keys
 from loop.hook import Hook
 from loop.listeners.calls import Calls
 from loop.listeners.hook_checks import check_hook, check_late
-from loop.listeners.hook_methods import check_own_event, is_own_event
+from loop.listeners.hook_methods import GIVEN, MOMENT, check_called, check_own_event, is_own_event
 from loop.listeners.reports import Reports, number
 from loop.triggers import NEVER, Trigger
 
@@ -50,16 +50,26 @@ class FunctionHook(Hook):
     """One function that is called for one event; what `loop.on` makes of the function it decorates."""
 
     def __init__(
-        self, function: Callable[..., object], event: Event | str, every: Trigger, reports: Sequence[str] = ()
+        self, function: Callable[..., object], event: Event | str, every: Trigger, reports: Sequence[str], name: str
     ) -> None:
-        # A lambda has no name, and TensorFlow takes those of ASCII alone, where Python takes others, too.
-        names = (getattr(function, "__name__", ""), f"on_{event}", "on_event")
-        super().__init__(name=next(name for name in names if is_word(name)))
+        super().__init__(name=name)
         self.function, self.event, self.every = function, event, every
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
 
     def handlers(self) -> dict[str, Callable[..., object]]:
         return {self.event: self.function}
+
+
+def _name_of(function: Callable[..., object], event: Event | str, taken: Mapping[str, Hook]) -> str:
+    """Returns what to call a function: by its own name, unless it has none, or hears of another event already."""
+    own = getattr(function, "__name__", "")
+    if is_word(own):
+        there = taken.get(own)
+        again = isinstance(there, FunctionHook) and there.function is function and there.event != event
+        return f"{own}_{event}" if again else own
+    # A lambda has none, and TensorFlow takes those of ASCII alone, where Python takes others, too.
+    first = f"on_{event}" if is_word(f"on_{event}") else "on_event"
+    return next(name for name in (first, *(f"{first}_{i}" for i in range(2, len(taken) + 3))) if name not in taken)
 
 
 class HookRegistry:
@@ -184,7 +194,8 @@ class HookRegistry:
         def register(function: Function) -> Function:
             if not callable(function):
                 raise TypeError(f"on({event}) decorates a function. Received: {shown(function)}.")
-            self.add(FunctionHook(function, event, every, reports))
+            check_called(f"A function for {event!s}", function, GIVEN.get(f"on_{event}", MOMENT))
+            self.add(FunctionHook(function, event, every, reports, _name_of(function, event, self.calls.hooks)))
             return function
 
         return register

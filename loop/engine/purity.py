@@ -41,7 +41,8 @@ class Purity:
         owner: What to call it.
         state: The training state.
         own: The keys of what belongs to the evaluation itself.
-        quiet: The keys of what is put back without a line in `losses`.
+        quiet: The keys of what is put back without a line in `losses`, and whether the pass changes it or not: metrics
+            that are reset before it.
         in_python: Whether a pass may run Python.
     """
 
@@ -60,7 +61,7 @@ class Purity:
         # What evaluations and hooks keep is to last.
         trained = by_key(v for path, v in state.variables.items() if not path.startswith(OF_ITS_OWN))
         resources = {handle: node for handle, node in state.resources().items() if handle in changed}
-        written = {handle: variable for handle, variable in trained.items() if handle in changed}
+        written = {handle: variable for handle, variable in trained.items() if handle in changed or handle in quiet}
         self._variables, self._in_python = list(((streams if in_python else {}) | written).values()), in_python
         self._tables = [node for node in resources.values() if isinstance(node, Table)]
         what = f"{owner} reads on in what is given as state"

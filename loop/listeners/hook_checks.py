@@ -44,7 +44,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         raise ValueError(
             f"There is already a hook named {hook.name!r} ({type(taken[hook.name]).__name__}); a name is the "
             f"key of a hook's saved state. Give this {type(hook).__name__} another one: name=..., or rename "
-            "the function."
+            f"the function; or take the other out before: loop.hooks.remove({hook.name!r})."
         )
     check_on_error(hook)
     handlers = hook.handlers()

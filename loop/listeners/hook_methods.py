@@ -1,24 +1,56 @@
-"""Which methods of a hook are called, and what is said of one in a class that nothing would call."""
+"""Which methods of a hook are called, and with what; and what is said of one that nothing would call."""
 
 import difflib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 
-from loop.errors.instead import never_runs
+from loop.errors.instead import never_runs, refuses_arguments
 from loop.errors.kinds import shown
 from loop.events import Event
 
-INSTEAD = {
-    **dict.fromkeys(("on_train_batch_end", "on_batch_end", "on_train_step_end", "on_iteration"), "on_step_end"),
-    **dict.fromkeys(("on_train_begin", "on_fit_start", "on_train_start"), "on_run_begin"),
-    **dict.fromkeys(("on_train_end", "on_fit_end", "on_exception"), "on_run_end"),
-    **dict.fromkeys(("on_train_epoch_start", "on_train_epoch_begin", "on_epoch_start"), "on_epoch_begin"),
-    "on_train_epoch_end": "on_epoch_end",
-    **dict.fromkeys(("on_test_begin", "on_validation_start", "on_validation_epoch_start"), "on_eval_begin"),
-    **dict.fromkeys(("on_test_end", "on_validation_end", "on_validation_epoch_end", "on_evaluate"), "on_eval_end"),
-    **dict.fromkeys(("on_save", "on_save_checkpoint"), "on_settled"),
-    "on_log": "on_steps",
-}
 METHODS = [f"on_{event}" for event in Event] + ["on_steps", "on_report"]
+MOMENT = ("moment",)
+GIVEN = {"on_setup": ("loop", "moment"), "on_steps": ("first_step", "values")}  # all others are given the moment
+# What Keras, Lightning, Composer, Orbit and others call by another name.
+NAMES = {
+    "on_setup": "on_init_end init",
+    "on_run_begin": "on_train_begin on_fit_begin on_fit_start on_train_start on_start fit_start",
+    "on_run_end": "on_train_end on_fit_end on_end on_exception on_interrupt on_keyboard_interrupt fit_end",
+    "on_epoch_begin": "on_train_epoch_start on_train_epoch_begin on_epoch_start epoch_start",
+    "on_epoch_end": "on_train_epoch_end epoch_end",
+    "on_step_end": "on_train_batch_end on_batch_end on_train_step_end on_iteration on_iteration_end on_iter_end "
+    "on_substep_end on_optimizer_step batch_end",
+    "on_eval_begin": "on_test_begin on_test_start on_validation_begin on_validation_start on_validation_epoch_start "
+    "on_val_begin on_val_start on_eval_start on_evaluate_begin eval_start",
+    "on_eval_end": "on_test_end on_validation_end on_validation_epoch_end on_val_end on_evaluate on_evaluate_end "
+    "on_eval_epoch_end eval_end",
+    "on_settled": "on_save batch_checkpoint epoch_checkpoint",
+    "on_steps": "on_log",
+    "ahead and before_step": "on_train_batch_begin on_train_batch_start on_batch_begin on_batch_start on_step_begin "
+    "on_train_step_begin on_train_step_start on_iteration_begin on_iteration_start on_iter_begin on_iter_start "
+    "batch_start",
+    "get_state": "on_save_checkpoint",
+    "set_state": "on_load_checkpoint",
+}
+INSTEAD = {theirs: f"Did you mean {ours}?" for ours, names in NAMES.items() for theirs in names.split()}
+# What has no event, by how its name begins.
+NO_EVENT = {
+    ("on_before_", "on_after_", "before_", "after_"): (
+        "What is done with a batch, or with gradients, is written in the train step itself."
+    ),
+    (
+        "on_test_batch_",
+        "on_validation_batch_",
+        "on_val_batch_",
+        "on_eval_batch_",
+        "on_prediction_step",
+        "eval_batch_",
+    ): (
+        "Nobody is told of the batches of an evaluation: its step returns their values, and on_eval_end has the means."
+    ),
+    ("on_predict_", "on_sanity_check_", "predict_"): "A loop does nothing of the kind.",
+    ("setup", "teardown"): "Did you mean on_setup, or on_run_end?",
+}
 
 
 def is_own_event(event: object) -> bool:
@@ -36,7 +68,7 @@ def check_own_event(event: object) -> None:
 
 
 def check_methods(cls: type, events: Sequence[str]) -> None:
-    """Raises `TypeError`, or `ValueError`, if an `on_...` method of a class would never be called, or never run.
+    """Raises `TypeError`, or `ValueError`, if a method of a class would never be called, never run, or not be callable.
 
     Args:
         cls: The class; what it inherits was looked at before.
@@ -48,11 +80,58 @@ def check_methods(cls: type, events: Sequence[str]) -> None:
         check_own_event(event)
     methods = [*METHODS, *(f"on_{event}" for event in events)]
     for method, value in vars(cls).items():
-        if method in methods and (why := never_runs(getattr(cls, method))):
-            raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
+        if method in methods and callable(getattr(cls, method)):
+            if why := never_runs(getattr(cls, method)):
+                raise TypeError(f"{cls.__name__}.{method} would never run: {why}")
+            # Of what is bound in another way, it shows when it is called.
+            if inspect.isfunction(value):
+                check_called(f"{cls.__name__}.{method}", value, ("self", *GIVEN.get(method, MOMENT)))
         # A misspelt `on_epoch_ends` is seen when the class is defined, and not when nothing has happened for a day.
-        if method.startswith("on_") and callable(value) and method not in methods:
-            close = [INSTEAD[method]] if method in INSTEAD else difflib.get_close_matches(method, methods, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"Events call: {', '.join(methods)}."
-            own = f"For an event of your own, write events = ({method.removeprefix('on_')!r},) in the class, too."
-            raise TypeError(f"{cls.__name__}.{method} would never be called: there is no such event. {hint} {own}")
+        elif (of_event := method.startswith("on_") and callable(value)) or _is_of_others(value):
+            own = f" For an event of your own, write events = ({method.removeprefix('on_')!r},) in the class, too."
+            raise TypeError(
+                f"{cls.__name__}.{method} would never be called: there is no such event. {_instead(method, methods)}"
+                f"{own if of_event else ''}"
+            )
+
+
+def check_called(owner: str, function: Callable[..., object], given: Sequence[str]) -> None:
+    """Raises `TypeError` if a function cannot be called with what it will be given: now, and not after an epoch.
+
+    Args:
+        owner: What to call it.
+        function: The function.
+        given: The names of what it is given, in order.
+    """
+    parameters = _parameters(function)
+    # As of a callback of Keras: what may be left out would be, and logs be None where a value is looked for.
+    if refuses_arguments(function, len(given)) or "logs" in [*parameters][len(given) :]:
+        name = getattr(function, "__name__", "")
+        of_moment = ", which has moment.epoch, moment.step and moment.logs" if "moment" in given else ""
+        raise TypeError(
+            f"{owner} is called with {' and '.join(each for each in given if each != 'self')}{of_moment}. Received: "
+            f"({', '.join(map(str, parameters.values()))}). "
+            f"Write {f'def {name}' if name.isidentifier() else ''}({', '.join(given)})."
+        )
+
+
+def _parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function, follow_wrapped=False).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _is_of_others(value: object) -> bool:
+    """Returns whether a method is one that Lightning or Composer calls, by what these give to all of theirs."""
+    given = [*_parameters(value)][1:3] if inspect.isfunction(value) else []
+    return given in (["trainer", "pl_module"], ["state", "logger"])
+
+
+def _instead(method: str, methods: Sequence[str]) -> str:
+    """Returns what to write in the place of a method that nothing calls."""
+    close = [f"Did you mean {each}?" for each in difflib.get_close_matches(method, methods, n=1)]
+    known = (
+        [INSTEAD[method]] if method in INSTEAD else [say for begin, say in NO_EVENT.items() if method.startswith(begin)]
+    )
+    return [*known, *close, f"Events call: {', '.join(methods)}."][0]

@@ -139,6 +139,95 @@ def test_a_method_that_no_event_calls_is_refused_with_a_suggestion() -> None:
         type("Mine", (Hook,), {"on_lunch": lambda self, moment: None})
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("on_eval_start", r"Did you mean on_eval_begin\?"),
+        ("on_iteration_end", r"Did you mean on_step_end\?"),
+        ("on_batch_begin", r"Did you mean ahead and before_step\?"),
+        ("on_save_checkpoint", r"Did you mean get_state\?"),
+        ("on_before_optimizer_step", "is written in the train step itself"),
+        ("on_test_batch_end", "Nobody is told of the batches of an evaluation"),
+        ("on_predict_end", "does nothing of the kind"),
+    ],
+)
+def test_a_method_of_others_gets_the_one_of_here_and_not_one_that_is_spelt_alike(method: str, said: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine.{method} would never be called.*{said}"):
+        type("Mine", (Hook,), {method: lambda self, moment: None})
+
+
+def test_what_lightning_and_composer_call_without_an_on_is_not_left_out_in_silence() -> None:
+    of_composer, of_lightning = (lambda self, state, logger: None), (lambda self, trainer, pl_module, stage: None)
+    for method, function, said in [
+        ("epoch_end", of_composer, r"Did you mean on_epoch_end\?"),
+        ("batch_start", of_composer, r"Did you mean ahead and before_step\?"),
+        ("after_backward", of_composer, "in the train step itself"),
+        ("setup", of_lightning, "Did you mean on_setup"),
+        (
+            "load_state_dict",
+            lambda self, state: None,
+            r"gone after a resume. Name .* get_state\(self\) and",
+        ),
+    ]:
+        with pytest.raises(TypeError, match=rf"Mine.{method} would never be called.*{said}"):
+            type("Mine", (Hook,), {method: function})
+
+    class Helped(Hook):
+        def epoch_end(self, moment: Moment) -> None: ...  # of the program's own
+
+        def state_dict(self) -> dict[str, int]:
+            return {"a": 1}
+
+        get_state = state_dict
+
+        def set_state(self, state: object) -> None: ...
+
+    assert Helped().get_state() == {"a": 1}
+
+
+# What is written by habit is seen when it is defined, and not when the first epoch is over.
+def test_methods_and_functions_that_cannot_be_called_with_what_they_are_given_are_refused() -> None:
+    for method, function, right in [
+        ("on_epoch_end", lambda self, epoch, logs=None: None, r"Received: \(self, epoch, logs=None\)"),
+        ("on_epoch_end", lambda self, trainer, pl_module: None, r"Received: \(self, trainer, pl_module\)"),
+        ("on_run_end", lambda self: None, r"Received: \(self\). Write \(self, moment\)"),
+        ("on_setup", lambda self, loop: None, r".*Write \(self, loop, moment\)"),
+        ("on_steps", lambda self, moment: None, r"Write \(self, first_step, values\)"),
+    ]:
+        with pytest.raises(TypeError, match=rf"Mine.{method} is called with .*{right}"):
+            type("Mine", (Hook,), {method: function})
+    takes = {"on_epoch_end": lambda self, *moments: None, "on_setup": staticmethod(lambda loop, moment: None)}
+    assert type("Mine", (Hook,), {**takes, "on_run_end": lambda self, moment, more=1: None})().name == "mine"
+    loop = make_counter()
+
+    def by_habit(epoch: int, logs: object) -> None: ...
+
+    with pytest.raises(TypeError, match=r"A function for epoch_end is .*\(epoch: int, logs: object\).*by_habit\(m"):
+        loop.on(Event.EPOCH_END)(by_habit)
+    for event, function in {Event.SETUP: lambda moment: None, Event.RUN_END: lambda: None}.items():
+        with pytest.raises(TypeError, match=rf"A function for {event} is called with"):
+            loop.on(event)(function)
+    assert [*loop.hooks] == []
+
+
+def test_lambdas_and_a_function_for_two_events_have_names_of_their_own() -> None:
+    loop, heard = make_counter(), list[str]()
+    for i in range(3):
+        loop.on(Event.EPOCH_END)(lambda moment, i=i: heard.append(f"{i}"))
+
+    @loop.on(Event.EPOCH_END)
+    @loop.on(Event.RUN_END)
+    def note(moment: Moment) -> None:
+        heard.append(str(moment.event))
+
+    names = ["on_epoch_end", "on_epoch_end_2", "on_epoch_end_3", "note", "note_epoch_end"]
+    assert [hook.name for hook in loop.hooks] == names
+    with pytest.raises(ValueError, match=r"named 'note'.*take the other out before: loop.hooks.remove\('note'\)"):
+        loop.on(Event.RUN_END)(note)
+    loop.run(epochs=1)
+    assert heard == ["0", "1", "2", "epoch_end", "run_end"]
+
+
 def test_a_hook_must_be_an_initialised_instance_that_says_when() -> None:
     class Silent(Hook):
         def on_step_end(self, moment: Moment) -> None:

@@ -307,7 +307,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "unbatched labels": (lambda: trained(slices().map(lambda x, y: (x, y[0]))), ValueError, r"Write dataset.batch\(32\)"),
     "no y": (lambda: trained(tf.data.Dataset.from_tensors(X)), ValueError, r"needs batches(.|\n)*dataset.map"),
 }  # fmt: skip
-# Of Keras' fit and compile, and of Lightning's Trainer.
+# Of Keras' fit and compile, and of the trainers of Lightning, Hugging Face and Composer.
 ELSEWHERE = """
 x y batch_size verbose callbacks validation_split validation_data shuffle class_weight sample_weight initial_epoch epochs
 validation_steps validation_batch_size validation_freq optimizer loss loss_weights metrics weighted_metrics run_eagerly
@@ -315,6 +315,11 @@ steps_per_execution max_epochs max_steps max_time limit_train_batches limit_val_
 val_check_interval check_val_every_n_epoch log_every_n_steps enable_checkpointing enable_progress_bar logger profiler
 accumulate_grad_batches gradient_clip_val gradient_clip_algorithm precision devices strategy deterministic ckpt_path
 detect_anomaly num_sanity_val_steps
+num_train_epochs per_device_train_batch_size gradient_accumulation_steps learning_rate max_grad_norm lr_scheduler_type
+warmup_steps logging_steps save_steps save_total_limit eval_steps eval_strategy seed fp16 bf16 output_dir report_to
+load_best_model_at_end resume_from_checkpoint train_dataset eval_dataset compute_metrics data_collator args
+max_duration train_dataloader eval_dataloader optimizers schedulers save_folder save_interval grad_accum train_loader
+val_loader min_epochs default_root_dir train_dataloaders val_dataloaders datamodule early_stopping clip_norm num_epochs
 """
 
 
@@ -322,6 +327,18 @@ detect_anomaly num_sanity_val_steps
 def test_each_argument_that_people_bring_has_a_line_of_its_own(name: str) -> None:
     with pytest.raises(TypeError, match=rf"'{name}': (write|leave it out|it belongs|make it)"):
         loop(**{name: 1})
+
+
+def test_what_is_like_another_argument_is_not_taken_for_it() -> None:
+    for name, meant in {
+        "save_steps": "Checkpoint",
+        "train_loader": "where data is",
+        "val_loader": "Evaluation",
+    }.items():
+        with pytest.raises(TypeError, match=f"'{name}': write .*{meant}"):
+            loop(**{name: 1})
+        with pytest.raises(TypeError, match=f"'{name}': write .*{meant}"):
+            loop().run(**{name: 1})
 
 
 def test_a_letter_that_is_no_argument_gets_no_advice_of_another() -> None:

@@ -414,6 +414,35 @@ def test_evaluations_leave_the_metrics_of_training_alone() -> None:
     assert with_them.logs["eval_end", 3] == evaluated
 
 
+def test_evaluations_leave_a_metric_alone_that_only_training_updates() -> None:
+    class Trains(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trained, self.seen = keras.metrics.Mean(name="trained"), keras.metrics.Mean(name="seen")
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return x
+
+        def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            self.trained.update_state(x)
+            return {"trained": self.trained.result()}
+
+        def test_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            self.seen.update_state(x)
+            return {"seen": self.seen.result()}
+
+    model, x = Trains(), np.arange(8, dtype=np.float32)[:, None]
+    model.compile("sgd")
+    train_step, eval_step = keras_steps(model)
+    evaluate = Evaluation(eval_step, ArrayData(x[:2], batch_size=2))
+    data = ArrayData(x, batch_size=2, shuffle=False)
+    loop = Loop(train_step, data, state={"model": model}, evaluate=evaluate, eval_every=Every(steps=3))
+    loop.run(steps=3)
+    assert (loop.evaluate(), float(model.trained.result())) == ({"val_seen": 0.5}, 2.5)
+    history = loop.run(epochs=2).history
+    assert (history["trained"], history["val_seen"]) == ([3.5, 3.5], [0.5, 0.5])
+
+
 @pytest.mark.parametrize("cuts", [[3, 6, 9], pytest.param(range(1, 10), marks=pytest.mark.long)])
 def test_a_run_that_is_cut_goes_on_in_the_middle_of_its_metrics(cuts: Sequence[int], tmp_path: Path) -> None:
     whole, cut = Seen(), Seen()
