@@ -11,6 +11,7 @@ from hooks.screen.best_so_far import BestSoFar
 from hooks.screen.pace import Pace
 from hooks.screen.progress_bar import NoBar, bar
 from hooks.screen.ticker import Ticker
+from hooks.shared.plain import plain
 from hooks.shared.progress_line import Line, said_of
 from loop import At, Every, Hook, Loop, Moment, Trigger
 
@@ -35,6 +36,9 @@ class Progress(Hook, instead=INSTEAD):
     and `Every(epochs=10)` has a line for each tenth epoch, and for no other. A value with a `*` is the best since this
     run was started, of those for which a hook says by its `mode=` what is better. The last line says what the time of
     the run went into; see `RunResult.spent`.
+
+    What a program prints or logs meanwhile comes above the bar, as it is, and where it sends it. What C++ writes, such as
+    `tf.print` in a step, begins behind the bar.
 
     Nothing is drawn where `CI` is set in the environment, or the terminal is a dumb one. `NO_COLOR` is heeded.
 
@@ -75,7 +79,7 @@ class Progress(Hook, instead=INSTEAD):
         if type(self._console).on_broken_pipe is rich.console.Console.on_broken_pipe:  # which ends the process
             self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
         self._verbose, self._said = verbose, Line()
-        self._bar = bar(self._console, self._said) if verbose == 1 else NoBar()
+        self._bar = bar(self._console, self._said) if verbose == 1 else NoBar(self._console)
         self.every = every or Every(seconds=0.5 if self._bar.live else 30.0)
         self._given = every
         if verbose != 1:
@@ -216,7 +220,7 @@ class Progress(Hook, instead=INSTEAD):
         spent = self._loop.spent
         whole = sum(spent.values()) or 1.0
         shares = sorted(((seconds / whole, what) for what, seconds in spent.items()), reverse=True)
-        return f"{whole:.1f} s: " + ", ".join(f"{what} {share:.0%}" for share, what in shares if share >= 0.005)
+        return f"{whole:.1f} s: " + ", ".join(f"{plain(what)} {share:.0%}" for share, what in shares if share >= 0.005)
 
     def _of_epochs(self) -> Literal["only", "also", "not"]:
         """Returns whether `every` is about epochs."""
@@ -246,7 +250,7 @@ class Progress(Hook, instead=INSTEAD):
     def _out(self, line: str) -> None:
         """Writes a line as it is: names may have brackets in them."""
         if self._verbose:
-            self._draw(lambda: self._console.out(line, highlight=False))
+            self._draw(lambda: self._bar.above(line))
 
     def _draw(self, draw: Callable[[], object]) -> None:
         """Has rich write something. If it cannot, it lets go of everything: prints of others go through a bar, too."""

@@ -1,16 +1,18 @@
 """A line that is drawn again and again: on a terminal, in a notebook, or nowhere."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import rich.console
-import rich.live
-from rich.text import Text
 
-from hooks.shared.progress_line import Line
+from hooks.screen.beside import beside
+from hooks.screen.last_line import LastLine
+from hooks.shared.progress_line import DONE, LEFT, Line
 
 IN_NOTEBOOK = 100  # columns
+WITHOUT_UNICODE = str.maketrans({DONE: "#", LEFT: "-", "…": "."})
 
 
 class Bar(Protocol):
@@ -22,19 +24,13 @@ class Bar(Protocol):
         """Shows the line as it is now."""
         ...
 
+    def above(self, line: str) -> None:
+        """Writes a line, as it is, above it."""
+        ...
+
     def stop(self, *, keep: bool) -> None:
         """Ends it; the line stays or goes."""
         ...
-
-
-class Now:
-    """The line as it is whenever rich draws it, below what is printed as well."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-
-    def __rich_console__(self, console: rich.console.Console, options: rich.console.ConsoleOptions) -> Iterator[Text]:
-        yield self._line.text(console.width)  # as wide as it is now: a window may be resized
 
 
 class TerminalBar:
@@ -43,19 +39,38 @@ class TerminalBar:
     live = True
 
     def __init__(self, console: rich.console.Console, line: Line) -> None:
-        # No thread of its own beside the compiled loop.
-        self._live = rich.live.Live(Now(line), console=console, auto_refresh=False)
+        self._console, self._line = console, line
+        self._last: LastLine | None = None  # while it is there
+        self._beside = contextlib.ExitStack()
 
     def draw(self) -> None:
-        # From the first drawing on, prints of others go through rich, and come above it.
-        if not self._live.is_started:
-            self._live.start()
-        self._live.refresh()
+        if self._last is None:
+            self._last = LastLine(self._console.file)
+            # From the first drawing on, prints of others come above it.
+            self._beside.enter_context(beside(self._last))
+        self._last.show(self._text())
+
+    def above(self, line: str) -> None:
+        if self._last is None:
+            self._console.out(line, highlight=False)
+        else:
+            self._last.above(line, self._text())
 
     def stop(self, *, keep: bool) -> None:
-        if self._live.is_started:
-            self._live.transient = not keep
-            self._live.stop()
+        last, self._last = self._last, None
+        if last is not None:
+            try:
+                last.end(keep=keep)
+            finally:
+                self._beside.close()
+
+    def _text(self) -> str:
+        text = self._line.text(self._console.width)  # as wide as it is now: a window may be resized
+        if not self._console.encoding.startswith("utf"):
+            text.plain = text.plain.translate(WITHOUT_UNICODE)
+        with self._console.capture() as captured:
+            self._console.print(text, end="")
+        return captured.get()
 
 
 class NotebookBar:
@@ -63,8 +78,8 @@ class NotebookBar:
 
     live = True
 
-    def __init__(self, line: Line) -> None:
-        self._line, self._update = line, list[Callable[[dict[str, str]], object]]()
+    def __init__(self, console: rich.console.Console, line: Line) -> None:
+        self._console, self._line, self._update = console, line, list[Callable[[dict[str, str]], object]]()
 
     def draw(self) -> None:
         shown = {"text/plain": self._line.text(IN_NOTEBOOK).plain}
@@ -77,6 +92,9 @@ class NotebookBar:
         else:
             self._update[0](shown)
 
+    def above(self, line: str) -> None:
+        self._console.out(line, highlight=False)
+
     def stop(self, *, keep: bool) -> None:
         if self._update and not keep:
             self._update[0]({"text/plain": ""})
@@ -88,8 +106,14 @@ class NoBar:
 
     live = False
 
+    def __init__(self, console: rich.console.Console) -> None:
+        self._console = console
+
     def draw(self) -> None:
         pass
+
+    def above(self, line: str) -> None:
+        self._console.out(line, highlight=False)
 
     def stop(self, *, keep: bool) -> None:
         pass
@@ -98,6 +122,16 @@ class NoBar:
 def bar(console: rich.console.Console, line: Line) -> Bar:
     """Returns what can be drawn there."""
     if console.is_jupyter:
-        return NotebookBar(line)
+        return NotebookBar(console, line)
+    return TerminalBar(console, line) if _is_terminal(console) else NoBar(console)
+
+
+def _is_terminal(console: rich.console.Console) -> bool:
+    """Returns whether a line can be drawn again and again."""
     ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    return TerminalBar(console, line) if console.is_terminal and not console.is_dumb_terminal and not ci else NoBar()
+    if ci or not console.is_terminal or not console.is_interactive or console.is_dumb_terminal:
+        return False
+    # FORCE_COLOR says that standard error has colours, also where it is a file, which is no place for a bar.
+    with contextlib.suppress(ValueError):  # it is closed
+        return not console.stderr or console.file.isatty()
+    return False

@@ -7,6 +7,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from hooks.shared.figures import figure
+from hooks.shared.plain import plain
 
 NARROWEST, WIDEST = 6, 40  # of the bar, in columns
 DONE, LEFT = "━", "─"
@@ -78,8 +79,7 @@ def fitting(values: Mapping[str, float], width: int, *, first: Collection[str] =
 
 def said_of(name: str, value: float, *, best: bool = False) -> str:
     """Returns a name and its value, marked if it is the best."""
-    # A line break within a name would break the bar.
-    return f"{' '.join(name.split())} {figure(value)}{'*' if best else ''}"
+    return f"{plain(name)} {figure(value)}{'*' if best else ''}"
 
 
 def clock(seconds: float | None) -> str:

@@ -11,7 +11,6 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
-from typing import TextIO
 
 import pytest
 import rich.console
@@ -21,7 +20,8 @@ from rich.cells import cell_len
 from screen import recorded, seen
 
 from hooks import Progress
-from hooks.shared.progress_line import Line, fitting
+from hooks.screen.progress_bar import bar
+from hooks.shared.progress_line import Line, fitting, said_of
 from loop import NEVER, At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -78,6 +78,15 @@ def counting_loop(
     return Loop(
         train_step, data or batches(), state={"count": count}, evaluate=evaluate, eval_every=eval_every, hooks=hooks
     )
+
+
+class Text(io.TextIOWrapper):
+    """A file, or a terminal."""
+
+    terminal = False
+
+    def isatty(self) -> bool:
+        return self.terminal
 
 
 class Accident(Hook):
@@ -155,6 +164,47 @@ def test_a_bar_has_names_as_they_are(name: str) -> None:
     assert last_frame(screen) == ["epoch", "1/1", "6/6", "?", name, "6"]
 
 
+def test_no_name_is_an_order_to_the_terminal() -> None:
+    name = "x\x1b[2J\u202e\a\n名前🙂"
+    assert said_of(name, 4.0) == "x\\x1b[2J\\u202e\\x07 名前🙂 4"
+    assert Line("1/1", 3, 7, values={name: 4.0}).text(80).plain.endswith(f" 3/7  {said_of(name, 4.0)}")
+
+
+def test_prints_of_a_program_go_where_it_sends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, shown = Text(io.BytesIO()), Text(io.BytesIO(), encoding="utf-8")
+    shown.terminal = True
+    monkeypatch.setattr(sys, "stdout", out)  # python train.py > out.txt
+    monkeypatch.setattr(sys, "stderr", shown)
+    loop = counting_loop(Progress(At(3)))
+    loop.on("epoch_end")(lambda moment: print("an epoch", file=(sys.stdout, sys.stderr)[moment.epoch - 1]))
+    loop.run(epochs=2)
+    out.flush()
+    assert out.buffer.getvalue() == b"an epoch\n"  # type: ignore[attr-defined]
+    lines = seen(shown.buffer.getvalue().decode(), 80)  # type: ignore[attr-defined]
+    assert [re.split("[,:━ ] *", line, maxsplit=2)[:2] for line in lines if line][-4:-1] == [
+        ["epoch", "2"],
+        ["an", "epoch"],
+        ["epoch", "2/2"],
+    ]
+    assert sys.stderr is shown
+
+
+def test_a_file_is_no_terminal_though_colours_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Text(io.BytesIO())
+    monkeypatch.setattr(sys, "stderr", file)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not bar(rich.console.Console(stderr=True), Line()).live
+    file.terminal = True
+    assert bar(rich.console.Console(stderr=True), Line()).live
+
+
+def test_a_terminal_without_unicode_has_a_bar_of_other_signs() -> None:
+    shown = Text(io.BytesIO(), encoding="ascii", write_through=True)
+    screen = rich.console.Console(file=shown, force_terminal=True, width=40)
+    bar(screen, Line("1/1", 6, 9, values={"loss": 1.0, "b" * 30: 2.0})).draw()
+    assert seen(shown.buffer.getvalue().decode(), 40) == ["epoch 1/1 #####--- 6/9  loss 1  ."]  # type: ignore[attr-defined]
+
+
 def test_a_bar_ends_at_the_total() -> None:
     screen = console(terminal=True)
     counting_loop(Progress(Every(steps=2), console=screen)).run(epochs=2)
@@ -210,14 +260,16 @@ def test_an_error_in_the_setup_of_another_hook_is_all_that_is_raised(
     assert "".join(seen(written(shown), 100)) == ""
 
 
-def test_a_bar_that_an_error_ends_gives_the_cursor_back() -> None:
+def test_a_bar_that_an_error_ends_has_its_line_and_never_hides_the_cursor() -> None:
     screen = console(terminal=True)
     with pytest.raises(ConnectionError, match="an accident") as raised:
         counting_loop(Progress(At(3), console=screen), Accident(At(5), in_setup=False)).run(epochs=1)
     assert raised.value.__notes__ == ["Raised by hook 'accident' in on_step_end."]
     assert last_frame(screen) == ["epoch", "1/1", "5/7", "?", "loss", "3"]
-    hidden, shown = (written(screen).rfind(f"\x1b[?25{letter}") for letter in "lh")
-    assert -1 < hidden < shown
+    # Or a run that is killed would leave a terminal without one.
+    assert "\x1b[?25l" not in written(screen)
+    assert seen(written(screen), 100)[-2:] != [""]
+    assert written(screen).endswith("\n")
 
 
 @pytest.mark.more
@@ -470,28 +522,33 @@ def test_a_notebook_has_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -
     assert words == ["epoch", "2/2", "14/14", "?", "loss", "11", "val_count", "14"]
 
 
-def closed() -> io.TextIOWrapper:
-    file = open(os.devnull, "w")  # noqa: SIM115
+def closed() -> Text:
+    file = Text(open(os.devnull, "wb"))  # noqa: SIM115
     file.close()
     return file
 
 
-def without_a_reader() -> io.TextIOWrapper:
+def without_a_reader() -> Text:
     read, write = os.pipe()
     os.close(read)
-    return open(write, "w", buffering=1)
+    return Text(open(write, "wb"), line_buffering=True)
 
 
 class Gone(io.StringIO):
-    """A terminal that is not there any more."""
+    """What is not there any more."""
+
+    terminal = False
 
     def write(self, text: str) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
+    def isatty(self) -> bool:
+        return self.terminal
 
-UNWRITABLE: dict[str, Callable[[], TextIO]] = {
+
+UNWRITABLE: dict[str, Callable[[], Text | Gone]] = {
     "closed": closed,
-    "full": lambda: open("/dev/full", "w", buffering=1),  # noqa: SIM115
+    "full": lambda: Text(open("/dev/full", "wb"), line_buffering=True),  # noqa: SIM115
     "without a reader": without_a_reader,
     "gone": Gone,
 }
@@ -509,13 +566,13 @@ def test_a_run_whose_progress_cannot_be_written_goes_on_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whose: str, kind: str, terminal: bool
 ) -> None:
     file, out = UNWRITABLE[kind](), io.StringIO()
+    file.terminal = terminal
     monkeypatch.setattr(sys, "stdout", out)
     if whose == "mine":
         screen = rich.console.Console(file=file, force_terminal=terminal, width=100)
     else:
         monkeypatch.setattr(sys, "stderr", file)
         screen = None
-        monkeypatch.setenv("FORCE_COLOR" if terminal else "UNUSED", "1")
     progress = Progress(At(3, 5), console=screen)
     loop = counting_loop(progress)
     loop.on("epoch_end")(lambda moment: print("an epoch"))
