@@ -38,6 +38,9 @@ class Together:
     metrics have added up since it began; the moving statistics, averaged by rows; and whether somebody wants to halt.
     In float64, in which a value that is equal everywhere stays what it is.
 
+    Attributes:
+        statistics: As below.
+
     Args:
         workers: All of them.
         metrics: The variables of the step's metrics.
@@ -54,7 +57,7 @@ class Together:
         applied: Callable[[Traced, keras.optimizers.Optimizer, list], list],
         results: Callable[[Values], Values],
     ) -> None:
-        self._workers, self._statistics, self._results, self._applied = workers, statistics, results, applied
+        self._workers, self.statistics, self._results, self._applied = workers, statistics, results, applied
         self._sums = [raw(each) for each in metrics if is_added_up(each)]
         self._means = [raw(each) for each in metrics if not is_added_up(each)]
 
@@ -106,7 +109,7 @@ class Together:
         rows, whole = (tf.cast(each, tf.float64) for each in (step.part.rows, step.part.whole))
         own = [tf.cast(widened(values[name]), tf.float64) * rows for name in names]
         own += [tf.cast(each.read_value(), tf.float64) for each in self._sums]
-        averaged = [*self._statistics, *self._means]
+        averaged = [*self.statistics, *self._means]
         own += [tf.cast(each.read_value(), tf.float64) * rows for each in averaged]
         found = iter(self._workers.collective.sum([wish, *(step.unless_empty(each) for each in own)], on_host=True))
         # A sum: anybody's wish is more than none.
