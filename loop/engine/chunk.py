@@ -66,7 +66,8 @@ class CompiledLoop:
     def skip(self, data: Batches) -> ChunkResult:
         """Reads the next batch, and counts its step without running it; what it returns has no rows."""
         try:
-            return self._way.skip(data)
+            with self._waiting():  # with files of its own for each, the next batch is asked for in all
+                return self._way.skip(data)
         except tf.errors.OpError as error:
             self._tell(error, data)
             raise

@@ -6,7 +6,8 @@ these: `_serialize_to_tensors`, `_restore_from_tensors` and `_trackable_children
 
 `objects.py` is about Keras' objects, `functions.py` about graphs and how they are called, `operations.py` about what is
 called without one, `saving.py` about what a checkpoint has, `stages.py` and `remaking.py` about datasets, `clusters.py`
-about several processes, `tracebacks.py` about errors; `exchanged.py` has what takes the place of something of theirs.
+about several processes, `tracebacks.py` about errors; `exchanged.py` has what takes the place of something of theirs,
+and `place.py` how.
 """
 
 from loop.tf_internals.clusters import *
@@ -14,6 +15,7 @@ from loop.tf_internals.exchanged import *
 from loop.tf_internals.functions import *
 from loop.tf_internals.objects import *
 from loop.tf_internals.operations import *
+from loop.tf_internals.place import *
 from loop.tf_internals.remaking import *
 from loop.tf_internals.saving import *
 from loop.tf_internals.stages import *

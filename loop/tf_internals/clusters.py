@@ -7,6 +7,7 @@ from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import Coordin
 from tensorflow.python.eager import context
 
 HEARTBEAT_MS = 6000  # after so long without a sign of life, a worker counts as dead
+CAUGHT = "TF_DEFAULT_PREEMPTION_NOTICE_KEY"  # under which TensorFlow tells all processes who was sent SIGTERM
 
 
 def begin_coordination(cluster: Mapping[str, Sequence[str]]) -> None:

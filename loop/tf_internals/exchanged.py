@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,14 +13,15 @@ from keras.src.losses import losses as keras_losses
 from tensorflow.python.eager import context
 from tensorflow.python.ops import random_ops_util
 
-_explicit = threading.local()
-_key_counter_alg = random_ops_util.get_key_counter_alg
+from loop.tf_internals.place import Place
 
-
-def _get_key_counter_alg(seed: tf.Tensor, alg: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
-    """Takes the place of TensorFlow's own, which says for every function that draws where its numbers come from."""
-    is_open = alg is None or random_ops_util.convert_alg_to_int(alg) == tf.random.Algorithm.AUTO_SELECT.value
-    return _key_counter_alg(seed, "philox" if is_open and vars(_explicit).get("chosen") else alg)
+ALGORITHM = Place(random_ops_util, "get_key_counter_alg")  # says for every function that draws where numbers come from
+SEEDS = Place(keras.random.SeedGenerator, "next")
+SKIPPED = Place(tf.random.Generator, "skip")
+MOMENTS = Place(keras_nn, "_compute_moments_sync")
+REDUCED = Place(keras_loss, "reduce_weighted_values")
+COMPARED = Place(keras_losses, "build_pos_neg_masks")
+APPLIED = tuple(Place(kind, "apply") for kind in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer))
 
 
 @contextlib.contextmanager
@@ -32,13 +32,16 @@ def explicit_algorithm() -> Iterator[None]:
     again for each number: twenty times as slow. Threefry would be faster still, but only XLA has it, and initializers
     of layers that are built late do not run in XLA.
     """
-    # Left in place: what this thread has chosen decides, so that others, and this one later, have theirs.
-    random_ops_util.get_key_counter_alg = _get_key_counter_alg
-    before, _explicit.chosen = vars(_explicit).get("chosen", False), True
-    try:
+
+    def said(usual: Callable[..., Any]) -> Callable[..., Any]:
+        def get_key_counter_alg(seed: tf.Tensor, alg: Any) -> tuple[tf.Tensor, tf.Tensor, Any]:
+            is_open = alg is None or random_ops_util.convert_alg_to_int(alg) == tf.random.Algorithm.AUTO_SELECT.value
+            return usual(seed, "philox" if is_open else alg)
+
+        return get_key_counter_alg
+
+    with ALGORITHM.filled(said):
         yield
-    finally:
-        _explicit.chosen = before
 
 
 @contextlib.contextmanager
@@ -48,35 +51,32 @@ def drawing_apart(rank: int) -> Iterator[None]:
     A generator of TensorFlow goes on by as many numbers as were drawn; here by a number that no batch changes. In
     public, only each call that draws can be given another seed.
     """
-    drawn, skipped = keras.random.SeedGenerator.next, tf.random.Generator.skip
 
-    def next_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
-        seed = drawn(generator, ordered)
-        # The chief, of rank 0, draws from the state as it is.
-        return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0]), seed.dtype)
+    def seeds(drawn: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+        def next_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
+            seed = drawn(generator, ordered)
+            # The chief, of rank 0, draws from the state as it is.
+            return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0]), seed.dtype)
 
-    def skip(generator: tf.random.Generator, delta: tf.types.experimental.TensorLike) -> tf.Tensor:
-        # By 2^32 numbers, whatever was drawn: more than a draw takes, and the same in all workers.
-        counter_and_key = skipped(generator, tf.constant(2**32, tf.uint64))
-        return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + (rank * 0x9E3779B97F4A7C15) % 2**63], 0)
+        return next_seed
 
-    keras.random.SeedGenerator.next, tf.random.Generator.skip = next_seed, skip
-    try:
+    def skips(skipped: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+        def skip(generator: tf.random.Generator, delta: tf.types.experimental.TensorLike) -> tf.Tensor:
+            # By 2^32 numbers, whatever was drawn: more than a draw takes, and the same in all workers.
+            counter_and_key = skipped(generator, tf.constant(2**32, tf.uint64))
+            return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + (rank * 0x9E3779B97F4A7C15) % 2**63], 0)
+
+        return skip
+
+    with SEEDS.filled(seeds), SKIPPED.filled(skips):
         yield
-    finally:
-        keras.random.SeedGenerator.next, tf.random.Generator.skip = drawn, skipped
 
 
 @contextlib.contextmanager
 def moments_from(function: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Iterator[None]:
     """Has synchronized layers take mean and variance from a function; they ask a strategy, or nobody."""
-    # Of the process, not of the thread: what another thread traces meanwhile has it, too.
-    kept = keras_nn._compute_moments_sync
-    keras_nn._compute_moments_sync = function
-    try:
+    with MOMENTS.filled(lambda usual: function):
         yield
-    finally:
-        keras_nn._compute_moments_sync = kept
 
 
 @contextlib.contextmanager
@@ -87,28 +87,22 @@ def losses_through(
 
     In public, only what a loss returns can be reduced, and not that of a model that is compiled with it.
     """
-    kept = keras_loss.reduce_weighted_values
-    keras_loss.reduce_weighted_values = function(kept, keras_loss.apply_mask)
-    try:
+    with REDUCED.filled(lambda usual: function(usual, keras_loss.apply_mask)):
         yield
-    finally:
-        keras_loss.reduce_weighted_values = kept
 
 
-class _Summing:
-    """The operations of Keras, of which sums over the rows of a batch are handed on."""
+class _Operations:
+    """The operations of Keras, with a sum of its own."""
 
-    def __init__(self, function: Callable[[tf.Tensor], tf.Tensor]) -> None:
-        self._function = function
+    def __init__(self) -> None:
+        self.sum = keras.ops.sum
 
     def __getattr__(self, name: str) -> Any:
         return getattr(keras.ops, name)
 
-    def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> tf.Tensor:
-        found, rank = keras.ops.sum(x, axis=axis, keepdims=keepdims), len(x.shape)
-        axes = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
-        # Only sums over the rows, which are dimension 0: others are of one row.
-        return self._function(found) if 0 in [each % rank for each in axes] else found
+
+OF_LOSSES = _Operations()
+ADDED = Place(OF_LOSSES, "sum")
 
 
 @contextlib.contextmanager
@@ -121,19 +115,28 @@ def rows_of_losses_through(added: Callable[[tf.Tensor], tf.Tensor], compared: Ca
         added: Called with a sum over rows; returns what to take instead.
         compared: Called before all rows are compared with one another.
     """
-    operations, masks = keras_losses.ops, keras_losses.build_pos_neg_masks
 
-    def of_pairs(labels: tf.Tensor, others: tf.Tensor, *args: object, **kwargs: object) -> object:
-        # Rows with themselves; with references, which all workers have, each row is by itself.
-        if others is labels:
-            compared()
-        return masks(labels, others, *args, **kwargs)
+    def sums(usual: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+        def of_rows(x: tf.Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> tf.Tensor:
+            found, rank = usual(x, axis=axis, keepdims=keepdims), len(x.shape)
+            axes = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
+            # Only sums over the rows, which are dimension 0: others are of one row.
+            return added(found) if 0 in [each % rank for each in axes] else found
 
-    keras_losses.ops, keras_losses.build_pos_neg_masks = _Summing(added), of_pairs
-    try:
+        return of_rows
+
+    def masks(usual: Callable[..., object]) -> Callable[..., object]:
+        def of_pairs(labels: tf.Tensor, others: tf.Tensor, *args: object, **kwargs: object) -> object:
+            # Rows with themselves; with references, which all workers have, each row is by itself.
+            if others is labels:
+                compared()
+            return usual(labels, others, *args, **kwargs)
+
+        return of_pairs
+
+    keras_losses.ops = OF_LOSSES  # left there: they are those of Keras where no thread has other sums
+    with ADDED.filled(sums), COMPARED.filled(masks):
         yield
-    finally:
-        keras_losses.ops, keras_losses.build_pos_neg_masks = operations, masks
 
 
 @contextlib.contextmanager
@@ -142,30 +145,26 @@ def gradients_through(function: Callable[[keras.optimizers.Optimizer, list], lis
 
     Public is only to override the method in a class of one's own.
     """
-    kinds = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
-    kept, within = [kind.apply for kind in kinds], list[object]()
+    within = list[object]()
 
-    def through(apply: Callable[..., None]) -> Callable[..., None]:
-        def applied(
+    def through(usual: Callable[..., None]) -> Callable[..., None]:
+        def apply(
             self: keras.optimizers.Optimizer, grads: Sequence[object], trainable_variables: object = None
         ) -> None:
             # A LossScaleOptimizer applies by its inner optimizer, whose gradients are added up already.
             given = list(grads) if within else function(self, list(grads))
             within.append(self)
             try:
-                apply(self, given, trainable_variables)
+                usual(self, given, trainable_variables)
             finally:
                 within.pop()
 
-        return applied
+        return apply
 
-    for kind, apply in zip(kinds, kept, strict=True):
-        kind.apply = through(apply)
-    try:
+    with contextlib.ExitStack() as stack:
+        for place in APPLIED:
+            stack.enter_context(place.filled(through))
         yield
-    finally:
-        for kind, apply in zip(kinds, kept, strict=True):
-            kind.apply = apply
 
 
 @contextlib.contextmanager

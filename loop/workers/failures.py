@@ -170,7 +170,8 @@ class Failures:
             # What the thread that trains waits for raises then, and the run ends as after any error.
             abort_collectives(said)
         threading.Event().wait(GRACE)
-        if not self._over:
+        # Who has failed too, waits for nobody any more: what its script does with the exception is its own affair.
+        if not (self._over or self.has_told):
             print(f"exactloop: {said}", file=sys.stderr, flush=True)
             # Not `sys.exit`, which would end this thread alone, and not the one that hangs in a sum.
             os._exit(1)

@@ -17,14 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from loop.errors.kinds import shown
-from loop.tf_internals import begin_coordination, is_in_use
+from loop.tf_internals import CAUGHT, begin_coordination, config_key_value, is_in_use
 from loop.workers.cluster import MEMBERS, Workers, become, here
-from loop.workers.failures import Failures
+from loop.workers.failures import TASK, Failures
+from loop.workers.meeting import meet
 from loop.workers.slurm import of_slurm, tasks
 from loop.workers.store import OfCluster
-from loop.workers.waiting import named_while_missing
 
 log = logging.getLogger("exactloop")
+SAID_WITHIN = 3.0  # seconds in which TensorFlow says what it has caught: it looks once in a second
 ELSE = (
     "Every process trains, and the first one also saves: write TF_CONFIG with one list of addresses, under 'worker', "
     "or start the script with `exactloop launch --workers N script.py`, which does."
@@ -79,7 +80,9 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     store = OfCluster()
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
     workers = Workers(rank, addresses, store, chiefs=chiefs)
-    with named_while_missing(workers.rank, addresses), _usual_sigterm():
+    # Here, and not in TensorFlow's call below, in which no thread of Python runs and no signal is heard.
+    meet(rank, addresses)
+    with _usual_sigterm(workers):
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     # Of the strategy nothing else is used: it has started the cluster.
@@ -101,14 +104,27 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
 
 
 @contextlib.contextmanager
-def _usual_sigterm() -> Iterator[None]:
-    """Has SIGTERM do afterwards what it did before: TensorFlow catches it, for coordinated saves, and does nothing."""
+def _usual_sigterm(workers: Workers) -> Iterator[None]:
+    """Has SIGTERM do afterwards what it did before: TensorFlow catches it, for coordinated saves, and does nothing.
+
+    One that has come meanwhile, within the second that it takes, is sent again.
+    """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+    # In a thread, because TensorFlow says only a second later that it has caught one.
+    threading.Thread(target=_send_again, args=[workers], daemon=True, name="sigterm").start()
+
+
+def _send_again(workers: Workers) -> None:
+    """Sends this process the SIGTERM that TensorFlow says it has caught."""
+    with contextlib.suppress(tf.errors.OpError):  # nobody was sent one
+        caught = TASK.findall(config_key_value(CAUGHT, SAID_WITHIN))
+        if workers.rank in [workers.rank_of(kind, int(number)) for kind, number in caught]:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _told(failures: Failures) -> None:

@@ -27,7 +27,7 @@ class Traced:
         self.workers, self.part = workers, part
         self.averaged = set[int]()
         static = isinstance(part.rows, int) and isinstance(part.whole, int)
-        self.share = tf.constant(part.rows / part.whole) if static else tf.cast(part.rows / part.whole, tf.float32)
+        self.share = tf.constant(part.rows / part.whole, tf.float64) if static else part.rows / part.whole
         self._is_even = static and part.whole % workers.count == 0  # all have equally many rows
         self._is_never_empty = isinstance(part.rows, int) and part.rows > 0
 

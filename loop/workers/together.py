@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from loop.tensors import unconverted, widened
-from loop.tf_internals import drawing_apart, gradients_through, moments_from
+from loop.tf_internals import Place, drawing_apart, gradients_through, moments_from
 from loop.workers.cluster import Workers
 from loop.workers.losses import of_all_rows
 from loop.workers.rows import Part
@@ -16,6 +16,7 @@ from loop.workers.sums import Traced, traced
 
 Values = Mapping[str, tf.Tensor]
 Variable: TypeAlias = tf.Variable | keras.Variable
+MEANS = Place(keras.metrics.Mean, "update_state")
 
 
 class Joined(NamedTuple):
@@ -37,6 +38,9 @@ class Together:
     metrics have added up since it began; the moving statistics, averaged by rows; and whether somebody wants to halt.
     In float64, in which a value that is equal everywhere stays what it is.
 
+    Attributes:
+        statistics: As below.
+
     Args:
         workers: All of them.
         metrics: The variables of the step's metrics.
@@ -53,7 +57,7 @@ class Together:
         applied: Callable[[Traced, keras.optimizers.Optimizer, list], list],
         results: Callable[[Values], Values],
     ) -> None:
-        self._workers, self._statistics, self._results, self._applied = workers, statistics, results, applied
+        self._workers, self.statistics, self._results, self._applied = workers, statistics, results, applied
         self._sums = [raw(each) for each in metrics if is_added_up(each)]
         self._means = [raw(each) for each in metrics if not is_added_up(each)]
 
@@ -105,7 +109,7 @@ class Together:
         rows, whole = (tf.cast(each, tf.float64) for each in (step.part.rows, step.part.whole))
         own = [tf.cast(widened(values[name]), tf.float64) * rows for name in names]
         own += [tf.cast(each.read_value(), tf.float64) for each in self._sums]
-        averaged = [*self._statistics, *self._means]
+        averaged = [*self.statistics, *self._means]
         own += [tf.cast(each.read_value(), tf.float64) * rows for each in averaged]
         found = iter(self._workers.collective.sum([wish, *(step.unless_empty(each) for each in own)], on_host=True))
         # A sum: anybody's wish is more than none.
@@ -130,17 +134,16 @@ class Begun(NamedTuple):
 def _means_by_rows(step: Traced) -> Iterator[None]:
     """Has a metric that is the mean of the batches' values, a number each, count a batch once, and not in each worker:
     what it is given is taken for a mean over rows, as are the values of the step."""
-    usual = keras.metrics.Mean.update_state
 
-    def update_state(self: keras.metrics.Mean, values: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
-        of_batch = sample_weight is None and tf.convert_to_tensor(values).shape.rank == 0
-        usual(self, values, step.share if of_batch else sample_weight)
+    def updates(usual: Callable[..., None]) -> Callable[..., None]:
+        def update_state(self: keras.metrics.Mean, values: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+            of_batch = sample_weight is None and tf.convert_to_tensor(values).shape.rank == 0
+            usual(self, values, step.share if of_batch else sample_weight)
 
-    keras.metrics.Mean.update_state = update_state
-    try:
+        return update_state
+
+    with MEANS.filled(updates):
         yield
-    finally:
-        keras.metrics.Mean.update_state = usual
 
 
 def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:

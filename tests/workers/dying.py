@@ -33,7 +33,8 @@ def dying(function: Callable, place: str, when: Callable[..., bool] = lambda *ar
     return died
 
 
-joining.begin_coordination = dying(joining.begin_coordination, "start")  # the others wait for it to come
+joining.meet = dying(joining.meet, "meet")  # the others wait for it to come
+joining.begin_coordination = dying(joining.begin_coordination, "start")  # TensorFlow waits for it
 joining.share_seed = dying(joining.share_seed, "connect")  # the others wait for its seed, or have just got it
 Store.pin = dying(Store.pin, "restore")
 worker_cases.Items.__getitem__ = dying(

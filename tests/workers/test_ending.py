@@ -103,11 +103,28 @@ def test_sigterm_ends_a_worker_that_nobody_has_told_otherwise(tmp_path: Path) ->
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sigterm_ends_a_worker_that_waits_for_the_others_to_come(rank: int, tmp_path: Path) -> None:
+    with running([["waiting"]], 2, tmp_path) as cluster:
+        cluster.kill(1 - rank)
+        cluster.wait_for(rank, f"waits for worker {1 - rank}")
+        cluster.kill(rank, signal.SIGTERM)
+        assert cluster.ended(30)[rank].code == -signal.SIGTERM
+
+
+@pytest.mark.long
 def test_a_worker_that_exits_is_not_waited_for_by_who_is_to_hear_from_it(tmp_path: Path) -> None:
     with running([["exits", str(tmp_path / "checkpoints")]], 2, tmp_path) as cluster:
         exiting, other = cluster.ended(120)
     assert (exiting.code, other.code) == (5, 1)
     assert "has left: its script has ended while others still train" in other.said
+
+
+@pytest.mark.long
+def test_a_script_that_catches_what_all_runs_raise_goes_on_and_trains_no_more(tmp_path: Path) -> None:
+    with running([["catches"]], 2, tmp_path) as cluster:
+        ended = cluster.ended(120)
+    assert [(each.code, each.results) for each in ended] == [(0, [{"caught": ["ValueError", "WorkerFailed"]}])] * 2
 
 
 @pytest.mark.long

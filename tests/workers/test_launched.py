@@ -10,7 +10,7 @@ import pytest
 from cluster import run
 from places import TESTS, environment
 
-PLACES = ("start", "connect", "save", "restore", "evaluate")
+PLACES = ("meet", "start", "connect", "save", "restore", "evaluate")
 STEPS, PATIENCE = "30", 900.0
 
 

@@ -13,6 +13,7 @@ from hooks.checkpoint.workers import followers
 from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
 from loop.stops import Stops
+from loop.workers import failures as failures_module
 from loop.workers.cluster import Workers
 from loop.workers.failures import GONE, Failures
 from loop.workers.store import WorkerFailed
@@ -51,23 +52,32 @@ def test_what_each_has_for_itself_reaches_the_first_one_and_is_forgotten() -> No
     assert list(wrong_parts(3)) == []
 
 
-def test_what_a_worker_cannot_tell_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_worker_cannot_tell_the_first_one_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its reason, also at the last save, when both wait for one another."""
+
     def full(tensors: dict[str, tf.Tensor]) -> bytes:
         raise OSError(28, "No space left on device")
 
-    def tell(worker: Workers) -> None:
+    def save(worker: Workers) -> str:
         state = SimpleNamespace(variables={}, apart=Part(worker.rank, 2), in_python=dict)
         hooks = SimpleNamespace(apart=tuple)
         followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
-        followed.tell()
-        try:
-            followed.wait_for_all()
-        finally:
-            over(followed)
+        said = ""
+        for _ in range(2):
+            followed.agreed(True)
+            if worker.rank:
+                followed.tell()
+                continue
+            with pytest.raises(RuntimeError) as raised:
+                followed.comparing()({})
+            said += str(raised.value)
+        followed.wait_for_all()
+        over(followed)
+        return said
 
     monkeypatch.setattr(followers, "packed", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        tell(one(1, Together(2)))
+    said = "worker 1 (10.0.0.1:1) could not say what it holds: OSError: [Errno 28] No space left on device"
+    assert on_all(2, save) == [2 * said, ""]
 
 
 def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
@@ -157,6 +167,23 @@ def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> N
         failed = failures.explained(error)
         failures.tell(failed)
         assert str(failed) == failures.said == GONE.format("worker 1 (10.0.0.1:1)")
+    finally:
+        failures._over = True
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_who_hangs_is_ended_and_who_has_failed_too_is_not(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its script does with the exception is its own affair, however long it takes."""
+    ended: list[int] = []
+    monkeypatch.setattr(failures_module, "GRACE", 0.0)
+    monkeypatch.setattr(failures_module, "abort_collectives", lambda said: None)
+    monkeypatch.setattr(failures_module.os, "_exit", ended.append)
+    failures = Failures(one(0, Together(2)))
+    try:
+        if told:
+            failures.tell(ValueError("of all workers"))
+        failures._found("worker 1 has failed")
+        assert ended == ([] if told else [1])
     finally:
         failures._over = True
 

@@ -609,3 +609,48 @@ def test_parts_of_a_batch_that_have_not_equally_many_rows_are_refused() -> None:
     assert [each.shape.as_list() for each in part(tf.zeros([5, 3]), tf.zeros([5]))] == [[3, 3], [3]]
     with pytest.raises(tf.errors.InvalidArgumentError, match="different numbers of rows"):
         part(tf.zeros([5, 3]), tf.zeros([10]))
+
+
+class Keeping(keras.layers.Layer):
+    """Keeps something of its rows."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self._how = how
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.kept = self.add_weight(shape=[2], trainable=False, name="kept")
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if training:
+            of_rows = {
+                "mean": lambda: 0.9 * self.kept + 0.1 * keras.ops.mean(x, axis=0),
+                "variance": lambda: 0.9 * self.kept + 0.1 * tf.nn.moments(x, [0])[1],
+                "total": lambda: 0.9 * self.kept + 0.1 * total(tf.reduce_sum(x, 0)),
+                "count": lambda: self.kept + 1.0,
+                "sum": lambda: 0.9 * self.kept + 0.1 * tf.reduce_sum(x, 0),
+                "largest": lambda: tf.maximum(self.kept, tf.reduce_max(x, 0)),
+                "last": lambda: x[-1],
+            }[self._how]
+            self.kept.assign(of_rows())
+        return x - self.kept
+
+
+KINDS = ["mean", "total", "sum", "last"]
+MORE = [pytest.param(each, marks=pytest.mark.more) for each in ("variance", "count", "largest")]
+
+
+@pytest.mark.parametrize("how", [*KINDS, *MORE])
+def test_what_a_layer_keeps_of_rows_and_is_no_mean_is_warned_of(
+    how: str, one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    one_of(0, 2)
+    layers = [Keeping(how), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    model, optimizer = keras.Sequential([keras.Input([2]), *layers]), keras.optimizers.SGD()
+    step, _ = loop.supervised(model, optimizer, "mse")
+    data = ArrayData((X[:, :2], X[:, 2:]), batch_size=4)
+    with caplog.at_level(logging.WARNING, "exactloop"):
+        Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
+    said = [each for each in caplog.messages if "otherwise than by a mean over them" in each]
+    assert len(said) == (how in ("sum", "largest", "last"))
+    assert all("changes 'sequential/keeping/kept' by" in each for each in said)

@@ -32,6 +32,7 @@ from hooks import (
 )
 from loop import ArrayData, Evaluation, Event, Every, Hook, Loop, Step, average, total
 from loop.workers import failures
+from loop.workers.store import WorkerFailed
 
 
 class Steps(Hook):
@@ -537,6 +538,25 @@ def raises(workers: loop.workers.cluster.Workers, where: str) -> dict:
     return found(trained, Steps(), trained.run(steps=1000))
 
 
+def catches(workers: loop.workers.cluster.Workers) -> dict:
+    """A script that goes on where a run has failed in all workers for the same reason, and trains once more."""
+    step, state = small()
+    trained = Loop(step, data_of(23), state=state)
+
+    @trained.on(Event.STEP_END, Every(steps=5))
+    def fail(moment: loop.Moment) -> None:
+        raise ValueError("no more of this")
+
+    caught: list[str] = []
+    for each in (trained, Loop(step, data_of(23), state=state)):
+        try:
+            each.run(steps=20)
+        except (ValueError, WorkerFailed) as error:
+            caught.append(type(error).__name__)
+        time.sleep(failures.GRACE + 2.0)
+    return {"caught": caught}
+
+
 class Pruned(Exception):
     """Is raised in the first worker, when a run has ended in all of them."""
 
@@ -613,6 +633,7 @@ CASES: dict[str, Callable[..., dict]] = {
             elsewhere,
             longer,
             exits,
+            catches,
             late,
         ),
     )

@@ -60,9 +60,6 @@ class Workers:
         """Returns whether the chief wants to save; all call it once whenever a step is settled."""
         if not self.are_several:
             return wanted
-        # Whoever could not make digests says so here, before the chief waits ten minutes for them.
-        for told in self._told.values():
-            told.check()
         self._saving = self._workers.turn()
         # The exchange has float64 alone, in which numbers of turns are exact.
         said = self._workers.exchange(float(wanted), self._unread, at=f"whether {self._name} saves")[0]
@@ -109,6 +106,8 @@ class Workers:
         key = self._key(number, rank)
         # Waits in the thread that saves; training goes on meanwhile.
         theirs = self._workers.get(key, PATIENCE)
+        if isinstance(theirs, str):
+            raise RuntimeError(f"{self._workers.name(rank)} could not say what it holds: {theirs}")
         if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
             raise Differing(
                 f"Worker {rank} does not hold what the first one does, and nothing was saved: {', '.join(wrong)}. "
@@ -166,7 +165,7 @@ class Workers:
                 yield from said(key, packed(apart))
             yield key, {**{path: digest(value) for path, value in values.items()}, **in_python}
 
-        self._told[self._saving] = Told(self._workers, texts, self._background.do)
+        self._told[self._saving] = Told(self._workers, key, texts, self._background.do)
 
     def leave(self) -> None:
         """Says that there will be no more to tell; what there is, is told."""

@@ -28,18 +28,19 @@ class Told:
 
     Args:
         workers: To whom.
-        texts: Yields them, with their keys.
+        key: Under which the first worker finds why these could not be made, if that is so: a text by itself.
+        texts: Yields them, with their keys; the last one's is this.
         do: Has something done in a thread; raises `RuntimeError` if there can be none.
     """
 
     def __init__(
         self,
         workers: Telling,
+        key: str,
         texts: Callable[[], Iterator[tuple[str, Value]]],
         do: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._workers, self._keys, self._over = workers, list[str](), threading.Event()
-        self._error: Exception | None = None
+        self._workers, self._key, self._keys, self._over = workers, key, list[str](), threading.Event()
         try:
             do(lambda: self._tell(texts))
         except RuntimeError:  # no thread can be made: here, then, and whoever is second finds it done
@@ -52,26 +53,25 @@ class Told:
             self._workers.remove(key)
 
     def wait(self) -> None:
-        """Returns when they are told; raises what has kept this worker from making them."""
+        """Returns when they are told."""
         self._over.wait()
-        self.check()
-
-    def check(self) -> None:
-        """Raises what has kept this worker from making them, as far as it is known."""
-        if self._error is not None:
-            raise self._error
 
     def _tell(self, texts: Callable[[], Iterator[tuple[str, Value]]]) -> None:
+        if self._over.is_set():
+            return
         try:
-            for key, value in () if self._over.is_set() else texts():
-                # Before it is put: what is taken back while it is under way must not be left behind.
-                self._keys.append(key)
-                with contextlib.suppress(tf.errors.OpError):  # nobody hears anything any more
-                    self._workers.put(key, value)
-        except Exception as error:  # raised by `check`, in the main thread, at the next step that is settled
-            self._error = error
+            for key, value in texts():
+                self._put(key, value)
+        except Exception as error:  # raised by the first worker, which saves nothing without them, as its own
+            self._put(self._key, f"{type(error).__name__}: {error}")
         finally:
             self._over.set()
+
+    def _put(self, key: str, value: Value) -> None:
+        # Before it is put: what is taken back while it is under way must not be left behind.
+        self._keys.append(key)
+        with contextlib.suppress(tf.errors.OpError):  # nobody hears anything any more
+            self._workers.put(key, value)
 
 
 def said(key: str, raw: bytes) -> Iterator[tuple[str, Value]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from loop.engine.traced.kept import warn_of_kept
 from loop.engine.traced.means import examples_in
 from loop.engine.traced.results import Results, results_of
 from loop.engine.traced.returned import check_returned
@@ -101,7 +102,9 @@ class Trace:
             begun = together.begin(Part(batch, *(static or (rows, whole))))
             with together.tracing(begun):
                 values = step.function(batch)
-                check_returned(step.__name__, values or {}, alone, tf.nest.flatten(batch, expand_composites=True))
+                given = tf.nest.flatten(batch, expand_composites=True)
+                check_returned(step.__name__, values or {}, alone, given)
+                warn_of_kept(step.__name__, together.statistics, tf.compat.v1.get_default_graph(), given)
             joined = together.join(begun, values, wish)
             _let_effects_wait(fetched)
             return joined
