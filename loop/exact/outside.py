@@ -190,7 +190,7 @@ def _is_seed(array: tf.Tensor) -> bool:
 
 def _digits(array: tf.Tensor) -> int:
     """Returns how many digits the longest of a few numbers has, without zeros at its ends."""
-    values = np.atleast_1d(array.numpy()).reshape(-1)
+    values = [*np.atleast_1d(array.numpy()).reshape(-1)]
     if not array.dtype.is_integer:
         values = [np.format_float_scientific(each if each.dtype.kind == "f" else np.float32(each)) for each in values]
     numbers = [str(each).partition("e")[0].replace(".", "") for each in values]
