@@ -10,12 +10,13 @@ import tensorflow as tf
 from loop.digest import digest
 from loop.exact.graph import changes, uses
 from loop.exact.labels import GraphHasher, label_of
+from loop.exact.outside import NO_OTHERS, Others
 from loop.exact.program import program
 from loop.handles import by_key, key_of
 from loop.tensors import FuncGraph
 
 
-class Outside(NamedTuple):
+class Told(NamedTuple):
     """What tells something that a function has from outside: what it is, and its value, if that does not change."""
 
     what: str
@@ -29,6 +30,7 @@ def fingerprint(
     returned: Sequence[str] = (),
     held: Mapping[int, str] | None = None,
     constants: Iterable[tf.Variable] = (),
+    others: Others = NO_OTHERS,
 ) -> dict[str, object]:
     """Returns what tells one function from another, in JSON values.
 
@@ -42,14 +44,19 @@ def fingerprint(
         returned: The names of what it returns.
         held: The paths in the training state of the variables, tables and iterators in it, by key; see `loop.handles`.
         constants: Variables that nobody changes or saves, of which the value counts therefore.
+        others: What it is told with in the place of what it has from outside.
 
     Returns:
         `operations`: how many there are of each kind. `structure`: a hash of what they are and how they hang together.
         `constants`: a hash of that together with the numbers in them.
     """
-    arguments = [Outside(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
-    arguments += _outside(graph, captured, held or {}, constants)
-    key = (arguments, returned)  # names and values: what else counts is in the graph, which does not change
+    arguments = [Told(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
+    arguments += _outside(graph, captured, held or {}, constants, others.given)
+    key = (
+        arguments,
+        returned,
+        others.constants,
+    )  # names and values: what else counts is in the graph, which does not change
     if graph not in _KNOWN or _KNOWN[graph][0] != key:
         _KNOWN[graph] = key, _hashed(graph, *key)
     return _KNOWN[graph][1]
@@ -59,8 +66,10 @@ def fingerprint(
 _KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.WeakKeyDictionary()
 
 
-def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[str]) -> dict[str, object]:
-    bodies = program(graph)
+def _hashed(
+    graph: FuncGraph, arguments: Sequence[Told], returned: Sequence[str], others: Mapping[str, bytes]
+) -> dict[str, object]:
+    bodies = program(graph, others)
     # Twice: a difference in constants alone is told in other words than one in what is computed.
     structure = GraphHasher(bodies, valued=False).of("", [label_of(each.what) for each in arguments])
     constants_too = GraphHasher(bodies, valued=True).of("", [label_of(*each) for each in arguments])
@@ -73,24 +82,29 @@ def _hashed(graph: FuncGraph, arguments: Sequence[Outside], returned: Sequence[s
 
 
 def _outside(
-    graph: FuncGraph, captured: Sequence[tf.Tensor], held: Mapping[int, str], constants: Iterable[tf.Variable]
-) -> list[Outside]:
+    graph: FuncGraph,
+    captured: Sequence[tf.Tensor],
+    held: Mapping[int, str],
+    constants: Iterable[tf.Variable],
+    others: Mapping[str, tf.Tensor],
+) -> list[Told]:
     values = by_key(constants)
     # Lookup tables, say, which count by their contents.
     unknown = {key_of(x) for x in captured if x.dtype == tf.resource} - {*held} - {*values}
     used = uses(graph) if unknown else {}
 
-    def told(tensor: tf.Tensor) -> Outside:
-        key = key_of(tensor)
+    def told(tensor: tf.Tensor, name: str) -> Told:
+        key, tensor = key_of(tensor), others.get(name, tensor)
         if key in held:
-            return Outside(held[key])
+            return Told(held[key])
         if (variable := values.get(key)) is not None:
-            return Outside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
+            return Told(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
         if tensor.dtype not in (tf.resource, tf.variant):  # a constant from outside, which the trace took in
-            return Outside(tensor.dtype.name, digest(tensor))
-        return Outside(tensor.dtype.name, contents(tensor, used.get(key, ())))
+            return Told(tensor.dtype.name, digest(tensor))
+        return Told(tensor.dtype.name, contents(tensor, used.get(key, ())))
 
-    return [told(tensor) for tensor in captured]
+    names = [inner.name for inner in graph.inputs[len(graph.inputs) - len(captured) :]]
+    return [told(tensor, name) for tensor, name in zip(captured, names, strict=True)]
 
 
 def contents(handle: tf.Tensor, done: Sequence[tf.Operation]) -> str:

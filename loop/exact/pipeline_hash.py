@@ -11,6 +11,7 @@ import tensorflow as tf
 from loop.digest import digest
 from loop.exact.fingerprint import fingerprint
 from loop.exact.graph import uses
+from loop.exact.outside import NO_OTHERS, NOTHING, Instead
 from loop.exact.pipeline import graph_of, nodes_of, places, stages
 from loop.handles import captured
 from loop.tensors import NodeDef
@@ -22,7 +23,9 @@ HASHES: "weakref.WeakKeyDictionary[tf.data.Dataset, str]" = weakref.WeakKeyDicti
 
 
 def described(
-    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+    dataset: tf.data.Dataset,
+    replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+    instead: Instead = NOTHING,
 ) -> list[str]:
     """Returns for each stage its kind and a hash of its arguments, functions, tensors, tables and files.
 
@@ -31,6 +34,7 @@ def described(
     Args:
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
+        instead: What functions have in the place of what they have from outside.
     """
     said, numbers = list[str](), dict[int, int]()
     for stage, known in places(dataset):
@@ -39,7 +43,7 @@ def described(
                 said.append(f"{kind_of(stage)} again {numbers[id(stage)]}")
             else:
                 numbers[id(stage)] = len(said)  # among those that are said
-                said.append(f"{kind_of(stage)} {_hash(replaced.get(stage, stage))}")
+                said.append(f"{kind_of(stage)} {_hash(replaced.get(stage, stage), instead)}")
     return said
 
 
@@ -81,13 +85,15 @@ def short(parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
-def _hash(stage: tf.data.Dataset) -> str:
+def _hash(stage: tf.data.Dataset, instead: Instead) -> str:
+    if any(function.graph in instead for function in functions_of(stage)):
+        return short(list(_said(stage, instead)))
     if stage not in HASHES:
-        HASHES[stage] = short(list(_said(stage)))
+        HASHES[stage] = short(list(_said(stage, NOTHING)))
     return HASHES[stage]
 
 
-def _said(stage: tf.data.Dataset) -> Iterator[object]:
+def _said(stage: tf.data.Dataset, instead: Instead) -> Iterator[object]:
     """Yields what a stage was made with."""
     yield str(stage.element_spec)
     hidden = kind_of(stage) == "Variant"
@@ -105,7 +111,8 @@ def _said(stage: tf.data.Dataset) -> Iterator[object]:
             elif isinstance(part, tf.Tensor) and part.dtype != tf.resource:
                 yield name, digest(part)
     for function in () if _in_one_order(stage) else functions_of(stage):
-        yield fingerprint(function.graph, function.captured_inputs)
+        others = instead.get(function.graph, NO_OTHERS)
+        yield fingerprint(function.graph, function.captured_inputs, others=others)
     if hidden:
         yield from sorted((node.op, _constant(node)) for node in nodes_of(graph_of(stage)))
 

@@ -158,9 +158,18 @@ class Emitter:
         self._copies.put(graph, plain, made)
         return [made[tensor.name] for tensor in wanted]
 
-    def call(self, graph: FuncGraph, arguments: Sequence[tf.Tensor], at: Pass) -> list[tf.Tensor]:
-        """Makes what a function returns, in its order, from all that it takes, with what it has from outside."""
-        given = {inner.name: outer for inner, outer in zip(graph.inputs, arguments, strict=True)}
+    def call(
+        self, graph: FuncGraph, arguments: Sequence[tf.Tensor], at: Pass, others: Given = MappingProxyType({})
+    ) -> list[tf.Tensor]:
+        """Makes what a function returns, in its order, from all that it takes, with what it has from outside.
+
+        Args:
+            graph: The function.
+            arguments: What it is called with.
+            at: Where it is.
+            others: What stands in the place of some of the tensors in it.
+        """
+        given = {inner.name: outer for inner, outer in zip(graph.inputs, arguments, strict=True)} | dict(others)
         # What a function does besides, such as to print, but not memory that nobody will use.
         also = [op for op in graph.control_outputs if not op.type.startswith(RESOURCES)]
         return self.emit(graph, graph.outputs, given, at, also)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from loop.digest import digest
 from loop.exact.graph import is_random, operations, uses
+from loop.exact.outside import NOTHING, Instead
 from loop.exact.pipeline import is_unknown
 from loop.handles import by_key, captured
 from loop.rebuilt.alone import ALONE, nothing_ahead
@@ -59,6 +60,7 @@ class ByPass:
         python_draws: Set, when what calls Python is seen to draw from Python's own streams.
         pins: Whether what yields of as many inputs at once as the cores allow is made anew, too.
         share: Which files a worker reads; None: all.
+        instead: What functions have in the place of what they have from outside.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ByPass:
         *,
         pins: bool = True,
         share: Share | None = None,
+        instead: Instead = NOTHING,
     ) -> None:
         self._spec = dataset.element_spec
         handlers, callers = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}, {**CALLS, **MAPS}
@@ -78,7 +81,9 @@ class ByPass:
             worker=share.rank if share else 0,
         )  # fmt: skip
         changing = self._emitter.changing
-        self._stages = Stages(dataset, changing.within, changing.node, replaced, pins=pins, share=share)
+        self._stages = Stages(
+            dataset, changing.within, changing.node, replaced, pins=pins, share=share, instead=instead
+        )
         graphs = [function.graph for function in self._stages.functions]
         # Before anything is traced: whether a variable is that of a stream decides how it is read.
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}

@@ -16,6 +16,7 @@ from loop.tensors import unconverted
 from loop.tf_internals import generator_dataset, python_function
 
 STATELESS = "PyFuncStateless"  # told to be so; it may draw nevertheless
+OPEN = 2**16  # generators that are read in turns; nobody reads as many at once
 NEXT = "next_func"  # the attribute of a generator that has the function for its next element
 
 
@@ -31,7 +32,7 @@ class Seeded:
 
     def __init__(self, called: Callable[..., object], drew: Callable[[], object], *, counted: bool) -> None:
         self._called, self._drew, self._counted = called, drew, counted
-        self._calls: dict[int, int] = {}
+        self._calls: dict[int, int] = {}  # by generator, the one that was called last at the end
 
     def __call__(self, seed: np.ndarray | tf.Tensor, *arguments: object) -> object:
         # A generator's step has no number of its element in the graph, so its calls are counted here.
@@ -45,8 +46,10 @@ class Seeded:
 
     def _number(self, arguments: Sequence[object]) -> int:
         which = int(np.asarray(arguments[0]))
-        self._calls[which] = self._calls.get(which, 0) + 1
-        return self._calls[which]
+        number = self._calls[which] = self._calls.pop(which, 0) + 1
+        if len(self._calls) > OPEN:  # each pass has generators of its own
+            del self._calls[next(iter(self._calls))]
+        return number
 
 
 def _python(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import tensorflow as tf
 
 from loop.exact.graph import operations
+from loop.exact.outside import NO_OTHERS, NOTHING, Instead
 from loop.exact.pipeline import graph_of, nodes_of
 from loop.exact.stage_audit import at_once, in_any_order, unseeded
 from loop.rebuilt.emit import AS_IT_IS
@@ -44,6 +45,7 @@ class Stages:
         replaced: By stage, another one that stands in its place.
         pins: Whether what yields of as many inputs at once as the cores allow counts as changing, too.
         share: Which files a worker reads; None: all.
+        instead: What functions have in the place of what they have from outside.
 
     Raises:
         ValueError: If these cannot be told apart.
@@ -58,7 +60,9 @@ class Stages:
         *,
         pins: bool,
         share: Share | None = None,
+        instead: Instead = NOTHING,
     ) -> None:
+        self._instead = instead
         self._top, self._changes, self._pins = read_by(dataset), changes, pins
         self._replaced, self._share = replaced, share
         self._listing = None if share is None else listing(dataset, share)
@@ -165,11 +169,14 @@ class Stages:
                 continue
             if stage in self._replaced or self._divides(stage):
                 moved[id(stage)] = self._divided(stage, self._replaced.get(stage, stage))
-            elif any(id(source) in moved for source in _sources(stage)):
-                # What stays as it is, but reads from what was exchanged, has to be made of that.
+            elif any(id(source) in moved for source in _sources(stage)) or self._has_others(stage):
+                # What stays as it is, but reads from what was exchanged, or has it, has to be made of that.
                 sources = [moved.get(id(source), source) for source in _sources(stage)]
                 moved[id(stage)] = remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
         return moved
+
+    def _has_others(self, stage: tf.data.Dataset) -> bool:
+        return any(function.graph in self._instead for function in functions_of(stage))
 
     def _divides(self, stage: tf.data.Dataset) -> bool:
         return stage is self._listing and self._share is not None and self._share.count > 1
@@ -217,7 +224,8 @@ class Stages:
                 for tensor in function.captured
             ]
             zero = tf.constant(0, tf.int64)
-            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], Pass(zero, zero, zero, zero))
+            at, others = Pass(zero, zero, zero, zero), self._instead.get(function.graph, NO_OTHERS).values()
+            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], at, others)
             return function.packed(inside)
 
         return unconverted(call)

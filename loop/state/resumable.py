@@ -9,7 +9,13 @@ from loop.state.position import Position
 
 
 class Earlier(Protocol):
-    """The rows that data were made of when the run began."""
+    """The rows that data were made of when the run began.
+
+    Attributes:
+        same_program: Whether the program is what it was then, as far as its text says.
+    """
+
+    same_program: bool
 
     def tensors(self) -> Sequence[tf.Tensor]:
         """Returns what `in_memory` had returned then; nothing if it was not kept. May take long."""

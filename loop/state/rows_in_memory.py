@@ -53,7 +53,7 @@ class RowsInMemory:
         if not self._may_be_drawn:
             return {}
         found = {f"{name}{i}": x for name, data in self._data.items() for i, x in enumerate(data.in_memory())}
-        return found if sum(map(_size, found.values())) <= MOST else {}
+        return found if sum(map(bytes_of, found.values())) <= MOST else {}
 
     @functools.cached_property
     def _may_be_drawn(self) -> bool:
@@ -96,7 +96,7 @@ class RowsInMemory:
         kept, told = functools.cache(earlier), functools.cache(say)
         for name, data in self._data.items():
             own = {key.removeprefix(name): number for key, number in notes.items() if key.startswith(name)}
-            data.recall(own, Kept(name, kept, told))
+            data.recall(own, Kept(name, kept, told, same_program=is_same))
 
 
 class Kept:
@@ -106,10 +106,11 @@ class Kept:
         name: What the names of its rows begin with.
         read: Returns the rows of all.
         say: Says that some were taken, once.
+        same_program: See there.
     """
 
-    def __init__(self, name: str, read: Read, say: Callable[[], None]) -> None:
-        self._name, self._read, self.taken = name, read, say
+    def __init__(self, name: str, read: Read, say: Callable[[], None], *, same_program: bool) -> None:
+        self._name, self._read, self.taken, self.same_program = name, read, say, same_program
 
     def tensors(self) -> Sequence[tf.Tensor]:
         """Returns its rows."""
@@ -118,7 +119,7 @@ class Kept:
         return [of_all[name] for name in names if name in of_all]
 
 
-def _size(tensor: tf.Tensor) -> int:
+def bytes_of(tensor: tf.Tensor) -> int:
     """Returns how many bytes there are, also of texts."""
     if tensor.dtype == tf.string:
         return int(tf.reduce_sum(tf.cast(tf.strings.length(tensor), tf.int64)))

@@ -212,7 +212,8 @@ def test_large_rows_that_may_have_been_drawn_without_a_seed_are_warned_of_before
 @pytest.mark.parametrize(
     ("make", "is_said"),
     [
-        (lambda x: Dataset.range(100).map(lambda i: tf.gather(x, i)).batch(10), True),
+        (lambda x: Dataset.range(100).map(lambda i: tf.function(lambda: tf.gather(x, i))()).batch(10), True),
+        (lambda x: Dataset.range(100).map(lambda i: tf.gather(x, i)).batch(10), False),
         (lambda x: StreamData(lambda epoch: Dataset.from_tensor_slices(x).batch(10)), True),
         (lambda x: Dataset.from_tensor_slices(x).batch(10), False),
         (lambda x: Dataset.range(100).map(lambda i: tf.gather(x[:99], i % 99)).batch(10), False),

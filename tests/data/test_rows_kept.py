@@ -6,12 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
+import keras
 import numpy as np
 import nursery
 import pytest
+import tensorflow as tf
 from places import environment
 
-from loop import ArrayData
+from loop import ArrayData, StreamData
 from loop.exact.text import Text
 from loop.state import rows_in_memory
 
@@ -19,6 +21,7 @@ STEPS = 9
 HEAD = """
 import hashlib, json, logging, random, sys
 
+import keras
 import keras
 import numpy as np
 import tensorflow as tf
@@ -105,6 +108,23 @@ DRAWN: dict[str, str] = {
     "a list of examples": (
         "examples = [(np.random.normal(size=3).astype('float32'), [random.random()]) for _ in range(48)]\n"
         "train = IndexedData(examples, batch_size=16)\n"
+    ),
+    "a vocabulary of rows that were chosen": (
+        "words = [f'word {i % 29}' for i in range(72)]; random.shuffle(words)\n"
+        "layer = layers.TextVectorization(output_sequence_length=3); layer.adapt(words[:48])\n"
+        "def numbered(words):\n"
+        "    return tf.cast(layer(words), tf.float32), tf.ones([tf.shape(words)[0], 1]) + tf.random.normal([1, 1])\n"
+        "train = Dataset.from_tensor_slices(words[:48]).shuffle(48).batch(16).map(numbered)\n"
+        "held = Dataset.from_tensor_slices(words[48:]).batch(8).map(numbered)\n"
+    ),
+    "numbers of rows that were chosen, in functions": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])[np.random.permutation(144)]\n"
+        "chosen, mean, norm = tf.constant(x[:48]), x[:48].mean(axis=0), layers.Normalization()\n"
+        "norm.adapt(x[:48])\n"
+        "table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(np.arange(48), x[:48, 0]), 0.0)\n"
+        "train = Dataset.range(48).map(lambda i: (norm(chosen[i] - mean[np.newaxis])[0], [table.lookup(i)]))\n"
+        "train = train.batch(16)\n"
+        "held = Dataset.range(24).shuffle(24).map(lambda i: (tf.gather(x[48:], i) - mean, [1.0])).batch(8)\n"
     ),
     "labels in the order of a set": (
         "kinds = [f'kind {i % 7}' for i in range(48)]; numbers = {kind: i for i, kind in enumerate(set(kinds))}\n"
@@ -236,3 +256,77 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
         assert [record.levelname for record in caplog.records] == [level] * bool(level)
         assert np.array_equal(now.in_memory()[0], x + (not level))
         back()
+
+
+def test_layers_number_words_as_the_data_do_once_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def numbered(words: list[str]) -> tuple[keras.layers.StringLookup, StreamData]:
+        layer, rows = keras.layers.StringLookup(vocabulary=words, name="words"), ["a", "b", "c"]
+        return layer, StreamData(tf.data.Dataset.from_tensor_slices(rows).map(lambda word: layer(word)).batch(3))
+
+    for module in ("state.rows_in_memory", "data.pipelines.written"):
+        monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
+    (theirs, earlier), (same, alike), (ours, now) = numbered(["a", "b"]), numbered(["a", "b"]), numbered(["c", "a"])
+    rows = rows_in_memory.RowsInMemory(earlier, {})
+    notes = {**earlier.notes(), **rows.notes()}
+    held, back = same.lookup_table, now.mark()
+    for each in (alike, now):
+        rows_in_memory.RowsInMemory(each, {}).recall(notes, rows.held)
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "Functions of the data, in Map, have other arrays or vocabularies in this process" in said
+    assert "The vocabularies of 'words' are now as they were then" in said
+    assert same.lookup_table is held
+    assert ours.get_vocabulary() == theirs.get_vocabulary() == ["[UNK]", "a", "b"]
+    now.open(0)
+    assert next(now.source).numpy().tolist() == [1, 2, 0]
+    back()
+    assert ours.get_vocabulary() == ["[UNK]", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "numbers", "text", "are_taken"),
+    [
+        ([2.0, 4.0], [1 / 3, 2 / 3], 1, True),  # as the mean of rows that were chosen
+        ([2.0, 4.0], [1 / 3, 2 / 3], 2, False),
+        ([1.0, 2.0], [1 / 3, 2 / 3], 1, False),
+        ([2.0, 4.0], [0.25, 0.125], 1, False),  # a list of settings
+        ([2.0, 4.0], 1 / 3, 1, True),
+        ([2.0, 4.0], 0.25, 1, False),
+        ([1.0, 2.0], [*range(100)], 1, True),
+        ([1.0, 2.0], [*range(100)], 2, False),
+        ([1.0, 2.0], [12_345_678, 2], 1, True),  # a seed
+        ([1.0, 2.0], [123_000_000, 2], 1, False),
+        ([1.0, 2.0], ["/no such directory/a", "/no such directory/b"], 1, False),
+    ],
+)
+def test_numbers_in_functions_are_taken_back_if_nobody_has_edited_them(
+    rows: list[float],
+    numbers: float | list[float] | list[str],
+    text: int,
+    are_taken: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mapped(rows: list[float], numbers: np.ndarray) -> StreamData:
+        held = tf.constant(numbers)
+        return StreamData(
+            tf.data.Dataset.from_tensor_slices(rows).map(lambda row: (row, held, tf.identity(numbers))).batch(2)
+        )
+
+    for module in ("state.rows_in_memory", "data.pipelines.written"):
+        monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
+    then = np.array(numbers)
+    now = np.array(["/", "/usr"]) if then.dtype.kind == "U" else then + np.array(1 if then.dtype.kind == "i" else 1e-9)
+    earlier, later = mapped([1.0, 2.0], then), mapped(rows, now)
+    monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
+    before = rows_in_memory.RowsInMemory(earlier, {})
+    notes = {**earlier.notes(), **before.notes()}
+    monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(text, draws=True))
+    monkeypatch.setattr(rows_in_memory, "drawn", lambda: 1_000)
+    rows_in_memory.RowsInMemory(later, {}).recall(notes, before.held)
+    assert (later.describe() == earlier.describe()) == are_taken
+    later.open(0)
+    row, held, constant = next(later.source)
+    assert np.array_equal(row, [1.0, 2.0] if are_taken else rows)
+    assert [np.array_equal(each[0], then) for each in (held, constant)] == [are_taken] * 2

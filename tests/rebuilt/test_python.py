@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from loop.rebuilt import python
 from loop.rebuilt.pipeline import ByPass
 from loop.state.randomness import host
 
@@ -154,3 +155,14 @@ def test_what_draws_nothing_is_the_same_in_each_pass() -> None:
     assert by_pass.changed
     assert [numbers(by_pass.of(SEED, number)) for number in range(2)] == [[0.0, 3.0, 6.0, 9.0, 12.0]] * 2
     assert not by_pass.varies
+
+
+def test_of_generators_that_are_over_no_count_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "OPEN", 2)
+    drawn = list[tuple[int, float]]()
+    called = python.Seeded(lambda which: drawn.append((int(which), random.random())), lambda: None, counted=True)
+    for which in [7, 8, 7, 8, 9, 8, 7]:  # 7 is the one that was let go of
+        called(np.array([1, 2]), np.array(which))
+    first, second, third = drawn[0][1], drawn[2][1], drawn[5][1]
+    assert drawn == [*((7, first), (8, first), (7, second), (8, second)), *((9, first), (8, third), (7, first))]
+    assert len({first, second, third}) == 3

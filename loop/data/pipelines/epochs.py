@@ -75,6 +75,7 @@ class EpochDatasets:
         self._found: list[Finding] | None = None  # None: nobody has looked yet
         self._known = Known(self._written, varies=self.varies)
         self._pool = Pool()
+        self._tables_back: Callable[[], None] = _nothing  # takes tables back from layers
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
@@ -161,7 +162,7 @@ class EpochDatasets:
             for finding in written.findings(owner, saved=self.saved, alone=not self.varies)
         ]
         for written in each.values():
-            warn_of_tensors([*written.in_functions(), *(written.in_memory() if self.varies else [])], owner)
+            warn_of_tensors([*written.not_kept(), *(written.in_memory() if self.varies else [])], owner)
         found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
@@ -263,7 +264,7 @@ class EpochDatasets:
         self._python.recall(earlier, len(self._one.in_memory()))
         others = notes.get("stages") not in (None, self._known.stages(0, self._now))
         if others and (before := recalled(self._one, notes, self._pool, earlier)):
-            self._one = before
+            self._one, self._tables_back = before, before.put_tables()
             self._known.put(before, notes["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
                 self.cardinality = cardinality(self._pass(before, 0))
@@ -280,9 +281,11 @@ class EpochDatasets:
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self.around.mark()
-        python = self._python.mark()
+        python, tables = self._python.mark(), self._tables_back
 
         def go_back() -> None:
+            if self._tables_back is not tables:
+                self._tables_back()
             python()
             around()
             vars(self).update(held)
@@ -307,3 +310,7 @@ class EpochDatasets:
         """Takes that over; to be done before `resume_from`."""
         self.around.take(kept)
         self._python_draws.set()
+
+
+def _nothing() -> None:
+    """Takes nothing back: nothing was put."""

@@ -1,12 +1,14 @@
 """A dataset as it was when the run began, of what an earlier process has drawn."""
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import short
 from loop.state.resumable import Earlier
+from loop.tf_internals import UnknownStage
 
 log = logging.getLogger("exactloop")
 
@@ -23,15 +25,21 @@ def recalled(one: Written, notes: Mapping[str, int], pool: Iterable[Rows], earli
     Returns:
         The dataset; None if more has changed.
     """
-    for before in one.as_drawn(notes, pool):
+    for before in _made(one.as_drawn(notes, pool)):
         if _was(before, notes):
             log.info("The data are in the order that was drawn, without a seed, when the run began.")
             return before
-    for before in one.of_others(earlier.tensors(), notes):
+    for before in _made(one.of_others(earlier.tensors(), notes, same_program=earlier.same_program)):
         if _was(before, notes):
             earlier.taken()
             return before
     return None
+
+
+def _made(ways: Iterator[Written]) -> Iterator[Written]:
+    """Yields what could be made; what cannot be made again is as it is now, and refused as such."""
+    with contextlib.suppress(UnknownStage):
+        yield from ways
 
 
 def _was(before: Written, notes: Mapping[str, int]) -> bool:

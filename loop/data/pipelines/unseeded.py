@@ -34,10 +34,10 @@ DRAWN = (
     "the beginning of the script."
 )
 NOT_KEPT = (
-    "%s have %s rows in memory that are not kept with the run: those of functions, as in map(lambda i: x[i]), or of a "
-    "function of the epoch. Python or NumPy have drawn %s random numbers in this process, which has no seed. If the "
-    "rows were drawn, another process has other ones, and cannot resume this run. Then call "
-    "keras.utils.set_random_seed(1) at the beginning of the script."
+    "%s have %s rows in memory that are not kept with the run: those of a function of the epoch, or of functions that "
+    "are called within functions, or more than 16 MB of functions, as in map(lambda i: x[i]). Python or NumPy have "
+    "drawn %s random numbers in this process, which has no seed. If the rows were drawn, another process has other "
+    "ones, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning of the script."
 )
 ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
@@ -49,19 +49,20 @@ METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
 
 
-def unseeded(dataset: tf.data.Dataset, owner: str) -> list[Finding]:
+def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Finding]:
     """Returns what would be other numbers in another process; nothing, if this one has a seed.
 
     Args:
         dataset: The pipeline.
         owner: What to call the data.
+        kept: Whether the run keeps arrays that its functions have.
     """
     if is_seeded():
         return []
     functions = [each for stage in stages(dataset) for each in programmed(stage)]
     reach = Reach(function for function, _ in functions)
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
-    if adapted := [layer.name for layer in layers if _is_adapted(layer)]:
+    if adapted := [layer.name for layer in layers if _is_adapted(layer, kept=kept)]:
         log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
     of_layers = {id(value) for layer in layers for value in attributes(layer).values()}  # said of the layer, once
     what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
@@ -134,10 +135,10 @@ def _is_as_drawn(layer: keras.Layer) -> bool:
     return False
 
 
-def _is_adapted(layer: keras.Layer) -> bool:
-    """Returns whether a layer has taken sums over data, which depend on their order. Vocabularies hardly do."""
+def _is_adapted(layer: keras.Layer, *, kept: bool) -> bool:
+    """Returns whether a layer has numbers that depend on the data it has seen, and that are not kept with the run."""
     if isinstance(layer, keras.layers.Normalization):
-        return layer.input_mean is None and layer.built
+        return not kept and layer.input_mean is None and layer.built
     return isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
 
 

@@ -13,11 +13,13 @@ from loop.data.orders import one_order
 from loop.data.orders.lists import Lists, are_alike, as_noted, lists, made_of, may_move, noted, with_columns
 from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
+from loop.data.pipelines.layer_tables import put_tables
 from loop.data.pipelines.loaders import reordered, seeds
 from loop.data.pipelines.replay import Reader
 from loop.data.pipelines.unseeded import unseeded
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
+from loop.exact.outside import MANY, NO_OTHERS, NOTHING, Instead, Outside, is_same, others_of, outside_of
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
@@ -27,11 +29,13 @@ from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.state.rows_in_memory import bytes_of
 from loop.state.settled import is_settled
+from loop.tensors import FuncGraph
 from loop.tf_internals import UnknownStage, functions_of, kind_of, programmed, with_seed
 
 DATA = "the data"
-MANY = 100  # rows: a smaller tensor in a function is a constant of another kind
+LARGEST = 2**24  # bytes of what functions have, beyond which it is not kept
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 UNDIVIDED = (
     "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
@@ -52,6 +56,7 @@ class Written:
         replaced: By stage, another one that stands in its place.
         one_orders: The seeds of shuffles that have the same order in other data of the loop.
         share: Which of its files this worker reads; None: all.
+        instead: What its functions have in the place of what they have from outside.
     """
 
     def __init__(
@@ -61,13 +66,15 @@ class Written:
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
         one_orders: Orders = MappingProxyType({}),
         share: Share | None = None,
+        instead: Instead = NOTHING,
     ) -> None:
         self.dataset, self._alone, self._python_draws, self._share = dataset, replaced, python_draws, share
+        self._instead = instead
         self.one_orders = one_orders
         self._rows: dict[str, int] | None = None  # which stand where, if the next process may have others there
         self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
         try:
-            self._by_pass = ByPass(dataset, self._replaced, python_draws, share=share)
+            self._by_pass = ByPass(dataset, self._replaced, python_draws, share=share, instead=instead)
         except UnknownStage as error:
             if share is None:
                 raise
@@ -76,7 +83,7 @@ class Written:
     @functools.cached_property
     def described(self) -> list[str]:
         """What tells it from others, stage by stage."""
-        return described(self.dataset, self._replaced)
+        return described(self.dataset, self._replaced, self._instead)
 
     def at_once(self, cores: int) -> list[int]:
         """Returns of how many inputs at once stages yield that depend on how many cores there are."""
@@ -108,48 +115,80 @@ class Written:
         yield one.with_stages(with_columns(dict(zip(one.lists, columns, strict=False))))
 
     def in_memory(self) -> list[tf.Tensor]:
-        """Returns the tensors that it is made of, one stage after the other."""
-        return [tensor for tensors in made_of(self.dataset, self._replaced).values() for tensor in tensors]
+        """Returns the tensors that it is made of, one stage after the other, and what its functions have."""
+        made = made_of(self.dataset, self._replaced).values()
+        return [*(tensor for tensors in made for tensor in tensors), *self._of_functions]
 
-    def in_functions(self) -> list[tf.Tensor]:
-        """Returns the tensors and constants with many rows that its functions have."""
-        held = [x for stage in stages(self.dataset) for each in functions_of(stage) for x in each.captured_inputs]
-        held += [op.outputs[0] for op in operations_of(self.dataset) if op.type == "Const"]
+    @functools.cached_property
+    def _outside(self) -> Mapping[FuncGraph, Outside]:
+        return outside_of(self.dataset)
+
+    @functools.cached_property
+    def _of_functions(self) -> list[tf.Tensor]:
+        """What its functions have from outside; nothing if that is much."""
+        others = self._instead
+        found = [x for graph, has in self._outside.items() for x in has.tensors(others.get(graph, NO_OTHERS))]
+        return found if sum(map(bytes_of, found)) <= LARGEST else []
+
+    def not_kept(self) -> list[tf.Tensor]:
+        """Returns the tensors and constants with many rows in its functions that are not in memory as above."""
+        functions = [each for stage in stages(self.dataset) for each in functions_of(stage)]
+        kept = [each.graph for each in functions] if self._of_functions else []
+        held = [] if kept else [x for each in functions for x in each.captured_inputs]
+        constants = (op for op in operations_of(self.dataset) if op.type == "Const")
+        held += [op.outputs[0] for op in constants if all(op.graph is not graph for graph in kept)]
         return [x for x in held if x.shape.rank and x.shape[0] >= MANY]
 
     @functools.cached_property
     def has_others(self) -> bool:
         """Whether these, or what Python has, may be others in the next process: looked at once, as that takes time."""
-        return bool(self.in_memory() or self._by_pass.calls_python) and not is_settled()
+        has_functions = any(map(functions_of, stages(self.dataset)))
+        return bool(has_functions or made_of(self.dataset, self._replaced)) and not is_settled()
 
-    def of_others(self, tensors: Sequence[tf.Tensor], notes: Mapping[str, int]) -> Iterator["Written"]:
+    def of_others(
+        self, tensors: Sequence[tf.Tensor], notes: Mapping[str, int], *, same_program: bool
+    ) -> Iterator["Written"]:
         """Yields the dataset as it would be of other tensors, and with noted seeds; nothing, if they are of no such.
 
         Args:
             tensors: What `in_memory` had returned; there may be more behind that.
             notes: See `drawn`.
+            same_program: Whether nobody has changed the program, which may say what functions have.
         """
-        rest, columns = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]]()
+        rest, columns, moved = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]](), False
         for stage, own in made_of(self.dataset, self._replaced).items():
             columns[stage] = [*itertools.islice(rest, len(own))]
             if not are_alike(stage, columns[stage], own):
                 return
+            pairs = zip(columns[stage], own, strict=True)
+            moved = moved or not all(then.shape == now.shape and is_same(now, then) for then, now in pairs)
+        others = [*itertools.islice(rest, len(self._of_functions))]
+        found = others_of(self._outside, others) if others and same_program else NOTHING
+        # A few numbers that are other ones, while rows are not, have been edited.
+        if found is None or (found and not (moved or any(each.are_drawn for each in found.values()))):
+            return
         one = self.with_orders(one_order.as_noted(self.one_orders, notes))
-        yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)})
+        yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)}, found)
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
         same = one_orders == self.one_orders
-        return self if same else Written(self.dataset, self._python_draws, self._alone, one_orders, self._share)
+        if same:
+            return self
+        return Written(self.dataset, self._python_draws, self._alone, one_orders, self._share, self._instead)
 
     @functools.cached_property
     def lists(self) -> Lists:
         """The rows that it is made of."""
         return lists(self.dataset, self._replaced)
 
-    def with_stages(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset]) -> "Written":
-        """Returns the dataset with others in the place of some of its stages."""
-        return Written(self.dataset, self._python_draws, replaced, self.one_orders, self._share)
+    def with_stages(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset], instead: Instead = NOTHING) -> "Written":
+        """Returns the dataset with others in the place of some of its stages, and of what its functions have."""
+        return Written(self.dataset, self._python_draws, replaced, self.one_orders, self._share, instead)
+
+    def put_tables(self) -> Callable[[], None]:
+        """Says what its functions have instead, and gives layers these tables. Returns what takes that back."""
+        return put_tables(self.dataset, self._instead)
 
     @property
     def changes(self) -> bool:
@@ -245,7 +284,8 @@ class Written:
             return self._by_pass.of(seed, number, cores=cores, afresh=afresh)
         if self._share and self._fault:
             raise ValueError(UNDIVIDED.format(self._fault.what))
-        return self._by_pass.as_replaced if self._share or (self._replaced and self.is_replaced) else self.dataset
+        exchanged = bool(self._replaced or self._instead) and self.is_replaced
+        return self._by_pass.as_replaced if self._share or exchanged else self.dataset
 
     @property
     def is_replaced(self) -> bool:
@@ -271,7 +311,7 @@ class Written:
         found = self._wrong(owner, saved=saved)
         if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
             found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
-        found += unseeded(self.dataset, owner)
+        found += unseeded(self.dataset, owner, kept=alone and bool(self._of_functions))
         if any(op.type.startswith("LookupTable") for op in operations_of(self.dataset)):
             functions = [function for stage in stages(self.dataset) for function, _ in programmed(stage)]
             found += vocabularies_in_set_order(owner, functions)

@@ -1,0 +1,221 @@
+"""What the functions of a pipeline have from outside: arrays, constants and tables, as a process without a seed drew.
+
+Whoever adapts a vocabulary to rows that were chosen at random has another one in the next process; and so it is with
+the mean of these rows, or with `map(lambda i: x[i])`. What a function has stands under the names of tensors in it.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from loop.exact.graph import uses
+from loop.exact.pipeline import stages
+from loop.handles import key_of
+from loop.tensors import FuncGraph
+from loop.tf_internals import functions_of
+
+Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have in the place of what they have
+AttrValue: TypeAlias = tf.compat.v1.AttrValue
+MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
+# Digits of numbers that nobody writes down: of a mean, and of a seed that was drawn.
+COMPUTED, DRAWN = 6, 8
+
+
+class Others(NamedTuple):
+    """What one function is to have in the place of what it has.
+
+    Attributes:
+        given: By the names of what stands for them in the function: arrays, and handles of tables.
+        constants: By the names of operations, their values as TensorFlow writes them.
+        tables: By the keys of the handles that it has: those to which the handles in `given` belong.
+    """
+
+    given: Mapping[str, tf.Tensor]
+    constants: Mapping[str, bytes]
+    tables: Mapping[int, tf.lookup.StaticHashTable]
+
+    def values(self) -> dict[str, tf.Tensor]:
+        """Returns all by the names of tensors, to be used where the function is traced again."""
+        # As constants again: of others, TensorFlow would not know what they are while it traces.
+        made = {f"{name}:0": tf.constant(_value(said).numpy()) for name, said in self.constants.items()}
+        return {**self.given, **made}
+
+    @property
+    def are_drawn(self) -> bool:
+        """Whether there is anything that nobody has written down."""
+        arrays = [x for x in self.given.values() if x.dtype != tf.resource] + [*map(_value, self.constants.values())]
+        return bool(self.tables) or any(x.shape.num_elements() >= MANY or _is_seed(x) for x in arrays)
+
+
+NOTHING: Instead = MappingProxyType({})
+NO_OTHERS = Others({}, {}, {})
+
+
+class Table(NamedTuple):
+    """A table that a function looks something up in, and nobody changes.
+
+    Attributes:
+        handle: Its handle.
+        keys: The dtype of what is looked up.
+        found: That of what is found.
+    """
+
+    handle: tf.Tensor
+    keys: tf.DType
+    found: tf.DType
+
+    def content(self) -> list[tf.Tensor]:
+        """Returns its keys and its values."""
+        return [*tf.raw_ops.LookupTableExportV2(table_handle=self.handle, Tkeys=self.keys, Tvalues=self.found)]
+
+
+class Outside:
+    """What a function has from outside, and may be other ones in another process.
+
+    Attributes:
+        arrays: By the names of what stands for them.
+        tables: Likewise.
+        constants: By the names of operations, their values as TensorFlow writes them.
+
+    Args:
+        graph: The function.
+    """
+
+    def __init__(self, graph: FuncGraph) -> None:
+        captures, used = [(outer, inner.name) for outer, inner in graph.captures], uses(graph)
+        arrays = [(outer, name) for outer, name in captures if outer.dtype not in (tf.resource, tf.variant)]
+        self.arrays = {name: array for array, name in arrays if _is_kept(array.dtype)}
+        self.tables = {
+            name: Table(handle, finds[0].get_attr("Tin"), finds[0].get_attr("Tout"))
+            for handle, name in captures
+            if handle.dtype == tf.resource and (finds := _finds(used.get(key_of(handle), ())))
+        }
+        held = {name.partition(":")[0] for _, name in captures}  # small arrays are there as constants, too
+        ops = [op for op in graph.get_operations() if op.type == "Const" and op.name not in held]
+        found = {op.name: op.node_def.attr["value"] for op in ops if _is_kept(op.outputs[0].dtype)}
+        self.constants = {name: value.SerializeToString(deterministic=True) for name, value in found.items()}
+
+    def tensors(self, others: Others = NO_OTHERS) -> list[tf.Tensor]:
+        """Returns all of it, or others in its place, to be kept."""
+        arrays = [others.given.get(name, array) for name, array in self.arrays.items()]
+        tables = [Table(others.given.get(name, each.handle), *each[1:]) for name, each in self.tables.items()]
+        constants = [others.constants.get(name, said) for name, said in self.constants.items()]
+        contents = [tensor for table in tables for tensor in table.content()]
+        return [*arrays, *contents, *([tf.constant(constants)] if constants else [])]
+
+    def others(self, tensors: Iterator[tf.Tensor]) -> Others | None:
+        """Returns what differs in what `tensors` returned in another process; None if that is of another function."""
+        given, constants, tables = dict[str, tf.Tensor](), dict[str, bytes](), dict[int, tf.lookup.StaticHashTable]()
+        for name, now in self.arrays.items():
+            if (then := next(tensors, None)) is None or (then.dtype, then.shape) != (now.dtype, now.shape):
+                return None
+            if not is_same(now, then):
+                if not _may_be_drawn(now, then):
+                    return None
+                given[name] = then
+        for name, table in self.tables.items():
+            keys, found = next(tensors, None), next(tensors, None)
+            if keys is None or found is None or (keys.dtype, found.dtype) != (table.keys, table.found):
+                return None
+            if _by_key(keys, found) == _by_key(*table.content()):
+                continue
+            if key_of(table.handle) not in tables:
+                initial = tf.lookup.KeyValueTensorInitializer(keys, found)
+                default = tf.zeros([], found.dtype) if found.dtype != tf.string else tf.constant("")
+                tables[key_of(table.handle)] = tf.lookup.StaticHashTable(initial, default)  # the function has its own
+            given[name] = tables[key_of(table.handle)].resource_handle
+        if self.constants:
+            then = next(tensors, None)
+            if then is None or then.dtype != tf.string or then.shape != [len(self.constants)]:
+                return None
+            said = zip(self.constants.items(), then.numpy(), strict=True)
+            pairs = {name: (now, value) for (name, now), value in said if value != now}
+            if not all(_may_be_drawn(_value(now), _value(value)) for now, value in pairs.values()):
+                return None
+            constants = {name: value for name, (_, value) in pairs.items()}
+        found = [x for x in given.values() if x.dtype != tf.resource] + [*map(_value, constants.values())]
+        return None if any(map(_names_what_is_gone, found)) else Others(given, constants, tables)
+
+
+def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
+    """Returns what the functions of a pipeline have from outside."""
+    graphs = [function.graph for stage in stages(dataset) for function in functions_of(stage)]
+    return {graph: Outside(graph) for graph in dict.fromkeys(graphs)}
+
+
+def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]) -> Instead | None:
+    """Returns what functions are to have instead of what they have.
+
+    Args:
+        outside: What they have.
+        tensors: What they had in another process, one after the other.
+
+    Returns:
+        Nothing where they have the same; None if that was of other functions.
+    """
+    rest, found = iter(tensors), dict[FuncGraph, Others]()
+    for graph, has in outside.items():
+        others = has.others(rest)
+        if others is None:
+            return None
+        if others != NO_OTHERS:
+            found[graph] = others
+    return found
+
+
+def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
+    """Returns whether two tensors of one kind are equal."""
+    return bool(tf.reduce_all(tf.equal(now, then)))
+
+
+def _is_kept(dtype: tf.DType) -> bool:
+    return dtype.is_floating or dtype.is_integer or dtype == tf.string
+
+
+def _may_be_drawn(now: tf.Tensor, then: tf.Tensor) -> bool:
+    """Returns whether these come of rows, or were drawn: of few numbers, those of few digits are settings."""
+    if (now.dtype, now.shape) != (then.dtype, then.shape):
+        return False
+    few = now.shape.num_elements() < MANY and now.dtype != tf.string
+    return not few or min(map(_digits, (now, then))) >= COMPUTED
+
+
+def _is_seed(array: tf.Tensor) -> bool:
+    return array.dtype.is_integer and _digits(array) >= DRAWN
+
+
+def _digits(array: tf.Tensor) -> int:
+    """Returns how many digits the longest of a few numbers has, without zeros at its ends."""
+    values = [*np.atleast_1d(array.numpy()).reshape(-1)]
+    if not array.dtype.is_integer:
+        values = [np.format_float_scientific(each if each.dtype.kind == "f" else np.float32(each)) for each in values]
+    numbers = [str(each).partition("e")[0].replace(".", "") for each in values]
+    return max((len(number.strip("-0")) for number in numbers), default=0)
+
+
+def _value(said: bytes) -> tf.Tensor:
+    """Returns the value of a constant that TensorFlow has written."""
+    tensor = AttrValue.FromString(said).tensor
+    with tf.init_scope():  # it is wanted while something is traced
+        # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
+        return tf.io.parse_tensor(tensor.SerializeToString(), tf.as_dtype(tensor.dtype))
+
+
+def _finds(done: Sequence[tf.Operation]) -> list[tf.Operation]:
+    """Returns what looks something up, if nothing else is done with a resource."""
+    finds = [op for op in done if op.type.startswith("LookupTableFind")]
+    return finds if all(op.type.startswith(("LookupTableFind", "LookupTableSize")) for op in done) else []
+
+
+def _by_key(keys: tf.Tensor, found: tf.Tensor) -> dict[object, object]:
+    return dict(zip(keys.numpy().tolist(), found.numpy().tolist(), strict=True))
+
+
+def _names_what_is_gone(array: tf.Tensor) -> bool:
+    """Returns whether texts name files by where they are, and these are there no more, as in a temporary directory."""
+    texts = tf.reshape(array, [-1])[:MANY].numpy().tolist() if array.dtype == tf.string else []
+    return any(os.path.isabs(text) and not os.path.exists(text) for text in texts)
