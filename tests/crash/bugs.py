@@ -106,8 +106,8 @@ BUGS = [
     Bug("what was abandoned is not set aside", RESTORE, "changed=changed, then=set_aside)", "changed=changed)"),
     Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
     Bug("it is tidied up before it is locked", "hooks.checkpoint.hook",
-        "            files.lock()\n            store = Store(files)\n            damaged = store.load()\n",
-        "            store = Store(files)\n            damaged = store.load()\n            files.lock()\n"),
+        "        files.lock()\n        store = Store(files)\n        damaged = store.load()\n",
+        "        store = Store(files)\n        damaged = store.load()\n        files.lock()\n"),
     # Of storage that cannot do everything, or fails now and then, and of who else listens to signals.
     Bug("a file in a copy is written to", LOCAL, "if os.fstat(descriptor).st_nlink <= 1:", "if True:"),
     Bug("a lock is that of a copy, too", LOCK, "if self._of_a_copy():", "if False:"),
