@@ -42,6 +42,7 @@ class Unsaved:
         self._roots = roots(hooks)
         self._covered = covered
         self._then: dict[int, tuple[tf.Variable, str]] = {}  # by id, with a digest: copies of large ones would stay
+        self._epochs = 0
         for _, variable in self._reached():
             self._note(variable)
 
@@ -55,7 +56,13 @@ class Unsaved:
         return found
 
     def warn(self) -> None:
-        """Logs, once of each hook, what is not as it was when it was first seen. Takes some milliseconds."""
+        """Logs, once of each hook, what is not as it was when it was first seen. To be called at each end of an epoch.
+
+        It takes some milliseconds, as much as a short epoch: so it looks at the ends of the 1st, 2nd, 4th, 8th one.
+        """
+        self._epochs += 1
+        if self._epochs & (self._epochs - 1):
+            return
         changed: dict[str, list[str]] = {}
         for hook, variable in self._reached():
             # What a hook has made in the course of the run counts from here on.
