@@ -115,6 +115,8 @@ def _flat(values: Mapping[str, object]) -> dict[str, tf.Tensor]:
             continue
         tensor = tf.convert_to_tensor(value)
         # Of an unknown length, there would be no names; it is refused where the values are checked.
+        if tensor.shape == [1]:
+            tensor = tf.reshape(tensor, [])
         several = tensor.shape.rank == 1 and tensor.shape[0] is not None
         found |= {f"{name}/{i}": each for i, each in enumerate(tf.unstack(tensor))} if several else {name: tensor}
     return found
