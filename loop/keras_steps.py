@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.errors.calls import explained
-from loop.errors.keras_arguments import check_ema
+from loop.errors.keras_arguments import check_ema, warn_of_methods
 from loop.errors.kinds import shown
 from loop.steps import Step, Values
 from loop.supervision.model_metrics import ModelMetrics
@@ -21,6 +21,8 @@ LATEST = (
     "evaluation, is that of its last batch. For the mean, update a keras.metrics.Mean with it, an attribute of the "
     "model, and return its result()."
 )
+AROUND_STEPS = ("fit", "evaluate", "make_train_function", "make_test_function")
+OWN = "keras_steps(model) runs train_step and test_step of model %r, and calls none of what it has around them: %s."
 IN_ONE_CALL = "steps_per_execution=%d of model %r has no effect: all steps up to the next halt run in one call anyway."
 
 
@@ -78,6 +80,7 @@ def _check(model: keras.Model) -> None:
         )
     if model.steps_per_execution != 1:
         log.warning(IN_ONE_CALL, model.steps_per_execution, model.name)
+    warn_of_methods(model, AROUND_STEPS, OWN)
     if isinstance(model.optimizer, keras.optimizers.Optimizer):
         check_ema(model.optimizer)
 
@@ -115,6 +118,8 @@ def _flat(values: Mapping[str, object]) -> dict[str, tf.Tensor]:
             continue
         tensor = tf.convert_to_tensor(value)
         # Of an unknown length, there would be no names; it is refused where the values are checked.
+        if tensor.shape == [1]:
+            tensor = tf.reshape(tensor, [])
         several = tensor.shape.rank == 1 and tensor.shape[0] is not None
         found |= {f"{name}/{i}": each for i, each in enumerate(tf.unstack(tensor))} if several else {name: tensor}
     return found

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.errors.calls import BY_POSITION, explained
-from loop.errors.keras_arguments import check_batch, check_ema, check_parts
+from loop.errors.keras_arguments import check_batch, check_ema, check_parts, warn_of_methods
 from loop.steps import Step, Values
 from loop.supervision.accumulate import Window
 from loop.supervision.class_weights import checked, weights_of
@@ -20,6 +20,11 @@ from loop.tf_internals import is_built
 from loop.workers.sums import average, rows_of_all
 
 Measures = Mapping[str, Measure]
+OF_FIT = ("train_step", "test_step", "compute_loss", "compute_metrics")
+OWN = (
+    "supervised(model, ...) trains model %r by the loss that it is given, and calls none of the model's own: %s. To "
+    "train as fit does, compile it, and write train_step, eval_step = keras_steps(model)."
+)
 
 
 @explained(
@@ -86,6 +91,7 @@ def supervised(
         TypeError: If something is no loss or metric, or a metric cannot be copied with its arguments.
     """
     check_parts(model, optimizer, loss)
+    warn_of_methods(model, OF_FIT, OWN)
     # All arguments are checked here, where they were written, and not when a loop traces the step.
     losses = WeightedLoss(model, loss, loss_weights)
     names = losses.outputs

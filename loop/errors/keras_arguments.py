@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import keras
 import tensorflow as tf
@@ -77,6 +77,21 @@ def check_ema(optimizer: keras.optimizers.Optimizer) -> None:
             "A loop does that with hooks=[WeightAverage('optimizer')], and not by itself. Or write "
             "optimizer.finalize_variable_values(model.trainable_variables) after run()."
         )
+
+
+def warn_of_methods(model: object, names: Collection[str], said: str) -> None:
+    """Warns if a model has methods of its own which `fit` calls, and nobody calls here.
+
+    Args:
+        model: The model.
+        names: Those that nobody calls.
+        said: The warning, with a place for the name of the model and one for those of the methods.
+    """
+    kind = type(model)
+    if isinstance(model, keras.Model):
+        own = [name for name in names if getattr(kind, name) is not getattr(keras.Model, name)]
+        if own:
+            log.warning(said, model.name, ", ".join(own))
 
 
 def takes_weights(loss: Callable[..., object]) -> bool:

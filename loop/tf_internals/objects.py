@@ -3,13 +3,16 @@
 And random streams: to ask for a global generator in public makes one, or Keras' cannot be asked for at all.
 """
 
+import hashlib
 import operator
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.random.seed_generator import global_seed_generator
+from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
 from tensorflow.python.ops import stateful_random_ops
 
@@ -17,7 +20,13 @@ NAME = "_name"  # the attribute in which modules, layers and datasets keep how t
 
 
 def keras_generator() -> keras.random.SeedGenerator:
-    """Returns the generator behind `keras.random.*` calls without a seed."""
+    """Returns the generator behind `keras.random.*` calls without a seed; where it has to be made, Python's random
+    numbers go on as if it was not: layers that are made after a run begin with the weights that they would have."""
+    if get_global_attribute(GLOBAL_SEED_GENERATOR) is None:
+        # A function of where that stream is, which no number that comes out of it is.
+        here = hashlib.sha256(repr(random.getstate()).encode()).digest()
+        made = keras.random.SeedGenerator(int.from_bytes(here[:4], "big") % 10**9)
+        set_global_attribute(GLOBAL_SEED_GENERATOR, made)
     return global_seed_generator()
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping
-from loop import ArrayData, Evaluation, Event, Every, Loop, Moment, Step
+from loop import ArrayData, Evaluation, Event, Every, Loop, Moment, Step, keras_steps, supervised
 
 
 class Both(keras.metrics.Mean):
@@ -77,6 +77,20 @@ def test_values_of_a_moment_are_those_of_the_classes() -> None:
     loop.on(Event.EVAL_END)(logs.append)
     loop.run(epochs=1)
     assert rounded(logs[0].logs) == {n: v for n, v in rounded(WHOLE).items() if n.startswith("val_")}
+
+
+def test_a_vector_of_one_is_a_number_as_in_fit() -> None:
+    def f1() -> keras.Metric:
+        return keras.metrics.F1Score(threshold=0.5, name="f1")
+
+    x, y = np.array([[0.0], [1.0], [1.0]], np.float32), np.array([[0.0], [0.0], [1.0]], np.float32)
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=[f1()])
+    optimizer, values = keras.optimizers.SGD(0.0), [model.fit(x, y, verbose=0).history["f1"]]
+    for step in (keras_steps(model)[0], supervised(model, optimizer, "mse", metrics=[f1()])[0]):
+        loop = Loop(step, ArrayData((x, y), batch_size=3), state={"model": model, "optimizer": optimizer})
+        values.append(loop.run(epochs=1).history["f1"])
+    assert values == [[pytest.approx(2 / 3)]] * 3
 
 
 def test_two_results_of_one_name_are_refused() -> None:

@@ -475,6 +475,22 @@ def test_what_cannot_be_run_is_refused_and_the_remedy_works(caplog: pytest.LogCa
     assert [record.getMessage()[:21] for record in caplog.records] == ["steps_per_execution=4"]
 
 
+def test_methods_of_a_model_that_nobody_calls_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Around(Tiny):
+        def make_train_function(self, force: bool = False) -> Callable[..., object]:
+            return super().make_train_function(force)
+
+    around = Around()
+    around.compile()
+    keras_steps(around)
+    supervised(Tiny(), keras.optimizers.SGD(), "mse")
+    supervised(network(), keras.optimizers.SGD(), "mse")  # with nothing of its own
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "calls none of what it has around them: make_train_function." in said[0]
+    assert "calls none of the model's own: train_step, test_step. To train as fit does, compile it" in said[1]
+
+
 @pytest.mark.more
 def test_a_model_that_is_compiled_again_is_noticed() -> None:
     model = tiny()

@@ -12,7 +12,7 @@ class Results:
     """The results of a step's metrics, and the names under which they are logged.
 
     A result of shape `[classes]` is logged as `f1/0`, `f1/1`, or with the step's `class_names` in place of the numbers;
-    one that is a dict as `f1/<key>`.
+    one that is a dict as `f1/<key>`. One of shape `[1]` is a number, as in `fit`.
 
     Attributes:
         now: Returns the results; compiled, because an eager one may have other bits.
@@ -46,7 +46,7 @@ class Results:
         logs = dict[str, float]()
         for name, classes in self._classes.items():
             value = results[name].numpy()  # sync: reads one scalar, or one vector
-            logs |= zip(_names(name, classes), value.tolist() if classes else [float(value)], strict=True)
+            logs |= zip(_names(name, classes), value.tolist() if classes else [float(value.item())], strict=True)
         return logs
 
 
@@ -101,4 +101,4 @@ def _called(step: Step, name: str, count: int) -> tuple[str, ...]:
             f"Step {step.__name__!r}: metric {name!r} has results for {count} classes, and class_names has "
             f"{len(step.class_names)}: {shown(list(step.class_names))}. Give a name for each class, in their order."
         )
-    return step.class_names or tuple(map(str, range(count)))
+    return step.class_names or tuple(map(str, range(count if count > 1 else 0)))
