@@ -37,8 +37,8 @@ class Progress(Hook, instead=INSTEAD):
     run was started, of those for which a hook says by its `mode=` what is better. The last line says what the time of
     the run went into; see `RunResult.spent`.
 
-    What a program prints or logs meanwhile comes above the bar, as it is, and where it sends it. What C++ writes, such as
-    `tf.print` in a step, begins behind the bar.
+    What a program prints or logs meanwhile comes above the bar, as it is, and where it sends it. What C++ writes, such
+    as `tf.print` in a step, begins behind the bar.
 
     Nothing is drawn where `CI` is set in the environment, or the terminal is a dumb one. `NO_COLOR` is heeded.
 
