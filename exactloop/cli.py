@@ -1,6 +1,7 @@
 """The command `exactloop`: what it is asked for. Without TensorFlow, so that help comes at once."""
 
 import difflib
+import io
 import itertools
 import os
 import signal
@@ -33,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"exactloop {__version__}")
         return 0
     if len(given) not in COUNTS.get(command, ()):
-        print(_wrong(command, given), file=sys.stderr)
+        _say(_wrong(command, given))
         return 2
     if said := _ignored(command):
-        print(f"exactloop {command}: {said}\n\n{HELPS[command]}", file=sys.stderr)
+        _say(f"exactloop {command}: {said}\n\n{HELPS[command]}")
         return 2
     try:
         return _commands(command, given)[command](*given)
@@ -44,10 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         raise
     # What tools raise on purpose, in sentences. Anything else is a fault here, and shows its traceback.
     except (OSError, RuntimeError, ValueError, UserWarning) as error:
-        print(f"exactloop {command}: {error}", file=sys.stderr)
+        _say(f"exactloop {command}: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"exactloop {command}: interrupted", file=sys.stderr)
+        _say(f"exactloop {command}: interrupted")
         return 128 + signal.SIGINT
 
 
@@ -98,15 +99,31 @@ def run() -> None:
         command = next((each for each in ("prove", "launch", "speed") if each in sys.argv), "")
         of_script = f" Arguments of the script come after --, as in: exactloop {command} train.py -- --epochs=3"
         theirs = command and isinstance(error, flags.UnrecognizedFlagError | flags.DuplicateFlagError)
-        print(f"exactloop: {error}.{of_script if theirs else ''}", file=sys.stderr)
+        _say(f"exactloop: {error}.{of_script if theirs else ''}")
         sys.exit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None, if it was closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of any letters, on any terminal
     try:
         status = main(arguments)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would say so at its end
-        status = 128 + signal.SIGPIPE
+        status = _left(128 + signal.SIGPIPE)
+    except OSError as error:  # of a full disk; of what else a command cannot do, `main` knows
+        _say(f"exactloop: what it prints cannot be written: {error.strerror}.")
+        status = _left(2)
     sys.exit(status)
+
+
+def _left(status: int) -> int:
+    """Leaves what was not written: the interpreter would try again at its end, and have an exit status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _say(what: str) -> None:
+    if sys.stderr:  # else `print` would take standard output
+        print(what, file=sys.stderr)
 
 
 def _refuse_twice(given: Sequence[str]) -> None:

@@ -2,32 +2,29 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from exactloop import looking
+from exactloop import looking, wanted
 from exactloop.options import AT, JSON, KILLS, LAST, OUT, TWICE, WORKERS
 from exactloop.printing import as_json, report
 from exactloop.proving import prove_script
 from hooks.checkpoint.average import average as averaged
 from hooks.checkpoint.differences import differences
-from hooks.checkpoint.report import entries
 
 UNPROVED = 3  # the exit status if nothing was proved, neither that it is exact nor that it is not
 
 
 def verify(directory: str) -> int:
     """Hashes all files of all checkpoints of a directory."""
-    found = entries(directory, thorough=True)
-    if not found:
-        raise FileNotFoundError(f"There is no checkpoint in {directory!r}.")
-    return looking.listed(found, "whole")
+    return looking.listed("verify", directory, thorough=True)
 
 
 def diff(first: str, second: str) -> int:
     """Compares two checkpoints, value by value."""
-    count, found = differences(first, second)
+    count, found = differences(*(wanted.checkpoint("exactloop diff", path) for path in (first, second)))
     rows = [dataclasses.asdict(difference) for difference in found]
     report({"values": count, "differences": rows}, rows, f"{len(found)} of {count} values differ.")
     return int(bool(found))  # as `diff` does
@@ -35,6 +32,8 @@ def diff(first: str, second: str) -> int:
 
 def average(directory: str) -> int:
     """Averages the weights of the latest checkpoints of a directory."""
+    if not os.path.isfile(directory):  # of which the reader says more
+        wanted.checkpoint("exactloop average", directory)
     # In the directory of the run, where no run and no `watch` takes it for a checkpoint of its own.
     out = OUT.value or f"{directory.rstrip('/')}/average"
     stems, paths, written = averaged(directory, LAST.value, out)

@@ -4,11 +4,9 @@ import dataclasses
 import os
 import sys
 
-import rich.console
-
 from exactloop.alone import refuse_in_cluster
 from exactloop.options import JSON, SECONDS, STEPS
-from exactloop.printing import as_json
+from exactloop.printing import Console, as_json
 from exactloop.speed.advice import advice
 from exactloop.speed.telling import show
 from exactloop.speed.trying import tried
@@ -35,7 +33,7 @@ def speed(script: str, *arguments: str) -> int:
         said = {"parts": as_it_is.parts, "as_it_is": dataclasses.asdict(as_it_is)}
         print(as_json({**said, "tried": [*map(dataclasses.asdict, found)], "advice": advice(as_it_is, found)}))
     else:
-        show(os.path.basename(script), as_it_is, found, rich.console.Console())
+        show(os.path.basename(script), as_it_is, found, Console())
     return 0
 
 

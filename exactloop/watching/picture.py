@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from exactloop.printing import span
 from exactloop.watching.status import Status
 from hooks.shared.figures import figure
+from hooks.shared.plain import plain
 from hooks.shared.progress_line import Line, clock
 
 BLOCKS, NONE = "▁▂▃▄▅▆▇█", "?"  # the latter for what is not finite
@@ -45,7 +47,9 @@ def sparkline(points: Sequence[tuple[int, float]], width: int) -> str:
         width: How many columns.
     """
     first, last = points[0][0], points[-1][0]
-    count = min(width, len(points))
+    count = max(0, min(width, len(points)))
+    if not count:  # there is no room at all
+        return ""
     of_column = [list[float]() for _ in range(count)]
     for step, value in points:
         # By steps and not by count, so a gap between two points is as wide as it was long.
@@ -68,13 +72,13 @@ def sparkline(points: Sequence[tuple[int, float]], width: int) -> str:
 def _panel(name: str, status: Status | None, width: int) -> Panel:
     inner = width - 4  # without the frame
     if status is None:
-        return Panel(Text(NOTHING), title=Text(name), title_align="left", width=width)
+        return Panel(Text(NOTHING), title=Text(plain(name)), title_align="left", width=width)
     parts: list[RenderableType] = [_line(status).text(inner), Text(_saved(status), no_wrap=True, overflow="ellipsis")]
     if status.wrong:
-        parts.append(Text(status.wrong, "red"))
+        parts.append(Text(plain(status.wrong), "red"))
     if status.curves:
         parts.append(_curves(status, inner))
-    return Panel(Group(*parts), title=Text(name), title_align="left", width=width)
+    return Panel(Group(*parts), title=Text(plain(name)), title_align="left", width=width)
 
 
 def _line(status: Status) -> Line:
@@ -97,20 +101,27 @@ def _saved(status: Status) -> str:
 
 
 def _curves(status: Status, width: int) -> Table:
-    name = min(NAME, max(map(len, status.curves)))
+    rows = [(plain(name), points, _numbers(points)) for name, points in sorted(status.curves.items())]
+    longest = max(cell_len(name) for name, *_ in rows)
     # Three numbers only if ten columns are left for the curve.
-    wide = width - name - 3 * (NUMBER + 1) - 2 >= 10
-    left = width - name - (3 if wide else 1) * (NUMBER + 1) - 2
+    wide = width - min(NAME, longest) - 3 * (NUMBER + 1) - 2 >= 10
+    number = NUMBER if wide else min(NUMBER, max(len(numbers[0]) for *_, numbers in rows))
+    # In a narrow window the curve goes, and then a part of the names: the latest value is what one looks for.
+    name = max(1, min(NAME, longest, width - number - 2))
+    left = max(0, width - name - (3 if wide else 1) * (number + 1) - 2)
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=name, no_wrap=True, overflow="ellipsis")
     table.add_column(width=left, no_wrap=True)
     for _ in range(3 if wide else 1):
-        table.add_column(width=NUMBER, no_wrap=True, justify="right")
+        table.add_column(width=number, no_wrap=True, justify="right")
     if wide:
         table.add_row("", "", *(Text(said, "dim") for said in ("latest", "lowest", "highest")))
-    for called, points in sorted(status.curves.items()):
-        finite = [value for _, value in points if math.isfinite(value)]
-        numbers = [points[-1][1], *((min(finite), max(finite)) if finite else (math.nan, math.nan))]
-        shown = [figure(number) for number in numbers[: 3 if wide else 1]]
-        table.add_row(Text(" ".join(called.split())), Text(sparkline(points, left), "cyan"), *shown)
+    for called, points, numbers in rows:
+        table.add_row(Text(called), Text(sparkline(points, left), "cyan"), *numbers[: 3 if wide else 1])
     return table
+
+
+def _numbers(points: Sequence[tuple[int, float]]) -> list[str]:
+    """Returns the latest, the lowest and the highest value of a curve."""
+    finite = [value for _, value in points if math.isfinite(value)]
+    return [*map(figure, (points[-1][1], min(finite, default=math.nan), max(finite, default=math.nan)))]

@@ -6,11 +6,10 @@ import os
 import sys
 import time
 
-import rich.console
 import rich.live
 
 from exactloop.options import JSON, ONCE
-from exactloop.printing import as_json
+from exactloop.printing import Console, as_json
 from exactloop.watching.found import runs
 from exactloop.watching.picture import NOTHING, picture
 from exactloop.watching.run import WatchedRun
@@ -45,7 +44,7 @@ def watch(*directories: str) -> int:
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where a curve cannot be written
-    console = rich.console.Console(highlight=False)
+    console = Console(highlight=False)
     if ONCE.value or not console.is_terminal or console.is_dumb_terminal:
         console.print(picture(_seen(watching), console.width))
         return 0

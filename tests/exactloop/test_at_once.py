@@ -88,7 +88,8 @@ def test_the_version_is_one() -> None:
     [
         (["--help"], 128 + signal.SIGPIPE),
         (["show", str(SAVED), "--json"], 128 + signal.SIGPIPE),
-        (["ls", str(SAVED)], 1),
+        (["ls", str(SAVED)], 128 + signal.SIGPIPE),
+        (["watch", "--once", str(SAVED)], 128 + signal.SIGPIPE),
     ],
 )
 def test_whoever_reads_only_the_first_lines_is_told_of_no_error(arguments: list[str], status: int) -> None:
@@ -100,3 +101,31 @@ def test_whoever_reads_only_the_first_lines_is_told_of_no_error(arguments: list[
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (status, "")
+
+
+NO_ROOM = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("ls $1 >&-", 0, ""),
+        ("ls $1 >/dev/full", 2, f"exactloop ls: [Errno 28] {NO_ROOM}\n"),
+        ("ls --help >/dev/full", 2, f"exactloop: what it prints cannot be written: {NO_ROOM}.\n"),
+        ("ls nowhere 2>&-", 2, ""),
+    ],
+)
+def test_where_nothing_can_be_written_there_is_an_exit_status_and_no_traceback(
+    command: str, status: int, said: str
+) -> None:
+    run = ["sh", "-c", f'"$0" -m exactloop {command}', sys.executable, str(SAVED)]
+    done = subprocess.run(run, env=environment(), capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr, done.stdout) == (status, said, "")
+
+
+def test_a_terminal_without_unicode_shows_what_it_can() -> None:
+    given = {**environment(), "PYTHONIOENCODING": "ascii"}
+    for arguments in (["ls", str(SAVED)], ["show", str(SAVED)], ["watch", "--once", str(SAVED)]):
+        command = [sys.executable, "-m", "exactloop", *arguments]
+        done = subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")

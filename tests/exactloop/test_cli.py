@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
+from rich.cells import cell_len
 
 import exactloop
 from exactloop import cli, commands, helps, looking, options, printing
@@ -77,6 +78,24 @@ def test_ls_lists_what_is_there(saved: Path, capsys: pytest.CaptureFixture[str])
     assert all({"learning_rate", "loss", "val_loss"} == set(row["logs"]) and row["age"] > 0 for row in rows)
 
 
+def test_ls_of_a_directory_above_several_runs_lists_them_all(
+    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = saved.parent / "other" / "checkpoints"
+    shutil.copytree(saved, other)
+    shutil.copytree(saved, other / "average")  # which is no run
+    monkeypatch.chdir(saved.parent)
+    status, rows = as_json(capsys, "ls", ".")
+    assert (status, [row["checkpoint"] for row in rows]) == (
+        0,
+        [*(f"other/checkpoints/ckpt-{step}" for step in (2, 4, 6)), *(f"saved/ckpt-{step}" for step in (2, 4, 6))],
+    )
+    assert as_json(capsys, "show", rows[1]["checkpoint"])[1]["step"] == 4  # these are names for other commands
+    (saved / "ckpt-4.index").unlink()
+    assert cli.main(["exactloop", "verify", str(saved.parent)]) == 1
+    assert "6 checkpoints in 2 directories, 1 damaged." in capsys.readouterr().out
+
+
 def test_verify_finds_what_ls_does_not_look_for(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert as_json(capsys, "verify", saved)[0] == 0
     data = saved / "ckpt-4.data-00000-of-00001"
@@ -133,11 +152,23 @@ def test_show_prints_the_manifest(saved: Path, capsys: pytest.CaptureFixture[str
     ("arguments", "message"),
     [
         (["ls", "nowhere"], "exactloop ls: There is no directory '/"),
+        (["ls", "empty"], "exactloop ls: There is no checkpoint in 'empty', nor below it.\n"),
+        (["ls", "begun"], "exactloop ls: There is no checkpoint in 'begun', nor below it. A run has begun there, "),
+        (["ls", "file"], "exactloop ls: Checkpoints need a directory. Received: '/"),
+        (["show", "."], "exactloop show: There is no checkpoint in '.' itself. Below it, there are in: ./saved. Write "
+                        "exactloop show ./saved\n"),
+        (["show", "file"], "exactloop show: It needs a checkpoint, or a directory. Received a file. Write "
+                           "exactloop show .\n"),
+        (["show", "saved/ckpt-4.json"], "exactloop show: It needs a checkpoint, or a directory. Received a file of "
+                                        "ckpt-4. Write exactloop show saved/ckpt-4\n"),
+        (["show", "nowhere/ckpt-3"], "exactloop show: There is no checkpoint, and no directory, 'nowhere/ckpt-3'.\n"),
+        (["diff", "saved", "empty"], "exactloop diff: There is no checkpoint in 'empty', nor below it.\n"),
+        (["diff", "saved", "."], "exactloop diff: There is no checkpoint in '.' itself. Below it, there are in: ./sav"),
         (["ls", ""], "exactloop ls: A directory needs a name. Received: an empty one."),
-        (["average", "."], "exactloop average: There is no checkpoint in '/"),
+        (["average", "."], "exactloop average: There is no checkpoint in '.' itself. Below it, there are in: ./sav"),
         (["show", "saved/ckpt-3"], "exactloop show: There is no checkpoint 'saved/ckpt-3'. There are: ckpt-2, "),
         (["diff", "saved"], "exactloop diff: another number of arguments is needed. Received: 'saved'.\n\nexactloop"),
-        (["verify", "."], "exactloop verify: There is no checkpoint in '.'."),
+        (["verify", "empty"], "exactloop verify: There is no checkpoint in 'empty', nor below it."),
         (["prove", __file__, "--at=0"], "exactloop prove: Steps count from 1. Received a kill after: [0]."),
         (["list", "saved"], "exactloop: there is no command 'list'. Did you mean 'ls'? There are: ls, verify"),
         (["shw", "saved"], "exactloop: there is no command 'shw'. Did you mean 'show'? There are: ls, "),
@@ -152,6 +183,10 @@ def test_what_cannot_be_done_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(saved.parent)
+    Path("file").touch()
+    for name in ("empty", "begun"):
+        Path(name).mkdir()
+    Path("begun/.lock").touch()
     at = [argument.removeprefix("--at=") for argument in arguments if argument.startswith("--at=")]
     with flagsaver.flagsaver(at=at):
         assert cli.main(["exactloop", *(a for a in arguments if not a.startswith("--"))]) == 2
@@ -214,14 +249,55 @@ def test_a_list_fits_into_80_columns_whatever_is_logged(
     logs = dict.fromkeys(names, 0.123456)
     row = {"checkpoint": "ckpt-1234567", "step": 1234567, "epoch": 1234, "age": 7200.0, "bytes": 10**9}
     row |= {"best": True, "logs": logs, "files": "sizes right"}
-    for width in (80, 200):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for width in COLUMNS:
         monkeypatch.setenv("COLUMNS", str(width))
-        monkeypatch.setenv("FORCE_COLOR", "1")
         printing.report([], [row, row], "2 checkpoints, 0 damaged.")
         lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
-        assert max(map(len, lines)) <= width
-        assert sum(line.split()[:2] == ["ckpt-1234567", "1234567"] for line in lines) == 2
+        assert max(cell_len(line.rstrip()) for line in lines) <= width
+        # Columns go as a whole, and what is left is whole.
+        assert next(line.split() for line in lines if "checkpoint" in line) == COLUMNS[width]
+        assert sum(line.split()[:1] == ["ckpt-1234567"] for line in lines) == 2
+        assert sum(line.split()[:2] == ["ckpt-1234567", "1234567"] for line in lines) == 2 * (width >= 80)
         assert any("val_loss 0.1235" in line for line in lines) == (width == 200)
+
+
+COLUMNS = {
+    20: ["checkpoint", "es"],  # and what else there is room for, broken
+    40: ["checkpoint", "best", "files"],
+    60: ["checkpoint", "age", "best", "logs", "files"],
+    80: ["checkpoint", "step", "epoch", "age", "best", "logs", "files"],
+    200: ["checkpoint", "step", "epoch", "age", "bytes", "best", "logs", "files"],
+}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_table_has_names_as_they_are_and_no_orders_to_the_terminal(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")
+    monkeypatch.setenv("COLUMNS", "200")
+    names = {"[red]x": "[red]x", "loss[0]": "loss[0]", "[/]": "[/]", ":smile:": ":smile:", "a\nb\tc": "a b c"}
+    names |= {"x\x1b[2J": r"x\x1b[2J", "y\u202e": r"y\u202e", "\x9b2J": r"\x9b2J", "名前🙂": "名前🙂"}
+    row = {"checkpoint": "[b]/ckpt-1", "logs": dict.fromkeys(names, 0.5), "files": "it has [red]\x1b[2J\nin it"}
+    printing.report([], [row], "1 checkpoint, 1 damaged.")
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    (line,) = [line for line in out.splitlines() if "ckpt-1" in line]
+    assert line.split("  ") == [
+        " [b]/ckpt-1",
+        *(f"{name} 0.5" for name in names.values()),
+        r"it has [red]\x1b[2J in it ",
+    ]
+
+
+def test_a_list_in_a_pipe_has_a_line_for_each_checkpoint(saved: Path) -> None:
+    logs = {f"metric_{i}": 1.0 for i in range(40)}
+    row = {"checkpoint": "ckpt-1", "step": 1, "logs": logs, "files": "sizes right"}
+    command = "import sys; from absl import flags; from exactloop import printing; flags.FLAGS(['x']);"
+    command += f"printing.report([], [{row}, {row}], '2 checkpoints, 0 damaged.')"
+    given = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False, env=given)
+    assert sum("metric_39 1" in line and "sizes right" in line for line in done.stdout.splitlines()) == 2, done.stderr
 
 
 @pytest.mark.long

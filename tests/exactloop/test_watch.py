@@ -1,5 +1,6 @@
 """What is to be seen of a run that goes on elsewhere, from its files."""
 
+import dataclasses
 import fcntl
 import itertools
 import json
@@ -351,6 +352,23 @@ def test_runs_are_shown_beside_one_another_where_there_is_room(finished: Path, t
     assert (loss.split()[2][0], loss.split()[2][-1]) == ("█", "▁")
 
 
+def test_a_narrow_window_has_names_and_latest_values_and_no_order_to_the_terminal(finished: Path) -> None:
+    curves = {"[red]x": [(1, 0.5)], "名前🙂": [(1, 0.25), (2, 4.0)], "x\x1b[2J": [(1, math.nan)]}
+    status = dataclasses.replace(of(finished), curves=curves, wrong="it is \x1b[2J [/] damaged")
+    for width in (3, 8, 12, 20, 40, 80):
+        console = rich.console.Console(width=width, force_terminal=True, color_system=None)
+        with console.capture() as captured:
+            console.print(picture([("a[b]\x1b[2J", status), ("c", None)], width))
+        lines = captured.get().splitlines()
+        assert max(map(cell_len, lines)) == width
+        assert "\x1b" not in captured.get()
+        if width >= 20:
+            found = [line.strip("│ ").split() for line in lines]
+            assert {("[red]x", "0.5"), ("名前🙂", "4"), (r"x\x1b[2J", "nan")} <= {
+                (words[0], words[2 if width == 80 else -1]) for words in found if len(words) > 1
+            }
+
+
 @pytest.mark.parametrize(
     ("points", "width", "expected"),
     [
@@ -360,6 +378,8 @@ def test_runs_are_shown_beside_one_another_where_there_is_room(finished: Path, t
         ([(0, 1.0), (1, math.nan), (2, 2.0)], 3, "▁?█"),
         ([(0, math.inf)], 3, "?"),
         ([(5, 2.5)], 3, "▁"),
+        ([(5, 2.5), (6, 1.0)], 0, ""),
+        ([(5, 2.5), (6, 1.0)], -3, ""),
         ([(5, 2.5), (6, 2.5)], 3, "▁▁"),
         ([(0, -1.7e308), (1, 1.7e308)], 3, "▁▁"),
         ([(0, 1.0), (90, 1.0), (91, 2.0), (99, 0.0)], 4, "▅▅▅▅"),
@@ -367,7 +387,7 @@ def test_runs_are_shown_beside_one_another_where_there_is_room(finished: Path, t
 )
 def test_curves_fit(points: list[tuple[int, float]], width: int, expected: str) -> None:
     found = sparkline(points, width)
-    assert len(found) <= width
+    assert len(found) <= max(0, width)
     if expected != "▅▅▅▅":
         assert found == expected
 

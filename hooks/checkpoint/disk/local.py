@@ -59,8 +59,9 @@ class LocalFiles:
                     "A path can have 4,095 bytes here, and each name in it 255. Give checkpoints a shorter directory. "
                     f"Received one of {size:,} bytes: '{self.where[:60]}...'",
                 ) from error
-            if not self._make and not isinstance(error, PermissionError):
-                raise
+            if not self._make:
+                said = f"Checkpoints cannot be read from {self.where!r}: {error.strerror}."
+                raise type(error)(error.errno, said) from error
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> OSError:
