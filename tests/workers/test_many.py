@@ -2,7 +2,9 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import tensorflow as tf
@@ -15,7 +17,7 @@ from loop.running.alike import _refuse
 from loop.stops import Stops
 from loop.workers import failures as failures_module
 from loop.workers.cluster import Workers
-from loop.workers.failures import GONE, Failures
+from loop.workers.failures import GONE, SILENT, Failures
 from loop.workers.store import WorkerFailed
 from loop.workers.waits import Waits
 
@@ -169,6 +171,37 @@ def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> N
         assert str(failed) == failures.said == GONE.format("worker 1 (10.0.0.1:1)")
     finally:
         failures._over = True
+
+
+@pytest.mark.parametrize(
+    ("rank", "message", "said"),
+    [
+        (1, "agent is in state ERROR", GONE.format("worker 0 (10.0.0.1:0)")),
+        (0, "agent is in state ERROR", SILENT),
+        (0, "lost: /job:worker/replica:0/task:1", GONE.format("worker 1 (10.0.0.1:1)")),
+    ],
+)
+def test_a_worker_that_hears_nothing_any_more_does_not_take_itself_for_gone(
+    rank: int, message: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.01)
+    worker = one(rank, Together(2))
+    failures = Failures(worker)
+    failures._over = True
+    error = tf.errors.FailedPreconditionError(None, None, message)
+    monkeypatch.setattr(worker, "listen", raising(error))
+    assert failures._look() == said
+    failures.said = said
+    late = tf.errors.DeadlineExceededError(None, None, "RPC: /tensorflow.CoordinationService/Heartbeat")
+    failures._known.set()
+    assert str(failures.explained(late)) == said
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*arguments: object) -> NoReturn:
+        raise error
+
+    return fail
 
 
 @pytest.mark.parametrize("told", [True, False])
