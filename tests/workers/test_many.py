@@ -12,6 +12,7 @@ from many import Part, Together, commit, decisions, ended_by, on_all, one, over,
 
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
+from loop.running import alike
 from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
 from loop.stops import Stops
@@ -94,6 +95,18 @@ def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
         ValueError, match=r"run rows: 0 in worker 0, 1 in worker 1 .*\nAll workers start the same script"
     ):
         on_all(2, lambda worker: compared(worker, "run"))
+
+
+def test_workers_whose_kernels_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = iter([True, False])
+    monkeypatch.setattr(alike, "is_op_determinism_enabled", lambda: next(chosen))
+    stops = Stops(lambda: None, together=True)
+
+    def checked(worker: Workers) -> None:
+        alike.check_program(SimpleNamespace(workers=worker, stops=stops, hooks=[]))
+
+    with pytest.raises(ValueError, match=r"kernels op_determinism: .* in worker 0, .*\n.* versions and environment"):
+        on_all(2, checked)
 
 
 def test_workers_that_exchange_different_things_say_so() -> None:
