@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
@@ -14,7 +13,6 @@ from exactloop.launching.places import Places
 from exactloop.launching.worker import described
 
 GRACE = 15.0  # seconds; without any signal, workers end within 10 when one of them has failed
-PAUSE = 15.0  # seconds, where other machines have workers that may not have noticed yet
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 AT_ONCE = {"PYTHONUNBUFFERED": "1"}  # what they print into pipes
 PASSED_ON = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)  # which schedulers send, too
@@ -70,7 +68,6 @@ class Launcher:
                     return failure.exit_status
                 restart += 1
                 _say(f"Starting all anew: restart {restart} of {self._restarts}.")
-                self._pause()
 
     def _once(self) -> Failure | None:
         self._crew = Crew(self._command, self._environments, self._grace)
@@ -112,12 +109,6 @@ class Launcher:
     def _is_answer(self, failure: Failure) -> bool:
         """Returns whether a worker ended as one does that was sent a signal which was passed on."""
         return any(failure.status in (-number, 128 + number) for number in self._heard)
-
-    def _pause(self) -> None:
-        """Waits where others may have to notice first: who meets the coordinator of before fails again."""
-        until = time.monotonic() + (PAUSE if self._places.are_elsewhere else 0.0)
-        while time.monotonic() < until and not self._is_to_end:
-            time.sleep(0.1)  # short, as a signal ends the pause
 
 
 def _say(what: str) -> None:

@@ -24,11 +24,6 @@ class Places(NamedTuple):
     addresses: Sequence[str]
     here: range
 
-    @property
-    def are_elsewhere(self) -> bool:
-        """Whether some of them are on other machines."""
-        return len(self.here) < len(self.addresses)
-
     def variable(self, rank: int) -> str:
         """Returns what TF_CONFIG says to one of them."""
         task = {"type": "worker", "index": rank}

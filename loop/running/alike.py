@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 
@@ -12,12 +13,13 @@ import tensorflow as tf
 from loop.digest import digest
 from loop.running.parts import Parts
 from loop.state.training_state import TrainingState
+from loop.tf_internals import is_op_determinism_enabled
 from loop.workers.cluster import Workers
 
 MOST = 20  # differences that are listed
 REMEDY = (
-    "All workers start the same script, with the same arguments and versions. Python's, NumPy's and Keras' random "
-    "numbers begin alike in all of them from loop.connect() on, the first line of the script; "
+    "All workers start the same script, with the same arguments, versions and environment. Python's, NumPy's and "
+    "Keras' random numbers begin alike in all of them from loop.connect() on, the first line of the script; "
     "numpy.random.default_rng() needs a seed, and tf.random needs tf.random.set_seed(1). "
     "Hooks are given to all workers; those with everywhere=False are called in the first one."
 )
@@ -36,12 +38,16 @@ def check_program(parts: Parts) -> None:
     if not parts.workers.are_several:
         return
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
+    # As TensorFlow reads it on import, and what the script may have asked for.
+    kernels = {"TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")}
+    kernels["op_determinism"] = str(is_op_determinism_enabled())
     _refuse(
         parts,
         "what they run",
         {
-            # Another version may have other kernels, and so other bits.
+            # Another version may have other kernels, and so other bits, and so it is with these.
             "versions": {**versions, "numpy": np.__version__},
+            "kernels": kernels,
             "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
             "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
         },

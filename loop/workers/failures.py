@@ -20,8 +20,13 @@ TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
 IN_USER_CODE = "in user code:"  # begins what TensorFlow says of an error while tracing; that itself comes last
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError) + (
     tf.errors.UnknownError,
+    tf.errors.DeadlineExceededError,
 )
 GONE = "{} has gone: it was killed, or cannot be reached any more"
+SILENT = (
+    "Nothing was heard of another worker for some seconds: its machine, or this one, stands still, is too busy, or "
+    "cannot be reached"
+)
 LEFT = "left"
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 600.0  # seconds after which a script that is done says for whom it waits, each time
@@ -142,7 +147,8 @@ class Failures:
             except TimeoutError:
                 return (self.left() or self._elsewhere()) if self.waits.last() else None
         except tf.errors.OpError as error:
-            return self._gone(error.message) or GONE.format(self._workers.name(0))
+            # The first one has what all tell one another: for the others, it has gone.
+            return self._gone(error.message) or (GONE.format(self._workers.name(0)) if self._workers.rank else SILENT)
         if not isinstance(value, dict) or value["rank"] == self._workers.rank:
             return ""
         return f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}"

@@ -2,7 +2,9 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import tensorflow as tf
@@ -10,12 +12,13 @@ from many import Part, Together, commit, decisions, ended_by, on_all, one, over,
 
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
+from loop.running import alike
 from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
 from loop.stops import Stops
 from loop.workers import failures as failures_module
 from loop.workers.cluster import Workers
-from loop.workers.failures import GONE, Failures
+from loop.workers.failures import GONE, SILENT, Failures
 from loop.workers.store import WorkerFailed
 from loop.workers.waits import Waits
 
@@ -94,6 +97,18 @@ def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
         on_all(2, lambda worker: compared(worker, "run"))
 
 
+def test_workers_whose_kernels_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = iter([True, False])
+    monkeypatch.setattr(alike, "is_op_determinism_enabled", lambda: next(chosen))
+    stops = Stops(lambda: None, together=True)
+
+    def checked(worker: Workers) -> None:
+        alike.check_program(SimpleNamespace(workers=worker, stops=stops, hooks=[]))
+
+    with pytest.raises(ValueError, match=r"kernels op_determinism: .* in worker 0, .*\n.* versions and environment"):
+        on_all(2, checked)
+
+
 def test_workers_that_exchange_different_things_say_so() -> None:
     assert on_all(2, lambda worker: worker.exchange(worker.rank, at="a").tolist()) == [[[0.0], [1.0]]] * 2
     said = r"worker 0 \(10.0.0.1:0\) for one, worker 1 \(10.0.0.1:1\) for another.*loop.evaluate"
@@ -169,6 +184,37 @@ def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> N
         assert str(failed) == failures.said == GONE.format("worker 1 (10.0.0.1:1)")
     finally:
         failures._over = True
+
+
+@pytest.mark.parametrize(
+    ("rank", "message", "said"),
+    [
+        (1, "agent is in state ERROR", GONE.format("worker 0 (10.0.0.1:0)")),
+        (0, "agent is in state ERROR", SILENT),
+        (0, "lost: /job:worker/replica:0/task:1", GONE.format("worker 1 (10.0.0.1:1)")),
+    ],
+)
+def test_a_worker_that_hears_nothing_any_more_does_not_take_itself_for_gone(
+    rank: int, message: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.01)
+    worker = one(rank, Together(2))
+    failures = Failures(worker)
+    failures._over = True
+    error = tf.errors.FailedPreconditionError(None, None, message)
+    monkeypatch.setattr(worker, "listen", raising(error))
+    assert failures._look() == said
+    failures.said = said
+    late = tf.errors.DeadlineExceededError(None, None, "RPC: /tensorflow.CoordinationService/Heartbeat")
+    failures._known.set()
+    assert str(failures.explained(late)) == said
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*arguments: object) -> NoReturn:
+        raise error
+
+    return fail
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -3,7 +3,9 @@
 import itertools
 import json
 import logging
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ import loop
 from hooks.checkpoint.record.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.state.randomness import global_seed, untouched
+from loop.workers import joining
 from loop.workers.cluster import Workers, become, here
 from loop.workers.collective import OPERATIONS, Collective
 from loop.workers.joining import _warn_of_tasks, share_seed
@@ -406,6 +409,19 @@ def test_connecting_after_tensorflow_was_used_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("TF_CONFIG", json.dumps(tasks))
     with pytest.raises(RuntimeError, match=r"has been used in this process.*Write loop.connect\(\) in the first line"):
         loop.connect()
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"), [("/job:worker/task:1", True), ("/job:worker/task:0", False), ("/job:chief/task:0", False)]
+)
+def test_sigterm_that_tensorflow_has_caught_is_sent_again_to_who_was_sent_it(
+    said: str, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(joining, "config_key_value", lambda key, timeout: said)
+    monkeypatch.setattr(joining.os, "kill", lambda pid, number: killed.append((pid, number)))
+    joining._send_again(Workers(2, tuple(f"10.0.0.{i}:1234" for i in range(3)), chiefs=1))
+    assert killed == ([(os.getpid(), signal.SIGTERM)] if sent else [])
 
 
 def test_devices_of_other_workers_are_not_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
