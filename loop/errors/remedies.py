@@ -64,8 +64,9 @@ UNMADE = (
 )
 GENERATOR = (
     "Let the generator or function begin anew at each call. If it draws, let it draw from numpy.random or random "
-    "themselves, which have a seed of their own in each epoch. Or make the dataset of each epoch, and let it draw from "
-    "a generator that it makes itself of the epoch: StreamData(lambda epoch: tf.data.Dataset.from_generator("
+    "themselves, which have a seed of their own in each epoch, and not in threads that it starts. Or make the dataset "
+    "of each epoch, and let it draw from a generator that it makes itself of the epoch: StreamData(lambda epoch: "
+    "tf.data.Dataset.from_generator("
     "function, args=[epoch], ...), resume='replay'), where function(epoch) begins with rng = "
     "numpy.random.default_rng(epoch)."
 )

@@ -21,8 +21,8 @@ from loop.tf_internals import functions_of
 Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have in the place of what they have
 AttrValue: TypeAlias = tf.compat.v1.AttrValue
 MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
-# Digits of numbers that nobody writes down: of a mean, and of a seed that was drawn.
-COMPUTED, DRAWN = 6, 8
+# Digits of numbers that nobody writes down: of a mean, or of a seed that was drawn.
+COMPUTED, DRAWN = 5, 8
 
 
 class Others(NamedTuple):
@@ -32,11 +32,13 @@ class Others(NamedTuple):
         given: By the names of what stands for them in the function: arrays, and handles of tables.
         constants: By the names of operations, their values as TensorFlow writes them.
         tables: By the keys of the handles that it has: those to which the handles in `given` belong.
+        digits: Of each of those that are a few numbers, how many digits these have, at least.
     """
 
     given: Mapping[str, tf.Tensor]
     constants: Mapping[str, bytes]
     tables: Mapping[int, tf.lookup.StaticHashTable]
+    digits: Sequence[int]
 
     def values(self) -> dict[str, tf.Tensor]:
         """Returns all by the names of tensors, to be used where the function is traced again."""
@@ -52,7 +54,7 @@ class Others(NamedTuple):
 
 
 NOTHING: Instead = MappingProxyType({})
-NO_OTHERS = Others({}, {}, {})
+NO_OTHERS = Others({}, {}, {}, [])
 
 
 class Table(NamedTuple):
@@ -110,13 +112,13 @@ class Outside:
     def others(self, tensors: Iterator[tf.Tensor]) -> Others | None:
         """Returns what differs in what `tensors` returned in another process; None if that is of another function."""
         given, constants, tables = dict[str, tf.Tensor](), dict[str, bytes](), dict[int, tf.lookup.StaticHashTable]()
+        pairs = list[tuple[tf.Tensor, tf.Tensor]]()
         for name, now in self.arrays.items():
             if (then := next(tensors, None)) is None or (then.dtype, then.shape) != (now.dtype, now.shape):
                 return None
             if not is_same(now, then):
-                if not _may_be_drawn(now, then):
-                    return None
                 given[name] = then
+                pairs.append((now, then))
         for name, table in self.tables.items():
             keys, found = next(tensors, None), next(tensors, None)
             if keys is None or found is None or (keys.dtype, found.dtype) != (table.keys, table.found):
@@ -133,12 +135,12 @@ class Outside:
             if then is None or then.dtype != tf.string or then.shape != [len(self.constants)]:
                 return None
             said = zip(self.constants.items(), then.numpy(), strict=True)
-            pairs = {name: (now, value) for (name, now), value in said if value != now}
-            if not all(_may_be_drawn(_value(now), _value(value)) for now, value in pairs.values()):
-                return None
-            constants = {name: value for name, (_, value) in pairs.items()}
-        found = [x for x in given.values() if x.dtype != tf.resource] + [*map(_value, constants.values())]
-        return None if any(map(_names_what_is_gone, found)) else Others(given, constants, tables)
+            constants = {name: value for (name, now), value in said if value != now}
+            pairs += [(_value(self.constants[name]), _value(value)) for name, value in constants.items()]
+        if any((a.dtype, a.shape) != (b.dtype, b.shape) or _names_what_is_gone(b) for a, b in pairs):
+            return None
+        few = [pair for pair in pairs if pair[0].shape.num_elements() < MANY and pair[0].dtype != tf.string]
+        return Others(given, constants, tables, [min(map(_digits, pair)) for pair in few])
 
 
 def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
@@ -147,15 +149,16 @@ def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
     return {graph: Outside(graph) for graph in dict.fromkeys(graphs)}
 
 
-def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]) -> Instead | None:
+def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor], *, moved: bool) -> Instead | None:
     """Returns what functions are to have instead of what they have.
 
     Args:
         outside: What they have.
         tensors: What they had in another process, one after the other.
+        moved: Whether rows are other ones, too.
 
     Returns:
-        Nothing where they have the same; None if that was of other functions.
+        Nothing where they have the same; None if that was of other functions, or somebody may have edited it.
     """
     rest, found = iter(tensors), dict[FuncGraph, Others]()
     for graph, has in outside.items():
@@ -164,7 +167,10 @@ def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]
             return None
         if others != NO_OTHERS:
             found[graph] = others
-    return found
+    digits = [count for others in found.values() for count in others.digits]
+    # Of a mean and a deviation, one may be round by chance.
+    is_drawn = (moved or any(others.are_drawn for others in found.values())) and max(digits, default=DRAWN) >= COMPUTED
+    return found if is_drawn or not found else None
 
 
 def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
@@ -174,14 +180,6 @@ def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
 
 def _is_kept(dtype: tf.DType) -> bool:
     return dtype.is_floating or dtype.is_integer or dtype == tf.string
-
-
-def _may_be_drawn(now: tf.Tensor, then: tf.Tensor) -> bool:
-    """Returns whether these come of rows, or were drawn: of few numbers, those of few digits are settings."""
-    if (now.dtype, now.shape) != (then.dtype, then.shape):
-        return False
-    few = now.shape.num_elements() < MANY and now.dtype != tf.string
-    return not few or min(map(_digits, (now, then))) >= COMPUTED
 
 
 def _is_seed(array: tf.Tensor) -> bool:

@@ -36,14 +36,27 @@ def program_text() -> Text:
 
     Of a notebook, it is that of the cells that were run, in their order.
     """
-    script, cells = _file(sys.modules["__main__"]), vars(sys.modules["__main__"]).get("In")
-    if script is None and not isinstance(cells, list):
+    if not (texts := _texts()):
         return Text(0, draws=False)
-    texts = {_read(file) for module in [*sys.modules.values()] if (file := _file(module))}
-    texts |= {"\n".join(map(str, cells)).encode()} if isinstance(cells, list) else set()
     whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in texts)).encode())
     number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in texts)
     return Text(number, draws, orders_sets=any(map(_orders_sets, texts)))
+
+
+def names_number(number: int) -> bool:
+    """Returns whether the program, its arguments or its environment name a number; True if nobody can tell."""
+    given = [*map(os.fsencode, (*sys.argv, *os.environ.values()))]
+    texts = _texts()
+    return not texts or any(str(number).encode() in text.replace(b"_", b"") for text in (*texts, *given))
+
+
+def _texts() -> set[bytes]:
+    """Returns the texts of the files or cells; none if there is no script."""
+    script, cells = _file(sys.modules["__main__"]), vars(sys.modules["__main__"]).get("In")
+    if script is None and not isinstance(cells, list):
+        return set()
+    texts = {_read(file) for module in [*sys.modules.values()] if (file := _file(module))}
+    return texts | ({"\n".join(map(str, cells)).encode()} if isinstance(cells, list) else set())
 
 
 def _file(module: types.ModuleType) -> str | None:

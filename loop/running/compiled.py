@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.data.arrays import ArrayData
 from loop.data.constant import Constant
-from loop.data.pipelines.unseeded import as_drawn, warn_of_rows
+from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed
 from loop.data.source import Data
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
@@ -252,6 +252,7 @@ class Compiled:
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
         if any(hook.saves for hook in self._parts.hooks):
             warn_of_sets()
+            warn_of_seed()
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, evaluated).held)
         return found
 

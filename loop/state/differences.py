@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 Description = Mapping[str, Mapping[str, Any]]
 JIT_COMPILE = "jit_compile"  # counts as an operation of a step that XLA compiles, because other bits come of it
+LONG = 6  # digits of a seed that nobody may have written down
 OF_NUMBERS = ("content", "read", "cached", "seed", "shuffle")  # of data: others go on, with other batches
 UNSEEDED = (
     "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
@@ -137,7 +138,9 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
         return f"{owner}: {name} {then[key]} is in the checkpoint only"
     if part == "seed":
         was = f"{part}: {key} was {then[key]} in the checkpoint and is {now[key]} now"
-        return f"{was}; keras.utils.set_random_seed calls it"
+        is_long = len(str(then[key])) >= LONG
+        one = ". If each start draws one, as of the time, start with that of the checkpoint" if is_long else ""
+        return f"{was}; keras.utils.set_random_seed calls it{one}"
     if part == "data" and name.startswith("stages"):
         return f"{owner}: the pipeline{name.removeprefix('stages')} {_of_stages(then[key], now[key])}"
     if part == "data" and name == "content":

@@ -109,6 +109,13 @@ DRAWN: dict[str, str] = {
         "examples = [(np.random.normal(size=3).astype('float32'), [random.random()]) for _ in range(48)]\n"
         "train = IndexedData(examples, batch_size=16)\n"
     ),
+    "rows of a function of the epoch": (
+        "x = np.random.default_rng().normal(size=[60, 3]).astype('float32')\n"
+        "def of_epoch(epoch):\n"
+        "    chosen = x[np.random.default_rng(epoch).permutation(60)[:48]]\n"
+        "    return Dataset.from_tensor_slices((chosen, chosen[:, :1])).batch(16)\n"
+        "train = StreamData(of_epoch)\n"
+    ),
     "a vocabulary of rows that were chosen": (
         "words = [f'word {i % 29}' for i in range(72)]; random.shuffle(words)\n"
         "layer = layers.TextVectorization(output_sequence_length=3); layer.adapt(words[:48])\n"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
+from hooks import Checkpoint
 from loop import Loop, StreamData
+from loop.data.pipelines import unseeded
 from loop.state.randomness import is_seeded
 
 Dataset = tf.data.Dataset
@@ -162,3 +165,17 @@ def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
     data = Dataset.from_tensors(tf.zeros([1, 8, 8, 3])).map(lambda x: layer(x, training=True))
     (finding,) = Loop(lambda x: {"x": tf.reduce_sum(x)}, data, state={}).audit()
     assert "while a function is traced, once" in finding.what
+
+
+def test_a_seed_that_the_program_does_not_name_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(unseeded, "names_number", lambda seed: seed == 1_234_567)
+    said = []
+    for seed in (1_234_567, 7_654_321, 99_999):
+        keras.utils.set_random_seed(seed)
+        caplog.clear()
+        hooks = [Checkpoint(tmp_path)]
+        assert Loop(lambda x: {"x": tf.size(x)}, mapped(tf.identity), state={}, hooks=hooks).audit() == []
+        said.append("which neither the script nor its arguments name" in caplog.text)
+    assert said == [False, True, False]

@@ -58,3 +58,14 @@ def test_of_a_notebook_it_is_that_of_its_cells_and_of_what_was_typed_nobody_know
     two = text.program_text()
     assert 0 < one.number != two.number > 0
     assert one.draws
+
+
+def test_what_the_program_names_is_found_in_its_text_and_arguments(
+    main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert text.names_number(1_234_567)  # nobody knows
+    script(main, tmp_path, "seed = 1_234_567")
+    monkeypatch.setattr(sys, "argv", ["train.py", "--seed=7654321"])
+    monkeypatch.setenv("SEED", "2345678")
+    asked = (1_234_567, 7_654_321, 2_345_678, 7_777_776 + 1)  # or it would be named here
+    assert [text.names_number(seed) for seed in asked] == [True, True, True, False]

@@ -13,9 +13,9 @@ from loop.data.orders.one_order import Orders
 from loop.data.orders.pool import Pool
 from loop.data.pipelines.cores import cores
 from loop.data.pipelines.known import Known
-from loop.data.pipelines.of_epoch import Given, check_spec, checked
+from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
 from loop.data.pipelines.passes import BEGINNING, Passes
-from loop.data.pipelines.python_rows import PythonRows
+from loop.data.pipelines.python_rows import PythonRows, RowsOfEpochs
 from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.unseeded import warn_of_tensors
@@ -70,6 +70,7 @@ class EpochDatasets:
         python = [] if self.varies or self.saved else one.python()  # saved iterators read nothing again
         self.around = Around(python)
         self._python = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
+        self._of_epochs = RowsOfEpochs(given.function if isinstance(given, OfEpoch) else None, self._stages_anew)
         self._passes, self._reader = Passes(), Reader(self.around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
@@ -162,7 +163,8 @@ class EpochDatasets:
             for finding in written.findings(owner, saved=self.saved, alone=not self.varies)
         ]
         for written in each.values():
-            warn_of_tensors([*written.not_kept(), *(written.in_memory() if self.varies else [])], owner)
+            if not self.varies or not self._of_epochs.tensors():
+                warn_of_tensors([*written.not_kept(), *(written.in_memory() if self.varies else [])], owner)
         found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
@@ -227,7 +229,9 @@ class EpochDatasets:
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         """Returns the tensors that the dataset of all epochs is made of, and behind them what Python in it has."""
-        return [] if self._one is None else [*self._one.in_memory(), *self._python.tensors()]
+        if self._one is None:
+            return self._of_epochs.tensors()
+        return [*self._one.in_memory(), *self._python.tensors()]
 
     def _drawn(self) -> dict[str, int]:
         return {} if self._one is None else self._one.drawn(self._pool)
@@ -260,6 +264,8 @@ class EpochDatasets:
     def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
         """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""
         if self._one is None:
+            if self._of_epochs.recall(notes, earlier):
+                self._known = Known(self._written, varies=True)  # its datasets are others now
             return
         self._python.recall(earlier, len(self._one.in_memory()))
         others = notes.get("stages") not in (None, self._known.stages(0, self._now))
@@ -271,6 +277,10 @@ class EpochDatasets:
         if self.around.settled:  # an evaluation, of which nothing is sought
             self._python.begin_as(notes, self._passes)
 
+    def _stages_anew(self, epoch: int) -> int | None:
+        self._known.begin_anew()
+        return self._known.stages(epoch, None)
+
     def _take(self, seed: int | None) -> None:
         """Takes the seed of an earlier process."""
         if seed != self._seed or self.around.changes:
@@ -281,12 +291,13 @@ class EpochDatasets:
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self.around.mark()
-        python, tables = self._python.mark(), self._tables_back
+        python, of_epochs, tables = self._python.mark(), self._of_epochs.mark(), self._tables_back
 
         def go_back() -> None:
             if self._tables_back is not tables:
                 self._tables_back()
             python()
+            of_epochs()
             around()
             vars(self).update(held)
             self._passes, self._known = passes, known

@@ -31,6 +31,11 @@ class OfEpoch:
     def __init__(self, function: Callable[[int], tf.data.Dataset]) -> None:
         self._function = function
 
+    @property
+    def function(self) -> object:
+        """The function itself."""
+        return self._function
+
     def __call__(self, epoch: int) -> tf.data.Dataset:
         if (seed := global_seed()) is None:
             return self._function(epoch)

@@ -1,4 +1,4 @@
-"""Rows that Python in a pipeline has: those of the run, if the data do not begin as they did with others."""
+"""Rows that Python in a pipeline has: those of the run, if the data are not what they were with others."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -46,3 +46,33 @@ class PythonRows:
             else:
                 back()
                 passes.beginning = begins
+
+
+class RowsOfEpochs:
+    """The rows that a function of the epoch has.
+
+    Args:
+        function: The function; None if there is none.
+        stages: Returns, each time anew, a hash of the dataset that it makes of an epoch; None if it makes none.
+    """
+
+    def __init__(self, function: object | None, stages: Callable[[int], int | None]) -> None:
+        self._held, self._stages = HeldRows([] if function is None else [function]), stages
+        self.tensors, self.mark = self._held.tensors, self._held.mark
+
+    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> bool:
+        """Puts what was kept in the place of what there is, if it makes the noted dataset then, and not before.
+
+        Returns:
+            Whether that was so.
+        """
+        wanted = notes.get("stages")
+        if wanted is None or self._stages(notes["epoch"]) == wanted or not (rows := earlier.tensors()):
+            return False
+        back = self.mark()
+        self._held.put(rows)
+        if self._stages(notes["epoch"]) != wanted:
+            back()
+            return False
+        earlier.taken()
+        return True

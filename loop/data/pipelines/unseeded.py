@@ -19,9 +19,10 @@ from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
+from loop.exact.text import names_number
 from loop.findings import Finding
 from loop.handles import keys
-from loop.state.randomness import drawn, is_seeded, seeded
+from loop.state.randomness import drawn, global_seed, is_seeded, seeded
 from loop.state.rows_in_memory import OF_OTHERS
 from loop.tf_internals import programmed
 
@@ -34,16 +35,22 @@ DRAWN = (
     "the beginning of the script."
 )
 NOT_KEPT = (
-    "%s have %s rows in memory that are not kept with the run: those of a function of the epoch, or of functions that "
-    "are called within functions, or more than 16 MB of functions, as in map(lambda i: x[i]). Python or NumPy have "
-    "drawn %s random numbers in this process, which has no seed. If the rows were drawn, another process has other "
-    "ones, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning of the script."
+    "%s have %s rows in memory that are not kept with the run: those of functions that are called within functions, "
+    "more than 16 MB of functions, as in map(lambda i: x[i]), or what a function of the epoch has other than in arrays "
+    "and lists. Python or NumPy have drawn %s random numbers in this process, which has no seed. If the rows were "
+    "drawn, another process has other ones, and cannot resume this run. Then call keras.utils.set_random_seed(1) at "
+    "the beginning of the script."
+)
+OF_TIME = (
+    "The process has the seed %d, which neither the script nor its arguments name. If each start draws one, as of the "
+    "time, only a start with this one can resume this run: write down a number, as in keras.utils.set_random_seed(1)."
 )
 ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
     "of the script."
 )
+LONG = 6  # digits of a seed
 MODULES = (random, np.random)
 METHOD_OF = "__self__"
 STREAMS = [getattr(module.random, METHOD_OF) for module in MODULES]  # whose methods the functions of these are
@@ -73,6 +80,13 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
         drawn = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
         found.append(Finding(f"{owner} {drawn}", "", SEED_FIRST))
     return found
+
+
+def warn_of_seed() -> None:
+    """Says so if it seems that each start of the program draws the seed of its process."""
+    # One of a few digits may have been computed of others, such as the number of a trial.
+    if (seed := global_seed()) is not None and len(str(seed)) >= LONG and not names_number(seed):
+        log.warning(OF_TIME, seed)
 
 
 def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:

@@ -163,9 +163,8 @@ class Written:
             pairs = zip(columns[stage], own, strict=True)
             moved = moved or not all(then.shape == now.shape and is_same(now, then) for then, now in pairs)
         others = [*itertools.islice(rest, len(self._of_functions))]
-        found = others_of(self._outside, others) if others and same_program else NOTHING
-        # A few numbers that are other ones, while rows are not, have been edited.
-        if found is None or (found and not (moved or any(each.are_drawn for each in found.values()))):
+        found = others_of(self._outside, others, moved=moved) if others and same_program else NOTHING
+        if found is None:
             return
         one = self.with_orders(one_order.as_noted(self.one_orders, notes))
         yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)}, found)
