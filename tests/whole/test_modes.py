@@ -1,6 +1,6 @@
-"""The same bits without assertions and docstrings, and where each warning is an error.
+"""The same bits without assertions and docstrings, where each warning is an error, and by NumPy's rules.
 
-    PYTHONPATH=.:tests python [-OO] [-W error] tests/whole/test_modes.py DIRECTORY [KILL_AT]
+    PYTHONPATH=.:tests python [-OO] [-W error] [-X numpy] tests/whole/test_modes.py DIRECTORY [KILL_AT]
 
 is one life of a run of three epochs, killed by SIGKILL after a step; one that comes to its end prints a hash of its
 state.
@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+import tensorflow as tf
 from places import environment
 from tiny import make_loop
 
@@ -24,6 +25,7 @@ from loop import Every, Hook, Moment
 from loop.digest import digest
 
 MODES = {"plain": [], "-OO": ["-OO"], "-W error": ["-W", "error"], "both": ["-OO", "-W", "error"]}
+MODES["NumPy's rules"] = ["-X", "numpy"]
 
 
 class Killer(Hook):
@@ -41,6 +43,8 @@ class Killer(Hook):
 
 
 def live(directory: Path, kill_at: int) -> str:
+    if "numpy" in sys._xoptions:
+        tf.experimental.numpy.experimental_enable_numpy_behavior()  # for good, and so in a process of its own
     stopping = EarlyStopping("val_loss", mode="min", patience=9, restore_best="weights")
     board = TensorBoard(directory / "board", Every(steps=1))
     loop = make_loop(

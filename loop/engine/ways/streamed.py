@@ -43,7 +43,7 @@ class Streamed(Feed):
         def fetch(source: Nest, ahead: Nest, count: tf.Tensor) -> tuple[tf.Tensor, Nest, tf.Tensor]:
             def goes_on(done: tf.Tensor, most: tf.Tensor, alike: tf.Tensor, first: tf.Tensor, ahead: Nest) -> tf.Tensor:
                 # One batch at least, or the caller would take it for the end of the data.
-                heard = tf.logical_or(done < 1, bound.variable > 1)
+                heard = tf.logical_or(done < 1, tf.greater(bound.variable, 1))
                 return tf.logical_and(tf.logical_and(done < most, alike), tf.logical_and(heard, data.more(ahead)))
 
             def one(

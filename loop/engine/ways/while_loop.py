@@ -38,7 +38,8 @@ class WhileLoop:
             # What is carried from step to step costs four operations in each, so only these two are; TensorFlow lets no
             # step begin before all effects of the one before it are there. One condition for both, and no branch.
             def goes_on(index: tf.Tensor, ahead: Nest) -> tf.Tensor:
-                return tf.logical_and(index < body.bound.variable, data.more(ahead))
+                # Not `<`, which takes no variable where TensorFlow goes by NumPy's rules.
+                return tf.logical_and(tf.less(index, body.bound.variable), data.more(ahead))
 
             def one_step(index: tf.Tensor, ahead: Nest) -> tuple[tf.Tensor, Nest]:
                 counted, halts = body.run_step(data.batch(source, ahead), index, begin, ahead)
