@@ -128,6 +128,9 @@ class Run:
         if not self._idle:
             self._making.trace_after_all()
             self._rounds.begin()
+            self._position.untouched = False
+        elif self._position.untouched and self._stops.passed(*self._moments.place):
+            self._making.caught_up.hold(self._making.state)
 
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
