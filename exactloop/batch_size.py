@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from loop import Loop, TrainingState
@@ -66,6 +67,7 @@ def find_batch_size(
         clock: Returns the time, in seconds.
 
     Raises:
+        TypeError: If that is no function from a size to a loop.
         ValueError: If an argument is out of range.
         RuntimeError: In one of several workers.
     """
@@ -74,12 +76,14 @@ def find_batch_size(
             "find_batch_size needs 1 <= smallest <= largest, and at least 1 step. "
             f"Received: smallest={smallest!r}, largest={largest!r}, steps={steps!r}."
         )
+    _check(make_loop, callable(make_loop) and not isinstance(make_loop, type | keras.Layer))
     around = TrainingState({})  # nothing but the random states of the process
     held, seconds, size, failed = around.capture(), dict[int, float](), smallest, None
     try:
         while size <= largest and failed is None:
             try:
                 loop = make_loop(size)
+                _check(loop, isinstance(loop, Loop), f", and make_loop({size}) has returned something else")
                 if loop.workers.count > 1:  # memory is not enough in one of them, and the others wait for it
                     raise RuntimeError(WORKERS.format(loop.workers.count))
                 seconds[size] = _timed(loop, steps, clock)
@@ -91,6 +95,15 @@ def find_batch_size(
         around.rollback(held)
     fastest = max(seconds, key=lambda size: size / seconds[size], default=None)
     return BatchSizes(seconds, failed, max(seconds, default=None), fastest)
+
+
+def _check(given: object, is_right: bool, more: str = "") -> None:
+    if not is_right:
+        raise TypeError(
+            f"find_batch_size(make_loop) needs a function from a batch size to a Loop{more}. Received: "
+            f"{type(given).__name__}. Write def make_loop(batch_size): return Loop(train_step, ArrayData((x, y), "
+            "batch_size=batch_size), ...)."
+        )
 
 
 def _timed(loop: Loop, steps: int, clock: Callable[[], float]) -> float:

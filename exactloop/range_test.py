@@ -84,9 +84,15 @@ def find_learning_rate(
             step, or not finite; infinity: not before `steps`.
 
     Raises:
+        TypeError: If it is no loop.
         ValueError: If an argument cannot be used, the step returns no such value, or the rate is a schedule.
         RuntimeError: If the loop is running.
     """
+    if not isinstance(loop, Loop):
+        raise TypeError(
+            f"find_learning_rate(loop) needs a Loop. Received: {type(loop).__name__}. Write "
+            "find_learning_rate(Loop(train_step, data, state={'model': model, 'optimizer': optimizer}))."
+        )
     if not 0 < lowest < highest < math.inf or steps < 2:
         raise ValueError(
             "find_learning_rate needs 0 < lowest < highest, and at least 2 steps. "

@@ -22,6 +22,8 @@ INSTEAD = {
     **dict.fromkeys(("stopping_threshold", "stop_value"), "write target=..."),
     "divergence_threshold": "write divergence=...",
     "check_finite": "write divergence=float('inf') with mode='min', or -float('inf') with mode='max'",
+    "strict": "leave it out: a metric that nothing logs is refused when a run begins",
+    "check_on_train_epoch_end": "leave it out: a metric of training is looked at when an epoch ends",
     "verbose": "leave it out: why a run has ended is in RunResult.reason",
 }
 

@@ -18,7 +18,7 @@ from loop.tf_internals import scalar
 log = logging.getLogger("exactloop")
 INSTEAD = {
     "rate": "write LearningRate(lambda step: 1e-3 * 0.99**step)",
-    **dict.fromkeys(("schedule", "scheduler", "lr_lambda", "fn"), "write LearningRate(function)"),
+    **dict.fromkeys(("schedule", "lr_schedule", "scheduler", "lr_lambda", "fn"), "write LearningRate(function)"),
     **dict.fromkeys(("warmup_steps", "warmup_epochs", "num_warmup_steps"), "write warmup=..., in steps"),
     **dict.fromkeys(("interval", "unit"), "write by='step' or by='epoch'"),
     "logging_interval": "leave it out: learning rates are logged by themselves",

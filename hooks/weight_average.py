@@ -1,6 +1,7 @@
 """Averages of the weights over the steps, to evaluate and to keep beside the weights themselves."""
 
 import contextlib
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -14,7 +15,7 @@ from loop.tf_internals import iterations, moving_averages
 
 WITHIN = "write Evaluation(eval_step, data, name='average', within=average.exchanged), average being this hook"
 INSTEAD = {
-    **dict.fromkeys(("ema_momentum", "momentum", "ema_decay", "beta"), "write decay=0.999"),
+    **dict.fromkeys(("ema_momentum", "ema", "momentum", "ema_decay", "beta"), "write decay=0.999"),
     **dict.fromkeys(
         ("swa_epoch_start", "swa_start", "start_step", "update_starting_at_step"), "write start=..., a step"
     ),
@@ -116,7 +117,7 @@ class WeightAverage(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        if decay != "optimizer" and not (isinstance(decay, int | float) and 0 < decay <= 1):
+        if decay != "optimizer" and not (isinstance(decay, numbers.Real) and 0 < decay <= 1):
             raise ValueError(
                 "WeightAverage(decay=...) needs a number above 0 and at most 1, or 'optimizer'. "
                 f"Received: {decay!r:.80}."

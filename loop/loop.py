@@ -258,7 +258,7 @@ class Loop(Facts):
             try:
                 return self.run(steps=1)
             finally:
-                self._making.begun = self._making.trained = False
+                self._making.begun = False
                 self._run = None
 
     @in_user_lines

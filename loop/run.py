@@ -126,9 +126,11 @@ class Run:
         """Begins to train, unless that is over already."""
         self._idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
         if not self._idle:
-            self._making.trained = True
             self._making.trace_after_all()
             self._rounds.begin()
+            self._position.untouched = False
+        elif self._position.untouched and self._stops.passed(*self._moments.place):
+            self._making.caught_up.hold(self._making.state)
 
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
@@ -137,9 +139,6 @@ class Run:
         self._moments.place = self._position.place()  # a failed call of the compiled loop has gone on, too
         # Taken before hooks put the best back.
         logs = {} if error else {**self._making.state.logs(), **self._making.rates.now()}
-        # Before hooks show others in their place. Who has trained in this process, has not done again what is done.
-        if self._idle and not error and not self._making.trained and self._stops.passed(self._moments.place):
-            self._making.between.note(self._making.state, self.finished)
         # All hear it, whatever the others raise: files are closed and signals given back here.
         failures = self._hooks.calls.finish(self._moments.moment(Event.RUN_END, error=error))
         # An `Exception` first: `SystemExit(0)` in its place would end the process as if all were well.

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from loop.errors.kinds import shown
-from loop.state.position import Position
 
 
 class RollBack(BaseException):
@@ -111,11 +110,10 @@ class Stops:
         enough = self.steps is not None and step >= self.steps
         return enough or (self.epochs is not None and epoch >= self.epochs)
 
-    def passed(self, place: Position) -> bool:
-        """Returns whether a place is behind what was asked for, and not just where that ends."""
-        step, epoch, step_in_epoch = place
-        beyond = self.steps is not None and step > self.steps
-        return beyond or (self.epochs is not None and (epoch, step_in_epoch) > (self.epochs, 0))
+    def passed(self, step: int, epoch: int, step_in_epoch: int) -> bool:
+        """Returns whether more is complete than was asked for, and so another run has gone on from there."""
+        more = self.steps is not None and step > self.steps
+        return more or (self.epochs is not None and (epoch, step_in_epoch) > (self.epochs, 0))
 
     def total_steps(self, length: int | None) -> int | None:
         """Returns at which step the totals are reached; None if nobody knows.

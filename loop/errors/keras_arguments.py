@@ -22,7 +22,8 @@ def check_parts(model: object, optimizer: object, loss: object) -> None:
     if not isinstance(model, keras.Layer):
         raise TypeError(f"supervised(model, ...) needs a keras.Model or a layer. {_received(model)}")
     if not isinstance(optimizer, keras.optimizers.Optimizer):
-        named = f" Write keras.optimizers.get({optimizer!r})." if isinstance(optimizer, str) else ""
+        known = isinstance(optimizer, str) and optimizer.lower() in {name.lower() for name in vars(keras.optimizers)}
+        named = f" Write keras.optimizers.get({optimizer!r})." if known else ""
         wanted = "a keras.optimizers.Optimizer, as in keras.optimizers.Adam(1e-3)"
         raise TypeError(f"supervised(optimizer=...) needs {wanted}. {_received(optimizer)}{named}")
     # Outputs without a loss are None, but not all of them.

@@ -9,7 +9,7 @@ from loop.errors.later import later
 from loop.findings import report
 from loop.hook import Hook
 from loop.numbered import numbered
-from loop.running.between import Between
+from loop.running.caught_up import CaughtUp
 from loop.running.compiled import Compiled
 from loop.running.finished import Untraced, untraced
 from loop.running.parts import Parts
@@ -33,8 +33,7 @@ class Making:
         state: Everything that a resumed run needs.
         compiled: The compiled train loop and evaluations.
         begun: Whether something may have been trained or restored, so that what is there is not what was set.
-        trained: Whether something was trained in this process.
-        between: Knows what was there when a run ended that had nothing to do.
+        caught_up: Holds a state that a run has found ahead of what it was asked for.
 
     Args:
         parts: What the loop is made of.
@@ -50,8 +49,7 @@ class Making:
         self._untraced: Untraced | None = None  # until a run goes on from it
         self._settings: Mapping[str, Setting] = {}
         self._rates: Rates | None = None
-        self.begun = self.trained = False
-        self.between = Between()
+        self.begun, self.caught_up = False, CaughtUp()
 
     @property
     def train_names(self) -> tuple[str, ...]:
@@ -75,7 +73,7 @@ class Making:
         if self._compiled or self._untraced:
             # Such as the best weights, which a hook leaves in the place of the last ones.
             self.state.revert()
-        self.between.put_back()
+            self.caught_up.put_back(self.state)
         if self._compiled is not None:
             self.state.derived.check()  # first, because it names the cause
             self._compiled.spent = spent

@@ -29,6 +29,7 @@ class PositionState(tf.Module):
         torn: Whether an exception in the course of a run may have left the state half-updated. Not saved.
         condemned: Why the state must not be saved or trained on, whole as it is; empty if it may. Not saved.
         latest: The last step that a restored state may be of; None: any. Not saved.
+        untouched: Whether the state is as it was restored, because nothing was trained since. Not saved.
     """
 
     def __init__(self) -> None:
@@ -43,10 +44,11 @@ class PositionState(tf.Module):
         self.torn = False  # an exception, not a kill: the next process restores a checkpoint anyway
         self.condemned = ""
         self.latest: int | None = None
+        self.untouched = False
 
     def restored(self) -> None:
         """Takes in that the state is whole and as it was saved."""
-        self.torn, self.condemned, self.latest = False, "", None
+        self.torn, self.condemned, self.latest, self.untouched = False, "", None, True
 
     def load(self) -> Position:
         """Takes over what has been restored, and returns the place."""

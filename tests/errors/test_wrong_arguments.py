@@ -178,6 +178,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "metrics as list": (lambda: Step(step, metrics=[keras.metrics.Mean()]), TypeError, r"needs a dict.*\[Mean\]"),
     "no function": (lambda: Step(), TypeError, r"needs 'function': write Step\(function\)"),
     "'adam'": (lambda: steps(optimizer="adam"), TypeError, r"'adam'. Write keras.optimizers.get\('adam'\)"),
+    "'mse' as optimizer": (lambda: steps(optimizer="mse"), TypeError, r"as in keras.optimizers.Adam\(1e-3\). Received: 'mse'\.$"),
     "Adam": (lambda: steps(optimizer=keras.optimizers.Adam), TypeError, r"the class Adam. Write Adam\(...\)"),
     "'mes'": (lambda: steps(loss="mes"), ValueError, "knows by its name, such as 'mse'. Received: 'mes'"),
     "class of a loss": (lambda: steps(loss=MSE), TypeError, r"the class MeanSquaredError. Write MeanSquaredError"),

@@ -3,11 +3,12 @@
 import random
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from exactloop import find_batch_size
+from exactloop import find_batch_size, find_learning_rate
 from loop import ArrayData, Hook, Loop, Moment
 from loop.workers import cluster
 
@@ -51,6 +52,20 @@ def test_it_ends_where_a_batch_is_an_epoch_and_at_the_largest() -> None:
     assert made == [4, 8]
     assert find_batch_size(maker(made), smallest=4, largest=4, steps=1).largest == 4
     assert find_batch_size(maker(made, too_large=1), steps=1) == ({}, 1, None, None)
+
+
+def test_what_makes_no_loops_is_refused_with_what_to_write() -> None:
+    for given, received in [(keras.layers.Dense(1), "Dense"), (maker([])(1), "Loop"), (Loop, "type")]:
+        with pytest.raises(
+            TypeError, match=rf"needs a function from a batch size to a Loop. Received: {received}. Write"
+        ):
+            find_batch_size(given)  # type: ignore[arg-type]
+    with pytest.raises(
+        TypeError, match=r"and make_loop\(1\) has returned something else. Received: NoneType. Write def"
+    ):
+        find_batch_size(lambda size: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError, match=r"find_learning_rate\(loop\) needs a Loop. Received: Dense. Write"):
+        find_learning_rate(keras.layers.Dense(1))  # type: ignore[arg-type]
 
 
 def test_other_errors_come_out() -> None:

@@ -251,6 +251,7 @@ def test_trained_weights_of_each_kind_are_averaged_and_nothing_else() -> None:
 
 
 def test_wrong_arguments_are_refused_with_what_would_do() -> None:
+    assert WeightAverage(np.float32(0.5)).every is not None  # a number of NumPy is one
     range_, seconds = "needs a number above 0 and at most 1, or 'optimizer'", "cannot be by seconds"
     for arguments, said in [
         ({"decay": 0}, range_),

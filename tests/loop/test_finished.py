@@ -1,5 +1,6 @@
 """A run that is finished and started again: nothing is traced, everything is what it was, and a longer run goes on."""
 
+import contextlib
 import dataclasses
 import io
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import pytest
 import rich.console
 import tensorflow as tf
@@ -17,6 +19,7 @@ from tiny import DATA, array_data, arrays, make_counter, make_loop, model
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, Preemption, Progress, TensorBoard
 from loop import (
     ArrayData,
+    At,
     Evaluation,
     Event,
     Every,
@@ -586,3 +589,48 @@ def test_supervised_builds_what_the_trace_would(tmp_path: Path) -> None:
     built = {id(variable) for variable in optimizer.variables}
     loop.audit()
     assert {id(variable) for variable in optimizer.variables} == built
+
+
+class Halves(Hook):
+    """Halves a number at the end of each epoch, and ends a life in the middle of one."""
+
+    def __init__(self, rate: tf.Variable, dies_at: int) -> None:
+        super().__init__()
+        self.every, self._rate = At(dies_at), [rate]
+
+    def on_step_end(self, moment: Moment) -> None:
+        raise SystemExit
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self._rate[0].assign(self._rate[0] / 2)
+
+
+# Killed in the first run, where it ends, before and behind the end of an epoch of the second, and never.
+@pytest.mark.parametrize("dies_at", [3, 4, 5, 7, 99])
+def test_what_a_program_changes_between_two_runs_is_changed_once(
+    dies_at: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def life(directory: Path, dies_at: int) -> tuple[list[float], list[float]]:
+        weight, rate = tf.Variable(0.0), tf.Variable(1.0)
+        loop = Loop(
+            lambda x: {"loss": weight.assign_add(rate * tf.reduce_sum(x))},
+            ArrayData(np.ones(4, np.float32), batch_size=2),
+            state={"weight": weight, "rate": rate},
+            hooks=[Halves(rate, dies_at), Checkpoint(directory, Every(steps=1), background=False)],
+        )
+        loop.run(epochs=2)
+        rate.assign(8.0)
+        weight.assign_add(np.random.normal())
+        return loop.run(epochs=4).history["loss"], [float(weight), float(rate), *np.random.normal(size=1)]
+
+    np.random.seed(3)
+    whole = life(tmp_path / "whole", 99)
+    np.random.seed(3)
+    with contextlib.suppress(SystemExit):
+        life(tmp_path / "cut", dies_at)
+    np.random.seed(3)
+    caplog.clear()
+    assert life(tmp_path / "cut", 99) == whole
+    told = [record.getMessage() for record in caplog.records if "later run than" in record.getMessage()]
+    assert len(told) == (dies_at > 5)
+    assert all("put back to what was saved: rate, weight. What is" in line for line in told)
