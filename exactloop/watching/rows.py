@@ -1,10 +1,11 @@
 """The values in a file of rows, as `MetricsLog` and `Tracker` keep it."""
 
+import io
 from pathlib import Path
 
 from exactloop.watching.growing import BLOCK, Growing
 from exactloop.watching.series import Series
-from hooks.shared.row_format import EPOCH, Format, format_of
+from hooks.shared.row_format import EPOCH, Format, format_of, head_of
 
 HEAD = 2**16  # bytes in which the first line ends; more of a file of another kind is not read
 
@@ -49,8 +50,8 @@ class RowReader:
         """Finds out what file it is, and returns where its rows begin."""
         if self._format is not None:
             return 0
-        head, known = whole[: whole.find(b"\n") + 1], format_of(Path(self._file.path))
-        if not head or not known.takes(head):
+        head, known = head_of(io.BytesIO(whole)), format_of(Path(self._file.path))
+        if not head.endswith(b"\n") or not known.takes(head):
             return 0
         self._format = known
         return len(head) if known.head() else 0

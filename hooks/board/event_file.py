@@ -80,6 +80,13 @@ class EventFile:
             found = [cut(file, self._from) for file in self._files()]
             self._there = {tag for kept in found for tag in kept.tags}
             self._clock = WallClock(max((kept.latest for kept in found), default=0.0))
+        if self._writer is not None:
+            if not self._waiting:
+                return
+            if self._is_gone():
+                log.warning("%s was removed or cut by somebody. What it had is missing; another is begun.", self._path)
+                self._leave()
+                self._directory.mkdir(parents=True, exist_ok=True)
         try:
             writer = self._writer or self._begin()
             for step, values in self._waiting:
@@ -102,6 +109,13 @@ class EventFile:
         finally:
             if missing := [*self._lost, *(step for step, _ in self._waiting)]:
                 log.warning("No values of steps %d to %d in %s.", missing[0], missing[-1], self._directory)
+
+    def _is_gone(self) -> bool:
+        """Returns whether what would be written would be nowhere."""
+        try:
+            return self._path is None or os.stat(self._path).st_size < self._certain
+        except FileNotFoundError:
+            return True
 
     def _files(self) -> list[Path]:
         return sorted(self._directory.glob("events.out.tfevents.*"))

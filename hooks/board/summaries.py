@@ -30,15 +30,15 @@ def picture(tag: str, images: Array, most: int) -> Value:
     """
     given = tf.convert_to_tensor(images)
     shape, rank = given.shape.as_list(), given.shape.rank
-    if (
-        rank not in (2, 3, 4)
-        or (rank > 2 and shape[-1] not in (1, 3, 4))
-        or not (given.dtype.is_floating or given.dtype.is_integer)
-    ):
+    wrong = rank not in (2, 3, 4) or (rank > 2 and shape[-1] not in (1, 3, 4))
+    known = given.dtype.is_floating or given.dtype == tf.uint8  # of other integers, nobody knows what is white
+    # Of a picture without pixels, TensorFlow would die.
+    if wrong or not known or 0 in (shape if rank < 4 else shape[1:]):
+        write = "Add an axis for the channel, as in images[..., None]" if wrong else "Write tf.cast(images, tf.uint8)"
         raise ValueError(
             f"A picture for {tag!r} needs shape [height, width], [height, width, channels] or [n, height, width, "
             f"channels], of 1, 3 or 4 channels, uint8 or floats in 0..1. Received: shape {given.shape}, dtype "
-            f"{given.dtype.name}. Add an axis for the channel, as in images[..., None]."
+            f"{given.dtype.name}. {write if wrong or not known else 'It has no pixels'}."
         )
     given = given[..., tf.newaxis] if rank == 2 else given
     given = given if rank == 4 else given[tf.newaxis]
@@ -49,6 +49,8 @@ def picture(tag: str, images: Array, most: int) -> Value:
             "images / 255 of 0..255.",
             *(tag, float(tf.reduce_min(given)), float(tf.reduce_max(given))),
         )
+    if given.dtype.is_floating:  # what is no number has no colour: on each machine another one
+        given = tf.where(tf.math.is_nan(given), tf.zeros([], given.dtype), given)
     pixels = tf.image.convert_image_dtype(given[:most], tf.uint8, saturate=True)  # uint8 [n, height, width, channels]
     size = [str(length).encode() for length in (given.shape[2], given.shape[1])]
     strings = [*size, *tf.image.encode_png(pixels).numpy()]

@@ -7,10 +7,9 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from hooks.shared.flushing import flushed
-from hooks.shared.row_format import Row, format_of
+from hooks.shared.row_format import Row, format_of, head_of
 
 log = logging.getLogger("exactloop")
 LIMIT = 10_000  # rows that wait for room on the disk: some MB
@@ -35,6 +34,7 @@ class RowFile:
         self._lost: list[int] = []  # the first and the latest step of which there was no room to wait
         self._file: io.FileIO | None = None
         self._size = 0  # bytes that are certain
+        self._latest = step  # of the rows that are
         self._there: dict[tuple[str, int], int] = {}  # where the rows of step `step` begin
 
     def check(self) -> None:
@@ -43,7 +43,7 @@ class RowFile:
             return
         if self.path.is_file():
             with self.path.open("rb") as file:
-                head = _head(file)
+                head = head_of(file)
             if not head or format_of(self.path).takes(head):
                 return
         raise ValueError(
@@ -61,6 +61,8 @@ class RowFile:
         file = self._file or self._open()
         if not self._waiting:
             return
+        if self._is_gone(file):
+            file = self._open_again()
         # New names in mid-run, such as those of a hook that reports late: CSV needs them in its first line.
         if self.format.widen(name for row in self._waiting for name in row.values):
             file = self._rewrite(self._size)
@@ -71,6 +73,7 @@ class RowFile:
         # From the first row that comes again on, all is written anew, in the order of this session.
         self._size = size
         self._write(file, b"".join(map(self.format.line, self._waiting)))
+        self._latest = self._waiting[-1].step
         self._waiting.clear()
 
     def close(self) -> None:
@@ -85,7 +88,7 @@ class RowFile:
     def rows(self, start: int) -> Iterator[tuple[int, Row]]:
         """Yields what is certain from a place in the file on: where each row ends, and the row."""
         with self.path.open("rb") as file:
-            start = start or len(_head(file) if self.format.head() else b"")
+            start = start or len(head_of(file) if self.format.head() else b"")
         for at, line in self._lines(start, self._size):
             if (row := self.format.row(line)) is not None:
                 yield at + len(line), row
@@ -95,7 +98,7 @@ class RowFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
         with self.path.open("rb") as file:
-            head, total = _head(file), os.fstat(file.fileno()).st_size
+            head, total = head_of(file), os.fstat(file.fileno()).st_size
         # From step 0 nothing of the file is gone on with, also if it is ours: another training has made it.
         known = head.endswith(b"\n") and self.format.takes(head) and self._from > 0
         end, wrong, self._there = len(head) if known and self.format.head() else 0, 0, {}
@@ -116,6 +119,22 @@ class RowFile:
         self._file, self._size = self.path.open("r+b", buffering=0), end
         self._file.truncate(end)
         return self._file
+
+    def _is_gone(self, file: io.FileIO) -> bool:
+        """Returns whether what would be written would be nowhere: the file was removed, exchanged, or cut."""
+        try:
+            there, here = os.stat(self.path), os.fstat(file.fileno())
+        except FileNotFoundError:
+            return True
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) or there.st_size < self._size
+
+    def _open_again(self) -> io.FileIO:
+        self.check()  # it may be somebody else's by now: then this one stays open, and the next `flush` looks again
+        self._leave()
+        wrong = "%s was removed, replaced or cut by somebody. What is missing in it up to step %d stays missing."
+        log.warning(wrong, self.path, self._latest)
+        self._from = self._latest
+        return self._open()
 
     def _rewrite(self, end: int) -> io.FileIO:
         """Puts another file in the place of this one, with the rows up to a place."""
@@ -141,7 +160,7 @@ class RowFile:
         """Yields the rows up to a place, which may have been written when fewer names were known."""
         before = format_of(self.path)
         with self.path.open("rb") as file:
-            head = _head(file)
+            head = head_of(file)
         before.takes(head)
         for _, line in self._lines(len(head) if before.head() else 0, end):
             if (row := before.row(line)) is not None:
@@ -174,11 +193,3 @@ class RowFile:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _head(file: BinaryIO) -> bytes:
-    """Returns the first line; of CSV, a name may have line breaks within quotes."""
-    head = file.readline()
-    while head.count(b'"') % 2 and not head.startswith(b"{") and (more := file.readline()):
-        head += more
-    return head

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 STEP, EVALUATION, EPOCH = KINDS = ("step", "evaluation", "epoch")
 FIXED: Final = ("kind", "step", "epoch")  # what each row has, in this order
@@ -55,35 +56,36 @@ class Csv:
     """A line with the names, then a line for each row, with nothing where a row has no such value."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
+        self._columns: list[str] = []  # what they are called in the file
 
     def head(self) -> bytes:
-        return _csv([*FIXED, *map(column, self._names)])
+        return _csv([*FIXED, *self._columns])
 
     def takes(self, head: bytes) -> bool:
-        if not head.endswith(b"\n"):  # torn off, when the file was made
+        if not head.endswith(b"\n") or head.count(b'"') % 2:  # torn off, when the file was made
             return _csv(FIXED)[:-1].startswith(head[: len(_csv(FIXED)) - 1])
         try:
             (names,) = csv.reader(io.StringIO(head.decode(), newline=""))
         except (csv.Error, UnicodeDecodeError, ValueError):
             return False
-        self._names = [name.removeprefix(CLASH) for name in names[len(FIXED) :]]
+        self._columns = names[len(FIXED) :]
         return (*names[: len(FIXED)],) == FIXED
 
     def widen(self, names: Iterable[str]) -> bool:
-        new = [name for name in dict.fromkeys(names) if name not in self._names]
-        self._names += new
+        new = [each for each in dict.fromkeys(map(_in_csv, names)) if each not in self._columns]
+        self._columns += new
         return bool(new)
 
     def line(self, row: Row) -> bytes:
+        values = {_in_csv(name): value for name, value in row.values.items()}
         # `repr` has as many digits as tell a float64 from all others, so what is read is what was logged.
-        cells = [repr(row.values[name]) if name in row.values else "" for name in self._names]
+        cells = [repr(values[each]) if each in values else "" for each in self._columns]
         return _csv([row.kind, str(row.step), str(row.epoch), *cells])
 
     def row(self, line: bytes) -> Row | None:
         try:
             kind, step, epoch, *cells = line.decode().rstrip("\n").split(",")  # cells are numbers, so none is in quotes
-            values = {name: float(cell) for name, cell in zip(self._names, cells, strict=True) if cell}
+            values = {named(each): float(cell) for each, cell in zip(self._columns, cells, strict=True) if cell}
             return Row(kind, int(step), int(epoch), values) if kind in KINDS else None
         except ValueError:
             return None
@@ -112,20 +114,35 @@ class JsonLines:
         try:
             said = json.loads(line)
             kind, step, epoch = (said.pop(name) for name in FIXED)  # what is left are the values
-            values = {name.removeprefix(CLASH): float(value) for name, value in said.items()}
+            values = {named(name): float(value) for name, value in said.items()}
             return Row(kind, int(step), int(epoch), values) if kind in KINDS else None
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
 
+QUOTE, SPECIAL = '"', re.compile('[",\r\n]')
 START = b'{"kind": "'  # with what `line` begins: kind is the first key
 CLASH = "value:"  # before a value that is called like a fixed column
+CLASHES = re.compile(rf"(?:{CLASH})*(?:{'|'.join(FIXED)})")
 FORMATS: Final[dict[str, type[Csv] | type[JsonLines]]] = {".csv": Csv, ".jsonl": JsonLines}
 
 
 def column(name: str) -> str:
     """Returns what a value is called in a file: as it is, unless another column is called so."""
-    return f"{CLASH}{name}" if name in FIXED else name
+    return f"{CLASH}{name}" if CLASHES.fullmatch(name) else name
+
+
+def named(column: str) -> str:
+    """Returns the name of the value that is called so in a file."""
+    return column.removeprefix(CLASH) if CLASHES.fullmatch(column) else column
+
+
+def head_of(file: BinaryIO) -> bytes:
+    """Returns the first line of a file; of CSV, a name may have line breaks within quotes."""
+    head = file.readline()
+    while head.count(b'"') % 2 and not head.startswith(b"{") and (more := file.readline()):
+        head += more
+    return head
 
 
 def format_of(path: Path) -> Format:
@@ -135,8 +152,12 @@ def format_of(path: Path) -> Format:
     return FORMATS[path.suffix.lower()]()
 
 
+def _in_csv(name: str) -> str:
+    # A lone surrogate is no text: it is written as \udc80, and called so from then on.
+    return column(name).encode(errors="backslashreplace").decode()
+
+
 def _csv(cells: Iterable[str]) -> bytes:
-    written = io.StringIO(newline="")
-    # Names may have commas, quotes and line breaks in them; a lone surrogate is written as \udc80.
-    csv.writer(written, lineterminator="\n").writerow(cells)
-    return written.getvalue().encode(errors="backslashreplace")
+    # Not by the module, which leaves a carriage return without quotes, and then cannot read it.
+    quoted = (f'"{cell.replace(QUOTE, QUOTE * 2)}"' if SPECIAL.search(cell) else cell for cell in cells)
+    return f"{','.join(quoted)}\n".encode()

@@ -14,6 +14,7 @@ import tensorflow as tf
 from log_lives import Store, make_loop
 from places import TESTS
 
+from exactloop.watching.rows import RowReader
 from hooks import Checkpoint, MetricsLog, Tracker
 from hooks.board.event_file import EventFile
 from hooks.shared.row_file import LIMIT, RowFile
@@ -124,7 +125,11 @@ def test_new_names_get_columns_at_the_end_of_the_same_file(tmp_path: Path) -> No
     assert [each.name for each in sorted(tmp_path.iterdir())] == ["link.csv", "log.csv"]
 
 
-@pytest.mark.parametrize("name", ["a,b", 'a"b', "a\nb", "a\r\nb", "step", "kind", "é", " a "])
+NAMES = ["a,b", 'a"b', "a\nb", "a\r\nb", "a\rb", "step", "kind", "é", " a ", "", "value:step", "value:loss"]
+NAMES.append("value:value:kind")
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_any_name_comes_back(tmp_path: Path, suffix: str, name: str) -> None:
     path = tmp_path / f"log{suffix}"
@@ -133,10 +138,65 @@ def test_any_name_comes_back(tmp_path: Path, suffix: str, name: str) -> None:
     for row in given:
         file.add(row)
     file.close()
+    before = path.read_bytes()
+    RowFile(path, 4, (name,)).close()
+    assert path.read_bytes() == before
+    reader = RowReader(str(path))
+    reader.read()
+    assert reader.series.points == {name: {row.step: row.values[name] for row in given}}
     again = RowFile(path, 4, (name, "more"))
     again.flush()
     assert [row for _, row in again.rows(0)] == given
     again.close()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_name_that_is_no_text_makes_the_same_file_after_a_resume(tmp_path: Path, suffix: str) -> None:
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    name, given = "a\udc80", [Row("step", step, 1, {"a\udc80": float(step)}) for step in (1, 2, 3)]
+    written(whole, 0, given, name)
+    written(cut, 0, given[:2], name)
+    written(cut, 1, given[1:], name)
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("how", ["removed", "removed with its directory", "replaced", "cut", "somebody else's"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_file_that_somebody_touches_meanwhile_is_gone_on_with_and_told(
+    how: str, suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "logs" / f"log{suffix}"
+    file = RowFile(path, 0, ("loss",))
+    for row in rows(1, 2):
+        file.add(row)
+        file.flush()
+    if how.startswith("removed"):
+        path.unlink()
+    if how == "removed with its directory":
+        path.parent.rmdir()
+    if how == "replaced":  # as editors do
+        (tmp_path / "new").write_bytes(path.read_bytes())
+        (tmp_path / "new").replace(path)
+    if how == "cut":
+        os.truncate(path, 0)
+    if how == "somebody else's":
+        (tmp_path / "new").write_text("a letter\n")
+        (tmp_path / "new").replace(path)
+        file.add(rows(3)[0])
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no log of values"):
+                file.flush()
+        assert path.read_text() == "a letter\n"
+        path.unlink()
+    else:
+        file.add(rows(3)[0])
+    file.flush()
+    file.add(rows(4)[0])
+    file.close()
+    left = rows(1, 2, 3, 4) if how == "replaced" else rows(3, 4)
+    assert path.read_text() == written(tmp_path / f"expected{suffix}", 0, left, "loss")
+    (said,) = [record.message for record in caplog.records]
+    assert said.endswith("cut by somebody. What is missing in it up to step 2 stays missing.")
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "{}\n", "kind,step\n", "[1]\n", '{"kind": "other"}\n', "x"])

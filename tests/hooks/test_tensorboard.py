@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,7 +32,7 @@ import tensorflow as tf
 from tiny import make_loop
 
 from hooks import Checkpoint, Profile, TensorBoard
-from hooks.board import event_file
+from hooks.board import event_file, summaries
 from hooks.board.event_file import EventFile
 from hooks.shared import in_time
 from loop import ArrayData, At, Evaluation, Event, Every, Halt, Hook, Loop, Moment, Step, Trigger
@@ -562,6 +563,28 @@ def test_what_is_missing_is_said(
     assert [e.step for path in files(tmp_path) for e in events(path) if e.summary.value] == expected
 
 
+@pytest.mark.parametrize("how", ["directory", "file", "cut"])
+def test_what_somebody_removes_meanwhile_is_told_and_the_rest_is_written(
+    how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "train"
+    file = EventFile(directory, 0)
+    file.write(1, {"loss": 1.0})
+    (path,) = files(directory)
+    if how == "directory":
+        shutil.rmtree(directory)
+    elif how == "file":
+        path.unlink()
+    else:
+        os.truncate(path, 0)
+    for step in (2, 3):
+        file.write(step, {"loss": 1.0})
+    file.close()
+    assert [e.step for path in files(directory) for e in events(path) if e.summary.value] == [2, 3]
+    (said,) = [record.message for record in caplog.records]
+    assert said == f"{path} was removed or cut by somebody. What it had is missing; another is begun."
+
+
 @pytest.mark.more
 def test_each_point_is_there_once_wherever_a_write_breaks_off(tmp_path: Path) -> None:
     file = EventFile(tmp_path, 0)
@@ -606,6 +629,29 @@ def test_a_picture_has_a_shape_that_can_be_drawn(shape: list[int], tmp_path: Pat
         loop.run(steps=1)
     with pytest.raises(RuntimeError, match="writes while a run is under way"):
         drawing.text("x", "y", Moment(Event.SETTLED, 1, 0, 1, {}, False, False, None, print))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "what"),
+    [
+        ([4, 4], "int64", "Write tf.cast(images, tf.uint8)."),  # which would be black, of 2^63
+        ([4, 4], "uint32", "Write tf.cast(images, tf.uint8)."),
+        ([4, 4], "bool", "Write tf.cast(images, tf.uint8)."),
+        ([4, 0], "uint8", "It has no pixels."),  # of which TensorFlow would die
+        ([0, 4, 3], "float32", "It has no pixels."),
+        ([2, 4, 0, 3], "uint8", "It has no pixels."),
+    ],
+)
+def test_a_picture_has_pixels_of_which_it_is_known_what_is_white(shape: list[int], dtype: str, what: str) -> None:
+    with pytest.raises(ValueError, match=rf"A picture for 'x' .*dtype {dtype}\. ") as caught:
+        summaries.picture("x", np.zeros(shape, dtype), 16)
+    assert str(caught.value).endswith(what)
+
+
+def test_what_is_no_number_is_black_and_no_picture_at_all_is_none() -> None:
+    made = summaries.picture("x", np.array([[np.nan, 1.0]], np.float32), 16)
+    assert tf.io.decode_png(made.tensor.string_val[2]).numpy().ravel().tolist() == [0, 255]
+    assert len(summaries.picture("x", np.zeros([0, 4, 4, 3]), 16).tensor.string_val) == 2
 
 
 def test_pictures_of_all_kinds_are_taken_and_an_unknown_run_is_named(tmp_path: Path) -> None:
