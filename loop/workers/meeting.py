@@ -29,9 +29,12 @@ def meet(rank: int, addresses: Sequence[str]) -> None:
     Each listens at its address, which is free until TensorFlow's server has it; the others come to the first one.
 
     Raises:
+        ValueError: If an address has no port.
         OSError: If this one cannot listen there: here, and not in TensorFlow, when the others wait for it in vain.
         RuntimeError: If the workers do not name the same addresses, or two processes say that they are the same worker.
     """
+    for address in addresses:
+        _place(address)
     missing = Missing(rank, addresses)
     with _listening(rank, addresses[rank]) as listener:
         if rank == 0:
@@ -175,6 +178,8 @@ def _heard(from_: socket.socket) -> Mapping[str, object]:
 
 def _place(address: str) -> tuple[str, int]:
     name, _, port = address.rpartition(":")
+    if not (name and port.isdecimal()):
+        raise ValueError(f"Workers are named with a port each, as in 'node-1:7000'. Received: {address!r}.")
     return name.strip("[]"), int(port)  # of IPv6, in brackets
 
 

@@ -165,6 +165,12 @@ def test_who_finds_its_port_in_use_says_so_before_anybody_waits_for_it(addresses
     assert other.ended.startswith("OSError: Worker 1 cannot listen at port")
 
 
+@pytest.mark.parametrize("address", ["node-1", ":7000", "node-1:", "node-1:http"])
+def test_an_address_without_a_port_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=f"as in 'node-1:7000'. Received: '{address}'"):
+        meet(0, ["127.0.0.1:7000", address])
+
+
 def test_two_that_say_they_are_the_same_and_lists_that_differ_are_refused(
     addresses: list[str], waited: Callable[[str], None]
 ) -> None:
