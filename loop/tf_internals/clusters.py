@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
 from tensorflow.python.eager import context
 
-HEARTBEAT_MS = 6000  # after so long without a sign of life, a worker counts as dead
+HEARTBEAT_MS = 8000  # after so long without a sign of life, a worker counts as dead; half of that it may stand still
 CAUGHT = "TF_DEFAULT_PREEMPTION_NOTICE_KEY"  # under which TensorFlow tells all processes who was sent SIGTERM
 
 

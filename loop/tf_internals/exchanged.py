@@ -19,6 +19,7 @@ ALGORITHM = Place(random_ops_util, "get_key_counter_alg")  # says for every func
 SEEDS = Place(keras.random.SeedGenerator, "next")
 SKIPPED = Place(tf.random.Generator, "skip")
 MOMENTS = Place(keras_nn, "_compute_moments_sync")
+OF_MASKED = Place(keras.layers.BatchNormalization, "_moments")
 REDUCED = Place(keras_loss, "reduce_weighted_values")
 COMPARED = Place(keras_losses, "build_pos_neg_masks")
 APPLIED = tuple(Place(kind, "apply") for kind in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer))
@@ -73,9 +74,26 @@ def drawing_apart(rank: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def moments_from(function: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Iterator[None]:
-    """Has synchronized layers take mean and variance from a function; they ask a strategy, or nobody."""
-    with MOMENTS.filled(lambda usual: function):
+def moments_from(
+    function: Callable[..., tuple[tf.Tensor, tf.Tensor]], masked: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+) -> Iterator[None]:
+    """Has synchronized layers take mean and variance from functions; they ask a strategy, or nobody.
+
+    Args:
+        function: Called with a tensor, the axes of the mean, and whether to keep these.
+        masked: Called with a tensor, a mask that has one dimension less, and the axes: Keras asks nobody for these.
+    """
+
+    def moments(usual: Callable[..., tuple[tf.Tensor, tf.Tensor]]) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        def of_layer(
+            self: keras.layers.BatchNormalization, x: tf.Tensor, mask: tf.Tensor | None
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            is_own = mask is None or not self.synchronized
+            return usual(self, x, mask) if is_own else masked(x, mask, self._reduction_axes)
+
+        return of_layer
+
+    with MOMENTS.filled(lambda usual: function), OF_MASKED.filled(moments):
         yield
 
 

@@ -27,6 +27,7 @@ SILENT = (
     "Nothing was heard of another worker for some seconds: its machine, or this one, stands still, is too busy, or "
     "cannot be reached"
 )
+SERVICE = "CoordinationService"  # of TensorFlow, in what it says of calls that nobody has answered
 LEFT = "left"
 LOOK_EVERY = 1.0  # seconds
 PATIENCE = 600.0  # seconds after which a script that is done says for whom it waits, each time
@@ -147,8 +148,7 @@ class Failures:
             except TimeoutError:
                 return (self.left() or self._elsewhere()) if self.waits.last() else None
         except tf.errors.OpError as error:
-            # The first one has what all tell one another: for the others, it has gone.
-            return self._gone(error.message) or (GONE.format(self._workers.name(0)) if self._workers.rank else SILENT)
+            return self._gone(error.message) or self._lost()
         if not isinstance(value, dict) or value["rank"] == self._workers.rank:
             return ""
         return f"{self._workers.name(int(str(value['rank'])))} has failed: {value['said']}"
@@ -161,11 +161,17 @@ class Failures:
         return said
 
     def _gone(self, message: str) -> str:
-        """Returns who has gone, if an error of TensorFlow's says it; else nothing."""
+        """Returns who has gone, in words, if an error of TensorFlow's says it; else nothing."""
         # From the text: errors name tasks in no other way.
         ranks = [self._workers.rank_of(kind, int(number)) for kind, number in TASK.findall(message)]
         others = [rank for rank in ranks if rank != self._workers.rank]
-        return GONE.format(self._workers.name(others[0])) if others else ""
+        if others:
+            return GONE.format(self._workers.name(others[0]))
+        return self._lost() if SERVICE in message else ""
+
+    def _lost(self) -> str:
+        """Returns, in words, that what all tell one another is out of reach: the first worker has it."""
+        return GONE.format(self._workers.name(0)) if self._workers.rank else SILENT
 
     def _found(self, said: str) -> None:
         if self._over:

@@ -26,19 +26,23 @@ TWICE = (
 def meet(rank: int, addresses: Sequence[str]) -> None:
     """Returns, in all workers, when all have called it; logs every so often for whom this one waits.
 
-    The first one listens at its address, which is free until TensorFlow's server has it; the others come there.
+    Each listens at its address, which is free until TensorFlow's server has it; the others come to the first one.
 
     Raises:
-        OSError: In the first one, if it cannot listen there.
+        ValueError: If an address has no port.
+        OSError: If this one cannot listen there: here, and not in TensorFlow, when the others wait for it in vain.
         RuntimeError: If the workers do not name the same addresses, or two processes say that they are the same worker.
     """
+    for address in addresses:
+        _place(address)
     missing = Missing(rank, addresses)
-    if rank == 0:
-        Host(addresses, missing).receive()
-    else:
-        while not _visit(rank, addresses, missing):
-            missing.tell([0])
-            time.sleep(PULSE / 4)
+    with _listening(rank, addresses[rank]) as listener:
+        if rank == 0:
+            Host(addresses, missing).receive(listener)
+        else:
+            while not _visit(rank, addresses, missing):
+                missing.tell([0])
+                time.sleep(PULSE / 4)
 
 
 class Missing:
@@ -68,11 +72,10 @@ class Host:
         self._guests: dict[int, socket.socket] = {}  # by rank
         self._selector = selectors.DefaultSelector()
 
-    def receive(self) -> None:
+    def receive(self, listener: socket.socket) -> None:
         """Waits until all are there at once, and tells them so."""
         with contextlib.ExitStack() as opened:
             opened.callback(self._close)
-            listener = opened.enter_context(_listening(self._addresses[0]))
             self._selector.register(listener, selectors.EVENT_READ)
             while missing := self._absent():
                 for key, _ in self._selector.select(PULSE):
@@ -175,11 +178,13 @@ def _heard(from_: socket.socket) -> Mapping[str, object]:
 
 def _place(address: str) -> tuple[str, int]:
     name, _, port = address.rpartition(":")
+    if not (name and port.isdecimal()):
+        raise ValueError(f"Workers are named with a port each, as in 'node-1:7000'. Received: {address!r}.")
     return name.strip("[]"), int(port)  # of IPv6, in brackets
 
 
 @contextlib.contextmanager
-def _listening(address: str) -> Iterator[socket.socket]:
+def _listening(rank: int, address: str) -> Iterator[socket.socket]:
     """Listens at the port of an address, at all addresses of this machine, as TensorFlow's server will."""
     port = _place(address)[1]
     try:
@@ -189,8 +194,8 @@ def _listening(address: str) -> Iterator[socket.socket]:
             found = socket.create_server(("", port), backlog=1024)
     except OSError as error:
         raise OSError(
-            f"The first worker cannot listen at port {port} of this machine, where the others look for it "
-            f"({address}): {error.strerror}. Give it an address with a port that is free."
+            f"Worker {rank} cannot listen at port {port} of this machine, where the others look for it ({address}): "
+            f"{error.strerror}. Give it an address with a port that is free."
         ) from error
     with found:
         yield found

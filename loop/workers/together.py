@@ -80,13 +80,16 @@ class Together:
         def moments(x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
             return _moments(step, x, axes, keepdims)
 
+        def masked(x: tf.Tensor, mask: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+            return _masked_moments(step, x, mask, axes)
+
         def applied(optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
             return self._applied(step, optimizer, gradients)
 
         with (
             traced(step),
             drawing_apart(self._workers.rank),
-            moments_from(moments),
+            moments_from(moments, masked),
             of_all_rows(step),
             _means_by_rows(step),
             gradients_through(applied),
@@ -158,6 +161,21 @@ def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) ->
     variance = tf.maximum(squares / of - mean * mean, 0.0)
     found = (mean, variance) if keepdims else (tf.squeeze(mean, axes), tf.squeeze(variance, axes))
     return tf.cast(found[0], x.dtype), tf.cast(found[1], x.dtype)
+
+
+def _masked_moments(step: Traced, x: tf.Tensor, mask: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns mean and variance over what a mask leaves of the rows of all workers, as Keras defines them."""
+    weights = tf.cast(tf.broadcast_to(tf.cast(mask, tf.bool)[..., tf.newaxis], tf.shape(x)), x.dtype)
+    kept = tf.where(weights > 0, x, tf.zeros_like(x))  # what is masked may be NaN
+    count = tf.reduce_sum(weights, axes, keepdims=True)
+    here = tf.math.divide_no_nan(tf.reduce_sum(kept, axes, keepdims=True), count)
+    around = tf.reduce_sum(weights * tf.square(kept - here), axes, keepdims=True)
+    # From here on in float64, as above.
+    count, here, around = (tf.cast(tf.squeeze(each, axes), tf.float64) for each in (count, here, around))
+    sums, squares, of = step.sum([here * count, around + here * here * count, count])
+    mean = sums / (of + keras.backend.epsilon())
+    variance = (squares - 2.0 * mean * sums + mean * mean * of) / (of + keras.backend.epsilon())
+    return tf.cast(mean, x.dtype), tf.cast(tf.maximum(variance, 0.0), x.dtype)
 
 
 def raw(variable: Variable) -> tf.Variable:

@@ -204,9 +204,14 @@ def test_a_worker_that_hears_nothing_any_more_does_not_take_itself_for_gone(
     error = tf.errors.FailedPreconditionError(None, None, message)
     monkeypatch.setattr(worker, "listen", raising(error))
     assert failures._look() == said
-    failures.said = said
-    late = tf.errors.DeadlineExceededError(None, None, "RPC: /tensorflow.CoordinationService/Heartbeat")
-    failures._known.set()
+
+
+@pytest.mark.parametrize(("rank", "said"), [(1, GONE.format("worker 0 (10.0.0.1:0)")), (0, SILENT)])
+def test_who_is_not_answered_knows_at_once_that_the_first_one_has_gone(rank: int, said: str) -> None:
+    """Though the thread that watches waits for an answer, too."""
+    failures = Failures(one(rank, Together(2)))
+    failures._over = True
+    late = tf.errors.DeadlineExceededError(None, None, "aborted\nRPC: /tensorflow.CoordinationService/Heartbeat")
     assert str(failures.explained(late)) == said
 
 

@@ -15,16 +15,25 @@ PATIENCE = 60.0  # seconds
 
 
 class Coming(threading.Thread):
-    """A worker that meets the others, and how that has ended."""
+    """A worker that meets the others, and how that has ended.
 
-    def __init__(self, rank: int, addresses: Sequence[str]) -> None:
+    Args:
+        rank: Its number.
+        addresses: Of all, as it knows them.
+        elsewhere: Whether it is on another machine than that of its address, whose port may be in use then.
+    """
+
+    def __init__(self, rank: int, addresses: Sequence[str], *, elsewhere: bool = False) -> None:
         super().__init__(daemon=True)
-        self.rank, self.addresses, self.ended = rank, [*addresses], ""
+        self.rank, self.addresses, self.ended, self._elsewhere = rank, [*addresses], "", elsewhere
         self.start()
 
     def run(self) -> None:
         try:
-            meet(self.rank, self.addresses)
+            if self._elsewhere:
+                meeting._visit(self.rank, self.addresses, meeting.Missing(self.rank, self.addresses))
+            else:
+                meet(self.rank, self.addresses)
             self.ended = "met"
         except Exception as error:
             self.ended = f"{type(error).__name__}: {error}"
@@ -140,7 +149,7 @@ def test_somebody_else_at_the_address_of_the_first_one_is_not_taken_for_it(
     here = Coming(0, addresses)
     here.join(PATIENCE)
     port = addresses[0].partition(":")[2]
-    assert here.ended.startswith(f"OSError: The first worker cannot listen at port {port} of this machine")
+    assert here.ended.startswith(f"OSError: Worker 0 cannot listen at port {port} of this machine")
     assert here.ended.endswith("Give it an address with a port that is free.")
     assert all(each.waits() for each in others)
     stranger.set()
@@ -149,15 +158,28 @@ def test_somebody_else_at_the_address_of_the_first_one_is_not_taken_for_it(
     assert all_met(again, *others)
 
 
+def test_who_finds_its_port_in_use_says_so_before_anybody_waits_for_it(addresses: list[str]) -> None:
+    with socket.create_server(meeting._place(addresses[1])):
+        other = Coming(1, addresses)
+        other.join(PATIENCE)
+    assert other.ended.startswith("OSError: Worker 1 cannot listen at port")
+
+
+@pytest.mark.parametrize("address", ["node-1", ":7000", "node-1:", "node-1:http"])
+def test_an_address_without_a_port_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=f"as in 'node-1:7000'. Received: '{address}'"):
+        meet(0, ["127.0.0.1:7000", address])
+
+
 def test_two_that_say_they_are_the_same_and_lists_that_differ_are_refused(
     addresses: list[str], waited: Callable[[str], None]
 ) -> None:
     host, first = Coming(0, addresses), Coming(1, addresses)
     waited("Worker 1 of 3 waits for worker 2")
-    wrong = Coming(2, [addresses[0], addresses[2], addresses[1]])
+    wrong = Coming(2, [addresses[0], addresses[2], addresses[1]], elsewhere=True)
     wrong.join(PATIENCE)
     assert wrong.ended.startswith("RuntimeError: The workers do not name the same addresses, in the same order: ['127")
-    second = Coming(1, addresses)
+    second = Coming(1, addresses, elsewhere=True)
     first.join(PATIENCE)
     assert first.ended.startswith("RuntimeError: Another process has come as worker 1 of the same workers")
     assert all_met(host, second, Coming(2, addresses))

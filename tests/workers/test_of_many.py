@@ -17,8 +17,9 @@ import tensorflow as tf
 import loop
 from hooks.checkpoint.record.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
+from loop.exact.graph import operations
 from loop.state.randomness import global_seed, untouched
-from loop.workers import joining
+from loop.workers import joining, together
 from loop.workers.cluster import Workers, become, here
 from loop.workers.collective import OPERATIONS, Collective
 from loop.workers.joining import _warn_of_tasks, share_seed
@@ -670,3 +671,33 @@ def test_what_a_layer_keeps_of_rows_and_is_no_mean_is_warned_of(
     said = [each for each in caplog.messages if "otherwise than by a mean over them" in each]
     assert len(said) == (how in ("sum", "largest", "last"))
     assert all("changes 'sequential/keeping/kept' by" in each for each in said)
+
+
+def test_moments_of_what_a_mask_leaves_are_those_of_keras_and_are_added_up(one_of: Callable[[int, int], None]) -> None:
+    x = tf.constant(np.random.default_rng(0).normal(3.0, size=[4, 5, 2]).astype("float32"))
+    mask = tf.constant(np.random.default_rng(1).integers(0, 2, [4, 5]).astype(bool))
+    layer = keras.layers.BatchNormalization()
+    layer.build(x.shape)
+    found = []
+    for moments in (
+        lambda x: layer._moments(x, mask),
+        lambda x: together._masked_moments(SimpleNamespace(sum=lambda parts: parts), x, mask, [0, 1]),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            mean, variance = moments(x)
+            loss = tf.reduce_sum(mean * [1.0, 2.0] + variance * [3.0, 4.0])
+        found.append([mean, variance, tape.gradient(loss, x)])
+    for wanted, each in zip(*found, strict=True):
+        np.testing.assert_allclose(each, wanted, rtol=1e-5, atol=1e-6)
+    one_of(0, 2)
+    sums = []
+    for synchronized in (False, True):
+        layers = [keras.layers.Masking(), keras.layers.BatchNormalization(synchronized=synchronized)]
+        model, optimizer = keras.Sequential([keras.Input([5, 2]), *layers]), keras.optimizers.SGD()
+        step, _ = loop.supervised(model, optimizer, "mse")
+        made = Loop(step, ArrayData((x, x), batch_size=2), state={"model": model, "optimizer": optimizer})
+        made.audit()
+        graph = made._built.chunk.graph
+        sums.append(sum(op.type in OPERATIONS for op in operations(graph)))
+    assert sums[1] > sums[0]
