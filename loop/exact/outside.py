@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from loop.digest import digest
 from loop.exact.graph import uses
 from loop.exact.pipeline import stages
 from loop.handles import key_of
@@ -20,6 +21,7 @@ from loop.tf_internals import functions_of
 
 Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have in the place of what they have
 AttrValue: TypeAlias = tf.compat.v1.AttrValue
+LARGEST = 2**24  # bytes of one function that are kept
 MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
 # Digits of numbers that nobody writes down: of a mean, or of a seed that was drawn.
 COMPUTED, DRAWN = 5, 8
@@ -82,6 +84,7 @@ class Outside:
         arrays: By the names of what stands for them.
         tables: Likewise.
         constants: By the names of operations, their values as TensorFlow writes them.
+        is_large: Whether it is too much to be kept: then there is nothing of it here.
 
     Args:
         graph: The function.
@@ -89,8 +92,7 @@ class Outside:
 
     def __init__(self, graph: FuncGraph) -> None:
         captures, used = [(outer, inner.name) for outer, inner in graph.captures], uses(graph)
-        arrays = [(outer, name) for outer, name in captures if outer.dtype not in (tf.resource, tf.variant)]
-        self.arrays = {name: array for array, name in arrays if _is_kept(array.dtype)}
+        self.arrays = {name: array for array, name in captures if _is_kept(array.dtype)}
         self.tables = {
             name: Table(handle, finds[0].get_attr("Tin"), finds[0].get_attr("Tout"))
             for handle, name in captures
@@ -98,8 +100,13 @@ class Outside:
         }
         held = {name.partition(":")[0] for _, name in captures}  # small arrays are there as constants, too
         ops = [op for op in graph.get_operations() if op.type == "Const" and op.name not in held]
-        found = {op.name: op.node_def.attr["value"] for op in ops if _is_kept(op.outputs[0].dtype)}
+        ops = [op for op in ops if _is_kept(op.outputs[0].dtype)]
+        # By their shapes: to ask an operation for its value copies it.
+        self.is_large = sum(map(_bytes, (*self.arrays.values(), *(op.outputs[0] for op in ops)))) > LARGEST
+        found = {op.name: op.node_def.attr["value"] for op in ops if not self.is_large}
         self.constants = {name: value.SerializeToString(deterministic=True) for name, value in found.items()}
+        if self.is_large:
+            self.arrays, self.tables = {}, {}
 
     def tensors(self, others: Others = NO_OTHERS) -> list[tf.Tensor]:
         """Returns all of it, or others in its place, to be kept."""
@@ -174,12 +181,16 @@ def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]
 
 
 def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
-    """Returns whether two tensors of one kind are equal."""
-    return bool(tf.reduce_all(tf.equal(now, then)))
+    """Returns whether two tensors are equal bit for bit."""
+    return digest(now) == digest(then)
 
 
 def _is_kept(dtype: tf.DType) -> bool:
-    return dtype.is_floating or dtype.is_integer or dtype == tf.string
+    return dtype.is_floating or dtype.is_integer or dtype in (tf.string, tf.bool)
+
+
+def _bytes(tensor: tf.Tensor) -> int:
+    return (tensor.shape.num_elements() or 0) * max(1, tensor.dtype.size)
 
 
 def _is_seed(array: tf.Tensor) -> bool:

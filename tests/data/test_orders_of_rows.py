@@ -218,6 +218,7 @@ def rows_of_epoch(kept: memoryview) -> Callable[[int], Dataset]:
     [
         (lambda x: Dataset.range(100).map(lambda i: tf.function(lambda: tf.gather(x, i))()).batch(10), True),
         (lambda x: Dataset.range(100).map(lambda i: tf.gather(x, i)).batch(10), False),
+        (lambda x: Dataset.range(100).map(lambda i: tf.gather(tf.constant(np.tile(x, [2**15, 1]).T), i)[:3]), True),
         (lambda x: StreamData(lambda epoch: Dataset.from_tensor_slices(x).batch(10)), False),
         (lambda x: StreamData(rows_of_epoch(memoryview(x))), True),
         (lambda x: Dataset.from_tensor_slices(x).batch(10), False),

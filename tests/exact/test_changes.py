@@ -97,6 +97,12 @@ STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, fu
         ({}, {"dropout": 0.3}, f"{STEP} other constants now, such as a coefficient"),
         ({}, {"minuend": 1}, f"{STEP} the same operations, connected otherwise or with other attributes now"),
         ({}, {"seed": 2}, "seed: tf.random.set_seed was 1 in the checkpoint and is 2 now"),
+        (
+            {"seed": 1_234_567},
+            {"seed": 7_654_321},
+            "seed: tf.random.set_seed was 1234567 in the checkpoint and is 7654321 now; keras.utils.set_random_seed "
+            "calls it. If each start draws one, as of the time, start with that of the checkpoint",
+        ),
         ({}, {"data": lambda: arrays(0.5)}, "data: the arrays have other values than when the checkpoint was made"),
         ({}, {"data": lambda: arrays(seed=2)}, "data: seed was 1 in the checkpoint and is 2 now"),
         ({"data": stream}, {"data": lambda: stream(2.0)}, f"{DATA} ParallelMap"),
@@ -104,7 +110,18 @@ STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, fu
         ({"data": stream}, {"data": lambda: stream(seed=2)}, f"{DATA} Shuffle"),
         ({"data": stream}, {"data": lambda: stream(change=0.5)}, f"{DATA} TensorSlice"),
     ],
-    ids=["activation", "schedule", "coefficients", "dropout", "order", "global seed", "arrays", "seed", "map function"]
+    ids=[
+        "activation",
+        "schedule",
+        "coefficients",
+        "dropout",
+        "order",
+        "global seed",
+        "drawn seed",
+        "arrays",
+        "seed",
+        "map function",
+    ]
     + ["augmentation", "shuffle seed", "tensors"],
 )
 def test_what_changes_the_numbers_is_refused_and_named_or_a_warning(

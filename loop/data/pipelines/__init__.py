@@ -3,9 +3,9 @@
 Read `written.py`, a dataset as the user wrote it, then `epochs.py`, the dataset of each epoch; `of_epoch.py` is for
 those that are a function of the epoch, and `known.py` for what of them stands in a checkpoint. `replay.py` and
 `passes.py` are for data that are read again, `loaders.py` and `unseeded.py` for what drew when it was made, and
-`recalled.py` brings that back, `python_rows.py` what Python has of it, and `layer_tables.py` what layers have;
-`shares.py` is for the files of several workers. `iterators.py`, `cores.py` and `errors.py` know what TensorFlow keeps,
-decides and says.
+`recalled.py` brings that back: `python_rows.py` what Python has of it, `of_functions.py` what functions in TensorFlow
+have, and `layer_tables.py` layers. `shares.py` is for the files of several workers. `iterators.py`, `cores.py` and
+`errors.py` know what TensorFlow keeps, decides and says.
 
 It may import `objects` and `orders`.
 """

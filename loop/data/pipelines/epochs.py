@@ -164,7 +164,9 @@ class EpochDatasets:
         ]
         for written in each.values():
             if not self.varies or not self._of_epochs.tensors():
-                warn_of_tensors([*written.not_kept(), *(written.in_memory() if self.varies else [])], owner)
+                warn_of_tensors(
+                    [*written.of_functions.not_kept(), *(written.in_memory() if self.varies else [])], owner
+                )
         found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
         if all(isinstance(finding, Read) for finding in found):
             differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}

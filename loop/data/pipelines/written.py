@@ -15,11 +15,12 @@ from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.layer_tables import put_tables
 from loop.data.pipelines.loaders import reordered, seeds
+from loop.data.pipelines.of_functions import OfFunctions
 from loop.data.pipelines.replay import Reader
 from loop.data.pipelines.unseeded import unseeded
 from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
 from loop.exact.graph import line
-from loop.exact.outside import MANY, NO_OTHERS, NOTHING, Instead, Outside, is_same, others_of, outside_of
+from loop.exact.outside import NOTHING, Instead, is_same
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
 from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
@@ -29,13 +30,10 @@ from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
-from loop.state.rows_in_memory import bytes_of
 from loop.state.settled import is_settled
-from loop.tensors import FuncGraph
 from loop.tf_internals import UnknownStage, functions_of, kind_of, programmed, with_seed
 
 DATA = "the data"
-LARGEST = 2**24  # bytes of what functions have, beyond which it is not kept
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 UNDIVIDED = (
     "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
@@ -49,6 +47,7 @@ class Written:
     Attributes:
         dataset: The dataset.
         one_orders: See there.
+        of_functions: What its functions have from outside.
 
     Args:
         dataset: The dataset.
@@ -69,7 +68,7 @@ class Written:
         instead: Instead = NOTHING,
     ) -> None:
         self.dataset, self._alone, self._python_draws, self._share = dataset, replaced, python_draws, share
-        self._instead = instead
+        self._instead, self.of_functions = instead, OfFunctions(dataset, instead)
         self.one_orders = one_orders
         self._rows: dict[str, int] | None = None  # which stand where, if the next process may have others there
         self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
@@ -117,27 +116,7 @@ class Written:
     def in_memory(self) -> list[tf.Tensor]:
         """Returns the tensors that it is made of, one stage after the other, and what its functions have."""
         made = made_of(self.dataset, self._replaced).values()
-        return [*(tensor for tensors in made for tensor in tensors), *self._of_functions]
-
-    @functools.cached_property
-    def _outside(self) -> Mapping[FuncGraph, Outside]:
-        return outside_of(self.dataset)
-
-    @functools.cached_property
-    def _of_functions(self) -> list[tf.Tensor]:
-        """What its functions have from outside; nothing if that is much."""
-        others = self._instead
-        found = [x for graph, has in self._outside.items() for x in has.tensors(others.get(graph, NO_OTHERS))]
-        return found if sum(map(bytes_of, found)) <= LARGEST else []
-
-    def not_kept(self) -> list[tf.Tensor]:
-        """Returns the tensors and constants with many rows in its functions that are not in memory as above."""
-        functions = [each for stage in stages(self.dataset) for each in functions_of(stage)]
-        kept = [each.graph for each in functions] if self._of_functions else []
-        held = [] if kept else [x for each in functions for x in each.captured_inputs]
-        constants = (op for op in operations_of(self.dataset) if op.type == "Const")
-        held += [op.outputs[0] for op in constants if all(op.graph is not graph for graph in kept)]
-        return [x for x in held if x.shape.rank and x.shape[0] >= MANY]
+        return [*(tensor for tensors in made for tensor in tensors), *self.of_functions.tensors]
 
     @functools.cached_property
     def has_others(self) -> bool:
@@ -162,8 +141,8 @@ class Written:
                 return
             pairs = zip(columns[stage], own, strict=True)
             moved = moved or not all(then.shape == now.shape and is_same(now, then) for then, now in pairs)
-        others = [*itertools.islice(rest, len(self._of_functions))]
-        found = others_of(self._outside, others, moved=moved) if others and same_program else NOTHING
+        others = [*itertools.islice(rest, len(self.of_functions.tensors))]
+        found = self.of_functions.others(others, moved=moved) if others and same_program else NOTHING
         if found is None:
             return
         one = self.with_orders(one_order.as_noted(self.one_orders, notes))
@@ -310,7 +289,7 @@ class Written:
         found = self._wrong(owner, saved=saved)
         if not found and (alone or self.needs_seed) and (fault := self._fault) and self._varies_otherwise:
             found.append(Finding(f"{owner} {fault.what}", fault.where, fault.instead))
-        found += unseeded(self.dataset, owner, kept=alone and bool(self._of_functions))
+        found += unseeded(self.dataset, owner, kept=alone and bool(self.of_functions.tensors))
         if any(op.type.startswith("LookupTable") for op in operations_of(self.dataset)):
             functions = [function for stage in stages(self.dataset) for function, _ in programmed(stage)]
             found += vocabularies_in_set_order(owner, functions)

@@ -1,0 +1,50 @@
+"""What the functions of a pipeline have from outside, to be kept with a run."""
+
+import functools
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from loop.exact.outside import LARGEST, MANY, NO_OTHERS, Instead, Outside, others_of, outside_of
+from loop.exact.pipeline import operations_in, stages
+from loop.state.rows_in_memory import bytes_of
+from loop.tensors import FuncGraph
+from loop.tf_internals import functions_of
+
+
+class OfFunctions:
+    """What the functions of a pipeline have.
+
+    Args:
+        dataset: The pipeline.
+        instead: What they have in the place of some of it.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, instead: Instead) -> None:
+        self._dataset, self._instead = dataset, instead
+
+    @functools.cached_property
+    def _outside(self) -> dict[FuncGraph, Outside]:
+        return outside_of(self._dataset)
+
+    @functools.cached_property
+    def tensors(self) -> list[tf.Tensor]:
+        """What they have; nothing if that is much."""
+        others = self._instead
+        found = [x for graph, has in self._outside.items() for x in has.tensors(others.get(graph, NO_OTHERS))]
+        return found if sum(map(bytes_of, found)) <= LARGEST else []
+
+    def others(self, tensors: Sequence[tf.Tensor], *, moved: bool) -> Instead | None:
+        """Returns what they are to have instead; see `others_of`."""
+        return others_of(self._outside, tensors, moved=moved)
+
+    def not_kept(self) -> list[tf.Tensor]:
+        """Returns the tensors and constants with many rows that are not among those that are kept."""
+        kept = [graph for graph, has in self._outside.items() if self.tensors and not has.is_large]
+        held = list[tf.Tensor]()
+        for stage in stages(self._dataset):
+            others = [each for each in functions_of(stage) if all(each.graph is not graph for graph in kept)]
+            held += [x for each in others for x in each.captured_inputs]
+            constants = (op for op in operations_in(stage) if op.type == "Const")
+            held += [op.outputs[0] for op in constants if all(op.graph is not graph for graph in kept)]
+        return [x for x in held if x.shape.rank and x.shape[0] >= MANY]
