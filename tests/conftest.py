@@ -3,6 +3,7 @@
 import collections
 import gc
 import os
+import signal
 from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +15,8 @@ from samples import ONE_IN
 from tensorflow.python.ops import stateful_random_ops
 
 tf.config.experimental.enable_op_determinism()
+# A shell has what it starts in the background ignore it, and so would the processes that are interrupted here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
