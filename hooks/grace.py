@@ -28,19 +28,22 @@ class Grace:
 
     def begin(self, loop: Loop) -> None:
         """Begins to watch a run."""
-        self._loop, self._signal, self._asked_at = loop, "", 0.0
+        self._loop, self._signal, self._asked_at, self._saved = loop, "", 0.0, False
         self._step, self._spent, self._told = 0, 0.0, False
 
     def asked(self, name: str) -> None:
         """Notes that a signal of this name asks for the end; called in any thread."""
         if not self._signal:  # a second one does not give more time
-            self._signal, self._asked_at = name, time.monotonic()
+            self._asked_at = time.monotonic()  # first: the main thread looks at both, perhaps just now
+            self._signal = name
             self._timer = Timer(self._seconds, self._late)
             self._timer.daemon = True  # or the process would wait for it at its end
             try:
                 self._timer.start()
             except RuntimeError as error:  # no thread can be made
                 log.warning("If no save has begun in %g s, nobody will say so: %s.", self._seconds, error)
+            if self._saved:  # meanwhile
+                self.end()
 
     def settled(self, moment: Moment) -> None:
         """Looks at how long steps take, and, if this is the end that was asked for, how long it took to come here."""
@@ -56,7 +59,8 @@ class Grace:
                 self._seconds,
             )
         self._step, self._spent = moment.step, spent
-        if self._signal and self._timer is not None:
+        if self._signal and not self._saved:
+            self._saved = True
             self.end()
             took = time.monotonic() - self._asked_at
             late = took > self._seconds

@@ -4,9 +4,10 @@ import contextlib
 import itertools
 import logging
 import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from loop.data.objects.reached import held, variables_of
@@ -16,9 +17,10 @@ from loop.handles import key
 from loop.hook import Hook
 from loop.registry import FunctionHook
 from loop.state.plain import Encoded
+from loop.tensors import read
 
 log = logging.getLogger("exactloop")
-SHOWN = 3
+SHOWN, LARGE = 3, 2**20  # bytes
 NO_VALUES = (tf.variant, tf.resource)
 LOST = (
     "Hook %r changes what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what the program "
@@ -41,7 +43,8 @@ class Unsaved:
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
         self._roots = roots(hooks)
         self._covered = covered
-        self._then: dict[int, tuple[tf.Variable, str]] = {}  # by id, with a digest: copies of large ones would stay
+        # By id, with what says whether it is as it was.
+        self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs = 0
         for _, variable in self._reached():
             self._note(variable)
@@ -66,21 +69,38 @@ class Unsaved:
         changed: dict[str, list[str]] = {}
         for hook, variable in self._reached():
             # What a hook has made in the course of the run counts from here on.
-            _, then = self._then.get(id(variable)) or self._note(variable)
-            if digest(variable.read_value()) != then:  # sync: copies all of it to the host
+            if not self._note(variable)():
                 changed.setdefault(hook, []).append(f"{variable.name}  shape {variable.shape}, {variable.dtype.name}")
         for hook, names in changed.items():
             del self._roots[hook]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             log.warning(LOST, hook, ", ".join(names[:SHOWN]) + more)
 
-    def _note(self, variable: tf.Variable) -> tuple[tf.Variable, str]:
-        return self._then.setdefault(id(variable), (variable, digest(variable.read_value())))
+    def _note(self, variable: tf.Variable) -> Callable[[], bool]:
+        if id(variable) not in self._then:
+            self._then[id(variable)] = variable, _unchanged(variable)
+        return self._then[id(variable)][1]
 
     def _reached(self) -> Iterator[tuple[str, tf.Variable]]:
         for name, begin in self._roots.copy().items():
             with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
                 yield from ((name, variable) for variable in _variables(begin) if key(variable) not in self._covered)
+
+
+def _unchanged(variable: tf.Variable) -> Callable[[], bool]:
+    """Returns what returns whether a variable has the value that it has now."""
+    then = read(variable)
+    if "CPU" not in then.device or not then.dtype.is_numpy_compatible or np.asarray(then).nbytes < LARGE:
+        said = digest(then)  # sync: copies all of it to the host, here and below
+        return lambda: digest(read(variable)) == said
+
+    # As long as this is held, an update makes another buffer: so a large one need not be looked into.
+    def unchanged() -> bool:
+        now = read(variable)
+        arrays = np.asarray(now), np.asarray(then)  # both at once: of texts they are copies, which have places, too
+        return len({each.ctypes.data for each in arrays}) == 1 or digest(now) == digest(then)
+
+    return unchanged
 
 
 def _variables(begin: Iterable[object]) -> list[tf.Variable]:

@@ -29,6 +29,31 @@ def test_a_fork_does_not_keep_the_lock_of_a_process_that_was_killed(tmp_path: Pa
             os.kill(fork, signal.SIGKILL)
 
 
+def test_whoever_may_write_by_the_umask_may_lock_the_directory_next(tmp_path: Path) -> None:
+    before = os.umask(0o002)  # as where a group shares its directories
+    try:
+        with contextlib.closing(open_files(tmp_path / "shared")) as files:
+            files.lock()
+    finally:
+        os.umask(before)
+    assert [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "shared", tmp_path / "shared/.lock")] == [
+        "0o775",
+        "0o664",
+    ]
+
+
+def test_a_lock_is_let_go_of_once_and_never_what_has_its_number_next(tmp_path: Path) -> None:
+    files = open_files(tmp_path)
+    files.lock()
+    files.close()
+    with (tmp_path / "other").open("w") as other:  # has the number of one of the two that were closed
+        files.close()
+        other.write("fine")
+        other.flush()
+    with contextlib.closing(open_files(tmp_path)) as again:
+        again.lock()
+
+
 def test_of_two_processes_that_lock_at_the_same_moment_exactly_one_wins_and_the_other_says_who(tmp_path: Path) -> None:
     with life(tmp_path, "race") as process:
         printed, _ = process.communicate()
