@@ -36,11 +36,13 @@ HELPS = {
     "ls": """exactloop ls DIRECTORY [--json]
 
 Lists the checkpoints of a run: steps, epochs, ages, sizes, the values that were logged, and whether the files have
-their sizes. Values that do not fit are left out; --json has them all. Exit status 1 if a checkpoint is damaged.
+their sizes. Of a directory above several runs, those of all of them. On a terminal, what does not fit is left out; in a
+pipe, each checkpoint has a line with all of it, and so has --json. Exit status 1 if a checkpoint is damaged.
 """,
     "verify": """exactloop verify DIRECTORY [--json]
 
-Hashes all files of all checkpoints of a run. Exit status 1 if one is not what was committed.
+Hashes all files of all checkpoints of a run, or of all runs below a directory. Exit status 1 if one is not what was
+committed.
 """,
     "diff": """exactloop diff CHECKPOINT CHECKPOINT [--json]
 
