@@ -23,8 +23,8 @@ Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have 
 AttrValue: TypeAlias = tf.compat.v1.AttrValue
 LARGEST = 2**24  # bytes of one function that are kept
 MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
-# Digits of numbers that nobody writes down: of a mean, or of a seed that was drawn.
-COMPUTED, DRAWN = 5, 8
+# Digits: those with fewer are settings; and nobody writes down as many as a mean has, or a seed that was drawn.
+SHORT, COMPUTED, DRAWN = 3, 5, 8
 
 
 class Others(NamedTuple):
@@ -174,10 +174,11 @@ def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]
             return None
         if others != NO_OTHERS:
             found[graph] = others
-    digits = [count for others in found.values() for count in others.digits]
+    digits = [count for others in found.values() for count in others.digits] or [DRAWN]
     # Of a mean and a deviation, one may be round by chance.
-    is_drawn = (moved or any(others.are_drawn for others in found.values())) and max(digits, default=DRAWN) >= COMPUTED
-    return found if is_drawn or not found else None
+    are_computed = min(digits) >= SHORT and max(digits) >= COMPUTED
+    is_drawn = moved or any(others.are_drawn for others in found.values())
+    return found if not found or (are_computed and is_drawn) else None
 
 
 def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
