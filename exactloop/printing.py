@@ -69,7 +69,10 @@ def span(seconds: float) -> str:
 def _fitting(longest: Mapping[str, int], width: int) -> dict[str, int]:
     """Returns how wide columns can be of which each would like to be so wide; without those for which is no room."""
     kept = {name: min(most, LEAST.get(name, most)) for name, most in longest.items()}
-    spare = lambda: width - sum(kept.values()) - BETWEEN * len(kept) - 1  # noqa: E731
+
+    def spare() -> int:
+        return width - sum(kept.values()) - BETWEEN * len(kept) - 1
+
     for name in LESS:
         if spare() < 0:
             kept.pop(name, None)
