@@ -577,9 +577,7 @@ def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> N
         loop(best).run(epochs=1)
     with pytest.raises(AttributeError, match=r"has 2 models: a, b. Write KerasCallbacks\(\[...\], model=model\)"):
         loop(keras.callbacks.EarlyStopping("loss", restore_best_weights=True), a=dense(), b=dense()).run(epochs=1)
-    with pytest.raises(
-        ValueError, match=r"monitors 'lss', but this loop logs: 'loss'\. Did you mean 'loss'\? Of"
-    ):
+    with pytest.raises(ValueError, match=r"monitors 'lss', but this loop logs: 'loss'\. Did you mean 'loss'\? Of"):
         loop(keras.callbacks.EarlyStopping("lss")).run(epochs=1)
 
 
