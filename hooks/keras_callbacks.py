@@ -107,7 +107,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._bound = CallbackModel(loop, *self._given())
         self._evaluating, self._logs = False, None
         for callback in self.callbacks:
-            watch(callback, loop.metrics)
+            watch(callback, loop)
         self._told.of_what_is_not_called(self._each())
 
     def reason_to_end(self) -> str:

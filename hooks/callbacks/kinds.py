@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 import keras
 
+from hooks.shared.monitor import close_names
+from loop import Loop
 from loop.tf_internals import MODEL, WRITERS, direction, profiles_batches
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -76,7 +78,7 @@ def kinds(of: Mapping[type[Callback], object], callback: Callback) -> list:
     return [said for kind, said in of.items() if isinstance(callback, kind)]
 
 
-def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
+def watch(callback: Callback, loop: Loop) -> None:
     """Tells a callback whether what it monitors is to go up or down, as Keras does by the metrics of a compiled model.
 
     Keras does so at the end of the first epoch, and changes the sign of `min_delta` each time; so a callback that was
@@ -84,7 +86,7 @@ def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
 
     Args:
         callback: Any callback.
-        metrics: The metrics, by the names under which their results are logged.
+        loop: The loop, which knows its metrics by the names under which their results are logged.
 
     Raises:
         ValueError: If nobody knows.
@@ -92,10 +94,18 @@ def watch(callback: Callback, metrics: Mapping[str, keras.Metric]) -> None:
     if not isinstance(callback, MONITORS) or callback.monitor_op is not None:
         return
     name = callback.monitor.removeprefix("val_")
-    metric = metrics.get(callback.monitor, metrics.get(name))
+    metric = loop.metrics.get(callback.monitor, loop.metrics.get(name))
     # The callback's own word first, then the metric's own; never a name, but for `loss`.
     known = {"min": "down", "max": "up"}.get(callback.mode) or (None if metric is None else direction(metric))
     known = "down" if known is None and name == "loss" else known  # of a compiled model, too, which has a mean for it
+    logged = sorted({*loop.train_names, *loop.reported_names}.union(*loop.evaluation_names.values()))
+    if known is None and callback.monitor not in logged:  # or `mode=` would be given, and the callback never act
+        close = close_names(callback.monitor, logged)
+        raise ValueError(
+            f"{type(callback).__name__} monitors {callback.monitor!r}, but this loop logs: "
+            f"{', '.join(map(repr, logged))}. {f'Did you mean {close[0]!r}? ' if close else ''}Of what another "
+            "callback puts into the logs, write mode='min' or mode='max'."
+        )
     if known is None:
         raise ValueError(
             f"{type(callback).__name__}(monitor={callback.monitor!r}) does not say what is better, and nothing here "

@@ -69,7 +69,7 @@ class Monitor:
                     f"{self._owner} watches {self.name!r}, but this loop evaluates nothing, and reports: "
                     f"{', '.join(map(repr, known))}. Add evaluate=Evaluation(eval_step, data) to the Loop."
                 )
-            close = _close(self.name, known)
+            close = close_names(self.name, known)
             raise ValueError(
                 f"{self._owner} watches {self.name!r}, but this loop reports: {', '.join(map(repr, known))}."
                 + (f" Did you mean {close[0]!r}?" if close else "")
@@ -124,7 +124,7 @@ def _in_full(name: str) -> str:
     return "" if full == name else f" And a metric named 'accuracy' is logged as {full!r}, not {name!r}."
 
 
-def _close(name: str, known: Sequence[str]) -> list[str]:
+def close_names(name: str, known: Sequence[str]) -> list[str]:
     """Returns the names that may be meant by another one, first of all those that it is short for."""
     parts = ".*_".join(map(re.escape, name.split("_")))
     short = [each for each in known if re.match(rf"(.*_)?{parts}", each)]

@@ -169,12 +169,12 @@ def check_flat(prediction: Nest, loss: object) -> None:
 
 @unconverted
 def check_each(value: object) -> None:
-    """Raises `ValueError` if a function does not return a value for each example, to which weights can be applied."""
+    """Raises `ValueError` if a function does not return values to which weights, or a mask, can be applied."""
     if isinstance(value, tf.Tensor) and value.shape.rank == 0:
         raise ValueError(
-            "supervised(loss=...) cannot apply the sample weights to a loss that has one value, of shape []. Return "
-            "one for each example, as with keras.ops.mean(..., axis=-1), or take the weights as a third argument: "
-            "loss(y, prediction, sample_weight)."
+            "supervised(loss=...) cannot apply the sample weights to a loss that has one value, of shape [], nor the "
+            "mask that layers such as Embedding(mask_zero=True) hand on. Return one for each example, as with "
+            "keras.ops.mean(..., axis=-1), or take the weights as a third argument: loss(y, prediction, sample_weight)."
         )
 
 

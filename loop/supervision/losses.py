@@ -11,7 +11,7 @@ from loop.errors.keras_arguments import check_each, check_flat, check_loss, take
 from loop.errors.kinds import shown
 from loop.supervision.outputs import Of, Output, alone, check_names, is_several, name_of_only, names_of, outputs, part
 from loop.tensors import Nest
-from loop.tf_internals import loss_of
+from loop.tf_internals import loss_of, mask_of
 
 Loss: TypeAlias = keras.losses.Loss | Callable[..., tf.Tensor] | str
 Losses: TypeAlias = Loss | Mapping[str, Loss | None] | Sequence[Loss | None]
@@ -120,7 +120,8 @@ def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Te
     if isinstance(loss, str):
         made = loss_of(loss, y, prediction)
     elif not isinstance(loss, keras.losses.Loss) and not takes_weights(loss):
-        each = _each(loss, sample_weight)
+        # Keras applies the mask of a prediction as well.
+        each = loss if sample_weight is None and mask_of(prediction) is None else _each(loss)
         if isinstance(y, tf.Tensor):
             made = loss_of(each, y, prediction)
         else:  # labels of some structure, or ragged, of which Keras makes no tensor
@@ -132,11 +133,8 @@ def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Te
     return value
 
 
-def _each(loss: Callable[..., tf.Tensor], sample_weight: Nest) -> Callable[..., tf.Tensor]:
-    """Returns a function of two arguments that is seen to return what the weights can be applied to."""
-    # Nothing is applied, so any shape will do.
-    if sample_weight is None:
-        return loss
+def _each(loss: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Returns a function of two arguments that is seen to return what weights, and a mask, can be applied to."""
 
     @functools.wraps(loss, assigned=[name for name in functools.WRAPPER_ASSIGNMENTS if name in dir(loss)], updated=[])
     def each(y: Nest, prediction: Nest) -> tf.Tensor:

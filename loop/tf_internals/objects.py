@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
+from keras.src.backend.common.masking import get_keras_mask
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from keras.src.trainers.compile_utils import CompileMetrics, get_loss, get_metric
 from tensorflow.python.ops import stateful_random_ops
@@ -95,6 +96,11 @@ def moving_averages(optimizer: keras.Optimizer) -> list[tuple[keras.Variable, ke
 def function_of(metric: keras.metrics.MeanMetricWrapper) -> tuple[Callable, Mapping[str, object]]:
     """Returns the function of which a metric takes the mean, and its arguments; a configuration has names of them."""
     return metric._fn, metric._fn_kwargs
+
+
+def mask_of(tensor: Any) -> Any:
+    """Returns the mask that a layer has left on what it returned, such as `Embedding(mask_zero=True)`; None: none."""
+    return get_keras_mask(tensor)
 
 
 def loss_of(given: str | Callable[..., Any], y: Any, prediction: Any) -> keras.losses.Loss:

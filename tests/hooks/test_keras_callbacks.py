@@ -577,8 +577,17 @@ def test_without_a_model_callbacks_run_and_what_needs_one_says_what_to_do() -> N
         loop(best).run(epochs=1)
     with pytest.raises(AttributeError, match=r"has 2 models: a, b. Write KerasCallbacks\(\[...\], model=model\)"):
         loop(keras.callbacks.EarlyStopping("loss", restore_best_weights=True), a=dense(), b=dense()).run(epochs=1)
-    with pytest.raises(ValueError, match=r"monitor='val_f1'\) does not say what is better.*mode='min'"):
-        loop(keras.callbacks.EarlyStopping("val_f1")).run(epochs=1)
+    with pytest.raises(ValueError, match=r"monitors 'lss', but this loop logs: 'loss'\. Did you mean 'loss'\? Of"):
+        loop(keras.callbacks.EarlyStopping("lss")).run(epochs=1)
+
+
+def test_what_nobody_knows_to_be_better_is_to_be_said() -> None:
+    w = tf.Variable(0.0)
+    hooks = [keras.callbacks.EarlyStopping("value")]
+    data = ArrayData(tf.range(8.0), batch_size=2)
+    loop = Loop(lambda x: {"value": w.assign_add(tf.reduce_mean(x))}, data, state={"w": w}, hooks=hooks)
+    with pytest.raises(ValueError, match=r"monitor='value'\) does not say what is better.*mode='min'"):
+        loop.run(epochs=1)
 
 
 @pytest.mark.more

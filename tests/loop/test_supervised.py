@@ -173,6 +173,25 @@ def test_functions_of_two_arguments_and_names_are_weighted_as_in_fit(loss: objec
     assert of_supervised(loss) == pytest.approx(given_to_fit(loss), rel=1e-5)
 
 
+@pytest.mark.more
+def test_a_function_with_one_value_is_refused_where_a_mask_would_be_applied_and_the_remedy_works() -> None:
+    def masked(y: Any, p: Any, weights: object = None) -> Any:
+        seen = keras.ops.cast(y != 0, "float32")
+        return keras.ops.sum(keras.losses.sparse_categorical_crossentropy(y, p) * seen) / keras.ops.sum(seen)
+
+    def network() -> keras.Model:
+        layers = [keras.layers.Embedding(5, 3, mask_zero=True), keras.layers.Dense(5, activation="softmax")]
+        return keras.Sequential([keras.Input([3]), *layers])
+
+    words = np.array([[1, 2, 0], [3, 0, 0]])
+    data = [rows((words, words)) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"nor the mask that layers such as Embedding\(mask_zero=True\) hand on"):
+        ran(network(), lambda y, p: masked(y, p), data[0])
+    model = network()
+    values = ran(model, masked, data[1], keras.optimizers.SGD(0.0))
+    assert values["loss"] == pytest.approx(float(masked(words, model(words))))
+
+
 def test_a_function_with_one_value_is_refused_where_it_would_be_weighted() -> None:
     def whole(y: object, p: object) -> object:
         return keras.ops.mean((y - p) ** 2)
