@@ -1,6 +1,8 @@
 """What a step adds up over all workers: gradients, and sums over rows."""
 
 import contextlib
+import functools
+import logging
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
@@ -9,6 +11,13 @@ from loop.tensors import Nest, examples
 from loop.workers.cluster import Workers
 from loop.workers.rows import Part
 
+log = logging.getLogger("exactloop")
+SLICES = (
+    "Gradients come as slices, one for each time that a row was looked up, as those of an Embedding do. Over several "
+    "workers, they are made dense and averaged. In one process, Keras' optimizers that keep squares, such as Adam, add "
+    "up the squares of slices, and so train a row otherwise that is looked up twice in a batch. For the same numbers "
+    "there, write gradients = [tf.convert_to_tensor(gradient) for gradient in gradients] before they are applied."
+)
 _tracing: list["Traced"] = []  # the step that is being traced for several workers, if one is
 
 
@@ -37,6 +46,8 @@ class Traced:
 
     def average(self, gradients: Nest) -> Nest:
         given = [each for each in tf.nest.flatten(gradients) if each is not None]
+        if any(isinstance(each, tf.IndexedSlices) for each in given):
+            _warn_of_slices()
         tensors = [tf.convert_to_tensor(each) for each in given]
         # To weight them first takes as long as a tenth of what else is done with a large one; half would overflow.
         mean = self._is_even and all(each.dtype in (tf.float32, tf.float64) for each in tensors)
@@ -74,6 +85,11 @@ class Traced:
     def unless_empty(self, tensor: tf.Tensor) -> tf.Tensor:
         """Returns a tensor, or zeros if this worker has no rows: what an empty part has is NaN as often as not."""
         return tensor if self._is_never_empty else tf.where(self.share > 0, tensor, tf.zeros_like(tensor))
+
+
+@functools.cache
+def _warn_of_slices() -> None:
+    log.warning(SLICES)
 
 
 @contextlib.contextmanager

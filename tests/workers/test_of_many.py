@@ -19,7 +19,7 @@ from hooks.checkpoint.record.environment import environment
 from loop import ArrayData, Hook, Loop, StreamData, average, total
 from loop.exact.graph import operations
 from loop.state.randomness import global_seed, untouched
-from loop.workers import joining, together
+from loop.workers import joining, sums, together
 from loop.workers.cluster import Workers, become, here
 from loop.workers.collective import OPERATIONS, Collective
 from loop.workers.joining import _warn_of_tasks, share_seed
@@ -691,7 +691,7 @@ def test_moments_of_what_a_mask_leaves_are_those_of_keras_and_are_added_up(one_o
     for wanted, each in zip(*found, strict=True):
         np.testing.assert_allclose(each, wanted, rtol=1e-5, atol=1e-6)
     one_of(0, 2)
-    sums = []
+    added = []
     for synchronized in (False, True):
         layers = [keras.layers.Masking(), keras.layers.BatchNormalization(synchronized=synchronized)]
         model, optimizer = keras.Sequential([keras.Input([5, 2]), *layers]), keras.optimizers.SGD()
@@ -699,5 +699,32 @@ def test_moments_of_what_a_mask_leaves_are_those_of_keras_and_are_added_up(one_o
         made = Loop(step, ArrayData((x, x), batch_size=2), state={"model": model, "optimizer": optimizer})
         made.audit()
         graph = made._built.chunk.graph
-        sums.append(sum(op.type in OPERATIONS for op in operations(graph)))
-    assert sums[1] > sums[0]
+        added.append(sum(op.type in OPERATIONS for op in operations(graph)))
+    assert added[1] > added[0]
+
+
+def test_gradients_of_rows_that_are_looked_up_are_made_dense_and_that_is_said_once(
+    one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keras' Adam in one process trains rows that a batch has twice otherwise than with the dense gradient."""
+    ends = []
+    for dense in (False, True):
+        weights, optimizer = tf.Variable([[1.0], [2.0]], name="weights"), keras.optimizers.Adam(0.1)
+        optimizer.build([weights])
+        for rows in ([0, 0, 1], [1, 1, 0]):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.square(tf.gather(weights, rows)))
+            gradient = tape.gradient(loss, weights)
+            optimizer.apply([tf.convert_to_tensor(gradient) if dense else gradient], [weights])
+        ends.append(weights.numpy())
+    assert np.abs(ends[0] - ends[1]).max() > 1e-3
+    one_of(0, 2)
+    sums._warn_of_slices.cache_clear()
+    layers = [keras.layers.Embedding(9, 2), keras.layers.Flatten(), keras.layers.Dense(1)]
+    model, optimizer = keras.Sequential([keras.Input([3], dtype="int32"), *layers]), keras.optimizers.Adam()
+    with caplog.at_level(logging.WARNING, "exactloop"):
+        for _ in range(2):
+            step, _ = loop.supervised(model, optimizer, "mse")
+            data = ArrayData((X.astype("int32") % 9, X[:, :1]), batch_size=4)
+            Loop(step, data, state={"model": model, "optimizer": optimizer}).audit()
+    assert len([each for each in caplog.messages if "are made dense and averaged" in each]) == 1
