@@ -35,7 +35,8 @@ def listen(
     of_hooks, written = f"{os.environ.get(BELOW)}/", set[str]()
 
     def is_its(path: str) -> bool:
-        other = path.startswith(temporary) and not path.startswith(here)
+        # Who works below the temporary directory has files of his own there.
+        other = path.startswith(temporary) and not (here.startswith(temporary) and path.startswith(here))
         return not (other or path.startswith(of_hooks) or NOT_ITS.match(path))
 
     # Called for thousands of events, in any thread; an audit hook cannot be taken off again.
