@@ -73,3 +73,4 @@ def _check(directory: str) -> None:
     if not os.path.isdir(directory):
         above = os.path.dirname(directory) or "."
         raise NotADirectoryError(f"It needs the directory of a run. Received a file. Write exactloop watch {above}")
+    os.listdir(directory)  # raises if it may not be read, where looking below it would find nothing

@@ -1,6 +1,7 @@
 """What is to be seen of a run that goes on elsewhere, from its files."""
 
 import dataclasses
+import errno
 import fcntl
 import itertools
 import json
@@ -425,6 +426,17 @@ def test_wrong_uses_are_told(
     (tmp_path / "file").touch()
     assert cli.main(["exactloop", "watch", *arguments]) == 2
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_directory_that_may_not_be_read_is_not_an_empty_one(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: object) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    assert cli.main(["exactloop", "watch", str(finished)]) == 2
+    assert capsys.readouterr().err == f"exactloop watch: [Errno 13] Permission denied: '{finished}'\n"
 
 
 COMMAND = [sys.executable, "-m", "exactloop", "watch"]
