@@ -192,8 +192,10 @@ class Stages:
         return BY_WORKER if id(stage) in self._of_files else ""
 
     def _is_changed(self, stage: tf.data.Dataset) -> bool:
-        loose = kind_of(stage) == "Options" and stage.options().deterministic is False
-        if loose or kind_of(stage) in OWN or in_any_order(stage) or (self._pins and at_once(stage, 1)):
+        options = stage.options() if kind_of(stage) == "Options" else None
+        if options and (options.deterministic is False or options.experimental_slack):
+            return True
+        if kind_of(stage) in OWN or in_any_order(stage) or (self._pins and at_once(stage, 1)):
             return True
         if any(id(tensor) in self._hiding for tensor in _hidden_in(stage)):
             return True

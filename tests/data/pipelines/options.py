@@ -70,3 +70,10 @@ def _(files: Path) -> Source:
 def _(files: Path) -> Source:
     kept = rows(20).shuffle(20, seed=1).filter(lambda x: x % 5 != 0).batch(BATCH)
     return kept.apply(tf.data.experimental.assert_cardinality(4))
+
+
+@pipeline("slack")
+def _(files: Path) -> Source:
+    options = tf.data.Options()
+    options.experimental_slack = True
+    return rows().map(lambda x: x + 1).batch(BATCH).prefetch(2).with_options(options)
