@@ -1,6 +1,7 @@
 """Exports a model in a form that others load, such as TensorFlow Serving."""
 
 import contextlib
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from hooks.shared.places import Place, check_alone
 from hooks.shared.texts import named
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
+log = logging.getLogger("exactloop")
+NOT_YET = (
+    "Hook %r: the run was stopped at step %d, before its end, so no model is exported yet. It will be when the program "
+    "is started again and gets there. To export what there is, write on=Every(epochs=1)."
+)
 ENDINGS = {"saved_model": "", "keras": ".keras", "weights": ".weights.h5", "safetensors": ".safetensors"}
 INSTEAD = {
     **dict.fromkeys(("filepath", "path", "dirpath", "export_dir"), "write Export(directory, model)"),
@@ -143,8 +149,11 @@ class Export(Hook, instead=INSTEAD):
     def around_run(self, loop: Loop) -> Iterator[None]:
         self._loop, self._begun = loop, False
         yield
-        if self._begun and self._at_end and loop.finished:  # what others put back at the end is there now
-            self._export(loop.step)
+        if self._begun and self._at_end:
+            if loop.finished:  # what others put back at the end is there now
+                self._export(loop.step)
+            else:
+                log.warning(NOT_YET, self.name, loop.step)
         if self._begun:
             self._prune(loop.step)
 

@@ -272,7 +272,9 @@ def test_exports_of_an_earlier_training_are_set_aside(tmp_path: Path, caplog: py
 
 
 @pytest.mark.more
-def test_a_finished_run_exports_nothing_again_and_a_stopped_one_not_yet(tmp_path: Path) -> None:
+def test_a_finished_run_exports_nothing_again_and_a_stopped_one_not_yet_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def life(stop: int | None = None) -> Loop:
         loop = make([Checkpoint(tmp_path / "checkpoints")], directory=tmp_path / "exports", format="weights")
 
@@ -286,7 +288,11 @@ def test_a_finished_run_exports_nothing_again_and_a_stopped_one_not_yet(tmp_path
 
     life(3)
     assert not (tmp_path / "exports").exists()
+    (told,) = caplog.messages
+    assert told.startswith("Hook 'export': the run was stopped at step 3, before its end, so no model is exported yet.")
+    caplog.clear()
     life()
+    assert caplog.messages == []
     (path,) = (tmp_path / "exports").iterdir()
     then = path.stat().st_mtime_ns
     life()
