@@ -95,7 +95,6 @@ class StreamData(Trackable):
         self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
         self.failed: Exception | None = None  # what was raised when the batch behind those was read
         self.in_blocks = False  # whether it is read so
-        self._blocks, self._ended = 0, False  # of what a checkpoint has that is to be restored: see `PENDING`, `ENDED`
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self.endless, False
@@ -175,9 +174,13 @@ class StreamData(Trackable):
         if notes["open"]:
             seen = place.step if self.endless else place.step_in_epoch
             self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in notes else 0)
-            self._blocks, self._ended = notes.get(PENDING, 0) if self.in_blocks else 0, ENDED in notes
+            if ENDED in notes:
+                self.ahead = tf.experimental.Optional.empty(self.element_spec)
             if PENDING in notes and not self.in_blocks:
                 wrong = [*wrong, BLOCK]
+            elif PENDING in notes:  # of what a checkpoint is asked for, only the names and dtypes count
+                nothing = [tf.zeros([0], each.dtype) for each in tf.nest.flatten(self.element_spec)]
+                self.pending = (Block(nothing, 0, 0),) * notes[PENDING]
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
             self._source.forget()
             return [
@@ -276,14 +279,12 @@ class StreamData(Trackable):
         state = {}
         if self.source is not None:
             state["iterator"] = state_of(self.source)
-            if self.reads_next and not self._ended and self.more(self.ahead):
+            if self.reads_next and self.more(self.ahead):
                 # The batch that was fetched early is in no iterator any more.
                 ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
                 state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
-            spec = tf.nest.flatten(self.element_spec)
-            asked = [[tf.zeros([], each.dtype) for each in spec]] * self._blocks  # only their names and dtypes count
-            for n, tensors in enumerate(asked or [block.tensors() for block in self.pending]):  # halted in mid-block
-                state |= {f"{PENDING}_{n}_{i}": tensor for i, tensor in enumerate(tensors)}
+            for n, block in enumerate(self.pending):  # halted in mid-block
+                state |= {f"{PENDING}_{n}_{i}": tensor for i, tensor in enumerate(block.tensors())}
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
@@ -297,11 +298,9 @@ class StreamData(Trackable):
         if self.source is None or self._resume == "replay":
             return []
         leaves = range(len(tf.nest.flatten(self.element_spec)))
-        blocks = [[state[f"{PENDING}_{n}_{i}"] for i in leaves] for n in range(self._blocks)]
-        self.pending, self._blocks = tuple(map(block_of, blocks)), 0
-        if self._ended:
-            self.ahead, self._ended = tf.experimental.Optional.empty(self.element_spec), False
-        elif self.reads_next:
+        blocks = [[state[f"{PENDING}_{n}_{i}"] for i in leaves] for n in range(len(self.pending))]
+        self.pending = tuple(map(block_of, blocks))
+        if self.reads_next and self.more(self.ahead):
             ahead = [state[f"ahead_{i}"] for i in range(sum(name.startswith("ahead_") for name in state))]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)
             self.ahead = tf.experimental.Optional.from_value(element)

@@ -314,13 +314,12 @@ def test_a_batch_that_cannot_be_read_is_raised_at_its_own_step(name: str, every:
 
 @pytest.mark.usefixtures("long_cuts")
 def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched, interrupts = Streamed._read, [KeyboardInterrupt]
+    fetched, interrupts = Streamed._fetched, [KeyboardInterrupt]
 
     def interrupted(feed: Streamed, most: int) -> Fetched:
         found = fetched(feed, most)
         if loop.step < 4 or not interrupts:
             return found
-        feed._queue.enqueue([tf.fill([2], 1000.0)])  # what was read, and not yet taken out
         raise interrupts.pop()
 
     w = tf.Variable(0.0)
@@ -328,7 +327,7 @@ def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monke
     hooks = [Checkpoint(tmp_path, Every(steps=4))]
     step = lambda x: {"w": w.assign_add(tf.reduce_sum(x))}  # noqa: E731
     loop = Loop(step, data, state={"w": w}, hooks=hooks, jit_compile=True)
-    monkeypatch.setattr(Streamed, "_read", interrupted)
+    monkeypatch.setattr(Streamed, "_fetched", interrupted)
     with pytest.raises(KeyboardInterrupt):
         loop.run(epochs=1)
     loop.run(epochs=1)

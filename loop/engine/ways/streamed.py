@@ -3,26 +3,40 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeAlias
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from loop.data.blocks import BYTES, LENGTH, Block, Shapes, bytes_of, room, shapes_of
+from loop.data.blocks import Block, Shapes, bytes_of, room, shapes_of
 from loop.data.stream import StreamData
 from loop.engine.traced.bound import StopBound
 from loop.engine.ways.feed import Feed
 from loop.tensors import Nest
-from loop.tf_internals import call_flat
+from loop.tf_internals import next_batch
 
-Fetched: TypeAlias = tuple[Nest, tuple[Block, ...], Exception | None]
 FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")  # for all streams: fetches come one after the other
+Batch = Sequence[tf.Tensor]
+
+
+class Fetched(NamedTuple):
+    """What was read of a stream.
+
+    Attributes:
+        ahead: What is ahead behind it; see `Batches`.
+        blocks: The batches.
+        failed: Why there are no others, if the next one cannot be read.
+    """
+
+    ahead: Nest
+    blocks: tuple[Block, ...]
+    failed: Exception | None
 
 
 class Streamed(Feed):
-    """Of an iterator, some batches in one call, the next ones in another thread while a block is trained.
+    """Of an iterator, some batches at once, the next ones in another thread while a block is trained.
 
-    They go through a queue: if one cannot be read, those before it are in there, and are trained before that is raised.
+    Python asks for each, by an operation that reads in the thread that calls it. In a loop in the graph each one would
+    be read by yet another thread, which takes twice as long for batches of some kilobytes.
 
     Args:
         data: The stream.
@@ -30,54 +44,8 @@ class Streamed(Feed):
     """
 
     def __init__(self, data: StreamData, bound: StopBound) -> None:
-        self._data, self._spec = data, tf.nest.flatten(data.element_spec)
-        self._dtypes = [each.dtype for each in self._spec]
-        self._shapes = shapes = shapes_of(data.element_spec)
-        # A fetch never has more than there is room for, or it would wait for good.
-        self._queue = tf.queue.FIFOQueue(LENGTH, self._dtypes, shapes)
-        self._torn = False
+        self._data, self._bound, self._shapes = data, bound, shapes_of(data.element_spec)
         data.in_blocks = True
-        # How many dimensions the tensors of a batch have in all; 0 if they never change.
-        ranks = 0 if shapes else sum(each.shape.rank for each in self._spec)
-
-        def fetch(source: Nest, ahead: Nest, count: tf.Tensor) -> tuple[tf.Tensor, Nest, tf.Tensor]:
-            def goes_on(done: tf.Tensor, most: tf.Tensor, alike: tf.Tensor, first: tf.Tensor, ahead: Nest) -> tf.Tensor:
-                # One batch at least, or the caller would take it for the end of the data.
-                heard = tf.logical_or(done < 1, tf.greater(bound.variable, 1))
-                return tf.logical_and(tf.logical_and(done < most, alike), tf.logical_and(heard, data.more(ahead)))
-
-            def one(
-                done: tf.Tensor, most: tf.Tensor, alike: tf.Tensor, first: tf.Tensor, ahead: Nest
-            ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, Nest]:
-                batch = tf.nest.flatten(data.batch(source, ahead))
-                if not shapes:
-                    shape = tf.concat([tf.shape(tensor, tf.int64) for tensor in batch], axis=0)
-                    size = sum(tf.size(tensor, tf.int64) * tensor.dtype.size for tensor in batch)
-                    fits = tf.cast(tf.clip_by_value(BYTES // tf.maximum(size, 1), 1, LENGTH), tf.int32)
-                    most = tf.where(done < 1, tf.minimum(most, fits), most)
-                    first = tf.where(done < 1, shape, first)  # int64 [ranks]; the block has batches of this shape
-                    alike = tf.reduce_all(tf.equal(shape, first))
-                # In the queue before the next one is read: where that fails, this one is not lost.
-                with tf.control_dependencies([self._queue.enqueue(batch)]):
-                    return done + 1, most, alike, first, data.advance(source, ahead, done + 1)
-
-            state = (tf.constant(0), count, tf.constant(True), tf.zeros([ranks], tf.int64), ahead)
-            done, _, alike, first, ahead = tf.while_loop(goes_on, one, state)
-            return tf.stack([done, tf.cast(alike, tf.int32)]), ahead, first  # int32 [2]: one copy to the host, not two
-
-        def stacked(count: tf.Tensor) -> list[tf.Tensor]:
-            def one(index: tf.Tensor, found: list[tf.TensorArray]) -> tuple[tf.Tensor, list[tf.TensorArray]]:
-                batch = self._next()
-                with tf.control_dependencies(batch):
-                    return index + 1, [each.write(index, item) for each, item in zip(found, batch, strict=True)]
-
-            found = [tf.TensorArray(dtype, count, infer_shape=False) for dtype in self._dtypes]
-            _, found = tf.while_loop(lambda index, _: index < count, one, (tf.constant(0), found))
-            return [each.stack() for each in found]
-
-        number = tf.TensorSpec([], tf.int32)
-        self._fetch = tf.function(fetch, autograph=False).get_concrete_function(*data.feed_spec(), number)
-        self._stack = tf.function(stacked, autograph=False, input_signature=[number])
 
     def room(self, shapes: Shapes) -> int:
         return room(bytes_of(self._data.element_spec, shapes))
@@ -96,7 +64,7 @@ class Streamed(Feed):
         return block
 
     def _in_thread(self, most: int) -> Fetched:
-        """Fetches where no signal is heard: an interrupt would leave batches in the queue."""
+        """Fetches where no signal is heard: an interrupt would lose batches that were read."""
         try:
             fetching = FETCHER.submit(self._fetched, most)
         except RuntimeError:  # no thread can be made
@@ -104,53 +72,44 @@ class Streamed(Feed):
         return fetching.result()
 
     def _fetched(self, most: int) -> Fetched:
-        """Returns what is ahead behind the next batches, these, and why there are no others, if one cannot be read."""
-        if self._torn:
-            while int(self._queue.size()):  # sync: reads one number
-                self._next()
-        self._torn = True  # if it does not come to its end, what is left of it is not what comes next
-        fetched = self._read(most)
-        self._torn = False
-        return fetched
-
-    def _read(self, most: int) -> Fetched:
-        shapes = self._shapes
-        most = min(most, self.room(shapes) if shapes else LENGTH)
-        given = tf.nest.flatten((self._data.source, self._data.ahead), expand_composites=True)
+        """Returns the next batches, of which the last one may have another shape."""
+        data, batches, shapes, failed = self._data, list[Batch](), None, None
+        ahead = tf.nest.flatten(data.ahead.get_value()) if data.reads_next and data.more(data.ahead) else None
         try:
-            counts, ahead, first = call_flat(self._fetch, [*given, tf.constant(most)])
-            done, alike = counts.numpy().tolist()  # sync: waits for them
+            while len(batches) < most and (batch := ahead if data.reads_next else next_batch(data.source)) is not None:
+                batches.append(batch)
+                ahead = self._following() if data.reads_next else None
+                if len(batches) == 1:
+                    shapes = self._shapes or _shapes(batch)
+                    most = min(most, self.room(shapes))
+                # One batch at least, or the caller would take it for the end of the data.
+                if self._bound.is_pulled_in or not (self._shapes or _shapes(batch) == shapes):
+                    break
         except tf.errors.OpError as error:
-            # They are whole, but where the block ends is not known.
-            return self._data.ahead, tuple(self._one() for _ in range(int(self._queue.size()))), error
-        if not done:
-            return ahead, (), None
-        if shapes is not None:
-            many = tf.raw_ops.QueueDequeueManyV2(
-                handle=self._queue.queue_ref, n=tf.constant(done), component_types=self._dtypes
-            )
-            return ahead, (self._block(many, done, shapes),), None
-        sizes, found = iter(first.numpy().tolist()), list[tuple[int, ...]]()
-        for each in self._spec:
-            found.append(tuple(next(sizes) for _ in range(each.shape.rank)))
-        same = done if alike else done - 1  # the last one has another shape: it begins a block of its own
-        blocks = [self._block(self._stack(tf.constant(same)), same, tuple(found))]
-        return ahead, tuple(blocks if alike else [*blocks, self._one()]), None
+            failed = error
+        alike = len(batches) if not batches or _shapes(batches[-1]) == shapes else len(batches) - 1
+        blocks = tuple(self._block(of_block) for of_block in (batches[:alike], batches[alike:]) if of_block)
+        return Fetched(self._optional(ahead) if data.reads_next else data.ahead, blocks, failed)
 
-    def _next(self) -> list[tf.Tensor]:
-        return tf.raw_ops.QueueDequeueV2(handle=self._queue.queue_ref, component_types=self._dtypes)
+    def _following(self) -> Batch | None:
+        try:
+            return next_batch(self._data.source)
+        except tf.errors.OutOfRangeError:  # TensorFlow raises it at the end of the data alone
+            return None
 
-    def _one(self) -> Block:
-        batch = self._next()
-        return self._block([tensor[tf.newaxis] for tensor in batch], 1, tuple(tuple(tensor.shape) for tensor in batch))
+    def _optional(self, batch: Batch | None) -> tf.experimental.Optional:
+        spec = self._data.element_spec
+        if batch is None:
+            return tf.experimental.Optional.empty(spec)
+        return tf.experimental.Optional.from_value(tf.nest.pack_sequence_as(spec, batch))
 
-    def _block(self, stacked: Sequence[tf.Tensor], count: int, shapes: Shapes) -> Block:
+    def _block(self, batches: Sequence[Batch]) -> Block:
         """Returns a block of batches; what there is room for besides is the last batch, again and again."""
-        length = self.room(shapes)
-        if length > count:
-            rows = np.minimum(np.arange(length, dtype=np.int32), count - 1)
-            stacked = [tf.gather(tensor, rows) for tensor in stacked]
-        return Block(stacked, 0, count)
+        filled = [*batches, *[batches[-1]] * (self.room(_shapes(batches[0])) - len(batches))]
+        if len(filled) == 1:  # spares a copy
+            return Block([tensor[tf.newaxis] for tensor in filled[0]], 0, 1)
+        with tf.device("CPU"):  # where they were read: for an accelerator they are copied together
+            return Block([tf.raw_ops.Pack(values=tensors) for tensors in zip(*filled, strict=True)], 0, len(batches))
 
     @contextlib.contextmanager
     def meanwhile(self, most: int) -> Iterator[None]:
@@ -183,3 +142,7 @@ class Streamed(Feed):
     @property
     def failed(self) -> bool:
         return self._data.failed is not None
+
+
+def _shapes(batch: Batch) -> Shapes:
+    return tuple(tuple(tensor.shape) for tensor in batch)
