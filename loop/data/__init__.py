@@ -3,7 +3,7 @@
 `source.py` says what a source is, and `coerce.py` makes one of what a user gives: `arrays.py`, `stream.py` (its
 `own_files.py` for workers each of which reads files of its own), `indexed.py`, `stateful.py`, `constant.py`. `fed.py`
 is for all those whose batches Python makes before each step (`at_hand.py`); `blocks.py` is what a program of XLA is
-given.
+given, and `fetched.py` what was read for it and is yet to be trained.
 
 Below them, each with a word of its own on what it is for:
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import tensorflow as tf
 
-from loop.data.blocks import Block, block_of
+from loop.data.fetched import AGAIN, ENDED, PENDING, Fetched
 from loop.data.pipelines.epochs import AROUND, EpochDatasets
 from loop.data.pipelines.errors import InLinesOf
 from loop.data.pipelines.iterators import state_of
@@ -30,8 +30,6 @@ PIPELINES = {
     "batch_size": "write dataset.batch(32)",
 }
 Sought: TypeAlias = tuple[Position, Mapping[str, int]]
-PENDING, ENDED = "pending", "ended"  # what a checkpoint has of blocks; a note: behind them, the data end
-AGAIN = "again"  # a note: the pass is to be read again up to here, the iterator was past what it could not read
 SHARED = (
     "The generators of the data change {}, and so does something else, such as a hook: the pass cannot be read again "
     "from its beginning. Give each its own."
@@ -92,9 +90,7 @@ class StreamData(Trackable):
         self.steps_per_epoch = steps_per_epoch if self.endless else self._length()
         self.source: Nest = None  # the iterator; None between passes
         self.ahead: Nest = ()
-        self.pending: tuple[Block, ...] = ()  # before that: what was fetched in blocks, and is yet to be trained
-        self.failed: Exception | None = None  # what was raised when the batch behind those was read
-        self.in_blocks = False  # whether it is read so
+        self.fetched, self.in_blocks = Fetched(), False  # what comes before that; whether it is read so
         self.variables: tuple[tf.Variable, ...] = ()
         self._passes, self._epoch = 0, 0  # how many were begun; of which epoch the open one is, or the next will be
         self.repeats_itself, self.taken = not self.endless, False
@@ -114,23 +110,14 @@ class StreamData(Trackable):
         if self.source is None or not self.endless:  # an endless one goes on
             self._iterate(epoch)
 
-    def take_in(self, ahead: Nest, blocks: tuple[Block, ...], failed: Exception | None) -> None:
-        """Takes in what was fetched: blocks, what is ahead behind them, or why it cannot be read."""
-        self.ahead, self.pending, self.failed = ahead, self.pending + blocks, failed
-
     @property
     def reads_next(self) -> bool:
         """Whether a batch is read before it is wanted, to know whether there is one."""
         return self.steps_per_epoch is None and self.share is None
 
-    def raise_failed(self) -> None:
-        """Raises what was raised when a batch was read that is wanted now, if it cannot be read."""
-        if self.failed is not None:
-            raise self.failed
-
     def close(self, *, complete: bool = True) -> None:
         if not self.endless:
-            self.source, self.pending, self.failed = None, (), None
+            self.source, self.fetched = None, Fetched()
             self._epoch += 1
             self._source.ended(int(self.seen.digest) if complete and self.seen and self._resume == "replay" else None)
 
@@ -139,17 +126,9 @@ class StreamData(Trackable):
         return {
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
-            **(self._fetched() if self._resume == "state" else {}),
+            **(self.fetched.notes(more=bool(self.more(self.ahead))) if self._resume == "state" else {}),
             **self._source.notes(self._epoch),
         }
-
-    def _fetched(self) -> dict[str, int]:
-        """Returns what a checkpoint has to know of batches that were fetched, and are yet to be trained."""
-        if self.failed is not None:
-            return {AGAIN: 1}
-        if not self.pending:
-            return {}
-        return {PENDING: len(self.pending), **({} if self.more(self.ahead) else {ENDED: 1})}
 
     def drawn(self) -> dict[str, int]:
         return self._source.drawn()
@@ -164,7 +143,7 @@ class StreamData(Trackable):
             self.steps_per_epoch = self._length()
 
     def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        self.source, self.pending, self.failed = None, (), None
+        self.source, self.fetched = None, Fetched()
         self._epoch, self._passes = notes.get("epoch", place.epoch), notes["passes"] - notes["open"]
         self._sought = (place, notes) if AROUND in notes else None  # first, what Python has changed has to be there
         return [] if self._sought else self._arrive(place, notes)
@@ -178,9 +157,8 @@ class StreamData(Trackable):
                 self.ahead = tf.experimental.Optional.empty(self.element_spec)
             if PENDING in notes and not self.in_blocks:
                 wrong = [*wrong, BLOCK]
-            elif PENDING in notes:  # of what a checkpoint is asked for, only the names and dtypes count
-                nothing = [tf.zeros([0], each.dtype) for each in tf.nest.flatten(self.element_spec)]
-                self.pending = (Block(nothing, 0, 0),) * notes[PENDING]
+            elif PENDING in notes:
+                self.fetched = Fetched.noted(notes, self.element_spec)
         if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
             self._source.forget()
             return [
@@ -215,7 +193,7 @@ class StreamData(Trackable):
             self._begin(dataset, epoch, skip)
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
-        self.source, self.pending, self.failed = iter(dataset), (), None
+        self.source, self.fetched = iter(dataset), Fetched()
         begun, self._passes = self._passes, self._passes + 1
         if self.seen and not (self.endless and begun):  # a stream has one digest, over all epochs
             self.seen.reset()
@@ -231,7 +209,7 @@ class StreamData(Trackable):
             except tf.errors.OpError as error:
                 if not (skip and self.in_blocks):
                     raise
-                self.failed = error  # it belongs to the next step
+                self.fetched = Fetched(failed=error)
                 return
             if not self.ahead.has_value():  # sync: waits for the first batch
                 after = f" after {skip} skipped batches, where the run was" if skip else ""
@@ -274,7 +252,7 @@ class StreamData(Trackable):
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         if self._resume == "replay":  # the notes are enough, but for what Python has changed
             return self._source.kept() if self._sought or self._source.keeps else {}
-        if self.failed is not None:  # the iterator is behind what could not be read: see `AGAIN`
+        if self.fetched.failed is not None:  # the iterator is behind what could not be read: see `AGAIN`
             return {}
         state = {}
         if self.source is not None:
@@ -283,8 +261,7 @@ class StreamData(Trackable):
                 # The batch that was fetched early is in no iterator any more.
                 ahead = tf.nest.flatten(self.ahead.get_value(), expand_composites=True)
                 state |= {f"ahead_{i}": tensor for i, tensor in enumerate(ahead)}
-            for n, block in enumerate(self.pending):  # halted in mid-block
-                state |= {f"{PENDING}_{n}_{i}": tensor for i, tensor in enumerate(block.tensors())}
+            state |= self.fetched.tensors()
         return state
 
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
@@ -297,9 +274,7 @@ class StreamData(Trackable):
                 self._read_once_more(state, sought, names)
         if self.source is None or self._resume == "replay":
             return []
-        leaves = range(len(tf.nest.flatten(self.element_spec)))
-        blocks = [[state[f"{PENDING}_{n}_{i}"] for i in leaves] for n in range(len(self.pending))]
-        self.pending = tuple(map(block_of, blocks))
+        self.fetched = self.fetched.restored(state)
         if self.reads_next and self.more(self.ahead):
             ahead = [state[f"ahead_{i}"] for i in range(sum(name.startswith("ahead_") for name in state))]
             element = tf.nest.pack_sequence_as(self.element_spec, ahead, expand_composites=True)

@@ -15,8 +15,10 @@ from hooks import Checkpoint
 from loop import At, Evaluation, Every, Hook, IndexedData, Loop, Moment, StatefulData, StreamData, Trigger
 from loop.data.blocks import BYTES, LENGTH, Block, block_of, room
 from loop.data.coerce import Given
+from loop.data.fetched import Fetched
 from loop.engine.ways.cut import Cut
-from loop.engine.ways.streamed import Fetched, Streamed
+from loop.engine.ways.streamed import Streamed
+from loop.tensors import Nest
 
 ROWS, BATCH, LAST = 45, 4, 12  # the last batch of an epoch, its 12th, has one row
 X = np.random.default_rng(1).normal(size=[ROWS, 2]).astype(np.float32)
@@ -314,9 +316,9 @@ def test_a_batch_that_cannot_be_read_is_raised_at_its_own_step(name: str, every:
 
 @pytest.mark.usefixtures("long_cuts")
 def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched, interrupts = Streamed._fetched, [KeyboardInterrupt]
+    fetched, interrupts = Streamed._fetch, [KeyboardInterrupt]
 
-    def interrupted(feed: Streamed, most: int) -> Fetched:
+    def interrupted(feed: Streamed, most: int) -> tuple[Nest, Fetched]:
         found = fetched(feed, most)
         if loop.step < 4 or not interrupts:
             return found
@@ -327,7 +329,7 @@ def test_what_an_interrupted_fetch_has_left_is_not_trained(tmp_path: Path, monke
     hooks = [Checkpoint(tmp_path, Every(steps=4))]
     step = lambda x: {"w": w.assign_add(tf.reduce_sum(x))}  # noqa: E731
     loop = Loop(step, data, state={"w": w}, hooks=hooks, jit_compile=True)
-    monkeypatch.setattr(Streamed, "_fetched", interrupted)
+    monkeypatch.setattr(Streamed, "_fetch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         loop.run(epochs=1)
     loop.run(epochs=1)

@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import replace
 
 import tensorflow as tf
 
 from loop.data.blocks import Block, Shapes, bytes_of, room, shapes_of
+from loop.data.fetched import Fetched
 from loop.data.stream import StreamData
 from loop.engine.traced.bound import StopBound
 from loop.engine.ways.feed import Feed
@@ -16,20 +17,6 @@ from loop.tf_internals import next_batch
 
 FETCHER = ThreadPoolExecutor(1, thread_name_prefix="fetch")  # for all streams: fetches come one after the other
 Batch = Sequence[tf.Tensor]
-
-
-class Fetched(NamedTuple):
-    """What was read of a stream.
-
-    Attributes:
-        ahead: What is ahead behind it; see `Batches`.
-        blocks: The batches.
-        failed: Why there are no others, if the next one cannot be read.
-    """
-
-    ahead: Nest
-    blocks: tuple[Block, ...]
-    failed: Exception | None
 
 
 class Streamed(Feed):
@@ -51,28 +38,37 @@ class Streamed(Feed):
         return room(bytes_of(self._data.element_spec, shapes))
 
     def take(self, most: int) -> Block | None:
-        if not self._data.pending:
-            if self._data.failed is None:  # what was fetched before the one that failed is trained first
-                self._data.take_in(*self._in_thread(most))
-            if not self._data.pending:
-                self._data.raise_failed()
-        if not self._data.pending:
+        if not (self.holds or self.failed):
+            self._take_in(self._in_thread(most))
+        if not self.holds and self._fetched.failed is not None:  # what was fetched before is trained first
+            raise self._fetched.failed
+        if not self.holds:
             return None
-        first, *others = self._data.pending
+        first, *others = self._fetched.blocks
         block, rest = first.cut(most)
-        self._data.pending = (*rest, *others)
+        self._keep((*rest, *others))
         return block
 
-    def _in_thread(self, most: int) -> Fetched:
+    @property
+    def _fetched(self) -> Fetched:
+        return self._data.fetched
+
+    def _keep(self, blocks: tuple[Block, ...]) -> None:
+        self._data.fetched = replace(self._fetched, blocks=blocks)
+
+    def _take_in(self, found: tuple[Nest, Fetched]) -> None:
+        self._data.ahead, self._data.fetched = found
+
+    def _in_thread(self, most: int) -> tuple[Nest, Fetched]:
         """Fetches where no signal is heard: an interrupt would lose batches that were read."""
         try:
-            fetching = FETCHER.submit(self._fetched, most)
+            fetching = FETCHER.submit(self._fetch, most)
         except RuntimeError:  # no thread can be made
-            return self._fetched(most)
+            return self._fetch(most)
         return fetching.result()
 
-    def _fetched(self, most: int) -> Fetched:
-        """Returns the next batches, of which the last one may have another shape."""
+    def _fetch(self, most: int) -> tuple[Nest, Fetched]:
+        """Returns what is ahead behind the next batches, and these, of which the last one may have another shape."""
         data, batches, shapes, failed = self._data, list[Batch](), None, None
         ahead = tf.nest.flatten(data.ahead.get_value()) if data.reads_next and data.more(data.ahead) else None
         try:
@@ -89,7 +85,7 @@ class Streamed(Feed):
             failed = error
         alike = len(batches) if not batches or _shapes(batches[-1]) == shapes else len(batches) - 1
         blocks = tuple(self._block(of_block) for of_block in (batches[:alike], batches[alike:]) if of_block)
-        return Fetched(self._optional(ahead) if data.reads_next else data.ahead, blocks, failed)
+        return self._optional(ahead) if data.reads_next else data.ahead, Fetched(blocks, failed)
 
     def _following(self) -> Batch | None:
         try:
@@ -113,35 +109,35 @@ class Streamed(Feed):
 
     @contextlib.contextmanager
     def meanwhile(self, most: int) -> Iterator[None]:
-        if most < 1 or self._data.pending or self._data.failed is not None:
+        if most < 1 or self.holds or self.failed:
             yield
             return
-        fetching: Future[Fetched] | None = None
+        fetching: Future[tuple[Nest, Fetched]] | None = None
         with contextlib.suppress(RuntimeError):  # no thread can be made: then it is fetched when it is wanted
-            fetching = FETCHER.submit(self._fetched, most)
+            fetching = FETCHER.submit(self._fetch, most)
         try:
             yield
         finally:
             if fetching is not None:
                 fetching.exception()  # waits: nobody else may read the iterator before
         if fetching is not None and isinstance(error := fetching.exception(), Exception):
-            self._data.take_in(self._data.ahead, (), error)
+            self._data.fetched = Fetched(failed=error)
         elif fetching is not None:
-            self._data.take_in(*fetching.result())
+            self._take_in(fetching.result())
 
     def trained(self, block: Block, steps: int) -> bool:
         _, rest = block.cut(steps)
-        self._data.pending = (*rest, *self._data.pending)
+        self._keep((*rest, *self._fetched.blocks))
         # An error that is yet to be raised is something that follows.
-        return self.holds or self._data.failed is not None or bool(self._data.more(self._data.ahead))
+        return self.holds or self.failed or bool(self._data.more(self._data.ahead))
 
     @property
     def holds(self) -> bool:
-        return bool(self._data.pending)
+        return bool(self._fetched.blocks)
 
     @property
     def failed(self) -> bool:
-        return self._data.failed is not None
+        return self._fetched.failed is not None
 
 
 def _shapes(batch: Batch) -> Shapes:
