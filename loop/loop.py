@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, NoReturn, TypeVar
@@ -24,7 +25,7 @@ from loop.running.assembled import assembled
 from loop.running.dry_run import leaving_nothing
 from loop.running.facts import Facts
 from loop.running.making import Making
-from loop.running.rehearsal import Rehearsal
+from loop.running.rehearsal import Rehearsal, loop_on_one_batch
 from loop.steps import Step, Values
 from loop.stops import RollBack
 from loop.tensors import Nest
@@ -233,7 +234,8 @@ class Loop(Facts):
                 self._parts.position.step_in_epoch.assign(0)
                 self._built.reset()
                 chunk, epoch = self._built.chunk, self._parts.position.place().epoch
-                yield Rehearsal(chunk, self._parts.data, epoch, self._built.on_one_batch)
+                again = functools.partial(loop_on_one_batch, self._parts, self._built.trace)
+                yield Rehearsal(chunk, self._parts.data, epoch, again)
 
     @in_user_lines
     def dry_run(self) -> RunResult:

@@ -1,7 +1,7 @@
 """What was read of a stream for a program of XLA, and is yet to be trained."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -24,15 +24,15 @@ class Fetched:
     blocks: tuple[Block, ...] = ()
     failed: Exception | None = None
 
-    def notes(self, *, more: bool) -> dict[str, int]:
+    def notes(self, more: Callable[[], bool]) -> dict[str, int]:
         """Returns what a checkpoint has to know: nothing, if nothing was fetched.
 
         Args:
-            more: Whether something is behind the blocks.
+            more: Says whether something is behind the blocks; asked only if there are some.
         """
         if self.failed is not None:
             return {AGAIN: 1}
-        return {PENDING: len(self.blocks), **({} if more else {ENDED: 1})} if self.blocks else {}
+        return {PENDING: len(self.blocks), **({} if more() else {ENDED: 1})} if self.blocks else {}
 
     def tensors(self) -> dict[str, tf.Tensor]:
         """Returns what a checkpoint has of the blocks."""

@@ -126,7 +126,7 @@ class StreamData(Trackable):
         return {
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
-            **(self.fetched.notes(more=bool(self.more(self.ahead))) if self._resume == "state" else {}),
+            **(self.fetched.notes(lambda: bool(self.more(self.ahead))) if self._resume == "state" else {}),
             **self._source.notes(self._epoch),
         }
 
@@ -251,7 +251,7 @@ class StreamData(Trackable):
 
     def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
         if self._resume == "replay":  # the notes are enough, but for what Python has changed
-            return self._source.kept() if self._sought or self._source.keeps else {}
+            return self._source.kept() if self._sought or self._source.around.changes else {}
         if self.fetched.failed is not None:  # the iterator is behind what could not be read: see `AGAIN`
             return {}
         state = {}

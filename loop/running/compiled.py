@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.constant import Constant
 from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed
 from loop.data.source import Data
 from loop.engine.chunk import CompiledLoop
@@ -35,8 +34,7 @@ from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.state.variables import raw
-from loop.steps import Step, Values
-from loop.tensors import Nest
+from loop.steps import Step
 
 log = logging.getLogger("exactloop")
 # A checkpoint does not hold what is in other tables: with other contents, a step is another one.
@@ -106,13 +104,6 @@ class Compiled:
         # int64 `[]` each, counted in the graph, so that they are right where a call fails.
         counters = [parts.position.step_in_epoch, parts.position.step]
         return CompiledLoop(Body(self.trace, parts.data, counters, self._means, parts.bound, inside, parts.several))
-
-    def on_one_batch(self, data: Constant, idle: bool) -> CompiledLoop:
-        """Makes another train loop, to be measured: on one batch, of a step that does nothing, or else of the step."""
-        trace = traced(Step(_idle), data, jit_compile=self._parts.jit_compile) if idle else self.trace
-        # Of its own: nothing that is saved counts what is only measured.
-        counters = [tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2)]
-        return CompiledLoop(Body(trace, data, counters, Means(trace.narrow, trace.wide), self._parts.bound))
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""
@@ -306,7 +297,3 @@ class Compiled:
         return {
             name: value for evaluation in self._evaluations.values() for name, value in evaluation.results().items()
         }
-
-
-def _idle(batch: Nest) -> Values:
-    return {"idle": tf.constant(0.0)}

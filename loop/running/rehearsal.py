@@ -3,13 +3,21 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import tensorflow as tf
 
 from loop.data.constant import Constant
 from loop.data.own_files import OwnFiles
 from loop.data.source import Data
 from loop.data.stream import StreamData
 from loop.engine.chunk import CompiledLoop
+from loop.engine.traced.body import Body
+from loop.engine.traced.means import Means
+from loop.engine.traced.trace import Trace
+from loop.engine.ways.program import traced
+from loop.running.parts import Parts
 from loop.state.position import Position
+from loop.steps import Step, Values
+from loop.tensors import Nest
 
 
 class Rehearsal:
@@ -80,3 +88,15 @@ class Rehearsal:
             # Or the compiled loop would count on from the epoch that is over.
             self._chunk.begin_again()
             self._epoch, self._index, self._is_open = self._epoch + 1, 0, False
+
+
+def loop_on_one_batch(parts: Parts, trace: Trace, data: Constant, idle: bool) -> CompiledLoop:
+    """Makes another train loop, to be measured: on one batch, of a step that does nothing, or else of the step."""
+    trace = traced(Step(_idle), data, jit_compile=parts.jit_compile) if idle else trace
+    # Of its own: nothing that is saved counts what is only measured.
+    counters = [tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2)]
+    return CompiledLoop(Body(trace, data, counters, Means(trace.narrow, trace.wide), parts.bound))
+
+
+def _idle(batch: Nest) -> Values:
+    return {"idle": tf.constant(0.0)}

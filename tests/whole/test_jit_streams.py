@@ -125,7 +125,8 @@ def long_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cut, "took", lambda cut, steps, seconds: setattr(cut, "length", 5))
 
 
-OTHERS = [pytest.param(name, marks=pytest.mark.long) for name in [*SOURCES][1:]]
+MORE, LONG = pytest.mark.more, pytest.mark.long
+OTHERS = [pytest.param(name, marks=MORE if name == "of unknown length" else LONG) for name in [*SOURCES][1:]]
 
 
 @pytest.mark.usefixtures("long_cuts")

@@ -11,17 +11,17 @@ import tensorflow as tf
 from loop.data.objects.around import Around
 from loop.data.orders.one_order import Orders
 from loop.data.orders.pool import Pool
-from loop.data.pipelines.cores import cores
+from loop.data.pipelines.audited import as_read, as_written
+from loop.data.pipelines.cores import cores, other_order
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
 from loop.data.pipelines.passes import BEGINNING, Passes
 from loop.data.pipelines.python_rows import PythonRows, RowsOfEpochs
 from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
-from loop.data.pipelines.unseeded import warn_of_tensors
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
-from loop.exact.pipeline_audit import Read, of_function, of_reading
+from loop.exact.pipeline_audit import Read, of_reading
 from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
@@ -76,7 +76,7 @@ class EpochDatasets:
         self._found: list[Finding] | None = None  # None: nobody has looked yet
         self._known = Known(self._written, varies=self.varies)
         self._pool = Pool()
-        self._tables_back: Callable[[], None] = _nothing  # takes tables back from layers
+        self._tables_back: Callable[[], None] = lambda: None  # takes tables back from layers
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
@@ -157,30 +157,16 @@ class EpochDatasets:
     def _look(self, owner: str) -> list[Finding]:
         made = list(self._sample())
         each = self._describe(made)
-        found = [
-            finding
-            for written in each.values()
-            for finding in written.findings(owner, saved=self.saved, alone=not self.varies)
-        ]
-        for written in each.values():
-            if not self.varies or not self._of_epochs.tensors():
-                warn_of_tensors(
-                    [*written.of_functions.not_kept(), *(written.in_memory() if self.varies else [])], owner
-                )
-        found += of_function([(epoch, written.dataset) for epoch, written in made], owner) if self.varies else []
+        kept = self.varies and bool(self._of_epochs.tensors())
+        found = as_written(made, each, owner, saved=self.saved, varies=self.varies, kept=kept)
         if all(isinstance(finding, Read) for finding in found):
-            differing = {epoch: functools.partial(self._again, epoch) for epoch in each if each[epoch].may_differ}
-            readings = [self._reader.read_twice(again) for again in differing.values()]
-            if self.around.changes and not self._python_draws.is_set():  # what comes next may have no threads
-                self._python_draws.set()
-                readings = [self._reader.read_twice(again) for again in differing.values()]
-            for epoch, again in differing.items():
-                found += each[epoch].reads(again, self._reader, owner)
-            found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
+            again = {epoch: (written, functools.partial(self._again, epoch)) for epoch, written in each.items()}
+            wrong, beginning = as_read(again, self._reader, self.around, self._python_draws, owner)
+            found += wrong
             if self.around.changes and self._first.caches:  # a cache would be filled again as things are by then
                 found += of_reading(ANOTHER, owner)
             # What each of several workers reads of its own begins otherwise, and all make the same notes.
-            self._passes.beginning = readings[0].beginning if readings and self.share is None else None
+            self._passes.beginning = beginning if self.share is None else None
         if not found and (changes := self.made_otherwise()):
             log.info("%s can be resumed exactly, because these are made anew: %s.", owner, "; ".join(changes))
         return list(dict.fromkeys(found))
@@ -219,7 +205,7 @@ class EpochDatasets:
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= self._drawn()
-        around = {AROUND: 1} if self.keeps else {}
+        around = {AROUND: 1} if self.around.changes else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
 
     def drawn(self) -> dict[str, int]:
@@ -244,13 +230,9 @@ class EpochDatasets:
         self._known.begin_anew()
         self._take(notes.get("seed", self._seed))
         self._cores = notes.get("cores", cores())
-        if self._first.of_cores(self._cores) != self._first.of_cores(cores()):
+        if line := other_order(self._first.of_cores, self._cores):
             self._passes.forget()
-            return [
-                "data: interleave(...) without cycle_length yields of as many inputs at once as the cores allow, so "
-                f"the order is another one: there were {self._cores} cores when the run began, and are {cores()}. "
-                "Give it a cycle_length in new runs, and go on with this one on as many cores"
-            ]
+            return [line]
         stages = self._known.stages(epoch, None)
         if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
             self._passes.forget()
@@ -310,20 +292,11 @@ class EpochDatasets:
         """Compares no pass with those before this one: the data are known to be others."""
         self._passes.forget()
 
-    @property
-    def keeps(self) -> bool:
-        """Whether a checkpoint has to hold what Python changes outside of itself, besides the notes."""
-        return self.around.changes
-
     def kept(self) -> dict[str, tf.Tensor]:
-        """Returns that."""
+        """Returns what a checkpoint has to hold besides the notes: what Python changes outside of itself."""
         return self.around.tensors(is_open=self._now is not None)
 
     def take(self, kept: Mapping[str, tf.Tensor]) -> None:
         """Takes that over; to be done before `resume_from`."""
         self.around.take(kept)
         self._python_draws.set()
-
-
-def _nothing() -> None:
-    """Takes nothing back: nothing was put."""

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import tensorflow as tf
 
-from loop.data.objects.reached import variables_reached
 from loop.data.orders import one_order
 from loop.data.orders.lists import Lists, are_alike, as_noted, lists, made_of, may_move, noted, with_columns
 from loop.data.orders.one_order import Orders
@@ -16,13 +15,12 @@ from loop.data.orders.rows import Rows
 from loop.data.pipelines.layer_tables import put_tables
 from loop.data.pipelines.loaders import reordered, seeds
 from loop.data.pipelines.of_functions import OfFunctions
-from loop.data.pipelines.replay import Reader
 from loop.data.pipelines.unseeded import unseeded
-from loop.errors.remedies import READ_BETWEEN_STEPS, UNMADE
+from loop.errors.remedies import UNMADE
 from loop.exact.graph import line
 from loop.exact.outside import NOTHING, Instead, is_same
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
-from loop.exact.pipeline_audit import Read, depends_on_process, in_pipeline
+from loop.exact.pipeline_audit import depends_on_process, in_pipeline
 from loop.exact.pipeline_hash import described
 from loop.exact.set_order import vocabularies_in_set_order
 from loop.exact.stage_audit import at_once
@@ -206,21 +204,6 @@ class Written:
     @functools.cached_property
     def _depends(self) -> bool:
         return bool(self.streams) or depends_on_process(self.dataset)
-
-    def reads(self, again: Callable[[], tf.data.Dataset], reader: Reader, owner: str) -> list[Finding]:
-        """Returns which variables Python reads in it, if others make other elements: they may be what is trained.
-
-        Args:
-            again: Makes the pass that comes of it.
-            reader: Reads it.
-            owner: What to call the data.
-        """
-        # The beginning is read twice more then: not where there is no variable.
-        reached = variables_reached(self.python())
-        if not reached or not reader.differs_with_others(again, reached):
-            return []
-        what = f"{owner} read a variable that a step changes, in Python, and depend on how far they read ahead"
-        return [Read(what, "", READ_BETWEEN_STEPS, variable) for variable in reached]
 
     @functools.cached_property
     def can_be_saved(self) -> bool:
