@@ -26,6 +26,7 @@ from loop.running.dry_run import leaving_nothing
 from loop.running.facts import Facts
 from loop.running.making import Making
 from loop.running.rehearsal import Rehearsal, loop_on_one_batch
+from loop.running.turns import Turns
 from loop.steps import Step, Values
 from loop.stops import RollBack
 from loop.tensors import Nest
@@ -101,6 +102,7 @@ class Loop(Facts):
         self._exact = exact
         # Held by whoever trains or evaluates, because both move the data and put variables back; and by which thread.
         self._lock, self._holder = threading.Lock(), 0
+        self._turns = Turns(parts.step)
         self._run: Run | None = None  # the latest; a dry run is forgotten
         self._under_way = False
         # Last: `exactloop prove` sees loops of scripts that it does not know, and each has to be whole by then.
@@ -126,7 +128,7 @@ class Loop(Facts):
                 standard.occupy()
                 self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
                 run = self._run = Run(self, self._parts, self._making, exact=self._exact)
-                with contextlib.ExitStack() as around, self.workers.needed():
+                with contextlib.ExitStack() as around, self.workers.needed(), self._turns.taken():
                     around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
                     return run.through()
             finally:

@@ -129,7 +129,8 @@ class Run:
             self._making.trace_after_all()
             self._rounds.begin()
             self._position.untouched = False
-        elif self._position.untouched and self._stops.passed(*self._moments.place):
+        self._position.ahead = self._position.untouched and self._stops.passed(*self._moments.place)
+        if self._position.ahead:
             self._making.caught_up.hold(self._making.state)
 
     def _end(self, error: BaseException | None) -> RunResult:

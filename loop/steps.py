@@ -63,6 +63,11 @@ class Step:
         """Returns its metrics by name, those of a model as soon as they are made."""
         return self.of_model.named() if self.of_model else self.metrics
 
+    def held(self) -> list[keras.Metric | tf.Module]:
+        """Returns what has variables that are its own, each once: its metrics, and what else it has to find again."""
+        metrics = self.of_model.all() if self.of_model else self.metrics.values()
+        return list({id(each): each for each in (*metrics, *([self.kept] if self.kept else ()))}.values())
+
     def variables(self) -> dict[str, list[tf.Variable | keras.Variable]]:
         """Returns those of its metrics, by the names of these; all are there once it is traced."""
         # Of a metric that is built late, none before the trace.

@@ -14,6 +14,7 @@ from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.disk.files import Files
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.resuming.added import Added
 from hooks.checkpoint.resuming.resume import continue_unrestored, resume
 from hooks.checkpoint.resuming.saved import Newest, newest
 from hooks.checkpoint.saving.bundle import Naming
@@ -114,6 +115,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._naming = Naming()
         self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
+        self._added = Added()
         self._files: Files | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
@@ -148,8 +150,9 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._contents = Contents(loop)
         self._contents.refuse_what_no_manifest_holds(moment, self._best.said(self._state.position.place().step))
         self._workers = Workers(loop, self.name)
+        self._added.look(loop)
         if self._workers.follows:
-            self._workers.follow(self._directory, changed=self._changed)
+            self._workers.follow(self._directory, self._added, changed=self._changed)
             return
         earlier = HELD.get(self._directory)
         if earlier is None or earlier is self or not earlier._is_running():
@@ -294,8 +297,9 @@ class Checkpoint(Hook, instead=INSTEAD):
             self._resume = "auto"  # what comes from here on is this training's own
         elif step > 0 and not self._state.position.torn:
             continue_unrestored(store, step, damaged)
+            return self._added.restore(store, self._state)
         elif manifest := resume(store, self._state, damaged, changed=self._changed, found=found):
-            return manifest.record.stem
+            return self._added.restored(manifest.record.stem)
         elif self._resume == "must":
             raise FileNotFoundError(
                 f"resume='must', but there is no checkpoint in {self._directory!r}. "

@@ -30,6 +30,7 @@ class PositionState(tf.Module):
         condemned: Why the state must not be saved or trained on, whole as it is; empty if it may. Not saved.
         latest: The last step that a restored state may be of; None: any. Not saved.
         untouched: Whether the state is as it was restored, because nothing was trained since. Not saved.
+        ahead: Whether it is so, and is of a later run than the latest one, which had nothing left to do. Not saved.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class PositionState(tf.Module):
         self.torn = False  # an exception, not a kill: the next process restores a checkpoint anyway
         self.condemned = ""
         self.latest: int | None = None
-        self.untouched = False
+        self.untouched = self.ahead = False
 
     def restored(self) -> None:
         """Takes in that the state is whole and as it was saved."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import keras
@@ -288,6 +288,12 @@ class TrainingState:
             ) from error
         # Only now: who raises above leaves the state torn.
         self.position.restored()
+
+    def restore_hooks(self, path: str, names: Collection[str]) -> None:
+        """Takes over what hooks had in a checkpoint, which was restored before they were there."""
+        kept = {"hooks": self.root.hooks, "hook_states": self.root.hook_states}
+        theirs = {of: {name: each for name, each in hooks.items() if name in names} for of, hooks in kept.items()}
+        tf.train.Checkpoint(**theirs).restore(path).expect_partial()  # one that is new had nothing
 
     def condemn(self, why: str) -> None:
         """Says, in the course of a round, that the state must not be saved, nor trained on until it is restored.

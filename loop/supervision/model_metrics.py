@@ -46,7 +46,7 @@ class ModelMetrics:
         """Returns their variables by their names, once they are made; each is there once."""
         found: dict[str, list[tf.Variable | keras.Variable]] = {}
         seen = set[int]()
-        for metric in self._metrics():
+        for metric in self.all():
             own = [variable for variable in metric.variables if id(variable) not in seen]
             seen.update(map(id, own))
             # A metric that only holds others has no variables of its own left here.
@@ -57,7 +57,7 @@ class ModelMetrics:
 
     def named(self) -> dict[str, keras.Metric]:
         """Returns those that were given to `compile`, or are attributes, by their names."""
-        return {metric.name: metric for held in self._metrics() for metric in metrics_in(held)}
+        return {metric.name: metric for held in self.all() for metric in metrics_in(held)}
 
     def others(self, values: Mapping[str, tf.Tensor]) -> list[str]:
         """Returns the names of values, in the graph in which they are, that are no results of metrics; each once."""
@@ -68,7 +68,7 @@ class ModelMetrics:
         self._told.update(new)
         return new
 
-    def _metrics(self) -> Iterator[keras.Metric]:
+    def all(self) -> Iterator[keras.Metric]:
         """Yields metrics: also those that a `metrics` property of the model's own leaves out."""
         for layer in flatten_layers(self._model):
             of_keras = keras.Model if isinstance(layer, keras.Model) else keras.Layer

@@ -1,7 +1,7 @@
 """What a script does between two runs is done once, also if it is killed behind it and started again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Every, Loop
+from loop import ArrayData, Every, Hook, Loop
 
 Change = Callable[[tf.Variable], object]
 PUT_BACK = "The state that was restored, of step 3, is of a later run"
@@ -79,3 +79,49 @@ def test_who_has_trained_in_this_process_may_go_back_and_change_what_he_wants(
     halve(life.rate)
     life.loop.run(steps=6)
     assert (float(life.rate), warnings(caplog)) == (0.25, [])
+
+
+class Sum(Hook):
+    """Adds up what it has seen, in a variable and in Python."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.sum, self.steps = tf.Variable(0.0), 0
+
+    def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        self.sum.assign_add(values["total"].sum())
+        self.steps += len(values["total"])
+
+    def get_state(self) -> int:
+        return self.steps
+
+    def set_state(self, state: int) -> None:
+        self.steps = state
+
+
+class InParts(Life):
+    """One life of a script that adds a hook after the first part, and another one in its place after the second."""
+
+    def live(self, end: int = 11) -> list[tuple[float, int]]:
+        """Trains, to a step at which it is killed. Returns what the hooks have seen that are there in the end."""
+        first, gone, last = hooks = Sum("first"), Sum("other"), Sum("other")
+        for total, hook in zip((2, 4, 6, 11), (None, *hooks), strict=True):
+            if hook is last:
+                self.loop.hooks.remove(gone.name)
+            if hook is not None:
+                self.loop.hooks.add(hook)
+            self.loop.run(steps=min(total, end))
+            if total >= end:
+                break
+        return [(float(hook.sum), hook.steps) for hook in (first, last)]
+
+
+@pytest.mark.parametrize("killed_at", [[3], [5], [9], [3, 4, 7]])
+def test_a_hook_that_was_added_before_a_kill_goes_on_with_what_it_has_seen(
+    killed_at: list[int], tmp_path: Path
+) -> None:
+    whole = InParts(tmp_path / "whole").live()
+    for step in killed_at:
+        InParts(tmp_path / "again").live(step)
+    assert InParts(tmp_path / "again").live() == whole
+    assert [steps for _, steps in whole] == [9, 5]

@@ -72,8 +72,9 @@ def resume(
     log.info("Restored %s in %s.", manifest.record.stem, store.files.where)
     if gone := _hooks(manifest.description["variables"]) - _hooks(state.variables):
         log.warning(
-            "%s holds what was kept by hooks that are not here now: %s. It is left out, and what they set in the "
-            "state, such as a learning rate, stays as they left it. A hook that was renamed needs its former name.",
+            "%s holds what was kept by hooks that are not here now: %s. It is left out, unless they are added before "
+            "the next run(), and what they set in the state, such as a learning rate, stays as they left it. A hook "
+            "that was renamed needs its former name.",
             manifest.record.stem, ", ".join(map(repr, sorted(gone))),
         )  # fmt: skip
     return manifest

@@ -12,6 +12,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
+from hooks.checkpoint.resuming.added import Added
 from hooks.checkpoint.resuming.resume import taken_over
 from hooks.checkpoint.saving.background import Background
 from hooks.checkpoint.workers.parcel import packed, unpacked
@@ -127,14 +128,18 @@ class Workers:
 
     # Of the others.
 
-    def follow(self, directory: str, *, changed: str) -> None:
+    def follow(self, directory: str, added: Added, *, changed: str) -> None:
         """Restores what the chief has restored, without a lock: it keeps that until all have."""
         # Waits without an end: the chief hashes a large checkpoint first. If it fails, that ends the wait.
         stem = self._workers.get(f"{self._name}/restored/{self._restoring}")
         if stem is not None:
             with contextlib.ExitStack() as opened:
                 store, pin = self._seen(directory, str(stem), opened)
-                taken_over(store, self._state, pin, changed=changed)
+                if added.there:
+                    added.restore(store, self._state)
+                else:
+                    taken_over(store, self._state, pin, changed=changed)
+                    added.restored(str(stem))
 
     def _seen(self, directory: str, stem: str, opened: contextlib.ExitStack) -> tuple[Store, Pin]:
         """Returns the checkpoint that the chief has seen to be whole, as soon as this machine sees it too."""

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.engine.traced.kept import warn_of_kept
+from loop.engine.traced.made import given_values
 from loop.engine.traced.means import examples_in
 from loop.engine.traced.results import Results, results_of
 from loop.engine.traced.returned import check_returned
@@ -67,7 +68,7 @@ class Trace:
             return values, results
 
         try:
-            with explicit_algorithm() if jit_compile else contextlib.nullcontext():
+            with explicit_algorithm() if jit_compile else contextlib.nullcontext(), given_values():
                 self._traced = tf.function(traced)
                 function = self._traced.get_concrete_function(element_spec)
             values, results = function.structured_outputs
