@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from loop.errors.members import OF_MOMENT, SET_ON_MOMENT, explaining_members
+
 
 class Event(enum.StrEnum):
     """The points of a run at which hooks are called, in the order in which they occur.
@@ -26,6 +28,7 @@ def _refuse(**values: object) -> None:
     raise RuntimeError("No loop has made this moment, and so nobody would hear of what is reported.")
 
 
+@explaining_members(OF_MOMENT, never_set=SET_ON_MOMENT)
 @dataclass(frozen=True)
 class Moment:
     """Where the run stands when an event is sent.

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from loop.errors.calls import explained
 from loop.errors.later import later
+from loop.errors.members import OF_HOOK, explaining_members
 from loop.errors.names import check_name
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
@@ -41,6 +42,7 @@ class Reported(tf.Module):
         self.steps = tf.Variable([-1] * len(names), dtype=tf.int64, trainable=False, name="steps")
 
 
+@explaining_members(OF_HOOK)
 class Hook(tf.Module):
     """Something that wants to know, or to change, how a run goes. Override the methods you need.
 

@@ -12,8 +12,10 @@ from loop import standard
 from loop.data.coerce import Given
 from loop.data.own_files import OwnFiles
 from loop.digest import BatchDigest
-from loop.errors.calls import explained
+from loop.errors import members
+from loop.errors.calls import BY_POSITION, explained
 from loop.errors.elsewhere import OF_LOOP, OF_RUN
+from loop.errors.members import explaining_members
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation
 from loop.events import Event, RunResult
@@ -32,9 +34,14 @@ from loop.stops import RollBack
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Trigger
 
+OTHERS = (
+    "write Loop(..., evaluate=[..., Evaluation(eval_step, ArrayData((x, y), batch_size=32), name='test', every=NEVER)])"
+)
+UNSAID = dict.fromkeys(("verbose", "return_dict", "steps", "batch_size"), "leave it out")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
+@explaining_members(members.OF_LOOP, never_set=members.SET_ON_LOOP)
 @explained(OF_LOOP)
 class Loop(Facts):
     """A training loop that runs as one compiled function from one wanted step to the next.
@@ -134,6 +141,7 @@ class Loop(Facts):
             finally:
                 self._under_way = False
 
+    @explained({"reason": "write loop.stop('why')"}, kinds=False)
     def stop(self, reason: str) -> None:
         """Ends the run after the step in progress; may be called from any thread.
 
@@ -187,7 +195,7 @@ class Loop(Facts):
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. Empty before the first."""
         return self._run.spent.with_rest(self.hooks.seconds) if self._run else {}
 
-    @in_user_lines
+    @explained({**dict.fromkeys(("x", "data", "dataset", "dataloaders"), OTHERS), BY_POSITION: OTHERS, **UNSAID})
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
 

@@ -68,6 +68,7 @@ class Run:
         try:
             # First: a hook that opens files or locks a directory must not begin beside workers that run something else.
             check_program(self._parts)
+            self._moments.begin()
             self._hooks.calls.begin(self._loop, self._moments.moment(Event.SETUP))
             # Only now: what is torn may just have been restored, in SETUP.
             self._check_state()

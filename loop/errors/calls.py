@@ -105,4 +105,4 @@ def _other(name: str, names: Collection[str], instead: Mapping[str, str]) -> str
     # `batchsize` and `batchSize` are `batch_size`, however little alike `difflib` finds short names.
     close = [known for known in names if known.replace("_", "") == name.replace("_", "").lower()]
     close = close or difflib.get_close_matches(name, names, n=1)
-    return f": write {close[0]}=..." if close else f"; it has {', '.join(names)}"
+    return f": write {close[0]}=..." if close else f"; it has {', '.join(names) or 'none'}"

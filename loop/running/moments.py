@@ -3,12 +3,17 @@
 import functools
 from collections.abc import Callable, Mapping
 
+import keras
+
 from loop.errors.readonly import ReadOnly
 from loop.events import Event, Moment
 from loop.running.making import Making
 from loop.running.parts import Parts
 from loop.state.position import Position
 from loop.triggers import Halt
+
+# At which a run ends if `fit` would.
+ENDING = (Event.STEP_END, Event.EVAL_END, Event.EPOCH_END)
 
 
 class Moments:
@@ -27,12 +32,19 @@ class Moments:
     def __init__(self, parts: Parts, making: Making) -> None:
         self._hooks, self._stops, self._position, self._making = parts.hooks, parts.stops, parts.position, making
         self.place = Position(0, 0, 0)
+        self._models: list[keras.Model] = []
         self.begin_again()
 
     def begin_again(self) -> None:
         """Forgets what was measured, and that the run was resumed: the state is restored next."""
         self.round: dict[str, float] = {}
         self.resumed = False
+
+    def begin(self) -> None:
+        """Has the models ask for nothing, as `fit` does: an earlier run, or another loop, may have left it so."""
+        self._models = [*self._making.state.objects(keras.Model).values()]
+        for model in self._models:
+            model.stop_training = False
 
     def reached(self) -> bool:
         """Returns whether what was asked for is done when this round is."""
@@ -56,6 +68,9 @@ class Moments:
     def emit(self, event: Event, logs: Mapping[str, float] | None = None, *, halt: Halt | None = None) -> None:
         """Sends an event. The moment is made only if somebody listens: most steps have nobody who does."""
         self._hooks.calls.send(event, lambda: self.moment(event, logs), halt=halt)
+        # Of a hook that was a callback once, or of a function; `KerasCallbacks` has asked in its own words by now.
+        if event in ENDING and any(model.stop_training for model in self._models):
+            self._stops.after_round("model.stop_training was set", end_epoch=True)
 
     def emit_whole(self, event: Event) -> None:
         """Sends an event at which the state is whole, and puts it back if a hook raises."""

@@ -174,3 +174,43 @@ def test_a_hook_ends_an_epoch_and_the_next_run_begins_the_next_one() -> None:
     result = loop.run(epochs=3)
     assert (result.step, len(result.history["loss"])) == (10, 3)
     assert ends.events[0] == ("epoch_begin", 6, 2, 0)
+
+
+class Ending(Hook):
+    """A hook that was a callback once, and asks for the end as one."""
+
+    def __init__(self, model: keras.Model, event: str) -> None:
+        super().__init__()
+        self.model, self.event, self.every = model, event, Every(steps=1)
+        self.heard: list[tuple[str, int, bool]] = []
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.hear("step", moment)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.hear("epoch", moment)
+
+    def hear(self, event: str, moment: Moment) -> None:
+        self.heard.append((event, moment.step, moment.last))
+        if event == self.event and moment.step >= 2:
+            self.model.stop_training = True
+
+
+@pytest.mark.parametrize(
+    ("event", "heard"),
+    {
+        # The epoch ends there, as in `fit`.
+        "step": [("step", 1, False), ("step", 2, False), ("epoch", 2, True)],
+        "epoch": [*(("step", i, False) for i in range(1, 7)), ("epoch", 6, False)],
+    }.items(),
+)
+def test_a_hook_that_sets_stop_training_ends_the_run(event: str, heard: list[tuple[str, int, bool]]) -> None:
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.stop_training = True  # as an earlier run may have left it
+    ends = Ending(model, event)
+    result = Loop(keras_steps(model)[0], ArrayData((X, Y), batch_size=4), state={"model": model}, hooks=[ends]).run(
+        epochs=3
+    )
+    assert ends.heard == heard
+    assert (result.epoch, result.reason) == (1, "model.stop_training was set")

@@ -1,0 +1,98 @@
+"""What people ask of a loop, a hook or a moment because others have it gets a line that says what to write."""
+
+import copy
+
+import keras
+import pytest
+import tensorflow as tf
+
+from loop import ArrayData, Hook, Loop, Moment
+
+
+class Asks(Hook):
+    """Asks for something at the end of an epoch."""
+
+    asked = "model"
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        getattr(self, self.asked)
+
+
+def make(*hooks: Hook, model: keras.Model | None = None) -> Loop:
+    weight = tf.Variable(8.0)
+    state = {"weight": weight} | ({} if model is None else {"model": model})
+    return Loop(
+        lambda x: {"loss": weight.assign_sub(1.0)}, ArrayData(tf.range(8.0), batch_size=2), state=state, hooks=hooks
+    )
+
+
+def moment() -> Moment:
+    found: list[Moment] = []
+    loop = make()
+    loop.on("epoch_end")(found.append)
+    loop.run(epochs=1)
+    return found[0]
+
+
+def said_by(thing: object, name: str) -> str:
+    with pytest.raises(AttributeError) as raised:
+        getattr(thing, name)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    {
+        "fit": "write loop.run(epochs=10)",
+        "compile": "write train_step, eval_step = supervised(model, optimizer, loss), and Loop(train_step, ...)",
+        "predict": "write model.predict(x)",
+        "save": "write model.save('model.keras'), as ever, or Loop(..., hooks=[Export(directory)])",
+        "add_event_handler": "write loop.hooks.add(hook), or @loop.on('epoch_end')",
+        "current_epoch": "write loop.epoch, which counts those that are complete",
+    }.items(),
+)
+def test_what_other_loops_have_is_said_to_be_elsewhere(name: str, instead: str) -> None:
+    assert said_by(make(), name).startswith(f"'Loop' object has no attribute {name!r}: {instead}")
+
+
+def test_what_nobody_has_is_said_as_python_says_it() -> None:
+    assert said_by(make(), "frobnicate") == "'Loop' object has no attribute 'frobnicate'"
+    assert "from SETUP on" in said_by(make(), "state")  # a property that raises says its own
+    assert isinstance(copy.copy(make()), Loop)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    {
+        "stop_training": "write loop.stop('why')",
+        "max_epochs": "write loop.run(epochs=10)",
+        "lr": "write optimizer.learning_rate = 0.1, of the optimizer in state={...}",
+    }.items(),
+)
+def test_what_nobody_would_read_cannot_be_set(name: str, instead: str) -> None:
+    with pytest.raises(AttributeError, match="Nobody would read") as raised:
+        setattr(make(), name, 1)
+    assert str(raised.value) == f"Nobody would read {name!r} of a Loop: {instead}."
+
+
+def test_a_moment_says_where_things_are() -> None:
+    at_end = moment()
+    assert said_by(at_end, "loss") == "'Moment' object has no attribute 'loss': write moment.logs['loss']."
+    with pytest.raises(AttributeError, match=r"Nobody would read 'should_stop' of a Moment: write moment\.stop\('why"):
+        setattr(at_end, "should_stop", True)  # noqa: B010
+
+
+def test_a_hook_says_how_it_gets_a_model() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'model': give it to the hook, as in Mine\(model\)"):
+        make(Asks()).run(epochs=1)
+
+
+def test_evaluate_says_where_other_data_go() -> None:
+    with pytest.raises(TypeError, match=r"takes no arguments without a name\. Received: .*name='test', every=NEVER"):
+        make().evaluate([1.0], [2.0])
+    with pytest.raises(TypeError, match=r"evaluate\(\.\.\.\) has no argument 'verbose': leave it out"):
+        make().evaluate(verbose=0)
+    with pytest.raises(TypeError, match=r"evaluate\(\.\.\.\) has no argument 'callbacks'; it has none"):
+        make().evaluate(callbacks=[])
+    with pytest.raises(TypeError, match=r"stop\(\.\.\.\) needs 'reason': write loop\.stop\('why'\)"):
+        make().stop()
