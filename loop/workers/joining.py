@@ -22,6 +22,7 @@ from loop.workers.cluster import MEMBERS, Workers, become, here
 from loop.workers.failures import TASK, Failures
 from loop.workers.meeting import meet
 from loop.workers.slurm import of_slurm, tasks
+from loop.workers.starting import watched
 from loop.workers.store import OfCluster
 
 log = logging.getLogger("exactloop")
@@ -81,8 +82,9 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
     workers = Workers(rank, addresses, store, chiefs=chiefs)
     # Here, and not in TensorFlow's call below, in which no thread of Python runs and no signal is heard.
-    meet(rank, addresses)
-    with _usual_sigterm(workers):
+    others = meet(rank, addresses)
+    names = [workers.name(each) for each in range(len(addresses))]
+    with watched(rank, names, others), _usual_sigterm(workers):
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     # Of the strategy nothing else is used: it has started the cluster.

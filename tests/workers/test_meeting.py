@@ -31,9 +31,12 @@ class Coming(threading.Thread):
     def run(self) -> None:
         try:
             if self._elsewhere:
-                meeting._visit(self.rank, self.addresses, meeting.Missing(self.rank, self.addresses))
+                host = meeting._visit(self.rank, self.addresses, meeting.Missing(self.rank, self.addresses))
+                met = {} if host is None else {0: host}
             else:
-                meet(self.rank, self.addresses)
+                met = meet(self.rank, self.addresses)
+            for each in met.values():
+                each.close()
             self.ended = "met"
         except Exception as error:
             self.ended = f"{type(error).__name__}: {error}"
