@@ -20,7 +20,6 @@ PATIENCE = 600.0  # seconds that TensorFlow has
 SILENT = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 WORD = struct.Struct(">i")  # what these processes tell one another: who is gone, or that this one is there
 HERE = -1
-LEAVE = 5.0  # seconds in which such a process ends that is told to
 GONE = "{} has gone, while TensorFlow was starting the cluster"
 TOO_LONG = (
     "TensorFlow has not brought the workers together within {:.0f} s, though all of them have come. Each has to be "
@@ -50,24 +49,16 @@ def watched(rank: int, names: Sequence[str], others: Mapping[int, socket.socket]
         read, write = os.pipe()
         watching = subprocess.Popen(command, stdin=read, pass_fds=[*numbers.values()])
         os.close(read)
-        opened.callback(_end, watching, write)
+        opened.callback(os.close, write)
+        opened.callback(watching.wait)
+        opened.callback(watching.kill)  # also if it has not begun yet, as on a busy machine
         yield
         # Not after an exception: then the others are to see that this one is gone.
-        with contextlib.suppress(OSError):
-            os.write(write, b"\n")
-
-
-def _end(watching: subprocess.Popen, write: int) -> None:
-    os.close(write)
-    try:
-        watching.wait(LEAVE)
-    except subprocess.TimeoutExpired:
-        watching.kill()
-        watching.wait()
+        _tell(others, HERE)
 
 
 def watch(rank: int, count: int, others: Mapping[int, socket.socket]) -> int | None:
-    """Returns who is gone; None when this worker is there, or gone itself.
+    """Returns who is gone; None when this worker is gone itself, which a pipe at the standard input says.
 
     The first one hears it of all others, whose connections are closed then, and tells them of it.
     """
@@ -84,8 +75,6 @@ def watch(rank: int, count: int, others: Mapping[int, socket.socket]) -> int | N
                 raise TimeoutError(TOO_LONG.format(PATIENCE))
             for key, _ in ready:
                 if key.data is None:
-                    if os.read(0, 1):
-                        _tell(others, HERE)
                     return None
                 if (word := _heard(others[key.data])) == HERE:  # so all have come
                     selector.unregister(key.fileobj)
