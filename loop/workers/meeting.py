@@ -53,13 +53,14 @@ class Missing:
 
     def __init__(self, rank: int, addresses: Sequence[str]) -> None:
         self._rank, self._addresses, self._next = rank, addresses, time.monotonic() + PATIENCE
+        self.why = ""  # one looks in vain, behind whom is missing; nothing if it is only not there
 
     def tell(self, ranks: Collection[int]) -> None:
         """Logs who is missing, unless it is too early to say so, or again."""
         if ranks and time.monotonic() >= self._next:
             self._next = time.monotonic() + PATIENCE
             names = ", ".join(f"worker {each} ({self._addresses[each]})" for each in ranks)
-            log.warning("Worker %d of %d waits for %s.", self._rank, len(self._addresses), names)
+            log.warning("Worker %d of %d waits for %s%s.", self._rank, len(self._addresses), names, self.why)
 
 
 class Host:
@@ -144,8 +145,13 @@ class Host:
 
 def _visit(rank: int, addresses: Sequence[str], missing: Missing) -> socket.socket | None:
     """Goes to the first worker, and returns the connection when all have come; None if it is not there any more."""
-    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:  # also a name that is not known yet
-        host = opened.enter_context(socket.create_connection(_place(addresses[0]), GONE))
+    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+        try:
+            host = opened.enter_context(socket.create_connection(_place(addresses[0]), GONE))
+        except socket.gaierror as error:  # a name that is not known yet, as of a pod that is about to begin; or never
+            missing.why = f", whose name this machine does not know: {error.strerror}"
+            raise
+        missing.why = ""
         _told(host, {"rank": rank, "of": [*addresses]})
         while said := _heard(host):
             if why := said.get("refused"):
@@ -184,7 +190,7 @@ def _heard(from_: socket.socket) -> Mapping[str, object]:
 
 def _place(address: str) -> tuple[str, int]:
     name, _, port = address.rpartition(":")
-    if not (name and port.isdecimal()):
+    if not (name and port.isdecimal() and 0 < int(port) < 2**16):
         raise ValueError(f"Workers are named with a port each, as in 'node-1:7000'. Received: {address!r}.")
     return name.strip("[]"), int(port)  # of IPv6, in brackets
 
