@@ -1,6 +1,6 @@
 """Several processes that train one model: each takes its rows of every batch, and has all of the state.
 
-Read in this order: joining, slurm, meeting and cluster (who is there), store (what they tell one another), collective
-(how they add up), rows (who trains on what), sums (what a step adds up), together (what a step leaves), failures (who
-has gone).
+Read in this order: joining, slurm, tf_config, meeting, starting and cluster (who is there), store (what they tell one
+another), collective (how they add up), rows (who trains on what), sums (what a step adds up), together (what a step
+leaves), failures (who has gone).
 """

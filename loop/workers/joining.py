@@ -22,7 +22,9 @@ from loop.workers.cluster import MEMBERS, Workers, become, here
 from loop.workers.failures import TASK, Failures
 from loop.workers.meeting import meet
 from loop.workers.slurm import of_slurm, tasks
+from loop.workers.starting import watched
 from loop.workers.store import OfCluster
+from loop.workers.tf_config import of_tf_config
 
 log = logging.getLogger("exactloop")
 SAID_WITHIN = 3.0  # seconds in which TensorFlow says what it has caught: it looks once in a second
@@ -31,6 +33,7 @@ ELSE = (
     "or start the script with `exactloop launch --workers N script.py`, which does."
 )
 
+TWICE = "Each worker has an address of its own. Received: {0}, where {1!r} stands twice. Give each another port."
 IN_USE = (
     "connect() is called before TensorFlow has computed anything, and TensorFlow has been used in this process: a "
     "tensor, a variable or a model was made, or its devices were listed. Write loop.connect() in the first line of "
@@ -62,11 +65,12 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
 
     Raises:
         RuntimeError: If TensorFlow has been used before, or a strategy is in use.
-        ValueError: If the cluster has parameter servers or evaluators; or if this process has more than one device.
+        ValueError: If the cluster has parameter servers or evaluators, or is not told as it should be; or if this
+            process has more than one device.
     """
     if here().are_several:
         return here()
-    resolver = resolver or _found()
+    resolver = resolver or of_tf_config() or of_slurm()
     if resolver is None:
         return here()
     rank, addresses = _members(resolver)
@@ -81,8 +85,9 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
     workers = Workers(rank, addresses, store, chiefs=chiefs)
     # Here, and not in TensorFlow's call below, in which no thread of Python runs and no signal is heard.
-    meet(rank, addresses)
-    with _usual_sigterm(workers):
+    others = meet(rank, addresses)
+    names = [workers.name(each) for each in range(len(addresses))]
+    with watched(rank, names, others), _usual_sigterm(workers):
         begin_coordination(resolver.cluster_spec().as_dict())
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     # Of the strategy nothing else is used: it has started the cluster.
@@ -139,13 +144,6 @@ def _told(failures: Failures) -> None:
     sys.excepthook = hook
 
 
-def _found() -> tf.distribute.cluster_resolver.ClusterResolver | None:
-    """Returns what the environment says of a cluster; None if that is nothing."""
-    if os.environ.get("TF_CONFIG"):
-        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    return of_slurm()
-
-
 def check_joined() -> None:
     """Sees to it that a process which trains alone is not one of several that were to train together.
 
@@ -178,6 +176,8 @@ def _members(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[
     addresses = tuple(address for kind in MEMBERS for address in tasks.get(kind, []))
     if not addresses:
         return 0, ()
+    if twice := [each for each in addresses if addresses.count(each) > 1]:
+        raise ValueError(TWICE.format(shown([*addresses]), twice[0]))
     kind, number = resolver.task_type, resolver.task_id  # of SLURM, known from here on
     if kind not in tasks or number is None or not 0 <= number < len(tasks[kind]):
         task = {"type": kind, "index": number}

@@ -23,10 +23,13 @@ TWICE = (
 )
 
 
-def meet(rank: int, addresses: Sequence[str]) -> None:
+def meet(rank: int, addresses: Sequence[str]) -> Mapping[int, socket.socket]:
     """Returns, in all workers, when all have called it; logs every so often for whom this one waits.
 
     Each listens at its address, which is free until TensorFlow's server has it; the others come to the first one.
+
+    Returns:
+        The connections of the first one to the others, by rank, or that of another one to the first: to be closed.
 
     Raises:
         ValueError: If an address has no port.
@@ -38,11 +41,11 @@ def meet(rank: int, addresses: Sequence[str]) -> None:
     missing = Missing(rank, addresses)
     with _listening(rank, addresses[rank]) as listener:
         if rank == 0:
-            Host(addresses, missing).receive(listener)
-        else:
-            while not _visit(rank, addresses, missing):
-                missing.tell([0])
-                time.sleep(PULSE / 4)
+            return Host(addresses, missing).receive(listener)
+        while (host := _visit(rank, addresses, missing)) is None:
+            missing.tell([0])
+            time.sleep(PULSE / 4)
+        return {0: host}
 
 
 class Missing:
@@ -50,13 +53,14 @@ class Missing:
 
     def __init__(self, rank: int, addresses: Sequence[str]) -> None:
         self._rank, self._addresses, self._next = rank, addresses, time.monotonic() + PATIENCE
+        self.why = ""  # one looks in vain, behind whom is missing; nothing if it is only not there
 
     def tell(self, ranks: Collection[int]) -> None:
         """Logs who is missing, unless it is too early to say so, or again."""
         if ranks and time.monotonic() >= self._next:
             self._next = time.monotonic() + PATIENCE
             names = ", ".join(f"worker {each} ({self._addresses[each]})" for each in ranks)
-            log.warning("Worker %d of %d waits for %s.", self._rank, len(self._addresses), names)
+            log.warning("Worker %d of %d waits for %s%s.", self._rank, len(self._addresses), names, self.why)
 
 
 class Host:
@@ -72,8 +76,8 @@ class Host:
         self._guests: dict[int, socket.socket] = {}  # by rank
         self._selector = selectors.DefaultSelector()
 
-    def receive(self, listener: socket.socket) -> None:
-        """Waits until all are there at once, and tells them so."""
+    def receive(self, listener: socket.socket) -> Mapping[int, socket.socket]:
+        """Waits until all are there at once, and tells them so; returns the connections to them."""
         with contextlib.ExitStack() as opened:
             opened.callback(self._close)
             self._selector.register(listener, selectors.EVENT_READ)
@@ -88,6 +92,8 @@ class Host:
                 if not self._absent():
                     self._call_the_roll()
             self._say({"go": True})
+            guests, self._guests = self._guests, {}  # not to be closed
+            return guests
 
     def _absent(self) -> list[int]:
         return [rank for rank in range(1, len(self._addresses)) if rank not in self._guests]
@@ -137,21 +143,27 @@ class Host:
         self._selector.close()
 
 
-def _visit(rank: int, addresses: Sequence[str], missing: Missing) -> bool:
-    """Goes to the first worker, and returns whether all have come; if not, the first one is not there any more."""
-    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:  # also a name that is not known yet
-        host = opened.enter_context(socket.create_connection(_place(addresses[0]), GONE))
+def _visit(rank: int, addresses: Sequence[str], missing: Missing) -> socket.socket | None:
+    """Goes to the first worker, and returns the connection when all have come; None if it is not there any more."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+        try:
+            host = opened.enter_context(socket.create_connection(_place(addresses[0]), GONE))
+        except socket.gaierror as error:  # a name that is not known yet, as of a pod that is about to begin; or never
+            missing.why = f", whose name this machine does not know: {error.strerror}"
+            raise
+        missing.why = ""
         _told(host, {"rank": rank, "of": [*addresses]})
         while said := _heard(host):
             if why := said.get("refused"):
                 raise RuntimeError(str(why))
             if said.get("go"):
-                return True
+                opened.pop_all()
+                return host
             if said.get("ready"):
                 _told(host, {"ready": True})
             elif isinstance(absent := said.get("missing"), list):
                 missing.tell(absent)
-    return False
+    return None
 
 
 def _told(to: socket.socket, what: Mapping[str, object]) -> bool:
@@ -178,7 +190,7 @@ def _heard(from_: socket.socket) -> Mapping[str, object]:
 
 def _place(address: str) -> tuple[str, int]:
     name, _, port = address.rpartition(":")
-    if not (name and port.isdecimal()):
+    if not (name and port.isdecimal() and 0 < int(port) < 2**16):
         raise ValueError(f"Workers are named with a port each, as in 'node-1:7000'. Received: {address!r}.")
     return name.strip("[]"), int(port)  # of IPv6, in brackets
 

@@ -31,9 +31,12 @@ class Coming(threading.Thread):
     def run(self) -> None:
         try:
             if self._elsewhere:
-                meeting._visit(self.rank, self.addresses, meeting.Missing(self.rank, self.addresses))
+                host = meeting._visit(self.rank, self.addresses, meeting.Missing(self.rank, self.addresses))
+                met = {} if host is None else {0: host}
             else:
-                meet(self.rank, self.addresses)
+                met = meet(self.rank, self.addresses)
+            for each in met.values():
+                each.close()
             self.ended = "met"
         except Exception as error:
             self.ended = f"{type(error).__name__}: {error}"
@@ -165,7 +168,25 @@ def test_who_finds_its_port_in_use_says_so_before_anybody_waits_for_it(addresses
     assert other.ended.startswith("OSError: Worker 1 cannot listen at port")
 
 
-@pytest.mark.parametrize("address", ["node-1", ":7000", "node-1:", "node-1:http"])
+def test_a_name_that_is_not_known_yet_is_said_to_be_so(
+    waited: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, known = socket.getaddrinfo, threading.Event()
+
+    def look_up(name: str, *arguments: int) -> list:
+        if name == "pod-0" and not known.is_set():
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return usual("127.0.0.1", *arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    addresses = [f"{name}:{port}" for name, port in zip(("pod-0", "pod-1"), free_ports(2), strict=True)]
+    other = Coming(1, addresses)
+    waited(f"2 waits for worker 0 ({addresses[0]}), whose name this machine does not know: Name or service not known.")
+    known.set()
+    assert all_met(other, Coming(0, addresses))
+
+
+@pytest.mark.parametrize("address", ["node-1", ":7000", "node-1:", "node-1:http", "node-1:0", "node-1:70000"])
 def test_an_address_without_a_port_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=f"as in 'node-1:7000'. Received: '{address}'"):
         meet(0, ["127.0.0.1:7000", address])
