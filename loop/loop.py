@@ -13,8 +13,8 @@ from loop.data.coerce import Given
 from loop.data.own_files import OwnFiles
 from loop.digest import BatchDigest
 from loop.errors import members
-from loop.errors.calls import BY_POSITION, explained
-from loop.errors.elsewhere import OF_LOOP, OF_RUN
+from loop.errors.calls import explained
+from loop.errors.elsewhere import OF_EVALUATE, OF_LOOP, OF_RUN
 from loop.errors.members import explaining_members
 from loop.errors.tracebacks import in_user_lines
 from loop.evaluation import Evaluation
@@ -34,10 +34,6 @@ from loop.stops import RollBack
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Trigger
 
-OTHERS = (
-    "write Loop(..., evaluate=[..., Evaluation(eval_step, ArrayData((x, y), batch_size=32), name='test', every=NEVER)])"
-)
-UNSAID = dict.fromkeys(("verbose", "return_dict", "steps", "batch_size"), "leave it out")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -195,7 +191,7 @@ class Loop(Facts):
         """The seconds of the latest run, so far, by what they went into; see `RunResult`. Empty before the first."""
         return self._run.spent.with_rest(self.hooks.seconds) if self._run else {}
 
-    @explained({**dict.fromkeys(("x", "data", "dataset", "dataloaders"), OTHERS), BY_POSITION: OTHERS, **UNSAID})
+    @explained(OF_EVALUATE)
     def evaluate(self) -> dict[str, float]:
         """Evaluates now and returns the results: no events, and no effect on any state.
 

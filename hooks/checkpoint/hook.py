@@ -13,9 +13,9 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.disk.files import Files
-from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+from hooks.checkpoint.record.manifest import CorruptCheckpoint
 from hooks.checkpoint.resuming.added import Added
-from hooks.checkpoint.resuming.resume import continue_unrestored, resume
+from hooks.checkpoint.resuming.begin import begin
 from hooks.checkpoint.resuming.saved import Newest, newest
 from hooks.checkpoint.saving.bundle import Naming
 from hooks.checkpoint.saving.contents import Contents
@@ -286,26 +286,12 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> str | None:
         """Restores what there is; returns its stem, or None if nothing was restored."""
-
-        def found(manifest: Manifest) -> None:
-            if not self._state.steps and not (self._newest and manifest.record.stem == self._newest.stem):
-                loop.audit()  # not traced yet, because of another one, by which nothing was left to run
-
-        step = self._state.position.place().step  # not moment.step: another Checkpoint may have restored it by now
         if self._resume == "never":
             store.set_aside(store.stems())
             self._resume = "auto"  # what comes from here on is this training's own
-        elif step > 0 and not self._state.position.torn:
-            continue_unrestored(store, step, damaged)
-            return self._added.restore(store, self._state)
-        elif manifest := resume(store, self._state, damaged, changed=self._changed, found=found):
-            return self._added.restored(manifest.record.stem)
-        elif self._resume == "must":
-            raise FileNotFoundError(
-                f"resume='must', but there is no checkpoint in {self._directory!r}. "
-                "Give the directory of an earlier run, or resume='auto' to start where there is none."
-            )
-        return None
+            return None
+        announced, must = self._newest.stem if self._newest else None, self._resume == "must"
+        return begin(store, damaged, loop, self._added, announced=announced, changed=self._changed, must=must)
 
     def _stop(self, loop: Loop) -> None:
         if self._on_error == "raise":

@@ -93,3 +93,11 @@ OF_RUN = ELSEWHERE | {
     BY_POSITION: "write run(epochs=10) or run(steps=1000)",
     "steps_per_epoch": "write Loop(..., steps_per_epoch=100)",
 }
+_EVALUATION = (
+    "write Loop(..., evaluate=[..., Evaluation(eval_step, ArrayData((x, y), batch_size=32), name='test', every=NEVER)])"
+)
+OF_EVALUATE = {
+    BY_POSITION: _EVALUATION,
+    **dict.fromkeys(("x", "data", "dataset", "dataloaders"), _EVALUATION),
+    **dict.fromkeys(("verbose", "return_dict", "steps", "batch_size"), "leave it out"),
+}
