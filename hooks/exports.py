@@ -10,7 +10,7 @@ from pathlib import Path
 from hooks.shared.flushing import flushed
 
 log = logging.getLogger("exactloop")
-ASIDE, HALF = "set-aside-", "half-"  # what no server of models takes for a version
+SET_ASIDE, HALF_WRITTEN = "set-aside-", "half-"  # what no server of models takes for a version
 
 
 class Exports:
@@ -51,7 +51,7 @@ class Exports:
             write: Writes it, given the path of what it is to be.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        half = self._directory / f"{HALF}{step}"
+        half = self._directory / f"{HALF_WRITTEN}{step}"
         shutil.rmtree(half, ignore_errors=True)  # of an export that failed earlier in this run
         half.mkdir()
         try:
@@ -67,7 +67,7 @@ class Exports:
 
     def remove(self, step: int) -> None:
         """Removes the model of a step; first it gets a name that nobody takes for a model."""
-        half = self._directory / f"{HALF}{step}"
+        half = self._directory / f"{HALF_WRITTEN}{step}"
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir()
         os.rename(self.path(step), half / self.path(step).name)  # a kill from here on leaves a name that `sweep` knows
@@ -78,14 +78,14 @@ class Exports:
         """Removes what a kill has left of additions and removals."""
         if self._directory.is_dir():
             for name in os.listdir(self._directory):
-                if re.fullmatch(rf"{HALF}(0|[1-9][0-9]*)", name):
+                if re.fullmatch(rf"{HALF_WRITTEN}(0|[1-9][0-9]*)", name):
                     shutil.rmtree(self._directory / name)
 
     def set_aside(self, steps: list[int]) -> None:
         """Moves models of another training into a directory `set-aside-<n>`."""
-        taken = [name for name in os.listdir(self._directory) if name.startswith(ASIDE)]
-        number = next(n for n in range(1, len(taken) + 2) if f"{ASIDE}{n}" not in taken)
-        aside = self._directory / f"{ASIDE}{number}"
+        taken = [name for name in os.listdir(self._directory) if name.startswith(SET_ASIDE)]
+        number = next(n for n in range(1, len(taken) + 2) if f"{SET_ASIDE}{n}" not in taken)
+        aside = self._directory / f"{SET_ASIDE}{number}"
         aside.mkdir()
         for step in steps:
             os.rename(self.path(step), aside / self.path(step).name)

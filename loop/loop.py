@@ -44,7 +44,7 @@ class Loop(Facts):
 
     Attributes:
         hooks: The hooks; more may be added.
-        witnesses: Functions that are called with each new loop, for tools that watch all loops of a process.
+        on_created: Functions that are called with each new loop, for tools that watch all loops of a process.
 
     Args:
         train_step: A `Step`, or a function from a batch to `{name: scalar}`.
@@ -71,7 +71,7 @@ class Loop(Facts):
         TypeError, ValueError: If an argument cannot be used; the message says what would do.
     """
 
-    witnesses: ClassVar[list[Callable[["Loop"], None]]] = []
+    on_created: ClassVar[list[Callable[["Loop"], None]]] = []
 
     def __init__(
         self,
@@ -109,8 +109,8 @@ class Loop(Facts):
         self._run: Run | None = None  # the latest; a dry run is forgotten
         self._under_way = False
         # Last: `exactloop prove` sees loops of scripts that it does not know, and each has to be whole by then.
-        for witness in self.witnesses:
-            witness(self)
+        for created in self.on_created:
+            created(self)
 
     @explained(OF_RUN, kinds=False)
     def run(self, *, epochs: int | None = None, steps: int | None = None) -> RunResult:

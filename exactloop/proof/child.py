@@ -1,4 +1,4 @@
-"""One life of a program that is proved: runs it as if it had been started itself, with a witness in each of its loops.
+"""One life of a program that is proved: runs it as if it had been started itself, with a recorder in each of its loops.
 
     python -c "from exactloop.proof.child import main; main()" PROGRAM [ARGUMENTS]
 
@@ -59,18 +59,18 @@ def _maker(config: ChildConfig, program: str) -> Callable[[], Loop]:
 
 
 def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
-    """Puts a witness into each loop that is made from now on, and listens to what is done to the disk.
+    """Puts a recorder into each loop that is made from now on, and listens to what is done to the disk.
 
     A run is watched whichever way it is called: by a method of a subclass, say, or by `Loop.run(loop)`.
     """
-    witnesses, of = list[Recorder](), WeakKeyDictionary[Loop, Recorder]()
+    recorders, of = list[Recorder](), WeakKeyDictionary[Loop, Recorder]()
     usual = Loop.run
 
     def watch(loop: Loop) -> None:
         loop.digest_batches()  # in the graph, so that it is known what each step was trained on
-        witness = Recorder(
+        recorder = Recorder(
             loop,
-            len(witnesses),
+            len(recorders),
             write,
             functools.partial(_savers, loop),
             stepwise=config.stepwise,
@@ -78,9 +78,9 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
             in_vain=config.in_vain,
             sources=functools.partial(_sources, program),
         )
-        witnesses.append(witness)
-        loop.hooks.add(witness)  # comes after the loop's own, and saves as they do: it sees the state that is saved
-        of[loop] = witness
+        recorders.append(recorder)
+        loop.hooks.add(recorder)  # comes after the loop's own, and saves as they do: it sees the state that is saved
+        of[loop] = recorder
 
     def run(loop: Loop, *given: object, **totals: int) -> RunResult:
         return of[loop].run(functools.partial(usual, loop, *given), **totals)
@@ -90,11 +90,11 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
         if death is None or death.event != "save" or step < death.step:
             return
         # By the loop that is to die: another one may save at that step as well.
-        if any(witness.saves_in(directory) for witness in witnesses[death.loop : death.loop + 1]):
+        if any(recorder.saves_in(directory) for recorder in recorders[death.loop : death.loop + 1]):
             die()
 
     Loop.run = functools.wraps(usual)(run)  # type: ignore[assignment, method-assign]
-    Loop.witnesses.append(watch)
+    Loop.on_created.append(watch)
     listen(
         committing,
         lambda path: write({"event": "removed", "path": path}),

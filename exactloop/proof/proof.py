@@ -59,7 +59,7 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
     root = Path(tempfile.mkdtemp(prefix="exactloop-prove-"))
     proof = None
     try:
-        proof = _in(root, program, kills, at, twice, say)
+        proof = _prove_in(root, program, kills, at, twice, say)
     finally:
         # To be looked into; all else leaves nothing behind.
         keep = proof is not None and bool(proof.difference) and proof.steps > 0
@@ -70,7 +70,9 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
     return proof
 
 
-def _in(root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
+def _prove_in(
+    root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]
+) -> Proof:
     say("Running without interruption.")
     # Given to lives that begin anew as well, or programs that nothing seeds could not be proved at all.
     entropy = None if twice else random.getrandbits(63)

@@ -147,20 +147,20 @@ class ArrayData(Trackable):
     def pool_rows(self, pool: Pool) -> None:
         self._array_rows.pool_rows(pool)
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         return {"seed": self._seed, **self.drawn()}
 
     def drawn(self) -> dict[str, int]:
-        return {**self._array_rows.notes()}
+        return {**self._array_rows.cursor()}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._array_rows.values()
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
-        self._array_rows.recall(notes, earlier)
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        self._array_rows.recall(cursor, earlier)
 
-    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        self._drawn_seed = notes["seed"]  # ignored, if one was given
+    def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
+        self._drawn_seed = cursor["seed"]  # ignored, if one was given
         self._sought = place if place.step_in_epoch else None  # else the pass is yet to be opened
         return []
 

@@ -92,7 +92,7 @@ class Fed(Kept, AtHand):
     def in_memory(self) -> Sequence[tf.Tensor]:
         return []
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Has nothing to take over: `describe` says what was given."""
 
     def changes(self) -> list[str]:

@@ -24,7 +24,7 @@ class Fetched:
     blocks: tuple[Block, ...] = ()
     failed: Exception | None = None
 
-    def notes(self, more: Callable[[], bool]) -> dict[str, int]:
+    def cursor(self, more: Callable[[], bool]) -> dict[str, int]:
         """Returns what a checkpoint has to know: nothing, if nothing was fetched.
 
         Args:
@@ -42,10 +42,10 @@ class Fetched:
         return found
 
     @classmethod
-    def noted(cls, notes: Mapping[str, int], element_spec: Nest) -> "Fetched":
+    def noted(cls, cursor: Mapping[str, int], element_spec: Nest) -> "Fetched":
         """Returns what asks a checkpoint for the blocks that it has: only the names and dtypes of tensors count."""
         nothing = [tf.zeros([0], each.dtype) for each in tf.nest.flatten(element_spec)]
-        return cls((Block(nothing, 0, 0),) * notes.get(PENDING, 0))
+        return cls((Block(nothing, 0, 0),) * cursor.get(PENDING, 0))
 
     def restored(self, tensors: Mapping[str, tf.Tensor]) -> "Fetched":
         """Returns as many blocks with what a checkpoint has of them."""

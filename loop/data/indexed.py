@@ -186,21 +186,21 @@ class IndexedData(Fed):
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         return self._reader.meanwhile()
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         return {"seed": self._seed, "open": int(self._open), **self.drawn()}
 
     def drawn(self) -> dict[str, int]:
-        return self._rows.notes()
+        return self._rows.cursor()
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._rows.tensors()
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
-        self._rows.recall(notes, earlier, changes=self._progress.changes and not self._evaluates)
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        self._rows.recall(cursor, earlier, changes=self._progress.changes and not self._evaluates)
 
-    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        self._drawn_seed = notes["seed"]
-        self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(notes["open"])
+    def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
+        self._drawn_seed = cursor["seed"]
+        self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(cursor["open"])
         self._sought, self._wanted, self._tried_now = True, None, None
         return []
 

@@ -134,8 +134,8 @@ class OwnFiles(Trackable):
     def _packed(self, flat: Sequence[tf.Tensor]) -> Nest:
         return tf.nest.pack_sequence_as(self.element_spec, flat, expand_composites=True)
 
-    def notes(self) -> dict[str, int]:
-        return {**self._stream.notes(), SHARES: self._workers.count}
+    def cursor(self) -> dict[str, int]:
+        return {**self._stream.cursor(), SHARES: self._workers.count}
 
     def drawn(self) -> dict[str, int]:
         return self._stream.drawn()
@@ -143,12 +143,12 @@ class OwnFiles(Trackable):
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._stream.in_memory()
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
-        self._stream.recall(notes, earlier)
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        self._stream.recall(cursor, earlier)
 
-    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         self.ahead = none_of(self.element_spec), tf.zeros([3], tf.int32)  # TensorFlow asks what to restore
-        return self._stream.seek(place, notes)
+        return self._stream.seek(place, cursor)
 
     def mark(self) -> Callable[[], None]:
         ahead, stream = self.ahead, self._stream.mark()

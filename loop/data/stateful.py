@@ -178,11 +178,11 @@ class StatefulData(Fed):
     def meanwhile(self) -> contextlib.AbstractContextManager[object]:
         return self._reader.meanwhile()
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         return {"open": int(self._open)}
 
-    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(notes["open"])
+    def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
+        self._epoch, self._next, self._open = place.epoch, place.step_in_epoch, bool(cursor["open"])
         self._wanted = self._failed = None
         return []
 

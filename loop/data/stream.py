@@ -121,13 +121,13 @@ class StreamData(Trackable):
             self._epoch += 1
             self._source.ended(int(self.seen.digest) if complete and self.seen and self._resume == "replay" else None)
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         digest = {"seen": int(self.seen.digest)} if self.seen and self._resume == "replay" else {}
         return {
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
-            **(self.fetched.notes(lambda: bool(self.more(self.ahead))) if self._resume == "state" else {}),
-            **self._source.notes(self._epoch),
+            **(self.fetched.cursor(lambda: bool(self.more(self.ahead))) if self._resume == "state" else {}),
+            **self._source.cursor(self._epoch),
         }
 
     def drawn(self) -> dict[str, int]:
@@ -136,30 +136,30 @@ class StreamData(Trackable):
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._source.in_memory()
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
-        check_count(notes, self.share)
-        self._source.recall(notes, earlier)
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        check_count(cursor, self.share)
+        self._source.recall(cursor, earlier)
         if not self.endless:
             self.steps_per_epoch = self._length()
 
-    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
+    def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         self.source, self.fetched = None, Fetched()
-        self._epoch, self._passes = notes.get("epoch", place.epoch), notes["passes"] - notes["open"]
-        self._sought = (place, notes) if AROUND in notes else None  # first, what Python has changed has to be there
-        return [] if self._sought else self._arrive(place, notes)
+        self._epoch, self._passes = cursor.get("epoch", place.epoch), cursor["passes"] - cursor["open"]
+        self._sought = (place, cursor) if AROUND in cursor else None  # first, what Python has changed has to be there
+        return [] if self._sought else self._arrive(place, cursor)
 
-    def _arrive(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        wrong = self._source.resume_from(self._epoch, notes)
-        if notes["open"]:
+    def _arrive(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
+        wrong = self._source.resume_from(self._epoch, cursor)
+        if cursor["open"]:
             seen = place.step if self.endless else place.step_in_epoch
-            self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in notes else 0)
-            if ENDED in notes:
+            self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in cursor else 0)
+            if ENDED in cursor:
                 self.ahead = tf.experimental.Optional.empty(self.element_spec)
-            if PENDING in notes and not self.in_blocks:
+            if PENDING in cursor and not self.in_blocks:
                 wrong = [*wrong, BLOCK]
-            elif PENDING in notes:
-                self.fetched = Fetched.noted(notes, self.element_spec)
-        if self.seen and notes["open"] and notes.get("seen", 0) != int(self.seen.digest):
+            elif PENDING in cursor:
+                self.fetched = Fetched.noted(cursor, self.element_spec)
+        if self.seen and cursor["open"] and cursor.get("seen", 0) != int(self.seen.digest):
             self._source.forget()
             return [
                 f"data: read again, the first {seen} batches of the pass are not those that the run saw. What the "
@@ -267,10 +267,10 @@ class StreamData(Trackable):
     def _restore_from_tensors(self, state: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
         if self._sought is not None:
             self._source.take(state)
-            sought = _, notes = self._sought
+            sought = _, cursor = self._sought
             if wrong := self._arrive(*sought):
                 raise Unlike("\n".join(wrong))
-            if notes["open"] and not self.in_blocks and (names := self._source.around.changed_by_others()):
+            if cursor["open"] and not self.in_blocks and (names := self._source.around.changed_by_others()):
                 self._read_once_more(state, sought, names)
         if self.source is None or self._resume == "replay":
             return []

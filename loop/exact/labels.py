@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from loop.exact.program import FunctionBody, Node
 
 Outputs: TypeAlias = bytes | Sequence[bytes]
-ALIKE = ("Identity", "IdentityN")  # what goes in comes out; custom gradients put variables in, in any order
+PASSED_THROUGH = ("Identity", "IdentityN")  # what goes in comes out; custom gradients put variables in, in any order
 CALLS = ("Function", "PartitionedCall", "StatefulPartitionedCall")
 BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 LOOPS = ("While", "StatelessWhile")
@@ -68,7 +68,7 @@ class GraphHasher:
     def _node(self, node: Node, inputs: Sequence[bytes], waits: Sequence[bytes]) -> tuple[Outputs, Sequence[bytes]]:
         """Returns the labels of an operation's outputs, or one for all of them, and of its effects."""
         what = node.kind, node.said, waits
-        if node.kind in ALIKE:
+        if node.kind in PASSED_THROUGH:
             return inputs, []
         if node.kind in (*CALLS, *BRANCHES, *LOOPS):
             done = self._call(node, inputs)

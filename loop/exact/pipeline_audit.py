@@ -45,7 +45,7 @@ class Read(Finding):
     variable: tf.Variable = field(compare=False)  # variables are compared number by number
 
 
-def in_pipeline(
+def audit_pipeline(
     dataset: tf.data.Dataset, owner: str, *, saved: bool, made: Collection[str], streams: Collection[int]
 ) -> list[Finding]:
     """Returns what would keep a pass over a dataset from being taken up again in its middle.
@@ -113,7 +113,7 @@ def _in_resources(stage: tf.data.Dataset, owner: str, streams: Collection[int], 
     return found
 
 
-def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list[Finding]:
+def audit_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list[Finding]:
     """Compares what a function of the epoch has made when it was called several times.
 
     Args:
@@ -136,7 +136,7 @@ def of_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> list
     return [Finding(what, "", remedies.OF_EPOCH) for what in found]
 
 
-def of_reading(what: str, owner: str) -> list[Finding]:
+def audit_reading(what: str, owner: str) -> list[Finding]:
     """Returns what came of reading data twice, or of their passes, if something is wrong with it."""
     return [Finding(f"{owner} {what}", "", remedies.GENERATOR)] if what else []
 

@@ -17,7 +17,7 @@ from loop.handles import captured
 from loop.tensors import NodeDef
 from loop.tf_internals import HINTS, TENSORS, cache_file, functions_of, kind_of, reads_as_usual
 
-UNSEEN = ("Prefetch", "Options")  # stages that change nothing of what is yielded
+CHANGES_NOTHING = ("Prefetch", "Options")  # stages that change nothing of what is yielded
 FILES, BLOCK = 1000, 4096  # how many files of a pipeline are looked into, and how many bytes at three places of each
 HASHES: "weakref.WeakKeyDictionary[tf.data.Dataset, str]" = weakref.WeakKeyDictionary()  # a stage is never changed
 
@@ -38,7 +38,7 @@ def described(
     """
     said, numbers = list[str](), dict[int, int]()
     for stage, known in places(dataset):
-        if kind_of(stage) not in UNSEEN:
+        if kind_of(stage) not in CHANGES_NOTHING:
             if known:
                 said.append(f"{kind_of(stage)} again {numbers[id(stage)]}")
             else:
@@ -87,13 +87,13 @@ def short(parts: object) -> str:
 
 def _hash(stage: tf.data.Dataset, instead: Instead) -> str:
     if any(function.graph in instead for function in functions_of(stage)):
-        return short(list(_said(stage, instead)))
+        return short(list(_describe_stage(stage, instead)))
     if stage not in HASHES:
-        HASHES[stage] = short(list(_said(stage, NOTHING)))
+        HASHES[stage] = short(list(_describe_stage(stage, NOTHING)))
     return HASHES[stage]
 
 
-def _said(stage: tf.data.Dataset, instead: Instead) -> Iterator[object]:
+def _describe_stage(stage: tf.data.Dataset, instead: Instead) -> Iterator[object]:
     """Yields what a stage was made with."""
     yield str(stage.element_spec)
     hidden = kind_of(stage) == "Variant"
@@ -105,7 +105,7 @@ def _said(stage: tf.data.Dataset, instead: Instead) -> Iterator[object]:
                 yield name, part
             elif isinstance(part, tf.Tensor) and part.dtype == tf.string:
                 # The directory of a cache may be another one at each start.
-                yield name, os.path.basename(_texts(part)[0]) if kind_of(stage) == "Cache" else _of_texts(part)
+                yield name, os.path.basename(_texts(part)[0]) if kind_of(stage) == "Cache" else _decode_texts(part)
             elif isinstance(part, tf.Tensor) and part.dtype == tf.variant:
                 hidden = hidden or name == TENSORS  # ragged and sparse ones
             elif isinstance(part, tf.Tensor) and part.dtype != tf.resource:
@@ -131,7 +131,7 @@ def _constant(node: NodeDef) -> bytes:
     tensor = node.attr["value"].tensor
     if tensor.dtype == tf.string.as_datatype_enum:
         # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
-        return repr(_of_texts(tf.io.parse_tensor(tensor.SerializeToString(), tf.string))).encode()
+        return repr(_decode_texts(tf.io.parse_tensor(tensor.SerializeToString(), tf.string))).encode()
     return tensor.SerializeToString(deterministic=True) if tensor.dtype != tf.resource.as_datatype_enum else b""
 
 
@@ -139,7 +139,7 @@ def _texts(tensor: tf.Tensor) -> list[str]:
     return [text.decode(errors="surrogateescape") for text in tf.reshape(tensor, [-1]).numpy()]
 
 
-def _of_texts(tensor: tf.Tensor) -> object:
+def _decode_texts(tensor: tf.Tensor) -> object:
     """Returns a digest of texts; if they are names of files, of what is in the files, wherever they are.
 
     A job may have put them into another directory, and the same name says nothing if somebody has written there anew.

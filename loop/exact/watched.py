@@ -27,7 +27,7 @@ from loop.exact.compared import (
 )
 from loop.exact.holders import EMPTY, called, holders
 from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
-from loop.tf_internals import ASIDE, SET_LATER, is_trainable
+from loop.tf_internals import SET_LATER, TELLS_NOTHING_APART, is_trainable
 
 SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
 ITEMS = 100  # of a list or dict; larger ones are data
@@ -192,7 +192,7 @@ def arguments(of_class: type) -> frozenset[str]:
     for base in of_class.__mro__ if issubclass(of_class, OF_KERAS) else ():
         if isinstance(made := vars(base).get("__init__"), types.FunctionType):
             names |= {n for name in inspect.signature(made).parameters for n in (name, f"_{name}")}
-    return frozenset(names - {"self", "args", "kwargs", "name", *ASIDE})
+    return frozenset(names - {"self", "args", "kwargs", "name", *TELLS_NOTHING_APART})
 
 
 def flags(variables: Mapping[str, keras.Variable]) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from loop.handles import key_of
 from loop.tensors import FuncGraph
 
-UNSEEN = ("OptionsDataset",)  # does not change what is yielded
+CHANGES_NOTHING = ("OptionsDataset",)  # does not change what is yielded
 
 
 class Places:
@@ -20,7 +20,7 @@ class Places:
     """
 
     def __init__(self, kinds: Collection[str]) -> None:
-        self._kinds = frozenset(kinds) - frozenset(UNSEEN)
+        self._kinds = frozenset(kinds) - frozenset(CHANGES_NOTHING)
         self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}  # with the graph, so that its id stays its own
         self._users: dict[int, tuple[FuncGraph, Mapping[str, Mapping[str, int]]]] = {}
 

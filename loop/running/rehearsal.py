@@ -41,7 +41,7 @@ class Rehearsal:
         self._is_open = False
         self.steps = 0
         if isinstance(data, StreamData | OwnFiles):  # with an iterator of its own: that of the run is not to be moved
-            data.seek(Position(0, epoch, 0), {**data.notes(), "open": 0})
+            data.seek(Position(0, epoch, 0), {**data.cursor(), "open": 0})
 
     @property
     def one_batch(self) -> Constant:

@@ -18,5 +18,5 @@ def digests_beside(states: Mapping[str, Kept], data: Resumable | None) -> dict[s
     kept = {path.replace("hook_states/", "hooks/", 1): each for path, each in states.items()}
     kept |= {"data": data} if isinstance(data, Kept) else {}
     found = {f"{path}/{name}": said for path, each in kept.items() for name, said in each.digests().items()}
-    noted = data.notes() if data else {}
+    noted = data.cursor() if data else {}
     return found | {f"data/{name}": str(noted[name]) for name in MADE if name in noted}

@@ -33,10 +33,10 @@ class Unlike(ValueError):
 class Resumable(Protocol):
     """The part of a source of batches that the training state saves, compares and seeks.
 
-    Saving it as a `Trackable` saves what `notes` cannot hold, such as the state of an iterator.
+    Saving it as a `Trackable` saves what the cursor cannot hold, such as the state of an iterator.
     """
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         """Returns what `seek` has to know besides the place."""
         ...
 
@@ -48,17 +48,17 @@ class Resumable(Protocol):
         """Returns the rows in memory that these data are made of, as far as others can be put in their place."""
         ...
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Takes over what was drawn when the run began, so that `describe` says what it is then; before `seek`.
 
         Args:
-            notes: What the data had noted.
+            cursor: That of the earlier process.
             earlier: The rows that they were made of, to be taken if no order of the present ones will do.
         """
         ...
 
-    def seek(self, place: Position, notes: Mapping[str, int]) -> list[str]:
-        """Goes to where a run was when it took these notes; the iterator, if there is one, is restored after this.
+    def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
+        """Goes to where a run was when it took this cursor; the iterator, if there is one, is restored after this.
 
         Returns:
             A line for everything in which the data are seen not to be what they were.

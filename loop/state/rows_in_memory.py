@@ -60,20 +60,20 @@ class RowsInMemory:
         # Looked at once: it takes its time where much was drawn from a stream that has a seed.
         return not is_settled()
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         """Returns what `recall` has to know besides, to be saved with each checkpoint."""
         return {TEXT: program_text().number} if self._may_be_drawn else {}
 
-    def recall(self, notes: Mapping[str, int], read: Read, *, sure: bool = False) -> None:
+    def recall(self, cursor: Mapping[str, int], read: Read, *, sure: bool = False) -> None:
         """Lets the data take over what they drew when the run began, and the rows that they had then.
 
         Args:
-            notes: Those of all data.
+            cursor: Those of all data.
             read: Returns what `held` had returned.
             sure: Whether to take such rows only where it is certain enough that they were drawn.
         """
         text = program_text()
-        is_same = text.number == notes.get(TEXT, 0) != 0
+        is_same = text.number == cursor.get(TEXT, 0) != 0
 
         @functools.cache
         def has_drawn() -> bool:
@@ -95,7 +95,7 @@ class RowsInMemory:
 
         kept, told = functools.cache(earlier), functools.cache(say)
         for name, data in self._data.items():
-            own = {key.removeprefix(name): number for key, number in notes.items() if key.startswith(name)}
+            own = {key.removeprefix(name): number for key, number in cursor.items() if key.startswith(name)}
             data.recall(own, Kept(name, kept, told, same_program=is_same))
 
 

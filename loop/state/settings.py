@@ -67,7 +67,7 @@ def settings(
         free = id(variable) in used - apart and (is_constant(variable) or not variable.trainable)
         if variable.shape == [] and (id(variable) in of_optimizers or free):
             value = _before(variable)
-            if (said := _said(value)) is not None:
+            if (said := _plain_value(value)) is not None:
                 found[path] = Setting(of_optimizers.get(id(variable), path), said, value)
     return found | {paths[key]: setting for key, setting in _seeds(given).items() if key in paths}
 
@@ -102,7 +102,7 @@ def _seeds(given: Mapping[str, object]) -> dict[int, Setting]:
     return found
 
 
-def _said(value: tf.Tensor) -> Said | None:
+def _plain_value(value: tf.Tensor) -> Said | None:
     if value.dtype == tf.string:
         return repr(value.numpy())
     if value.dtype.is_bool or value.dtype.is_integer:

@@ -163,7 +163,7 @@ class TrainingState:
     def notes(self) -> dict[str, dict[str, int]]:
         """Returns what has to be known before an iterator can be restored, in JSON values."""
         drawn = {f"{name}/{key}": n for name, data in self._evaluated.items() for key, n in data.drawn().items()}
-        of_data = self._data.notes() | drawn | self.rows.notes() if self._data else {}
+        of_data = self._data.cursor() | drawn | self.rows.cursor() if self._data else {}
         return {"place": self.position.place()._asdict(), "data": of_data}
 
     def describe(self) -> dict[str, dict[str, object]]:

@@ -38,7 +38,7 @@ def tensorflow_generator() -> tf.random.Generator | None:
 
 # Attributes in which they keep what may be set later, and those that do not tell one computation from another.
 SET_LATER = frozenset(("_trainable", "_learning_rate", "_dtype_policy"))
-ASIDE = frozenset((NAME, "_dtype"))
+TELLS_NOTHING_APART = frozenset((NAME, "_dtype"))
 # Of a variable, in a third of the time that its property takes.
 is_trainable: Callable[[keras.Variable], bool] = operator.attrgetter("_trainable")
 

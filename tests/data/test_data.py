@@ -215,7 +215,7 @@ def test_any_integer_will_do_as_a_seed(seed: int) -> None:
 def test_a_drawn_seed_is_in_the_notes_and_comes_back_with_them() -> None:
     first, second = (ArrayData(np.arange(20), batch_size=5) for _ in range(2))
     first.open(3)
-    second.seek(Position(step=14, epoch=3, step_in_epoch=2), first.notes())
+    second.seek(Position(step=14, epoch=3, step_in_epoch=2), first.cursor())
     assert np.array_equal(second.ahead, order(first)[2])  # fetched when it is asked for
     assert np.array_equal(order(first), order(second))
 
@@ -309,7 +309,7 @@ def test_a_restored_pass_leaves_the_order_of_later_ones_alone(used: int) -> None
     for _ in range(used):
         next(saved.source)
     path = tf.train.Checkpoint(data=saved).write(f"{tempfile.mkdtemp()}/state")
-    restored.seek(Position(7 + used, 1, used), saved.notes())
+    restored.seek(Position(7 + used, 1, used), saved.cursor())
     tf.train.Checkpoint(data=restored).read(path).assert_consumed()
     assert [batch.numpy().tolist() for batch in restored.source] == epochs[1][used:]
     assert [epoch(restored, 2), epoch(restored, 3)] == epochs[2:]

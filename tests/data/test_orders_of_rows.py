@@ -167,9 +167,9 @@ def test_a_copy_of_arrays_that_a_loop_has_is_in_no_loop(tmp_path: Path) -> None:
 
 def test_in_a_process_with_a_seed_no_order_of_arrays_is_noted() -> None:
     data = ArrayData((X, Y), batch_size=4)
-    assert len(data.notes()) == 10
+    assert len(data.cursor()) == 10
     keras.utils.set_random_seed(1)
-    assert [*ArrayData((X, Y), batch_size=4).notes()] == ["seed"]
+    assert [*ArrayData((X, Y), batch_size=4).cursor()] == ["seed"]
 
 
 @pytest.mark.more

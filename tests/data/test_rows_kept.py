@@ -254,7 +254,7 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
     for number, draws, sure, level in cases:
         monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=False))
         before = rows_in_memory.RowsInMemory(earlier, {})
-        notes = {**earlier.notes(), **before.notes()}
+        notes = {**earlier.cursor(), **before.cursor()}
         monkeypatch.setattr(rows_in_memory, "program_text", lambda n=number, d=draws: Text(n, draws=d))
         caplog.clear()
         back = now.mark()
@@ -277,7 +277,7 @@ def test_layers_number_words_as_the_data_do_once_more(
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
     (theirs, earlier), (same, alike), (ours, now) = numbered(["a", "b"]), numbered(["a", "b"]), numbered(["c", "a"])
     rows = rows_in_memory.RowsInMemory(earlier, {})
-    notes = {**earlier.notes(), **rows.notes()}
+    notes = {**earlier.cursor(), **rows.cursor()}
     held, back = same.lookup_table, now.mark()
     for each in (alike, now):
         rows_in_memory.RowsInMemory(each, {}).recall(notes, rows.held)
@@ -328,7 +328,7 @@ def test_numbers_in_functions_are_taken_back_if_nobody_has_edited_them(
     earlier, later = mapped([1.0, 2.0], then), mapped(rows, now)
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
     before = rows_in_memory.RowsInMemory(earlier, {})
-    notes = {**earlier.notes(), **before.notes()}
+    notes = {**earlier.cursor(), **before.cursor()}
     monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(text, draws=True))
     monkeypatch.setattr(rows_in_memory, "drawn", lambda: 1_000)
     rows_in_memory.RowsInMemory(later, {}).recall(notes, before.held)

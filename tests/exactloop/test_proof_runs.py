@@ -58,7 +58,7 @@ ENDS["two, in turns"] = [(0, 1), (1, 1), (0, 2), (1, 2)]
 
 @pytest.mark.parametrize("how", [pytest.param(how, marks=[] if how in CHEAP else pytest.mark.long) for how in RUNS])
 def test_a_run_is_watched_whichever_way_it_is_called(how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Loop, "witnesses", [])
+    monkeypatch.setattr(Loop, "on_created", [])
     monkeypatch.setattr(Loop, "run", Loop.run)
     monkeypatch.setattr(child, "listen", lambda *heard: None)
     lines: list[dict] = []

@@ -277,7 +277,7 @@ def test_private_names_are_found() -> None:
     for source in [
         "import tensorflow as tf\nfrom tensorflow import keras\ntf.compat.v1.GraphDef",
         "from keras import ops, layers",
-        "self._data.notes()",
+        "self._data.cursor()",
         "cls._made",
         "self.__dict__",
         "_, first = pair",

@@ -11,7 +11,7 @@ from hooks.checkpoint.disk.stems import committed_by, order, written_for
 log = logging.getLogger("exactloop")
 
 # 18 digits at most: a name with more was not given here, and would be no number to count on from.
-ASIDE = re.compile(r"set-aside-([1-9][0-9]{0,17})")
+SET_ASIDE = re.compile(r"set-aside-([1-9][0-9]{0,17})")
 KEPT, MOST = 3, 10  # how many directories stay in any case, and at most
 
 
@@ -46,7 +46,7 @@ def drop(files: Files, newest: str | None) -> None:
 
 
 def _numbers(names: Iterable[str]) -> Iterator[int]:
-    return (int(match[1]) for name in names if (match := ASIDE.fullmatch(name)))
+    return (int(match[1]) for name in names if (match := SET_ASIDE.fullmatch(name)))
 
 
 def _held(files: Files, aside: str) -> set[str] | None:

@@ -23,7 +23,7 @@ from loop.tf_internals import Tensors, saved_tensors
 PATIENCE = 600.0  # seconds in which another worker says what it holds
 SEEN_WITHIN, AGAIN = 10.0, 0.5  # seconds until what one machine has written is seen on all that share a disk
 NOT_SEEN = (FileNotFoundError, NotADirectoryError, tf.errors.NotFoundError)  # the last from addresses such as gs://
-UNSEEN = (
+CANNOT_SEE_FILES = (
     "{0} cannot restore {1} in {2!r}, which the first worker has restored from there: {3}. All workers restore from "
     "one directory, so it has to be on a disk that all their machines share, with the same path on each: give "
     "Checkpoint such a directory, or an address such as gs://bucket/checkpoints."
@@ -155,7 +155,7 @@ class Workers:
                 if time.monotonic() > end:
                     why = error.reason if isinstance(error, CorruptCheckpoint) else _why(error)
                     name = self._workers.name(self._workers.rank)
-                    raise FileNotFoundError(UNSEEN.format(name, stem, directory, why)) from error
+                    raise FileNotFoundError(CANNOT_SEE_FILES.format(name, stem, directory, why)) from error
             time.sleep(AGAIN)
 
     def tell(self) -> None:

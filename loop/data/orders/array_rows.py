@@ -28,7 +28,7 @@ class ArrayRows:
 
     def __init__(self, arrays: Sequence[tf.Tensor | tf.Variable], moved: Callable[[], None]) -> None:
         self._arrays, self._moved, self._pool = arrays, moved, Pool()
-        self._notes: Mapping[str, int] | None = None
+        self._cursor: Mapping[str, int] | None = None
         self._moves = 0
         self._now: Rows | None = None  # shares the memory of the arrays, as long as they stay as they are
 
@@ -42,15 +42,15 @@ class ArrayRows:
         """What tells the arrays from others."""
         return hashlib.sha256(repr([digest(array) for array in self._arrays]).encode()).hexdigest()[:16]
 
-    def notes(self) -> Mapping[str, int]:
+    def cursor(self) -> Mapping[str, int]:
         """Returns which rows stand where, if another process may have them elsewhere."""
-        if self._notes is not None:
+        if self._cursor is not None:
             self._now = None  # all data have theirs: nobody needs those that were moved any more
         else:
             rows = self._rows()
             places = noted(rows, self._pool) if may_move(rows) else {}
-            self._notes = {**places, CONTENT: self._number()} if places or not is_settled() else {}
-        return self._notes
+            self._cursor = {**places, CONTENT: self._number()} if places or not is_settled() else {}
+        return self._cursor
 
     def values(self) -> list[tf.Tensor]:
         """Returns the arrays; nothing, if rows cannot be put into them."""
@@ -58,36 +58,36 @@ class ArrayRows:
         variables = self._variables()
         return [array.value() for array in variables] if len(variables) == len(self._arrays) else []
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Puts the rows where they were when the run began, or, if there are others now, those that there were."""
-        if not self.values() or notes.get(CONTENT, self._number()) == self._number():
+        if not self.values() or cursor.get(CONTENT, self._number()) == self._number():
             return
-        if any(self._fit(columns, notes) for columns in as_noted(self._rows(), self._pool, notes)):
+        if any(self._fit(columns, cursor) for columns in as_noted(self._rows(), self._pool, cursor)):
             log.info("The rows of the arrays are where they were put, without a seed, when the run began.")
-        elif self._fit(earlier.tensors(), notes):
+        elif self._fit(earlier.tensors(), cursor):
             earlier.taken()
 
-    def _fit(self, columns: Sequence[tf.Tensor], notes: Mapping[str, int]) -> bool:
+    def _fit(self, columns: Sequence[tf.Tensor], cursor: Mapping[str, int]) -> bool:
         """Puts columns into the arrays, if they are those of which there are notes. Returns whether they are."""
         if [(each.shape, each.dtype) for each in columns] != [(each.shape, each.dtype) for each in self._variables()]:
             return False
         go_back = self.mark()
         self._put(columns)
-        if notes[CONTENT] != self._number():
+        if cursor[CONTENT] != self._number():
             go_back()
             return False
-        self._notes = {name: n for name, n in notes.items() if name == CONTENT or name.startswith(f"{NAME} ")}
+        self._cursor = {name: n for name, n in cursor.items() if name == CONTENT or name.startswith(f"{NAME} ")}
         return True
 
     def mark(self) -> Callable[[], None]:
         """Returns what puts the rows back to where they are now."""
         # Buffers are shared until somebody writes: this copies nothing.
-        held, notes, moves = [array.value() for array in self._variables()], self._notes, self._moves
+        held, cursor, moves = [array.value() for array in self._variables()], self._cursor, self._moves
 
         def go_back() -> None:
             if self._moves != moves:
                 self._put(held)
-                self._notes = notes
+                self._cursor = cursor
 
         return go_back
 

@@ -92,9 +92,9 @@ def may_move(rows: Iterable[Rows]) -> bool:
     return since is None or any(shuffled)
 
 
-def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], notes: Mapping[str, int]) -> list[list[tf.Tensor]]:
+def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], cursor: Mapping[str, int]) -> list[list[tf.Tensor]]:
     """Returns the columns of each list, with the rows of which there are notes; nothing, if there are other rows."""
-    parts = [notes[name] for i in range(len(notes)) if (name := f"{NAME} {i}") in notes]
+    parts = [cursor[name] for i in range(len(cursor)) if (name := f"{NAME} {i}") in cursor]
     places = np.array([part >> BITS * j & (2**BITS - 1) for part in parts for j in range(TOGETHER)], np.int64)
     found, at = list[list[tf.Tensor]](), 0
     for each in rows:

@@ -28,9 +28,9 @@ def noted(orders: Orders) -> dict[str, int]:
     return {f"{NAME} {i}": seed for i, seed in enumerate(orders.values())}
 
 
-def as_noted(orders: Orders, notes: Mapping[str, int]) -> Orders:
+def as_noted(orders: Orders, cursor: Mapping[str, int]) -> Orders:
     """Returns the seeds of which there are notes."""
-    return {stage: notes.get(f"{NAME} {i}", seed) for i, (stage, seed) in enumerate(orders.items())}
+    return {stage: cursor.get(f"{NAME} {i}", seed) for i, (stage, seed) in enumerate(orders.items())}
 
 
 class Splits:

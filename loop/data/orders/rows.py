@@ -35,13 +35,13 @@ class Rows:
         """A digest of each row, of 16 bytes. Takes a microsecond a row, and a second for a gigabyte."""
         columns = [column.numpy() for column in self.columns]
         each = [
-            hashlib.blake2b(b"".join(map(_said, row)), digest_size=16).digest() for row in zip(*columns, strict=True)
+            hashlib.blake2b(b"".join(map(_encode, row)), digest_size=16).digest() for row in zip(*columns, strict=True)
         ]
         # Bytes of equal width, which NumPy sorts: of an `S16` it would cut off zeros at the end.
         return np.array([*each], "V16")
 
 
-def _said(row: object) -> bytes:
+def _encode(row: object) -> bytes:
     text = row.tolist() if isinstance(row, np.ndarray) and row.dtype == object else row
     said = np.asarray(row).tobytes() if text is row else repr(text).encode()
     return len(said).to_bytes(8) + said  # or columns would run into one another

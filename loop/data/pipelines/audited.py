@@ -11,7 +11,7 @@ from loop.data.pipelines.replay import Reader
 from loop.data.pipelines.unseeded import warn_of_tensors
 from loop.data.pipelines.written import Written
 from loop.errors.remedies import READ_BETWEEN_STEPS
-from loop.exact.pipeline_audit import Read, of_function, of_reading
+from loop.exact.pipeline_audit import Read, audit_function, audit_reading
 from loop.findings import Finding
 
 Again = Callable[[], tf.data.Dataset]
@@ -41,7 +41,7 @@ def as_written(
         found += written.findings(owner, saved=saved, alone=not varies)
         if not kept:
             warn_of_tensors([*written.of_functions.not_kept(), *(written.in_memory() if varies else [])], owner)
-    return found + (of_function([(epoch, written.dataset) for epoch, written in made], owner) if varies else [])
+    return found + (audit_function([(epoch, written.dataset) for epoch, written in made], owner) if varies else [])
 
 
 def as_read(
@@ -66,7 +66,7 @@ def as_read(
         python_draws.set()
         readings = [reader.read_twice(make) for _, make in differing]
     found = [finding for written, make in differing for finding in _reads(written, make, reader, owner)]
-    found += of_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
+    found += audit_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
     return found, readings[0].beginning if readings else None
 
 

@@ -21,7 +21,7 @@ from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
-from loop.exact.pipeline_audit import Read, of_reading
+from loop.exact.pipeline_audit import Read, audit_reading
 from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
@@ -164,7 +164,7 @@ class EpochDatasets:
             wrong, beginning = as_read(again, self._reader, self.around, self._python_draws, owner)
             found += wrong
             if self.around.changes and self._first.caches:  # a cache would be filled again as things are by then
-                found += of_reading(ANOTHER, owner)
+                found += audit_reading(ANOTHER, owner)
             # What each of several workers reads of its own begins otherwise, and all make the same notes.
             self._passes.beginning = beginning if self.share is None else None
         if not found and (changes := self.made_otherwise()):
@@ -198,7 +198,7 @@ class EpochDatasets:
             self._describe(list(self._sample()))  # nothing is read for that
         return self._known.describe()
 
-    def notes(self, epoch: int) -> dict[str, int]:
+    def cursor(self, epoch: int) -> dict[str, int]:
         """Returns what tells the data from others, at an epoch: that of the open pass, or the one that comes next."""
         stages = self._known.stages(epoch, self._now)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
@@ -206,14 +206,14 @@ class EpochDatasets:
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= self._drawn()
         around = {AROUND: 1} if self.around.changes else {}
-        return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.notes()}
+        return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:
         """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
         drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
         if stages is None or not (drawn or (self._one and self._one.has_others)):
             return {}
-        return {**drawn, "stages": stages, **{n: known for n, known in self._passes.notes().items() if n == BEGINNING}}
+        return {**drawn, "stages": stages, **{n: known for n, known in self._passes.cursor().items() if n == BEGINNING}}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         """Returns the tensors that the dataset of all epochs is made of, and behind them what Python in it has."""
@@ -224,42 +224,42 @@ class EpochDatasets:
     def _drawn(self) -> dict[str, int]:
         return {} if self._one is None else self._one.drawn(self._pool)
 
-    def resume_from(self, epoch: int, notes: Mapping[str, int]) -> list[str]:
+    def resume_from(self, epoch: int, cursor: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now = None
         self._known.begin_anew()
-        self._take(notes.get("seed", self._seed))
-        self._cores = notes.get("cores", cores())
+        self._take(cursor.get("seed", self._seed))
+        self._cores = cursor.get("cores", cores())
         if line := other_order(self._first.of_cores, self._cores):
             self._passes.forget()
             return [line]
         stages = self._known.stages(epoch, None)
-        if "stages" not in notes or notes["program"] != PROGRAM or stages is None:
+        if "stages" not in cursor or cursor["program"] != PROGRAM or stages is None:
             self._passes.forget()
             return []
-        if stages != notes["stages"]:
+        if stages != cursor["stages"]:
             self._passes.forget()
             what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
             return [what] if self.varies else []  # of one dataset, `describe` has it
-        self._python.begin_as(notes, self._passes)
-        line = self._passes.resume_from(notes)
+        self._python.begin_as(cursor, self._passes)
+        line = self._passes.resume_from(cursor)
         return [line] if line else []
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> None:
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""
         if self._one is None:
-            if self._of_epochs.recall(notes, earlier):
+            if self._of_epochs.recall(cursor, earlier):
                 self._known = Known(self._written, varies=True)  # its datasets are others now
             return
         self._python.recall(earlier, len(self._one.in_memory()))
-        others = notes.get("stages") not in (None, self._known.stages(0, self._now))
-        if others and (before := recalled(self._one, notes, self._pool, earlier)):
+        others = cursor.get("stages") not in (None, self._known.stages(0, self._now))
+        if others and (before := recalled(self._one, cursor, self._pool, earlier)):
             self._one, self._tables_back = before, before.put_tables()
-            self._known.put(before, notes["stages"])
+            self._known.put(before, cursor["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
                 self.cardinality = cardinality(self._pass(before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
-            self._python.begin_as(notes, self._passes)
+            self._python.begin_as(cursor, self._passes)
 
     def _stages_anew(self, epoch: int) -> int | None:
         self._known.begin_anew()

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 
-from loop.exact.pipeline_audit import of_reading
+from loop.exact.pipeline_audit import audit_reading
 from loop.findings import Finding
 
 BEGINNING = "beginning"  # the name of a note
@@ -45,18 +45,18 @@ class Passes:
     def findings(self, owner: str) -> list[Finding]:
         """Returns what has come of it."""
         what = "yielded something else in a later pass: a generator that changes, or a file that was written meanwhile"
-        return of_reading(what, owner) if self._differ else []
+        return audit_reading(what, owner) if self._differ else []
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         """Returns what another process has to know."""
         known = {"whole": self.whole, BEGINNING: self.beginning}
         return {name: digest for name, digest in known.items() if digest is not None}
 
-    def resume_from(self, notes: Mapping[str, int]) -> str:
+    def resume_from(self, cursor: Mapping[str, int]) -> str:
         """Goes on from the notes of an earlier process. Returns a line if the data do not begin as they did."""
         # The first pass of the earlier process counts: passes are compared across the kill.
-        self.whole, self._differ = notes.get("whole"), False
-        if self.beginning is None or notes.get(BEGINNING, self.beginning) == self.beginning:
+        self.whole, self._differ = cursor.get("whole"), False
+        if self.beginning is None or cursor.get(BEGINNING, self.beginning) == self.beginning:
             return ""
         self.forget()
         return (

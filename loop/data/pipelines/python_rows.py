@@ -32,16 +32,16 @@ class PythonRows:
         """
         self._earlier, self._before = earlier, before
 
-    def begin_as(self, notes: Mapping[str, int], passes: Passes) -> None:
+    def begin_as(self, cursor: Mapping[str, int], passes: Passes) -> None:
         """Puts what was kept in the place of what there is, if the data begin as in the notes then, and not before."""
         begins, earlier = passes.beginning, self._earlier
-        if earlier is None or begins is None or notes.get(BEGINNING, begins) == begins:
+        if earlier is None or begins is None or cursor.get(BEGINNING, begins) == begins:
             return
         if rows := earlier.tensors()[self._before :]:
             back = self.mark()
             self._held.put(rows, self._around.names)
             passes.beginning = self._begins()
-            if passes.beginning == notes[BEGINNING]:
+            if passes.beginning == cursor[BEGINNING]:
                 earlier.taken()
             else:
                 back()
@@ -60,18 +60,18 @@ class RowsOfEpochs:
         self._held, self._stages = HeldRows([] if function is None else [function]), stages
         self.tensors, self.mark = self._held.tensors, self._held.mark
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier) -> bool:
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> bool:
         """Puts what was kept in the place of what there is, if it makes the noted dataset then, and not before.
 
         Returns:
             Whether that was so.
         """
-        wanted = notes.get("stages")
-        if wanted is None or self._stages(notes["epoch"]) == wanted or not (rows := earlier.tensors()):
+        wanted = cursor.get("stages")
+        if wanted is None or self._stages(cursor["epoch"]) == wanted or not (rows := earlier.tensors()):
             return False
         back = self.mark()
         self._held.put(rows)
-        if self._stages(notes["epoch"]) != wanted:
+        if self._stages(cursor["epoch"]) != wanted:
             back()
             return False
         earlier.taken()

@@ -13,24 +13,24 @@ from loop.tf_internals import UnknownStage
 log = logging.getLogger("exactloop")
 
 
-def recalled(one: Written, notes: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Written | None:
+def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Written | None:
     """Returns a dataset in the order that a loader of Keras or the program drew, or else of the rows that it drew.
 
     Args:
         one: The dataset as it was written in this process.
-        notes: Those of the data, with the hash of the stages that it had.
+        cursor: Those of the data, with the hash of the stages that it had.
         pool: The rows of all data of the loop.
         earlier: The rows that it was made of.
 
     Returns:
         The dataset; None if more has changed.
     """
-    for before in _made(one.as_drawn(notes, pool)):
-        if _was(before, notes):
+    for before in _made(one.as_drawn(cursor, pool)):
+        if _was(before, cursor):
             log.info("The data are in the order that was drawn, without a seed, when the run began.")
             return before
-    for before in _made(one.of_others(earlier.tensors(), notes, same_program=earlier.same_program)):
-        if _was(before, notes):
+    for before in _made(one.of_others(earlier.tensors(), cursor, same_program=earlier.same_program)):
+        if _was(before, cursor):
             earlier.taken()
             return before
     return None
@@ -42,5 +42,5 @@ def _made(ways: Iterator[Written]) -> Iterator[Written]:
         yield from ways
 
 
-def _was(before: Written, notes: Mapping[str, int]) -> bool:
-    return before.is_replaced and int(short(before.described), 16) == notes["stages"]
+def _was(before: Written, cursor: Mapping[str, int]) -> bool:
+    return before.is_replaced and int(short(before.described), 16) == cursor["stages"]

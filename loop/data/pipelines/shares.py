@@ -42,15 +42,15 @@ def check_shared(share: Share | None, *, varies: bool, steps: int | None, saved:
         )
 
 
-def check_count(notes: Mapping[str, int], share: Share | None) -> None:
+def check_count(cursor: Mapping[str, int], share: Share | None) -> None:
     """Raises `Unlike` if a checkpoint has the iterators of another number of workers than there are.
 
     Args:
-        notes: What was noted of the data; of an evaluation's, that is less, and has no iterator.
+        cursor: What was noted of the data; of an evaluation's, that is less, and has no iterator.
         share: Which files this worker reads; None: all.
     """
-    saved, now = notes.get(SHARES, 1), 1 if share is None else share.count  # one process notes none
-    if "passes" not in notes or saved == now:
+    saved, now = cursor.get(SHARES, 1), 1 if share is None else share.count  # one process notes none
+    if "passes" not in cursor or saved == now:
         return
     if saved > 1 and now > 1:
         raise Unlike(

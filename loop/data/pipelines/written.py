@@ -20,7 +20,7 @@ from loop.errors.remedies import UNMADE
 from loop.exact.graph import line
 from loop.exact.outside import NOTHING, Instead, is_same
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
-from loop.exact.pipeline_audit import depends_on_process, in_pipeline
+from loop.exact.pipeline_audit import audit_pipeline, depends_on_process
 from loop.exact.pipeline_hash import described
 from loop.exact.set_order import vocabularies_in_set_order
 from loop.exact.stage_audit import at_once
@@ -102,13 +102,13 @@ class Written:
         of_loaders = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(seeds(self.dataset, self._alone))}
         return {**of_loaders, **one_order.noted(self.one_orders), **self._rows}
 
-    def as_drawn(self, notes: Mapping[str, int], pool: Iterable[Rows]) -> Iterator["Written"]:
+    def as_drawn(self, cursor: Mapping[str, int], pool: Iterable[Rows]) -> Iterator["Written"]:
         """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
-        one = self.with_orders(one_order.as_noted(self.one_orders, notes))
+        one = self.with_orders(one_order.as_noted(self.one_orders, cursor))
         yield one
         # As a loader of Keras would have made it with these seeds.
-        yield one.with_stages(reordered(self.dataset, _shuffled_by(notes)))
-        columns = as_noted([*one.lists.values()], pool, notes)
+        yield one.with_stages(reordered(self.dataset, _shuffled_by(cursor)))
+        columns = as_noted([*one.lists.values()], pool, cursor)
         yield one.with_stages(with_columns(dict(zip(one.lists, columns, strict=False))))
 
     def in_memory(self) -> list[tf.Tensor]:
@@ -123,13 +123,13 @@ class Written:
         return bool(has_functions or made_of(self.dataset, self._replaced)) and not is_settled()
 
     def of_others(
-        self, tensors: Sequence[tf.Tensor], notes: Mapping[str, int], *, same_program: bool
+        self, tensors: Sequence[tf.Tensor], cursor: Mapping[str, int], *, same_program: bool
     ) -> Iterator["Written"]:
         """Yields the dataset as it would be of other tensors, and with noted seeds; nothing, if they are of no such.
 
         Args:
             tensors: What `in_memory` had returned; there may be more behind that.
-            notes: See `drawn`.
+            cursor: See `drawn`.
             same_program: Whether nobody has changed the program, which may say what functions have.
         """
         rest, columns, moved = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]](), False
@@ -143,8 +143,8 @@ class Written:
         found = self.of_functions.others(others, moved=moved) if others and same_program else NOTHING
         if found is None:
             return
-        one = self.with_orders(one_order.as_noted(self.one_orders, notes))
-        yield one.with_stages({**reordered(self.dataset, _shuffled_by(notes)), **with_columns(columns)}, found)
+        one = self.with_orders(one_order.as_noted(self.one_orders, cursor))
+        yield one.with_stages({**reordered(self.dataset, _shuffled_by(cursor)), **with_columns(columns)}, found)
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
@@ -284,9 +284,9 @@ class Written:
         return ByPass(self.dataset, self._replaced, self._python_draws, pins=False).changed
 
     def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
-        return in_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
+        return audit_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
 
 
-def _shuffled_by(notes: Mapping[str, int]) -> list[int]:
+def _shuffled_by(cursor: Mapping[str, int]) -> list[int]:
     """Returns the seeds of the stages that shuffle, in their order, which is that of the numbers in their names."""
-    return [notes[name] for i in range(len(notes)) if (name := f"{SHUFFLED} {i}") in notes]
+    return [cursor[name] for i in range(len(cursor)) if (name := f"{SHUFFLED} {i}") in cursor]

@@ -30,7 +30,7 @@ class ItemRows:
         """Returns them, to be kept."""
         return self._held.tensors()
 
-    def notes(self) -> dict[str, int]:
+    def cursor(self) -> dict[str, int]:
         """Returns what tells the items from others, if the next process may have others."""
         return {CONTENT: self._number()} if self._may_be_drawn else {}
 
@@ -41,21 +41,21 @@ class ItemRows:
     def _may_be_drawn(self) -> bool:
         return not is_settled()  # looked at once, as it takes its time
 
-    def recall(self, notes: Mapping[str, int], earlier: Earlier, *, changes: bool) -> None:
+    def recall(self, cursor: Mapping[str, int], earlier: Earlier, *, changes: bool) -> None:
         """Takes note of what was kept, and puts it in the place of what there is, if the items are those then.
 
         Args:
-            notes: Those of the data.
+            cursor: Those of the data.
             earlier: What was kept.
             changes: Whether passes change the items, so that only `as_saved` can tell.
         """
         self._earlier = earlier
-        if changes or notes.get(CONTENT, self._number()) == self._number():
+        if changes or cursor.get(CONTENT, self._number()) == self._number():
             return
         go_back = self.mark()
         self._held.put(earlier.tensors())
         self._items.first = self._items.digests()
-        if notes[CONTENT] == self._number():
+        if cursor[CONTENT] == self._number():
             earlier.taken()
         else:
             go_back()

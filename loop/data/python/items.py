@@ -93,12 +93,14 @@ def spec_of(items: Mapping[int, Nest], *, batched: bool, size: int | None) -> Ne
 def check_alike(first: Nest, item: Nest, name: str, other: str, *, lengths: bool) -> None:
     """Raises `ValueError` if two items, of those names, cannot be in one batch; or, without lengths, in one run."""
     if not _same_structure(first, item):
-        raise ValueError(f"{other} is {_said(item)}; {name} is {_said(first)}. All must be made alike.")
+        raise ValueError(f"{other} is {_describe(item)}; {name} is {_describe(first)}. All must be made alike.")
     for one, two in zip(tf.nest.flatten(first), tf.nest.flatten(item), strict=True):
         if _dtype(one) != _dtype(two) or one.ndim != two.ndim:
-            raise ValueError(f"{other} is {_said(item)}; {name} is {_said(first)}. All must be made alike.")
+            raise ValueError(f"{other} is {_describe(item)}; {name} is {_describe(first)}. All must be made alike.")
         if lengths and one.shape != two.shape:
-            raise ValueError(f"{other} is {_said(item)}; {name} is {_said(first)}, and so no batch can be made. {PAD}.")
+            raise ValueError(
+                f"{other} is {_describe(item)}; {name} is {_describe(first)}, and so no batch can be made. {PAD}."
+            )
 
 
 class Rows:
@@ -142,7 +144,7 @@ def as_batch(like: Nest, leaves: Sequence[np.ndarray], spec: Nest, where: str) -
     if not (_same_structure(spec, like) and all(map(_fits, tf.nest.flatten(spec), leaves))):
         wanted = tf.nest.map_structure(lambda each: f"{each.dtype.name} {each.shape}", spec)
         received = tf.nest.pack_sequence_as(like, leaves)
-        raise ValueError(f"{where} is {_said(received)}. Expected, from what came first: {_plain(wanted)}. {SPEC}.")
+        raise ValueError(f"{where} is {_describe(received)}. Expected, from what came first: {_plain(wanted)}. {SPEC}.")
     return tf.nest.pack_sequence_as(spec, [tf.convert_to_tensor(leaf) for leaf in leaves])
 
 
@@ -166,7 +168,7 @@ def _dtype(array: np.ndarray) -> tf.DType:
     return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
 
 
-def _said(arrays: Nest) -> str:
+def _describe(arrays: Nest) -> str:
     return _plain(tf.nest.map_structure(lambda leaf: f"{_dtype(leaf).name} {leaf.shape}", arrays))
 
 
