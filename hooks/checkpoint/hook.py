@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -116,6 +117,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
         self._added = Added()
+        self._afresh: Callable[[], Loop | None] = lambda: None  # which loop has begun with resume="never"
         self._files: Files | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
@@ -292,9 +294,10 @@ class Checkpoint(Hook, instead=INSTEAD):
                 loop.audit()  # not traced yet, because of another one, by which nothing was left to run
 
         step = self._state.position.place().step  # not moment.step: another Checkpoint may have restored it by now
-        if self._resume == "never":
+        # Once for a loop: what comes from then on is its own. Another one, as of a cell that is run again, has nothing.
+        if self._resume == "never" and self._afresh() is not loop:
             store.set_aside(store.stems())
-            self._resume = "auto"  # what comes from here on is this training's own
+            self._afresh = weakref.ref(loop)
         elif step > 0 and not self._state.position.torn:
             continue_unrestored(store, step, damaged)
             return self._added.restore(store, self._state)
