@@ -34,7 +34,7 @@ def main() -> None:
     program = script.begin(config.parent)
     # Never closed: a thread may train on when the script is over. A line is written at once, or not at all.
     descriptor = os.open(config.record, os.O_WRONLY | os.O_APPEND)
-    watch_loops(config, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
+    leave = watch_loops(config, program, lambda line: (os.write(descriptor, f"{json.dumps(line)}\n".encode()), None)[1])
     # Before the program, so a seed of its own counts.
     if config.entropy is not None:
         random.seed(config.entropy)
@@ -43,7 +43,10 @@ def main() -> None:
         sys.path[:] = config.path  # of the process that asked, so the function is found by the same name
         _maker(config, program)().run(**config.totals)
     else:
-        script.run(program)
+        try:
+            script.run(program)
+        finally:  # a script may end by `sys.exit()`
+            leave()
 
 
 def _maker(config: ChildConfig, program: str) -> Callable[[], Loop]:
@@ -58,10 +61,13 @@ def _maker(config: ChildConfig, program: str) -> Callable[[], Loop]:
     return script.names_in(program)[config.function]
 
 
-def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
+def watch_loops(config: ChildConfig, program: str, write: Write) -> Callable[[], None]:
     """Puts a recorder into each loop that is made from now on, and listens to what is done to the disk.
 
     A run is watched whichever way it is called: by a method of a subclass, say, or by `Loop.run(loop)`.
+
+    Returns:
+        What is to be called when the program is over.
     """
     recorders, of = list[Recorder](), WeakKeyDictionary[Loop, Recorder]()
     usual = Loop.run
@@ -100,6 +106,12 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> None:
         lambda path: write({"event": "removed", "path": path}),
         lambda path: write({"event": "written", "path": path}),
     )
+
+    def leave() -> None:
+        for recorder in recorders:
+            recorder.leave()
+
+    return leave
 
 
 def _savers(loop: Loop) -> Sequence[Saves]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from exactloop.proof.journal import Divergence, Journal, Line, place
 from exactloop.proof.recorder import SHORT
 
+OVER = ("end", "exit")  # where a run, or the program, is over
 UNHEARD = ("step_end", "settled")  # what only a run that stops after each step has for each step
 
 
@@ -26,9 +27,9 @@ class Reference:
         self.record, self.unseeded, self.python = record, set[str](), set[str]()
         self._events: dict[int, list[Line]] = {loop: [] for loop in record.loops()}
         for line in record.lines:
-            if line["event"] not in ("begin", "end"):  # of which a killed program has more
+            if line["event"] not in ("begin", *OVER):  # of which a killed program has more
                 self._events[line["loop"]].append(line)
-        self._ends = {line["loop"]: line for line in record.of("end")}
+        self._ends, self._exits = ({line["loop"]: line for line in record.of(event)} for event in OVER)
         self._done = dict.fromkeys(self._events, -1)  # the place up to which the lives that were compared have come
         self._lives = 0
 
@@ -50,7 +51,7 @@ class Reference:
             if line["event"] == "begin":
                 # It goes on behind what was saved, and does again what came after that.
                 next_places[loop] = self._after(line)
-            elif line["event"] != "end":
+            elif line["event"] not in OVER:
                 here = next((p for p in self._reachable(events, expected, stepwise) if _same(events[p], line)), None)
                 if here is None:
                     awaited = self._named(loop, expected, stepwise)
@@ -67,7 +68,8 @@ class Reference:
 
     def _unfinished(self, life: Journal, next_places: dict[int, set[int]]) -> Divergence | None:
         """Returns what the last life left undone, or ended with otherwise."""
-        ends = {line["loop"]: line for line in life.lines}
+        ends = {line["loop"]: line for line in life.lines if line["event"] != "exit"}
+        exits = {line["loop"]: line for line in life.of("exit")}
         for loop, events in self._events.items():
             if loop not in next_places:
                 if self._done[loop] + 1 < len(events):
@@ -81,6 +83,10 @@ class Reference:
                 if found := self._first(then, ends[loop]) or _unsaved(then, ends[loop]):
                     return found
                 self.python |= set(_differing(then, ends[loop], "python"))
+                # None of a loop that goes on in a thread, or in a process that was forked.
+                both = loop in self._exits and loop in exits
+                if both and (found := self._first(self._exits[loop], exits[loop])):
+                    return found
         return None
 
     def _after(self, begin: Line) -> set[int]:

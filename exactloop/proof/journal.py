@@ -25,7 +25,7 @@ class Divergence:
     what: str
 
     def __str__(self) -> str:
-        over = self.line["step_in_epoch"] == 0 and self.line["event"] in ("epoch_end", "settled", "end")
+        over = self.line["step_in_epoch"] == 0 and self.line["event"] in ("epoch_end", "settled", "end", "exit")
         epoch = self.line["epoch"] + (not over)  # from 1; where one ends, it is counted already
         loop = f", loop {self.line['loop']}" if self.line["loop"] else ""
         return f"step {self.line['step']} (epoch {epoch}), {named(self.line['event'])}{loop}: {self.what}"
@@ -35,8 +35,8 @@ class Journal:
     """What one life wrote down.
 
     Attributes:
-        lines: Of each event, in order. "begin" stands where a run has begun, "end" where `run` was over. Those with
-            hashes have the paths of the variables as well.
+        lines: Of each event, in order. "begin" stands where a run has begun, "end" where `run` was over, "exit"
+            where the program was. Those with hashes have the paths of the variables as well.
         removed: What the program removed or renamed by its path.
         written: The files that it wrote to by itself.
     """
@@ -87,7 +87,8 @@ def _line(path: Path, number: int, text: bytes) -> dict[str, Any]:
 
 def named(event: str) -> str:
     """Returns what people call an event."""
-    return {"begin": "RUN_BEGIN", "end": "the end of run()"}.get(event, event.upper())
+    others = {"begin": "RUN_BEGIN", "end": "the end of run()", "exit": "the end of the program"}
+    return others.get(event, event.upper())
 
 
 def place(line: Line | None) -> str:

@@ -61,6 +61,7 @@ class Recorder(Hook):
         self._in_vain = in_vain
         self._death = death if death is not None and death.loop == number else None
         self._savers: Sequence[Saves] = ()
+        self._paths = list[str]()
 
     def run(self, run: Callable[..., RunResult], **totals: int) -> RunResult:
         """Runs the loop, and writes a line when all is over: what hooks do in `on_run_end` is part of what it leaves.
@@ -79,6 +80,12 @@ class Recorder(Hook):
         parts |= {"unsaved": variables, "python": python}
         self._put(self._line("end", logs=logs, saved=self._saved(), **parts, **self._hashes()))
         return result
+
+    def leave(self) -> None:
+        """Writes a line when the program is over: it may have changed something after its last run."""
+        # Without random states: what it draws then is no matter, unless something comes of it.
+        if self._paths and not self._loop.running:
+            self._put(self._line("exit", logs={}, state=self._hashes()["state"]))
 
     def saves_in(self, directory: str) -> bool:
         """Returns whether this loop saves in a directory."""

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -116,6 +117,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
         self._added = Added()
+        self._afresh: Callable[[], Loop | None] = lambda: None  # which loop has begun with resume="never"
         self._files: Files | None = None
         self._begun = False  # whether there is a saver
         self._loop: Loop | None = None
@@ -286,9 +288,10 @@ class Checkpoint(Hook, instead=INSTEAD):
 
     def _take_over(self, store: Store, damaged: Sequence[CorruptCheckpoint], loop: Loop) -> str | None:
         """Restores what there is; returns its stem, or None if nothing was restored."""
-        if self._resume == "never":
+        # Once for a loop: what comes from then on is its own. Another one, as of a cell that is run again, has nothing.
+        if self._resume == "never" and self._afresh() is not loop:
             store.set_aside(store.stems())
-            self._resume = "auto"  # what comes from here on is this training's own
+            self._afresh = weakref.ref(loop)
             return None
         announced, must = self._newest.stem if self._newest else None, self._resume == "must"
         return begin(store, damaged, loop, self._added, announced=announced, changed=self._changed, must=must)

@@ -155,6 +155,16 @@ def test_never_starts_afresh_and_sets_aside_what_is_there(whole: dict[int, dict[
     }
 
 
+def test_never_means_each_loop_also_if_the_hook_is_given_to_another_one(
+    whole: dict[int, dict[str, bytes]], saved: Path
+) -> None:
+    hook = Checkpoint(saved, EVERY_2, resume="never")
+    make_loop(hook).run(steps=4)
+    loop = make_loop(hook)  # a cell of a notebook that is run again
+    assert loop.run(steps=3).step == 3
+    assert bits(loop) == whole[3]
+
+
 def test_never_means_what_was_there_before_and_not_what_the_same_loop_saved(
     whole: dict[int, dict[str, bytes]], saved: Path
 ) -> None:

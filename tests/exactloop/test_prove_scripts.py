@@ -181,6 +181,22 @@ def update(moment):
 """,
         r"the end of run\(\): Variable:0 of hook 'update', which no checkpoint holds, differs",
     ),
+    "values that are changed when all is trained": (
+        """
+import sys
+counted = []
+
+@loop.on("epoch_end")
+def count(moment):
+    counted.append(moment.epoch)
+
+loop.run(epochs=3)
+kernel = next(iter(loop.state.weights().values()))
+kernel.assign(kernel * len(counted))
+sys.exit()
+""",
+        r"step 12 .*the end of the program: model/.* differs(?s:.)*the outer 'counted' is changed",
+    ),
     "chunks that are counted": (
         """
 class Counter(proved.Hook):
