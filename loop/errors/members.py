@@ -41,8 +41,17 @@ ENDING = dict.fromkeys(("should_stop", "stop_training", "should_terminate"), "wr
 SET_ON_LOOP = ENDING | {
     **dict.fromkeys(("epochs", "max_epochs"), "write loop.run(epochs=10)"),
     **dict.fromkeys(("steps", "max_steps"), "write loop.run(steps=1000)"),
-    **dict.fromkeys(("callbacks", "callback"), "write loop.hooks.add(hook)"),
+    **dict.fromkeys(("callbacks", "callback", "hooks"), "write loop.hooks.add(hook)"),
     **dict.fromkeys(("lr", "learning_rate"), "write optimizer.learning_rate = 0.1, of the optimizer in state={...}"),
+}
+OF_HOOKS = {
+    **dict.fromkeys(("append", "insert", "push", "register", "attach"), "write loop.hooks.add(hook)"),
+    "extend": "write for hook in hooks: loop.hooks.add(hook)",
+    **dict.fromkeys(("pop", "clear", "detach"), "write loop.hooks.remove(name)"),
+    **dict.fromkeys(("get", "index"), "write loop.hooks[name]"),
+    **dict.fromkeys(("keys", "names"), "write [hook.name for hook in loop.hooks]"),
+    **dict.fromkeys(("values", "callbacks", "hooks"), "write list(loop.hooks)"),
+    **dict.fromkeys(("has_event_handler", "items"), "write [hook.name for hook in loop.hooks]"),
 }
 SET_ON_MOMENT = dict.fromkeys(ENDING, "write moment.stop('why')")
 NEVER_SET: Mapping[str, str] = MappingProxyType({})
