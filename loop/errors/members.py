@@ -62,6 +62,16 @@ OF_HOOK = {
     **dict.fromkeys(("trainer", "params", "loop"), "write def on_setup(self, loop, moment): self.loop = loop"),
     **dict.fromkeys(("log", "log_dict"), "write reports = ('probe',) in the class, and moment.report(probe=0.5)"),
     **dict.fromkeys(("stop_training", "should_stop"), "write moment.stop('why')"),
+    **dict.fromkeys(("best_model_path", "best_model_score", "last_model_path", "latest_checkpoint", "best_k_models"),
+                    "write hooks.restore(directory, {'model': model}, which='best'), or exactloop show directory"),
+    **dict.fromkeys(("save", "restore", "restore_or_initialize", "load", "load_checkpoint", "save_checkpoint"),
+                    "a Checkpoint saves by its every=..., and goes on where the run was, by itself; for weights alone, "
+                    "hooks.restore(directory, {'model': model})"),
+    "stopped_epoch": "RunResult.epoch says when the run ended, and RunResult.reason why",
+    "best_epoch": "write hook.best_step, of EarlyStopping",
+    "best_weights": "write restore_best='weights', which puts them into the model at the end of the run",
+    **dict.fromkeys(("add_scalar", "add_scalars", "writer", "experiment"),
+                    "write reports = ('probe',) in the class of a hook, and moment.report(probe=0.5)"),
     **dict.fromkeys(("validation_data", "history"), "write def on_setup(self, loop, moment): self.loop = loop, and "
                     "loop.history or loop.evaluate()"),
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """What people ask of a loop, a hook or a moment because others have it gets a line that says what to write."""
 
 import copy
+from pathlib import Path
 
 import keras
 import pytest
 import tensorflow as tf
 
+from hooks import Checkpoint, EarlyStopping
 from loop import ArrayData, Event, Hook, Loop, Moment
 
 
@@ -85,6 +87,11 @@ def test_a_moment_says_where_things_are() -> None:
 def test_a_hook_says_how_it_gets_a_model() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'model': give it to the hook, as in Mine\(model\)"):
         make(Asks()).run(epochs=1)
+
+
+def test_hooks_say_what_callbacks_would_have_after_a_run(tmp_path: Path) -> None:
+    assert "RunResult.epoch says when the run ended" in said_by(EarlyStopping("loss", mode="min"), "stopped_epoch")
+    assert "which='best'" in said_by(Checkpoint(tmp_path), "best_model_path")
 
 
 def test_evaluate_says_where_other_data_go() -> None:
