@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.callbacks.asked import Asked
-from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, refused, watch
+from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, places, refused, watch
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import CallbackState, Saved, parted, states, taken
 from hooks.callbacks.told import Told
 from hooks.shared.numbers import put
+from hooks.shared.places import Places, check_alone
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -79,6 +80,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
         self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
         self._states = states(self.callbacks)
+        self._writes = Places(place for callback in self.callbacks for place in places(callback))
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
         self._begins_batches = batches["on_train_batch_begin"]
         self.every = Every(steps=1) if any(batches.values()) else NEVER
@@ -100,11 +102,12 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def before_dry_run(self, directory: str) -> None:
         """Leaves the callbacks out: nobody knows where they write to."""
-        self.callbacks, self._states = [], []
+        self.callbacks, self._states, self._writes = [], [], Places()
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop, self._state = loop, loop.state
         self._bound = CallbackModel(loop, *self._given())
+        check_alone(self, loop)
         self._evaluating, self._logs = False, None
         for callback in self.callbacks:
             watch(callback, loop)

@@ -3,8 +3,15 @@
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from loop.errors.members import OF_MOMENT, SET_ON_MOMENT, explaining_members
+
+# By whether it is one of steps, and of no other.
+WHEN = {
+    True: "Write @loop.on(Event.{0}, every=Every(steps=100)).",
+    False: "Write @loop.on(Event.{0}), and look at moment.epoch.",
+}
 
 
 class Event(enum.StrEnum):
@@ -12,6 +19,12 @@ class Event(enum.StrEnum):
 
     The value of each is the second half of the method that receives it: `STEP_END` calls `on_step_end`.
     """
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Raises `TypeError`: elsewhere, an event is called to be told when."""
+        raise TypeError(
+            f"An event is not called: when is said beside it. {WHEN[self is Event.STEP_END].format(self.name)}"
+        )
 
     SETUP = "setup"
     RUN_BEGIN = "run_begin"

@@ -43,7 +43,6 @@ class Loop(Facts):
     """A training loop that runs as one compiled function from one wanted step to the next.
 
     Attributes:
-        hooks: The hooks; more may be added.
         on_created: Functions that are called with each new loop, for tools that watch all loops of a process.
 
     Args:
@@ -130,7 +129,8 @@ class Loop(Facts):
                 self._under_way = True
                 standard.occupy()
                 self._parts.stops.begin(*totals)  # before hooks are entered: a stop that comes while they are counts
-                run = self._run = Run(self, self._parts, self._making, exact=self._exact)
+                second = self._run is not None and not self._run.idle
+                run = self._run = Run(self, self._parts, self._making, exact=self._exact, is_second=second)
                 with contextlib.ExitStack() as around, self.workers.needed(), self._turns.taken():
                     around.enter_context(self.hooks.calls.around(self))  # and left when the others need nobody any more
                     return run.through()

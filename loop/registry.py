@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from loop.errors.instead import instead_of_hook
 from loop.errors.kinds import shown
+from loop.errors.members import OF_HOOKS, explaining_members
 from loop.errors.names import is_word
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event
@@ -16,7 +17,7 @@ from loop.handles import keys
 from loop.hook import Hook
 from loop.listeners.calls import Calls
 from loop.listeners.hook_checks import check_hook, check_late
-from loop.listeners.hook_methods import GIVEN, MOMENT, check_called, check_own_event, is_own_event
+from loop.listeners.hook_methods import GIVEN, MOMENT, check_called, check_own_event, instead_of_event, is_own_event
 from loop.listeners.reports import Reports, number
 from loop.triggers import NEVER, Trigger
 
@@ -72,6 +73,7 @@ def _name_of(function: Callable[..., object], event: Event | str, taken: Mapping
     return next(name for name in (first, *(f"{first}_{i}" for i in range(2, len(taken) + 3))) if name not in taken)
 
 
+@explaining_members(OF_HOOKS)
 class HookRegistry:
     """Hooks in the order in which they are called; `RUN_END` goes through them backwards.
 
@@ -181,7 +183,9 @@ class HookRegistry:
                 [*(f"Event.{each.name}" for each in Event), *map(repr, [*self.calls.handlers][len(Event) :])]
             )
             own = f" One of your own is declared first: loop.hooks.declare({event!r})." if is_own_event(event) else ""
-            raise ValueError(f"on(event) needs one of {known}. Received: {shown(event)}.{own}")
+            raise ValueError(
+                f"on(event) needs one of {known}. Received: {shown(event)}.{instead_of_event(event) or own}"
+            )
         # A text such as "epoch_end" is the event, too.
         event = Event(event) if event in tuple(Event) else event
         if (event is Event.STEP_END) == (every is NEVER):

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from loop.loop import Loop
 
 log = logging.getLogger("exactloop")
+SECOND = (
+    "%s. The totals of run() count from the very first start. For one more epoch, write "
+    "loop.run(epochs=loop.epoch + 1)."
+)
 
 
 class Run:
@@ -26,22 +30,25 @@ class Run:
 
     Attributes:
         spent: The seconds of it by what they went into.
+        idle: Whether nothing was left to do from the beginning.
 
     Args:
         loop: The loop, for the hooks.
         parts: What it is made of.
         making: Traces it.
         exact: Whether to refuse what could not be resumed exactly.
+        is_second: Whether this loop has trained in a run before this one, in this process.
     """
 
-    def __init__(self, loop: "Loop", parts: Parts, making: Making, *, exact: bool) -> None:
+    def __init__(self, loop: "Loop", parts: Parts, making: Making, *, exact: bool, is_second: bool) -> None:
+        self._is_second = is_second
         self._loop, self._parts, self._making = loop, parts, making
         self._hooks, self._position, self._stops = parts.hooks, parts.position, parts.stops
         self._clock, self._bound, self._history = parts.clock, parts.bound, parts.history
         self.spent, self._moments = TimeSpent(), Moments(parts, making)
         self._agreed = Agreed(parts.workers, parts.stops, parts.clock)
         self._rounds = Rounds(parts, making, self._moments, self._agreed, self.spent, exact=exact)
-        self._idle = False  # whether nothing was left to do from the beginning
+        self.idle = False
 
     def through(self) -> RunResult:
         """Runs until the totals are reached or somebody stops it, and says how it ended, or raises what was raised."""
@@ -78,10 +85,10 @@ class Run:
             # Of a stop that came while it was traced and restored, which may take minutes.
             self._agreed.stops()
             self._begin()
-            over = self._idle
+            over = self.idle
             while not over:
                 over = self._rounds.next()
-            if not self._idle:
+            if not self.idle:
                 # Or what the first worker has saved would pass for the state of all.
                 check_equal(self._parts, self._making.state)
         except BaseException as raised:
@@ -125,8 +132,8 @@ class Run:
 
     def _begin(self) -> None:
         """Begins to train, unless that is over already."""
-        self._idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
-        if not self._idle:
+        self.idle = self._stops.asked or (self._moments.reached() and not self._position.is_pending)
+        if not self.idle:
             self._making.trace_after_all()
             self._rounds.begin()
             self._position.untouched = False
@@ -147,11 +154,15 @@ class Run:
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self._moments.place
         seconds = self._clock.now()
-        finished = self.finished if self._idle else ""
+        finished = self.finished if self.idle else ""
         reason = self._stops.ended(step, epoch, finished)
         said = raised[0] if raised else finished or reason
         log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
         if raised:
             raise with_notes(raised)
+        # Whoever asks for less goes back to a cell of a notebook, say.
+        if self._is_second and finished and (epoch == self._stops.epochs or step == self._stops.steps):
+            # As in `for epoch in range(10): loop.run(epochs=1)`, which would train one epoch in silence.
+            log.warning(SECOND, finished)
         spent = self.spent.with_rest(self._hooks.seconds)
         return RunResult(step, epoch, reason, logs, seconds, self._history.result(), spent)

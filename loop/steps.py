@@ -50,6 +50,8 @@ class Step:
         )
         self.of_model: ModelMetrics | None = None
         self.kept: tf.Module | None = None  # what else it has to find again
+        # The names of those that layers update, and so an evaluation as well, which puts back what it writes.
+        self.shared: frozenset[str] = frozenset()
 
     def __call__(self, batch: Nest) -> Values:
         return self.function(batch)
@@ -73,6 +75,11 @@ class Step:
         # Of a metric that is built late, none before the trace.
         own = {name: list(metric.variables) for name, metric in self.metrics.items()}
         return self.of_model.variables() if self.of_model else own
+
+    def common(self) -> list[tf.Variable | keras.Variable]:
+        """Returns those of metrics that training and an evaluation have in common, and that are put back behind it."""
+        named = self.variables().items()
+        return [each for name, several in named for each in several if self.running or name in self.shared]
 
     def reset(self) -> None:
         """Resets its metrics, for a new epoch or evaluation."""

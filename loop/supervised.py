@@ -11,6 +11,7 @@ from loop.errors.keras_arguments import check_batch, check_ema, check_parts, war
 from loop.steps import Step, Values
 from loop.supervision.accumulate import Window
 from loop.supervision.class_weights import checked, weights_of
+from loop.supervision.layer_metrics import metrics_of_layers
 from loop.supervision.losses import OF_OUTPUT, Losses, WeightedLoss, Weights
 from loop.supervision.measures import Given, Measure, measures, update
 from loop.supervision.metric_copies import copies
@@ -73,6 +74,7 @@ def supervised(
             `loss(y, prediction, sample_weight)`, gets all outputs at once, and returns a scalar.
         loss_weights: What the losses are multiplied with before they are added.
         metrics: Metrics for the train step, updated without sample weights; the evaluation step gets copies of its own.
+            Those that layers of the model update by themselves are logged as well, as in `fit`.
             Objects of Keras, names such as "accuracy", or functions `metric(y, prediction)`: in a dict by the names
             under which they are logged, in a list, or by output.
         weighted_metrics: More of them, updated with the sample weights, if the batch has some.
@@ -98,7 +100,8 @@ def supervised(
     plain = measures("metrics", metrics, names)
     weighted = measures("weighted_metrics", weighted_metrics, names, [*plain])
     own = ["loss", *(["grad_norm"] if clip_norm is not None else [])]
-    _check_apart(plain, weighted, [*own, *(OF_OUTPUT.format(name) for name in names if len(names) > 1)])
+    of_outputs = [OF_OUTPUT.format(name) for name in names if len(names) > 1]
+    _check_apart(plain, weighted, [*own, *of_outputs])
     # Objects of its own, or an evaluation in mid-epoch would mix its rows into the epoch's results.
     evaluated, evaluated_weighted = _copied(plain), _copied(weighted)
     _check_numbers(optimizer, accumulate, clip_norm)
@@ -158,13 +161,16 @@ def supervised(
     def eval_step(batch: Nest) -> Values:
         return forward(batch, False, evaluated, evaluated_weighted)
 
-    train = Step(
-        train_step, metrics={name: each.metric for name, each in {**plain, **weighted}.items()}, class_names=class_names
-    )
+    given = {name: each.metric for name, each in {**plain, **weighted}.items()}
+    # As in `fit`, which resets and logs them too. Both steps have the same ones, since the layers update these.
+    of_layers = metrics_of_layers(model, [*given, *own, *of_outputs])
+    train = Step(train_step, metrics={**given, **of_layers}, class_names=class_names)
     # By this it is in the state: a run that is cut within a window goes on within it.
     train.kept = window
-    copied = {**evaluated, **evaluated_weighted}
-    return train, Step(eval_step, metrics={name: each.metric for name, each in copied.items()}, class_names=class_names)
+    copied = {name: each.metric for name, each in {**evaluated, **evaluated_weighted}.items()}
+    evaluate = Step(eval_step, metrics={**copied, **of_layers}, class_names=class_names)
+    train.shared = evaluate.shared = frozenset(of_layers)
+    return train, evaluate
 
 
 def _copied(found: Measures) -> dict[str, Measure]:

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import keras
 
 from hooks.shared.monitor import close_names
+from hooks.shared.paths import path_of
+from hooks.shared.places import Place
 from loop import Loop
 from loop.tf_internals import MODEL, WRITERS, direction, profiles_batches
 
@@ -114,6 +116,13 @@ def watch(callback: Callback, loop: Loop) -> None:
     callback.monitor_op = keras.ops.greater if known == "up" else keras.ops.less
     # As Keras turns it when it sets `monitor_op`; since that is set now, it does so no more.
     callback.min_delta *= 1 if known == "up" else -1
+
+
+def places(callback: Callback) -> list[Place]:
+    """Returns where a callback writes to, and nobody else may."""
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        return [Place(path_of(callback.filename), "file")]
+    return [Place(path_of(callback.log_dir), "directory")] if isinstance(callback, keras.callbacks.TensorBoard) else []
 
 
 def length(callback: Callback) -> int:

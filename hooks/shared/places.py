@@ -17,15 +17,21 @@ class Place(NamedTuple):
     of: str
 
 
+class Places(list[Place]):
+    """Several of them, in one attribute of a hook."""
+
+
 def check_alone(hook: Hook, loop: Loop) -> None:
-    """Raises `ValueError` if another hook of a loop writes to a place of this one."""
+    """Raises `ValueError` if another hook of a loop writes to a place of this one, or this one to one place twice."""
+    mine = _places(hook)
     for other in loop.hooks:
-        for place in _places(hook) & _places(other) if other is not hook else ():
-            raise ValueError(
-                f"Hooks {other.name!r} and {hook.name!r} would both write to {place.path!r}. Give each a {place.of} of "
-                "its own."
-            )
+        theirs = _places(other) if other is not hook else [place for i, place in enumerate(mine) if place in mine[:i]]
+        for place in theirs:
+            if place in mine:
+                both = f"Hooks {other.name!r} and {hook.name!r}" if other is not hook else f"Two in {hook.name!r}"
+                raise ValueError(f"{both} would both write to {place.path!r}. Give each a {place.of} of its own.")
 
 
-def _places(hook: Hook) -> set[Place]:
-    return {value for value in vars(hook).values() if isinstance(value, Place)}
+def _places(hook: Hook) -> list[Place]:
+    return [place for value in vars(hook).values() for place in (value if isinstance(value, Places) else [value])
+            if isinstance(place, Place)]  # fmt: skip

@@ -41,8 +41,17 @@ ENDING = dict.fromkeys(("should_stop", "stop_training", "should_terminate"), "wr
 SET_ON_LOOP = ENDING | {
     **dict.fromkeys(("epochs", "max_epochs"), "write loop.run(epochs=10)"),
     **dict.fromkeys(("steps", "max_steps"), "write loop.run(steps=1000)"),
-    **dict.fromkeys(("callbacks", "callback"), "write loop.hooks.add(hook)"),
+    **dict.fromkeys(("callbacks", "callback", "hooks"), "write loop.hooks.add(hook)"),
     **dict.fromkeys(("lr", "learning_rate"), "write optimizer.learning_rate = 0.1, of the optimizer in state={...}"),
+}
+OF_HOOKS = {
+    **dict.fromkeys(("append", "insert", "push", "register", "attach"), "write loop.hooks.add(hook)"),
+    "extend": "write for hook in hooks: loop.hooks.add(hook)",
+    **dict.fromkeys(("pop", "clear", "detach"), "write loop.hooks.remove(name)"),
+    **dict.fromkeys(("get", "index"), "write loop.hooks[name]"),
+    **dict.fromkeys(("keys", "names"), "write [hook.name for hook in loop.hooks]"),
+    **dict.fromkeys(("values", "callbacks", "hooks"), "write list(loop.hooks)"),
+    **dict.fromkeys(("has_event_handler", "items"), "write [hook.name for hook in loop.hooks]"),
 }
 SET_ON_MOMENT = dict.fromkeys(ENDING, "write moment.stop('why')")
 NEVER_SET: Mapping[str, str] = MappingProxyType({})
@@ -53,6 +62,16 @@ OF_HOOK = {
     **dict.fromkeys(("trainer", "params", "loop"), "write def on_setup(self, loop, moment): self.loop = loop"),
     **dict.fromkeys(("log", "log_dict"), "write reports = ('probe',) in the class, and moment.report(probe=0.5)"),
     **dict.fromkeys(("stop_training", "should_stop"), "write moment.stop('why')"),
+    **dict.fromkeys(("best_model_path", "best_model_score", "last_model_path", "latest_checkpoint", "best_k_models"),
+                    "write hooks.restore(directory, {'model': model}, which='best'), or exactloop show directory"),
+    **dict.fromkeys(("save", "restore", "restore_or_initialize", "load", "load_checkpoint", "save_checkpoint"),
+                    "a Checkpoint saves by its every=..., and goes on where the run was, by itself; for weights alone, "
+                    "hooks.restore(directory, {'model': model})"),
+    "stopped_epoch": "RunResult.epoch says when the run ended, and RunResult.reason why",
+    "best_epoch": "write hook.best_step, of EarlyStopping",
+    "best_weights": "write restore_best='weights', which puts them into the model at the end of the run",
+    **dict.fromkeys(("add_scalar", "add_scalars", "writer", "experiment"),
+                    "write reports = ('probe',) in the class of a hook, and moment.report(probe=0.5)"),
     **dict.fromkeys(("validation_data", "history"), "write def on_setup(self, loop, moment): self.loop = loop, and "
                     "loop.history or loop.evaluate()"),
 }  # fmt: skip

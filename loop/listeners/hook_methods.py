@@ -14,12 +14,13 @@ GIVEN = {"on_setup": ("loop", "moment"), "on_steps": ("first_step", "values")}  
 # What Keras, Lightning, Composer, Orbit and others call by another name.
 NAMES = {
     "on_setup": "on_init_end init",
-    "on_run_begin": "on_train_begin on_fit_begin on_fit_start on_train_start on_start fit_start",
-    "on_run_end": "on_train_end on_fit_end on_end on_exception on_interrupt on_keyboard_interrupt fit_end",
-    "on_epoch_begin": "on_train_epoch_start on_train_epoch_begin on_epoch_start epoch_start",
-    "on_epoch_end": "on_train_epoch_end epoch_end",
+    "on_run_begin": "on_train_begin on_fit_begin on_fit_start on_train_start on_start fit_start on_started",
+    "on_run_end": "on_train_end on_fit_end on_end on_exception on_interrupt on_keyboard_interrupt fit_end on_completed "
+    "on_exception_raised on_terminate",
+    "on_epoch_begin": "on_train_epoch_start on_train_epoch_begin on_epoch_start epoch_start on_epoch_started",
+    "on_epoch_end": "on_train_epoch_end epoch_end on_epoch_completed",
     "on_step_end": "on_train_batch_end on_batch_end on_train_step_end on_iteration on_iteration_end on_iter_end "
-    "on_substep_end on_optimizer_step batch_end",
+    "on_substep_end on_optimizer_step batch_end on_iteration_completed on_step",
     "on_eval_begin": "on_test_begin on_test_start on_validation_begin on_validation_start on_validation_epoch_start "
     "on_val_begin on_val_start on_eval_start on_evaluate_begin eval_start",
     "on_eval_end": "on_test_end on_validation_end on_validation_epoch_end on_val_end on_evaluate on_evaluate_end "
@@ -28,7 +29,7 @@ NAMES = {
     "on_steps": "on_log",
     "ahead and before_step": "on_train_batch_begin on_train_batch_start on_batch_begin on_batch_start on_step_begin "
     "on_train_step_begin on_train_step_start on_iteration_begin on_iteration_start on_iter_begin on_iter_start "
-    "batch_start",
+    "batch_start on_iteration_started",
     "get_state": "on_save_checkpoint",
     "set_state": "on_load_checkpoint",
 }
@@ -56,6 +57,14 @@ NO_EVENT = {
 def is_own_event(event: object) -> bool:
     """Returns whether an event may be called so: a part of a name that is not that of another method."""
     return isinstance(event, str) and event.isidentifier() and f"on_{event}" not in METHODS
+
+
+def instead_of_event(event: object) -> str:
+    """Returns which event is what others call by another name, in a sentence; nothing if there is none."""
+    method = INSTEAD.get(f"on_{event.lower()}", "") if isinstance(event, str) else ""
+    name = method.removeprefix("Did you mean on_").removesuffix("?")
+    known = name in tuple(Event)
+    return f" Did you mean Event.{name.upper()}?" if known else ""
 
 
 def check_own_event(event: object) -> None:

@@ -45,7 +45,7 @@ def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Ste
     if len(set(names)) != len(names):
         raise ValueError(f"Two evaluations cannot have one name. Received: {names}. Give one of them name='...'.")
     # An evaluation in mid-epoch would add its rows to the results of the epoch.
-    mine = {id(metric): name for name, metric in step.metrics.items()}
+    mine = {id(metric): name for name, metric in step.metrics.items() if name not in step.shared}
     shared = [mine[id(m)] for e in evaluations for m in e.step.metrics.values() if id(m) in mine]
     if shared:
         raise ValueError(f"An evaluation needs metric objects of its own. Received the train step's: {shared}.")

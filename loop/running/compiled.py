@@ -140,13 +140,11 @@ class Compiled:
 
     def _pure(self, name: str, state: TrainingState, *, told: bool) -> Purity:
         owner, evaluation = self._owners[name], self._evaluations[name]
-        own, model = keys(self._own(evaluation)), set[int]()
-        if evaluation.step.running:  # its metrics are those of training, and are put back
-            own, model = keys(evaluation.chunk.own), keys(self._measuring(evaluation))
+        own, common = keys(self._own(evaluation)), keys(map(raw, evaluation.step.common()))
         in_python = not isinstance(evaluation.data, ArrayData) or any(
             map(is_callback, operations(evaluation.chunk.graph))
         )
-        purity = Purity(self._audited[name], owner, state, own, quiet=model, in_python=in_python)
+        purity = Purity(self._audited[name], owner, state, own - common, quiet=common, in_python=in_python)
         if purity.losses and not told:
             log.warning(
                 "%s writes to the state of training, which is put back after each pass: %s. %s",
@@ -274,7 +272,8 @@ class Compiled:
         for name, evaluation in self._evaluations.items():
             # By number: their names count up in a process.
             metrics = {key(each): f"metrics of {name}/{i}" for i, each in enumerate(self._measuring(evaluation))}
-            found = metrics | found if evaluation.step.running else found | metrics
+            common = keys(map(raw, evaluation.step.common()))
+            found |= {each: path for each, path in metrics.items() if each not in found or each not in common}
         # By their number below each argument, because resources have no names that are the same in every process.
         for given in self._parts.given:
             nodes = tf.train.TrackableView(getattr(state.root, given)).descendants()

@@ -21,18 +21,18 @@ class Facts:
 
     `Loop` is what there is of it; it stands apart so that what a loop does can be read alone.
 
-    Attributes:
-        hooks: The hooks; more may be added.
-
     Args:
         parts: What the loop is made of.
         making: Traces it.
     """
 
-    hooks: HookRegistry
-
     def __init__(self, parts: Parts, making: Making) -> None:
-        self._parts, self._making, self.hooks = parts, making, parts.hooks
+        self._parts, self._making = parts, making
+
+    @property
+    def hooks(self) -> HookRegistry:
+        """The hooks; more may be added."""
+        return self._parts.hooks
 
     @property
     def state(self) -> TrainingState:

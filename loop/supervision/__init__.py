@@ -2,8 +2,8 @@
 
 `losses.py` and `measures.py` take losses and metrics as Keras does, by the outputs of a model (`outputs.py`);
 `class_weights.py` is `class_weight` of `fit`. `accumulate.py` and `scaling.py` stand between gradients and optimizer:
-several batches to one update, and float16. `metric_copies.py` makes the metrics of the evaluation, and
-`model_metrics.py` takes those of a compiled model.
+several batches to one update, and float16. `metric_copies.py` makes the metrics of the evaluation,
+`layer_metrics.py` finds those that layers update by themselves, and `model_metrics.py` takes those of a compiled model.
 
 It may import `tensors` and `handles`, and what is below these.
 """

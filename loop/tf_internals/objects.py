@@ -63,6 +63,11 @@ def own_non_trainable(layer: keras.Layer) -> list[keras.Variable]:
     return layer._non_trainable_variables
 
 
+def own_metrics(layer: keras.Layer) -> list[keras.Metric]:
+    """Returns the metrics of the layer itself, without those that a model was compiled with."""
+    return layer._metrics
+
+
 def own_seed_generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
     """Returns the generators of a layer itself."""
     return layer._seed_generators

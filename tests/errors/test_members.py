@@ -1,12 +1,14 @@
 """What people ask of a loop, a hook or a moment because others have it gets a line that says what to write."""
 
 import copy
+from pathlib import Path
 
 import keras
 import pytest
 import tensorflow as tf
 
-from loop import ArrayData, Hook, Loop, Moment
+from hooks import Checkpoint, EarlyStopping
+from loop import ArrayData, Event, Hook, Loop, Moment
 
 
 class Asks(Hook):
@@ -87,6 +89,11 @@ def test_a_hook_says_how_it_gets_a_model() -> None:
         make(Asks()).run(epochs=1)
 
 
+def test_hooks_say_what_callbacks_would_have_after_a_run(tmp_path: Path) -> None:
+    assert "RunResult.epoch says when the run ended" in said_by(EarlyStopping("loss", mode="min"), "stopped_epoch")
+    assert "which='best'" in said_by(Checkpoint(tmp_path), "best_model_path")
+
+
 def test_evaluate_says_where_other_data_go() -> None:
     with pytest.raises(TypeError, match=r"takes no arguments without a name\. Received: .*name='test', every=NEVER"):
         make().evaluate([1.0], [2.0])
@@ -96,3 +103,29 @@ def test_evaluate_says_where_other_data_go() -> None:
         make().evaluate(callbacks=[])
     with pytest.raises(TypeError, match=r"stop\(\.\.\.\) needs 'reason': write loop\.stop\('why'\)"):
         make().stop()
+
+
+def test_hooks_are_added_and_not_appended() -> None:
+    loop = make()
+    said = "'HookRegistry' object has no attribute 'append': write loop.hooks.add(hook)."
+    assert said_by(loop.hooks, "append") == said
+    with pytest.raises(AttributeError, match=r"Nobody would read 'hooks' of a Loop: write loop\.hooks\.add\(hook\)"):
+        setattr(loop, "hooks", [])  # noqa: B010
+
+
+def test_an_event_says_where_its_schedule_stands() -> None:
+    with pytest.raises(TypeError, match=r"Write @loop\.on\(Event\.STEP_END, every=Every\(steps=100\)\)"):
+        Event.STEP_END(every=100)
+    for name, instead in {"iteration_completed": "STEP_END", "epoch_completed": "EPOCH_END"}.items():
+        with pytest.raises(ValueError, match=rf"Received: '{name}'\. Did you mean Event\.{instead}\?"):
+            make().on(name)
+
+
+def test_epochs_in_a_loop_of_ones_own_are_said_to_be_totals(caplog: pytest.LogCaptureFixture) -> None:
+    loop = make()
+    for _ in range(3):
+        loop.run(epochs=1)
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith("1 epoch was asked for, 1 is complete: nothing to do. The totals of run() count from")
+    # What it says to write.
+    assert loop.run(epochs=loop.epoch + 1).epoch == 2
