@@ -3,13 +3,14 @@
 import selectors
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from exactloop.launching.keeper import Keeper
 from exactloop.launching.output import Output
 from exactloop.launching.worker import Worker
 
+APART = 60.0  # seconds after which it is told that some are over, and others are not
 LAST_WORDS = 1.0  # seconds that a pipe is waited for whose worker is over: who holds it may never let go
 
 
@@ -37,10 +38,18 @@ class Crew:
         command: What to run.
         environments: In what environment, for each, by rank.
         grace: Seconds that the others have to end, from SIGTERM to SIGKILL, when one has failed.
+        tell: Called with the ranks of those that have ended well, when the others go on for long: who has joined the
+            others ends when they do, so these may be waited for in vain.
     """
 
-    def __init__(self, command: Sequence[str], environments: Mapping[int, Mapping[str, str]], grace: float) -> None:
-        self._command, self._environments, self._grace = command, environments, grace
+    def __init__(
+        self,
+        command: Sequence[str],
+        environments: Mapping[int, Mapping[str, str]],
+        grace: float,
+        tell: Callable[[Sequence[int]], None],
+    ) -> None:
+        self._command, self._environments, self._grace, self._tell = command, environments, grace, tell
         self._workers: list[Worker] = []
         self._asked: int | None = None  # the latest signal that all were to get
         self._keeper = Keeper()  # a process, from here on: `run` ends it
@@ -90,19 +99,24 @@ class Crew:
             selector.register(worker, selectors.EVENT_READ)
             for output in worker.outputs:
                 selector.register(output, selectors.EVENT_READ)
-        failure, deadline, living = None, float("inf"), len(self._workers)
-        while living:
+        failure, over, deadline = None, list[int](), float("inf")
+        while len(over) < len(self._workers):
             left = deadline - time.monotonic()
-            # Without an end as long as nobody has failed. Signals are handled within.
-            ready = selector.select(max(0.0, left) if failure else None)
+            # Without an end as long as none is over. Signals are handled within.
+            ready = selector.select(None if deadline == float("inf") else max(0.0, left))
             statuses = [(worker.end(), worker.rank) for worker in _pass_on(selector, ready)]
-            living -= len(statuses)
+            if statuses and not over:
+                deadline = time.monotonic() + APART
+            over += [rank for _, rank in statuses]
             failed = sorted((status, rank) for status, rank in statuses if status)  # of several, one that was killed
             if failed and failure is None:
                 failure, deadline = Failure(failed[0][1], failed[0][0]), time.monotonic() + self._grace
                 self.ask(signal.SIGTERM)  # so that each may still save what it has
-            elif left <= 0:
+            elif left <= 0 and failure is not None:
                 self.kill()
+            elif left <= 0 and len(over) < len(self._workers):
+                self._tell(sorted(over))
+                deadline = float("inf")  # once
         return failure
 
 

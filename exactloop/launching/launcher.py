@@ -13,6 +13,9 @@ from exactloop.launching.places import Places
 from exactloop.launching.worker import described
 
 GRACE = 15.0  # seconds; without any signal, workers end within 10 when one of them has failed
+APART = (
+    "Workers that have called loop.connect() end together: if one is waited for, its script has ended before that line."
+)
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 AT_ONCE = {"PYTHONUNBUFFERED": "1"}  # what they print into pipes
 PASSED_ON = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)  # which schedulers send, too
@@ -70,13 +73,18 @@ class Launcher:
                 _say(f"Starting all anew: restart {restart} of {self._restarts}.")
 
     def _once(self) -> Failure | None:
-        self._crew = Crew(self._command, self._environments, self._grace)
+        self._crew = Crew(self._command, self._environments, self._grace, self._tell_apart)
         if self._is_to_end:  # since it was decided to start
             self._crew.ask(self._heard[-1])
         try:
             return self._crew.run()
         finally:
             self._crew = None
+
+    def _tell_apart(self, over: Sequence[int]) -> None:
+        """Says who has ended well while others have not."""
+        names = ", ".join(map(self._places.name, over))
+        _say(f"{names} {described(0)}, and others go on. {APART}")
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

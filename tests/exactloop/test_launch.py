@@ -392,3 +392,15 @@ def test_a_port_that_is_in_use_is_named() -> None:
 def test_the_launcher_is_there_without_tensorflow() -> None:
     code = "import sys, exactloop.launching.command; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=CLEAN, cwd=ROOT, timeout=PATIENCE).returncode == 0
+
+
+def test_who_has_ended_well_long_before_others_is_named(script: Callable[[str], str]) -> None:
+    """Once: a script that ends before it has joined the others would be waited for in silence."""
+    path = script("time.sleep(0 if rank == 1 else 3)")
+    soon = "from exactloop.launching import crew; crew.APART = 0.1; from exactloop.cli import run; run()"
+    command = [sys.executable, "-c", soon, "launch", "--workers=3", path]
+    done = subprocess.run(command, env=CLEAN, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("exactloop launch: worker 1 (127.0.0.1:")
+    assert ") ended with status 0, and others go on. Workers that have called loop.connect() end together:" in line

@@ -15,7 +15,7 @@ from places import TESTS, environment
 
 import loop
 
-STEPS, CLOSE, PATIENCE = "20", 2e-6, 550.0
+STEPS, CLOSE, PATIENCE = "20", 2e-6, 1500.0
 CASES = (*hostile_cases.CASES,)
 COUNTS = pytest.mark.parametrize("count", [2, 3])
 SCRIPT = str(TESTS / "workers" / "worker.py")

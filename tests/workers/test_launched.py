@@ -11,7 +11,7 @@ from cluster import run
 from places import TESTS, environment
 
 PLACES = ("meet", "start", "connect", "save", "restore", "evaluate")
-STEPS, PATIENCE = "30", 900.0
+STEPS, PATIENCE = "30", 1500.0
 
 
 @pytest.mark.long
