@@ -19,8 +19,13 @@ from loop.listeners.calls import Calls
 from loop.listeners.hook_checks import check_hook, check_late
 from loop.listeners.hook_methods import GIVEN, MOMENT, check_called, check_own_event, instead_of_event, is_own_event
 from loop.listeners.reports import Reports, number
+from loop.logs import LOGGER
 from loop.triggers import NEVER, Trigger
 
+TAKEN_OUT = (
+    "Hook %r was taken out in the course of a run, which no checkpoint knows: the program that goes on from one has it "
+    "again. Let it do nothing from here on instead, by what a tf.Variable says that its __init__ sets on it."
+)
 Callback: TypeAlias = keras.callbacks.Callback
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -162,6 +167,8 @@ class HookRegistry:
             raise RuntimeError(
                 f"Hook {name!r} saves the state of the run that is under way. Remove it when that has ended."
             )
+        if name in self.calls.begun and any(hook.saves for hook in self):
+            LOGGER.warning(TAKEN_OUT, name)
         return self.calls.remove(name)
 
     @in_user_lines

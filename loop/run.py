@@ -122,9 +122,11 @@ class Run:
                 why = f"{self._position.condemned}. Nothing that was saved was restored since"
             raise RuntimeError(f"{why}. Restore it (the Checkpoint hook does), or build the loop anew.")
         # They are in no checkpoint, and would begin anew whenever the run goes on.
-        if late := self._making.state.late():
+        late, grown = self._making.state.late(), self._making.grown()
+        if made := late or grown:
+            when = "in on_setup" if late else "since the run before began"
             raise RuntimeError(
-                f"Hooks made variables in on_setup, too late to be restored: {', '.join(late)}. Make them in __init__."
+                f"Hooks made variables {when}, too late to be restored: {', '.join(made)}. Make them in __init__."
             )
         self._moments.place = self._position.load()
         self._moments.resumed = self._moments.place.step > 0

@@ -1,6 +1,7 @@
 """When a loop is traced, and what it has to be restored before that, and after it."""
 
 import logging
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 from loop.engine.clock import TimeSpent
@@ -50,6 +51,8 @@ class Making:
         self._settings: Mapping[str, Setting] = {}
         self._rates: Rates | None = None
         self.begun, self.caught_up = False, CaughtUp()
+        # What each hook had when a run began.
+        self._of_hooks: weakref.WeakKeyDictionary[Hook, set[str]] = weakref.WeakKeyDictionary()
 
     @property
     def train_names(self) -> tuple[str, ...]:
@@ -65,6 +68,15 @@ class Making:
             evaluated = [name for each in self._parts.evaluations for name in each.names]
             self._rates = Rates(self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names})
         return self._rates
+
+    def grown(self) -> list[str]:
+        """Returns the paths of variables that hooks have made since a run began before. To be called once in a run."""
+        found = list[str]()
+        for hook in self._parts.hooks:
+            now = {path for path in self.state.variables if path.startswith(f"hooks/{hook.name}/")}
+            found += sorted(now - self._of_hooks.get(hook, now))
+            self._of_hooks[hook] = now
+        return found
 
     def begin(self, spent: TimeSpent) -> None:
         """Takes back what an earlier run has lent, and checks that what is compiled is what would be compiled now."""

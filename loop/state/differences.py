@@ -114,8 +114,8 @@ def _kind(part: str, key: str) -> str:
 def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping[str, object]) -> bool:
     """Returns whether there is nothing to compare with, because an owner of it is not there at all on the other side.
 
-    That is a hook, an evaluation, the history, an epoch of which a function makes a dataset, or the file of a cache,
-    which may be filled since then.
+    That is a hook, an evaluation, the history, TensorFlow's global generator, an epoch of which a function makes a
+    dataset, or the file of a cache, which may be filled since then.
     """
     other = now if key in then else then
     if part == "data":
@@ -125,7 +125,7 @@ def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping
     else:
         # Such as hooks/early_stopping.
         owner = "/".join(key.split("/")[:2]) if key.startswith(("hooks/", "evaluations/")) else ""
-        owner = "history" if key.startswith("history/") else owner
+        owner = next((each for each in ("history", "random/tensorflow") if key.startswith(f"{each}/")), owner)
     return owner != "" and not any(path.startswith(f"{owner}/") for path in other)
 
 

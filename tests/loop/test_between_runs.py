@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Every, Hook, Loop
+from loop import ArrayData, Every, Hook, Loop, Moment
+from loop.tf_internals import objects
 
 Change = Callable[[tf.Variable], object]
 PUT_BACK = "The state that was restored, of step 3, is of a later run"
@@ -125,3 +126,39 @@ def test_a_hook_that_was_added_before_a_kill_goes_on_with_what_it_has_seen(
         InParts(tmp_path / "again").live(step)
     assert InParts(tmp_path / "again").live() == whole
     assert [steps for _, steps in whole] == [9, 5]
+
+
+class Drawing(Life):
+    """One life of a script that begins another random stream after the first part, and draws of it in a hook."""
+
+    def live(self, end: int = 11) -> list[float]:
+        """Trains, to a step at which it is killed. Returns what comes of the stream then."""
+
+        @self.loop.on("settled")
+        def draw(moment: Moment) -> None:
+            if moment.step > 2:
+                generator.normal([])
+
+        generator: tf.random.Generator = tf.random.Generator.from_seed(7)
+        for total in (2, 4, 11):
+            self.loop.run(steps=min(total, end))
+            if total >= end:
+                break
+            if total == 2:
+                tf.random.set_global_generator(generator)
+        return generator.normal([3]).numpy().tolist()
+
+
+@pytest.mark.parametrize("killed_at", [[2], [3], [3, 7]])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_generator_that_was_made_global_before_a_kill_goes_on(
+    is_there: bool, killed_at: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def live(name: str, end: int = 11) -> list[float]:
+        first = tf.random.Generator.from_seed(1) if is_there else None
+        monkeypatch.setattr(objects.stateful_random_ops, "global_generator", first)
+        return Drawing(tmp_path / name).live(end)
+
+    for step in killed_at:
+        live("again", step)
+    assert live("again") == live("whole")

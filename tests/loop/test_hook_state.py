@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from cuts import counting, same
 
+from hooks import Checkpoint
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
 from loop.run import Run
 
@@ -44,6 +46,35 @@ def numbers() -> ArrayData:
 
 def test_the_state_of_a_hook_goes_on_exactly(tmp_path: Path) -> None:
     same(lambda w: numbers(), tmp_path, [1, 4, 8], Counts)
+
+
+class Measures(Hook):
+    """Adds noise, by a metric and streams of its own, one of them in a list."""
+
+    every = Every(steps=1)
+
+    def __init__(self, w: tf.Variable | None = None) -> None:
+        super().__init__()
+        self.mean, self.noise = keras.metrics.Mean(), {"of": [keras.random.SeedGenerator(3)]}
+        self._w = w
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.mean.update_state(moment.logs["x"] + keras.random.normal([], seed=self.noise["of"][0]))
+        if self._w is not None:
+            self._w.assign_add(tf.cast(self.mean.result(), tf.float64))
+
+
+def test_metrics_and_streams_of_keras_that_a_hook_has_go_on_exactly(tmp_path: Path) -> None:
+    same(lambda w: numbers(), tmp_path, [1, 4, 8], Measures)
+
+
+def test_a_hook_has_its_variables_whatever_the_keys_of_its_dicts_are() -> None:
+    hook = Counts()
+    hook.seen, hook.held = {None: 1, "a": [2], 3: {(4, "b"): 5}}, tf.Module()
+    hook.held.of, hook.own = [tf.Variable(1.0), {"x": tf.Variable(2.0)}], hook.held
+    loop = Loop(counting(tf.Variable(0.0, dtype=tf.float64)), numbers(), state={"w": tf.Variable(0.0)}, hooks=[hook])
+    assert [float(each) for each in hook.variables] == [1.0, 2.0]
+    assert loop.hooks["counts"] is hook
 
 
 def test_an_evaluation_that_is_cut_short_leaves_it_as_it_was() -> None:
@@ -124,3 +155,36 @@ def test_a_run_that_could_not_even_end_is_not_under_way_any_more(monkeypatch: py
         loop.run(steps=1)
     loop.hooks.remove("counts")
     loop.hooks.add(Counts(w))
+
+
+class Late(Hook):
+    """Makes a variable when an epoch ends for the first time, and takes itself out after the second one."""
+
+    best: tf.Variable | None = None
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self._loop = loop
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        if self.best is None:
+            self.best = tf.Variable(0.0)
+        if moment.epoch == 2:
+            self._loop.hooks.remove(self.name)
+
+
+def test_a_variable_that_no_later_start_could_restore_is_refused(tmp_path: Path) -> None:
+    w = tf.Variable(0.0, dtype=tf.float64)
+    loop = Loop(counting(w), numbers(), state={"w": w}, hooks=[Late(), Checkpoint(tmp_path)])
+    loop.run(epochs=1)
+    with pytest.raises(RuntimeError, match=r"since the run before began, too late to be restored: hooks/late/best\."):
+        loop.run(epochs=2)
+
+
+def test_who_is_taken_out_in_a_run_that_is_saved_is_told_that_it_comes_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    w = tf.Variable(0.0, dtype=tf.float64)
+    loop = Loop(counting(w), numbers(), state={"w": w}, hooks=[Late(), Checkpoint(tmp_path)])
+    loop.run(epochs=2)
+    (told,) = [record.getMessage() for record in caplog.records if "taken out" in record.getMessage()]
+    assert told.startswith("Hook 'late' was taken out in the course of a run")

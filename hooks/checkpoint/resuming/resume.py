@@ -18,6 +18,7 @@ from hooks.checkpoint.resuming.fit import OR_WARN, REMEDY, agree, agree_later, d
 from loop import TrainingState, digest
 from loop.tf_internals import Tensors
 
+GLOBAL = "random/tensorflow/"
 log = logging.getLogger("exactloop")
 
 
@@ -77,6 +78,12 @@ def resume(
             "that was renamed needs its former name.",
             manifest.record.stem, ", ".join(map(repr, sorted(gone))),
         )  # fmt: skip
+    if any(path.startswith(GLOBAL) for path in {*manifest.description["variables"]} - {*state.variables}):
+        log.warning(
+            "%s holds the state of TensorFlow's global generator, and nobody has made that here yet. It is left out, "
+            "unless tf.random.set_global_generator, or get_global_generator, is called before the next run().",
+            manifest.record.stem,
+        )
     return manifest
 
 

@@ -135,7 +135,7 @@ class Workers:
         if stem is not None:
             with contextlib.ExitStack() as opened:
                 store, pin = self._seen(directory, str(stem), opened)
-                if added.there:
+                if added:
                     added.restore(store, self._state)
                 else:
                     taken_over(store, self._state, pin, changed=changed)
