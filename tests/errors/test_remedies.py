@@ -169,6 +169,14 @@ def drawing() -> Loop:
     return over(StreamData(generated(lambda: iter(np.random.default_rng().normal(size=ROWS))), resume="replay"))
 
 
+def relabelled() -> Loop:
+    labels = tf.Variable(np.arange(ROWS, dtype=np.float32), name="labels")
+    data = StreamData(generated(lambda: map(float, range(ROWS))), resume="replay")
+    loop = Loop(lambda row: {"x": tf.gather(labels, tf.cast(row, tf.int32))}, data, state={"labels": labels})
+    loop.on("epoch_end")(lambda moment: labels.assign(labels * 2 + 1))
+    return loop
+
+
 def served() -> Loop:
     service = tf.data.experimental.service
     server = service.DispatchServer()
@@ -587,6 +595,7 @@ PROGRAMS = {
         [
             lambda: over(generated(drawing_from_numpy)),
             lambda: of_epoch(lambda epoch: generated(begun_anew, args=[epoch]), resume="replay"),
+            relabelled,
         ],
         varies=True,
     ),
