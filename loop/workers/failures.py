@@ -75,7 +75,7 @@ class Failures:
     """
 
     def __init__(self, workers: Telling) -> None:
-        self._workers = workers
+        self._workers, self._process = workers, os.getpid()
         self.said: str | None = None
         self.has_told = False
         self.waits = Waits(workers)
@@ -87,7 +87,8 @@ class Failures:
 
     def tell(self, error: BaseException) -> None:
         """Tells the others that this worker will not go on, and why."""
-        if self.has_told or isinstance(error, SystemExit):  # which the others are told of by who raises it
+        # The others are told of the last by who raises it. A child of this process is no worker, and has no store.
+        if self.has_told or isinstance(error, SystemExit) or os.getpid() != self._process:
             return
         # Once: what is raised because of the first failure would be told in its place.
         self.has_told = True
@@ -105,7 +106,7 @@ class Failures:
 
     def leave(self) -> None:
         """Tells the others that this worker is done, and watches them no more when all are."""
-        if self.has_told or self.said is not None:
+        if self.has_told or self.said is not None or os.getpid() != self._process:
             return
         # The process is at its end: nothing that goes wrong here may change how it ends.
         with contextlib.suppress(WorkerFailed, tf.errors.OpError):

@@ -255,6 +255,21 @@ def test_who_has_failed_itself_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert failures.said is None
 
 
+def test_a_child_of_a_worker_that_ends_or_fails_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has inherited what is done at the end of the process, and when an exception ends it."""
+    worker = one(0, Together(2))
+    failures = Failures(worker)
+    monkeypatch.setattr(failures_module.os, "getpid", lambda: -1)
+    try:
+        failures.tell(ValueError("of a child"))
+        failures.leave()
+        for key in (failures_module.KEY, failures_module.LEFT):
+            with pytest.raises(TimeoutError):
+                worker.listen(key, 0.0)
+    finally:
+        failures._over = True
+
+
 def raising(error: Exception) -> Callable[..., NoReturn]:
     def fail(*arguments: object) -> NoReturn:
         raise error
