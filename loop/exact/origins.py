@@ -37,8 +37,27 @@ def origins(value: tf.Tensor, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.
         value: A tensor of a graph.
         ends: Called with a tensor; returns whether to look no further than it.
     """
-    queue = [(Frame(), value)]
-    seen = {(queue[0][0], value.name)}
+    return _from([(Frame(), value)], ends)
+
+
+def deciders(op: tf.Operation, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.Tensor]:
+    """Yields what it is decided by which of an operation's functions are called, or how often, as `origins` does.
+
+    Args:
+        op: A branch or a loop.
+        ends: As there.
+    """
+    if op.type in BRANCHES:
+        return origins(op.inputs[0], ends)
+    frame = Frame()
+    entered = frame.calls[op.name] = _entered(frame, op)
+    # The condition, with what each round leaves; of a loop of which that is not known, all that it is given.
+    queue = [(entered[1][0], entered[1][1].outputs[0])] if entered else [(frame, each) for each in op.inputs]
+    return _from(queue, ends)
+
+
+def _from(queue: list["At"], ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.Tensor]:
+    seen = {(frame, tensor.name) for frame, tensor in queue}
     for frame, tensor in queue:  # grows while it is read
         before = [] if ends(tensor) else _before(frame, tensor)
         if not before:

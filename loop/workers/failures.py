@@ -30,6 +30,8 @@ SILENT = (
 SERVICE = "CoordinationService"  # of TensorFlow, in what it says of calls that nobody has answered
 LEFT = "left"
 LOOK_EVERY = 1.0  # seconds
+UNANSWERED = 10  # times that much, for which the first worker may owe an answer: more than TensorFlow gives the others
+TELL_WITHIN = 2.0  # seconds in which the others are told, if that can be done
 PATIENCE = 600.0  # seconds after which a script that is done says for whom it waits, each time
 GRACE = 3.0  # seconds in which a process ends by itself when another one has failed
 KNOWN_WITHIN = 10.0  # seconds until it is known who has failed, when something has come of it
@@ -73,27 +75,38 @@ class Failures:
     """
 
     def __init__(self, workers: Telling) -> None:
-        self._workers = workers
+        self._workers, self._process = workers, os.getpid()
         self.said: str | None = None
         self.has_told = False
         self.waits = Waits(workers)
         self._known, self._over = threading.Event(), False
+        self._asks, self._unanswered, self._finding = True, 0, threading.Lock()
         threading.Thread(target=self._watch, daemon=True, name="failures").start()
+        if workers.rank:
+            threading.Thread(target=self._count, daemon=True, name="answers").start()
 
     def tell(self, error: BaseException) -> None:
         """Tells the others that this worker will not go on, and why."""
-        if self.has_told or isinstance(error, SystemExit):  # which the others are told of by who raises it
+        # The others are told of the last by who raises it. A child of this process is no worker, and has no store.
+        if self.has_told or isinstance(error, SystemExit) or os.getpid() != self._process:
             return
         # Once: what is raised because of the first failure would be told in its place.
         self.has_told = True
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = lines[-1] if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
+        told = {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.1000}"}
+        # In a thread: a first worker that stands still would never answer.
+        telling = threading.Thread(target=self._tell, args=[told], daemon=True, name="telling")
+        telling.start()
+        telling.join(TELL_WITHIN)
+
+    def _tell(self, told: Value) -> None:
         with contextlib.suppress(Exception):
-            self._workers.put(KEY, {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.1000}"})
+            self._workers.put(KEY, told)
 
     def leave(self) -> None:
         """Tells the others that this worker is done, and watches them no more when all are."""
-        if self.has_told or self.said is not None:
+        if self.has_told or self.said is not None or os.getpid() != self._process:
             return
         # The process is at its end: nothing that goes wrong here may change how it ends.
         with contextlib.suppress(WorkerFailed, tf.errors.OpError):
@@ -137,11 +150,25 @@ class Failures:
         said = None
         while said is None and not self._over:
             said = self._look()
+        self._asks = False
         if said:
             self._found(said)
 
+    def _count(self) -> None:
+        """Waits for the first worker to owe an answer for too long, as when it is suspended, or its machine is gone.
+
+        TensorFlow's call would wait for it without an end. Counted, and not timed: who stood still itself has not
+        waited meanwhile.
+        """
+        while self._asks and self._unanswered < UNANSWERED:
+            threading.Event().wait(LOOK_EVERY)
+            self._unanswered += 1
+        if self._asks:
+            self._found(self._lost())
+
     def _look(self) -> str | None:
         """Waits for a while, and returns what has happened to another worker: nothing in words, if to this one."""
+        self._unanswered = 0
         try:
             try:
                 value = self._workers.listen(KEY, LOOK_EVERY)
@@ -174,7 +201,7 @@ class Failures:
         return GONE.format(self._workers.name(0)) if self._workers.rank else SILENT
 
     def _found(self, said: str) -> None:
-        if self._over:
+        if self._over or not self._finding.acquire(blocking=False):  # it is found already
             return
         self.said = said
         self._known.set()

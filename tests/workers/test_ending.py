@@ -37,6 +37,21 @@ def test_a_worker_that_is_killed_ends_all_and_they_go_on_with_the_same_bits(tmp_
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_that_stands_still_is_not_waited_for(rank: int, tmp_path: Path) -> None:
+    """As one whose machine is gone without a word; also the first one, which then answers nobody."""
+    plan = [["saved", str(tmp_path / "checkpoints"), STEPS, EVERY, "0.05"]]
+    with running(plan, 2, tmp_path / "suspended") as cluster:
+        cluster.wait_for(1 - rank, "step 30.")
+        cluster.kill(rank, signal.SIGSTOP)
+        assert cluster.processes[1 - rank].wait(60) == 1
+        cluster.kill(rank, signal.SIGCONT)
+        assert [each.code for each in cluster.ended(60)] == [1, 1]
+        assert f"worker {rank} (127.0.0.1:" in cluster.said(1 - rank).strip().splitlines()[-1]
+    check_goes_on([tmp_path / "checkpoints"], tmp_path)
+
+
+@pytest.mark.long
 def test_a_signal_at_one_ends_all_after_the_same_step(tmp_path: Path) -> None:
     directories = [tmp_path / "of-0", tmp_path / "of-1"]
     for rank, directory in enumerate(directories):

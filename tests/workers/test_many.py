@@ -215,6 +215,61 @@ def test_who_is_not_answered_knows_at_once_that_the_first_one_has_gone(rank: int
     assert str(failures.explained(late)) == said
 
 
+@pytest.mark.parametrize("answers", [0, 30])
+def test_who_owes_an_answer_for_too_long_has_gone(answers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a first worker that is suspended; nobody waits to tell it anything. One that answers late has not."""
+    ended, asked, never = list[int](), list[float](), threading.Event()
+    for name, value in (("LOOK_EVERY", 0.02), ("TELL_WITHIN", 0.02), ("GRACE", 0.0)):
+        monkeypatch.setattr(failures_module, name, value)
+    monkeypatch.setattr(failures_module, "abort_collectives", lambda said: None)
+    monkeypatch.setattr(failures_module.os, "_exit", ended.append)
+    worker = one(1, Together(2))
+
+    def listen(key: str, timeout: float) -> NoReturn:
+        asked.append(timeout)
+        # Half as long as it may take.
+        never.wait(None if len(asked) > answers else 0.1)
+        raise TimeoutError
+
+    monkeypatch.setattr(worker, "listen", listen)
+    monkeypatch.setattr(worker, "put", lambda key, value: never.wait())
+    failures = Failures(worker)
+    try:
+        assert failures._known.wait(60)
+        assert len(asked) == answers + 1
+        failed = failures.explained(tf.errors.AbortedError(None, None, "aborted"))
+        assert str(failed) == GONE.format("worker 0 (10.0.0.1:0)")
+        failures.tell(failed)
+    finally:
+        failures._over = True
+        never.set()
+
+
+def test_who_has_failed_itself_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.001)
+    failures = Failures(one(1, Together(2)))
+    failures.tell(ValueError("of this one alone"))
+    for thread in [each for each in threading.enumerate() if each.name in ("failures", "answers")]:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert failures.said is None
+
+
+def test_a_child_of_a_worker_that_ends_or_fails_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has inherited what is done at the end of the process, and when an exception ends it."""
+    worker = one(0, Together(2))
+    failures = Failures(worker)
+    monkeypatch.setattr(failures_module.os, "getpid", lambda: -1)
+    try:
+        failures.tell(ValueError("of a child"))
+        failures.leave()
+        for key in (failures_module.KEY, failures_module.LEFT):
+            with pytest.raises(TimeoutError):
+                worker.listen(key, 0.0)
+    finally:
+        failures._over = True
+
+
 def raising(error: Exception) -> Callable[..., NoReturn]:
     def fail(*arguments: object) -> NoReturn:
         raise error

@@ -85,13 +85,13 @@ def _is_beside(step: Traced, tensor: tf.Tensor) -> bool:
 
 def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
     """Returns what is assigned to the variable that an operation reads, unless it is a weight."""
-    handle, found = _outermost(read.inputs[0]), list[tf.Tensor]()
+    handle, found = outermost(read.inputs[0]), list[tf.Tensor]()
     graph: tf.Graph | None = read.graph
     while graph is not None and (captures := getattr(graph, "captures", None)):
         variable = by_key(graph.variables).get(key_of(handle))
         if variable is not None and variable.trainable:
             return []  # a weight, which is the same in all workers after each step
-        inner = [each for outer, each in captures if _outermost(outer) is handle]
+        inner = [each for outer, each in captures if outermost(outer) is handle]
         uses_of = [use for each in inner for use in each.consumers()]
         # The value: the handle comes first.
         found += [use.inputs[1] for use in uses_of if use.type.startswith("Assign")]
@@ -99,7 +99,7 @@ def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
     return found
 
 
-def _outermost(tensor: tf.Tensor) -> tf.Tensor:
+def outermost(tensor: tf.Tensor) -> tf.Tensor:
     """Returns what a tensor is that functions hand on to those within them."""
     while tf.is_symbolic_tensor(tensor):
         outer = next((outer for outer, inner in tensor.graph.captures if inner is tensor), None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from loop.engine.traced.decided import check_decided
 from loop.engine.traced.kept import warn_of_kept
 from loop.engine.traced.made import given_values
 from loop.engine.traced.means import examples_in
@@ -22,7 +23,7 @@ from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import ConcreteFunction, add_control_inputs, explicit_algorithm
 from loop.workers.rows import Part
-from loop.workers.together import Joined
+from loop.workers.together import Begun, Joined
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
@@ -97,10 +98,12 @@ class Trace:
         size = examples_in(self.element_spec)
         # Numbers of Python, so that parts of equal size need no weights in the graph.
         static = size is not None and (several.own.size(size), size)
+        own = list[Begun]()
 
         def traced(batch: Nest, rows: tf.Tensor, whole: tf.Tensor, wish: tf.Tensor) -> Joined:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             begun = together.begin(Part(batch, *(static or (rows, whole))))
+            own.append(begun)
             with together.tracing(begun):
                 values = step.function(batch)
                 given = tf.nest.flatten(batch, expand_composites=True)
@@ -114,7 +117,9 @@ class Trace:
         wish = tf.TensorSpec([], tf.float64)
         # A tf.function in the step would be used as it was traced for one process.
         with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
-            return tf.function(traced).get_concrete_function(spec, number, number, wish)
+            found = tf.function(traced).get_concrete_function(spec, number, number, wish)
+        check_decided(found.graph, own[-1].step.part.whole)
+        return found
 
     def joined(self, part: Part, wish: tf.Tensor) -> Joined:
         """Returns what comes of the step in all workers, each of which calls it with its part; see `Together`."""

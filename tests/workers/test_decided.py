@@ -1,0 +1,165 @@
+"""What all workers do together, each of them does: no step has it depend on the rows of one."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loop import ArrayData, Loop, Step, average, supervised, total
+from loop.workers.cluster import Workers, become
+
+X = np.arange(24, dtype="float32").reshape(8, 3)
+Make = Callable[[], tuple[Callable[[tf.Tensor], dict], dict]]
+
+
+@pytest.fixture(autouse=True)
+def _one_of_two() -> Iterator[None]:
+    """Makes this process one of two, of which the other cannot be reached."""
+    before = become(Workers(1, ("10.0.0.1:1", "10.0.0.2:1")))
+    yield
+    become(before)
+
+
+class Model:
+    """One weight and what a step does with it."""
+
+    def __init__(self) -> None:
+        self.weights = tf.Variable(tf.zeros([3, 1]), name="weights")
+        self.optimizer = keras.optimizers.SGD()
+        self.optimizer.build([self.weights])
+        self.seen = keras.metrics.Mean(name="seen")
+        self.draws = tf.random.Generator.from_seed(1)
+        self.state = {"weights": self.weights, "optimizer": self.optimizer, "draws": self.draws}
+
+    def gradient(self, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(batch @ self.weights))
+        return loss, tape.gradient(loss, self.weights)
+
+    def apply(self, gradient: tf.Tensor) -> None:
+        self.optimizer.apply([gradient], [self.weights])
+
+
+def made(step: Callable[[Model, tf.Tensor], tf.Tensor]) -> Loop:
+    model = Model()
+
+    def train_step(batch: tf.Tensor) -> dict:
+        return {"loss": step(model, batch)}
+
+    trained = Step(train_step, metrics={"seen": model.seen})
+    return Loop(trained, ArrayData(X, batch_size=4), state=model.state)
+
+
+def averaged_unless_it_is_none(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if tf.math.is_finite(loss):
+        model.apply(average(gradient))
+    return loss
+
+
+def applied_unless_it_is_none(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    gradient = average(gradient)
+    if tf.math.is_finite(loss):
+        model.apply(gradient)
+    return loss
+
+
+def drawn(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if model.draws.uniform([]) < 0.5:
+        model.apply(average(gradient))
+    return loss
+
+
+def in_a_loop(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    i = tf.constant(0.0)
+    while i < loss:
+        i += 1.0 + total(loss)
+    model.apply(average(gradient))
+    return loss
+
+
+def within_a_function(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    @tf.function
+    def inner() -> tf.Tensor:
+        return averaged_unless_it_is_none(model, batch)
+
+    return inner()
+
+
+def in_one_of_several_cases(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    sign = tf.switch_case(tf.cast(loss, tf.int32) % 2, [lambda: total(loss), lambda: -loss])
+    model.apply(average(gradient))
+    return sign
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        (averaged_unless_it_is_none, "A sum over workers, such as loop.average, is below"),
+        (applied_unless_it_is_none, "A change of 'weights:0' is below"),
+        (drawn, "A sum over workers, such as loop.average, is below"),
+        (in_a_loop, "A sum over workers, such as loop.average, is below"),
+        (within_a_function, "A sum over workers, such as loop.average, is below"),
+        (in_one_of_several_cases, "A sum over workers, such as loop.average, is below"),
+    ],
+)
+def test_what_one_worker_alone_decides_is_refused(step: Callable[[Model, tf.Tensor], tf.Tensor], what: str) -> None:
+    with pytest.raises(ValueError, match=f"^{what} a condition, or in a loop, that each worker decides.* Decide by"):
+        made(step).audit()
+
+
+def by_the_sum(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if tf.math.is_finite(total(loss)):
+        model.apply(average(gradient))
+    return loss
+
+
+def by_the_gradient(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    gradient = average(gradient)
+    if tf.reduce_all(tf.math.is_finite(gradient)):
+        model.apply(gradient)
+    return loss
+
+
+def by_a_counter(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if model.optimizer.iterations % 2 == 0:
+        loss = total(loss)
+    for _ in tf.range(model.optimizer.iterations):
+        gradient += average(gradient)
+    model.apply(average(gradient))
+    return loss
+
+
+def a_metric_alone(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    """Each adds what its own rows come to, and that may be nothing."""
+    loss, gradient = model.gradient(batch)
+    if loss > 1.0:
+        model.seen.update_state(batch)
+    model.apply(average(gradient))
+    return loss
+
+
+@pytest.mark.parametrize("step", [by_the_sum, by_the_gradient, by_a_counter, a_metric_alone])
+def test_what_all_decide_alike_is_traced(step: Callable[[Model, tf.Tensor], tf.Tensor]) -> None:
+    assert made(step).audit() == []
+
+
+@pytest.mark.more
+def test_what_keras_does_only_with_finite_gradients_or_every_few_steps_is_decided_by_all_alike() -> None:
+    model = keras.Sequential(
+        [keras.Input([3]), keras.layers.Dense(2), keras.layers.BatchNormalization(synchronized=True)]
+    )
+    inner = keras.optimizers.Adam(0.05, use_ema=True, ema_overwrite_frequency=5)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    train_step, _ = supervised(model, optimizer, "mse", accumulate=3)
+    data = ArrayData((X, X[:, :2]), batch_size=3)  # parts of one row and of two
+    assert Loop(train_step, data, state={"model": model, "optimizer": optimizer}).audit() == []
