@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.digest import digest
+from loop.exact.constants import Place
 from loop.exact.graph import changes, uses
 from loop.exact.labels import GraphHasher, label_of
 from loop.exact.outside import NO_OTHERS, Others
@@ -67,7 +68,7 @@ _KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.We
 
 
 def _hashed(
-    graph: FuncGraph, arguments: Sequence[Told], returned: Sequence[str], others: Mapping[str, bytes]
+    graph: FuncGraph, arguments: Sequence[Told], returned: Sequence[str], others: Mapping[Place, bytes]
 ) -> dict[str, object]:
     bodies = program(graph, others)
     # Twice: a difference in constants alone is told in other words than one in what is computed.

@@ -37,6 +37,11 @@ def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
 
 def functions(graph: FuncGraph) -> list[FuncGraph]:
     """Returns a function, and all that are called in it, each once."""
+    return [*named_functions(graph).values()]
+
+
+def named_functions(graph: FuncGraph) -> dict[str, FuncGraph]:
+    """Returns a function under the name "", and all that are called in it by their names, in their order."""
     found = {"": graph}
     queue = [graph]
     for each in queue:  # grows while it is read
@@ -44,7 +49,7 @@ def functions(graph: FuncGraph) -> list[FuncGraph]:
             new = {name: body for name, body in called(each, op).items() if name not in found}
             found |= new
             queue += new.values()
-    return queue
+    return found
 
 
 def operations(graph: FuncGraph) -> Iterator[tf.Operation]:

@@ -1,7 +1,8 @@
 """What the functions of a pipeline have from outside: arrays, constants and tables, as a process without a seed drew.
 
 Whoever adapts a vocabulary to rows that were chosen at random has another one in the next process; and so it is with
-the mean of these rows, or with `map(lambda i: x[i])`. What a function has stands under the names of tensors in it.
+the mean of these rows, or with `map(lambda i: x[i])`. What a function has stands under the names of tensors in it, and
+what is written in it, or in a function that it calls, under its `Place`.
 """
 
 import os
@@ -13,18 +14,19 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.exact.graph import uses
+from loop.exact.constants import Place, constants_in, value_of
+from loop.exact.graph import operations, uses
 from loop.exact.pipeline import stages
 from loop.handles import key_of
 from loop.tensors import FuncGraph
 from loop.tf_internals import functions_of
 
 Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have in the place of what they have
-AttrValue: TypeAlias = tf.compat.v1.AttrValue
 LARGEST = 2**24  # bytes of one function that are kept
 MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
 # Digits: those with fewer are settings; and nobody writes down as many as a mean has, or a seed that was drawn.
-SHORT, COMPUTED, DRAWN = 3, 5, 8
+SHORT, COMPUTED, LONG, DRAWN = 3, 5, 7, 8
+SEVERAL = 3  # numbers that are long: a few may come of one setting, as a reciprocal does
 
 
 class Others(NamedTuple):
@@ -32,27 +34,24 @@ class Others(NamedTuple):
 
     Attributes:
         given: By the names of what stands for them in the function: arrays, and handles of tables.
-        constants: By the names of operations, their values as TensorFlow writes them.
+        constants: By where they stand in it, or in what it calls, their values as TensorFlow writes them.
         tables: By the keys of the handles that it has: those to which the handles in `given` belong.
         digits: Of each of those that are a few numbers, how many digits these have, at least.
+        long: How many different numbers with many digits are among these, at least.
     """
 
     given: Mapping[str, tf.Tensor]
-    constants: Mapping[str, bytes]
+    constants: Mapping[Place, bytes]
     tables: Mapping[int, tf.lookup.StaticHashTable]
     digits: Sequence[int]
-
-    def values(self) -> dict[str, tf.Tensor]:
-        """Returns all by the names of tensors, to be used where the function is traced again."""
-        # As constants again: of others, TensorFlow would not know what they are while it traces.
-        made = {f"{name}:0": tf.constant(_value(said).numpy()) for name, said in self.constants.items()}
-        return {**self.given, **made}
+    long: int = 0
 
     @property
     def are_drawn(self) -> bool:
         """Whether there is anything that nobody has written down."""
-        arrays = [x for x in self.given.values() if x.dtype != tf.resource] + [*map(_value, self.constants.values())]
-        return bool(self.tables) or any(x.shape.num_elements() >= MANY or _is_seed(x) for x in arrays)
+        arrays = [x for x in self.given.values() if x.dtype != tf.resource] + [*map(value_of, self.constants.values())]
+        are_many = bool(self.tables) or self.long >= SEVERAL
+        return are_many or any(x.shape.num_elements() >= MANY or _is_seed(x) for x in arrays)
 
 
 NOTHING: Instead = MappingProxyType({})
@@ -83,7 +82,7 @@ class Outside:
     Attributes:
         arrays: By the names of what stands for them.
         tables: Likewise.
-        constants: By the names of operations, their values as TensorFlow writes them.
+        constants: By where they stand in it, or in what it calls, their values as TensorFlow writes them.
         is_large: Whether it is too much to be kept: then there is nothing of it here.
 
     Args:
@@ -99,12 +98,11 @@ class Outside:
             if handle.dtype == tf.resource and (finds := _finds(used.get(key_of(handle), ())))
         }
         held = {name.partition(":")[0] for _, name in captures}  # small arrays are there as constants, too
-        ops = [op for op in graph.get_operations() if op.type == "Const" and op.name not in held]
-        ops = [op for op in ops if _is_kept(op.outputs[0].dtype)]
+        written = [op.outputs[0] for op in operations(graph) if op.type == "Const" and _is_kept(op.outputs[0].dtype)]
         # By their shapes: to ask an operation for its value copies it.
-        self.is_large = sum(map(_bytes, (*self.arrays.values(), *(op.outputs[0] for op in ops)))) > LARGEST
-        found = {op.name: op.node_def.attr["value"] for op in ops if not self.is_large}
-        self.constants = {name: value.SerializeToString(deterministic=True) for name, value in found.items()}
+        self.is_large = sum(map(_bytes, (*self.arrays.values(), *written))) > LARGEST
+        found = {} if self.is_large else constants_in(graph)
+        self.constants = {place: said for place, said in found.items() if place.function or place.op not in held}
         if self.is_large:
             self.arrays, self.tables = {}, {}
 
@@ -112,13 +110,13 @@ class Outside:
         """Returns all of it, or others in its place, to be kept."""
         arrays = [others.given.get(name, array) for name, array in self.arrays.items()]
         tables = [Table(others.given.get(name, each.handle), *each[1:]) for name, each in self.tables.items()]
-        constants = [others.constants.get(name, said) for name, said in self.constants.items()]
+        constants = [others.constants.get(place, said) for place, said in self.constants.items()]
         contents = [tensor for table in tables for tensor in table.content()]
         return [*arrays, *contents, *([tf.constant(constants)] if constants else [])]
 
     def others(self, tensors: Iterator[tf.Tensor]) -> Others | None:
         """Returns what differs in what `tensors` returned in another process; None if that is of another function."""
-        given, constants, tables = dict[str, tf.Tensor](), dict[str, bytes](), dict[int, tf.lookup.StaticHashTable]()
+        given, constants, tables = dict[str, tf.Tensor](), dict[Place, bytes](), dict[int, tf.lookup.StaticHashTable]()
         pairs = list[tuple[tf.Tensor, tf.Tensor]]()
         for name, now in self.arrays.items():
             if (then := next(tensors, None)) is None or (then.dtype, then.shape) != (now.dtype, now.shape):
@@ -142,12 +140,17 @@ class Outside:
             if then is None or then.dtype != tf.string or then.shape != [len(self.constants)]:
                 return None
             said = zip(self.constants.items(), then.numpy(), strict=True)
-            constants = {name: value for (name, now), value in said if value != now}
-            pairs += [(_value(self.constants[name]), _value(value)) for name, value in constants.items()]
+            constants = {place: value for (place, now), value in said if value != now}
+            pairs += [(value_of(self.constants[place]), value_of(value)) for place, value in constants.items()]
         if any((a.dtype, a.shape) != (b.dtype, b.shape) or _names_what_is_gone(b) for a, b in pairs):
             return None
         few = [pair for pair in pairs if pair[0].shape.num_elements() < MANY and pair[0].dtype != tf.string]
-        return Others(given, constants, tables, [min(map(_digits, pair)) for pair in few])
+        long = [
+            {text for side in sides for text in _texts(side) if len(text) >= LONG} for sides in zip(*few, strict=True)
+        ]
+        return Others(
+            given, constants, tables, [min(map(_digits, pair)) for pair in few], min(map(len, long), default=0)
+        )
 
 
 def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
@@ -199,20 +202,16 @@ def _is_seed(array: tf.Tensor) -> bool:
 
 
 def _digits(array: tf.Tensor) -> int:
-    """Returns how many digits the longest of a few numbers has, without zeros at its ends."""
+    """Returns how many digits the longest of a few numbers has."""
+    return max(map(len, _texts(array)), default=0)
+
+
+def _texts(array: tf.Tensor) -> list[str]:
+    """Returns the digits of a few numbers, without zeros at their ends."""
     values = [*np.atleast_1d(array.numpy()).reshape(-1)]
     if not array.dtype.is_integer:
         values = [np.format_float_scientific(each if each.dtype.kind == "f" else np.float32(each)) for each in values]
-    numbers = [str(each).partition("e")[0].replace(".", "") for each in values]
-    return max((len(number.strip("-0")) for number in numbers), default=0)
-
-
-def _value(said: bytes) -> tf.Tensor:
-    """Returns the value of a constant that TensorFlow has written."""
-    tensor = AttrValue.FromString(said).tensor
-    with tf.init_scope():  # it is wanted while something is traced
-        # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
-        return tf.io.parse_tensor(tensor.SerializeToString(), tf.as_dtype(tensor.dtype))
+    return [str(each).partition("e")[0].replace(".", "").strip("-0") for each in values]
 
 
 def _finds(done: Sequence[tf.Operation]) -> list[tf.Operation]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
+from loop.exact.constants import Place, put
 from loop.tensors import FuncGraph, NodeDef
 from loop.tf_internals import COMPILED, op_definition
 
@@ -46,17 +47,15 @@ class FunctionBody(NamedTuple):
     returns: Sequence[str]
 
 
-def program(graph: FuncGraph, others: Mapping[str, bytes] = MappingProxyType({})) -> dict[str, FunctionBody]:
+def program(graph: FuncGraph, others: Mapping[Place, bytes] = MappingProxyType({})) -> dict[str, FunctionBody]:
     """Returns a traced function under the name "", and by their names all that are called in it.
 
     Args:
         graph: The function.
-        others: By the names of constants in it, what TensorFlow writes of those that it is told with in their place.
+        others: By where constants stand in it, what TensorFlow writes of those that it is told with in their place.
     """
     definition = graph.as_graph_def()  # a copy, in which the functions are that it calls
-    for node in definition.node if others else ():
-        if node.name in others:
-            node.attr["value"].ParseFromString(others[node.name])
+    put(definition, others)
     library = {function.signature.name: function for function in definition.library.function}
     arguments, returns = ([tensor.name for tensor in tensors] for tensors in (graph.inputs, graph.outputs))
     bodies = {"": _body([name.partition(":")[0] for name in arguments], definition.node, returns, library)}

@@ -1,14 +1,17 @@
 """Operations made again as they were, in the graph that is traced now."""
 
+import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
 import tensorflow as tf
 
+from loop.exact.constants import Place, put
 from loop.exact.graph import called
+from loop.exact.pipeline import nodes_of
 from loop.tensors import FuncGraph, GraphDef
-from loop.tf_internals import COLOCATED
+from loop.tf_internals import COLOCATED, register
 
 PREFIX = "pass"  # begins the names of operations that were made again
 AttrValue: TypeAlias = tf.compat.v1.AttrValue
@@ -16,9 +19,14 @@ NONE: Mapping[str, AttrValue] = MappingProxyType({})
 
 
 class Copies:
-    """Makes operations of functions again."""
+    """Makes operations of functions again.
 
-    def __init__(self) -> None:
+    Args:
+        constants: By where they stand in a function, others in the place of constants that are written there.
+    """
+
+    def __init__(self, constants: Mapping[Place, bytes] = MappingProxyType({})) -> None:
+        self._constants = constants
         self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}  # with the graph, so that its id stays its own
 
     def put(
@@ -55,6 +63,10 @@ class Copies:
             kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
             del node.input[:]
             node.input.extend(kept)
+        if self._constants:
+            put(definition, self._constants)
+            renamed(definition)
+            register(definition.library.function)
         outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
         inputs, outputs = (
             {name: here.capture(made[name]) for name in outside},
@@ -73,3 +85,17 @@ class Copies:
             del definition.node[:]
             self._definitions[id(graph)] = graph, definition
         return self._definitions[id(graph)][1]
+
+
+def renamed(graph: GraphDef) -> None:
+    """Gives the functions in it other names, because they are others than those of that name."""
+    names = {
+        function.signature.name: f"{function.signature.name}_{uuid.uuid4().hex}" for function in graph.library.function
+    }
+    for function in graph.library.function:
+        function.signature.name = names[function.signature.name]
+    for node in nodes_of(graph):
+        node.op = names.get(node.op, node.op)
+        for value in node.attr.values():
+            for called_by_node in [value.func] if value.HasField("func") else value.list.func:
+                called_by_node.name = names.get(called_by_node.name, called_by_node.name)

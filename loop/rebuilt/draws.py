@@ -56,7 +56,15 @@ def _of_stream(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     """
     scope.emitter.changes[CHANGED] += 1
     seeds = [scope.at.drawn_from(*stream) for stream in [scope.stream(op)] if stream]
-    return [_bits(output.shape, seed, output.dtype) for seed in seeds for output in op.outputs]
+    return [_bits(_shape(output, scope.inputs(op)[0]), seed, output.dtype) for seed in seeds for output in op.outputs]
+
+
+def _shape(output: tf.Tensor, handle: tf.Tensor) -> tf.TensorShape:
+    """Returns the shape of what is read from a variable, also where a branch of a condition has forgotten it."""
+    if output.shape.is_fully_defined():
+        return output.shape
+    with tf.init_scope():
+        return tf.raw_ops.ReadVariableOp(resource=handle, dtype=output.dtype).shape
 
 
 def _bits(shape: tf.TensorShape | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from loop.errors.remedies import UNMADE
+from loop.exact.constants import Place
 from loop.exact.stage_audit import cycle_of
 from loop.handles import key_of
 from loop.rebuilt.changing import Changing, is_loose
@@ -99,6 +100,7 @@ class Emitter:
         pinned: Likewise, of those that yield of as many inputs at once as the cores allow.
         python_draws: Set then; if there are several of one program, they share it.
         worker: The number of the worker, of several that read files of their own.
+        constants: By where they stand in a function that is made as it was, others in the place of its constants.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Emitter:
         pinned: Mapping[str, Handler] = MappingProxyType({}),
         python_draws: threading.Event | None = None,
         worker: int = 0,
+        constants: Mapping[Place, bytes] = MappingProxyType({}),
     ) -> None:
         self._worker = worker
         self.changes = collections.Counter[str]()
@@ -120,7 +123,7 @@ class Emitter:
         self.streams, self.python_draws, self.cores = dict[int, int](), python_draws or threading.Event(), 1
         self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
         self._own, self._alone, self._pinned = frozenset(own), alone, pinned
-        self._places, self._copies = Places({*handlers, *around, *callers, *streams}), Copies()
+        self._places, self._copies = Places({*handlers, *around, *callers, *streams}), Copies(constants)
 
     def emit(
         self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, at: Pass, also: Sequence[tf.Operation] = ()

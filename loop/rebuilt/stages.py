@@ -1,7 +1,6 @@
 """A `tf.data` pipeline as one graph. Stages that change nothing by themselves, and read nothing that does, stay out."""
 
 import collections
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 import tensorflow as tf
@@ -10,7 +9,8 @@ from loop.exact.graph import operations
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
 from loop.exact.pipeline import graph_of, nodes_of
 from loop.exact.stage_audit import at_once, in_any_order, unseeded
-from loop.rebuilt.emit import AS_IT_IS
+from loop.rebuilt.copies import renamed
+from loop.rebuilt.emit import AS_IT_IS, Emitter
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.orders import OUTSIDE
 from loop.rebuilt.seeds import BY_WORKER, Pass
@@ -226,8 +226,9 @@ class Stages:
                 for tensor in function.captured
             ]
             zero = tf.constant(0, tf.int64)
-            at, others = Pass(zero, zero, zero, zero), self._instead.get(function.graph, NO_OTHERS).values()
-            inside = AS_IT_IS.call(function.graph, [*function.flat(elements), *given], at, others)
+            at, others = Pass(zero, zero, zero, zero), self._instead.get(function.graph, NO_OTHERS)
+            emitter = Emitter({}, {}, {}, {}, constants=others.constants) if others.constants else AS_IT_IS
+            inside = emitter.call(function.graph, [*function.flat(elements), *given], at, others.given)
             return function.packed(inside)
 
         return unconverted(call)
@@ -236,7 +237,9 @@ class Stages:
         graph = GraphDef.FromString(self._hidden[id(variant)].SerializeToString())
         (result,) = [node for node in graph.node if node.op == RETURNED]
         graph.node.remove(result)
-        _renamed(graph)
+        for node in nodes_of(graph):
+            node.device = ""  # which may not be here
+        renamed(graph)  # without their devices, functions are others
         source = result.input[0]
         (made,) = tf.graph_util.import_graph_def(graph, None, [source if ":" in source else f"{source}:0"], name=name)
         return made
@@ -264,18 +267,3 @@ def _upwards(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
         elif id(stage) not in seen:
             seen.add(id(stage))
             stack += [(stage, True), *((source, False) for source in _sources(stage))]
-
-
-def _renamed(graph: GraphDef) -> None:
-    """Gives the functions in it other names, because without their devices they are others than those of that name."""
-    names = {
-        function.signature.name: f"{function.signature.name}_{uuid.uuid4().hex}" for function in graph.library.function
-    }
-    for function in graph.library.function:
-        function.signature.name = names[function.signature.name]
-    for node in nodes_of(graph):
-        node.device = ""  # which may not be here
-        node.op = names.get(node.op, node.op)
-        for value in node.attr.values():
-            for called in [value.func] if value.HasField("func") else value.list.func:
-                called.name = names.get(called.name, called.name)

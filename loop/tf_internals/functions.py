@@ -1,10 +1,11 @@
 """Functions and graphs: what is called in one, and how one is called."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.framework.op_def_pb2 import OpDef as OpDef
 from tensorflow.core.framework.types_pb2 import DataType as DataType
 from tensorflow.core.protobuf.config_pb2 import ConfigProto
@@ -49,6 +50,12 @@ def body_of(caller: tf.Graph, name: str) -> tf.Graph | None:
         return None if function is None else function.graph
     with caller.as_default():  # where it finds the functions that it calls
         return function_def_to_graph(function.definition)
+
+
+def register(definitions: Iterable[FunctionDef]) -> None:
+    """Lets functions be called from a dataset that is made outside of any graph. Public is only to trace one."""
+    for definition in definitions:
+        context.context().add_function_def(definition)
 
 
 def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> None:

@@ -142,7 +142,8 @@ def adapted(layer: keras.Layer) -> Dataset:
     [
         (lambda: adapted(keras.layers.Normalization(name="n")), False),  # its numbers are kept with the run
         (lambda: lambda epoch: adapted(keras.layers.Normalization(name="n")), True),
-        (lambda: adapted(keras.layers.Discretization(num_bins=2, name="n")), True),
+        (lambda: adapted(keras.layers.Discretization(num_bins=2, name="n")), False),
+        (lambda: lambda epoch: adapted(keras.layers.Discretization(num_bins=2, name="n")), True),
         (lambda: mapped(keras.layers.Normalization(axis=None, mean=0.5, variance=1.0, name="n")), False),
         (lambda: mapped(keras.layers.Discretization(bin_boundaries=[1.0], name="n")), False),
     ],

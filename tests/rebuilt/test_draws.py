@@ -92,6 +92,11 @@ DRAWS: dict[str, tuple[Callable[[], tf.Tensor], float, float]] = {  # with mean 
         1.0,
     ),
     "in a case": (lambda: tf.switch_case(tf.constant(1), [lambda: 0.0, lambda: tf.random.normal([])]), 0.0, 1.0),
+    "keras in a condition": (
+        lambda: tf.cond(tf.constant(True), lambda: keras.random.normal([], seed=KERAS), lambda: 0.0),
+        0.0,
+        1.0,
+    ),
     "in a function": (lambda: tf.function(lambda: tf.random.normal([]))(), 0.0, 1.0),
     "a sum in a loop": (
         lambda: tf.while_loop(lambda i, x: i < 4, lambda i, x: (i + 1, x + tf.random.normal([])), (0, 0.0))[1],
@@ -123,6 +128,24 @@ def test_draws_are_distributed_as_they_were_and_others_for_each_element_and_pass
     assert abs(correlation(first, second)) < 0.1
     assert np.array_equal(first, other) if name in OF_USER else abs(correlation(first, other)) < 0.1
     assert abs(correlation(first[1:], first[:-1])) < 0.1
+
+
+def test_a_layer_draws_in_a_condition_and_in_a_loop() -> None:
+    layer = keras.layers.Dropout(0.5)
+
+    @tf.function
+    def dropped(x: tf.Tensor) -> tf.Tensor:
+        for _ in tf.range(2):
+            x = tf.cond(x[0] >= 0.0, lambda x=x: layer(x, training=True), lambda x=x: x)
+        return x
+
+    by_pass = ByPass(Dataset.from_tensor_slices(tf.ones([4, 64])).map(dropped))
+    first, second = (numbers(by_pass.of(7, number)) for number in (0, 1))
+    # Each number is left out twice with a chance of a half, or doubled twice.
+    assert np.array_equal(first, numbers(by_pass.of(7, 0)))
+    assert not np.array_equal(first, second)
+    assert {*first.flatten()} == {0.0, 4.0}
+    assert 0.1 < np.mean(first > 0) < 0.4
 
 
 SAMPLERS = (tf.random.uniform_candidate_sampler, tf.random.log_uniform_candidate_sampler, by_counts)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from loop.exact.graph import operations
 from loop.exact.outside import LARGEST, MANY, NO_OTHERS, Instead, Outside, others_of, outside_of
-from loop.exact.pipeline import operations_in, stages
+from loop.exact.pipeline import stages
 from loop.state.rows_in_memory import bytes_of
 from loop.tensors import FuncGraph
 from loop.tf_internals import functions_of
@@ -45,6 +46,5 @@ class OfFunctions:
         for stage in stages(self._dataset):
             others = [each for each in functions_of(stage) if all(each.graph is not graph for graph in kept)]
             held += [x for each in others for x in each.captured_inputs]
-            constants = (op for op in operations_in(stage) if op.type == "Const")
-            held += [op.outputs[0] for op in constants if all(op.graph is not graph for graph in kept)]
+            held += [op.outputs[0] for each in others for op in operations(each.graph) if op.type == "Const"]
         return [x for x in held if x.shape.rank and x.shape[0] >= MANY]

@@ -35,11 +35,10 @@ DRAWN = (
     "the beginning of the script."
 )
 NOT_KEPT = (
-    "%s have %s rows in memory that are not kept with the run: those of functions that are called within functions, "
-    "more than 16 MB of functions, as in map(lambda i: x[i]), or what a function of the epoch has other than in arrays "
-    "and lists. Python or NumPy have drawn %s random numbers in this process, which has no seed. If the rows were "
-    "drawn, another process has other ones, and cannot resume this run. Then call keras.utils.set_random_seed(1) at "
-    "the beginning of the script."
+    "%s have %s rows in memory that are not kept with the run: more than 16 MB of functions, as in "
+    "map(lambda i: x[i]), or what a function of the epoch has other than in arrays and lists. Python or NumPy have "
+    "drawn %s random numbers in this process, which has no seed. If the rows were drawn, another process has other "
+    "ones, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning of the script."
 )
 OF_TIME = (
     "The process has the seed %d, which neither the script nor its arguments name. If each start draws one, as of the "
@@ -153,7 +152,8 @@ def _is_adapted(layer: keras.Layer, *, kept: bool) -> bool:
     """Returns whether a layer has numbers that depend on the data it has seen, and that are not kept with the run."""
     if isinstance(layer, keras.layers.Normalization):
         return not kept and layer.input_mean is None and layer.built
-    return isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
+    is_of_data = isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
+    return not kept and is_of_data
 
 
 def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:

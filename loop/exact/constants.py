@@ -1,0 +1,66 @@
+"""Constants that are written in a function, and in those that it calls."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from loop.exact.graph import named_functions
+from loop.tensors import FuncGraph, GraphDef, NodeDef
+
+AttrValue: TypeAlias = tf.compat.v1.AttrValue
+ATTRIBUTES = {"Const": "value", "Bucketize": "boundaries"}  # by the kind of an operation, where its numbers stand
+
+
+class Place(NamedTuple):
+    """Where a constant stands.
+
+    Attributes:
+        function: The name of the function that is called, other ones in each process; "" in the function itself.
+        op: The name of the operation.
+    """
+
+    function: str
+    op: str
+
+
+def constants_in(graph: FuncGraph) -> dict[Place, bytes]:
+    """Returns numbers and texts, as TensorFlow writes them, in an order that is the same in each process.
+
+    It copies all of them, large ones, too.
+    """
+    definition = graph.as_graph_def()
+    library = {function.signature.name: function.node_def for function in definition.library.function}
+    bodies = {name: library.get(name, ()) for name in named_functions(graph)} | {"": definition.node}
+    return {
+        Place(name, node.name): node.attr[ATTRIBUTES[node.op]].SerializeToString(deterministic=True)
+        for name, nodes in bodies.items()
+        for node in nodes
+        if _has_numbers(node)
+    }
+
+
+def put(definition: GraphDef, constants: Mapping[Place, bytes]) -> None:
+    """Puts others in the place of constants in the definition of a function, with all that it calls."""
+    library = {function.signature.name: function.node_def for function in definition.library.function}
+    for name in {place.function for place in constants}:
+        for node in library[name] if name else definition.node:
+            if Place(name, node.name) in constants:
+                node.attr[ATTRIBUTES[node.op]].ParseFromString(constants[Place(name, node.name)])
+
+
+def value_of(said: bytes) -> tf.Tensor:
+    """Returns the value of what TensorFlow has written."""
+    value = AttrValue.FromString(said)
+    with tf.init_scope():  # it is wanted while something is traced
+        if value.HasField("list"):
+            return tf.constant(value.list.f, tf.float32)
+        # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
+        return tf.io.parse_tensor(value.tensor.SerializeToString(), tf.as_dtype(value.tensor.dtype))
+
+
+def _has_numbers(node: NodeDef) -> bool:
+    if node.op != "Const":
+        return node.op in ATTRIBUTES
+    dtype = tf.as_dtype(node.attr["dtype"].type)
+    return dtype.is_floating or dtype.is_integer or dtype in (tf.string, tf.bool)
