@@ -2,10 +2,9 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,9 +14,9 @@ from loop.errors.members import OF_HOOK, explaining_members
 from loop.errors.names import check_name
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
+from loop.listeners.held import holds_state, variables_in
 from loop.listeners.hook_methods import check_methods
 from loop.numbered import step_number
-from loop.tf_internals import Trackable
 from loop.triggers import At, Trigger
 
 if TYPE_CHECKING:
@@ -124,17 +123,15 @@ class Hook(tf.Module):
                 f"{type(self).__name__}.{name} is a variable, which is saved and restored: another one in its place "
                 f"would not be. Write self.{name}.assign(...)."
             )
-        if kept := _of_keras(value):
-            super().__setattr__(f"state_of_{name}", kept)
         # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow.
-        plain = isinstance(value, list | dict) and not _holds_state(value)
+        plain = isinstance(value, list | dict) and not holds_state(value)
         object.__setattr__(self, name, value) if plain else super().__setattr__(name, value)
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
         """The variables of TensorFlow that are set on it, also in modules, lists and dicts, each once."""
         # Not by `tf.Module`, which sorts the keys of each dict, and fails where these are of several kinds.
-        return tuple(_variables(vars(self), set()))
+        return tuple(variables_in(vars(self)))
 
     @staticmethod
     def later() -> Any:
@@ -282,33 +279,3 @@ class Hook(tf.Module):
 def has_state(hook: Hook) -> bool:
     """Returns whether a hook keeps something in Python that it hands out to be saved."""
     return type(hook).get_state is not Hook.get_state
-
-
-def _variables(value: object, seen: set[int]) -> Iterator[tf.Variable]:
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, tf.Variable):
-        yield value
-    elif isinstance(value, tf.Module | list | tuple | dict):
-        held = value if isinstance(value, list | tuple | dict) else vars(value)
-        for item in [*(held.values() if isinstance(held, dict) else held)]:
-            yield from _variables(item, seen)
-
-
-def _of_keras(value: object) -> list[keras.Variable]:
-    """Returns the variables of Keras' metrics and seed generators, also in lists and dicts, where TensorFlow is blind.
-
-    As they are, and not as variables of TensorFlow: a hook that only reads a metric has no state by that.
-    """
-    if isinstance(value, list | tuple | dict):
-        return [each for item in (value.values() if isinstance(value, dict) else value) for each in _of_keras(item)]
-    if isinstance(value, keras.Metric):
-        return list(value.variables)
-    return [value.state] if isinstance(value, keras.random.SeedGenerator) else []
-
-
-def _holds_state(value: object) -> bool:
-    if isinstance(value, list | tuple | dict):
-        return any(_holds_state(item) for item in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, Trackable)

@@ -16,6 +16,7 @@ from loop.events import Event
 from loop.handles import keys
 from loop.hook import Hook
 from loop.listeners.calls import Calls
+from loop.listeners.held import hold_of_keras
 from loop.listeners.hook_checks import check_hook, check_late
 from loop.listeners.hook_methods import GIVEN, MOMENT, check_called, check_own_event, instead_of_event, is_own_event
 from loop.listeners.reports import Reports, number
@@ -152,6 +153,7 @@ class HookRegistry:
             check_late(hook)
         for event in hook.events:
             self.declare(event)
+        hold_of_keras(hook)
         self.calls.add(hook)
         return hook
 

@@ -68,9 +68,28 @@ def test_metrics_and_streams_of_keras_that_a_hook_has_go_on_exactly(tmp_path: Pa
     same(lambda w: numbers(), tmp_path, [1, 4, 8], Measures)
 
 
+class Remakes(Hook):
+    """Makes a metric for each epoch."""
+
+    def on_setup(self, loop: Loop, moment: Moment) -> None:
+        self.first = keras.metrics.Mean()
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        self.mean = keras.metrics.Mean()
+
+
+def test_a_metric_that_a_hook_makes_in_a_run_is_none_of_its_state() -> None:
+    w = tf.Variable(0.0, dtype=tf.float64)
+    loop = Loop(counting(w), numbers(), state={"w": w}, hooks=[Remakes(), Measures()])
+    for epochs in (1, 2):
+        loop.run(epochs=epochs)
+    assert {path.split("/")[1] for path in loop.state.variables if path.startswith("hooks/")} == {"measures"}
+
+
 def test_a_hook_has_its_variables_whatever_the_keys_of_its_dicts_are() -> None:
     hook = Counts()
     hook.seen, hook.held = {None: 1, "a": [2], 3: {(4, "b"): 5}}, tf.Module()
+    hook.seen["a"].append(hook.seen)
     hook.held.of, hook.own = [tf.Variable(1.0), {"x": tf.Variable(2.0)}], hook.held
     loop = Loop(counting(tf.Variable(0.0, dtype=tf.float64)), numbers(), state={"w": tf.Variable(0.0)}, hooks=[hook])
     assert [float(each) for each in hook.variables] == [1.0, 2.0]
