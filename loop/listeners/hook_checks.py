@@ -82,9 +82,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
 
 def _goes_unread(hook: Hook) -> bool:
     """Returns whether nothing of the program's own, as far as can be seen, looks at the `every` of a hook."""
-    functions = [
-        each for of_class in type(hook).__mro__ for each in vars(of_class).values() if inspect.isfunction(each)
-    ]
-    written = [each for each in functions if of_user(each.__code__.co_filename)]
+    methods = [each for of_class in type(hook).__mro__ for each in vars(of_class).values()]
+    written = [each for each in methods if inspect.isfunction(each) and of_user([each.__code__.co_filename])[0]]
     reads = any("every" in each.__code__.co_names for each in written if each.__name__ != "__init__")
     return bool(written) and not reads
