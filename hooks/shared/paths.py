@@ -13,7 +13,7 @@ def path_of(directory: str | os.PathLike[str]) -> str:
     that a proof leaves alone what the script made before.
 
     Raises:
-        ValueError: If it was an address, and then a `Path`.
+        ValueError: If it was an address, and then a `Path`; or if there is something in braces to be filled in.
     """
     where, below = real_path(directory), os.environ.get(BELOW)
     # The whole path below it, so two hooks with two directories keep two there, too.
@@ -37,6 +37,11 @@ def real_path(directory: str | os.PathLike[str]) -> str:
     if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path):
         raise ValueError(
             f"An address has to be a str: a pathlib.Path loses one of its slashes. Received: {directory!r}."
+        )
+    if field := re.search(r"\{\w*(:[^{}]*)?\}", path):  # as in the names of Keras' ModelCheckpoint
+        raise ValueError(
+            f"What a hook writes has one name, and nothing is put in the place of {field[0]}. Received: {directory!r}. "
+            "Give a directory, or a file, for the whole run: steps and epochs are told apart within."
         )
     return path if is_remote(path) else os.path.abspath(path)
 

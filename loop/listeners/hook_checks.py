@@ -1,14 +1,23 @@
 """What something has to be to be a hook of a loop."""
 
+import inspect
+import logging
 from collections.abc import Mapping
 
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
+from loop.errors.theirs import of_user
 from loop.events import Event
 from loop.hook import Hook, has_state
 from loop.listeners.failures import check_on_error
 from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
+
+log = logging.getLogger("exactloop")
+UNREAD = (
+    "Hook %r has every=%r, which is for on_step_end, and it has none: its other methods are called each time. Write "
+    "on_step_end, or look at moment.epoch or moment.step in these, as in: if moment.epoch %% 5 == 0."
+)
 
 
 def check_late(hook: Hook) -> None:
@@ -61,9 +70,19 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
             f"Hook {hook.name!r} has on_step_end but does not say for which steps. "
             "Set `every`, as in every = Every(steps=100); for the values of all steps at low cost, define on_steps."
         )
+    if Event.STEP_END not in handlers and hook.every is not Hook.every and _goes_unread(hook):
+        log.warning(UNREAD, hook.name, hook.every)
     if not hook.everywhere and (hook.reports or hook.is_inside()):
         raise ValueError(
             f"Hook {hook.name!r} reports values, or has a part in the compiled loop, so that all workers need it. "
             "Received: everywhere=False. Leave it out."
         )
     return hook
+
+
+def _goes_unread(hook: Hook) -> bool:
+    """Returns whether nothing of the program's own, as far as can be seen, looks at the `every` of a hook."""
+    methods = [each for of_class in type(hook).__mro__ for each in vars(of_class).values()]
+    written = [each for each in methods if inspect.isfunction(each) and of_user([each.__code__.co_filename])[0]]
+    reads = any("every" in each.__code__.co_names for each in written if each.__name__ != "__init__")
+    return bool(written) and not reads

@@ -88,6 +88,12 @@ def check_methods(cls: type, events: Sequence[str]) -> None:
     for event in events:
         check_own_event(event)
     methods = [*METHODS, *(f"on_{event}" for event in events)]
+    # As hooks elsewhere are; one with other methods may be called by the program itself.
+    if "__call__" in vars(cls) and not {*methods, "before_step", "after_step"} & {*vars(cls)}:
+        raise TypeError(
+            f"{cls.__name__}.__call__ would never be called. Write def on_step_end(self, moment), with every = "
+            "Every(steps=100) in the class, or on_epoch_end."
+        )
     for method, value in vars(cls).items():
         if method in methods and callable(getattr(cls, method)):
             if why := never_runs(getattr(cls, method)):

@@ -16,6 +16,7 @@ from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.handles import key
 from loop.hook import Hook
 from loop.registry import FunctionHook
+from loop.running.counters import COUNTED, Counters
 from loop.state.plain import Encoded
 from loop.tensors import read
 
@@ -41,8 +42,9 @@ class Unsaved:
     """
 
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
+        hooks = [*hooks]
         self._roots = roots(hooks)
-        self._covered = covered
+        self._covered, self._counters = covered, Counters(hooks)
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs = 0
@@ -66,6 +68,8 @@ class Unsaved:
         self._epochs += 1
         if self._epochs & (self._epochs - 1):
             return
+        for hook, names in self._counters.changed().items():
+            log.warning(COUNTED, hook, ", ".join(names))
         changed: dict[str, list[str]] = {}
         for hook, variable in self._reached():
             # What a hook has made in the course of the run counts from here on.

@@ -7,8 +7,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from hooks import Checkpoint, EarlyStopping
-from loop import ArrayData, Event, Hook, Loop, Moment
+from hooks import Checkpoint, EarlyStopping, MetricsLog
+from loop import ArrayData, Event, Every, Hook, Loop, Moment
 
 
 class Asks(Hook):
@@ -129,3 +129,35 @@ def test_epochs_in_a_loop_of_ones_own_are_said_to_be_totals(caplog: pytest.LogCa
     assert said.startswith("1 epoch was asked for, 1 is complete: nothing to do. The totals of run() count from")
     # What it says to write.
     assert loop.run(epochs=loop.epoch + 1).epoch == 2
+
+
+def test_a_hook_that_is_only_callable_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Called\.__call__ would never be called\. Write def on_step_end"):
+
+        class Called(Hook):
+            def __call__(self, moment: Moment) -> None: ...
+
+
+class Epochs(Hook):
+    every = Every(epochs=5)
+
+    def on_epoch_end(self, moment: Moment) -> None: ...
+
+
+class Looks(Epochs):
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.every.next_after(moment.step)
+
+
+def test_a_schedule_that_nothing_looks_at_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    make(Epochs(), Looks())
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("Hook 'epochs' has every=Every(epochs=5), which is for on_step_end, and it has none")
+    assert said.endswith("as in: if moment.epoch % 5 == 0.")
+
+
+def test_names_with_something_to_be_filled_in_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing is put in the place of \{epoch:02d\}"):
+        Checkpoint(tmp_path / "w-{epoch:02d}-{val_loss:.2f}")
+    with pytest.raises(ValueError, match=r"nothing is put in the place of \{step\}"):
+        MetricsLog(tmp_path / "log-{step}.csv")

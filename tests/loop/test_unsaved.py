@@ -109,4 +109,40 @@ def test_a_comparison_of_two_runs_has_them_and_what_python_holds(tmp_path: Path)
         assert {name for name in now if now[name] != then[name]} == names
 
 
+class Waits(Hook):
+    """As a callback of Keras would count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.best, self.wait, self.began, self.seen = float("inf"), 0, 0, list[float]()
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        self.began = moment.step
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.seen.append(moment.step - self.began)
+        if moment.logs["weight"] < self.best:
+            self.best = moment.logs["weight"]
+        else:
+            self.wait += 1
+
+
+class Keeps(Waits):
+    def get_state(self) -> list[float]:
+        return [self.best, self.wait]
+
+    def set_state(self, state: list[float]) -> None:
+        self.best, self.wait = state
+
+
+def test_what_a_hook_counts_in_attributes_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path / "a", [Waits()]).run(epochs=4)
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line.startswith("Hook 'waits' counts in Python what no checkpoint holds: best, wait. A run that goes on")
+    caplog.clear()
+    make(tmp_path / "b", [Keeps()]).run(epochs=4)  # as it says
+    make(None, [Waits()]).run(epochs=4)  # nothing is saved
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
 OF_VARIABLES, OF_PYTHON = {"average:0 of hook 'counts'"}, {"losses", "Counts.count"}
