@@ -124,6 +124,9 @@ KEEPING = ("MutableHashTable", "MutableDenseHashTable", "VarHandleOp", "Variable
 class Constants:
     """Variables and lookup tables of which nobody but a hook could know that they change.
 
+    Attributes:
+        then: Of each, what to call it, what digests it, and what that said when this was made.
+
     Args:
         variables: What the steps only read, and no checkpoint holds.
         tables: Of lookup tables like that, what digests their contents.
@@ -132,11 +135,16 @@ class Constants:
     def __init__(self, variables: Sequence[tf.Variable], tables: Sequence[Callable[[], str]]) -> None:
         now: list[tuple[str, Callable[[], str]]] = [(v.name, functools.partial(_value, v)) for v in variables]
         now += [("a lookup table", table) for table in tables]
-        self._then = [(name, read, read()) for name, read in now]  # digests: copies of large tables would stay
+        self.then = [(name, read, read()) for name, read in now]  # digests: copies of large tables would stay
+
+    def set_since(self, before: "Constants") -> list[str]:
+        """Returns what to call those that have other values here than in others, noted of the same steps before."""
+        then = {name: said for name, _, said in before.then}
+        return [name for name, _, said in self.then if said != then.get(name, said)]
 
     def findings(self) -> list[Finding]:
         """Returns those that have another value than at first."""
-        changed = [name for name, read, then in self._then if read() != then]
+        changed = [name for name, read, then in self.then if read() != then]
         what = "A hook, or another thread, has changed what no checkpoint holds"
         return [Finding(f"{what}: {name}", "", STATE) for name in changed]
 

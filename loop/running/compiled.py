@@ -44,6 +44,11 @@ ELSEWHERE = (
     "Evaluation {0!r} is in another loop since, which has its results. A loop that goes on beside another one needs an "
     "Evaluation(...) of its own, with data of its own."
 )
+SET = (
+    "The program has set what the steps only read, and no checkpoint holds, since the run before: %s. A run that is "
+    "killed from here on is not resumed by a program that begins with the former value. Give what is to be set between "
+    "two runs in state=...: then it is saved, and set once."
+)
 COUNTED = (
     "A step changes in Python what changes when the step is traced, and not each time it is made: %s. What is to "
     "change from step to step is a tf.Variable in state= that the step assigns, and what depends on it is tf.cond(...)."
@@ -97,6 +102,7 @@ class Compiled:
         # Once more, of what is there now: layers are built, and metrics have made their variables.
         self._traced = Traced([given, *of_steps])
         self._derived: Derived | None = None
+        self._set: Constants | None = None  # as the latest run has found them
         self.spent = TimeSpent()
 
     def _train_loop(self, inside: Sequence[Hook]) -> CompiledLoop:
@@ -222,7 +228,11 @@ class Compiled:
         """Returns what has to stay what it is now."""
         covered = self._covered(state)
         tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
-        return Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
+        now = Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
+        if self._set and any(hook.saves for hook in self._parts.hooks) and (names := now.set_since(self._set)):
+            log.warning(SET, ", ".join(names))
+        self._set = now
+        return now
 
     def unsaved(self, state: TrainingState) -> Unsaved:
         """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""

@@ -177,6 +177,6 @@ def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if then["structure"] != now["structure"]:
         return "has the same operations, connected otherwise or with other attributes now"
     return (
-        "has other constants now, such as a coefficient, the length of a schedule, or the weights of a network that it "
-        f"only reads{UNSEEDED}"
+        "has other constants now, such as a coefficient, the length of a schedule, the weights of a network that it "
+        f"only reads, or a variable that the program sets between two runs, which belongs into state={UNSEEDED}"
     )

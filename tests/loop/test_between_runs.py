@@ -162,3 +162,24 @@ def test_a_generator_that_was_made_global_before_a_kill_goes_on(
     for step in killed_at:
         live("again", step)
     assert live("again") == live("whole")
+
+
+def test_what_is_set_between_two_runs_and_no_checkpoint_holds_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    total, scale = tf.Variable(1.0), tf.Variable(0.5, name="scale")
+
+    def loop_of(*hooks: Hook) -> Loop:
+        step = lambda x: {"total": total.assign_add(scale * x[0])}  # noqa: E731
+        return Loop(step, ArrayData(tf.range(8.0), batch_size=1, seed=1), state={"total": total}, hooks=hooks)
+
+    for loop in (loop_of(), loop_of(Checkpoint(tmp_path))):
+        assert warnings(caplog) == []
+        loop.run(steps=2)
+        loop.run(steps=3)
+        scale.assign(0.25 * scale)
+        loop.run(steps=4)
+    (said,) = warnings(caplog)
+    assert said.startswith(
+        "The program has set what the steps only read, and no checkpoint holds, since the run before: scale"
+    )
