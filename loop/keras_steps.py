@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.errors.calls import explained
+from loop.errors.elsewhere import ELSEWHERE
 from loop.errors.keras_arguments import check_ema, warn_of_methods
 from loop.errors.kinds import shown
 from loop.steps import Step, Values
@@ -27,7 +28,8 @@ IN_ONE_CALL = "steps_per_execution=%d of model %r has no effect: all steps up to
 
 
 @explained(
-    {
+    ELSEWHERE
+    | {
         **dict.fromkeys(("optimizer", "loss", "metrics"), "write model.compile(optimizer, loss, metrics=[...])"),
         **dict.fromkeys(("epochs", "steps_per_epoch"), "write loop.run(epochs=10) and Loop(..., steps_per_epoch=100)"),
         **dict.fromkeys(

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from loop.errors.calls import BY_POSITION, explained
+from loop.errors.elsewhere import ELSEWHERE
 from loop.errors.keras_arguments import check_batch, check_ema, check_parts, warn_of_methods
 from loop.steps import Step, Values
 from loop.supervision.accumulate import Window
@@ -29,7 +30,8 @@ OWN = (
 
 
 @explained(
-    {
+    ELSEWHERE
+    | {
         BY_POSITION: "write metrics={'accuracy': keras.metrics.SparseCategoricalAccuracy()}",
         "loss_fn": "write loss=...",
         **dict.fromkeys(("clipnorm", "max_norm", "gradient_clip_val"), "write clip_norm=..."),

@@ -58,7 +58,7 @@ class CallbackModel:
         self._optimizer, self._known = optimizer, [*{id(each): each for each in optimizers.values()}.values()]
         self._before: list[object] | None = None
         self._lent: keras.optimizers.Optimizer | None = None
-        self._numbers, self._past = set[str](), Past(loop)
+        self._known_names, self._past = set[str](), Past(loop)
 
     def lend(self) -> keras.Model | NoModel:
         """Returns the model, with an optimizer, and as `fit` begins with it."""
@@ -69,8 +69,9 @@ class CallbackModel:
         if self._optimizer is not None and own.get("optimizer") is not self._optimizer:
             # Past Keras, which would make it a part of the model, and so of every checkpoint.
             self._before, own["optimizer"] = [own[name] for name in ("optimizer",) if name in own], self._optimizer
-        own["history"], self._lent, self._numbers = self._past, own.get("optimizer"), set()
-        self._numbers = set(self.unread())  # those that the program itself has set, before callbacks come
+        own["history"], self._lent = self._past, own.get("optimizer")
+        # Also those that are None now, such as `clipnorm`, and those that the program itself has set.
+        self._known_names = {*vars(self._lent)} if self._lent is not None else set()
         self._model.stop_training = False  # from an earlier run, or another loop
         return self._model
 
@@ -88,7 +89,7 @@ class CallbackModel:
     def unread(self) -> list[str]:
         """Returns the names of numbers that were set on the optimizer, and that it does not have by itself."""
         own = {} if self._lent is None else vars(self._lent)
-        return [name for name in own.keys() - self._numbers if type(own[name]) in (int, float)]
+        return [name for name in own.keys() - self._known_names if type(own[name]) in (int, float)]
 
     def asks_to_stop(self) -> bool:
         """Returns whether a callback has asked for the end."""

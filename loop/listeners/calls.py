@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 OPTIONAL = ("on_steps", "on_report", "skips")  # methods that cost something, or mean something, if a hook has them
 
+# What TensorFlow and Python say of a tensor that was kept in a trace.
+TRACED = ("SymbolicTensor", "symbolic tf.Tensor", "out of scope")
+NO_VALUE = (
+    "What a step keeps in Python has no value: it is traced once. Return it from the step, as in return "
+    "{'loss': loss}, and read moment.logs['loss']."
+)
+
 
 class Calls:
     """Calls hooks for what they listen to, in order; `RUN_END` goes through them backwards.
@@ -236,6 +243,8 @@ class Calls:
             # A hook that has taken itself out has no `on_error` any more: what it raises comes out.
             if name in self.hooks and self._tolerance.takes(self.hooks[name], method, error):
                 return
+            if any(word in str(error) for word in TRACED):
+                add_note(error, NO_VALUE)
             add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
         finally:

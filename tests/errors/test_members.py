@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping, MetricsLog
-from loop import ArrayData, Event, Every, Hook, Loop, Moment
+from loop import ArrayData, Event, Every, Hook, Loop, Moment, keras_steps, supervised
 
 
 class Asks(Hook):
@@ -161,3 +161,26 @@ def test_names_with_something_to_be_filled_in_are_refused(tmp_path: Path) -> Non
         Checkpoint(tmp_path / "w-{epoch:02d}-{val_loss:.2f}")
     with pytest.raises(ValueError, match=r"nothing is put in the place of \{step\}"):
         MetricsLog(tmp_path / "log-{step}.csv")
+
+
+def test_what_a_step_has_kept_in_python_is_said_to_have_no_value() -> None:
+    kept, weight = dict[str, tf.Tensor](), tf.Variable(8.0)
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        kept["loss"] = weight.assign_sub(1.0) * 1.0
+        return {"loss": kept["loss"]}
+
+    for read in (float, lambda tensor: tensor.numpy(), lambda tensor: tf.identity(tensor) + 1.0):
+        loop = Loop(train_step, ArrayData(tf.range(8.0), batch_size=2), state={"weight": weight})
+        loop.on("epoch_end")(lambda moment, read=read: read(kept["loss"]))
+        with pytest.raises((TypeError, NotImplementedError, AttributeError)) as raised:
+            loop.run(epochs=1)
+        assert "Return it from the step, as in return {'loss': loss}" in "".join(raised.value.__notes__)
+
+
+def test_arguments_of_fit_are_said_to_be_elsewhere() -> None:
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(1)])
+    with pytest.raises(TypeError, match=r"no argument 'callbacks': write Loop\(\.\.\., hooks=\[\.\.\.\]\)"):
+        supervised(model, keras.optimizers.SGD(), "mse", callbacks=[])
+    with pytest.raises(TypeError, match="no argument 'learning_rate': it belongs to the optimizer"):
+        keras_steps(model, learning_rate=0.1)
