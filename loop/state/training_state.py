@@ -274,7 +274,7 @@ class TrainingState:
         """Takes over a checkpoint of an equal state. Compare with `differences`, and `seek`, before: this one assigns.
 
         Raises:
-            ValueError: If TensorFlow cannot restore an iterator, because the pipeline has other stages.
+            ValueError: If TensorFlow cannot restore an iterator, because the pipeline has other stages or options.
         """
         self.position.torn = True
         try:
@@ -283,8 +283,9 @@ class TrainingState:
             raise
         except Exception as error:  # of files that somebody has written so, TensorFlow raises anything
             raise ValueError(
-                f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages than "
-                f"when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {error}"
+                f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages, or "
+                "other tf.data.Options, than when its iterator was saved. Undo that change, or start afresh. "
+                f"TensorFlow says: {error}"
             ) from error
         # Only now: who raises above leaves the state torn.
         self.position.restored()
