@@ -45,6 +45,9 @@ def explicit_algorithm() -> Iterator[None]:
         yield
 
 
+APART = "drawn_apart"  # in the names of the numbers by which each process draws others
+
+
 @contextlib.contextmanager
 def drawing_apart(rank: int) -> Iterator[None]:
     """Has what is traced draw, in each process of a cluster, other numbers out of one state, which stays the same.
@@ -57,7 +60,7 @@ def drawing_apart(rank: int) -> Iterator[None]:
         def next_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
             seed = drawn(generator, ordered)
             # The chief, of rank 0, draws from the state as it is.
-            return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0]), seed.dtype)
+            return seed + tf.cast(tf.constant([rank * 0x9E3779B9 % 2**31, 0], name=APART), seed.dtype)
 
         return next_seed
 
@@ -65,7 +68,8 @@ def drawing_apart(rank: int) -> Iterator[None]:
         def skip(generator: tf.random.Generator, delta: tf.types.experimental.TensorLike) -> tf.Tensor:
             # By 2^32 numbers, whatever was drawn: more than a draw takes, and the same in all workers.
             counter_and_key = skipped(generator, tf.constant(2**32, tf.uint64))
-            return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + (rank * 0x9E3779B97F4A7C15) % 2**63], 0)
+            other = tf.constant((rank * 0x9E3779B97F4A7C15) % 2**63, counter_and_key.dtype, name=APART)
+            return tf.concat([counter_and_key[:-1], counter_and_key[-1:] + other], 0)
 
         return skip
 

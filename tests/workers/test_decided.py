@@ -31,7 +31,9 @@ class Model:
         self.optimizer.build([self.weights])
         self.seen = keras.metrics.Mean(name="seen")
         self.draws = tf.random.Generator.from_seed(1)
-        self.state = {"weights": self.weights, "optimizer": self.optimizer, "draws": self.draws}
+        self.seeds = keras.random.SeedGenerator(1)
+        state = {"weights": self.weights, "optimizer": self.optimizer, "draws": self.draws, "seeds": self.seeds}
+        self.state: dict[str, object] = state
 
     def gradient(self, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -74,6 +76,13 @@ def drawn(model: Model, batch: tf.Tensor) -> tf.Tensor:
     return loss
 
 
+def drawn_from_keras(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if keras.random.uniform([], seed=model.seeds) < 0.5:
+        model.apply(average(gradient))
+    return loss
+
+
 def in_a_loop(model: Model, batch: tf.Tensor) -> tf.Tensor:
     loss, gradient = model.gradient(batch)
     i = tf.constant(0.0)
@@ -103,6 +112,7 @@ def in_one_of_several_cases(model: Model, batch: tf.Tensor) -> tf.Tensor:
     [
         (averaged_unless_it_is_none, "A sum over workers, such as loop.average, is below"),
         (applied_unless_it_is_none, "A change of 'weights:0' is below"),
+        (drawn_from_keras, "A sum over workers, such as loop.average, is below"),
         (drawn, "A sum over workers, such as loop.average, is below"),
         (in_a_loop, "A sum over workers, such as loop.average, is below"),
         (within_a_function, "A sum over workers, such as loop.average, is below"),
@@ -139,6 +149,13 @@ def by_a_counter(model: Model, batch: tf.Tensor) -> tf.Tensor:
     return loss
 
 
+def by_a_draw_of_all(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if tf.random.stateless_uniform([], tf.stack([model.optimizer.iterations.value, 1])) < 0.5:
+        model.apply(average(gradient))
+    return loss
+
+
 def a_metric_alone(model: Model, batch: tf.Tensor) -> tf.Tensor:
     """Each adds what its own rows come to, and that may be nothing."""
     loss, gradient = model.gradient(batch)
@@ -148,7 +165,7 @@ def a_metric_alone(model: Model, batch: tf.Tensor) -> tf.Tensor:
     return loss
 
 
-@pytest.mark.parametrize("step", [by_the_sum, by_the_gradient, by_a_counter, a_metric_alone])
+@pytest.mark.parametrize("step", [by_the_sum, by_the_gradient, by_a_counter, by_a_draw_of_all, a_metric_alone])
 def test_what_all_decide_alike_is_traced(step: Callable[[Model, tf.Tensor], tf.Tensor]) -> None:
     assert made(step).audit() == []
 

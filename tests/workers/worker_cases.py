@@ -164,11 +164,12 @@ def scaled(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
-def normalized(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+def normalized(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str, rate: str = "0.05") -> dict:
     """A compiled model with synchronized batch normalization, trained by its own step."""
     layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(synchronized=True), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input([3]), *layers])
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9, clipnorm=1.0), "mse", metrics=["mae"], jit_compile=False)
+    optimizer = keras.optimizers.SGD(float(rate), momentum=0.9, clipnorm=1.0)
+    model.compile(optimizer, "mse", metrics=["mae"], jit_compile=False)
     train_step, eval_step = loop.keras_steps(model)
     evaluation = Evaluation(eval_step, ArrayData(rows(5), batch_size=3, shuffle=False))
     data, listening = ArrayData(rows(int(count)), batch_size=int(batch), seed=3), Steps()

@@ -10,10 +10,11 @@ from loop.exact.labels import BRANCHES, LOOPS
 from loop.exact.origins import deciders, origins
 from loop.handles import by_key, key_of
 from loop.tensors import FuncGraph
+from loop.tf_internals import APART
 from loop.workers.collective import number_of
 from loop.workers.rows import Count
 
-APART = (
+OWN = (
     "{0} is below a condition, or in a loop, that each worker decides by its own rows, or by numbers that it draws for "
     "them{1}. {2} Decide by what is the same in all workers: gradients that went through loop.average, and what went "
     "through loop.total, as in `if tf.math.is_finite(loop.total(loss))`."
@@ -40,7 +41,7 @@ def check_decided(graph: FuncGraph, whole: Count) -> None:
             found = next(_shared(op, weights), None)
             if found is not None and _is_own(op, graph, whole):
                 where = line(op)
-                raise ValueError(APART.format(found[0], f" ({where})" if where else "", found[1]))
+                raise ValueError(OWN.format(found[0], f" ({where})" if where else "", found[1]))
 
 
 def _shared(op: tf.Operation, weights: dict[int, str]) -> Iterator[tuple[str, str]]:
@@ -60,7 +61,9 @@ def _is_own(op: tf.Operation, graph: FuncGraph, whole: Count) -> bool:
     drawn = list[tf.Tensor]()
 
     def ends(each: tf.Tensor) -> bool:
-        if "Random" in each.op.type:  # each worker draws for itself
+        if (
+            APART in each.op.name
+        ):  # from a generator, each worker draws for itself; from a seed of the program, all alike
             drawn.append(each)
         # What a variable holds is the same in all workers after each step.
         return number_of(each.op) is not None or each.op.type == "ReadVariableOp"
