@@ -261,6 +261,14 @@ def repeated(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.repeat(x[:, 0], tf.cast(tf.abs(x[:, 1]), tf.int32)))  # repeated
 
 
+def bincount(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_max(tf.math.bincount(tf.cast(x[:, 0] > 0, tf.int32), minlength=2, maxlength=2))  # bincount
+
+
+def segments(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_max(tf.math.segment_mean(x, tf.range(tf.shape(x)[0]) // 2))  # segments
+
+
 def backwards(x: tf.Tensor) -> tf.Tensor:
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -319,7 +327,7 @@ def table_of_two() -> tf.lookup.StaticHashTable:
 LONG = [
     pytest.param(each, marks=pytest.mark.long)
     for each in (texts, python, table, printed, gamma, sparse, repeated, backwards, marked)
-    + (growing_by_one, growing_backwards, differentiated)
+    + (growing_by_one, growing_backwards, differentiated, bincount, segments)
 ]
 
 
@@ -343,6 +351,8 @@ def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     assert "Stack trace" not in str(caught.value)
     resized = compute in (growing, growing_by_one, growing_backwards, differentiated)
     assert resized == ("write tf.TensorArray(dtype, size=100), without dynamic_size" in str(caught.value))
+    assert (compute is segments) == ("write tf.math.unsorted_segment_mean(x, ids, num_segments=" in str(caught.value))
+    assert (compute is bincount) == ("write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0)" in str(caught.value))
     assert float(w) == 0.0
     Loop(step, ArrayData(X, batch_size=4), state={"w": w}, exact=False).run(epochs=1)  # what the message says
 
@@ -351,6 +361,14 @@ def padded(x: tf.Tensor) -> tf.Tensor:
     counts = tf.cast(tf.abs(x[:, 1]), tf.int32)
     counted = tf.sequence_mask(counts, maxlen=100, dtype=tf.float32)  # as many as there can be, and what counts
     return tf.reduce_sum(x[:, :1] * counted)
+
+
+def counts(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_max(tf.reduce_sum(tf.one_hot(tf.cast(x[:, 0] > 0, tf.int32), depth=2), axis=0))
+
+
+def unsorted(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_max(tf.math.unsorted_segment_mean(x, [0, 0, 1, 1], num_segments=2))
 
 
 def with_options(x: tf.Tensor) -> tf.Tensor:
@@ -392,13 +410,14 @@ def of_parts(x: tf.Tensor) -> tf.Tensor:
 @pytest.mark.more
 def test_what_depends_on_values_is_what_it_is_without_if_xla_can_have_it() -> None:
     """Among them are the remedies that a refusal names, as they are written there."""
+    computed = (padded, counts, unsorted, with_options, of_one_size, within, masked, of_parts)
 
     def run(*, jit_compile: bool) -> np.ndarray:
         w, noted = tf.Variable(0.0), Noted()
 
         def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
             w.assign_add(1.0)
-            return {each.__name__: each(x) for each in (padded, with_options, of_one_size, within, masked, of_parts)}
+            return {each.__name__: each(x) for each in computed}
 
         data = ArrayData(X[:8], batch_size=4, shuffle=False)
         Loop(step, data, state={"w": w}, hooks=[noted], jit_compile=jit_compile).run(epochs=1)

@@ -1,5 +1,6 @@
 """The programs that XLA compiles for blocks of batches: one for each shape that batches have."""
 
+import collections
 import functools
 import logging
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from loop.data.fed import Fed
 from loop.data.source import Batches
 from loop.data.stream import StreamData
 from loop.engine.traced.bound import StopBound
+from loop.engine.ways.cut import Cut
 from loop.engine.ways.feed import Feed
 from loop.engine.ways.handed import Handed
 from loop.engine.ways.program import Program, RunStep
@@ -38,7 +40,9 @@ class Blocks:
     """
 
     def __init__(self, data: Batches, bound: StopBound, run_step: RunStep, run_block: RunBlock, owner: str) -> None:
-        self.feed, self._spec = _feed_of(data, bound), data.element_spec
+        # Steps on other shapes take another time.
+        self._cuts = collections.defaultdict[Shapes, Cut](Cut)
+        self.feed, self._spec = _feed_of(data, bound, lambda shapes: self._cuts[shapes].length), data.element_spec
         self._run_step, self._run_block, self._owner = run_step, run_block, owner
         self._made: dict[Shapes, ConcreteFunction] = {}  # as long as the loop is there: each is a second of compiling
 
@@ -48,6 +52,10 @@ class Blocks:
         # Else the first batch of each shape is compiled for when it is there, in the midst of training.
         if shapes is not None:
             self.of(shapes)
+
+    def cut(self, shapes: Shapes) -> Cut:
+        """Returns how long a call may be on blocks of batches of these shapes."""
+        return self._cuts[shapes]
 
     def of(self, shapes: Shapes) -> ConcreteFunction:
         """Returns what runs blocks of batches of these shapes: called with (begin, count, block)."""
@@ -78,10 +86,10 @@ def _nth(block: Nest, index: tf.Tensor) -> Nest:
     return tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), block)  # for tensor[i], XLA compiles each i
 
 
-def _feed_of(data: Batches, bound: StopBound) -> Feed:
+def _feed_of(data: Batches, bound: StopBound, fits: Callable[[Shapes], int]) -> Feed:
     """Returns what takes blocks from data."""
     if isinstance(data, StreamData):
-        return Streamed(data, bound)
+        return Streamed(data, bound, fits)
     if isinstance(data, Fed):
-        return Handed(data, bound)
+        return Handed(data, bound, fits)
     raise TypeError(f"XLA needs ArrayData, StreamData, or what Python hands over. Received: {type(data).__name__}.")

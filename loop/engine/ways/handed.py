@@ -1,6 +1,7 @@
 """Blocks of batches that Python makes, for a program of XLA."""
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -19,10 +20,11 @@ class Handed(Feed):
     Args:
         data: The data.
         bound: Of the loop: if it is pulled in, no more is read.
+        fits: Returns how many batches of these shapes a call may have.
     """
 
-    def __init__(self, data: Fed, bound: StopBound) -> None:
-        self._data, self._bound = data, bound
+    def __init__(self, data: Fed, bound: StopBound, fits: Callable[[Shapes], int]) -> None:
+        self._data, self._bound, self._fits = data, bound, fits
         self._moved, self._more = 0, True  # how many batches lie behind the first one of the block; whether one follows
 
     def room(self, shapes: Shapes) -> int:
@@ -33,7 +35,8 @@ class Handed(Feed):
         batches, shapes = [first], _shapes(first)
         length = self.room(shapes)
         self._moved, self._more = 0, True
-        while len(batches) < min(most, length) and not self._bound.is_pulled_in:
+        most = min(most, length, self._fits(shapes))
+        while len(batches) < most and not self._bound.is_pulled_in:
             self._moved, self._more = self._moved + 1, data.trained()
             try:
                 batch = tf.nest.flatten(data.ahead) if self._more else []

@@ -8,7 +8,6 @@ from loop.data.source import Batches
 from loop.engine.traced.body import Body
 from loop.engine.traced.chunk_result import ChunkResult
 from loop.engine.ways.blocks import Blocks
-from loop.engine.ways.cut import Cut
 from loop.engine.ways.program import Program
 from loop.engine.ways.way import Way
 from loop.engine.ways.while_loop import WhileLoop
@@ -25,7 +24,7 @@ class InBlocks(Way):
     """
 
     def __init__(self, body: Body, owner: str) -> None:
-        self._body, self._bound, self._inside, self._cut = body, body.bound, body.inside, Cut()
+        self._body, self._bound, self._inside = body, body.bound, body.inside
         self.graph = WhileLoop(body).graph  # is not run: it has in it what the data read, which no program has
 
         def run(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> ChunkResult:
@@ -45,24 +44,25 @@ class InBlocks(Way):
         self._bound.set(count)
         # What was fetched is trained even if somebody has pulled the bound in: it takes no longer than a call may.
         while more and done < count and (feed.holds or not (rows and self._bound.is_pulled_in)):
-            length = self._cut.length
             try:
                 # No more than this call is to train, so that none is left over, which a checkpoint would have to hold.
-                block = feed.take(min(count - done, length))
+                block = feed.take(count - done)
             except Exception:  # a stop came while it was read: it is raised when the run goes on
                 if rows and self._bound.is_pulled_in and feed.failed:
                     break
                 raise
             if block is None:
                 break
+            cut = self._blocks.cut(block.shapes)
             run = self._blocks.of(block.shapes)  # of a shape that was not there before: a second of compiling
             self._inside.go_on(done)
             left = count - done - block.count
-            with feed.meanwhile(min(left, length) if length > 1 and not self._bound.is_pulled_in else 0):
+            # If a call is one step, a stop that comes in it would have to wait for one more.
+            with feed.meanwhile(left if cut.length > 1 and not self._bound.is_pulled_in else 0):
                 began = time.perf_counter()
                 ran = call_flat(run, [tf.constant(block.begin), tf.constant(block.count), *block.batches])
                 steps = int(ran.steps)  # sync: waits for the call
-                self._cut.took(steps, time.perf_counter() - began)
+                cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)
             done += steps
             more = feed.trained(block, steps)

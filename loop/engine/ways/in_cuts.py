@@ -50,7 +50,8 @@ class InCuts(Way):
 
             # Between cuts, the bound is looked at, which the program cannot see move.
             def goes_on(done: tf.Tensor, halted: tf.Tensor) -> tf.Tensor:
-                return tf.logical_and(done < bound, tf.logical_not(halted))
+                # Not `<`, which takes no variable where TensorFlow goes by NumPy's rules.
+                return tf.logical_and(tf.less(done, bound), tf.logical_not(halted))
 
             def one_cut(done: tf.Tensor, halted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 return program(begin, done, tf.minimum(done + length, bound), order)

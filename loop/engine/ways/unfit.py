@@ -14,7 +14,9 @@ STACK = "Stack trace for op definition"  # which begins the rest of a message
 UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
 LEAVE_OUT = "Leave out jit_compile=True, or"
 ELSEWHERE = f"{LEAVE_OUT} do this in the data: XLA knows no texts, tables, Python, and few other things."
-INSTEAD = {  # by what is in the message
+INSTEAD = {  # by what is in the message; the first that is counts
+    "with op DenseBincount must be": f"{LEAVE_OUT} write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0) for "
+    "counts of whole numbers: with as many places as there can be numbers.",
     "must be a compile-time constant": f"{LEAVE_OUT} give it a length that does not depend on values: the "
     "largest there can be, with a mask of what counts. XLA has to know shapes beforehand.",
     "requires a fixed tensor list size": f"{LEAVE_OUT} say how often the loop can run that it goes back through: write "
@@ -23,7 +25,9 @@ INSTEAD = {  # by what is in the message
 }
 GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_size: as many as there can be."
 
+SEGMENTS = f"{LEAVE_OUT} write tf.math.unsorted_segment_{{}}(x, ids, num_segments=100): as many as there can be."
 OF_KIND = {"TensorListResize": GROWS}  # of the gradient of one that may grow
+OF_KIND |= {f"Segment{kind}": SEGMENTS.format(kind.lower()) for kind in ("Sum", "Mean", "Prod", "Max", "Min")}
 
 
 def grows(owner: str, graph: FuncGraph) -> list[Finding]:
