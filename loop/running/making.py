@@ -132,10 +132,13 @@ class Making:
         elif self._is_as_set():  # what is there later was trained, or restored
             self._settings = now
         self.state.settings = self._settings
-        # What was restored before there was a trace to compare with.
-        for check in self.state.unchecked:
-            check(self.state)
-        self.state.unchecked, self._untraced = [], None
+        self._untraced = None
+        # What was restored before there was a trace to compare with; or before the program has set what it sets
+        # between two runs, if another run has gone on from there.
+        if not self.state.passed(*self._parts.position.place()):
+            for check in self.state.unchecked:
+                check(self.state)
+            self.state.unchecked = []
 
     def trace_after_all(self) -> None:
         """Traces if it was thought that nothing would be left to run, and something else was restored."""
@@ -165,6 +168,7 @@ class Making:
         if self._untraced and held:  # hooks have it already, and it may be restored
             self._untraced.state.grow(state, held)
         else:
+            state.unchecked = self.state.unchecked if self._compiled else []
             self.state = state
         # Kept only now: refused, or interrupted, the loop is as it was, and asked again it begins again.
         self.compiled = self._compiled = compiled

@@ -87,7 +87,7 @@ class Parts(NamedTuple):
         evaluated = {each.name: each.data for each in self.evaluations}
         position, data = self.position, self.data
         state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)
-        state.limits = self.limit.said()
+        state.limits, state.passed = self.limit.said(), self.stops.passed
         state.apart = data.shard if isinstance(data, OwnFiles) else None
         state.sketches = {"train": self.step.sketch, **{each.name: each.step.sketch for each in self.evaluations}}
         return state

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 Description = Mapping[str, Mapping[str, Any]]
 JIT_COMPILE = "jit_compile"  # counts as an operation of a step that XLA compiles, because other bits come of it
+SEED, CONSTANTS = "seed: ", "has other constants now"  # in lines on what a program may set between two runs
 LONG = 6  # digits of a seed that nobody may have written down
 OF_NUMBERS = ("content", "read", "cached", "seed", "shuffle")  # of data: others go on, with other batches
 UNSEEDED = (
@@ -60,6 +61,10 @@ class Differences(NamedTuple):
     traced: list[str]
     settings: Mapping[str, str]
     trainable: str = ""
+
+    def yet_to_come(self) -> list[str]:
+        """Returns the lines on what a program may still make equal, before it trains: it sets that between two runs."""
+        return [line for line in (*self.numbers, *self.traced) if line.startswith(SEED) or CONSTANTS in line]
 
     def summed_up(self, line: str, of_optimizers: tuple[str, ...], *, numbers: bool) -> "Differences":
         """Returns these with one line about what is trainable, in the place of those that follow from it.
@@ -137,7 +142,7 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
     if key not in now:
         return f"{owner}: {name} {then[key]} is in the checkpoint only"
     if part == "seed":
-        was = f"{part}: {key} was {then[key]} in the checkpoint and is {now[key]} now"
+        was = f"{SEED}{key} was {then[key]} in the checkpoint and is {now[key]} now"
         is_long = len(str(then[key])) >= LONG
         one = ". If each start draws one, as of the time, start with that of the checkpoint" if is_long else ""
         return f"{was}; keras.utils.set_random_seed calls it{one}"
@@ -177,6 +182,6 @@ def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if then["structure"] != now["structure"]:
         return "has the same operations, connected otherwise or with other attributes now"
     return (
-        "has other constants now, such as a coefficient, the length of a schedule, the weights of a network that it "
+        f"{CONSTANTS}, such as a coefficient, the length of a schedule, the weights of a network that it "
         f"only reads, or a variable that the program sets between two runs, which belongs into state={UNSEEDED}"
     )

@@ -58,6 +58,7 @@ class TrainingState:
         names: The names of the values that each step returns, those that float32 holds and the others, once traced.
         logs: Returns the means of the epoch so far and the results of the latest evaluation, as soon as all is traced.
         unchecked: What compares the rest of a restored checkpoint, to be called with this when all is traced.
+        passed: Returns whether more is complete at a place than the run is asked for, so that it trains nothing.
         check: Raises if Python has changed since all was traced, so that this must not be saved.
         settings: What the program has set, by the path of the variable that holds it.
         derived: What layers derive from their variables.
@@ -101,6 +102,7 @@ class TrainingState:
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
         self.unchecked: list[Callable[[TrainingState], None]] = []
+        self.passed: Callable[[int, int, int], bool] = lambda step, epoch, step_in_epoch: False
         self.check: Callable[[], None] = lambda: None  # there is no trace yet that could be out of date
         self.root = tf.train.Checkpoint(**{key: trackable(value, key) for key, value in given.items()})
         self.root.extra = extra(given, self.root)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
 from hooks import Checkpoint
 from loop import ArrayData, Every, Hook, Loop, Moment
@@ -183,3 +184,26 @@ def test_what_is_set_between_two_runs_and_no_checkpoint_holds_is_named(
     assert said.startswith(
         "The program has set what the steps only read, and no checkpoint holds, since the run before: scale"
     )
+
+
+def set_in_turns(directory: Path, *values: float) -> dict[str, bytes]:
+    """Trains in parts, and sets before each a seed, and a variable that the step only reads. Returns the state."""
+    keras.utils.set_random_seed(1)
+    total, scale = tf.Variable(1.0), tf.Variable(0.5)
+    data = ArrayData(tf.range(8.0), batch_size=1, seed=1)
+    step = lambda x: {"total": total.assign_add(scale * x[0])}  # noqa: E731
+    loop = Loop(step, data, state={"total": total}, hooks=[Checkpoint(directory, Every(steps=1))])
+    loop.audit()  # or it is not traced before there is something left to run
+    for steps, value in zip((2, 4, 6), values, strict=False):
+        scale.assign(value)
+        keras.utils.set_random_seed(int(10 * value))
+        loop.run(steps=steps)
+    return tiny.bits(loop)
+
+
+def test_a_run_that_was_killed_goes_on_if_the_program_sets_the_same_again(tmp_path: Path) -> None:
+    whole = set_in_turns(tmp_path / "whole", 0.5, 0.4, 0.3)
+    set_in_turns(tmp_path / "again", 0.5, 0.4)
+    with pytest.raises(ValueError, match=r"Nothing was trained:\n  seed: (?s:.*) has other constants now"):
+        set_in_turns(tmp_path / "again", 0.5, 0.2, 0.3)
+    assert set_in_turns(tmp_path / "again", 0.5, 0.4, 0.3) == whole

@@ -1,5 +1,6 @@
 """Whether a run can go on from a checkpoint: what has changed, what follows from it, and what to do."""
 
+import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -65,12 +66,23 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     by_version = any(line.startswith(BUILDERS) for line in surroundings)
     accepted = [*numbers, *traced] if changed == "warn" else traced if by_version else []
     refused = [line for line in (*numbers, *traced) if line not in accepted]
+    # A later run was saved than this one, which has nothing left to do: the program may set these before that one.
+    record = manifest.record
+    if state.passed(record.step, record.epoch, record.step_in_epoch) and (yet := {*found.yet_to_come()} & {*refused}):
+        refused = [line for line in refused if line not in yet]
+        state.unchecked.append(functools.partial(_agree_at_last, store, manifest))
     weights = _restoring(store, state)
     remedy = ADAPT.format(weights) if derived else REMEDY if found.structure else REMEDY + OR_WARN
     fitting = found.structure and _have_equal_weights(state, found.structure)
     remedy += OR_WEIGHTS.format(weights) if (found.trainable or fitting) and not derived else ""
     refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
     return Agreed(accepted, list(settings))
+
+
+def _agree_at_last(store: Store, manifest: Manifest, state: TrainingState) -> None:
+    """Compares what a program sets between two runs, before it trains on. See `agree`."""
+    found = state.differences(manifest.description, hashes=is_comparable(manifest))
+    refuse(store, manifest, found.yet_to_come(), REMEDY + OR_WARN, done="Nothing was trained")
 
 
 def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, changed: str) -> None:

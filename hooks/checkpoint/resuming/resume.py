@@ -104,7 +104,7 @@ def taken_over(
         changed: "refuse" or "warn" where the run would go on with other numbers.
         then: Called when all is seen to be right, before the run may go on.
     """
-    manifest = pin.manifest
+    manifest, state.unchecked = pin.manifest, []
     # What was there is held meanwhile, so a resume takes the memory of the state twice.
     with state.unless_raised():
         state.rows.recall(manifest.notes["data"], functools.partial(_rows, store, pin), sure=changed == "warn")
