@@ -99,15 +99,16 @@ def explaining_members(
     """
 
     def decorate(decorated: C) -> C:
+        def missing(self: object, name: str) -> object:
+            # What TensorFlow asks each object for comes here as well, some microseconds each time that one is set.
+            if name not in instead or any(name in vars(each) for each in type(self).__mro__):
+                return object.__getattribute__(self, name)  # raises, also what a property has raised, as without this
+            return tell(self, name)
+
         @in_user_lines
-        def missing(self: object, name: str) -> NoReturn:
-            # A property that has raised an `AttributeError` of its own comes here, and is to say it itself.
-            if any(name in vars(each) for each in type(self).__mro__):
-                object.__getattribute__(self, name)
-            said = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if name in instead:
-                raise AttributeError(f"{said}: {instead[name]}.", name=name)  # or Python adds what it takes to be meant
-            raise AttributeError(said, name=name, obj=self)
+        def tell(self: object, name: str) -> NoReturn:
+            said = f"{type(self).__name__!r} object has no attribute {name!r}: {instead[name]}."
+            raise AttributeError(said, name=name)  # without the object, or Python adds what it takes to be meant
 
         @in_user_lines
         def set_member(self: object, name: str, value: object) -> None:

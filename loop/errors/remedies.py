@@ -31,7 +31,8 @@ ITERATED_IN_STEP = (
 QUEUE = "A queue cannot be saved. Keep what is in it in a tf.Variable, and put that into state."
 STATE = (
     "Add what it belongs to: Loop(..., state={'model': ..., 'optimizer': ..., ...}); itself, if it is a tf.Variable or "
-    "SeedGenerator that Keras does not find there; metrics that the step updates: Step(function, metrics={...})."
+    "SeedGenerator that Keras does not find there; metrics that the step updates: Step(function, metrics={...}). With "
+    "supervised(...), a metric that a layer updates itself is made in the __init__ of the layer."
 )
 MADE_IN_STEP = f"Make it outside of the step. {STATE}"
 CLOCK = "Measure time in a hook."

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Evaluation, Every, Loop, RunResult, supervised
+from loop import ArrayData, Evaluation, Every, InexactRun, Loop, RunResult, supervised
 
 X = np.random.default_rng(3).normal(size=[16, 3]).astype("float32")
 Y = X[:, :1] * 2
@@ -88,3 +88,23 @@ def test_those_that_only_a_step_of_the_models_own_updates_are_left_out(caplog: p
     train_step, _ = supervised(model, keras.optimizers.SGD(0.01), "mse")
     assert not train_step.metrics
     assert "calls none of the model's own: train_step" in caplog.text
+
+
+class Late(Active):
+    """Makes another metric when it is first called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late: keras.Metric | None = None
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        self.late = self.late or keras.metrics.Mean(name="late")
+        self.late.update_state(x)
+        return super().call(x)
+
+
+def test_one_that_is_made_in_a_call_is_refused() -> None:
+    layer = Late()
+    train_step, _ = supervised(layer, keras.optimizers.SGD(0.01), "mse")
+    with pytest.raises(InexactRun, match="a metric that a layer updates itself is made in the __init__ of the layer"):
+        Loop(train_step, ArrayData((X, Y), batch_size=4), state={"layer": layer}).run(epochs=1)
