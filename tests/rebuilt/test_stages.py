@@ -141,6 +141,25 @@ def test_a_stage_yields_what_tensorflows_own_yields(name: str) -> None:
     assert int(made.cardinality()) in (int(once.cardinality()), tf.data.UNKNOWN_CARDINALITY)
 
 
+@pytest.mark.parametrize("rows", [1, 2, ROWS])
+def test_a_buffer_larger_than_all_there_is_gives_the_order_of_tensorflows_own(rows: int) -> None:
+    for size in (rows, rows + 1, 1_000):
+        dataset = Dataset.range(rows).shuffle(size, seed=1)
+        wanted = [list(dataset.as_numpy_iterator()) for _ in range(PASSES)]
+        by_pass = ByPass(Dataset.range(rows).shuffle(size, seed=1))
+        assert [list(by_pass.of(0, number).as_numpy_iterator()) for number in range(PASSES)] == wanted
+
+
+def test_such_a_buffer_takes_no_room_in_a_checkpoint(tmp_path: Path) -> None:
+    sizes = []
+    for size in (ROWS, 100_000):
+        iterator = iter(ByPass(Dataset.range(ROWS).shuffle(size, seed=1).repeat()).of(0, 0))
+        next(iterator)
+        path = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / str(size)))
+        sizes.append(Path(f"{path}.data-00000-of-00001").stat().st_size)
+    assert sizes[1] < 2 * sizes[0]  # of each empty place, TensorFlow saves some hundred bytes
+
+
 @pytest.mark.more
 def test_stages_that_read_files_are_made_anew(tmp_path: Path) -> None:
     for number in range(3):
