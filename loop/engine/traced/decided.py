@@ -61,9 +61,7 @@ def _is_own(op: tf.Operation, graph: FuncGraph, whole: Count) -> bool:
     drawn = list[tf.Tensor]()
 
     def ends(each: tf.Tensor) -> bool:
-        if (
-            APART in each.op.name
-        ):  # from a generator, each worker draws for itself; from a seed of the program, all alike
+        if APART in each.op.name:  # of a generator; from a seed of the program, all draw alike
             drawn.append(each)
         # What a variable holds is the same in all workers after each step.
         return number_of(each.op) is not None or each.op.type == "ReadVariableOp"
