@@ -10,11 +10,11 @@ DONE = contextvars.ContextVar[tf.Variable | None]("DONE", default=None)
 
 
 @contextlib.contextmanager
-def numbered(done: tf.Variable) -> Iterator[None]:
+def numbered(done: tf.Variable | None) -> Iterator[None]:
     """Makes `step_number` known.
 
     Args:
-        done: Counts the train steps, each when it is complete: int64 `[]`.
+        done: Counts the train steps, each when it is complete: int64 `[]`. None: nobody does.
     """
     # Of this thread and context: two loops may be traced at the same time.
     token = DONE.set(done)
@@ -22,6 +22,11 @@ def numbered(done: tf.Variable) -> Iterator[None]:
         yield
     finally:
         DONE.reset(token)
+
+
+def counting() -> tf.Variable | None:
+    """Returns what counts them, to be given to `numbered` where a step is traced once more; None if nothing does."""
+    return DONE.get()
 
 
 def step_number() -> tf.Tensor | None:

@@ -351,6 +351,7 @@ def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     assert "Stack trace" not in str(caught.value)
     resized = compute in (growing, growing_by_one, growing_backwards, differentiated)
     assert resized == ("write tf.TensorArray(dtype, size=100), without dynamic_size" in str(caught.value))
+    assert (compute is printed) == ("return from the step what is to be seen" in str(caught.value))
     assert (compute is segments) == ("write tf.math.unsorted_segment_mean(x, ids, num_segments=" in str(caught.value))
     assert (compute is bincount) == ("write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0)" in str(caught.value))
     assert float(w) == 0.0

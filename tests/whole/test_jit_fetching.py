@@ -2,6 +2,7 @@
 
 import collections
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -131,6 +132,23 @@ def test_how_long_a_call_may_be_is_learned_of_each_shape_by_itself(monkeypatch: 
     lengths = Dataset.range(64).map(lambda i: tf.ones([1 + i // 40]))
     make_loop(lengths).run(epochs=1)
     assert [*steps_of.values()] == [40, 24]
+
+
+@pytest.mark.more
+def test_a_shape_that_is_first_seen_in_mid_run_is_traced_as_the_others_were() -> None:
+    w, noted = tf.Variable(0.0), Noted()
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        random.random()  # as an initializer does that is made in a step
+        return {"w": w.assign_add(tf.reduce_sum(x)), "x": Hook.step_number()}
+
+    lengths = Dataset.range(12).map(lambda i: tf.ones([1 + i // 6]))
+    loop = Loop(step, lengths, state={"w": w}, hooks=[noted], jit_compile=True)
+    loop.audit()
+    before = random.getstate()
+    loop.run(epochs=1)
+    assert noted.given == [*range(1, 13)]
+    assert random.getstate() == before
 
 
 def ways() -> dict[str, str]:

@@ -18,7 +18,9 @@ from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
 from loop.exact.fingerprint import fingerprint
 from loop.exact.reach import Reach, traced_anew
+from loop.numbered import counting, numbered
 from loop.state.differences import JIT_COMPILE
+from loop.state.randomness import untouched
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import ConcreteFunction, add_control_inputs, explicit_algorithm
@@ -90,6 +92,7 @@ class Trace:
         self.running = step.running
         self.element_spec = element_spec
         self._function, self.graph, self.jit_compile = function, function.graph, jit_compile
+        self._counting = counting()
         # After the trace above, which has built what this one needs.
         self._joined = self._traced_together(step, values, several) if several else None
 
@@ -131,7 +134,8 @@ class Trace:
         """Returns the values of the step as it was traced; in a graph, one operation, which TensorFlow expands."""
         function = self._function
         if self.jit_compile and _sizes(batch) != _sizes(self.element_spec):  # XLA has to know all shapes
-            with explicit_algorithm():
+            # In mid-run, of a shape that was not there before: for all else it is the trace that it might have been.
+            with explicit_algorithm(), numbered(self._counting), untouched():
                 function = self._traced.get_concrete_function(tf.nest.map_structure(tf.TensorSpec.from_tensor, batch))
         values, _ = function(batch)
         return values or {}

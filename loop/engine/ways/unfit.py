@@ -25,8 +25,10 @@ INSTEAD = {  # by what is in the message; the first that is counts
 }
 GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_size: as many as there can be."
 
+PRINT = f"{LEAVE_OUT} return from the step what is to be seen, a number under a name: it is logged."
 SEGMENTS = f"{LEAVE_OUT} write tf.math.unsorted_segment_{{}}(x, ids, num_segments=100): as many as there can be."
 OF_KIND = {"TensorListResize": GROWS}  # of the gradient of one that may grow
+OF_KIND["StringFormat"] = PRINT  # of tf.print
 OF_KIND |= {f"Segment{kind}": SEGMENTS.format(kind.lower()) for kind in ("Sum", "Mean", "Prod", "Max", "Min")}
 
 
