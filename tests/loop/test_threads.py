@@ -21,6 +21,7 @@ from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.saving import saver as checkpoint_saver
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
 from loop.data.orders import prefetch as early
+from loop.data.python.ahead import Making, ReadAhead
 
 NO_THREAD = "can't start new thread"
 
@@ -312,3 +313,33 @@ def test_another_thread_cannot_roll_a_run_back_which_is_saved_as_if_nobody_had_a
         "A run is rolled back by a hook, in on_step_end, on_eval_end or on_epoch_end. Asked for: it is late."
     }
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["ckpt-2.json", "ckpt-3.json"]
+
+
+def test_what_no_thread_was_there_for_is_not_read_when_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool keeps what it could not start, and would run it beside what it is asked for next."""
+    ran, refused, start = list[bool](), [NO_THREAD], threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if refused:
+            raise RuntimeError(refused.pop())
+        start(thread)
+
+    def make(number: int) -> Making[int]:
+        yield
+        return number
+
+    def noted(ahead: ReadAhead[int], count: int) -> list[concurrent.futures.Future[None]]:
+        waited_for.extend(jobs := started(ahead, count))
+        return jobs
+
+    waited_for, started, run = list[concurrent.futures.Future[None]](), ReadAhead._started, ReadAhead._run
+    monkeypatch.setattr(ReadAhead, "_started", noted)
+    monkeypatch.setattr(ReadAhead, "_run", lambda ahead: (ran.append(True), run(ahead)))
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    ahead = ReadAhead[int](make, workers=2, prefetch=4)
+    ahead.begin(0, 100)
+    for number in range(3):
+        with ahead.meanwhile():
+            pass
+        assert ahead.take(number) == number
+    assert len(ran) == len(waited_for) >= 4

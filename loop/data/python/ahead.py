@@ -114,11 +114,15 @@ class ReadAhead(Generic[Made]):
 
     def _started(self, count: int) -> list[Future[None]]:
         jobs: list[Future[None]] = []
-        with contextlib.suppress(RuntimeError):  # no thread can be made; then each batch is read when it is wanted
-            self._pool = self._pool or ThreadPoolExecutor(self._workers, thread_name_prefix="data")
+        self._pool = pool = self._pool or ThreadPoolExecutor(self._workers, thread_name_prefix="data")
+        try:
             for _ in range(count):
-                jobs.append(self._pool.submit(self._run))
-        return jobs
+                jobs.append(pool.submit(self._run))
+        except RuntimeError:  # no thread can be made; then each batch is read when it is wanted
+            # The pool keeps what it has refused, and would run it as soon as there is a thread, when nobody waits.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+        return [job for job in jobs if not job.cancelled()]
 
     def _run(self) -> None:
         while not self._stop and (work := self._claim()) is not None:
