@@ -243,7 +243,7 @@ class Calls:
             # A hook that has taken itself out has no `on_error` any more: what it raises comes out.
             if name in self.hooks and self._tolerance.takes(self.hooks[name], method, error):
                 return
-            if any(word in str(error) for word in TRACED):
+            if _is_of_trace(error):
                 add_note(error, NO_VALUE)
             add_note(error, f"Raised by hook {name!r} in {method}.")
             raise
@@ -251,3 +251,9 @@ class Calls:
             took = time.perf_counter() - began
             self.seconds[name] = self.seconds.get(name, 0.0) + took - self._within  # or it would count twice
             self.under_way, self._within = before, within + took
+
+
+def _is_of_trace(error: BaseException) -> bool:
+    with contextlib.suppress(Exception):  # an exception of a program may have no text
+        return any(word in str(error) for word in TRACED)
+    return False
