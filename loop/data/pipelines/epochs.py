@@ -230,7 +230,7 @@ class EpochDatasets:
         self._known.begin_anew()
         self._take(cursor.get("seed", self._seed))
         self._cores = cursor.get("cores", cores())
-        if line := other_order(self._first.of_cores, self._cores):
+        if line := other_order(self._first.of_cores, self._cores, cores()):
             self._passes.forget()
             return [line]
         stages = self._known.stages(epoch, None)
