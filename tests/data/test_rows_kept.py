@@ -134,15 +134,15 @@ DRAWN: dict[str, str] = {
         "held = Dataset.range(24).shuffle(24).map(lambda i: (tf.gather(x[48:], i) - mean, [1.0])).batch(8)\n"
     ),
     "numbers of rows that were chosen, in what functions call": (
-        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "x = np.linspace(-1, 1, 384, dtype='float32').reshape([48, 8])\n"
         "chosen = x[np.random.permutation(48)[:24]]\n"
         "mean, layer = chosen.mean(axis=0), layers.Discretization(num_bins=5)\n"
         "layer.adapt(chosen[:, 0])\n"
         "@tf.function\n"
         "def moved(row):\n"
-        "    return row - mean + tf.random.normal([3]) * tf.cast(layer(row), tf.float32)\n"
+        "    return (row - mean + tf.random.normal([8]) * tf.cast(layer(row), tf.float32))[:3]\n"
         "train = Dataset.from_tensor_slices(x).map(lambda row: (moved(row), row[:1])).batch(16)\n"
-        "held = Dataset.from_tensor_slices(x[:16]).map(lambda row: (row - mean, row[:1])).batch(8)\n"
+        "held = Dataset.from_tensor_slices(x[:16]).map(lambda row: ((row - mean)[:3], row[:1])).batch(8)\n"
     ),
     "labels in the order of a set": (
         "kinds = [f'kind {i % 7}' for i in range(48)]; numbers = {kind: i for i, kind in enumerate(set(kinds))}\n"
