@@ -325,7 +325,7 @@ BARS = {
 def shown_at(widths: list[int], arguments: list[str], more: dict[str, str]) -> tuple[str, list[str]]:
     """Returns all that a run writes to a terminal, and what is to be seen of it in the end, unfolded."""
     given = {name: value for name, value in environment().items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR")}
-    command = [sys.executable, str(TESTS / "progress_life.py"), *arguments]
+    command = [sys.executable, str(TESTS / "hooks/progress_life.py"), *arguments]
     status, written = recorded(command, given | {"TERM": "xterm"} | more, widths)
     assert status == 0, written
     text = "\n".join(seen(written, 10_000))
