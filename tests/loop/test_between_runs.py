@@ -186,6 +186,27 @@ def test_what_is_set_between_two_runs_and_no_checkpoint_holds_is_named(
     )
 
 
+def test_what_nobody_has_set_is_not_named_though_others_have_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    total, (one, two) = tf.Variable(1.0), [tf.Variable(value, name="kernel") for value in (0.5, 0.25)]
+    tables = [tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([0], [n]), -1) for n in (1.0, 2.0)]
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = sum(table.lookup(tf.constant(0)) for table in tables)
+        return {"total": total.assign_add(found * (one * x[0] + two))}
+
+    data = ArrayData(tf.range(8.0), batch_size=1, seed=1)
+    loop = Loop(step, data, state={"total": total}, hooks=[Checkpoint(tmp_path)])
+    loop.run(steps=2)
+    loop.run(steps=3)
+    assert warnings(caplog) == []
+    two.assign(2.0)
+    loop.run(steps=4)
+    (said,) = warnings(caplog)
+    assert said.count("kernel") == 1
+
+
 def set_in_turns(directory: Path, *values: float) -> dict[str, bytes]:
     """Trains in parts, and sets before each a seed, and a variable that the step only reads. Returns the state."""
     keras.utils.set_random_seed(1)

@@ -23,7 +23,7 @@ PLACES = (("state: ", " "), ("variables: ", "/"), ("variables: extra/", "/"))  #
 ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
 
 
-class Agreed(NamedTuple):
+class Accepted(NamedTuple):
     """What is to be done about the changes with which a run may go on.
 
     Attributes:
@@ -35,7 +35,7 @@ class Agreed(NamedTuple):
     settings: list[str]
 
 
-def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agreed:
+def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Accepted:
     """Compares a checkpoint with the program. Nothing is assigned, and no data are read.
 
     Args:
@@ -76,7 +76,7 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     fitting = found.structure and _have_equal_weights(state, found.structure)
     remedy += OR_WEIGHTS.format(weights) if (found.trainable or fitting) and not derived else ""
     refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
-    return Agreed(accepted, list(settings))
+    return Accepted(accepted, list(settings))
 
 
 def _agree_at_last(store: Store, manifest: Manifest, state: TrainingState) -> None:

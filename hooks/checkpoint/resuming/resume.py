@@ -116,13 +116,12 @@ def taken_over(
         for line in [*accepted, *moved]:
             warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
         state.restore(pin.prefix)
-    state.position.torn = True  # until seen to be otherwise
     # Not undone if it raises: the loop refuses to train, or to save, what is torn.
-    compare(pin, state.variables)
-    _compare_place(store, manifest, state)
-    then()
-    state.set_again(settings)  # what the program sets now, with resume_changed="warn"
-    state.position.torn = False
+    with state.restoring():
+        compare(pin, state.variables)
+        _compare_place(store, manifest, state)
+        then()
+        state.set_again(settings)  # what the program sets now, with resume_changed="warn"
 
 
 def continue_unrestored(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:
