@@ -131,6 +131,7 @@ class Run:
                 f"Hooks made variables {when}, too late to be restored: {', '.join(made)}. Make them in __init__."
             )
         self._moments.place = self._position.load()
+        self._history.load()
         self._moments.resumed = self._moments.place.step > 0
         self._making.begun = True
 
