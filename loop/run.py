@@ -92,6 +92,8 @@ class Run:
                 # Or what the first worker has saved would pass for the state of all.
                 check_equal(self._parts, self._making.state)
         except BaseException as raised:
+            if self._hooks.calls.left:  # a child: its own end is all that it has to do
+                raise
             # A roll back is no failure: all workers go back together.
             return raised if isinstance(raised, RollBack) else self._parts.workers.failed(raised)
         return None
@@ -129,6 +131,7 @@ class Run:
                 f"Hooks made variables {when}, too late to be restored: {', '.join(made)}. Make them in __init__."
             )
         self._moments.place = self._position.load()
+        self._history.load()
         self._moments.resumed = self._moments.place.step > 0
         self._making.begun = True
 

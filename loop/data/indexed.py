@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.fed import Fed
-from loop.data.objects.progress import Progress, generators_of
+from loop.data.objects.progress import BetweenPasses, generators_of
 from loop.data.objects.reached import variables_reached
 from loop.data.orders.order import as_seed, order_of
 from loop.data.python.ahead import Making, ReadAhead
@@ -78,7 +78,7 @@ class IndexedData(Fed):
         self._even, self._shuffle = drop_remainder or self._count % self._size == 0, shuffle
         self._given_seed = None if seed is None else as_seed(operator.index(seed))
         self._drawn_seed: int | None = None if shuffle else 0
-        self._progress = Progress(source, lambda: self._seed)
+        self._progress = BetweenPasses(source, lambda: self._seed)
         self._reader: ReadAhead[Nest] = ReadAhead(self._make, workers, prefetch)
         self._order = np.zeros([0], np.int32)  # [items], of the open pass
         self._epoch, self._next, self._open = 0, 0, False  # of the batch that is wanted

@@ -2,7 +2,7 @@
 
 Whoever adapts a vocabulary to rows that were chosen at random has another one in the next process; and so it is with
 the mean of these rows, or with `map(lambda i: x[i])`. What a function has stands under the names of tensors in it, and
-what is written in it, or in a function that it calls, under its `Place`.
+what is written in it, or in a function that it calls, under its `ConstantPlace`.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.exact.constants import Place, constants_in, value_of
+from loop.exact.constants import ConstantPlace, constants_in, value_of
 from loop.exact.graph import operations, uses
 from loop.exact.pipeline import stages
 from loop.handles import key_of
@@ -41,7 +41,7 @@ class Others(NamedTuple):
     """
 
     given: Mapping[str, tf.Tensor]
-    constants: Mapping[Place, bytes]
+    constants: Mapping[ConstantPlace, bytes]
     tables: Mapping[int, tf.lookup.StaticHashTable]
     digits: Sequence[int]
     long: int = 0
@@ -116,7 +116,11 @@ class Outside:
 
     def others(self, tensors: Iterator[tf.Tensor]) -> Others | None:
         """Returns what differs in what `tensors` returned in another process; None if that is of another function."""
-        given, constants, tables = dict[str, tf.Tensor](), dict[Place, bytes](), dict[int, tf.lookup.StaticHashTable]()
+        given, constants, tables = (
+            dict[str, tf.Tensor](),
+            dict[ConstantPlace, bytes](),
+            dict[int, tf.lookup.StaticHashTable](),
+        )
         pairs = list[tuple[tf.Tensor, tf.Tensor]]()
         for name, now in self.arrays.items():
             if (then := next(tensors, None)) is None or (then.dtype, then.shape) != (now.dtype, now.shape):

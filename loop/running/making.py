@@ -15,7 +15,7 @@ from loop.running.compiled import Compiled
 from loop.running.finished import Untraced, untraced
 from loop.running.parts import Parts
 from loop.state.position import Position
-from loop.state.rates import Rates
+from loop.state.rates import LoggedRates
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.stops import Stops
@@ -49,7 +49,7 @@ class Making:
         self._compiled: Compiled | None = None
         self._untraced: Untraced | None = None  # until a run goes on from it
         self._settings: Mapping[str, Setting] = {}
-        self._rates: Rates | None = None
+        self._rates: LoggedRates | None = None
         self.begun, self.caught_up = False, CaughtUp()
         # What each hook had when a run began.
         self._of_hooks: weakref.WeakKeyDictionary[Hook, set[str]] = weakref.WeakKeyDictionary()
@@ -62,11 +62,13 @@ class Making:
         return self.compiled.trace.logged
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> LoggedRates:
         """The learning rates."""
         if self._rates is None:
             evaluated = [name for each in self._parts.evaluations for name in each.names]
-            self._rates = Rates(self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names})
+            self._rates = LoggedRates(
+                self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names}
+            )
         return self._rates
 
     def grown(self) -> list[str]:

@@ -96,10 +96,10 @@ class RowsInMemory:
         kept, told = functools.cache(earlier), functools.cache(say)
         for name, data in self._data.items():
             own = {key.removeprefix(name): number for key, number in cursor.items() if key.startswith(name)}
-            data.recall(own, Kept(name, kept, told, same_program=is_same))
+            data.recall(own, KeptRows(name, kept, told, same_program=is_same))
 
 
-class Kept:
+class KeptRows:
     """What was kept of one source; see `Earlier`.
 
     Args:

@@ -6,12 +6,11 @@ import os
 import re
 import sys
 import threading
-from typing import Protocol
 
 import tensorflow as tf
 
 from loop.tf_internals import abort_collectives
-from loop.workers.store import Value, WorkerFailed
+from loop.workers.store import Peers, Value, WorkerFailed
 from loop.workers.waits import SHORT, Waits
 
 log = logging.getLogger("exactloop")
@@ -37,29 +36,7 @@ GRACE = 3.0  # seconds in which a process ends by itself when another one has fa
 KNOWN_WITHIN = 10.0  # seconds until it is known who has failed, when something has come of it
 
 
-class Telling(Protocol):
-    """What workers tell one another."""
-
-    rank: int
-    count: int
-
-    @property
-    def steps(self) -> int: ...
-
-    def put(self, key: str, value: Value) -> bool: ...
-
-    def get(self, key: str, timeout: float) -> Value: ...
-
-    def listen(self, key: str, timeout: float) -> Value: ...
-
-    def remove(self, key: str) -> None: ...
-
-    def name(self, rank: int) -> str: ...
-
-    def rank_of(self, kind: str, number: int) -> int: ...
-
-
-class Failures:
+class FailureWatch:
     """Watches the other workers, in a thread.
 
     A worker that fails says so. One that is killed is missed by TensorFlow, within seconds. Then what waits for it is
@@ -74,7 +51,7 @@ class Failures:
         workers: All of them.
     """
 
-    def __init__(self, workers: Telling) -> None:
+    def __init__(self, workers: Peers) -> None:
         self._workers, self._process = workers, os.getpid()
         self.said: str | None = None
         self.has_told = False

@@ -33,8 +33,8 @@ class Contents:
             best: What it is to say of the metric that is watched.
         """
         step, epoch, step_in_epoch = self._state.position.place()
-        seconds = float(self._state.variables["clock/seconds"])  # sync: reads one scalar
-        return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
+        seconds, pending = self._state.seconds, self._state.position.is_pending  # sync: reads one scalar
+        return Record(step, pending, epoch, step_in_epoch, seconds, best)
 
     def parts(self, moment: Moment) -> dict[str, Any]:
         """Returns what a manifest says besides."""

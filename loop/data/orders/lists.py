@@ -41,23 +41,24 @@ def lists(
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
-    found = dict[tf.data.Dataset, Rows]()
-    for stage in stages(dataset):
-        if kind_of(stage) == SLICES and _is_plain(stage):
-            found[stage] = Rows(tensors_of(replaced.get(stage, stage)))
-    return {stage: rows for stage, rows in found.items() if rows.size <= LARGEST}
+    found = made_of(dataset, replaced, kinds=(SLICES,))
+    return {stage: rows for stage, columns in found.items() if (rows := Rows(columns)).size <= LARGEST}
 
 
 def made_of(
-    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+    dataset: tf.data.Dataset,
+    replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+    *,
+    kinds: Sequence[str] = (SLICES, ONE),
 ) -> Columns:
     """Returns, by stage, the tensors that a dataset is made of, whether they are rows or one element.
 
     Args:
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
+        kinds: Of which stages.
     """
-    found = (stage for stage in stages(dataset) if kind_of(stage) in (SLICES, ONE) and _is_plain(stage))
+    found = (stage for stage in stages(dataset) if kind_of(stage) in kinds and _is_plain(stage))
     return {stage: tensors_of(replaced.get(stage, stage)) for stage in found}
 
 

@@ -21,7 +21,7 @@ class Inside:
 
     Args:
         hooks: As above.
-        in_parts: Whether the steps that are prepared are run in several calls; see `go_on`.
+        in_parts: Whether the steps that are prepared are run in several calls; see `continue_after`.
     """
 
     def __init__(self, hooks: Sequence[Hook] = (), *, in_parts: bool = False) -> None:
@@ -44,9 +44,9 @@ class Inside:
             numbers = np.zeros([LONGEST], np.float32)
             numbers[:count] = _numbers(hook, hook.ahead(step, count), count)
             tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
-        self.go_on(0)
+        self.continue_after(0)
 
-    def go_on(self, done: int) -> None:
+    def continue_after(self, done: int) -> None:
         """Says how many of the steps that are prepared have been run, before a call that runs others of them."""
         for variable in self._done:
             write(variable, done)  # how many steps to add to the index, which begins at 0 in each call
