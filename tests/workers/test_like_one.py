@@ -44,6 +44,7 @@ PLANS = {
     "few": [["dense", "21", "4", "14", "0.01"]],
     "more": [
         ["masked", "21", "4", "14"],
+        ["padded", "21", "4", "14"],
         ["reduced", "sum_over_batch_size", "21", "4", "14"],
         ["measured", "21", "5", "14"],
         ["across", "dice", "21", "4", "14"],

@@ -217,6 +217,29 @@ def masked(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
+def padded(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """Series of unequal lengths, with a sum over all workers at each of their steps in time."""
+    weights = tf.Variable([0.5, -0.3], name="weights")
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    optimizer.build([weights])
+
+    def step(series: tf.Tensor) -> dict:
+        with tf.GradientTape() as tape:
+            expected, error = tf.zeros_like(series[:, 0]), tf.constant(0.0)
+            for i in tf.range(tf.shape(series)[1]):
+                error += total(tf.reduce_sum(tf.square(series[:, i] - expected)))
+                expected = tf.tanh(weights[0] * expected + weights[1] * series[:, i])
+            loss = error / total(tf.cast(tf.size(series), tf.float32))
+        optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss}
+
+    lengths = 2 + np.arange(int(count)) % 5
+    dataset = tf.data.Dataset.from_tensor_slices((rows(int(count), 6)[0], lengths)).map(lambda row, n: row[:n])
+    listening, state = Steps(), {"weights": weights, "optimizer": optimizer}
+    trained = Loop(step, dataset.shuffle(9, seed=1).padded_batch(int(batch)), state=state, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
 def reduced(workers: loop.workers.cluster.Workers, reduction: str, count: str, batch: str, steps: str) -> dict:
     """A loss of Keras over what a mask and weights leave of an embedding's outputs, reduced in one of its ways."""
     layers = [keras.layers.Embedding(5, 2, mask_zero=True), keras.layers.Dense(1)]
@@ -637,7 +660,7 @@ def waiting(workers: loop.workers.cluster.Workers) -> dict:
 CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
-        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, across, measured, indexed),
+        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, padded, reduced, across, measured, indexed),
         *(
             generated,
             halted,
