@@ -92,6 +92,8 @@ class Run:
                 # Or what the first worker has saved would pass for the state of all.
                 check_equal(self._parts, self._making.state)
         except BaseException as raised:
+            if self._hooks.calls.left:  # a child: its own end is all that it has to do
+                raise
             # A roll back is no failure: all workers go back together.
             return raised if isinstance(raised, RollBack) else self._parts.workers.failed(raised)
         return None

@@ -19,6 +19,10 @@ from loop import TrainingState, digest
 from loop.tf_internals import Tensors
 
 GLOBAL = "random/tensorflow/"
+OF_ITS_OWN = (
+    "The loop stands at step %d, which it has trained itself, and goes on from there, not from %s in %s. A run goes on "
+    "from a checkpoint if the loop is given its Checkpoint before its first run()."
+)
 log = logging.getLogger("exactloop")
 
 
@@ -124,18 +128,22 @@ def taken_over(
         state.set_again(settings)  # what the program sets now, with resume_changed="warn"
 
 
-def continue_unrestored(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:
-    """Without restoring anything, sets aside what is damaged, and what another line of training has left after `step`.
+def continue_unrestored(store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoint]) -> None:
+    """Without restoring anything, sets aside what is damaged, and what another line of training has left ahead.
 
     Args:
         store: The checkpoints; loaded.
-        step: Train steps completed.
+        state: The state of the run.
         damaged: What `load` found.
     """
     for each in damaged:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, "It is set aside."), stacklevel=2)
-    records = {record.stem for record in store.records()}
-    store.set_aside([s for s in store.stems() if s not in records or order(s) > (step, True)])
+    records, here = {record.stem for record in store.records()}, (state.position.place().step, True)
+    later = sorted((stem for stem in records if order(stem) > here), key=order)
+    store.set_aside([s for s in store.stems() if s not in records or s in later])
+    # Not where another Checkpoint has restored what is here.
+    if later and not state.position.untouched:
+        log.warning(OF_ITS_OWN, here[0], later[-1], store.files.where)
 
 
 def raise_if_any(store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
