@@ -27,7 +27,7 @@ from loop.errors.later import later
 from loop.errors.names import check_name
 from loop.errors.tracebacks import add_note
 from loop.steps import Step, Values, as_step
-from loop.tensors import Nest
+from loop.tensors import Nest, put, read, write
 from loop.triggers import Trigger
 
 TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
@@ -148,7 +148,7 @@ class Evaluation(tf.Module):
         except Exception as error:
             add_note(error, f"Raised in evaluation {self.name!r}, before its first batch.")
             raise
-        self.index.assign(0)
+        write(self.index, 0)
         # Of the step's own metrics; those that training has in common with it are put back by `Purity`.
         self.step.reset()
         limits = [limit for limit in (limit, self._limit, self.data.steps_per_epoch) if limit is not None]
@@ -164,9 +164,9 @@ class Evaluation(tf.Module):
         self.data.close()
         # A metric in place of the mean of its name, as in training.
         results = (self.means.result() or {}) | self.measured.logs(ran.results)
-        self.latest.assign(np.array([results[name] for name in sorted(results)]))
-        self.known.assign(True)
-        self.new.assign(True)
+        put(self.latest, tf.constant(np.array([results[name] for name in sorted(results)], np.float64)))
+        write(self.known, True)
+        write(self.new, True)
         return True
 
     def read(self) -> tuple[int, int | None]:
@@ -176,12 +176,13 @@ class Evaluation(tf.Module):
 
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
-        return dict(zip(self.names, self.latest.numpy().tolist(), strict=True)) if self.known else {}
+        known = bool(read(self.known))
+        return dict(zip(self.names, read(self.latest).numpy().tolist(), strict=True)) if known else {}
 
     def take(self) -> dict[str, float]:
         """Returns them if they are of this epoch, or else nothing; called at its end."""
-        found = self.results() if self.new else {}
-        self.new.assign(False)
+        found = self.results() if bool(read(self.new)) else {}
+        write(self.new, False)
         return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from loop import standard
 from loop.engine.clock import TimeSpent
+from loop.engine.traced.chunk_result import ChunkResult
 from loop.engine.traced.ring import LONGEST
 from loop.evaluation import Evaluation
 from loop.events import Event, Moment
@@ -38,7 +39,9 @@ class Rounds:
         self._hooks, self._data, self._evaluations = parts.hooks, parts.data, parts.evaluations
         self._position, self._clock, self._bound = parts.position, parts.clock, parts.bound
         self._history, self._limit, self._stops = parts.history, parts.limit, parts.stops
+        self._phase = parts.position.phase
         self._since = 0.0  # the training time of the halt before
+        self._ran: ChunkResult | None = None  # what came of the call in this round, if there was one
 
     def begin(self) -> None:
         """Gets ready to train: looks at what is compiled, and lets the clock run."""
@@ -53,6 +56,7 @@ class Rounds:
     def next(self) -> bool:
         """Goes through one round; returns whether everybody was told that it is the last."""
         self._position.torn = True  # until everybody is done with this step
+        self._ran = None
         if not self._position.is_pending:  # or an earlier run was stopped in mid-round
             self._begin_epoch()
             self._train()
@@ -87,6 +91,7 @@ class Rounds:
             # Workers exchange how far, and so wait here for the slowest of them.
             end, chunk = self._agreed.end(step, min(stop for stop in stops if stop is not None)), self._built.chunk
             ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
+            self._ran = ran
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         # A call trains at least one step if there is data: so there is none, where there was some.
@@ -99,12 +104,12 @@ class Rounds:
         over = not ran.more or step_in_epoch + count == length
         if over:
             self._data.close()
-            self._position.set_over(True)
+            self._phase.is_over = True
         # Read once: hooks that ask the clock by themselves would not agree on what is due.
         now = self._agreed.now()
         halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         if self._due(over=over):
-            self._position.set_due(True)  # before hooks are told: a stop from here on leaves it to the next run
+            self._phase.is_due = True  # before hooks are told: a stop from here on leaves it to the next run
         self._moments.round = {}
         if skip != step + 1:  # or it has no values, and nobody can wait for it
             self._since = now
@@ -121,29 +126,29 @@ class Rounds:
         # The pass is given up, as at a limit: the rest of its batches is not read.
         if self._stops.ends_epoch:
             self._data.close(complete=False)
-            self._position.set_over(True)
-            self._position.set_due(self._position.is_due or bool(self._due(over=True)))
+            self._phase.is_over = True
+            self._phase.is_due = self._phase.is_due or bool(self._due(over=True))
 
     def _due(self, *, over: bool) -> list[Evaluation]:
         return [*self._evaluations] if self._limit.is_dry else self._evaluations.due(self._moments.place, over=over)
 
     def _evaluate_if_due(self) -> None:
-        if self._stops.at_once or not self._position.is_due:
+        if self._stops.at_once or not self._phase.is_due:
             return
         if not len(self._evaluations):  # a program that had some was stopped before them; this one has none
-            self._position.set_due(False)
+            self._phase.is_due = False
             return
         put_back = self._moments.capture()  # random streams and hooks, if the evaluation has to be redone
         self._moments.emit(Event.EVAL_BEGIN)
         # Of a program whose schedule was another when a stop came, nothing may be due by now.
-        due = self._due(over=self._position.is_over) or [*self._evaluations]
+        due = self._due(over=self._phase.is_over) or [*self._evaluations]
         for evaluation in due:
             with self._spent.on("evaluation"):
                 complete = self._built.evaluate(evaluation, self._abandons)
             if not complete:
                 put_back()
                 return
-        self._position.set_due(False)
+        self._phase.is_due = False
         found = {name: value for evaluation in due for name, value in evaluation.results().items()}
         self._moments.round |= found
         self._moments.emit(Event.EVAL_END, found)
@@ -154,10 +159,10 @@ class Rounds:
         return self._stops.at_once
 
     def _end_epoch_if_over(self) -> None:
-        if self._position.is_over and not self._position.is_due:
+        if self._phase.is_over and not self._phase.is_due:
             self._moments.place = self._position.next_epoch(self._moments.place)
             # Read before EPOCH_END, in which hooks may set other rates: the history has those of the epoch.
-            trained = self._built.trained() | self._making.rates.now()
+            trained = self._built.trained(self._ran) | self._making.rates.now()
             self._moments.round |= trained  # what an evaluation of an earlier step found is no value of this one
             self._moments.emit(Event.EPOCH_END, trained | self._built.evaluated())
             self._remember(trained)
@@ -166,7 +171,8 @@ class Rounds:
         """Adds an epoch's values to the history, with what was evaluated and reported in it."""
         evaluated = {name: value for evaluation in self._evaluations for name, value in evaluation.take().items()}
         # Of a value that was not reported in this epoch there is no entry: the list is shorter.
-        reported = self._hooks.reports.latest(since=self._history.since())
+        reports = self._hooks.reports
+        reported = reports.latest(since=self._history.since()) if reports.names else {}
         self._history.add({**trained, **evaluated, **reported}, self._moments.place.step)
 
     def _settle(self) -> bool:
@@ -175,6 +181,7 @@ class Rounds:
         An exception out of a hook is such a stop, because the step is complete, and is raised after it. But not a
         `KeyboardInterrupt`: somebody is impatient.
         """
+        self._position.settle()  # before anybody holds the state, or saves it
         over = self._moments.place.step_in_epoch == 0 or self._moments.reached()
         self._agreed.stops()
         if over:

@@ -19,6 +19,7 @@ from loop.engine.ways.one_by_one import OneByOne
 from loop.engine.ways.one_call import OneCall
 from loop.engine.ways.way import Way
 from loop.errors.tracebacks import add_note
+from loop.tensors import read
 
 
 class CompiledLoop:
@@ -56,7 +57,7 @@ class CompiledLoop:
         count = min(count, LONGEST)  # the ring has no more rows, nor has what hooks say ahead
         try:
             if self.inside.hooks:  # asked once for all steps, also if the way runs them in several calls
-                self.inside.prepare(int(self._counters[-1]), count)
+                self.inside.prepare(int(read(self._counters[-1])), count)
             with self._waiting():
                 return self._way.run(data, count)
         except tf.errors.OpError as error:

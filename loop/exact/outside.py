@@ -25,8 +25,9 @@ Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have 
 LARGEST = 2**24  # bytes of one function that are kept
 MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
 # Digits: those with fewer are settings; and nobody writes down as many as a mean has, or a seed that was drawn.
-SHORT, COMPUTED, LONG, DRAWN = 3, 5, 7, 8
-SEVERAL = 3  # numbers that are long: a few may come of one setting, as a reciprocal does
+SHORT, COMPUTED, DRAWN = 3, 5, 8
+# Numbers that are computed, and their digits: fewer may come of one setting, as a reciprocal does.
+SEVERAL, TOGETHER = 3, 20
 
 
 class Others(NamedTuple):
@@ -37,20 +38,20 @@ class Others(NamedTuple):
         constants: By where they stand in it, or in what it calls, their values as TensorFlow writes them.
         tables: By the keys of the handles that it has: those to which the handles in `given` belong.
         digits: Of each of those that are a few numbers, how many digits these have, at least.
-        long: How many different numbers with many digits are among these, at least.
+        together: How many digits the `SEVERAL` longest of these have together, at least; 0 if there are fewer.
     """
 
     given: Mapping[str, tf.Tensor]
     constants: Mapping[ConstantPlace, bytes]
     tables: Mapping[int, tf.lookup.StaticHashTable]
     digits: Sequence[int]
-    long: int = 0
+    together: int = 0
 
     @property
     def are_drawn(self) -> bool:
         """Whether there is anything that nobody has written down."""
         arrays = [x for x in self.given.values() if x.dtype != tf.resource] + [*map(value_of, self.constants.values())]
-        are_many = bool(self.tables) or self.long >= SEVERAL
+        are_many = bool(self.tables) or self.together >= TOGETHER
         return are_many or any(x.shape.num_elements() >= MANY or _is_seed(x) for x in arrays)
 
 
@@ -149,12 +150,9 @@ class Outside:
         if any((a.dtype, a.shape) != (b.dtype, b.shape) or _names_what_is_gone(b) for a, b in pairs):
             return None
         few = [pair for pair in pairs if pair[0].shape.num_elements() < MANY and pair[0].dtype != tf.string]
-        long = [
-            {text for side in sides for text in _texts(side) if len(text) >= LONG} for sides in zip(*few, strict=True)
-        ]
-        return Others(
-            given, constants, tables, [min(map(_digits, pair)) for pair in few], min(map(len, long), default=0)
-        )
+        # Not each of them alone: of three numbers, one has a short text by chance in one process of three.
+        together = [_together(sides) for sides in zip(*few, strict=True)]
+        return Others(given, constants, tables, [min(map(_digits, pair)) for pair in few], min(together, default=0))
 
 
 def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
@@ -208,6 +206,13 @@ def _is_seed(array: tf.Tensor) -> bool:
 def _digits(array: tf.Tensor) -> int:
     """Returns how many digits the longest of a few numbers has."""
     return max(map(len, _texts(array)), default=0)
+
+
+def _together(arrays: Sequence[tf.Tensor]) -> int:
+    """Returns how many digits the longest of different numbers have together; 0 if few are long enough."""
+    texts = {text for array in arrays for text in _texts(array) if len(text) >= COMPUTED}
+    lengths = sorted(min(len(text), DRAWN) for text in texts)[-SEVERAL:]
+    return sum(lengths) if len(lengths) == SEVERAL else 0
 
 
 def _texts(array: tf.Tensor) -> list[str]:

@@ -16,6 +16,7 @@ from loop.hook import Hook
 from loop.listeners.failures import RAISE, Tolerance
 from loop.listeners.had import Had
 from loop.listeners.reports import Reports
+from loop.listeners.returned import Returned, check_context
 from loop.triggers import Halt
 from loop.workers.cluster import here
 
@@ -54,7 +55,7 @@ class Calls:
         self.seconds: dict[str, float] = {}
         self.begun: list[str] = []
         self.under_way: Moment | None = None
-        self._tolerance, self._had, self._process = Tolerance(), Had(), 0
+        self._tolerance, self._had, self._returned, self._process = Tolerance(), Had(), Returned(), 0
         self._within = 0.0  # seconds that hooks took which the one that is called has called, by an event of its own
         self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
 
@@ -108,7 +109,7 @@ class Calls:
             # A copy: a hook may add another one meanwhile.
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):
-                    entered.enter_context(hook.around_run(loop))
+                    entered.enter_context(check_context(hook.name, hook.around_run(loop)))
             try:
                 yield
             finally:
@@ -251,7 +252,8 @@ class Calls:
         # `on_steps` has no moment: then it is that of the event around it, if there is one.
         self.under_way = next((each for each in args if isinstance(each, Moment)), before)
         try:
-            handler(*args)
+            if (given := handler(*args)) is not None:
+                self._returned.tell(name, method, handler, given)
         except BaseException as error:
             # A hook that has taken itself out has no `on_error` any more: what it raises comes out.
             if name in self.hooks and not self.left and self._tolerance.takes(self.hooks[name], method, error):

@@ -13,6 +13,7 @@ from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
 from loop.engine.purity import KEEP, Purity
 from loop.engine.traced.body import Body
+from loop.engine.traced.chunk_result import ChunkResult
 from loop.engine.traced.means import Means
 from loop.engine.ways.program import traced
 from loop.evaluation import Evaluation
@@ -287,9 +288,13 @@ class Compiled:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""
         self._parts.step.reset()
 
-    def trained(self) -> dict[str, float]:
-        """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step."""
-        means, results = self._means.result(), self.trace.results
+    def trained(self, ran: ChunkResult | None = None) -> dict[str, float]:
+        """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step.
+
+        Args:
+            ran: What came of the call in this round, if there was one.
+        """
+        means, results = self._means.result(None if ran is None else ran.sums), self.trace.results
         return {} if means is None else means | results.logs(results.now())
 
     def evaluated(self) -> dict[str, float]:

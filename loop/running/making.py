@@ -12,7 +12,7 @@ from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.caught_up import CaughtUp
 from loop.running.compiled import Compiled
-from loop.running.finished import Untraced, untraced
+from loop.running.finished import Untraced, recall_counts, saved_by, untraced
 from loop.running.parts import Parts
 from loop.state.position import Position
 from loop.state.rates import LoggedRates
@@ -106,7 +106,10 @@ class Making:
         if self._untraced is not None and place.step > 0 and not self._parts.position.torn:  # restored before
             self.state = self._untraced.begin_again()
             return finished() != ""
-        self._untraced = untraced(self._parts, self._gather, stops)
+        saved = saved_by(self._parts)
+        if saved is not None:
+            recall_counts(self._parts, saved)
+        self._untraced = untraced(self._parts, saved, self._gather, stops)
         if self._untraced is None:
             return False
         self.state = self._untraced.state

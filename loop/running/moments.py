@@ -48,7 +48,7 @@ class Moments:
 
     def reached(self) -> bool:
         """Returns whether what was asked for is done when this round is."""
-        return self._stops.reached(self.place.step, self.place.epoch + self._position.is_over)
+        return self._stops.reached(self.place.step, self.place.epoch + self._position.phase.is_over)
 
     def moment(
         self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None

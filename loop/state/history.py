@@ -2,11 +2,27 @@
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from loop.tensors import put, read, write
+from loop.tf_internals import read_variables
+
+
+class Known(NamedTuple):
+    """What is in the variables of a history."""
+
+    names: list[str]
+    cells: np.ndarray
+    end: int
+
+
+class Mirror:
+    """What is known of that, if anything is; of its own, because a `tf.Module` looks into whatever is set on it."""
+
+    known: Known | None = None
 
 
 class History(tf.Module):
@@ -25,27 +41,42 @@ class History(tf.Module):
         self.names = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="names")
         self.cells = tf.Variable(tf.zeros([0, 2], tf.float64), shape=[None, 2], trainable=False, name="cells")
         self.end = tf.Variable(0, dtype=tf.int64, trainable=False, name="end")
+        # In the course of a run, in which nobody else writes to them: to read three takes as long as a small step.
+        self._mirror = Mirror()
+
+    def load(self) -> None:
+        """Takes over what has been restored."""
+        self._mirror.known = None
 
     def since(self) -> int:
         """Returns the step at the end of the latest epoch."""
-        return int(read(self.end))
+        return self._read().end
 
     def add(self, logs: Mapping[str, float], step: int) -> None:
         """Takes the values of an epoch. Takes a copy of what there is."""
-        known = self._known()
-        names = [*known, *(name for name in logs if name not in known)]
-        if len(names) > len(known):
+        known, self._mirror.known = self._read(), None
+        names = [*known.names, *(name for name in logs if name not in known.names)]
+        if len(names) > len(known.names):
             put(self.names, tf.constant(np.frombuffer(json.dumps(names).encode(), np.uint8)))
         # [0, 2] of no values at all.
         cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
-        put(self.cells, tf.constant(np.concatenate([read(self.cells).numpy(), cells])))
+        cells = np.concatenate([known.cells, cells])
+        put(self.cells, tf.constant(cells))
         write(self.end, step)
+        self._mirror.known = Known(names, cells, step)  # last: an interrupt leaves what is in the variables to be read
 
-    def _known(self) -> list[str]:
-        return json.loads(read(self.names).numpy().tobytes() or "[]")  # before the first epoch there are no bytes
+    def _read(self) -> Known:
+        if self._mirror.known is None:
+            names, cells, end = read_variables([self.names, self.cells, self.end])
+            self._mirror.known = Known(_listed(names), cells.numpy(), int(end))
+        return self._mirror.known
 
     def result(self) -> dict[str, list[float]]:
         """Returns the lists by name."""
-        names = self._known()
+        names = _listed(read(self.names))
         indices, values = self.cells.numpy().T  # sync: reads all of it, where a run ends
         return {name: values[indices == i].tolist() for i, name in enumerate(names)}
+
+
+def _listed(names: tf.Tensor) -> list[str]:
+    return json.loads(names.numpy().tobytes() or "[]")  # before the first epoch there are no bytes

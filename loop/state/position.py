@@ -17,14 +17,39 @@ class Position(NamedTuple):
     step_in_epoch: int
 
 
+class Phase:
+    """What is still to be done at a place, to be looked at in each round without reading a variable.
+
+    Of its own, because a `tf.Module` looks into whatever is set on it, which takes 10 us.
+
+    Attributes:
+        is_due: Whether an evaluation is.
+        is_over: Whether the end of an epoch is still to be told.
+    """
+
+    def __init__(self) -> None:
+        self.is_due = self.is_over = False
+        self._said = False, False  # what is in the variables
+
+    def load(self, due: tf.Variable, over: tf.Variable) -> None:
+        """Takes over what is in variables."""
+        self.is_due, self.is_over = self._said = bool(read(due)), bool(read(over))
+
+    def write(self, due: tf.Variable, over: tf.Variable) -> None:
+        """Writes what has changed into these; mostly nothing."""
+        for variable, then, now in zip((due, over), self._said, (self.is_due, self.is_over), strict=True):
+            if now != then:
+                write(variable, now)
+        self._said = self.is_due, self.is_over
+
+
 class PositionState(tf.Module):
     """The place in variables, and the phase of the event round that a stop may have cut short.
 
     The compiled loop counts `step` and `step_in_epoch` up itself, so they are right even where it fails.
 
     Attributes:
-        is_due: Whether an evaluation is still to be done here; as in `evaluation_due`, which takes long to read.
-        is_over: Whether the end of an epoch is still to be told here; as in `epoch_over`.
+        phase: What is still to be done here; in `evaluation_due` and `epoch_over` as soon as the round is settled.
         seen: A digest of what has been read in the current pass over the data, if somebody wants to know.
         torn: Whether an exception in the course of a run may have left the state half-updated. Not saved.
         condemned: Why the state must not be saved or trained on, whole as it is; empty if it may. Not saved.
@@ -40,7 +65,7 @@ class PositionState(tf.Module):
         self.step_in_epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="step_in_epoch")
         self.evaluation_due = tf.Variable(False, trainable=False, name="evaluation_due")
         self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
-        self.is_due = self.is_over = False  # to be looked at in each round, without reading a variable
+        self.phase = Phase()
         self.seen: BatchDigest | None = None
         self.torn = False  # an exception, not a kill: the next process restores a checkpoint anyway
         self.condemned = ""
@@ -53,7 +78,7 @@ class PositionState(tf.Module):
 
     def load(self) -> Position:
         """Takes over what has been restored, and returns the place."""
-        self.is_due, self.is_over = bool(read(self.evaluation_due)), bool(read(self.epoch_over))
+        self.phase.load(self.evaluation_due, self.epoch_over)
         return self.place()
 
     def place(self) -> Position:
@@ -63,21 +88,15 @@ class PositionState(tf.Module):
     @property
     def is_pending(self) -> bool:
         """Whether anything is still to be done here."""
-        return self.is_due or self.is_over
+        return self.phase.is_due or self.phase.is_over
 
-    def set_due(self, due: bool) -> None:
-        """Says that an evaluation is still to be done here, or no more."""
-        self.is_due = due
-        write(self.evaluation_due, due)
-
-    def set_over(self, over: bool) -> None:
-        """Says that the end of an epoch is still to be told here, or no more."""
-        self.is_over = over
-        write(self.epoch_over, over)
+    def settle(self) -> None:
+        """Takes into the state what is still to be done here, before anybody saves it."""
+        self.phase.write(self.evaluation_due, self.epoch_over)
 
     def next_epoch(self, place: Position) -> Position:
         """Moves on from the end of an epoch to the beginning of the next one, and returns that place."""
         write(self.epoch, place.epoch + 1)
         write(self.step_in_epoch, 0)  # also the index of the batch, which the compiled loop counts
-        self.set_over(False)
+        self.phase.is_over = False
         return Position(place.step, place.epoch + 1, 0)

@@ -1,5 +1,6 @@
 """Functions and graphs: what is called in one, and how one is called."""
 
+import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -85,9 +86,22 @@ def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any
     before = now.function_call_options
     now.function_call_options = _OPTIONS.of(before)
     try:
-        return function._call_flat(arguments, function.captured_inputs)
+        return function._call_flat(arguments, _captured_by(function))
     finally:
         now.function_call_options = before
+
+
+def _captured_by(function: ConcreteFunction) -> list[tf.Tensor]:
+    """Returns what a function has from outside: kept, because TensorFlow flattens it for each call."""
+    found = _CAPTURED.get(function)
+    if found is None:
+        found = function.captured_inputs
+        if not any(map(callable, function._captured_inputs)):  # which is asked for its value at each call
+            _CAPTURED[function] = found
+    return found
+
+
+_CAPTURED = weakref.WeakKeyDictionary[ConcreteFunction, list[tf.Tensor]]()
 
 
 class _Options:

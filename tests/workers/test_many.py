@@ -294,6 +294,22 @@ def test_who_hangs_is_ended_and_who_has_failed_too_is_not(told: bool, monkeypatc
         failures._over = True
 
 
+@pytest.mark.parametrize("exits", [True, False])
+def test_who_is_done_does_not_end_well_when_another_one_fails(exits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But who goes first, in the midst of a run, ends with a status of its own."""
+    ended: list[int] = []
+    monkeypatch.setattr(failures_module.os, "_exit", ended.append)
+    worker = one(0, Together(2))
+    monkeypatch.setattr(worker, "get", raising(WorkerFailed("worker 1 has failed")))
+    failures = Failures(worker)
+    failures.said = "worker 1 has failed"
+    failures._known.set()
+    if exits:
+        failures.tell(SystemExit(5))
+    failures.leave()
+    assert ended == ([] if exits else [1])
+
+
 @pytest.mark.parametrize(
     "error", [FileNotFoundError(2, "not yet here"), tf.errors.NotFoundError(None, None, "not yet here")]
 )

@@ -111,7 +111,7 @@ def taken_over(
     manifest, state.unchecked = pin.manifest, []
     # What was there is held meanwhile, so a resume takes the memory of the state twice.
     with state.unless_raised():
-        state.rows.recall(manifest.notes["data"], functools.partial(_rows, store, pin), sure=changed == "warn")
+        state.rows.recall(manifest.notes["data"], functools.partial(kept_rows, store, pin), sure=changed == "warn")
         # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)
         seen = _sought(store, state, manifest)
@@ -160,7 +160,7 @@ def warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
-def _rows(store: Store, pin: Pin) -> Tensors:
+def kept_rows(store: Store, pin: Pin) -> Tensors:
     """Returns the rows in memory that were kept with a checkpoint; nothing, if none were."""
     name = f"{pin.manifest.record.stem}{ROWS}"
     if name not in pin.manifest.files:

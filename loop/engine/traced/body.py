@@ -102,20 +102,25 @@ class Body:
         joined = self.trace.joined(part, wish.read_value())
         return joined.values, tf.cast(part.whole, tf.int32) if self._size is None else None, joined.asked
 
-    def noted(self, first: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
-        """Adds the steps of a call to the means, and returns their rows; see `ValueRing`.
+    def result(
+        self, first: tf.Tensor, done: tf.Tensor, halted: tf.Tensor, more: tf.Tensor, ahead: Nest = ()
+    ) -> ChunkResult:
+        """Adds the steps of a call to the means, and returns what came of it.
 
         Args:
             first: What the first counter was before them: int64 `[]`.
             done: How many there are: int32 `[]`.
+            halted: See `ChunkResult`.
+            more: The same.
+            ahead: The same.
         """
         rows = self.ring.read(done)
         sizes = self.ring.sizes(rows) if self._size is None else tf.fill([done, 1], tf.constant(self._size, tf.float64))
         afresh = tf.equal(first, 0)  # the first counter begins with each pass, and so do its means
         if self.trace.jit_compile:
             afresh = tf.logical_and(afresh, done > 0)  # not when it is only to be compiled
-        self._means.add(*self.ring.values(rows), sizes, afresh=afresh, latest=self.trace.running)
-        return rows
+        sums = self._means.add(*self.ring.values(rows), sizes, afresh=afresh, latest=self.trace.running)
+        return ChunkResult(done, halted, more, ahead, rows, sums, self.trace.results.now())
 
     def skipped(self, batch: Nest) -> tuple[list[tf.Operation], ChunkResult]:
         """Counts a step without running it; returns what has to be done before the next one, and what came of it."""
@@ -128,6 +133,6 @@ class Body:
         rows = self.ring.read(tf.constant(0))
         # This adds nothing; but if it is the first of a pass, the sums of the pass before are forgotten.
         none = tf.zeros([0, 1], tf.float64)
-        self._means.add(*self.ring.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
+        sums = self._means.add(*self.ring.values(rows), none, afresh=tf.equal(first, 0), latest=self.trace.running)
         no, yes = tf.constant(False), tf.constant(True)
-        return counted, ChunkResult(tf.constant(1), no, yes, (), rows, self.trace.results.now())
+        return counted, ChunkResult(tf.constant(1), no, yes, (), rows, sums, self.trace.results.now())

@@ -30,6 +30,7 @@ class StopBound:
         self.wish = wish
         self._lock = threading.RLock()  # whoever pulls may be a signal handler in the midst of `set`
         self._pulled = False
+        self._set: int | None = None  # what is in the variable, if that is known: epochs are of one length mostly
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -39,7 +40,10 @@ class StopBound:
     def set(self, count: int) -> None:
         """Bounds the next call by `count` steps, or, if it was pulled in before, by one."""
         with self._lock:
-            write(self.variable, count)
+            if self._set != count:
+                self._set = None  # an interrupt may come before it is written
+                write(self.variable, count)
+                self._set = count
             if self._pulled:  # since the last call, or by the handler of a signal between these two lines
                 self._pull()
 
@@ -51,6 +55,8 @@ class StopBound:
 
     def _pull(self) -> None:
         # One step, not none: a run that is pulled in again and again is slow, and gets on.
+        if self.wish is None:
+            self._set = None
         write(self.variable if self.wish is None else self.wish, 1)
 
     @property

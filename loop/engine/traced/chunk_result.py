@@ -20,6 +20,7 @@ class ChunkResult(NamedTuple):
         more: Whether the data, as far as it knows, goes on: bool `[]`.
         ahead: What the data hands on to the next call.
         rows: What was recorded of each step; see `ValueRing`.
+        sums: What `Means` has of the pass so far: so that nobody need read its variables behind a call.
         results: The results of the metrics after the last step: `[]` or `[classes]` by name.
     """
 
@@ -28,6 +29,7 @@ class ChunkResult(NamedTuple):
     more: tf.Tensor
     ahead: Nest
     rows: tf.Tensor  # float32 [steps, words]
+    sums: tf.Tensor  # float64 [sums + 1]
     results: dict[str, tf.Tensor]
 
     def columns(self, ring: ValueRing) -> dict[str, np.ndarray]:

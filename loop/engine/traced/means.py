@@ -1,8 +1,10 @@
 """Means of the values of steps."""
 
+import numpy as np
 import tensorflow as tf
 
-from loop.tensors import Nest, read
+from loop.tensors import Nest
+from loop.tf_internals import read_variables
 
 HEAD = -(2**27)  # as a mask of 64 bits: sign, exponent and the upper 26 bits of what a float64 says
 
@@ -28,8 +30,8 @@ class Means(tf.Module):
 
     def add(
         self, narrow: tf.Tensor, wide: tf.Tensor, weights: tf.Tensor, *, afresh: tf.Tensor, latest: bool = False
-    ) -> None:
-        """Adds steps. Traced into the compiled loop, where it ends.
+    ) -> tf.Tensor:
+        """Adds steps, and returns all sums and the weight: float64 `[sums + 1]`. Traced into the compiled loop's end.
 
         `tf.cumsum` adds one row after the other, and so the sums do not depend on where the compiled loop halted; a
         `reduce_sum` would add them in another order.
@@ -57,16 +59,25 @@ class Means(tf.Module):
             sums = (rows if latest else tf.cumsum(rows))[-1]
         self.sums.assign(sums[:-1])
         self.weight.assign(sums[-1])
+        return sums
 
-    def result(self) -> dict[str, float] | None:
-        """Returns the means so far by name, sorted; None before the first step."""
-        weight = float(read(self.weight))
-        if not weight:
+    def result(self, sums: tf.Tensor | None = None) -> dict[str, float] | None:
+        """Returns the means so far by name, sorted; None before the first step.
+
+        Args:
+            sums: What `add` has returned last, if that is at hand: to read variables takes as long as two small steps.
+        """
+        found = self._read() if sums is None else sums.numpy()
+        if not found[-1]:
             return None
-        means = read(self.sums).numpy() / weight
+        means = found[:-1] / found[-1]
         count = len(self._names)
         means[self._narrow : count] += means[count:]  # heads and rests, each exact until here
         return dict(sorted(zip(self._names, means.tolist(), strict=False)))
+
+    def _read(self) -> np.ndarray:
+        sums, weight = read_variables([self.sums, self.weight])
+        return np.append(sums.numpy(), weight.numpy())
 
 
 def examples_in(spec: Nest) -> int | None:

@@ -121,7 +121,7 @@ class Trace:
         # A tf.function in the step would be used as it was traced for one process.
         with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
             found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
-        check_decided(found.graph, own[-1].step.part.whole)
+        check_decided(found.graph, own[-1].step.part.whole, equal_sizes=several.equal_sizes)
         return found
 
     def joined(self, part: Part, wish: tf.Tensor) -> Joined:

@@ -30,7 +30,7 @@ class InBlocks(Way):
         def run(program: Program, begin: tf.Tensor, most: tf.Tensor, block: Nest) -> ChunkResult:
             first = body.counters[0].read_value()
             done, halted = program(begin, tf.constant(0), most, block)
-            return ChunkResult(done, halted, tf.constant(True), (), body.noted(first, done), body.trace.results.now())
+            return body.result(first, done, halted, tf.constant(True))
 
         def skip(batch: Nest) -> ChunkResult:
             return body.skipped(batch)[1]
@@ -71,7 +71,8 @@ class InBlocks(Way):
                 break
         if not rows:  # the data have ended before a step, which the caller tells
             no = tf.constant(False)
-            return ChunkResult(tf.constant(0), no, no, (), self._body.ring.read(tf.constant(0)), {})
+            none = tf.constant(0)
+            return ChunkResult(none, no, no, (), self._body.ring.read(none), tf.zeros([0], tf.float64), {})
         return ran.joined(rows, done).followed(more=more)
 
     def skip(self, data: Batches) -> ChunkResult:

@@ -12,7 +12,7 @@ from loop.engine.ways.cut import Cut
 from loop.engine.ways.program import Program, of_size
 from loop.engine.ways.way import Way
 from loop.engine.ways.while_loop import handed_on, skipping
-from loop.tensors import Nest
+from loop.tensors import Nest, read
 from loop.tf_internals import ConcreteFunction, call_flat, scalar
 
 CUTS = 8  # in a call at most, after which it is known how long they take; the call itself costs little beside so many
@@ -58,7 +58,7 @@ class InCuts(Way):
 
             done, halted = tf.while_loop(goes_on, one_cut, (tf.constant(0), tf.constant(False)))
             ahead = data.advance(source, ahead, begin + done)
-            return ChunkResult(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
+            return body.result(first, done, halted, data.more(ahead), ahead)
 
         function = tf.function(run, autograph=False)
         spec = of_size(data.element_spec, size)
@@ -71,7 +71,8 @@ class InCuts(Way):
         while done < count and not (rows and self._bound.is_pulled_in):
             began = time.perf_counter()
             self._inside.continue_after(done)
-            ran = self._called(data, min(count - done, CUTS * self._cut.length, self._data.alike(int(self._index))))
+            alike = self._data.alike(int(read(self._index))) if len(self._programs) > 1 else count
+            ran = self._called(data, min(count - done, CUTS * self._cut.length, alike))
             steps = int(ran.steps)  # sync: waits for the call
             self._cut.took(steps, time.perf_counter() - began)
             rows.append(ran.rows)

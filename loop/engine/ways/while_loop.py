@@ -51,7 +51,7 @@ class WhileLoop:
 
             index, ahead = tf.while_loop(goes_on, one_step, (tf.constant(0), ahead))
             done, halted = index % HALTED, index > HALTED
-            return ChunkResult(done, halted, data.more(ahead), ahead, body.noted(first, done), body.trace.results.now())
+            return body.result(first, done, halted, data.more(ahead), ahead)
 
         self._run = tf.function(run, autograph=False).get_concrete_function(*data.feed_spec())
         self._skip = skipping(body)
@@ -80,6 +80,6 @@ def skipping(body: Body) -> Callable[[], ConcreteFunction]:
         counted, ran = body.skipped(data.batch(source, ahead))
         with tf.control_dependencies(counted):
             ahead = data.advance(source, ahead, tf.cast(first, tf.int32) + 1)
-        return ChunkResult(ran.steps, ran.halted, data.more(ahead), ahead, ran.rows, ran.results)
+        return ChunkResult(ran.steps, ran.halted, data.more(ahead), ahead, ran.rows, ran.sums, ran.results)
 
     return functools.cache(lambda: tf.function(skip, autograph=False).get_concrete_function(*data.feed_spec()))
