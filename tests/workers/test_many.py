@@ -301,7 +301,7 @@ def test_who_is_done_does_not_end_well_when_another_one_fails(exits: bool, monke
     monkeypatch.setattr(failures_module.os, "_exit", ended.append)
     worker = one(0, Together(2))
     monkeypatch.setattr(worker, "get", raising(WorkerFailed("worker 1 has failed")))
-    failures = Failures(worker)
+    failures = FailureWatch(worker)
     failures.said = "worker 1 has failed"
     failures._known.set()
     if exits:
