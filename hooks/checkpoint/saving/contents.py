@@ -8,6 +8,7 @@ from hooks.checkpoint.record.environment import environment, later
 from hooks.checkpoint.record.limit import refuse_if_too_large
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record, canonical, content
 from hooks.checkpoint.record.plausible import LARGEST
+from hooks.shared.numbers import number
 from loop import Loop, Moment
 
 
@@ -33,7 +34,7 @@ class Contents:
             best: What it is to say of the metric that is watched.
         """
         step, epoch, step_in_epoch = self._state.position.place()
-        seconds = float(self._state.variables["clock/seconds"])  # sync: reads one scalar
+        seconds = number(self._state.variables["clock/seconds"])
         return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
 
     def parts(self, moment: Moment) -> dict[str, Any]:
