@@ -1,7 +1,10 @@
 """Tools for people and for CI: the command, the proof that a script can be resumed exactly, the search for a rate.
 
-It may import `hooks` and `loop`, and neither of them imports it. Read `proving.py`, then `proof/`. The command is in
-`cli.py`, `looking.py` and `commands.py`; `watching/` is what it has to look at runs.
+It may import `hooks` and `loop`, and neither of them imports it. Read `proving.py`, then `proof/`; `batch_size.py` and
+`range_test.py` stand alone, and `speed/` is a room of its own. The command is in `cli.py`, with `options.py` and
+`helps.py`, `looking.py` (without TensorFlow) and `commands.py`; `wanted.py` is what these are given, `printing.py` what
+they print. `watching/` looks at runs, `launching/` starts workers. `script.py` runs scripts, `quiet.py` begins
+TensorFlow, and `alone.py` says whether somebody else has started several of this process.
 """
 
 from typing import TYPE_CHECKING

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from exactloop.alone import refuse_in_cluster
-from exactloop.proof.process import Program
+from exactloop.proof.process import ProvedProgram
 from exactloop.proof.proof import Proof, compared
 from exactloop.script import given
 from loop import Loop
@@ -70,7 +70,7 @@ def prove(
     spec = module.__spec__ if module.__name__ == "__main__" else None
     known = "" if module.__name__ == "__main__" and spec is None else spec.name if spec else module.__name__
     totals = {key: total for key, total in {"epochs": epochs, "steps": steps}.items() if total is not None}
-    program = Program([path], module=known, function=name, totals=totals)
+    program = ProvedProgram([path], module=known, function=name, totals=totals)
     return compared(program, kills, at, twice, say=lambda line: None)
 
 
@@ -102,4 +102,4 @@ def prove_script(
         raise ValueError(f"A script is run by at least one worker. Received: workers={workers}.")
     if not os.path.isfile(script):
         raise FileNotFoundError(f"There is no script {script!r}.")
-    return compared(Program([script, *arguments], given=given(), workers=workers), kills, at, twice, say)
+    return compared(ProvedProgram([script, *arguments], given=given(), workers=workers), kills, at, twice, say)

@@ -1,5 +1,6 @@
 """What a command is given: a checkpoint, or a directory with some; and what to write in the place of anything else."""
 
+import itertools
 import os
 
 from exactloop.watching.found import found
@@ -56,7 +57,9 @@ def directories(command: str, path: str) -> list[str]:
 
 
 def _has_some(directory: str) -> bool:
-    return any(committed_by(name) or (kept_for(name) and name.endswith(".index")) for name in os.listdir(directory))
+    # Twice: a listing may miss what a trainer renames meanwhile.
+    names = itertools.chain.from_iterable(os.listdir(directory) for _ in range(2))
+    return any(committed_by(name) or (kept_for(name) and name.endswith(".index")) for name in names)
 
 
 def _none_in(directory: str, command: str) -> str:

@@ -15,7 +15,7 @@ from hooks.exports import Exports
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import put
 from hooks.shared.paths import is_remote, path_of
-from hooks.shared.places import Place, check_alone
+from hooks.shared.places import Target, check_alone
 from hooks.shared.texts import named
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
@@ -131,7 +131,7 @@ class Export(Hook, instead=INSTEAD):
                 "Export(on=...) cannot be by seconds: a resumed run would not export the same. Write on=Every(steps="
                 f"1000) or on=Every(epochs=1). Received: {on!r}."
             )
-        self._write, self._writes = _writer(format), Place(os.path.join(where, f"*{ENDINGS[format]}"), "directory")
+        self._write, self._writes = _writer(format), Target(os.path.join(where, f"*{ENDINGS[format]}"), "directory")
         self._model = lambda: model  # not an attribute, which would be a part of the state
         self._exports, self._keep, self._within = Exports(where, ENDINGS[format]), keep, within
         self._at_end = on == "end"

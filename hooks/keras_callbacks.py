@@ -12,10 +12,10 @@ import tensorflow as tf
 from hooks.callbacks.asked import Asked
 from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, places, refused, watch
 from hooks.callbacks.model import CallbackModel
-from hooks.callbacks.state import CallbackState, Saved, parted, states, taken
-from hooks.callbacks.told import Told
+from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
+from hooks.callbacks.told import CallbackWarnings
 from hooks.shared.numbers import put
-from hooks.shared.places import Places, check_alone
+from hooks.shared.places import Targets, check_alone
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -80,13 +80,13 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
         self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
         self._states = states(self.callbacks)
-        self._writes = Places(place for callback in self.callbacks for place in places(callback))
+        self._writes = Targets(place for callback in self.callbacks for place in places(callback))
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
         self._begins_batches = batches["on_train_batch_begin"]
         self.every = Every(steps=1) if any(batches.values()) else NEVER
         self._evaluating = False  # between `on_test_begin` and `on_test_end`; an abandoned one leaves it True
         self._logs: dict[str, float] | None = None
-        self._told = Told()
+        self._told = CallbackWarnings()
         # Bytes, of no fixed length: what callbacks keep grows with the run.
         self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
         self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
@@ -102,7 +102,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def before_dry_run(self, directory: str) -> None:
         """Leaves the callbacks out: nobody knows where they write to."""
-        self.callbacks, self._states, self._writes = [], [], Places()
+        self.callbacks, self._states, self._writes = [], [], Targets()
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._loop, self._state = loop, loop.state
@@ -150,7 +150,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             if moment.step_in_epoch and not self._state.position.is_pending:
                 self._begin_batch(moment, waits=True)
 
-    def _begin_epochs(self, saved: Mapping[str, Saved], put_back: Callable[[], None]) -> None:
+    def _begin_epochs(self, saved: Mapping[str, SavedCallback], put_back: Callable[[], None]) -> None:
         """Has callbacks make again what they hold since the beginning of an epoch, and nothing else could make."""
         for state, callback in self._each():
             if (of := saved.get(state.key)) and self._is_called(callback):
@@ -279,14 +279,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for state in self._states:
             self._told.of_what_would_be_lost({state.key: state.lost})
 
-    def _put_back(self, saved: Mapping[str, Saved]) -> dict[str, dict[str, str]]:
+    def _put_back(self, saved: Mapping[str, SavedCallback]) -> dict[str, dict[str, str]]:
         """Gives the callbacks what was saved; returns what is missing of each then."""
-        missing = {}
-        for state in self._states:
-            if state.key in saved:
-                of = saved[state.key]
-                missing[state.key] = {**of.lost, **state.put_back(of.kept, iter(of.parts))}
-        return missing
+        there = ((state, saved[state.key]) for state in self._states if state.key in saved)
+        return {state.key: {**of.lost, **state.put_back(of.kept, iter(of.parts))} for state, of in there}
 
 
 def _each(given: object) -> Iterator[Callback]:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.shared.numbers import number
-from hooks.shared.rates import Rates, checked
+from hooks.shared.rates import AssignedRates, checked
 from loop import Hook, Loop, Moment
 from loop.tf_internals import scalar
 
@@ -80,7 +80,7 @@ class LearningRate(Hook, instead=INSTEAD):
             raise ValueError(f"LearningRate(warmup=...) must be zero or positive, in steps. Received: {warmup!r}.")
         self._function, self._by, self._warmup = rate, by, warmup
         self._compiled: Callable[[tf.Tensor], tf.Tensor] | None = None
-        self._rates = Rates("LearningRate", optimizer)
+        self._rates = AssignedRates("LearningRate", optimizer)
         self._first, self._known = 0, np.zeros([0])  # the rates of the steps or epochs from the first one on
         self._step, self._set = 0, np.zeros([0])  # after which step which rates were set, one for each step or for all
         self._told = False

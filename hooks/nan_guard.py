@@ -26,7 +26,7 @@ INSTEAD = {
 REMEDY = "Look at the rows, the learning rate and what the loss divides by or takes the logarithm of."
 
 
-class Found:
+class FoundWrong:
     """What is wrong with the latest step, as a trigger: it makes nothing halt, and is due if something is wrong."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class NaNGuard(Hook, instead=INSTEAD):
         self._bounds = Bounds(self._watch, self._limits)
         self._finite = Finite(lambda: self._loop.weights) if weights else None
         # As a trigger, it lets `on_step_end` come exactly where the graph has halted, and nowhere else.
-        self._finding = self.every = Found()
+        self._finding = self.every = FoundWrong()
         self._known: list[int] = []  # at which steps something was found, until the state is restored
         self._skipped: list[int] = []
         # Steps, in state: a run that is killed after a rollback skips the same batches from its checkpoint on.

@@ -12,7 +12,7 @@ from hooks.screen.pace import Pace
 from hooks.screen.progress_bar import NoBar, bar
 from hooks.screen.ticker import Ticker
 from hooks.shared.plain import plain
-from hooks.shared.progress_line import Line, said_of
+from hooks.shared.progress_line import ProgressLine, said_of
 from loop import At, Every, Hook, Loop, Moment, Trigger
 
 SHORTEST, LONGEST, MOST = 0.1, 10.0, 20  # of the time between two lines: seconds, and what part of the run so far
@@ -78,7 +78,7 @@ class Progress(Hook, instead=INSTEAD):
         self._console = console or rich.console.Console(stderr=True)
         if type(self._console).on_broken_pipe is rich.console.Console.on_broken_pipe:  # which ends the process
             self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
-        self._verbose, self._said = verbose, Line()
+        self._verbose, self._said = verbose, ProgressLine()
         self._bar = bar(self._console, self._said) if verbose == 1 else NoBar(self._console)
         self.every = every or Every(seconds=0.5 if self._bar.live else 30.0)
         self._given = every

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import put
-from hooks.shared.rates import Rates
+from hooks.shared.rates import AssignedRates
 from hooks.shared.texts import named
 from loop import Hook, Loop, Moment
 
@@ -76,7 +76,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
                 raise ValueError(f"ReduceLROnPlateau({argument}=...) must be zero or positive. Received: {number!r}.")
         # No patience is as much as one check, as in `EarlyStopping`.
         self._factor, self._patience, self._cooldown, self._min_lr = factor, max(patience, 1), cooldown, min_lr
-        self._rates = Rates(owner, optimizer)
+        self._rates = AssignedRates(owner, optimizer)
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
         self.watched = named(self._monitor.watched, "watched")
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")

@@ -62,12 +62,16 @@ class SignalListener:
         os.set_blocking(self._write, False)
         self._previous_fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._thread = self._started()
+        if self._thread is None:
+            self._put_back_descriptor()  # nobody would read what comes, of others too, and one day it would be full
         for number in heeded:
             self.previous[number] = signal.getsignal(number)  # first: it may come as soon as it is handled
             signal.signal(number, self._handled)
 
     def listen(self) -> bool:
         """Takes back the descriptor if somebody else has taken it since, and returns whether that was so."""
+        if self._thread is None:
+            return False
         taken_by = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         if taken_by == self._write:
             return False
@@ -81,9 +85,10 @@ class SignalListener:
         OPEN.remove(self)
         self._closing = True
         self._put_back_descriptor()
-        os.set_blocking(self._write, True)  # it may be full
-        os.write(self._write, bytes([END]))  # not by closing it: a child that was made in another way may have it open
         if self._thread is not None:
+            os.set_blocking(self._write, True)  # it may be full
+            # Not by closing it: a child that was made in another way may have it open.
+            os.write(self._write, bytes([END]))
             self._thread.join()
         os.close(self._write)
         os.close(self._read)
@@ -127,8 +132,9 @@ class SignalListener:
         self._handle(number, frame)
 
     def _put_back_descriptor(self) -> None:
-        if (now := signal.set_wakeup_fd(self._previous_fd)) != self._write:
-            signal.set_wakeup_fd(now)  # of somebody who came later, and is not done
+        # Without a warning when it is full, which nobody can ask for: asyncio has it so.
+        if (now := signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)) != self._write:
+            signal.set_wakeup_fd(now, warn_on_full_buffer=False)  # of somebody who came later, and is not done
 
     def _put_back_handlers(self) -> None:
         for number, handler in self.previous.items():

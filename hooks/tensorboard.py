@@ -16,7 +16,7 @@ from hooks.board.recorded import Recorders
 from hooks.board.summaries import Array, Value, histogram, picture, text
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
-from hooks.shared.places import Place, check_alone
+from hooks.shared.places import Target, check_alone
 from loop import Every, Hook, Loop, Moment, Trigger
 from loop.tf_internals import writers_of_others
 
@@ -106,7 +106,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         if is_remote(where := path_of(directory)):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         # Nothing is made there before `RUN_BEGIN`.
-        self._directory, self._writes = Path(where), Place(where, "directory")
+        self._directory, self._writes = Path(where), Target(where, "directory")
         self._drawings = Drawings(images or {}, text or {}, histograms, draw)
         self._drawings.check("TensorBoard")
         self._shows_rate, self._taken = rate, False

@@ -138,16 +138,15 @@ class TimeBudget(Hook, instead=INSTEAD):
 
     def reason_to_end(self) -> str:
         """Says that the budget is spent. The time of day is no state, and does not make a run finished."""
-        of_loop = float(self._state.variables["clock/seconds"]) if self._state else 0.0
+        of_loop = self._state.seconds if self._state else 0.0
         return self._spent() if max(float(self.spent), of_loop) >= self._limit else ""
 
     def on_run_begin(self, moment: Moment) -> None:
         if reason := self.reason_to_end() or (self._late() if time.time() >= self._deadline else ""):
             moment.stop(reason)
             return
-        began = float(self._loop.state.variables["clock/seconds"])
         # Seconds of a clock that nobody sets, to the limit of the training's own.
-        self._ends = time.monotonic() + self._limit - began
+        self._ends = time.monotonic() + self._limit - self._loop.state.seconds
         self._set_timer()
 
     def on_step_end(self, moment: Moment) -> None:

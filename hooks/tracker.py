@@ -25,7 +25,7 @@ INSTEAD = {
 
 
 @runtime_checkable
-class Run(Protocol):
+class TrackerRun(Protocol):
     """What a run of a tracker can do, under the name of `log`."""
 
     def log(self, values: dict[str, float], *, step: int) -> object:
@@ -101,7 +101,7 @@ class Tracker(RowHook, instead=INSTEAD):
 
     def __init__(
         self,
-        run: Run | Callable[..., object],
+        run: TrackerRun | Callable[..., object],
         path: str | os.PathLike[str],
         every: Trigger = Every(steps=100),
         *,
@@ -112,10 +112,10 @@ class Tracker(RowHook, instead=INSTEAD):
         super().__init__(path, every, name=name, on_error=on_error)
         if self._path.suffix.lower() != ".jsonl":
             raise ValueError(f"Tracker(run, path) needs a path that ends in .jsonl. Received: {path!r}.")
-        if isinstance(run, type) or not (isinstance(run, Run) or callable(run)):
+        if isinstance(run, type) or not (isinstance(run, TrackerRun) or callable(run)):
             received = f"the class {run.__name__}" if isinstance(run, type) else type(run).__name__
             raise TypeError(f"Tracker(run, path) needs a run with log(values, step=...). Received: {received}. {RUN}.")
-        self._log = run.log if isinstance(run, Run) else run
+        self._log = run.log if isinstance(run, TrackerRun) else run
         try:
             inspect.signature(self._log).bind({}, step=0)
         except TypeError as error:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from loop.tensors import Nest, widened
+from loop.tensors import Nest, read, widened
 
 # Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
 # of the same thing raises it: what others have saved is then not compared with, instead of being found different.
 FINGERPRINT = 1
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
+LARGE = 2**20  # bytes
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
 
 
@@ -28,6 +29,22 @@ def digest(value: tf.Tensor) -> str:
     else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
         found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()[:16]
+
+
+def unchanged(variable: tf.Variable) -> Callable[[], bool]:
+    """Returns what returns whether a variable has the value that it has now."""
+    then = read(variable)
+    if "CPU" not in then.device or not then.dtype.is_numpy_compatible or np.asarray(then).nbytes < LARGE:
+        said = digest(then)  # sync: copies all of it to the host, here and below
+        return lambda: digest(read(variable)) == said
+
+    # As long as this is held, an update makes another buffer: so a large one need not be looked into.
+    def unchanged() -> bool:
+        now = read(variable)
+        arrays = np.asarray(now), np.asarray(then)  # both at once: of texts they are copies, which have places, too
+        return len({each.ctypes.data for each in arrays}) == 1 or digest(now) == digest(then)
+
+    return unchanged
 
 
 class BatchDigest(tf.Module):

@@ -180,10 +180,7 @@ class Loop(Facts):
 
     @property
     def finished(self) -> str:
-        """Why nothing is left to do of what `run()` was asked for, in a sentence; empty if something is.
-
-        From `RUN_BEGIN` on.
-        """
+        """From `RUN_BEGIN` on: why nothing is left to do of what `run()` was asked for; empty if something is."""
         return self._run.finished if self._run else ""
 
     @property

@@ -1,6 +1,7 @@
 """One run, from its beginning to its end: what is restored, the rounds, and how it is told that it has ended."""
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loop.engine.clock import TimeSpent
@@ -92,6 +93,8 @@ class Run:
                 # Or what the first worker has saved would pass for the state of all.
                 check_equal(self._parts, self._making.state)
         except BaseException as raised:
+            if self._hooks.calls.left:  # a child: its own end is all that it has to do
+                raise
             # A roll back is no failure: all workers go back together.
             return raised if isinstance(raised, RollBack) else self._parts.workers.failed(raised)
         return None
@@ -144,6 +147,16 @@ class Run:
         if self._position.ahead:
             self._making.caught_up.hold(self._making.state)
 
+    def _failed_elsewhere(self, failures: Sequence[BaseException]) -> BaseException | None:
+        """Returns what to raise if a hook of another worker has raised in `RUN_END`; tells the others of these."""
+        try:
+            self._agreed.stops(failures)
+            if not failures:
+                self._agreed.come_out()
+        except BaseException as raised:
+            return self._parts.workers.failed(raised)
+        return None
+
     def _end(self, error: BaseException | None) -> RunResult:
         """Sends `RUN_END`, raises what was raised, and says in one sentence how the run ended."""
         self._clock.stop()
@@ -153,6 +166,8 @@ class Run:
         logs = {} if error else {**self._making.state.logs(), **self._making.rates.now()}
         # All hear it, whatever the others raise: files are closed and signals given back here.
         failures = self._hooks.calls.finish(self._moments.moment(Event.RUN_END, error=error))
+        if error is None:
+            error = self._failed_elsewhere(failures)
         # An `Exception` first: `SystemExit(0)` in its place would end the process as if all were well.
         raised = ([error] if error else []) + sorted(failures, key=lambda failure: not isinstance(failure, Exception))
         step, epoch, _ = self._moments.place

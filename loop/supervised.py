@@ -17,7 +17,7 @@ from loop.supervision.losses import OF_OUTPUT, Losses, WeightedLoss, Weights
 from loop.supervision.measures import Given, Measure, measures, update
 from loop.supervision.metric_copies import copies
 from loop.supervision.scaling import check_optimizer, scales
-from loop.tensors import Nest
+from loop.tensors import Nest, unconverted
 from loop.tf_internals import is_built
 from loop.workers.sums import average, rows_of_all
 
@@ -121,6 +121,7 @@ def supervised(
     if is_built(model):
         build()  # or the first trace would do it, and so be done twice
 
+    @unconverted  # a function of the program's own that is called in it is converted
     def forward(batch: Nest, training: bool, measured: Measures, with_weights: Measures) -> Values:
         # While it is traced, and so not in each step.
         check_batch(batch, loss)
@@ -138,6 +139,7 @@ def supervised(
         update(with_weights, names, y, prediction, sample_weight)
         return {"loss": value, **values}
 
+    @unconverted
     def train_step(batch: Nest) -> Values:
         with tf.GradientTape() as tape:
             values = dict(forward(batch, True, plain, weighted))
@@ -160,6 +162,7 @@ def supervised(
         means = window.add(gradients, rows_of_all(batch), apply)
         return values if clip_norm is None else {**values, "grad_norm": tf.linalg.global_norm(means)}
 
+    @unconverted
     def eval_step(batch: Nest) -> Values:
         return forward(batch, False, evaluated, evaluated_weighted)
 

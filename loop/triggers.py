@@ -40,7 +40,7 @@ class Halt:
 
 
 @runtime_checkable
-class Asked(Protocol):
+class AsksWhen(Protocol):
     """What the loop asks of a trigger."""
 
     def next_after(self, step: int) -> int | None:
@@ -57,7 +57,7 @@ class Asked(Protocol):
 
 
 @runtime_checkable
-class Trigger(Asked, Protocol):
+class Trigger(AsksWhen, Protocol):
     """Says when. Anything with `next_after`, `next_time` and `due` can; a subclass can also be joined with others.
 
     `a | b` fires when either does.
@@ -74,7 +74,7 @@ def _example(given: object) -> str:
 
 
 # `|` is for programs: the loop asks for nothing of it.
-KINDS[Trigger] = Kind(_example, lambda value: isinstance(value, Asked) and not isinstance(value, type))
+KINDS[Trigger] = Kind(_example, lambda value: isinstance(value, AsksWhen) and not isinstance(value, type))
 
 
 @dataclass(frozen=True)

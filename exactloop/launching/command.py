@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from exactloop.alone import TASKS
 from exactloop.launching.launcher import Launcher
-from exactloop.launching.places import Places, on_hosts, on_loopback
+from exactloop.launching.places import Cluster, on_hosts, on_loopback
 from exactloop.options import HOSTS, MAX_RESTARTS, RANK, WORKERS
 
 
@@ -22,7 +22,7 @@ def launch(script: str, *arguments: str) -> int:
         return Launcher([sys.executable, script, *arguments], places, restarts=MAX_RESTARTS.value).run()
 
 
-def _places() -> AbstractContextManager[Places]:
+def _places() -> AbstractContextManager[Cluster]:
     if not HOSTS.value:
         if WORKERS.value is None:
             raise ValueError("--workers says how many processes to start, as in: exactloop launch --workers=4 train.py")

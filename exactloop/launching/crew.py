@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from exactloop.launching.keeper import Keeper
-from exactloop.launching.output import Output
+from exactloop.launching.output import WorkerOutput
 from exactloop.launching.worker import Worker
 
 APART = 60.0  # seconds after which it is told that some are over, and others are not
@@ -127,6 +127,6 @@ def _pass_on(selector: selectors.BaseSelector, ready: Iterable[tuple[selectors.S
     for key, _ in ready:
         if isinstance(key.fileobj, Worker):
             over.append(key.fileobj)
-        if not isinstance(key.fileobj, Output) or not key.fileobj.pass_on():
+        if not isinstance(key.fileobj, WorkerOutput) or not key.fileobj.pass_on():
             selector.unregister(key.fileobj)
     return over

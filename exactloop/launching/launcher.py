@@ -9,7 +9,7 @@ from types import FrameType
 from exactloop.launching.crew import Crew, Failure
 from exactloop.launching.devices import devices
 from exactloop.launching.output import write
-from exactloop.launching.places import Places
+from exactloop.launching.places import Cluster
 from exactloop.launching.worker import described
 
 GRACE = 15.0  # seconds; without any signal, workers end within 10 when one of them has failed
@@ -35,7 +35,7 @@ class Launcher:
     def __init__(
         self,
         command: Sequence[str],
-        places: Places,
+        places: Cluster,
         *,
         restarts: int = 0,
         environment: Mapping[str, str] = os.environ,

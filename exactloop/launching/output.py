@@ -8,7 +8,7 @@ from typing import IO
 AT_ONCE = 2**16  # bytes that are read, and of a line that is waited for
 
 
-class Output:
+class WorkerOutput:
     """The end of a pipe into which a worker writes; what comes out of it is passed on line by line.
 
     Args:

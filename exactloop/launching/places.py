@@ -13,7 +13,7 @@ HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{
 HIGHEST = 65535
 
 
-class Places(NamedTuple):
+class Cluster(NamedTuple):
     """Who trains together.
 
     Attributes:
@@ -36,7 +36,7 @@ class Places(NamedTuple):
 
 
 @contextlib.contextmanager
-def on_loopback(workers: int) -> Iterator[Places]:
+def on_loopback(workers: int) -> Iterator[Cluster]:
     """Gives so many workers of this machine a free port each, and keeps these ports for them.
 
     A port that is only looked up may be gone when it is needed. Those that are held here are given to nobody else who
@@ -46,11 +46,11 @@ def on_loopback(workers: int) -> Iterator[Places]:
     with contextlib.ExitStack() as held:
         # All at once: ports that were given one by one and let go might be the same.
         sockets = [held.enter_context(_held(0)) for _ in range(workers)]
-        yield Places([f"{LOOPBACK}:{each.getsockname()[1]}" for each in sockets], range(workers))
+        yield Cluster([f"{LOOPBACK}:{each.getsockname()[1]}" for each in sockets], range(workers))
 
 
 @contextlib.contextmanager
-def on_hosts(hosts: Sequence[str], machine: int, workers: int) -> Iterator[Places]:
+def on_hosts(hosts: Sequence[str], machine: int, workers: int) -> Iterator[Cluster]:
     """Gives each of some machines so many workers, at the ports from the one that is named on.
 
     Args:
@@ -78,7 +78,7 @@ def on_hosts(hosts: Sequence[str], machine: int, workers: int) -> Iterator[Place
     with contextlib.ExitStack() as held:
         for rank in here:  # only those of this machine; the others are held there
             held.enter_context(_held(int(addresses[rank].rpartition(":")[2])))
-        yield Places(addresses, here)
+        yield Cluster(addresses, here)
 
 
 def _addresses(host: str, workers: int) -> list[str]:

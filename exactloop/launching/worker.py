@@ -6,7 +6,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from exactloop.launching.output import Output
+from exactloop.launching.output import WorkerOutput
 
 
 class Worker:
@@ -37,7 +37,7 @@ class Worker:
         self._descriptor = os.pidfd_open(self._process.pid)
         pipes = ((self._process.stdout, 1), (self._process.stderr, 2))
         prefix = f"[{rank}] " if rank else ""
-        self.outputs = [Output(pipe, prefix, number) for pipe, number in pipes if pipe is not None]
+        self.outputs = [WorkerOutput(pipe, prefix, number) for pipe, number in pipes if pipe is not None]
 
     def fileno(self) -> int:
         """Returns what to wait for: it can be read when the process is over."""

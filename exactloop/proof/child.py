@@ -20,7 +20,7 @@ import numpy as np
 from exactloop import script
 from exactloop.proof.config import VARIABLE, ChildConfig
 from exactloop.proof.disk import listen
-from exactloop.proof.recorder import Recorder, Saves, die
+from exactloop.proof.recorder import Recorder, Saving, die
 from hooks.checkpoint.hook import Checkpoint
 from loop import Loop, RunResult
 
@@ -114,7 +114,7 @@ def watch_loops(config: ChildConfig, program: str, write: Write) -> Callable[[],
     return leave
 
 
-def _savers(loop: Loop) -> Sequence[Saves]:
+def _savers(loop: Loop) -> Sequence[Saving]:
     # When a run begins: hooks may be added until then.
     return [hook for hook in loop.hooks if isinstance(hook, Checkpoint)]
 

@@ -49,7 +49,7 @@ class Attempt(NamedTuple):
         return self.status == -signal.SIGKILL
 
 
-class Program:
+class ProvedProgram:
     """What is started again and again.
 
     Attributes:

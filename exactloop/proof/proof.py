@@ -13,7 +13,7 @@ from exactloop.proof.compare import Whole
 from exactloop.proof.journal import Journal, place
 from exactloop.proof.kill_plan import plan
 from exactloop.proof.notes import of_python, of_random_states, of_removed, of_written
-from exactloop.proof.process import Attempt, Program
+from exactloop.proof.process import Attempt, ProvedProgram
 from exactloop.proof.provable import NOT_RESUMED, trained_apart, unsaved, why_not
 from exactloop.proof.trial import Experiment
 from hooks.shared.figures import counted
@@ -46,7 +46,7 @@ class Proof:
         return "\n".join([said, *(f"Note: {note}" for note in self.notes)])
 
 
-def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
+def compared(program: ProvedProgram, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
     """Returns the proof. See `prove`."""
     numbers: dict[object, object] = {"kills": kills, **dict(enumerate(at if isinstance(at, Iterable) else [None]))}
     if wrong_kinds := [key for key, n in numbers.items() if isinstance(n, bool) or not isinstance(n, int)]:
@@ -71,7 +71,7 @@ def compared(program: Program, kills: int, at: Sequence[int], twice: bool, say: 
 
 
 def _prove_in(
-    root: Path, program: Program, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]
+    root: Path, program: ProvedProgram, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]
 ) -> Proof:
     say("Running without interruption.")
     # Given to lives that begin anew as well, or programs that nothing seeds could not be proved at all.

@@ -17,7 +17,7 @@ HASHED = 2**24  # bytes of state that are hashed after each step; of a larger on
 SHORT = 8  # hex digits of the hash of a variable
 
 
-class Saves(Protocol):
+class Saving(Protocol):
     """What is asked of a `Checkpoint`."""
 
     @property
@@ -48,19 +48,19 @@ class Recorder(Hook):
         loop: Loop,
         number: int,
         write: Callable[[dict[str, object]], None],
-        savers: Callable[[], Sequence[Saves]],
+        savers: Callable[[], Sequence[Saving]],
         *,
         stepwise: bool = True,
         death: KillPoint | None = None,
         in_vain: bool = True,
         sources: Callable[[], list[str]] = list,
     ) -> None:
-        super().__init__(name="exactloop_witness")  # which no hook of a user has
+        super().__init__(name="exactloop_recorder")  # which no hook of a user has
         self.every = Every(steps=1) if stepwise else NEVER
         self._loop, self._number, self._put, self._find, self._sources = loop, number, write, savers, sources
         self._in_vain = in_vain
         self._death = death if death is not None and death.loop == number else None
-        self._savers: Sequence[Saves] = ()
+        self._savers: Sequence[Saving] = ()
         self._paths = list[str]()
 
     def run(self, run: Callable[..., RunResult], **totals: int) -> RunResult:
@@ -100,8 +100,8 @@ class Recorder(Hook):
         size = sum(variable.dtype.size * (variable.shape.num_elements() or 0) for variable in variables.values())
         # Hashing takes as long as copying: of GBs at each step, the proof would take days.
         self._stride = 1 + size // HASHED
-        pending = "eval_begin" if bool(variables["position/evaluation_due"]) else ""
-        pending = pending or ("epoch_end" if bool(variables["position/epoch_over"]) else "")
+        position = self._loop.state.position
+        pending = "eval_begin" if position.is_due else "epoch_end" if position.is_over else ""
         findings = [dataclasses.asdict(finding) for finding in self._loop.audit()]
         directories = [saver.directory for saver in self._savers]
         parts = {"variables": self._paths, "directories": directories, "sources": self._sources()}

@@ -8,7 +8,7 @@ from exactloop.proof.compare import Whole
 from exactloop.proof.config import KillPoint
 from exactloop.proof.journal import Divergence
 from exactloop.proof.kill_plan import described
-from exactloop.proof.process import Attempt, Program
+from exactloop.proof.process import Attempt, ProvedProgram
 
 
 class Experiment:
@@ -34,7 +34,7 @@ class Experiment:
 
     life: Attempt
 
-    def __init__(self, program: Program, root: Path, deaths: Sequence[KillPoint], entropy: int | None) -> None:
+    def __init__(self, program: ProvedProgram, root: Path, deaths: Sequence[KillPoint], entropy: int | None) -> None:
         self._program, self._root, self._deaths, self._entropy = program, root, list(deaths), entropy
         self.kills, self.removed, self.written, self.resumed = list[str](), set[str](), set[str](), False
         self.difference: Divergence | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from exactloop.speed.config import Measured
-from exactloop.speed.trying import Tried
+from exactloop.speed.trying import Outcome
 
 GAIN, LOSS = 1.1, 0.95  # what is between them is no difference: measurements differ by as much
 BUSY = 1.25  # where the same differs by as much, something else goes on
@@ -25,7 +25,7 @@ def gained(as_it_is: Measured, tried: Measured) -> float:
     return tried.rows / tried.compiled / (as_it_is.rows / as_it_is.middle)
 
 
-def advice(as_it_is: Measured, tried: Sequence[Tried]) -> list[str]:
+def advice(as_it_is: Measured, tried: Sequence[Outcome]) -> list[str]:
     """Returns what to do, and what not."""
     return [*_of_noise(as_it_is), *_of_parts(as_it_is), *(line for each in tried if (line := _of(as_it_is, each)))]
 
@@ -54,7 +54,7 @@ def _of_parts(as_it_is: Measured) -> Iterator[str]:
         )
 
 
-def _of(as_it_is: Measured, tried: Tried) -> str:
+def _of(as_it_is: Measured, tried: Outcome) -> str:
     if tried.measured is None:
         return f"{tried.name} cannot be had. {tried.error}"
     times = gained(as_it_is, tried.measured)  # by rows, as batches may have another size
@@ -69,7 +69,7 @@ def _of(as_it_is: Measured, tried: Tried) -> str:
     return f"{tried.name} in the environment: {_times(times)} as fast. Sums may be added up in another order."
 
 
-def _of_xla(tried: Tried, times: float, as_it_is: Measured) -> str:
+def _of_xla(tried: Outcome, times: float, as_it_is: Measured) -> str:
     if times >= max(GAIN, as_it_is.spread):
         return f"{tried.name}: {_times(times)} as fast. {OTHERWISE}"
     if times > min(LOSS, 1 / as_it_is.spread):

@@ -22,7 +22,7 @@ from hooks.shared.paths import BELOW
 from loop import ArrayData, IndexedData, Loop, RunResult
 
 
-class Made(NamedTuple):
+class MadeLoop(NamedTuple):
     """What a loop was made with."""
 
     data: object
@@ -47,14 +47,14 @@ def instead_of_running(config: SpeedConfig) -> None:
 
     A dry run, and what is measured, run a loop itself.
     """
-    made = WeakKeyDictionary[Loop, Made]()  # a script may make thousands of loops
+    made = WeakKeyDictionary[Loop, MadeLoop]()  # a script may make thousands of loops
     init, run, dry_run = Loop.__init__, Loop.run, Loop.dry_run
 
     def make(loop: Loop, *given: object, **named: object) -> None:
         named = named if config.jit_compile is None else {**named, "jit_compile": config.jit_compile}
         init(loop, *given, **named)  # type: ignore[arg-type]
         data = named.get("data", given[1] if len(given) > 1 else None)
-        made[loop] = Made(data, bool(named.get("jit_compile")))
+        made[loop] = MadeLoop(data, bool(named.get("jit_compile")))
 
     @contextlib.contextmanager
     def as_it_is() -> Iterator[None]:
@@ -84,7 +84,7 @@ def _enlarged(data: object, init: Callable[..., None], times: int, *given: objec
     init(data, *given, **(named | larger))
 
 
-def _instead(loop: Loop, made: Made, config: SpeedConfig) -> RunResult:
+def _instead(loop: Loop, made: MadeLoop, config: SpeedConfig) -> RunResult:
     """Measures, writes down what came of it, and ends the process: what the script does with a result is not done."""
     try:
         found: dict[str, object] = dataclasses.asdict(

@@ -9,7 +9,7 @@ import rich.table
 
 from exactloop.speed.advice import advice, gained, micro
 from exactloop.speed.config import Measured
-from exactloop.speed.trying import AGAIN, Tried
+from exactloop.speed.trying import AGAIN, Outcome
 from hooks.shared.figures import counted
 
 WHAT = {
@@ -20,7 +20,7 @@ WHAT = {
 }
 
 
-def show(script: str, as_it_is: Measured, tried: Sequence[Tried], console: rich.console.Console) -> None:
+def show(script: str, as_it_is: Measured, tried: Sequence[Outcome], console: rich.console.Console) -> None:
     """Prints it.
 
     Args:
@@ -61,13 +61,13 @@ def _table_of(parts: dict[str, float], as_it_is: Measured) -> rich.table.Table:
     return table
 
 
-def _table_of_tried(as_it_is: Measured, tried: Sequence[Tried]) -> rich.table.Table:
+def _table_of_tried(as_it_is: Measured, tried: Sequence[Outcome]) -> rich.table.Table:
     table = rich.table.Table(box=rich.box.SIMPLE, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("without hooks", overflow="fold")
     for name in ("us a step", "rows a second", "against as it is"):
         table.add_column(name, justify="right")
-    again = [] if as_it_is.again is None else [Tried(AGAIN, dataclasses.replace(as_it_is, compiled=as_it_is.again))]
-    same = [Tried("as it is", as_it_is), *again]
+    again = [] if as_it_is.again is None else [Outcome(AGAIN, dataclasses.replace(as_it_is, compiled=as_it_is.again))]
+    same = [Outcome("as it is", as_it_is), *again]
     for name, measured in [(each.name, each.measured) for each in (*same, *tried)]:
         if measured is None:
             table.add_row(name, "-", "-", "cannot be had")

@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tried:
+class Outcome:
     """What came of trying something.
 
     Attributes:
@@ -101,7 +101,7 @@ class Script:
             raise RuntimeError(found["error"])
         return Measured(**found)
 
-    def try_out(self, change: Change, rows: int) -> Tried:
+    def try_out(self, change: Change, rows: int) -> Outcome:
         """Measures it with something changed, if that can be done.
 
         Args:
@@ -111,12 +111,12 @@ class Script:
         try:
             found = self.measure(change)
         except RuntimeError as error:
-            return Tried(change.name, None, str(error))
+            return Outcome(change.name, None, str(error))
         if found.rows != change.times * rows:
             had = counted(found.rows, "row")
             why = f"The first batch had {had} then, and not {change.times * rows:,}: they cannot be compared."
-            return Tried(change.name, None, why)
-        return Tried(change.name, found)
+            return Outcome(change.name, None, why)
+        return Outcome(change.name, found)
 
 
 def changes(as_it_is: Measured) -> list[Change]:
@@ -134,7 +134,7 @@ def changes(as_it_is: Measured) -> list[Change]:
 
 def tried(
     command: Sequence[str], seconds: float, steps: int | None, say: Callable[[str], None]
-) -> tuple[Measured, list[Tried]]:
+) -> tuple[Measured, list[Outcome]]:
     """Returns how fast a script is, at first and in the end, and how fast it would be.
 
     Args:
@@ -145,7 +145,7 @@ def tried(
     """
     script = Script(command, seconds, steps)
     say("as it is")
-    as_it_is, found = script.measure(), list[Tried]()
+    as_it_is, found = script.measure(), list[Outcome]()
     for change in changes(as_it_is):
         say(change.name)
         found.append(script.try_out(change, as_it_is.rows))

@@ -44,7 +44,8 @@ class Growing:
             if anew:
                 self._at, self._mark = 0, b""
             # One descriptor for all of it: what is renamed in between does not matter.
-            return anew, os.pread(descriptor, most, self._at), status.st_size - self._at
+            left = status.st_size - self._at
+            return anew, os.pread(descriptor, min(most, left), self._at), left
         finally:
             os.close(descriptor)
 

@@ -13,7 +13,7 @@ from exactloop.printing import span
 from exactloop.watching.status import Status
 from hooks.shared.figures import figure
 from hooks.shared.plain import plain
-from hooks.shared.progress_line import Line, clock
+from hooks.shared.progress_line import ProgressLine, clock
 
 BLOCKS, NONE = "▁▂▃▄▅▆▇█", "?"  # the latter for what is not finite
 NARROWEST, BESIDE = 56, 2  # columns of a run, and between two
@@ -81,10 +81,10 @@ def _panel(name: str, status: Status | None, width: int) -> Panel:
     return Panel(Group(*parts), title=Text(plain(name)), title_align="left", width=width)
 
 
-def _line(status: Status) -> Line:
+def _line(status: Status) -> ProgressLine:
     """Returns how far it is, as `Progress` would show it."""
     number = "" if status.epoch is None else str(status.epoch)
-    return Line(
+    return ProgressLine(
         epoch=f"{number}/{status.epochs}" if status.epochs else number or "?",
         step=status.step,
         total=status.total,

@@ -4,7 +4,7 @@ from exactloop.watching.events import EventReader
 from exactloop.watching.found import found
 from exactloop.watching.rows import RowReader
 from exactloop.watching.saves import Saves
-from exactloop.watching.status import Files, Status, status
+from exactloop.watching.status import RunFiles, Status, status
 
 
 class WatchedRun:
@@ -34,7 +34,7 @@ class WatchedRun:
         if not self._saves and not any(each.points or each.means or each.times for each in series):
             return None
         return status(
-            Files(
+            RunFiles(
                 name=self._directory,
                 series=series,
                 manifests=sorted(manifests, key=lambda manifest: manifest.record.order),

@@ -58,9 +58,8 @@ class Saves:
         """Returns the process that writes here: its number, 0 if there is none, None if that cannot be known."""
         try:
             path = os.path.join(self._directory, LOCK)
-            with open(path, encoding="utf-8", errors="replace") as file:
-                # `pid 123 on host since ...`, as `Lock` signs it.
-                _, process, _, host, *_ = file.readline().split()
+            # `pid 123 on host since ...`, as `Lock` signs it.
+            _, process, _, host, *_ = _beginning(path).decode(errors="replace").split("\n")[0].split()
             with open("/proc/locks", encoding="utf-8") as file:
                 # device:inode stands before two offsets. Counted from the end: who waits has an arrow in front.
                 locked = {line.split()[-3].rsplit(":", 1)[1] for line in file if " FLOCK " in line}
@@ -69,3 +68,12 @@ class Saves:
             return int(process) if str(os.stat(path).st_ino) in locked else 0
         except (OSError, ValueError, IndexError):
             return None
+
+
+def _beginning(path: str) -> bytes:
+    """Returns the first bytes of a file, whatever that is: of a pipe that nobody writes to, nothing."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, 200)
+    finally:
+        os.close(descriptor)

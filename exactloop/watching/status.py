@@ -50,7 +50,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Files:
+class RunFiles:
     """What the files of a run say.
 
     Attributes:
@@ -70,7 +70,7 @@ class Files:
     wrong: Sequence[str]
 
 
-def status(files: Files) -> Status:
+def status(files: RunFiles) -> Status:
     """Returns what is known of a run now."""
     series, manifests, now = files.series, files.manifests, time.time()
     newest = manifests[-1] if manifests else None

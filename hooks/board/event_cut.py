@@ -20,21 +20,21 @@ log = logging.getLogger("exactloop")
 HEADER, FRAME, LARGEST = 12, 16, 2**31  # bytes before a record, around it, and in it, as a protocol buffer can have
 
 
-class Kept(NamedTuple):
+class Remainder(NamedTuple):
     """What is left in an event file: the tags that have a point at the step to go on from, and the latest time."""
 
     tags: set[str]
     latest: float
 
 
-def cut(path: Path, step: int) -> Kept:
+def cut(path: Path, step: int) -> Remainder:
     """Rewrites an event file without what comes after `step`, and without a last record that was cut off by a kill.
 
     What else is no event is left out too, and told.
     """
     if not path.is_file():
         log.warning("%s is not a plain file, and is left alone.", path)
-        return Kept(set(), 0.0)
+        return Remainder(set(), 0.0)
     # Records stay as bytes: what is kept is copied, not written anew, and so comes out as it was.
     kept, whole, there, latest = [], True, set[str](), 0.0
     count, wrong = _records(path)
@@ -61,7 +61,7 @@ def cut(path: Path, step: int) -> Kept:
         log.warning("%s: %s. That is left out.", path, wrong)
     if not whole or wrong is not None:  # a file that needs no cut is not touched, and keeps its time
         _rewrite(path, kept)
-    return Kept(there, latest)
+    return Remainder(there, latest)
 
 
 def _records(path: Path) -> tuple[int, str | None]:

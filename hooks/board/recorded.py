@@ -15,7 +15,7 @@ HEADER, FRAME = 12, 16  # bytes before a record, and around it
 FREED = 2**24  # bytes that have been read, after which the disk gets them back
 
 
-class Recorder:
+class SummaryRecorder:
     """A writer of `tf.summary` whose file nobody else sees: it holds what has been written since it was last asked.
 
     So what a run does that is killed, or taken back, is gone as if it had not been done.
@@ -55,12 +55,12 @@ class Recorders:
     """A recorder for each run of TensorBoard of which something asks for one; steps hold them as long as they live."""
 
     def __init__(self) -> None:
-        self._of = dict[str, Recorder]()
+        self._of = dict[str, SummaryRecorder]()
 
-    def of(self, run: str) -> Recorder:
+    def of(self, run: str) -> SummaryRecorder:
         """Returns the one of a run."""
         if run not in self._of:
-            self._of[run] = Recorder()
+            self._of[run] = SummaryRecorder()
         return self._of[run]
 
     @property

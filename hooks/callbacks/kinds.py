@@ -9,7 +9,7 @@ import keras
 
 from hooks.shared.monitor import close_names
 from hooks.shared.paths import path_of
-from hooks.shared.places import Place
+from hooks.shared.places import Target
 from loop import Loop
 from loop.tf_internals import MODEL, WRITERS, direction, profiles_batches
 
@@ -118,11 +118,11 @@ def watch(callback: Callback, loop: Loop) -> None:
     callback.min_delta *= 1 if known == "up" else -1
 
 
-def places(callback: Callback) -> list[Place]:
+def places(callback: Callback) -> list[Target]:
     """Returns where a callback writes to, and nobody else may."""
     if isinstance(callback, keras.callbacks.CSVLogger):
-        return [Place(path_of(callback.filename), "file")]
-    return [Place(path_of(callback.log_dir), "directory")] if isinstance(callback, keras.callbacks.TensorBoard) else []
+        return [Target(path_of(callback.filename), "file")]
+    return [Target(path_of(callback.log_dir), "directory")] if isinstance(callback, keras.callbacks.TensorBoard) else []
 
 
 def length(callback: Callback) -> int:

@@ -14,15 +14,15 @@ from hooks.callbacks.closed import seen
 from hooks.callbacks.objects import attributes, take_away
 from hooks.callbacks.reading import Present, read
 from hooks.callbacks.things import Things
-from hooks.callbacks.values import Bits, GoesOn, NotKept, Written, raw
-from hooks.callbacks.writing import Naming, write
+from hooks.callbacks.values import Bits, GoesOn, NotKept, WrittenValue, raw
+from hooks.callbacks.writing import NamesGiven, write
 
 HEAD = 8  # bytes
 GONE = ""  # in the place of the text of an attribute that was deleted
 Callback: TypeAlias = keras.callbacks.Callback
 
 
-class Saved(NamedTuple):
+class SavedCallback(NamedTuple):
     """What was saved of a callback.
 
     Attributes:
@@ -53,7 +53,7 @@ class Closed(NamedTuple):
     kind: str
     seen: str
 
-    def is_like(self, other: "Written | Closed | None") -> bool:
+    def is_like(self, other: "WrittenValue | Closed | None") -> bool:
         """Returns whether it is the same thing."""
         return isinstance(other, Closed) and self.thing is other.thing is not None and self.seen == other.seen
 
@@ -77,9 +77,9 @@ class CallbackState:
         self.settings = json.dumps({n: v for n, v in self._attributes() if type(v) in (bool, int, float, str)})
         self.lost: dict[str, str] = {}
         # As the program has made it, not as an earlier run in this process has left it.
-        self._first: dict[str, Written | Closed] | None = None
+        self._first: dict[str, WrittenValue | Closed] | None = None
         # By name: at which epochs it was made, and what it was then.
-        self._of_epoch: dict[str, tuple[frozenset[int], Written | Closed]] = {}
+        self._of_epoch: dict[str, tuple[frozenset[int], WrittenValue | Closed]] = {}
         self._changed: set[str] = set()
         self._begun: set[str] = set()  # what `on_train_begin` has set, which comes again by itself
         self._elsewhere: Set[int] = frozenset()
@@ -102,7 +102,7 @@ class CallbackState:
 
     def variables(self) -> list[tf.Variable]:
         """Returns the variables that are saved with the callback, as far as it has held them from the beginning."""
-        saved = [f".{name}" for name, first in (self._first or {}).items() if isinstance(first, Written)]
+        saved = [f".{name}" for name, first in (self._first or {}).items() if isinstance(first, WrittenValue)]
         return [thing for path in saved for thing in self._things.below(path) if isinstance(thing, tf.Variable)]
 
     def note_begun(self) -> None:
@@ -124,7 +124,7 @@ class CallbackState:
             self._of_epoch.pop(name, None)
             self._things.forget(f"epoch.{name}")
         for name in other:
-            written = self._written(value := own.get(name), path := f"epoch.{name}", naming=Naming.UNMAKEABLE)
+            written = self._written(value := own.get(name), path := f"epoch.{name}", naming=NamesGiven.UNMAKEABLE)
             if isinstance(written, Closed) or self._things.has(path):
                 self._of_epoch[name] = moved.get(id(value), frozenset()) | {epoch}, written
 
@@ -157,7 +157,7 @@ class CallbackState:
         own = self._attributes()
         for name, value in own:
             # Without arrays being copied, if they are those of variables: this is done after each event.
-            written, first = self._written(value, f".{name}", made, Naming.NOTHING), firsts.get(name)
+            written, first = self._written(value, f".{name}", made, NamesGiven.NOTHING), firsts.get(name)
             if isinstance(written, Closed):
                 if name in self._of_epoch and written.is_like(self._of_epoch[name][1]):
                     continue  # `on_epoch_begin` makes it again as it is
@@ -165,7 +165,7 @@ class CallbackState:
                     again = ", which on_epoch_begin makes again" if name in self._of_epoch else ""
                     self.lost[name] = f"{written.kind}{again}"
                 continue
-            if isinstance(first, Written) and name not in self._changed and written.is_like(first):
+            if isinstance(first, WrittenValue) and name not in self._changed and written.is_like(first):
                 continue
             if written.closed:
                 self.lost[name] = f"{written.closed[0]} whose attributes change"
@@ -195,8 +195,8 @@ class CallbackState:
         return lost
 
     def _written(
-        self, value: object, path: str, made: dict[int, str] | None = None, naming: Naming = Naming.ALL
-    ) -> Written | Closed:
+        self, value: object, path: str, made: dict[int, str] | None = None, naming: NamesGiven = NamesGiven.ALL
+    ) -> WrittenValue | Closed:
         try:
             return write(value, self._things, path, self._elsewhere, made, naming)
         except (NotKept, RecursionError) as kind:
@@ -237,7 +237,7 @@ def taken(of: Sequence[CallbackState], lengths: Sequence[int]) -> bytes:
     return b"".join([len(text).to_bytes(HEAD, "little"), text, *(raw(each).data for each in parts)])
 
 
-def parted(kept: bytes) -> dict[str, Saved]:
+def parted(kept: bytes) -> dict[str, SavedCallback]:
     """Returns what `taken` has put together, by key; nothing of nothing.
 
     Raises:
@@ -250,7 +250,7 @@ def parted(kept: bytes) -> dict[str, Saved]:
             ends = [end, *itertools.accumulate(each["parts"], initial=end)][1:]
             parts = [kept[first:last] for first, last in itertools.pairwise(ends)]
             found[key], end = (
-                Saved(each["kept"], each["lost"], each.get("epochs", ()), int(each["length"]), parts),
+                SavedCallback(each["kept"], each["lost"], each.get("epochs", ()), int(each["length"]), parts),
                 ends[-1],
             )
         return found

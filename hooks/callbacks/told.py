@@ -18,7 +18,7 @@ Lost: TypeAlias = Mapping[str, Mapping[str, str]]  # by callback and attribute: 
 KEPT = "Numbers, texts, arrays and variables, and lists and dicts of them, are saved."
 
 
-class Told:
+class CallbackWarnings:
     """Tells of what callbacks have lost, would lose if the run were interrupted, are not called for, and keep apart."""
 
     def __init__(self) -> None:

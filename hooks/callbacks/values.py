@@ -27,7 +27,7 @@ class GoesOn(NotKept):
     """One that goes on by itself, as an iterator or a file does, so that nobody sees whether it has changed."""
 
 
-class Written(NamedTuple):
+class WrittenValue(NamedTuple):
     """What was written of a value.
 
     Attributes:
@@ -40,7 +40,7 @@ class Written(NamedTuple):
     bits: tuple[Bits, ...] = ()
     closed: tuple[str, ...] = ()
 
-    def is_like(self, other: "Written") -> bool:
+    def is_like(self, other: "WrittenValue") -> bool:
         """Returns whether the same was written. Costs nothing for arrays that nobody has touched."""
         # Texts first, which is where most changes show; bits may be as large as a model.
         same = self.text == other.text and len(self.bits) == len(other.bits)

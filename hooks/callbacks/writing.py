@@ -13,12 +13,12 @@ import tensorflow as tf
 from hooks.callbacks.closed import changes, keeps_unseen, python_of
 from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, is_of_program, variables
 from hooks.callbacks.things import NEW, Things
-from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, GoesOn, Json, NotKept, Written
+from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, GoesOn, Json, NotKept, WrittenValue
 
 DEEPEST = 20  # lists within lists; a cycle of them would have no end
 
 
-class Naming(Enum):
+class NamesGiven(Enum):
     """What is met in a value is there, and gets a name: all of it, or what nobody could make anew; or else nothing."""
 
     ALL = "all"
@@ -31,7 +31,7 @@ class Paper(NamedTuple):
 
     Attributes:
         bits: Those of the arrays so far.
-        closed: As in `Written`, so far.
+        closed: As in `WrittenValue`, so far.
         things: Which thing is which.
         kept: The ids of variables that are kept elsewhere.
         made: The numbers of things that were made since the run began, by id.
@@ -43,10 +43,10 @@ class Paper(NamedTuple):
     things: Things
     kept: Set[int]
     made: dict[int, str]
-    naming: Naming
+    naming: NamesGiven
 
     def label(self, value: object, path: str, can_be_made: bool) -> str:
-        if self.naming is Naming.ALL or (self.naming is Naming.UNMAKEABLE and not can_be_made):
+        if self.naming is NamesGiven.ALL or (self.naming is NamesGiven.UNMAKEABLE and not can_be_made):
             self.things.name(value, path)
         if (label := self.things.label(value)) is not None:
             return label
@@ -61,8 +61,8 @@ def write(
     path: str,
     kept: Set[int] = frozenset(),
     made: dict[int, str] | None = None,
-    naming: Naming = Naming.ALL,
-) -> Written:
+    naming: NamesGiven = NamesGiven.ALL,
+) -> WrittenValue:
     """Returns a value as a text and the bits of its arrays.
 
     That is: numbers, texts, arrays, tensors, lists, tuples, sets and dicts of them; the values of variables, metrics,
@@ -81,7 +81,7 @@ def write(
         NotKept: If there is anything else in it, or a thing that is only known by what it was when the run began.
     """
     paper = Paper([], [], things, kept, {} if made is None else made, naming)
-    return Written(json.dumps(_written(value, paper, path, 0)), tuple(paper.bits), tuple(paper.closed))
+    return WrittenValue(json.dumps(_written(value, paper, path, 0)), tuple(paper.bits), tuple(paper.closed))
 
 
 def _written(value: object, on: Paper, path: str, depth: int) -> Json:
@@ -139,7 +139,7 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
 
 def _of_state(state: object, on: Paper) -> Json:
     return _written(
-        state, Paper(on.bits, on.closed, on.things, on.kept, {}, Naming.NOTHING), "", 0
+        state, Paper(on.bits, on.closed, on.things, on.kept, {}, NamesGiven.NOTHING), "", 0
     )  # which is made anew each time
 
 
@@ -153,7 +153,7 @@ def _of_variables(value: object, on: Paper, path: str) -> list[Json]:
             on.closed.append(type(value).__name__)
     said = []
     for i, each in enumerate(variables(value)):
-        if on.naming is not Naming.NOTHING:
+        if on.naming is not NamesGiven.NOTHING:
             on.things.name(each, f"{path}.{i}")
         # Whoever keeps it puts it back itself; here only its place is noted.
         array = [] if id(each) in on.kept else _array(on.things.view(each), on.bits, held=True)

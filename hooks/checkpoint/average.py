@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint.commits.beside import beside
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
@@ -47,17 +48,8 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
         files = held.enter_context(contextlib.closing(open_files(directory, make=False)))
         store = Store(files)
         # Without a lock, as any reader: those that are pinned stay readable whatever the trainer removes.
-        there = [stem for stem in store.stems() if stem.startswith("ckpt-")]
-        if not there:
-            raise FileNotFoundError(f"There is no checkpoint in {files.where!r}.")
-        if len(there) < last:
-            are = "is" if len(there) == 1 else "are"
-            raise FileNotFoundError(
-                f"There {are} {counted(len(there), 'checkpoint')} in {files.where!r}, not {last}: {', '.join(there)}. "
-                f"Give --last {len(there)}, or train with Checkpoint(keep={last})."
-            )
-        # Hashes all of them, which takes minutes for many large ones.
-        pins = [held.enter_context(contextlib.closing(store.pin(stem))) for stem in there[-last:]]
+        taken, pins = beside(store, lambda stems: _pinned(store, stems, last))
+        held.push(taken)
         newest = pins[-1]
         _check_alike([pin.manifest for pin in pins])
         paths = _averaged(newest.manifest.description)
@@ -70,7 +62,24 @@ def average(directory: str, last: int, out: str) -> tuple[list[str], list[str], 
             raise FileExistsError(f"There are checkpoints in {target.where!r}. Give another directory: --out PATH.")
         _write(written, newest, found)
         written.remove(())  # which tells TensorFlow
-        return there[-last:], paths, f"{target.where}/{newest.manifest.record.stem}"
+        return [pin.manifest.record.stem for pin in pins], paths, f"{target.where}/{newest.manifest.record.stem}"
+
+
+def _pinned(store: Store, stems: Sequence[str], last: int) -> tuple[contextlib.ExitStack, list[Pin]]:
+    """Returns the latest of these, and what closes them."""
+    there = [stem for stem in stems if stem.startswith("ckpt-")]
+    if not there:
+        raise FileNotFoundError(f"There is no checkpoint in {store.files.where!r}.")
+    if len(there) < last:
+        are = "is" if len(there) == 1 else "are"
+        raise FileNotFoundError(
+            f"There {are} {counted(len(there), 'checkpoint')} in {store.files.where!r}, not {last}: "
+            f"{', '.join(there)}. Give --last {len(there)}, or train with Checkpoint(keep={last})."
+        )
+    with contextlib.ExitStack() as held:
+        # Hashes all of them, which takes minutes for many large ones.
+        pins = [held.enter_context(contextlib.closing(store.pin(stem))) for stem in there[-last:]]
+        return held.pop_all(), pins
 
 
 def _check_alike(manifests: list[Manifest]) -> None:

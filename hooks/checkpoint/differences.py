@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.checkpoint.commits.pin import Pin
+from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
-from hooks.checkpoint.report import opened
+from hooks.checkpoint.report import of_one
 from loop.tf_internals import OBJECT_GRAPH
 
 # TensorFlow's own, and the time that it took: no part of what is trained. Nor are variants, the states of iterators:
@@ -38,16 +39,8 @@ class Difference:
 
 @contextlib.contextmanager
 def pinned(path: str) -> Iterator[Pin]:
-    """Yields one checkpoint, whole, for as long as it is read.
-
-    Args:
-        path: See `opened`.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        CorruptCheckpoint: If it is damaged.
-    """
-    with opened(path) as (store, stem), contextlib.closing(store.pin(stem)) as pin:
+    """Yields one checkpoint, whole, for as long as it is read. See `of_one`."""
+    with contextlib.closing(of_one(path, Store.pin)) as pin:
         yield pin
 
 

@@ -21,7 +21,7 @@ from hooks.checkpoint.resuming.saved import Newest, newest
 from hooks.checkpoint.saving.bundle import Naming
 from hooks.checkpoint.saving.contents import Contents
 from hooks.checkpoint.saving.saver import Saver
-from hooks.checkpoint.workers.followers import Workers
+from hooks.checkpoint.workers.followers import Followers
 from hooks.shared.monitor import Monitor
 from hooks.shared.paths import path_of
 from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
@@ -83,7 +83,7 @@ class Checkpoint(Hook, instead=INSTEAD):
     _state: TrainingState = Hook.later()
     _contents: Contents = Hook.later()
     _saver: Saver = Hook.later()
-    _workers: Workers = Hook.later()
+    _workers: Followers = Hook.later()
 
     def __init__(
         self,
@@ -113,10 +113,9 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._monitor = Monitor("Checkpoint(best=...)", best, mode) if best is not None else None
         self._best = BestMetric(self._monitor)
         self._retention = Retention(keep, self._monitor, keep_best, keep_every)
-        self._naming = Naming()
+        self._naming, self._added = Naming(), Added()
         self._due = self._refused = False  # `every` asked for this step; a state was refused
         self._newest: Newest | None = None
-        self._added = Added()
         self._afresh: Callable[[], Loop | None] = lambda: None  # which loop has begun with resume="never"
         self._files: Files | None = None
         self._begun = False  # whether there is a saver
@@ -151,7 +150,7 @@ class Checkpoint(Hook, instead=INSTEAD):
         self._best.begin(loop)
         self._contents = Contents(loop)
         self._contents.refuse_what_no_manifest_holds(moment, self._best.said(self._state.position.place().step))
-        self._workers = Workers(loop, self.name)
+        self._workers = Followers(loop, self.name)
         self._added.look(loop)
         if self._workers.follows:
             self._workers.follow(self._directory, self._added, changed=self._changed)

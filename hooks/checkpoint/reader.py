@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hooks.checkpoint.commits.beside import TOO_FAST, TRIES, listed
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.ranks import ranks
 from hooks.checkpoint.commits.store import Store
@@ -23,9 +23,6 @@ from hooks.shared.paths import path_to_read
 from loop import TrainingState
 from loop.errors.calls import BY_POSITION, explained
 from loop.tf_internals import ITERATIONS
-
-TRIES_OF_NONE = 20  # how often a listing without any checkpoint is made again
-TRIES = 100  # how often a reader looks again when a trainer has removed what it was about to read
 
 ALL_OR_NOTHING = (
     "leave it out: what is given is restored as a whole, or not at all. For a part of a model: build all of it as it "
@@ -86,7 +83,7 @@ def restore(
                 # By digests, as in a resume: TensorFlow restores what it finds, and says nothing of the rest.
                 compare(pin, own.given())
                 return pin.manifest.record.step
-        raise FileNotFoundError(f"Checkpoints in {files.where!r} are removed faster than they can be read.")
+        raise FileNotFoundError(TOO_FAST.format(files.where))
 
 
 def _step(which: object) -> int:
@@ -135,9 +132,9 @@ def _pinned(store: Store, which: str | int) -> Pin:
     A trainer may remove what has just been listed, and a listing may miss what it renames meanwhile. So what is gone
     is no reason to take an older one, but to list again; and "latest" is no older than what was there at first.
     """
-    then = max(map(order, [*_listed(store), *store.stems()]), default=None)
+    then = max(map(order, [*listed(store), *store.stems()]), default=None)
     for _ in range(TRIES):
-        stems, damaged = _listed(store), dict[str, CorruptCheckpoint]()
+        stems, damaged = listed(store), dict[str, CorruptCheckpoint]()
         wanted = _best(store, stems, damaged) if which == "best" else list(reversed(stems))
         if isinstance(which, int):
             wanted = [stem for stem in wanted if stem in (f"ckpt-{which}", f"pending-{which}")]
@@ -166,16 +163,7 @@ def _pinned(store: Store, which: str | int) -> Pin:
             if not damaged:
                 there = ", ".join(stems) or "none"
                 raise FileNotFoundError(f"No checkpoint {which!r} is in {store.files.where!r}. There are: {there}.")
-    raise FileNotFoundError(f"Checkpoints in {store.files.where!r} are removed faster than they can be read.")
-
-
-def _listed(store: Store) -> list[str]:
-    """Returns the stems there are. A listing that has none is made again: it may have missed a rename."""
-    for _ in range(TRIES_OF_NONE):
-        if stems := store.stems():
-            return stems
-        time.sleep(0.005)  # a tenth of a second in all, before it is said that there is none
-    return []
+    raise FileNotFoundError(TOO_FAST.format(store.files.where))
 
 
 def _best(store: Store, stems: Sequence[str], damaged: dict[str, CorruptCheckpoint]) -> list[str]:

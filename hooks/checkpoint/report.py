@@ -3,12 +3,17 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, TypeVar
 
+from hooks.checkpoint.commits.beside import TRIES, beside, listed
 from hooks.checkpoint.commits.ranks import ranks
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
+
+Looked: TypeAlias = tuple[str, Manifest | None, str]  # the stem, the manifest, and what is wrong
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,61 +51,67 @@ def entries(directory: str | os.PathLike[str], *, thorough: bool) -> list[Entry]
     if not os.fsdecode(directory):
         raise FileNotFoundError("A directory needs a name. Received: an empty one. The present one is '.'.")
     with contextlib.closing(open_files(directory, make=False)) as files:
-        store, found = Store(files), []
-        for stem in store.stems():  # no lock: a trainer may write and prune meanwhile
-            manifest, damage = None, ""
-            try:
-                manifest = store.read(stem)
-                if thorough:
-                    store.pin(stem).close()
-                store.check_sizes(manifest.files)
-            except CorruptCheckpoint as error:
-                damage = f"{os.path.basename(error.file)} {error.reason}"
-            found.append((stem, manifest, damage))
-        # What was removed between the listing and the look is no damage.
-        still = set(store.stems() if any(damage for *_, damage in found) else ())
-        found = [
-            (stem, manifest, damage) for stem, manifest, damage in found if not damage or stem in still
-        ]  # not pruned
+        store, found = Store(files), list[Looked]()
+        for _ in range(TRIES):
+            stems = listed(store)  # no lock: a trainer may write and prune meanwhile
+            found = _looked_at(store, stems, thorough=thorough)
+            if found or not stems:  # else all of them were removed while they were looked at
+                break
     records = [manifest.record for _, manifest, damage in found if manifest and not damage]
     named = next((record.best for record in reversed(records) if record.best), {"name": "", "mode": "min"})
     best = [stem for *_, stem in ranks(records, str(named["name"]), str(named["mode"]))[:1]]
     return [Entry(stem, manifest, damage, stem in best) for stem, manifest, damage in found]
 
 
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[tuple[Store, str]]:
-    """Yields the directory that a path leads to, and the stem of the checkpoint that it stands for.
+def _looked_at(store: Store, stems: Iterable[str], *, thorough: bool) -> list[Looked]:
+    """Returns what is to be said of some checkpoints, but for those that were removed meanwhile."""
+    found = list[Looked]()
+    for stem in stems:
+        manifest, damage = None, ""
+        try:
+            manifest = store.read(stem)
+            if thorough:
+                store.pin(stem).close()
+            store.check_sizes(manifest.files)
+        except CorruptCheckpoint as error:
+            damage = f"{os.path.basename(error.file)} {error.reason}"
+        found.append((stem, manifest, damage))
+    still = {*(store.stems() if any(damage for *_, damage in found) else ())}
+    return [looked for looked in found if not looked[-1] or looked[0] in still]
+
+
+def of_one(path: str, read: Callable[[Store, str], Result]) -> Result:
+    """Returns what `read` returns of one checkpoint, given the directory and its stem; of the next if it is removed.
 
     Args:
         path: `DIRECTORY/ckpt-120`, or a directory, for its newest.
+        read: May be called again.
 
     Raises:
         FileNotFoundError: If there is none.
+        CorruptCheckpoint: If it is damaged, as `read` says.
     """
     directory, stem = (path, "") if _is_directory(path) else os.path.split(path)
-    with contextlib.closing(open_files(directory or ".", make=False)) as files:
-        store = Store(files)
-        stems = store.stems()
+
+    def chosen(stems: list[str]) -> Result:
         if not stems or (stem and stem not in stems):
             raise FileNotFoundError(f"There is no checkpoint {path!r}. There are: {', '.join(stems) or 'none'}.")
-        yield store, stem or stems[-1]
+        return read(store, stem or stems[-1])
+
+    with contextlib.closing(open_files(directory or ".", make=False)) as files:
+        store = Store(files)
+        return beside(store, chosen)
 
 
 def described(path: str) -> Manifest:
-    """Returns the manifest of one checkpoint, whose files have the sizes that it says.
+    """Returns the manifest of one checkpoint, whose files have the sizes that it says. See `of_one`."""
 
-    Args:
-        path: See `opened`.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        CorruptCheckpoint: If it is damaged.
-    """
-    with opened(path) as (store, stem):
+    def read(store: Store, stem: str) -> Manifest:
         manifest = store.read(stem)
         store.check_sizes(manifest.files)  # sizes cost nothing; hashes are for `verify`
         return manifest
+
+    return of_one(path, read)
 
 
 def _is_directory(path: str) -> bool:

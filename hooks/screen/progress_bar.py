@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hooks.screen.beside import beside
 from hooks.screen.last_line import LastLine
-from hooks.shared.progress_line import DONE, LEFT, Line
+from hooks.shared.progress_line import DONE, LEFT, ProgressLine
 
 IN_NOTEBOOK = 100  # columns
 COLOURS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}
@@ -41,7 +41,7 @@ class TerminalBar:
 
     live = True
 
-    def __init__(self, console: rich.console.Console, line: Line) -> None:
+    def __init__(self, console: rich.console.Console, line: ProgressLine) -> None:
         self._console, self._line = console, line
         self._last: LastLine | None = None  # while it is there
         self._beside = contextlib.ExitStack()
@@ -79,7 +79,7 @@ class NotebookBar:
 
     live = True
 
-    def __init__(self, console: rich.console.Console, line: Line) -> None:
+    def __init__(self, console: rich.console.Console, line: ProgressLine) -> None:
         self._console, self._line, self._update = console, line, list[Callable[[dict[str, str]], object]]()
 
     def draw(self) -> None:
@@ -129,7 +129,7 @@ def _coloured(text: Text, console: rich.console.Console) -> str:
     return "".join(part.style.render(part.text, color_system=system) if part.style else part.text for part in parts)
 
 
-def bar(console: rich.console.Console, line: Line) -> Bar:
+def bar(console: rich.console.Console, line: ProgressLine) -> Bar:
     """Returns what can be drawn there."""
     if console.is_jupyter:
         return NotebookBar(console, line)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from loop import Hook, Loop
 
 
-class Place(NamedTuple):
+class Target(NamedTuple):
     """An attribute of a hook: what it writes to, and nobody else may.
 
     Attributes:
@@ -17,7 +17,7 @@ class Place(NamedTuple):
     of: str
 
 
-class Places(list[Place]):
+class Targets(list[Target]):
     """Several of them, in one attribute of a hook."""
 
 
@@ -32,6 +32,6 @@ def check_alone(hook: Hook, loop: Loop) -> None:
                 raise ValueError(f"{both} would both write to {place.path!r}. Give each a {place.of} of its own.")
 
 
-def _places(hook: Hook) -> list[Place]:
-    return [place for value in vars(hook).values() for place in (value if isinstance(value, Places) else [value])
-            if isinstance(place, Place)]  # fmt: skip
+def _places(hook: Hook) -> list[Target]:
+    return [place for value in vars(hook).values() for place in (value if isinstance(value, Targets) else [value])
+            if isinstance(place, Target)]  # fmt: skip

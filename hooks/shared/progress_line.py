@@ -14,7 +14,7 @@ DONE, LEFT = "━", "─"
 
 
 @dataclass
-class Line:
+class ProgressLine:
     """How far a run is.
 
     Attributes:

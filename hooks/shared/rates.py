@@ -9,7 +9,7 @@ from loop import Loop
 from loop.tf_internals import rate_of
 
 
-class Rates:
+class AssignedRates:
     """The rates of one of a loop's optimizers, or of all of them, as variables that can be assigned.
 
     Attributes:
@@ -51,13 +51,13 @@ class Rates:
         # Whichever of the two is attached later sees it: by then the first one has its variables.
         for hook in loop.hooks:
             for other in vars(hook).values():
-                if isinstance(other, Rates) and other is not self and self.shares(other):
+                if isinstance(other, AssignedRates) and other is not self and self.shares(other):
                     raise ValueError(
                         f"{self._owner} and hook {hook.name!r} would both set the learning rate of one optimizer. "
                         "Leave one of them out, or give each its own optimizer=..."
                     )
 
-    def shares(self, other: "Rates") -> bool:
+    def shares(self, other: "AssignedRates") -> bool:
         """Returns whether a rate is among those of both."""
         # By the object: one optimizer may have several paths.
         return any(mine is theirs for mine in self.variables.values() for theirs in other.variables.values())

@@ -86,7 +86,7 @@ class Csv:
         try:
             kind, step, epoch, *cells = line.decode().rstrip("\n").split(",")  # cells are numbers, so none is in quotes
             values = {named(each): float(cell) for each, cell in zip(self._columns, cells, strict=True) if cell}
-            return Row(kind, int(step), int(epoch), values) if kind in KINDS else None
+            return _row(kind, int(step), int(epoch), values)
         except ValueError:
             return None
 
@@ -115,9 +115,15 @@ class JsonLines:
             said = json.loads(line)
             kind, step, epoch = (said.pop(name) for name in FIXED)  # what is left are the values
             values = {named(name): float(value) for name, value in said.items()}
-            return Row(kind, int(step), int(epoch), values) if kind in KINDS else None
-        except (AttributeError, KeyError, TypeError, ValueError):
+            return _row(kind, int(step), int(epoch), values)
+        # Of what somebody has made up: numbers that are larger than any float, and brackets within brackets.
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             return None
+
+
+def _row(kind: str, step: int, epoch: int, values: Mapping[str, float]) -> Row | None:
+    """Returns a row; None if no run has such a one."""
+    return Row(kind, step, epoch, values) if kind in KINDS and 0 <= step < 2**63 and 0 <= epoch < 2**63 else None
 
 
 QUOTE, SPECIAL = '"', re.compile('[",\r\n]')

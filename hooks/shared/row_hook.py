@@ -9,7 +9,7 @@ import numpy as np
 
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
-from hooks.shared.places import Place, check_alone
+from hooks.shared.places import Target, check_alone
 from hooks.shared.row_file import RowFile
 from hooks.shared.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
 from loop import Hook, Loop, Moment, Trigger
@@ -48,7 +48,7 @@ class RowHook(Hook):
         super().__init__(name=name, on_error=on_error)
         if is_remote(where := path_of(path)):
             raise ValueError(f"{type(self).__name__} needs a path here. Received: {path!r}.")
-        self.every, self._path, self._writes = every, Path(where), Place(where, "file")
+        self.every, self._path, self._writes = every, Path(where), Target(where, "file")
         format_of(self._path)  # raises now what would be raised when a run begins
         self._steps: list[Row] = []  # of this round
         self._others: dict[str, dict[str, float]] = {}  # of this round: the values, by the kind of the row

@@ -59,37 +59,46 @@ class ArrayData(Trackable):
         shuffle: bool = True,
         drop_remainder: bool = False,
     ) -> None:
-        self._arrays, batch_size = placed(arrays), operator.index(batch_size)
-        self._rows = rows_of(self._arrays, arrays)
+        own, batch_size = placed(arrays), operator.index(batch_size)
+        rows = rows_of(own, arrays)
         if batch_size < 1:
             raise ValueError(f"ArrayData(batch_size=...) must be at least 1. Received: batch_size={batch_size}.")
-        if drop_remainder and batch_size > self._rows:
+        if drop_remainder and batch_size > rows:
             raise ValueError(
-                f"ArrayData needs a batch_size of at most the {self._rows} rows there are with "
+                f"ArrayData needs a batch_size of at most the {rows} rows there are with "
                 f"drop_remainder=True. Received: batch_size={batch_size}, drop_remainder={drop_remainder}. "
-                f"Write batch_size={self._rows}, or leave out drop_remainder."
+                f"Write batch_size={rows}, or leave out drop_remainder."
             )
-        # A batch larger than all rows is all rows: XLA and the order need no room for more.
-        self._batch_size, self._shuffle = min(batch_size, self._rows), shuffle
-        self._wanted_batch_size = batch_size
+        self._wanted_batch_size, self._shuffle, self._drops = batch_size, shuffle, drop_remainder
         self._given_seed = None if seed is None else as_seed(operator.index(seed))
         self._drawn_seed: int | None = None if shuffle else 0
-        self._even = drop_remainder or self._rows % batch_size == 0
-        self.steps_per_epoch = self._rows // batch_size + (0 if self._even else 1)
-        # Only where all batches are alike is their length in the type.
-        size = batch_size if self._even else None
-        self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), self._arrays)
         self.repeats_itself, self.taken = True, False
         self.seen: BatchDigest | None = None
         self.own: OwnRows | None = None  # of several workers: the rows that are fetched of each batch
-        self._orders = RowOrders(self._rows, self._batch_size, self.steps_per_epoch, self._fetch, shuffled=shuffle)
-        arrays = tf.nest.flatten(self._arrays)
-        self._array_rows = ArrayRows(arrays, self._orders.begin_anew)
+        self._array_rows = ArrayRows(tf.nest.flatten(own), self._begin_anew)
+        self._hold(own, rows)
+
+    def _hold(self, arrays: Nest, rows: int) -> None:
+        """Makes all that comes of arrays with so many rows."""
+        self._arrays, self._rows, wanted = arrays, rows, self._wanted_batch_size
+        # A batch larger than all rows is all rows: XLA and the order need no room for more.
+        self._batch_size = min(wanted, rows)
+        self._even = self._drops or rows % wanted == 0
+        self.steps_per_epoch = rows // wanted + (0 if self._even else 1)
+        # Only where all batches are alike is their length in the type.
+        size = wanted if self._even else None
+        self.element_spec = tf.nest.map_structure(lambda a: tf.TensorSpec([size, *a.shape[1:]], a.dtype), arrays)
+        steps, shuffled = self.steps_per_epoch, self._shuffle
+        self._orders = RowOrders(rows, self._batch_size, steps, self._fetch, shuffled=shuffled)
         # Not for checkpoints: with the seed, all of it can be made again.
-        self.variables = [self._orders.now, *(array for array in arrays if isinstance(array, tf.Variable))]
+        variables = (array for array in tf.nest.flatten(arrays) if isinstance(array, tf.Variable))
+        self.variables = [self._orders.now, *variables]
         self.source: Nest = ()
         self._ahead: Nest = ()
         self._sought: Position | None = None  # where to go on, if that is yet to be fetched: a finished run never does
+
+    def _begin_anew(self) -> None:
+        self._orders.begin_anew()  # those that there are by then: see `recall_count`
 
     def __copy__(self) -> "ArrayData":
         return copy.deepcopy(self)  # two of them cannot have one order
@@ -158,6 +167,19 @@ class ArrayData(Trackable):
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         self._array_rows.recall(cursor, earlier)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self._rows
+
+    def recall_count(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        """Takes the rows that there were when the run began, if they were more or fewer; before anything is traced."""
+        if columns := self._array_rows.of_another_count(cursor, earlier):
+            arrays = tf.nest.pack_sequence_as(self._arrays, columns)
+            self._array_rows.exchange(tf.nest.flatten(own := placed(arrays)), cursor)
+            self._hold(own, rows_of(own, arrays))
+            earlier.taken()
 
     def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         self._drawn_seed = cursor["seed"]  # ignored, if one was given

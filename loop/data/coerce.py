@@ -17,7 +17,7 @@ from loop.data.stream import StreamData
 from loop.errors.instead import instead_of_data
 from loop.workers.cluster import here
 
-Given: TypeAlias = tf.data.Dataset | keras.utils.PyDataset | ArrayData | StreamData | IndexedData | StatefulData
+Given: TypeAlias = tf.data.Dataset | keras.utils.PyDataset | ArrayData | StreamData | IndexedData | StatefulData | Data
 
 
 EPOCHS: Mapping[type, str] = {
@@ -28,7 +28,7 @@ EPOCHS: Mapping[type, str] = {
 
 
 def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
-    """Returns a bare dataset as `StreamData`, a `PyDataset` as `IndexedData`, and the others as they are.
+    """Returns a bare dataset as `StreamData`, a `PyDataset` as `IndexedData`, and what has the members of `Data`.
 
     Raises:
         TypeError: If it is something else, with what to wrap it in.
@@ -36,7 +36,7 @@ def as_data(data: Given, steps_per_epoch: int | None = None) -> Data:
     """
     if isinstance(data, keras.utils.PyDataset):
         data = IndexedData(data, batch_size=None)
-    if isinstance(data, ArrayData | StreamData | Fed):
+    if isinstance(data, ArrayData | StreamData | Fed | Data):
         if data.taken:
             raise ValueError(
                 f"This {type(data).__name__} is read by another loop or evaluation, and can be read by one only. "
@@ -62,6 +62,6 @@ def given_back_if_raised(data: Given) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if isinstance(data, ArrayData | StreamData | Fed):
+        if isinstance(data, ArrayData | StreamData | Fed | Data):
             data.taken = False
         raise

@@ -48,11 +48,11 @@ class Fed(Kept, AtHand):
 
     @abc.abstractmethod
     def _saved(self) -> Plain:
-        """Returns what a checkpoint holds, besides the notes."""
+        """Returns what a checkpoint holds, besides the cursor."""
 
     @abc.abstractmethod
     def _restored(self, state: Plain) -> None:
-        """Takes over what a checkpoint held; the notes come before that, to `seek`."""
+        """Takes over what a checkpoint held; the cursor comes before that, to `seek`."""
 
     @abc.abstractmethod
     def mark(self) -> Callable[[], None]:

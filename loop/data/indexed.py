@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.data.fed import Fed
-from loop.data.objects.progress import Progress, generators_of
+from loop.data.objects.progress import BetweenPasses, generators_of
 from loop.data.objects.reached import variables_reached
 from loop.data.orders.order import as_seed, order_of
 from loop.data.python.ahead import Making, ReadAhead
@@ -74,11 +74,11 @@ class IndexedData(Fed):
         element_spec: Nest = None,
     ) -> None:
         self._size = size_of_batches(source, batch_size, workers, prefetch, drop_remainder=drop_remainder)
-        self._source, self._count, self._batched = source, len(source), batch_size is None
-        self._even, self._shuffle = drop_remainder or self._count % self._size == 0, shuffle
+        self._source, self._batched, self._shuffle = source, batch_size is None, shuffle
+        self._drops, self._given_spec = drop_remainder, element_spec
         self._given_seed = None if seed is None else as_seed(operator.index(seed))
         self._drawn_seed: int | None = None if shuffle else 0
-        self._progress = Progress(source, lambda: self._seed)
+        self._progress = BetweenPasses(source, lambda: self._seed)
         self._reader: ReadAhead[Nest] = ReadAhead(self._make, workers, prefetch)
         self._order = np.zeros([0], np.int32)  # [items], of the open pass
         self._epoch, self._next, self._open = 0, 0, False  # of the batch that is wanted
@@ -88,14 +88,21 @@ class IndexedData(Fed):
         self._generators: Mapping[tuple[str, ...], object] = {}
         self._items = Items(source, batched=self._batched)
         self._rows = ItemRows(source, self._items)
+        super().__init__(*self._look_at_items())
+        self.reads_ahead = prefetch > 0
+        self._tried_now: list[str] | None = None  # in this pass, if somebody wants to know
+
+    def _look_at_items(self) -> tuple[Nest, int]:
+        """Returns what batches are like, and how many there are in a pass."""
+        self._count = len(self._source)
+        self._even = self._drops or self._count % self._size == 0
         # Reads some items, for a second at most; what they draw is undone.
         samples = self._items.sample()
         self._reader.draws = self._items.draw
-        if element_spec is None:
-            element_spec = spec_of(samples, batched=self._batched, size=self._size if self._even else None)
-        super().__init__(element_spec, steps_per_epoch=self._count // self._size + (0 if self._even else 1))
-        self.reads_ahead = prefetch > 0
-        self._tried_now: list[str] | None = None  # in this pass, if somebody wants to know
+        spec = self._given_spec
+        if spec is None:
+            spec = spec_of(samples, batched=self._batched, size=self._size if self._even else None)
+        return spec, self._count // self._size + (0 if self._even else 1)
 
     def _make(self, number: int) -> Making[Nest]:
         """Makes a batch, with a yield after each item."""
@@ -197,6 +204,19 @@ class IndexedData(Fed):
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         self._rows.recall(cursor, earlier, changes=self._progress.changes and not self._evaluates)
+
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        return self._count
+
+    def recall_count(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        """Takes the rows that there were when the run began, if they were more or fewer; before anything is traced."""
+
+        def look() -> None:
+            self.element_spec, self.steps_per_epoch = self._look_at_items()
+
+        self._rows.recall_count(cursor, earlier, look)
 
     def seek(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         self._drawn_seed = cursor["seed"]

@@ -1,7 +1,7 @@
 """What the loop asks of any source of batches: a protocol for each of its four readers."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -97,5 +97,9 @@ class Auditable(Protocol):
         ...
 
 
+@runtime_checkable
 class Data(Batches, Passes, Resumable, Auditable, Protocol):
-    """A source of batches, one pass after the other, that can be found again at any place."""
+    """A source of batches, one pass after the other, that can be found again at any place.
+
+    A loop takes whatever has these members and is a `Trackable`, such as a `tf.Module`: its variables are saved.
+    """

@@ -39,7 +39,7 @@ STATEFUL = {
 MADE: "weakref.WeakSet[StatefulData]" = weakref.WeakSet()
 
 
-class Part(NamedTuple):
+class ReadBatch(NamedTuple):
     """A batch, alone in a list; or none, because the source was over. And the state behind it, if it was read ahead."""
 
     batch: list[Nest]
@@ -91,7 +91,7 @@ class StatefulData(Fed):
         self._iterated, self.given = Iterated(source), source
         self._tried = Tried(source, self._iterated)
         self._prefetch = prefetch
-        self._reader: ReadAhead[Part] = ReadAhead(self._make, 1, prefetch)
+        self._reader: ReadAhead[ReadBatch] = ReadAhead(self._make, 1, prefetch)
         self._epoch = self._next = 0
         self._open = False
         self._at: int | None = None  # which batch the source yields next; None: it has to be taken there
@@ -125,7 +125,7 @@ class StatefulData(Fed):
         self._open = False
         self._iterated.close()
 
-    def _make(self, number: int) -> Making[Part]:
+    def _make(self, number: int) -> Making[ReadBatch]:
         """Reads a batch in another thread, or where it is to be read again."""
         # Batches behind this one were read, and are wanted anew: the source goes back.
         if self._at != number:
@@ -140,10 +140,10 @@ class StatefulData(Fed):
         yield
         return part._replace(after=after)
 
-    def _part(self, number: int) -> Part:
+    def _part(self, number: int) -> ReadBatch:
         batch = self._iterated.next()
         where = f"Batch {number} of {self._iterated.name}"
-        return Part([as_batch(each, leaves_of(each, where), self.element_spec, where) for each in batch], None)
+        return ReadBatch([as_batch(each, leaves_of(each, where), self.element_spec, where) for each in batch], None)
 
     def _goes_on(self) -> bool:
         """Makes the next batch, and returns whether there is one."""

@@ -24,7 +24,7 @@ IN_USER_CODE = "in user code:"  # begins the message of the copy that AutoGraph 
 TENSORFLOW = os.path.join(os.path.dirname(tf.__file__), "")
 
 
-class Entry(NamedTuple):
+class TracebackLine(NamedTuple):
     """A line of a traceback: as Python has it."""
 
     frame: FrameType
@@ -134,7 +134,7 @@ def _set(error: BaseException, name: str, value: object) -> None:
     BaseException.__setattr__(error, name, value)  # whatever the class of the exception does about attributes
 
 
-def _original(error: BaseException) -> tuple[BaseException, list[Entry]]:
+def _original(error: BaseException) -> tuple[BaseException, list[TracebackLine]]:
     """Returns the error that AutoGraph has made a copy of, of another kind even, with a traceback in its message.
 
     And the entries of the whole traceback: that of the copy ends where that was made, if the kind is another one.
@@ -156,13 +156,13 @@ def _is_copy(error: BaseException) -> bool:
     return last.frame.f_code.co_filename.startswith(TENSORFLOW) or not _raises(last)
 
 
-def _raises(last: Entry) -> bool:
+def _raises(last: TracebackLine) -> bool:
     """Returns whether the last line of a traceback is a `raise`, and has not called what TensorFlow left out of it."""
     code = last.frame.f_code.co_code
     return last.frame.f_globals is MADE or code[last.instruction] == dis.opmap["RAISE_VARARGS"]
 
 
-def _plan(error: BaseException, entries: Sequence[Entry], seen: set[int]) -> Iterator[Shown]:
+def _plan(error: BaseException, entries: Sequence[TracebackLine], seen: set[int]) -> Iterator[Shown]:
     # Causes and contexts may lead back to an exception that was there already.
     seen.add(id(error))
     message, lines = shortened(error.message) if isinstance(error, tf.errors.OpError) else (None, [])
@@ -174,13 +174,13 @@ def _plan(error: BaseException, entries: Sequence[Entry], seen: set[int]) -> Ite
             yield from _plan(other, list(_entries(other.__traceback__)), seen)
 
 
-def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
+def _entries(traceback: TracebackType | None) -> Iterator[TracebackLine]:
     while traceback is not None:
-        yield Entry(traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
+        yield TracebackLine(traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
         traceback = traceback.tb_next
 
 
-def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
+def _users(entries: Sequence[TracebackLine], lines: Sequence[Line]) -> list[TracebackLine]:
     """Returns the entries that are in the user's program, with those lines after them that are not there yet."""
     # The maps of AutoGraph are gone through only where one of its files is met.
     files = [*(entry.frame.f_code.co_filename for entry in entries), *(line.file for line in lines)]
@@ -197,7 +197,7 @@ def _users(entries: Sequence[Entry], lines: Sequence[Line]) -> list[Entry]:
     ]
 
 
-def _same(one: Entry, other: Entry) -> bool:
+def _same(one: TracebackLine, other: TracebackLine) -> bool:
     """Returns whether two entries made by `_entry` are of one line: AutoGraph makes several functions of a lambda."""
     made = one.frame.f_globals is other.frame.f_globals is MADE
     return made and one.number == other.number and one.frame.f_code.co_filename == other.frame.f_code.co_filename
@@ -209,7 +209,7 @@ def _file(frame: FrameType) -> str:
     return "<generated>" if file == "<string>" and frame.f_globals.get("__name__") != "__main__" else file
 
 
-def _translated(entries: Iterable[Entry], maps: SourceMaps) -> Iterator[Entry]:
+def _translated(entries: Iterable[TracebackLine], maps: SourceMaps) -> Iterator[TracebackLine]:
     """Yields the lines that the user wrote in the place of those that AutoGraph has made of them."""
     before, waiting = "", None
     for entry in entries:
@@ -238,7 +238,7 @@ def _origin(line: Line, maps: SourceMaps) -> Line | None:
     return was and Line(was.loc.filename, was.loc.lineno, was.function_name or "<lambda>")
 
 
-def _entry(line: Line) -> Entry:
+def _entry(line: Line) -> TracebackLine:
     """Returns an entry for a line, as if it had been run."""
     # A function that was never written has to be run to have a frame: Python makes none otherwise.
     code = _here.__code__
@@ -247,14 +247,14 @@ def _entry(line: Line) -> Entry:
     table = b"".join(bytes([0x80 | 13 << 3 | min(8, units - at) - 1, 0]) for at in range(0, units, 8))
     code = code.replace(co_filename=line.file, co_firstlineno=line.number, co_linetable=table)
     frame = FunctionType(code.replace(co_name=line.function, co_qualname=line.function), MADE)()
-    return Entry(frame, frame.f_lasti, line.number)
+    return TracebackLine(frame, frame.f_lasti, line.number)
 
 
 def _here() -> FrameType:
     return sys._getframe()
 
 
-def _chain(entries: Sequence[Entry]) -> TracebackType | None:
+def _chain(entries: Sequence[TracebackLine]) -> TracebackType | None:
     following = None
     # From the innermost out, because a traceback is given the one that follows it when it is made.
     for frame, instruction, number in reversed(entries):

@@ -34,7 +34,7 @@ class Counted(tuple):
         return f"{len(self)} in number"
 
 
-class Contents(int):
+class ContentHash(int):
     """A hash of what is in an array."""
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ def told(then: object, now: object) -> str:
 def _shown(value: object) -> str:
     if value is GONE:
         return "not there"
-    if isinstance(value, Counted | Contents):
+    if isinstance(value, Counted | ContentHash):
         return repr(value)
     if isinstance(value, POLICIES):
         return value.name

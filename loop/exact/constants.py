@@ -12,7 +12,7 @@ AttrValue: TypeAlias = tf.compat.v1.AttrValue
 ATTRIBUTES = {"Const": "value", "Bucketize": "boundaries"}  # by the kind of an operation, where its numbers stand
 
 
-class Place(NamedTuple):
+class ConstantPlace(NamedTuple):
     """Where a constant stands.
 
     Attributes:
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     op: str
 
 
-def constants_in(graph: FuncGraph) -> dict[Place, bytes]:
+def constants_in(graph: FuncGraph) -> dict[ConstantPlace, bytes]:
     """Returns numbers and texts, as TensorFlow writes them, in an order that is the same in each process.
 
     It copies all of them, large ones, too.
@@ -33,20 +33,20 @@ def constants_in(graph: FuncGraph) -> dict[Place, bytes]:
     library = {function.signature.name: function.node_def for function in definition.library.function}
     bodies = {name: library.get(name, ()) for name in named_functions(graph)} | {"": definition.node}
     return {
-        Place(name, node.name): node.attr[ATTRIBUTES[node.op]].SerializeToString(deterministic=True)
+        ConstantPlace(name, node.name): node.attr[ATTRIBUTES[node.op]].SerializeToString(deterministic=True)
         for name, nodes in bodies.items()
         for node in nodes
         if _has_numbers(node)
     }
 
 
-def put(definition: GraphDef, constants: Mapping[Place, bytes]) -> None:
+def put(definition: GraphDef, constants: Mapping[ConstantPlace, bytes]) -> None:
     """Puts others in the place of constants in the definition of a function, with all that it calls."""
     library = {function.signature.name: function.node_def for function in definition.library.function}
     for name in {place.function for place in constants}:
         for node in library[name] if name else definition.node:
-            if Place(name, node.name) in constants:
-                node.attr[ATTRIBUTES[node.op]].ParseFromString(constants[Place(name, node.name)])
+            if ConstantPlace(name, node.name) in constants:
+                node.attr[ATTRIBUTES[node.op]].ParseFromString(constants[ConstantPlace(name, node.name)])
 
 
 def value_of(said: bytes) -> tf.Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.exact.constants import Place
+from loop.exact.constants import ConstantPlace
 from loop.exact.graph import changes, uses
 from loop.exact.labels import GraphHasher, label_of
 from loop.exact.outside import NO_OTHERS, Others
@@ -17,7 +17,7 @@ from loop.handles import by_key, key_of
 from loop.tensors import FuncGraph
 
 
-class Told(NamedTuple):
+class FromOutside(NamedTuple):
     """What tells something that a function has from outside: what it is, and its value, if that does not change."""
 
     what: str
@@ -51,7 +51,7 @@ def fingerprint(
         `operations`: how many there are of each kind. `structure`: a hash of what they are and how they hang together.
         `constants`: a hash of that together with the numbers in them.
     """
-    arguments = [Told(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
+    arguments = [FromOutside(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
     arguments += _outside(graph, captured, held or {}, constants, others.given)
     key = (
         arguments,
@@ -68,7 +68,7 @@ _KNOWN: MutableMapping[FuncGraph, tuple[object, dict[str, object]]] = weakref.We
 
 
 def _hashed(
-    graph: FuncGraph, arguments: Sequence[Told], returned: Sequence[str], others: Mapping[Place, bytes]
+    graph: FuncGraph, arguments: Sequence[FromOutside], returned: Sequence[str], others: Mapping[ConstantPlace, bytes]
 ) -> dict[str, object]:
     bodies = program(graph, others)
     # Twice: a difference in constants alone is told in other words than one in what is computed.
@@ -88,21 +88,21 @@ def _outside(
     held: Mapping[int, str],
     constants: Iterable[tf.Variable],
     others: Mapping[str, tf.Tensor],
-) -> list[Told]:
+) -> list[FromOutside]:
     values = by_key(constants)
     # Lookup tables, say, which count by their contents.
     unknown = {key_of(x) for x in captured if x.dtype == tf.resource} - {*held} - {*values}
     used = uses(graph) if unknown else {}
 
-    def told(tensor: tf.Tensor, name: str) -> Told:
+    def told(tensor: tf.Tensor, name: str) -> FromOutside:
         key, tensor = key_of(tensor), others.get(name, tensor)
         if key in held:
-            return Told(held[key])
+            return FromOutside(held[key])
         if (variable := values.get(key)) is not None:
-            return Told(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
+            return FromOutside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
         if tensor.dtype not in (tf.resource, tf.variant):  # a constant from outside, which the trace took in
-            return Told(tensor.dtype.name, digest(tensor))
-        return Told(tensor.dtype.name, contents(tensor, used.get(key, ())))
+            return FromOutside(tensor.dtype.name, digest(tensor))
+        return FromOutside(tensor.dtype.name, contents(tensor, used.get(key, ())))
 
     names = [inner.name for inner in graph.inputs[len(graph.inputs) - len(captured) :]]
     return [told(tensor, name) for tensor, name in zip(captured, names, strict=True)]

@@ -2,7 +2,7 @@
 
 Whoever adapts a vocabulary to rows that were chosen at random has another one in the next process; and so it is with
 the mean of these rows, or with `map(lambda i: x[i])`. What a function has stands under the names of tensors in it, and
-what is written in it, or in a function that it calls, under its `Place`.
+what is written in it, or in a function that it calls, under its `ConstantPlace`.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.exact.constants import Place, constants_in, value_of
+from loop.exact.constants import ConstantPlace, constants_in, value_of
 from loop.exact.graph import operations, uses
 from loop.exact.pipeline import stages
 from loop.handles import key_of
@@ -25,8 +25,9 @@ Instead: TypeAlias = Mapping[FuncGraph, "Others"]  # what functions are to have 
 LARGEST = 2**24  # bytes of one function that are kept
 MANY = 100  # numbers or texts: fewer may as well have been written down, and been edited since
 # Digits: those with fewer are settings; and nobody writes down as many as a mean has, or a seed that was drawn.
-SHORT, COMPUTED, LONG, DRAWN = 3, 5, 7, 8
-SEVERAL = 3  # numbers that are long: a few may come of one setting, as a reciprocal does
+SHORT, COMPUTED, DRAWN = 3, 5, 8
+# Numbers that are computed, and their digits: fewer may come of one setting, as a reciprocal does.
+SEVERAL, TOGETHER = 3, 20
 
 
 class Others(NamedTuple):
@@ -37,20 +38,20 @@ class Others(NamedTuple):
         constants: By where they stand in it, or in what it calls, their values as TensorFlow writes them.
         tables: By the keys of the handles that it has: those to which the handles in `given` belong.
         digits: Of each of those that are a few numbers, how many digits these have, at least.
-        long: How many different numbers with many digits are among these, at least.
+        together: How many digits the `SEVERAL` longest of these have together, at least; 0 if there are fewer.
     """
 
     given: Mapping[str, tf.Tensor]
-    constants: Mapping[Place, bytes]
+    constants: Mapping[ConstantPlace, bytes]
     tables: Mapping[int, tf.lookup.StaticHashTable]
     digits: Sequence[int]
-    long: int = 0
+    together: int = 0
 
     @property
     def are_drawn(self) -> bool:
         """Whether there is anything that nobody has written down."""
         arrays = [x for x in self.given.values() if x.dtype != tf.resource] + [*map(value_of, self.constants.values())]
-        are_many = bool(self.tables) or self.long >= SEVERAL
+        are_many = bool(self.tables) or self.together >= TOGETHER
         return are_many or any(x.shape.num_elements() >= MANY or _is_seed(x) for x in arrays)
 
 
@@ -116,7 +117,11 @@ class Outside:
 
     def others(self, tensors: Iterator[tf.Tensor]) -> Others | None:
         """Returns what differs in what `tensors` returned in another process; None if that is of another function."""
-        given, constants, tables = dict[str, tf.Tensor](), dict[Place, bytes](), dict[int, tf.lookup.StaticHashTable]()
+        given, constants, tables = (
+            dict[str, tf.Tensor](),
+            dict[ConstantPlace, bytes](),
+            dict[int, tf.lookup.StaticHashTable](),
+        )
         pairs = list[tuple[tf.Tensor, tf.Tensor]]()
         for name, now in self.arrays.items():
             if (then := next(tensors, None)) is None or (then.dtype, then.shape) != (now.dtype, now.shape):
@@ -145,12 +150,9 @@ class Outside:
         if any((a.dtype, a.shape) != (b.dtype, b.shape) or _names_what_is_gone(b) for a, b in pairs):
             return None
         few = [pair for pair in pairs if pair[0].shape.num_elements() < MANY and pair[0].dtype != tf.string]
-        long = [
-            {text for side in sides for text in _texts(side) if len(text) >= LONG} for sides in zip(*few, strict=True)
-        ]
-        return Others(
-            given, constants, tables, [min(map(_digits, pair)) for pair in few], min(map(len, long), default=0)
-        )
+        # Not each of them alone: of three numbers, one has a short text by chance in one process of three.
+        together = [_together(sides) for sides in zip(*few, strict=True)]
+        return Others(given, constants, tables, [min(map(_digits, pair)) for pair in few], min(together, default=0))
 
 
 def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
@@ -204,6 +206,13 @@ def _is_seed(array: tf.Tensor) -> bool:
 def _digits(array: tf.Tensor) -> int:
     """Returns how many digits the longest of a few numbers has."""
     return max(map(len, _texts(array)), default=0)
+
+
+def _together(arrays: Sequence[tf.Tensor]) -> int:
+    """Returns how many digits the longest of different numbers have together; 0 if few are long enough."""
+    texts = {text for array in arrays for text in _texts(array) if len(text) >= COMPUTED}
+    lengths = sorted(min(len(text), DRAWN) for text in texts)[-SEVERAL:]
+    return sum(lengths) if len(lengths) == SEVERAL else 0
 
 
 def _texts(array: tf.Tensor) -> list[str]:

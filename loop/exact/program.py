@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from loop.exact.constants import Place, put
+from loop.exact.constants import ConstantPlace, put
 from loop.tensors import FuncGraph, NodeDef
 from loop.tf_internals import COMPILED, op_definition
 
@@ -47,7 +47,7 @@ class FunctionBody(NamedTuple):
     returns: Sequence[str]
 
 
-def program(graph: FuncGraph, others: Mapping[Place, bytes] = MappingProxyType({})) -> dict[str, FunctionBody]:
+def program(graph: FuncGraph, others: Mapping[ConstantPlace, bytes] = MappingProxyType({})) -> dict[str, FunctionBody]:
     """Returns a traced function under the name "", and by their names all that are called in it.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import tensorflow as tf
 
-from loop.digest import digest
+from loop.digest import unchanged
 from loop.errors.remedies import (
     CLOCK,
     ITERATED_IN_STEP,
@@ -124,30 +124,25 @@ KEEPING = ("MutableHashTable", "MutableDenseHashTable", "VarHandleOp", "Variable
 class Constants:
     """Variables and lookup tables of which nobody but a hook could know that they change.
 
-    Attributes:
-        then: Of each, what to call it, what digests it, and what that said when this was made.
-
     Args:
         variables: What the steps only read, and no checkpoint holds.
         tables: Of lookup tables like that, what digests their contents.
     """
 
     def __init__(self, variables: Sequence[tf.Variable], tables: Sequence[Callable[[], str]]) -> None:
-        now: list[tuple[str, Callable[[], str]]] = [(v.name, functools.partial(_value, v)) for v in variables]
-        now += [("a lookup table", table) for table in tables]
-        self.then = [(name, read, read()) for name, read in now]  # digests: copies of large tables would stay
+        self._noted = [(variable.name, unchanged(variable)) for variable in variables]
+        self._noted += [("a lookup table", _unchanged(table)) for table in tables]
 
-    def set_since(self, before: "Constants") -> list[str]:
-        """Returns what to call those that have other values here than in others, noted of the same steps before."""
-        then = {name: said for name, _, said in before.then}
-        return [name for name, _, said in self.then if said != then.get(name, said)]
+    def changed(self) -> list[str]:
+        """Returns what to call those that have another value than when this was made."""
+        return [name for name, is_unchanged in self._noted if not is_unchanged()]
 
     def findings(self) -> list[Finding]:
-        """Returns those that have another value than at first."""
-        changed = [name for name, read, then in self.then if read() != then]
+        """Returns those that have another value than when this was made, in the course of a run."""
         what = "A hook, or another thread, has changed what no checkpoint holds"
-        return [Finding(f"{what}: {name}", "", STATE) for name in changed]
+        return [Finding(f"{what}: {name}", "", STATE) for name in self.changed()]
 
 
-def _value(variable: tf.Variable) -> str:
-    return digest(variable.read_value())  # sync: copies all of it to the host, at the end of an epoch
+def _unchanged(table: Callable[[], str]) -> Callable[[], bool]:
+    then = table()  # a digest: a copy of a large table would stay
+    return lambda: table() == then

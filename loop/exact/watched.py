@@ -17,7 +17,7 @@ from loop.exact.compared import (
     POLICIES,
     SIMPLE,
     THINGS,
-    Contents,
+    ContentHash,
     Counted,
     Pair,
     Structure,
@@ -265,7 +265,7 @@ def _of_array(owner: str, name: str, value: object, sizes: range) -> Iterator[Wa
 
 
 def _hash(array: np.ndarray) -> tuple[object, ...]:
-    return (Contents(hash(array.tobytes())),)  # all of its bytes; SMALL bounds what that takes at each halt
+    return (ContentHash(hash(array.tobytes())),)  # all of its bytes; SMALL bounds what that takes at each halt
 
 
 def _is_plain(value: object) -> bool:

@@ -2,7 +2,8 @@
 
 `hook_methods.py` and `hook_checks.py` say what of an object is called, and what it has to be, and `held.py` what of it
 is state; `calls.py` knows who listens to what, and calls them in order. `reports.py` is for values that hooks report,
-and `failures.py` for exceptions that come out of them. `had.py` knows hooks that come from the run of another loop.
+`failures.py` for exceptions that come out of them, and `returned.py` for what they return in vain. `had.py` knows hooks
+that come from the run of another loop.
 
 It may import `events`, `triggers` and `hook`, and what is below these.
 """

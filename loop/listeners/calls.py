@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from loop.hook import Hook
 from loop.listeners.failures import RAISE, Tolerance
 from loop.listeners.had import Had
 from loop.listeners.reports import Reports
+from loop.listeners.returned import Returned, check_context
 from loop.triggers import Halt
 from loop.workers.cluster import here
 
@@ -53,7 +55,7 @@ class Calls:
         self.seconds: dict[str, float] = {}
         self.begun: list[str] = []
         self.under_way: Moment | None = None
-        self._tolerance, self._had = Tolerance(), Had()
+        self._tolerance, self._had, self._returned, self._process = Tolerance(), Had(), Returned(), 0
         self._within = 0.0  # seconds that hooks took which the one that is called has called, by an event of its own
         self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
 
@@ -102,15 +104,24 @@ class Calls:
     @contextlib.contextmanager
     def around(self, loop: "Loop") -> Iterator[None]:
         """Goes through `around_run` of the hooks there are."""
+        self._process = os.getpid()
         with contextlib.ExitStack() as entered:
             # A copy: a hook may add another one meanwhile.
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):
-                    entered.enter_context(hook.around_run(loop))
+                    entered.enter_context(check_context(hook.name, hook.around_run(loop)))
             try:
                 yield
             finally:
                 self.begun = []  # however the run has ended, and whether RUN_END could be sent
+
+    @property
+    def left(self) -> bool:
+        """Whether this is a child that a hook has forked: nothing of the run is its own, and what it raises comes out.
+
+        It has no threads of ours, for which it would wait, no lock, and no part in the files that are open.
+        """
+        return os.getpid() != self._process
 
     def begin(self, loop: "Loop", moment: Moment) -> None:
         """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
@@ -177,6 +188,8 @@ class Calls:
                     self._call(name, "on_settled", handler, told)
                 # The next one saves, too: of two directories, one full disk must not leave both without the last step.
                 except Exception as error:
+                    if self.left:
+                        raise
                     raised.append(error)
         return raised
 
@@ -204,7 +217,8 @@ class Calls:
                 self._call(name, "on_settled", handler, told)
             # Not a KeyboardInterrupt, of somebody who does not want to wait for the others.
             except (Exception, SystemExit) as error:
-                if back is None:  # a hook that does not end runs, and so a signal: the state may be half-changed
+                # Of a hook that does not end runs, it is a signal: the state may be half-changed.
+                if back is None or self.left:
                     raise
                 back()
                 raised.append(error)
@@ -238,10 +252,11 @@ class Calls:
         # `on_steps` has no moment: then it is that of the event around it, if there is one.
         self.under_way = next((each for each in args if isinstance(each, Moment)), before)
         try:
-            handler(*args)
+            if (given := handler(*args)) is not None:
+                self._returned.tell(name, method, handler, given)
         except BaseException as error:
             # A hook that has taken itself out has no `on_error` any more: what it raises comes out.
-            if name in self.hooks and self._tolerance.takes(self.hooks[name], method, error):
+            if name in self.hooks and not self.left and self._tolerance.takes(self.hooks[name], method, error):
                 return
             if _is_of_trace(error):
                 add_note(error, NO_VALUE)

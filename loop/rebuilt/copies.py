@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from loop.exact.constants import Place, put
+from loop.exact.constants import ConstantPlace, put
 from loop.exact.graph import called
 from loop.exact.pipeline import nodes_of
 from loop.tensors import FuncGraph, GraphDef
@@ -25,7 +25,7 @@ class Copies:
         constants: By where they stand in a function, others in the place of constants that are written there.
     """
 
-    def __init__(self, constants: Mapping[Place, bytes] = MappingProxyType({})) -> None:
+    def __init__(self, constants: Mapping[ConstantPlace, bytes] = MappingProxyType({})) -> None:
         self._constants = constants
         self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}  # with the graph, so that its id stays its own
 

@@ -9,12 +9,12 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from loop.errors.remedies import UNMADE
-from loop.exact.constants import Place
+from loop.exact.constants import ConstantPlace
 from loop.exact.stage_audit import cycle_of
 from loop.handles import key_of
 from loop.rebuilt.changing import Changing, is_loose
 from loop.rebuilt.copies import AttrValue, Copies
-from loop.rebuilt.places import Places
+from loop.rebuilt.places import Counts
 from loop.rebuilt.seeds import BY_WORKER, Pass
 from loop.tensors import FuncGraph
 
@@ -115,7 +115,7 @@ class Emitter:
         pinned: Mapping[str, Handler] = MappingProxyType({}),
         python_draws: threading.Event | None = None,
         worker: int = 0,
-        constants: Mapping[Place, bytes] = MappingProxyType({}),
+        constants: Mapping[ConstantPlace, bytes] = MappingProxyType({}),
     ) -> None:
         self._worker = worker
         self.changes = collections.Counter[str]()
@@ -123,7 +123,7 @@ class Emitter:
         self.streams, self.python_draws, self.cores = dict[int, int](), python_draws or threading.Event(), 1
         self._handlers, self._around, self._callers, self._streams = handlers, around, callers, streams
         self._own, self._alone, self._pinned = frozenset(own), alone, pinned
-        self._places, self._copies = Places({*handlers, *around, *callers, *streams}), Copies(constants)
+        self._places, self._copies = Counts({*handlers, *around, *callers, *streams}), Copies(constants)
 
     def emit(
         self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, at: Pass, also: Sequence[tf.Operation] = ()

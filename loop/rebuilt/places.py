@@ -11,7 +11,7 @@ from loop.tensors import FuncGraph
 CHANGES_NOTHING = ("OptionsDataset",)  # does not change what is yielded
 
 
-class Places:
+class Counts:
     """Counts the operations of functions.
 
     Args:

@@ -24,12 +24,13 @@ from loop.exact.set_order import vocabularies_in_set_order, warn_of_sets
 from loop.exact.step_audit import Constants, TraceAudit
 from loop.exact.traced import Traced
 from loop.findings import Finding
-from loop.handles import key, key_of_resource, keys
+from loop.handles import key, keys
 from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.parts import Parts
 from loop.running.unsaved import Unsaved
 from loop.state.derived import Derived
+from loop.state.gathering import names_of_resources
 from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting
@@ -38,9 +39,6 @@ from loop.state.variables import raw
 from loop.steps import Step
 
 log = logging.getLogger("exactloop")
-# A checkpoint does not hold what is in other tables: with other contents, a step is another one.
-RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
-
 ELSEWHERE = (
     "Evaluation {0!r} is in another loop since, which has its results. A loop that goes on beside another one needs an "
     "Evaluation(...) of its own, with data of its own."
@@ -229,11 +227,10 @@ class Compiled:
         """Returns what has to stay what it is now."""
         covered = self._covered(state)
         tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
-        now = Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
-        if self._set and any(hook.saves for hook in self._parts.hooks) and (names := now.set_since(self._set)):
+        if self._set and any(hook.saves for hook in self._parts.hooks) and (names := self._set.changed()):
             log.warning(SET, ", ".join(names))
-        self._set = now
-        return now
+        self._set = Constants([v for v in self.only_read(state) if key(v) not in self._parts.hooks.kept], tables)
+        return self._set
 
     def unsaved(self, state: TrainingState) -> Unsaved:
         """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
@@ -285,13 +282,7 @@ class Compiled:
             metrics = {key(each): f"metrics of {name}/{i}" for i, each in enumerate(self._measuring(evaluation))}
             common = keys(map(raw, evaluation.step.common()))
             found |= {each: path for each, path in metrics.items() if each not in found or each not in common}
-        # By their number below each argument, because resources have no names that are the same in every process.
-        for given in self._parts.given:
-            nodes = tf.train.TrackableView(getattr(state.root, given)).descendants()
-            tables = [node for node in nodes if isinstance(node, RESTORED)]
-            iterators = [node for node in nodes if isinstance(node, tf.data.Iterator)]
-            found |= {key_of_resource(node): f"{given}/resource {i}" for i, node in enumerate([*tables, *iterators])}
-        return found
+        return found | names_of_resources(state.root, self._parts.given)
 
     def reset(self) -> None:
         """Forgets the epoch's metrics; the means begin afresh with its first step."""
@@ -308,6 +299,4 @@ class Compiled:
 
     def evaluated(self) -> dict[str, float]:
         """Returns the results of the latest evaluation; empty before the first."""
-        return {
-            name: value for evaluation in self._evaluations.values() for name, value in evaluation.results().items()
-        }
+        return {name: value for each in self._evaluations.values() for name, value in each.results().items()}

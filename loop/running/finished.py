@@ -1,16 +1,19 @@
-"""Whether anything is left to run, and the state where nothing is: both are known before anything is traced."""
+"""What is known before anything is traced: whether anything is left to run, and the state where nothing is."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import tensorflow as tf
 
+from loop.data.arrays import ArrayData
+from loop.data.indexed import IndexedData
 from loop.engine.traced.means import Means
 from loop.engine.traced.results import measured
 from loop.evaluation import Evaluation
 from loop.hook import Hook
 from loop.running.parts import Parts
 from loop.state.differences import Description
+from loop.state.rows_in_memory import RowsInMemory
 from loop.state.training_state import TrainingState
 from loop.steps import Step
 from loop.stops import Stops
@@ -31,6 +34,7 @@ class Saved(Protocol):
         names: The names of the values that each step returned, as in `TrainingState.names`.
         sketches: What told the steps from others, as in `TrainingState.sketches`.
         logs: What `RunResult.logs` was, or would have been.
+        notes: What `TrainingState.notes` had of the data.
     """
 
     step: int
@@ -41,9 +45,14 @@ class Saved(Protocol):
     names: Mapping[str, Names]
     sketches: Mapping[str, str]
     logs: Mapping[str, float]
+    notes: Mapping[str, int]
 
     def values(self, variables: Mapping[str, tf.Variable]) -> Mapping[str, tf.Tensor]:
         """Returns what was saved of some variables of the state, by path; nothing if it cannot be read."""
+        ...
+
+    def rows(self) -> Mapping[str, tf.Tensor]:
+        """Returns the rows in memory that were kept with it; nothing if there are none."""
         ...
 
 
@@ -96,21 +105,45 @@ class Untraced:
         return state
 
 
-def untraced(parts: Parts, gather: Callable[[Means], TrainingState], stops: Stops) -> Untraced | None:
+def saved_by(parts: Parts) -> Saved | None:
+    """Returns what would be restored; None if that is nothing, or, of several workers, the first one alone knows."""
+    return None if parts.several else next((found for hook in parts.hooks if (found := hook.saved_place())), None)
+
+
+def recall_counts(parts: Parts, saved: Saved) -> None:
+    """Lets data have as many rows as when the run began, if a program without a seed has chosen more or fewer now.
+
+    Before anything is traced, because what is traced knows how many there are.
+    """
+    evaluated = {each.name: each.data for each in parts.evaluations}
+    by_name = {"": parts.data, **{f"{name}/": data for name, data in evaluated.items()}}
+    then = saved.description["data"]
+    others = {
+        name: data
+        for name, data in by_name.items()
+        if isinstance(data, ArrayData | IndexedData)
+        and then.get(f"{name}rows", then.get(f"{name}items", data.count)) != data.count
+    }
+    if others:
+        for name, cursor, earlier in RowsInMemory(parts.data, evaluated).earlier(saved.notes, saved.rows, sure=True):
+            if name in others:
+                others[name].recall_count(cursor, earlier)
+
+
+def untraced(
+    parts: Parts, saved: Saved | None, gather: Callable[[Means], TrainingState], stops: Stops
+) -> Untraced | None:
     """Returns the state of a loop that has nothing left to run when it is restored; None if something may be left.
 
-    Also None if it does not fit as far as that can be compared, or has variables that only a trace makes; and of
-    several workers, because the first one alone knows what will be restored.
+    Also None if it does not fit as far as that can be compared, or has variables that only a trace makes.
 
     Args:
         parts: What the loop is made of.
+        saved: What will be restored; None if nothing will, as far as is known.
         gather: Gathers the state with given means of the train step.
         stops: What the run is asked to reach.
     """
     step, evaluations, hooks = parts.step, parts.evaluations, parts.hooks
-    if parts.several:
-        return None
-    saved = next((found for hook in hooks if (found := hook.saved_place())), None)
     if saved is None or saved.pending or not {"train", *(each.name for each in evaluations)} <= saved.names.keys():
         return None  # or the names of what is logged come of a trace only
     # The totals alone, from the manifest: no file with values is opened for it.

@@ -12,10 +12,10 @@ from loop.hook import Hook
 from loop.numbered import numbered
 from loop.running.caught_up import CaughtUp
 from loop.running.compiled import Compiled
-from loop.running.finished import Untraced, untraced
+from loop.running.finished import Untraced, recall_counts, saved_by, untraced
 from loop.running.parts import Parts
 from loop.state.position import Position
-from loop.state.rates import Rates
+from loop.state.rates import LoggedRates
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
 from loop.stops import Stops
@@ -49,7 +49,7 @@ class Making:
         self._compiled: Compiled | None = None
         self._untraced: Untraced | None = None  # until a run goes on from it
         self._settings: Mapping[str, Setting] = {}
-        self._rates: Rates | None = None
+        self._rates: LoggedRates | None = None
         self.begun, self.caught_up = False, CaughtUp()
         # What each hook had when a run began.
         self._of_hooks: weakref.WeakKeyDictionary[Hook, set[str]] = weakref.WeakKeyDictionary()
@@ -62,11 +62,13 @@ class Making:
         return self.compiled.trace.logged
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> LoggedRates:
         """The learning rates."""
         if self._rates is None:
             evaluated = [name for each in self._parts.evaluations for name in each.names]
-            self._rates = Rates(self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names})
+            self._rates = LoggedRates(
+                self._parts.given, {*self.train_names, *evaluated, *self._parts.hooks.reports.names}
+            )
         return self._rates
 
     def grown(self) -> list[str]:
@@ -104,7 +106,10 @@ class Making:
         if self._untraced is not None and place.step > 0 and not self._parts.position.torn:  # restored before
             self.state = self._untraced.begin_again()
             return finished() != ""
-        self._untraced = untraced(self._parts, self._gather, stops)
+        saved = saved_by(self._parts)
+        if saved is not None:
+            recall_counts(self._parts, saved)
+        self._untraced = untraced(self._parts, saved, self._gather, stops)
         if self._untraced is None:
             return False
         self.state = self._untraced.state

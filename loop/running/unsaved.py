@@ -7,21 +7,19 @@ import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from loop.data.objects.reached import held, variables_of
-from loop.digest import digest
+from loop.digest import digest, unchanged
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.handles import key
 from loop.hook import Hook
 from loop.registry import FunctionHook
 from loop.running.counters import COUNTED, Counters
 from loop.state.plain import Encoded
-from loop.tensors import read
 
 log = logging.getLogger("exactloop")
-SHOWN, LARGE = 3, 2**20  # bytes
+SHOWN = 3
 NO_VALUES = (tf.variant, tf.resource)
 LOST = (
     "Hook %r changes what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what the program "
@@ -82,29 +80,13 @@ class Unsaved:
 
     def _note(self, variable: tf.Variable) -> Callable[[], bool]:
         if id(variable) not in self._then:
-            self._then[id(variable)] = variable, _unchanged(variable)
+            self._then[id(variable)] = variable, unchanged(variable)
         return self._then[id(variable)][1]
 
     def _reached(self) -> Iterator[tuple[str, tf.Variable]]:
         for name, begin in self._roots.copy().items():
             with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
                 yield from ((name, variable) for variable in _variables(begin) if key(variable) not in self._covered)
-
-
-def _unchanged(variable: tf.Variable) -> Callable[[], bool]:
-    """Returns what returns whether a variable has the value that it has now."""
-    then = read(variable)
-    if "CPU" not in then.device or not then.dtype.is_numpy_compatible or np.asarray(then).nbytes < LARGE:
-        said = digest(then)  # sync: copies all of it to the host, here and below
-        return lambda: digest(read(variable)) == said
-
-    # As long as this is held, an update makes another buffer: so a large one need not be looked into.
-    def unchanged() -> bool:
-        now = read(variable)
-        arrays = np.asarray(now), np.asarray(then)  # both at once: of texts they are copies, which have places, too
-        return len({each.ctypes.data for each in arrays}) == 1 or digest(now) == digest(then)
-
-    return unchanged
 
 
 def _variables(begin: Iterable[object]) -> list[tf.Variable]:

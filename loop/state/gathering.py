@@ -1,7 +1,7 @@
 """What may be given as state, and what is found below it."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import tensorflow as tf
@@ -24,6 +24,8 @@ OF_PARTS = (  # what the loop adds to the root; see Parts.gather and TrainingSta
     "position",
     "random",
 )
+# A checkpoint does not hold what is in other tables: with other contents, a step is another one.
+RESTORED = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
 OWN = (*OF_PARTS, "extra", "save_counter")
 # What tf.train.Checkpoint(**state) would take for an argument, or a method, of its own.
 RESERVED = (*OWN, "root", *dir(tf.train.Checkpoint))
@@ -109,6 +111,23 @@ def resources_below(root: Trackable) -> dict[int, Resource]:
     """Returns the tables and iterators below a root by their keys."""
     nodes = tf.train.TrackableView(root).descendants()
     return {key_of_resource(node): node for node in nodes if isinstance(node, CapturableResource | tf.data.Iterator)}
+
+
+def names_of_resources(root: Trackable, given: Iterable[str]) -> dict[int, str]:
+    """Returns names of the tables and iterators that a checkpoint holds, the same in every process, by their keys.
+
+    Args:
+        root: What they are below.
+        given: The names of the user's `state=`.
+    """
+    found = dict[int, str]()
+    for name in given:
+        nodes = tf.train.TrackableView(getattr(root, name)).descendants()
+        tables = [node for node in nodes if isinstance(node, RESTORED)]
+        iterators = [node for node in nodes if isinstance(node, tf.data.Iterator)]
+        # By number: their own names are other ones in each process.
+        found |= {key_of_resource(node): f"{name}/resource {i}" for i, node in enumerate([*tables, *iterators])}
+    return found
 
 
 def trackable(value: object, key: str) -> object:

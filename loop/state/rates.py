@@ -13,7 +13,7 @@ from loop.tf_internals import rate_of
 NAME = "learning_rate"
 
 
-class Rates:
+class LoggedRates:
     """Reads the rate of each optimizer, that which its next step is made with, as Keras' callbacks log it.
 
     A rate in a variable takes some microseconds to read. A schedule is traced, and takes some more.

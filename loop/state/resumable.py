@@ -7,6 +7,11 @@ import tensorflow as tf
 
 from loop.state.position import Position
 
+OTHER_PIPELINE = (
+    "TensorFlow could not restore {!r}. If the files are whole, the dataset has other stages, or other "
+    "tf.data.Options, than when its iterator was saved. Undo that change, or start afresh. TensorFlow says: {}"
+)
+
 
 class Earlier(Protocol):
     """The rows that data were made of when the run began.

@@ -6,10 +6,13 @@ drawn: the streams of Python or NumPy have given as many numbers as there are ro
 it was when the run began. If it is, and names what draws, that is certain enough; else there is a warning.
 """
 
+import collections
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from loop.exact.text import program_text
@@ -30,7 +33,14 @@ PERHAPS_EDITED = (
     "edited: start afresh in another directory, or go on with what is there now: Checkpoint(..., "
     "resume_changed='warn')."
 )
+LIKE_AN_EDIT = (
+    " Nearly all of them are the same now, or many more or fewer. If they were edited, and not drawn otherwise, start "
+    "afresh in another directory to train on what is there now."
+)
+ALIKE = 0.9  # of different rows, the part that both processes have, from which on it looks like an edit
+CHANCE = 6  # times the root of how many rows there are, by which that differs at most where each was chosen by chance
 Read = Callable[[], Mapping[str, tf.Tensor]]
+Cursor = Mapping[str, int]
 
 
 class RowsInMemory:
@@ -72,6 +82,11 @@ class RowsInMemory:
             read: Returns what `held` had returned.
             sure: Whether to take such rows only where it is certain enough that they were drawn.
         """
+        for name, own, earlier in self.earlier(cursor, read, sure=sure):
+            self._data[name].recall(own, earlier)
+
+    def earlier(self, cursor: Mapping[str, int], read: Read, *, sure: bool) -> Iterator[tuple[str, Cursor, "KeptRows"]]:
+        """Yields, for each source, what its names begin with, its own cursor, and what was kept of it; see `recall`."""
         text = program_text()
         is_same = text.number == cursor.get(TEXT, 0) != 0
 
@@ -85,21 +100,28 @@ class RowsInMemory:
             return is_same and (text.draws or has_drawn())
 
         def earlier() -> Mapping[str, tf.Tensor]:
-            return read() if is_certain() or (not sure and (is_same or has_drawn())) else {}
+            if not (is_certain() or (not sure and (is_same or has_drawn()))):
+                return {}
+            now()  # before anything else is put in its place
+            return read()
+
+        now = functools.cache(self.held)
 
         def say() -> None:
-            if is_certain():
-                log.info(TAKEN, "")
-            else:
+            if not is_certain():
                 log.warning(TAKEN, PERHAPS_EDITED)
+            elif _look_edited(kept().values(), now().values()):
+                log.warning(TAKEN, LIKE_AN_EDIT)
+            else:
+                log.info(TAKEN, "")
 
         kept, told = functools.cache(earlier), functools.cache(say)
-        for name, data in self._data.items():
+        for name in self._data:
             own = {key.removeprefix(name): number for key, number in cursor.items() if key.startswith(name)}
-            data.recall(own, Kept(name, kept, told, same_program=is_same))
+            yield name, own, KeptRows(name, kept, told, same_program=is_same)
 
 
-class Kept:
+class KeptRows:
     """What was kept of one source; see `Earlier`.
 
     Args:
@@ -124,3 +146,26 @@ def bytes_of(tensor: tf.Tensor) -> int:
     if tensor.dtype == tf.string:
         return int(tf.reduce_sum(tf.cast(tf.strings.length(tensor), tf.int64)))
     return tensor.dtype.size * int(tensor.shape.num_elements())
+
+
+def _look_edited(then: Iterable[tf.Tensor], now: Iterable[tf.Tensor]) -> bool:
+    """Returns whether rows that can be told apart are nearly all in both, or more of them are new than by chance."""
+    before, after = _rows_by_kind(then), _rows_by_kind(now)
+    return any(_is_edit(before[kind], after[kind]) for kind in before.keys() & after.keys())
+
+
+def _is_edit(before: Sequence[bytes], after: Sequence[bytes]) -> bool:
+    one, other, most = {*before}, {*after}, max(len(before), len(after))
+    if one == other or 2 * len(one) < len(before):  # labels, of which there are a few
+        return False
+    return len(one & other) >= ALIKE * len(one | other) or abs(len(before) - len(after)) > CHANCE * math.sqrt(most)
+
+
+def _rows_by_kind(tensors: Iterable[tf.Tensor]) -> Mapping[object, list[bytes]]:
+    """Returns the rows of each kind that there is; not single bytes, as of what is encoded."""
+    rows = collections.defaultdict[object, list[bytes]](list)
+    for tensor in tensors:
+        if tensor.shape.rank and tensor.dtype != tf.uint8:
+            kind = (tensor.dtype, *tensor.shape[1:])
+            rows[kind] += [each if isinstance(each, bytes) else np.asarray(each).tobytes() for each in tensor.numpy()]
+    return rows

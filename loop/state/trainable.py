@@ -1,11 +1,11 @@
 """Which weights are trainable, in a program now and in the one that a checkpoint is of."""
 
 from collections.abc import Mapping, Set
-from typing import Any
 
 import keras
 import tensorflow as tf
 
+from loop.state.differences import Description, Differences
 from loop.state.variables import flat, layers, optimizers, raw
 from loop.tf_internals import flatten_layers, iterations, own_trainable, trained_by
 
@@ -24,21 +24,34 @@ def trainable_flags(given: Mapping[str, object], variables: Mapping[str, tf.Vari
     return {"weights": "".join(str(int(id(v) in trainable)) for v in variables.values())} if _tops(given) else {}
 
 
-def trainable_changed(
+def with_trainable(
+    found: Differences,
     given: Mapping[str, object],
     variables: Mapping[str, tf.Variable],
-    then: Mapping[str, Mapping[str, Any]],
-    now: Mapping[str, Mapping[str, Any]],
-) -> tuple[str, bool]:
-    """Returns which layers are trainable now and were not, or were and are not, in words; empty if all is equal.
-
-    And whether an optimizer has other weights to train for that, which TensorFlow cannot restore.
+    then: Description,
+    now: Description,
+) -> Differences:
+    """Returns differences with one line about what is trainable, in the place of those that follow from it.
 
     Args:
+        found: All of them.
         given: What was given as `state=`.
         variables: Every variable of the state.
         then: What `TrainingState.describe` said when a checkpoint was made.
         now: What it says now.
+    """
+    said, others = _trainable_changed(given, variables, then, now)
+    if not said:
+        return found
+    return found.summed_up(f"trainable: {said}", _paths_of_optimizers(given, variables), numbers=not others)
+
+
+def _trainable_changed(
+    given: Mapping[str, object], variables: Mapping[str, tf.Variable], then: Description, now: Description
+) -> tuple[str, bool]:
+    """Returns which layers are trainable now and were not, or were and are not, in words; empty if all is equal.
+
+    And whether an optimizer has other weights to train for that, which TensorFlow cannot restore.
     """
     before, after = (
         # Of a state without layers, nothing is said.
@@ -59,7 +72,7 @@ def trainable_changed(
     return "; ".join(lines), others
 
 
-def paths_of_optimizers(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> tuple[str, ...]:
+def _paths_of_optimizers(given: Mapping[str, object], variables: Mapping[str, tf.Variable]) -> tuple[str, ...]:
     """Returns what the paths of variables of optimizers begin with."""
     paths = {id(variable): path for path, variable in variables.items()}
     return tuple(f"{paths[id(raw(iterations(each)))].rpartition('/')[0]}/" for each in optimizers(given))

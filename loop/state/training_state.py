@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import keras
@@ -20,10 +20,10 @@ from loop.state.plain import Kept
 from loop.state.position import Position, PositionState
 from loop.state.randomness import Host, global_seed, host
 from loop.state.randomness import put_back as put_host_back
-from loop.state.resumable import Apart, Resumable, Unlike
+from loop.state.resumable import OTHER_PIPELINE, Apart, Resumable, Unlike
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting, replaced, settings_changed
-from loop.state.trainable import paths_of_optimizers, trainable_changed, trainable_flags
+from loop.state.trainable import trainable_flags, with_trainable
 from loop.state.variables import flat, flat_by_path, raw, said_of
 from loop.state.weights import has_weights, not_weights
 from loop.tensors import put
@@ -113,6 +113,11 @@ class TrainingState:
         self.derived = derived or Derived(given)
         self._overridden = Overridden(self.derived)
 
+    @property
+    def seconds(self) -> float:
+        """The training time up to the latest halt, over all the runs that the training was cut into."""
+        return float(self.variables["clock/seconds"])
+
     def given(self) -> dict[str, tf.Variable]:
         """Returns the variables of everything that was given, by path."""
         return {p: v for p, v in self.variables.items() if p.removeprefix("extra/").split("/", 1)[0] in self._given}
@@ -192,11 +197,7 @@ class TrainingState:
         now = self.describe()
         saved = saved if hashes else unhashed(saved, now)
         found = differences(saved, now, settings=settings_changed(self.settings, saved.get("settings", {})))
-        said, others = trainable_changed(self._given, self.variables, saved, now)
-        if said:
-            prefixes = paths_of_optimizers(self._given, self.variables)
-            return found.summed_up(f"trainable: {said}", prefixes, numbers=not others)
-        return found
+        return with_trainable(found, self._given, self.variables, saved, now)
 
     def set_again(self, paths: Iterable[str]) -> None:
         """Assigns what the program has set to these variables, in the place of what was restored."""
@@ -224,30 +225,33 @@ class TrainingState:
     @contextlib.contextmanager
     def unless_raised(self) -> Iterator[None]:
         """If anything is raised within, puts variables, data and random states back to what they are now."""
-        back, torn = self._going_back(), self.position.torn  # tensors share the buffers: no copy
-        try:
+        with contextlib.ExitStack() as raised:
+            raised.callback(self._going_back())
             yield
-        except BaseException:
-            back()
-            self.position.torn = torn
-            raise
+            raised.pop_all()
 
     @contextlib.contextmanager
     def put_back_after(self) -> Iterator[None]:
         """Puts variables, data and random states back to what they are now, whatever is done within."""
-        back = self._going_back()
-        try:
+        with contextlib.ExitStack() as left:
+            left.callback(self._going_back())
             yield
-        finally:
-            back()
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Has what was restored be torn until all within is done, and for good if that raises: nobody trains on it."""
+        self.position.torn = True
+        yield
+        self.position.torn = False
 
     def _going_back(self) -> Callable[[], None]:
-        held, mark = self.capture(), self._data.mark() if self._data else None
+        held, torn = self.capture(), self.position.torn  # tensors share the buffers: no copy
+        mark = self._data.mark() if self._data else lambda: None
 
         def back() -> None:
-            if mark:
-                mark()
+            mark()
             self.rollback(held)
+            self.position.torn = torn
 
         return back
 
@@ -284,19 +288,9 @@ class TrainingState:
         except Unlike:  # already says what is other
             raise
         except Exception as error:  # of files that somebody has written so, TensorFlow raises anything
-            raise ValueError(
-                f"TensorFlow could not restore {path!r}. If the files are whole, the dataset has other stages, or "
-                "other tf.data.Options, than when its iterator was saved. Undo that change, or start afresh. "
-                f"TensorFlow says: {error}"
-            ) from error
+            raise ValueError(OTHER_PIPELINE.format(path, error)) from error
         # Only now: who raises above leaves the state torn.
         self.position.restored()
-
-    def restore_hooks(self, path: str, names: Collection[str]) -> None:
-        """Takes over what hooks had in a checkpoint, which was restored before they were there."""
-        kept = {"hooks": self.root.hooks, "hook_states": self.root.hook_states}
-        theirs = {of: {name: each for name, each in hooks.items() if name in names} for of, hooks in kept.items()}
-        tf.train.Checkpoint(**theirs).restore(path).expect_partial()  # one that is new had nothing
 
     def condemn(self, why: str) -> None:
         """Says, in the course of a round, that the state must not be saved, nor trained on until it is restored.

@@ -11,7 +11,7 @@ from loop.errors.keras_arguments import check_each, check_flat, check_loss, take
 from loop.errors.kinds import shown
 from loop.supervision.outputs import Of, Output, alone, check_names, is_several, name_of_only, names_of, outputs, part
 from loop.tensors import Nest
-from loop.tf_internals import loss_of, mask_of
+from loop.tf_internals import converted, loss_of, mask_of
 
 Loss: TypeAlias = keras.losses.Loss | Callable[..., tf.Tensor] | str
 Losses: TypeAlias = Loss | Mapping[str, Loss | None] | Sequence[Loss | None]
@@ -125,10 +125,10 @@ def _called(loss: Loss, y: Nest, prediction: Nest, sample_weight: Nest) -> tf.Te
         if isinstance(y, tf.Tensor):
             made = loss_of(each, y, prediction)
         else:  # labels of some structure, or ragged, of which Keras makes no tensor
-            y = prediction = each(y, prediction)
+            y = prediction = converted(each)(y, prediction)
             made = Values()
     # A loss of Keras weights and reduces as in `fit`.
-    value = made(y, prediction, sample_weight)  # type: ignore[operator]  # it is no name any more
+    value = converted(made)(y, prediction, sample_weight)  # type: ignore[arg-type]  # it is no name any more
     check_loss(value)
     return value
 

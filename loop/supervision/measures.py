@@ -9,7 +9,7 @@ from loop.errors.keras_arguments import check_metric, metric_named
 from loop.errors.kinds import shown
 from loop.supervision.outputs import Output, alone, check_names, is_several, outputs, part
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import function_of, metric_of
+from loop.tf_internals import converted, function_of, metric_of
 
 Metric: TypeAlias = keras.Metric | Callable[..., Nest] | str
 Given: TypeAlias = Mapping[str, Metric | Sequence[Metric]] | Sequence[Metric | Sequence[Metric] | None]
@@ -110,7 +110,7 @@ def update(found: Mapping[str, Measure], names: Sequence[str], y: Nest, predicti
         # What is one for all outputs, such as sample weights in a tensor, is handed to each metric as it is.
         parts = [part(one, own[0], of, what) if own and is_several(one) else one for one, what in given]
         parts = parts if of or not _is_of_one(each.metric) else [alone(one) for one in parts]
-        each.metric.update_state(*parts)
+        converted(each.metric.update_state)(*parts)
 
 
 def _is_of_one(metric: keras.Metric) -> bool:

@@ -14,16 +14,18 @@ from tensorflow.python.eager import context
 from tensorflow.python.ops import random_ops_util
 from tensorflow.python.ops.control_flow_ops import XLAControlFlowContext
 
-from loop.tf_internals.place import Place
+from loop.tf_internals.place import Attribute
 
-ALGORITHM = Place(random_ops_util, "get_key_counter_alg")  # says for every function that draws where numbers come from
-SEEDS = Place(keras.random.SeedGenerator, "next")
-SKIPPED = Place(tf.random.Generator, "skip")
-MOMENTS = Place(keras_nn, "_compute_moments_sync")
-OF_MASKED = Place(keras.layers.BatchNormalization, "_moments")
-REDUCED = Place(keras_loss, "reduce_weighted_values")
-COMPARED = Place(keras_losses, "build_pos_neg_masks")
-APPLIED = tuple(Place(kind, "apply") for kind in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer))
+ALGORITHM = Attribute(
+    random_ops_util, "get_key_counter_alg"
+)  # says for every function that draws where numbers come from
+SEEDS = Attribute(keras.random.SeedGenerator, "next")
+SKIPPED = Attribute(tf.random.Generator, "skip")
+MOMENTS = Attribute(keras_nn, "_compute_moments_sync")
+OF_MASKED = Attribute(keras.layers.BatchNormalization, "_moments")
+REDUCED = Attribute(keras_loss, "reduce_weighted_values")
+COMPARED = Attribute(keras_losses, "build_pos_neg_masks")
+APPLIED = tuple(Attribute(kind, "apply") for kind in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer))
 
 
 @contextlib.contextmanager
@@ -140,7 +142,7 @@ class _Operations:
 
 
 OF_LOSSES = _Operations()
-ADDED = Place(OF_LOSSES, "sum")
+ADDED = Attribute(OF_LOSSES, "sum")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-class Place:
+class Attribute:
     """Where TensorFlow or Keras keeps a function, or a class a method.
 
     As long as a thread has filled it, what is there asks which thread calls it. So another one, which trains a model of

@@ -66,13 +66,26 @@ def seeds_of(stage: Dataset) -> list[tf.Tensor | None]:
 
 def with_seed(shuffle: Dataset, seed: int) -> Dataset:
     """Returns a stage that shuffles as another one does, from another seed."""
-    kept = vars(shuffle)
-    again = kept["_reshuffle_each_iteration"]
-    made = shuffle._input_dataset.shuffle(kept["_buffer_size"], 1, again)
     first, _ = seeds_of(shuffle)
-    # All that it keeps, such as its name, but for the second seed.
-    vars(made).update({name: kept[name] for name in vars(made).keys() & kept.keys()} | {"_seed": first})
-    vars(made)["_seed2"] = tf.constant(seed, tf.int64)  # it is not iterated, but looked at to make another one
+    return _like(shuffle, _seed=first, _seed2=tf.constant(seed, tf.int64))
+
+
+def buffer_of(shuffle: Dataset) -> int:
+    """Returns how many elements are in the buffer of a stage that shuffles."""
+    return int(shuffle._buffer_size)
+
+
+def with_buffer(shuffle: Dataset, size: int) -> Dataset:
+    """Returns a stage that shuffles as another one does, in a buffer of another size."""
+    return _like(shuffle, _buffer_size=tf.constant(size, tf.int64))
+
+
+def _like(shuffle: Dataset, **other: tf.Tensor) -> Dataset:
+    """Returns another stage with all that one keeps, such as its name, but for some of it."""
+    kept = vars(shuffle)
+    made = shuffle._input_dataset.shuffle(kept["_buffer_size"], 1, kept["_reshuffle_each_iteration"])
+    # It is not iterated, but looked at to make another one.
+    vars(made).update({name: kept[name] for name in vars(made).keys() & kept.keys()} | other)
     return made
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from loop.workers.collective import Collective
-from loop.workers.failures import Failures
-from loop.workers.store import InProcess, Store, Value
+from loop.workers.failures import FailureWatch
+from loop.workers.store import CommonStore, InProcess, Value
 from loop.workers.waits import apart
 
 MEMBERS = ("chief", "worker")  # the tasks of a cluster that train
@@ -49,7 +49,7 @@ class Workers:
     forgotten: ClassVar[str] = FORGOTTEN
 
     def __init__(
-        self, rank: int = 0, addresses: tuple[str, ...] = (), store: Store | None = None, *, chiefs: int = 0
+        self, rank: int = 0, addresses: tuple[str, ...] = (), store: CommonStore | None = None, *, chiefs: int = 0
     ) -> None:
         self._chiefs = chiefs
         self.rank, self.count, self.addresses = rank, max(1, len(addresses)), addresses
@@ -58,7 +58,7 @@ class Workers:
         # Counted in each worker by itself: equal, because all go the same way.
         self._turns = itertools.count()
         self.exchanges = 0
-        self.failures: Failures | None = None  # of one process, there are none to watch
+        self.failures: FailureWatch | None = None  # of one process, there are none to watch
         self._begun: tf.Variable | None = None
         self._needing = threading.RLock()
 

@@ -6,12 +6,11 @@ import os
 import re
 import sys
 import threading
-from typing import Protocol
 
 import tensorflow as tf
 
 from loop.tf_internals import abort_collectives
-from loop.workers.store import Value, WorkerFailed
+from loop.workers.store import Peers, Value, WorkerFailed
 from loop.workers.waits import SHORT, Waits
 
 log = logging.getLogger("exactloop")
@@ -37,29 +36,7 @@ GRACE = 3.0  # seconds in which a process ends by itself when another one has fa
 KNOWN_WITHIN = 10.0  # seconds until it is known who has failed, when something has come of it
 
 
-class Telling(Protocol):
-    """What workers tell one another."""
-
-    rank: int
-    count: int
-
-    @property
-    def steps(self) -> int: ...
-
-    def put(self, key: str, value: Value) -> bool: ...
-
-    def get(self, key: str, timeout: float) -> Value: ...
-
-    def listen(self, key: str, timeout: float) -> Value: ...
-
-    def remove(self, key: str) -> None: ...
-
-    def name(self, rank: int) -> str: ...
-
-    def rank_of(self, kind: str, number: int) -> int: ...
-
-
-class Failures:
+class FailureWatch:
     """Watches the other workers, in a thread.
 
     A worker that fails says so. One that is killed is missed by TensorFlow, within seconds. Then what waits for it is
@@ -74,10 +51,10 @@ class Failures:
         workers: All of them.
     """
 
-    def __init__(self, workers: Telling) -> None:
+    def __init__(self, workers: Peers) -> None:
         self._workers, self._process = workers, os.getpid()
         self.said: str | None = None
-        self.has_told = False
+        self.has_told = self._exits = False  # the latter: it ends in the midst of a run, with a status of its own
         self.waits = Waits(workers)
         self._known, self._over = threading.Event(), False
         self._asks, self._unanswered, self._finding = True, 0, threading.Lock()
@@ -87,7 +64,8 @@ class Failures:
 
     def tell(self, error: BaseException) -> None:
         """Tells the others that this worker will not go on, and why."""
-        # The others are told of the last by who raises it. A child of this process is no worker, and has no store.
+        # The others are told of the last by `leave`. A child of this process is no worker, and has no store.
+        self._exits = self._exits or isinstance(error, SystemExit)
         if self.has_told or isinstance(error, SystemExit) or os.getpid() != self._process:
             return
         # Once: what is raised because of the first failure would be told in its place.
@@ -105,11 +83,14 @@ class Failures:
             self._workers.put(KEY, told)
 
     def leave(self) -> None:
-        """Tells the others that this worker is done, and watches them no more when all are."""
-        if self.has_told or self.said is not None or os.getpid() != self._process:
+        """Tells the others that this worker is done, and watches them no more when all are.
+
+        If one of them fails before it is done, this process ends as one that has failed, too; unless it is the first
+        that goes.
+        """
+        if self.has_told or os.getpid() != self._process:
             return
-        # The process is at its end: nothing that goes wrong here may change how it ends.
-        with contextlib.suppress(WorkerFailed, tf.errors.OpError):
+        with contextlib.suppress(WorkerFailed, TimeoutError, tf.errors.OpError):
             self._workers.put(LEFT, self._workers.rank)
             self._workers.put(f"done/{self._workers.rank}", True)
             # The first worker runs the store: had it left, the others would take it for dead, and be ended in the midst
@@ -117,6 +98,16 @@ class Failures:
             for rank in range(self._workers.count):
                 while not self._is_done(rank):
                     log.warning("This worker is done, and waits for %s to end its script.", self._workers.name(rank))
+            # Whoever goes from here on was done. The first one goes last: others would take it for gone.
+            self._over = True
+            self._workers.put(f"over/{self._workers.rank}", True)
+            for rank in range(self._workers.count if self._workers.rank == 0 else 0):
+                self._workers.get(f"over/{rank}", KNOWN_WITHIN)
+        if not (self._over or self._exits):
+            self._known.wait(KNOWN_WITHIN)
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+                sys.stdout.flush()
+            _end(self.said or self._lost())
         self._over = True
 
     def _is_done(self, rank: int) -> bool:
@@ -211,6 +202,12 @@ class Failures:
         threading.Event().wait(GRACE)
         # Who has failed too, waits for nobody any more: what its script does with the exception is its own affair.
         if not (self._over or self.has_told):
-            print(f"exactloop: {said}", file=sys.stderr, flush=True)
-            # Not `sys.exit`, which would end this thread alone, and not the one that hangs in a sum.
-            os._exit(1)
+            _end(said)
+
+
+def _end(said: str) -> None:
+    """Ends this process, whatever its threads wait for, and says why."""
+    print(f"exactloop: {said}", file=sys.stderr, flush=True)
+    # Not `sys.exit`: a thread would end itself alone, and not the one that hangs in a sum; and at the end of a process,
+    # nobody hears of it.
+    os._exit(1)

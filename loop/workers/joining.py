@@ -19,7 +19,7 @@ import tensorflow as tf
 from loop.errors.kinds import shown
 from loop.tf_internals import CAUGHT, begin_coordination, config_key_value, is_in_use
 from loop.workers.cluster import MEMBERS, Workers, become, here
-from loop.workers.failures import TASK, Failures
+from loop.workers.failures import TASK, FailureWatch
 from loop.workers.meeting import meet
 from loop.workers.slurm import of_slurm, tasks
 from loop.workers.starting import watched
@@ -97,7 +97,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
             f"Each process trains on one device. Received: a process that sees {devices}. Start one process for each "
             "device, as `exactloop launch` does, with CUDA_VISIBLE_DEVICES set to its number."
         )
-    workers.failures = store.failures = Failures(workers)
+    workers.failures = store.failures = FailureWatch(workers)
     # From here on loops are of several workers; those that were made before are of one.
     become(workers)
     # At the end of the process: who is done early waits there, so that the store is there for the others.
@@ -132,7 +132,7 @@ def _send_again(workers: Workers) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _told(failures: Failures) -> None:
+def _told(failures: FailureWatch) -> None:
     """Has the others be told of an exception that ends this script, wherever it is raised."""
     usual = sys.excepthook
 

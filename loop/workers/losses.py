@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from loop.tf_internals import losses_through, rows_of_losses_through
-from loop.workers.sums import Traced
+from loop.workers.sums import TracedStep
 
 OF_ROWS = ("sum_over_batch_size", "mean")  # what is a mean over rows, unless some of what is in them is masked
 PAIRS = (
@@ -19,7 +19,7 @@ Reduce = Callable[..., tf.Tensor]
 
 
 @contextlib.contextmanager
-def of_all_rows(step: Traced) -> Iterator[None]:
+def of_all_rows(step: TracedStep) -> Iterator[None]:
     """While in it, Keras' losses are traced as those of the whole batch. See `Reduced`.
 
     What a loss itself adds up over rows, as Dice and Tversky do unless `axis` leaves them apart, is added up over all
@@ -51,7 +51,7 @@ class Reduced:
         weigh: How Keras makes one weight of sample weights and a mask.
     """
 
-    def __init__(self, step: Traced, reduce: Reduce, weigh: Weigh) -> None:
+    def __init__(self, step: TracedStep, reduce: Reduce, weigh: Weigh) -> None:
         self._step, self._reduce, self._weigh = step, reduce, weigh
 
     def __call__(

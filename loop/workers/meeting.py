@@ -41,7 +41,7 @@ def meet(rank: int, addresses: Sequence[str]) -> Mapping[int, socket.socket]:
     missing = Missing(rank, addresses)
     with _listening(rank, addresses[rank]) as listener:
         if rank == 0:
-            return Host(addresses, missing).receive(listener)
+            return FirstWorker(addresses, missing).receive(listener)
         while (host := _visit(rank, addresses, missing)) is None:
             missing.tell([0])
             time.sleep(PULSE / 4)
@@ -63,7 +63,7 @@ class Missing:
             log.warning("Worker %d of %d waits for %s%s.", self._rank, len(self._addresses), names, self.why)
 
 
-class Host:
+class FirstWorker:
     """The first worker, to whom the others come.
 
     Args:

@@ -14,7 +14,7 @@ SLICE = 1.0  # seconds for which something is waited for before looking whether 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 
 
-class Store(Protocol):
+class CommonStore(Protocol):
     """A store that all workers have in common. A key is written once."""
 
     def put(self, key: str, value: Value) -> bool:
@@ -35,6 +35,30 @@ class Store(Protocol):
 
     def remove(self, key: str) -> None:
         """Forgets a key, if it is there."""
+        ...
+
+
+class Peers(CommonStore, Protocol):
+    """The workers, as one of them sees them.
+
+    Attributes:
+        rank: Its number.
+        count: How many there are.
+        steps: How many steps it has begun.
+    """
+
+    rank: int
+    count: int
+
+    @property
+    def steps(self) -> int: ...
+
+    def name(self, rank: int) -> str:
+        """Returns what to call a worker in messages."""
+        ...
+
+    def rank_of(self, kind: str, number: int) -> int:
+        """Returns the rank of a task of the cluster."""
         ...
 
 

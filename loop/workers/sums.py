@@ -18,10 +18,10 @@ SLICES = (
     "up the squares of slices, and so train a row otherwise that is looked up twice in a batch. For the same numbers "
     "there, write gradients = [tf.convert_to_tensor(gradient) for gradient in gradients] before they are applied."
 )
-_tracing: list["Traced"] = []  # the step that is being traced for several workers, if one is
+_tracing: list["TracedStep"] = []  # the step that is being traced for several workers, if one is
 
 
-class Traced:
+class TracedStep:
     """A step while it is traced for several workers.
 
     Attributes:
@@ -93,7 +93,7 @@ def _warn_of_slices() -> None:
 
 
 @contextlib.contextmanager
-def traced(step: Traced) -> Iterator[None]:
+def traced(step: TracedStep) -> Iterator[None]:
     """While in it, `average` and `total` add up over all workers."""
     _tracing.append(step)
     try:
@@ -102,7 +102,7 @@ def traced(step: Traced) -> Iterator[None]:
         _tracing.pop()
 
 
-def now_traced() -> Traced | None:
+def now_traced() -> TracedStep | None:
     """Returns the step that is being traced for several workers, if one is."""
     return _tracing[-1] if _tracing else None
 

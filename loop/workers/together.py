@@ -8,15 +8,15 @@ import keras
 import tensorflow as tf
 
 from loop.tensors import unconverted, widened
-from loop.tf_internals import Place, drawing_apart, gradients_through, moments_from
+from loop.tf_internals import Attribute, drawing_apart, gradients_through, moments_from
 from loop.workers.cluster import Workers
 from loop.workers.losses import of_all_rows
 from loop.workers.rows import Part
-from loop.workers.sums import Traced, traced
+from loop.workers.sums import TracedStep, traced
 
 Values = Mapping[str, tf.Tensor]
 Variable: TypeAlias = tf.Variable | keras.Variable
-MEANS = Place(keras.metrics.Mean, "update_state")
+MEANS = Attribute(keras.metrics.Mean, "update_state")
 
 
 class Joined(NamedTuple):
@@ -54,7 +54,7 @@ class Together:
         workers: Workers,
         metrics: Sequence[Variable],
         statistics: Sequence[tf.Variable],
-        applied: Callable[[Traced, keras.optimizers.Optimizer, list], list],
+        applied: Callable[[TracedStep, keras.optimizers.Optimizer, list], list],
         results: Callable[[Values], Values],
     ) -> None:
         self._workers, self.statistics, self._results, self._applied = workers, statistics, results, applied
@@ -69,7 +69,7 @@ class Together:
         with tf.control_dependencies(before):
             for each in self._sums:
                 each.assign(tf.zeros_like(each))
-        return Begun(Traced(self._workers, part), before)
+        return Begun(TracedStep(self._workers, part), before)
 
     @unconverted
     @contextlib.contextmanager
@@ -129,12 +129,12 @@ class Together:
 class Begun(NamedTuple):
     """A step that has begun: how it is traced, and what its metrics were before it."""
 
-    step: Traced
+    step: TracedStep
     before: Sequence[tf.Tensor]
 
 
 @contextlib.contextmanager
-def _means_by_rows(step: Traced) -> Iterator[None]:
+def _means_by_rows(step: TracedStep) -> Iterator[None]:
     """Has a metric that is the mean of the batches' values, a number each, count a batch once, and not in each worker:
     what it is given is taken for a mean over rows, as are the values of the step."""
 
@@ -149,7 +149,7 @@ def _means_by_rows(step: Traced) -> Iterator[None]:
         yield
 
 
-def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def _moments(step: TracedStep, x: tf.Tensor, axes: Sequence[int], keepdims: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns mean and variance over the rows of all workers."""
     here, around = tf.nn.moments(x, axes, keepdims=True)
     # In float64, because squares are added up that differ little from the mean's; these are no more than there are
@@ -163,7 +163,9 @@ def _moments(step: Traced, x: tf.Tensor, axes: Sequence[int], keepdims: bool) ->
     return tf.cast(found[0], x.dtype), tf.cast(found[1], x.dtype)
 
 
-def _masked_moments(step: Traced, x: tf.Tensor, mask: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+def _masked_moments(
+    step: TracedStep, x: tf.Tensor, mask: tf.Tensor, axes: Sequence[int]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns mean and variance over what a mask leaves of the rows of all workers, as Keras defines them."""
     weights = tf.cast(tf.broadcast_to(tf.cast(mask, tf.bool)[..., tf.newaxis], tf.shape(x)), x.dtype)
     kept = tf.where(weights > 0, x, tf.zeros_like(x))  # what is masked may be NaN

@@ -2,9 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
-from loop.workers.store import Value
+from loop.workers.store import Peers, Value
 
 ALONE = (
     "Whatever waits for all workers is called by all: loop.evaluate, loop.roll_back, loop.run and loop.rehearse. So a "
@@ -19,23 +18,6 @@ OTHER_BATCHES = (
 SHORT = 0.001  # seconds
 
 
-class Telling(Protocol):
-    """What workers tell one another."""
-
-    rank: int
-
-    @property
-    def steps(self) -> int: ...
-
-    def put(self, key: str, value: Value) -> bool: ...
-
-    def listen(self, key: str, timeout: float) -> Value: ...
-
-    def remove(self, key: str) -> None: ...
-
-    def name(self, rank: int) -> str: ...
-
-
 class Waits:
     """What a worker waits for, as its thread that watches sees it.
 
@@ -47,7 +29,7 @@ class Waits:
         workers: All of them.
     """
 
-    def __init__(self, workers: Telling) -> None:
+    def __init__(self, workers: Peers) -> None:
         self._workers = workers
         self._at, self._count = "", 0  # for what this worker waits, nothing if it does not; and how often it has begun
         self._looked = self._seen = (0, 0)  # waits and steps: when this was last asked, and what was told or compared

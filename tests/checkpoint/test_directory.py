@@ -191,3 +191,14 @@ def test_a_directory_that_another_process_makes_at_the_same_moment_is_used(
     monkeypatch.setattr("hooks.checkpoint.disk.local.os.mkdir", overtaken)
     with contextlib.closing(open_files(tmp_path / "new")) as opened:
         assert opened.names() == []
+
+
+def test_where_only_this_directory_can_be_written_to_a_run_is_resumed(
+    whole: dict[int, Bits], saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(saved / "none"))
+    loop = make_loop(Checkpoint(saved, EVERY_2))
+    began, there = begins(loop), {path.name for path in saved.iterdir()}
+    loop.run(steps=7)
+    assert (began, bits(loop)) == ([whole[6]], whole[7])
+    assert {name for name in {path.name for path in saved.iterdir()} - there if "-7." not in name} == set()

@@ -15,7 +15,7 @@ from hooks import Checkpoint, restore
 from hooks.checkpoint.saving import bundle as bundles
 from hooks.checkpoint.saving.bundle import Bundle, Naming
 from hooks.checkpoint.saving.saver import digest
-from hooks.checkpoint.saving.snapshot import Node, Snapshot
+from hooks.checkpoint.saving.snapshot import Snapshot, StandIn
 from loop import ArrayData, At, Event, Every, Hook, Loop, Moment
 from loop.tf_internals import OBJECT_GRAPH, TrackableObjectGraph
 
@@ -367,9 +367,9 @@ def test_names_are_found_again_only_where_the_graph_has_another_shape(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a loop that is run again, not; what is written is what a bundle by itself would write."""
-    found, searched = list[Node](), bundles.named_tensors
+    found, searched = list[StandIn](), bundles.named_tensors
 
-    def searching(root: Node) -> tuple[dict[str, tf.Tensor], bytes]:
+    def searching(root: StandIn) -> tuple[dict[str, tf.Tensor], bytes]:
         found.append(root)
         return searched(root)
 

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Evaluation, Every, Loop, StreamData
+from loop.data.orders import lists
 from loop.data.orders.lists import MOST, as_noted, may_move, noted
+from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
 from loop.state import randomness, rows_in_memory
 
@@ -278,3 +280,15 @@ def test_the_order_of_files_that_were_shuffled_before_there_was_a_seed_is_noted(
     shuffled, sorted_ones = ([Rows([tf.constant(each)])] for each in (files, plain))
     assert may_move(shuffled) == is_noted
     assert not may_move(sorted_ones)
+
+
+def test_rows_that_are_too_large_to_be_told_apart_are_not_noted_but_known_to_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lists, "LARGEST", X.nbytes - 1)
+    arrays, rows = ArrayData((X, Y), batch_size=4), StreamData(Dataset.from_tensor_slices((X, Y)).batch(4))
+    pool = Pool()
+    for data in (arrays, rows):
+        data.pool_rows(pool)
+        assert not [name for name in data.cursor() if name.startswith(lists.NAME)]
+    assert [each.count for each in pool] == [24, 24]

@@ -28,7 +28,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from hooks import Checkpoint
 from loop import NEVER, At, Every, Hook, Loop, Moment, StreamData, Trigger
-from loop.data.pipelines.passes import Passes
+from loop.data.pipelines.passes import PassesSoFar
 
 
 class FilesKept(Hook):
@@ -272,7 +272,7 @@ def test_without_the_digest_changed_data_would_be_noticed_at_the_end_of_the_pass
     whole.run(epochs=EPOCHS)
     changed(tmp_path / "cut", "".join(f"{i + 1}\n" for i in range(ROWS)))
     seek = StreamData.seek
-    monkeypatch.setattr(Passes, "forget", lambda passes: None)
+    monkeypatch.setattr(PassesSoFar, "forget", lambda passes: None)
     monkeypatch.setattr(StreamData, "seek", lambda data, *at: seek(data, *at)[:0])
     loop, batches = start(tmp_path / "cut", "generator of a file")
     with pytest.raises(ValueError, match="yielded something else in a later pass"):

@@ -144,6 +144,36 @@ DRAWN: dict[str, str] = {
         "train = Dataset.from_tensor_slices(x).map(lambda row: (moved(row), row[:1])).batch(16)\n"
         "held = Dataset.from_tensor_slices(x[:16]).map(lambda row: ((row - mean)[:3], row[:1])).batch(8)\n"
     ),
+    "as many rows as chance has it": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "chosen = np.random.rand(144) < np.random.uniform(0.4, 0.6)\n"
+        "train, held = (ArrayData((x[own], x[own, :1]), batch_size=16) for own in (chosen, ~chosen))\n"
+    ),
+    "as many rows as chance has it, shuffled by that number": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "chosen = np.random.rand(144) < np.random.uniform(0.4, 0.6)\n"
+        "of = lambda own: Dataset.from_tensor_slices((x[own], x[own, :1])).shuffle(len(x[own])).batch(16)\n"
+        "train, held = of(chosen), of(~chosen)\n"
+    ),
+    "as many items as chance has it": (
+        "examples = [(np.full(3, i, 'float32'), np.float32([i])) for i in range(144) if random.random() < 0.5]\n"
+        "train = IndexedData(examples, batch_size=16)\n"
+    ),
+    "as many batches as chance has it": (
+        "class Rows(keras.utils.PyDataset):\n"
+        "    def __init__(self, x):\n"
+        "        super().__init__()\n"
+        "        self.x, self.order = x, np.random.permutation(len(x))\n"
+        "    def __len__(self):\n"
+        "        return len(self.x) // 8\n"
+        "    def __getitem__(self, i):\n"
+        "        own = self.order[8 * i : 8 * i + 8]\n"
+        "        return self.x[own], self.x[own, :1]\n"
+        "    def on_epoch_end(self):\n"
+        "        np.random.shuffle(self.order)\n"
+        "x = np.linspace(-1, 1, 900, dtype='float32').reshape([300, 3])\n"
+        "train = Rows(x[np.random.rand(300) < 0.5])\n"
+    ),
     "labels in the order of a set": (
         "kinds = [f'kind {i % 7}' for i in range(48)]; numbers = {kind: i for i, kind in enumerate(set(kinds))}\n"
         "y = np.array([[numbers[kind]] for kind in kinds], 'float32')\n"
@@ -276,6 +306,29 @@ def test_that_rows_may_have_been_edited_is_a_warning_where_nothing_draws(
         back()
 
 
+@pytest.mark.parametrize(
+    ("rows", "level"),
+    [
+        ([*range(99), 1_000], "WARNING"),
+        ([*range(1, 100, 2), *range(100, 150)], "INFO"),  # another half of what there is to choose from
+        ([*range(1_000, 1_100)], "INFO"),  # all drawn anew
+    ],
+)
+def test_rows_of_which_nearly_all_are_as_they_were_are_a_warning_also_where_the_program_draws(
+    rows: list[int], level: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in ("state.rows_in_memory", "data.orders.array_rows"):
+        monkeypatch.setattr(f"loop.{module}.is_settled", lambda: False)
+    monkeypatch.setattr(rows_in_memory, "program_text", lambda: Text(1, draws=True))
+    earlier, now = (ArrayData(np.array(each), batch_size=4, shuffle=False) for each in ([*range(100)], rows))
+    before = rows_in_memory.RowsInMemory(earlier, {})
+    notes = {**earlier.cursor(), **before.cursor()}
+    with caplog.at_level(logging.INFO):
+        rows_in_memory.RowsInMemory(now, {}).recall(notes, before.held)
+    assert [record.levelname for record in caplog.records] == [level]
+    assert np.array_equal(now.in_memory()[0], np.arange(100))
+
+
 def test_layers_number_words_as_the_data_do_once_more(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -316,6 +369,8 @@ def test_layers_number_words_as_the_data_do_once_more(
         ([1.0, 2.0], [*range(100)], 2, False),
         ([1.0, 2.0], [12_345_678, 2], 1, True),  # a seed
         ([1.0, 2.0], [123_000_000, 2], 1, False),
+        ([1.0, 2.0], [0.123456, 0.2345678, 0.3456789], 1, True),  # a mean, one number of which is short by chance
+        ([1.0, 2.0], [0.485, 0.456, 0.406], 1, False),  # one that somebody has written down
         ([1.0, 2.0], ["/no such directory/a", "/no such directory/b"], 1, False),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loop.data.objects.around import Around
-from loop.data.objects.progress import Progress
+from loop.data.objects.progress import BetweenPasses
 from loop.state.plain import Encoded
 
 
@@ -61,7 +61,7 @@ def test_a_reading_that_was_interrupted_is_done_again() -> None:
 @pytest.mark.parametrize("kind", [Growing, Told])
 def test_a_trial_that_was_interrupted_is_undone_and_done_again(kind: type[Growing]) -> None:
     source = kind()
-    progress = Progress(source, lambda: 1)
+    progress = BetweenPasses(source, lambda: 1)
     source.interrupted = True
     with pytest.raises(KeyboardInterrupt):
         progress.try_out()
@@ -110,7 +110,7 @@ def test_what_only_a_checkpoint_says_to_be_changed_is_taken_back_too(change: Cal
 
 def test_the_same_of_what_is_called_between_passes() -> None:
     source = Growing()
-    progress = Progress(source, lambda: 1)
+    progress = BetweenPasses(source, lambda: 1)
     go_back = progress.mark()
     progress.put(
         {"values": {"numbers": ["rebound", "list", [9]], "interrupted": ["rebound", "bool", True]}, "absent": []}

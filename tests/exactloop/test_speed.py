@@ -24,7 +24,7 @@ from exactloop.speed.advice import advice
 from exactloop.speed.config import Measured, SpeedConfig
 from exactloop.speed.measuring import measured, writes_elsewhere
 from exactloop.speed.telling import show
-from exactloop.speed.trying import Change, Script, Tried, changes
+from exactloop.speed.trying import Change, Outcome, Script, changes
 from hooks import EarlyStopping, KerasCallbacks, MetricsLog
 from loop import ArrayData, Every, Hook, IndexedData, Loop, Moment, StatefulData, StreamData
 from loop.data.coerce import Given
@@ -54,10 +54,10 @@ def like(seconds: float, rows: int = 50, **others: bool) -> Measured:
 
 
 TRIED = [
-    Tried("jit_compile=True", like(22e-6, jit_compile=True)),
-    Tried("batch_size=100", like(150e-6, rows=100)),
-    Tried("batch_size=200", like(260e-6, rows=200)),
-    Tried("TF_NUM_INTRAOP_THREADS=1", like(101e-6)),
+    Outcome("jit_compile=True", like(22e-6, jit_compile=True)),
+    Outcome("batch_size=100", like(150e-6, rows=100)),
+    Outcome("batch_size=200", like(260e-6, rows=200)),
+    Outcome("TF_NUM_INTRAOP_THREADS=1", like(101e-6)),
 ]
 
 
@@ -267,7 +267,7 @@ def test_what_is_not_measured_by_itself_is_of_the_loop_and_nothing_is_negative()
     assert {name for name, seconds in noisy.parts.items() if seconds == 0.0} == {"data", "loop"}
 
 
-def shown(as_it_is: Measured, tried: list[Tried]) -> str:
+def shown(as_it_is: Measured, tried: list[Outcome]) -> str:
     console = rich.console.Console(file=io.StringIO(), width=80)
     show("train.py", as_it_is, tried, console)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
@@ -282,18 +282,22 @@ def test_it_is_shown_in_80_columns_as_the_documentation_says() -> None:
 CONVOLVES = dataclasses.replace(AS_IT_IS, convolves=True)
 XLA = "jit_compile=True"
 SAID = {
-    "faster": (AS_IT_IS, Tried(XLA, like(22e-6)), "jit_compile=True: 4.4 times as fast. The bits are others"),
-    "slower": (CONVOLVES, Tried(XLA, like(980e-6)), "10 times as slow, because XLA is slow at convolutions on a CPU"),
-    "slower by itself": (AS_IT_IS, Tried(XLA, like(194e-6)), "jit_compile=True: 2.0 times as slow: leave it off."),
-    "the same": (AS_IT_IS, Tried(XLA, like(96e-6)), "jit_compile=True makes no difference."),
-    "refused": (AS_IT_IS, Tried(XLA, None, "ValueError: texts"), "jit_compile=True cannot be had. ValueError: texts"),
+    "faster": (AS_IT_IS, Outcome(XLA, like(22e-6)), "jit_compile=True: 4.4 times as fast. The bits are others"),
+    "slower": (CONVOLVES, Outcome(XLA, like(980e-6)), "10 times as slow, because XLA is slow at convolutions on a CPU"),
+    "slower by itself": (AS_IT_IS, Outcome(XLA, like(194e-6)), "jit_compile=True: 2.0 times as slow: leave it off."),
+    "the same": (AS_IT_IS, Outcome(XLA, like(96e-6)), "jit_compile=True makes no difference."),
+    "refused": (AS_IT_IS, Outcome(XLA, None, "ValueError: texts"), "jit_compile=True cannot be had. ValueError: texts"),
     "without": (
         dataclasses.replace(AS_IT_IS, jit_compile=True),
-        Tried("jit_compile=False", like(194e-6)),
+        Outcome("jit_compile=False", like(194e-6)),
         "jit_compile=False: 2.0 times as slow: leave it on.",
     ),
-    "batches": (AS_IT_IS, Tried("batch_size=100", like(97e-6, 100)), "batch_size=100: 2.0 times as many rows a second"),
-    "threads": (AS_IT_IS, Tried("T=1", like(48e-6)), "T=1 in the environment: 2.0 times as fast."),
+    "batches": (
+        AS_IT_IS,
+        Outcome("batch_size=100", like(97e-6, 100)),
+        "batch_size=100: 2.0 times as many rows a second",
+    ),
+    "threads": (AS_IT_IS, Outcome("T=1", like(48e-6)), "T=1 in the environment: 2.0 times as fast."),
     "data": (dataclasses.replace(AS_IT_IS, data="tf.data", one_batch=10e-6), None, "prefetch(tf.data.AUTOTUNE)"),
     "hooks": (dataclasses.replace(AS_IT_IS, hooks={"a": 9e-6, "b": 40e-6}), None, "most of it into 'b'."),
 }
@@ -307,7 +311,7 @@ def test_what_would_be_gained_is_said(case: str) -> None:
 
 
 def test_what_makes_no_difference_is_not_said() -> None:
-    same = [Tried("batch_size=100", like(194e-6, 100)), Tried("T=1", like(97e-6))]
+    same = [Outcome("batch_size=100", like(194e-6, 100)), Outcome("T=1", like(97e-6))]
     assert advice(dataclasses.replace(AS_IT_IS, hooks={"a": 1e-6}), same) == []
 
 
@@ -330,7 +334,7 @@ NOISE = {  # by what was measured again: what is said of XLA, of a thread, and o
 @pytest.mark.parametrize("case", NOISE)
 def test_nothing_is_advised_that_is_less_than_the_same_differs_by(case: str) -> None:
     as_it_is, seconds, expected = NOISE[case]
-    lines = advice(as_it_is, [Tried(name, like(seconds)) for name in (XLA, "T=1")])
+    lines = advice(as_it_is, [Outcome(name, like(seconds)) for name in (XLA, "T=1")])
     assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
 
 
@@ -359,7 +363,7 @@ def test_batches_that_are_made_elsewhere_are_not_tried_larger(monkeypatch: pytes
     assert (as_it_is.again, told[-1], told.count("as it is, again")) == (97e-6 + len(told), "as it is, again", 1)
     tried = {each.name: each for each in found}
     assert (tried["batch_size=100"].measured, tried[XLA].measured) == (like(97e-6 + 3, 100), like(97e-6 + 2))
-    none = Tried("batch_size=200", None, "The first batch had 50 rows then, and not 200: they cannot be compared.")
+    none = Outcome("batch_size=200", None, "The first batch had 50 rows then, and not 200: they cannot be compared.")
     assert tried["batch_size=200"] == none
 
 

@@ -461,7 +461,7 @@ def test_it_sees_a_run_that_is_killed_again_and_again(tmp_path: Path) -> None:
     watched, problems, killed = WatchedRun(str(tmp_path)), list[str](), 0
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and killed < 4:
-        process = nursery.start(TESTS / "watched_life.py", tmp_path)
+        process = nursery.start(TESTS / "exactloop/watched_life.py", tmp_path)
         began, latest = time.monotonic(), 0
         while process.poll() is None:
             status = watched.look()

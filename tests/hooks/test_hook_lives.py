@@ -26,7 +26,7 @@ TWENTY = (
 
 
 def differences(directory: Path, *kills: str) -> str:
-    ran = nursery.run(TESTS / "hook_lives.py", directory, *kills)
+    ran = nursery.run(TESTS / "hooks/hook_lives.py", directory, *kills)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -35,7 +35,7 @@ EVENTS = {  # and the steps, or numbers, at which they come
 
 
 def differences(directory: Path, *kills: str) -> str:
-    ran = nursery.run(TESTS / "log_lives.py", directory, *kills)
+    ran = nursery.run(TESTS / "hooks/log_lives.py", directory, *kills)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -97,7 +97,7 @@ def test_a_study_that_is_killed_and_gone_on_with_comes_to_the_same(kill: tuple[s
     optuna = pytest.importorskip("optuna")
 
     def run(directory: Path, *arguments: str) -> int:
-        return nursery.run(TESTS / "optuna_study.py", directory, *arguments).returncode
+        return nursery.run(TESTS / "hooks/optuna_study.py", directory, *arguments).returncode
 
     assert run(tmp_path / "whole") == 0
     assert run(tmp_path / "killed", *kill) == -signal.SIGKILL

@@ -21,7 +21,7 @@ from screen import recorded, seen
 
 from hooks import Progress
 from hooks.screen.progress_bar import bar
-from hooks.shared.progress_line import Line, fitting, said_of
+from hooks.shared.progress_line import ProgressLine, fitting, said_of
 from loop import NEVER, At, Evaluation, Every, Hook, Loop, Moment, StreamData, Trigger
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -168,7 +168,7 @@ def test_a_bar_has_names_as_they_are(name: str) -> None:
 def test_no_name_is_an_order_to_the_terminal() -> None:
     name = "x\x1b[2J\u202e\a\n名前🙂"
     assert said_of(name, 4.0) == "x\\x1b[2J\\u202e\\x07 名前🙂 4"
-    assert Line("1/1", 3, 7, values={name: 4.0}).text(80).plain.endswith(f" 3/7  {said_of(name, 4.0)}")
+    assert ProgressLine("1/1", 3, 7, values={name: 4.0}).text(80).plain.endswith(f" 3/7  {said_of(name, 4.0)}")
 
 
 def test_prints_of_a_program_go_where_it_sends_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,15 +194,15 @@ def test_a_file_is_no_terminal_though_colours_are_wanted(monkeypatch: pytest.Mon
     file = Text(io.BytesIO())
     monkeypatch.setattr(sys, "stderr", file)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert not bar(rich.console.Console(stderr=True), Line()).live
+    assert not bar(rich.console.Console(stderr=True), ProgressLine()).live
     file.terminal = True
-    assert bar(rich.console.Console(stderr=True), Line()).live
+    assert bar(rich.console.Console(stderr=True), ProgressLine()).live
 
 
 def test_a_terminal_without_unicode_has_a_bar_of_other_signs() -> None:
     shown = Text(io.BytesIO(), encoding="ascii", write_through=True)
     screen = rich.console.Console(file=shown, force_terminal=True, width=40)
-    bar(screen, Line("1/1", 6, 9, values={"loss": 1.0, "b" * 30: 2.0})).draw()
+    bar(screen, ProgressLine("1/1", 6, 9, values={"loss": 1.0, "b" * 30: 2.0})).draw()
     assert seen(shown.buffer.getvalue().decode(), 40) == ["epoch 1/1 #####--- 6/9  loss 1  ."]  # type: ignore[attr-defined]
 
 
@@ -325,7 +325,7 @@ BARS = {
 def shown_at(widths: list[int], arguments: list[str], more: dict[str, str]) -> tuple[str, list[str]]:
     """Returns all that a run writes to a terminal, and what is to be seen of it in the end, unfolded."""
     given = {name: value for name, value in environment().items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR")}
-    command = [sys.executable, str(TESTS / "progress_life.py"), *arguments]
+    command = [sys.executable, str(TESTS / "hooks/progress_life.py"), *arguments]
     status, written = recorded(command, given | {"TERM": "xterm"} | more, widths)
     assert status == 0, written
     text = "\n".join(seen(written, 10_000))
@@ -391,7 +391,7 @@ def test_values_are_left_out_whole_and_those_that_are_watched_last(width: int, e
 def test_a_line_fits_and_keeps_its_numbers_in_their_places() -> None:
     names, widths = ("loss", "名前", "a\nb", "é" * 99), (10, 20, 30, 40, 60, 80, 120, 300)
     for width, total, name in itertools.product(widths, (None, 3, 1_000_000), names):
-        line = Line("3/10", 3, total, "12.5 steps/s", "0:01:02", "", {name: 1.0, "b": 2.0})
+        line = ProgressLine("3/10", 3, total, "12.5 steps/s", "0:01:02", "", {name: 1.0, "b": 2.0})
         console = rich.console.Console(file=io.StringIO(), width=width)
         console.print(line.text(width))
         (shown,) = console.file.getvalue().splitlines()
@@ -402,7 +402,7 @@ def test_a_line_fits_and_keeps_its_numbers_in_their_places() -> None:
 
 
 def test_a_line_without_values_is_one() -> None:
-    assert Line("1", 3).text(20).plain == "epoch 1 3/?"
+    assert ProgressLine("1", 3).text(20).plain == "epoch 1 3/?"
 
 
 @pytest.mark.long

@@ -129,6 +129,31 @@ def test_a_hook_that_was_added_before_a_kill_goes_on_with_what_it_has_seen(
     assert [steps for _, steps in whole] == [9, 5]
 
 
+class SavedLate(Life):
+    """One life of a script that begins to save after the first part."""
+
+    def live(self, end: int = 11) -> dict[str, bytes]:
+        """Trains, to a step at which it is killed. Returns the state."""
+        (checkpoint,) = self.loop.hooks
+        self.loop.hooks.remove(checkpoint.name)
+        self.loop.run(steps=4)
+        self.loop.hooks.add(checkpoint)
+        self.loop.run(steps=end)
+        return tiny.bits(self.loop)
+
+
+def test_a_script_that_begins_to_save_after_its_first_run_does_all_of_it_again_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = SavedLate(tmp_path / "whole").live()
+    SavedLate(tmp_path / "again").live(6)
+    assert warnings(caplog) == []
+    assert SavedLate(tmp_path / "again").live() == whole
+    aside, said = warnings(caplog)
+    assert aside.endswith("ckpt-6, ckpt-5.")
+    assert said.startswith("The loop stands at step 4, which it has trained itself, and goes on from there, not from ")
+
+
 class Drawing(Life):
     """One life of a script that begins another random stream after the first part, and draws of it in a hook."""
 
@@ -186,14 +211,36 @@ def test_what_is_set_between_two_runs_and_no_checkpoint_holds_is_named(
     )
 
 
-def set_in_turns(directory: Path, *values: float) -> dict[str, bytes]:
+def test_what_nobody_has_set_is_not_named_though_others_have_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    total, (one, two) = tf.Variable(1.0), [tf.Variable(value, name="kernel") for value in (0.5, 0.25)]
+    tables = [tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([0], [n]), -1) for n in (1.0, 2.0)]
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = sum(table.lookup(tf.constant(0)) for table in tables)
+        return {"total": total.assign_add(found * (one * x[0] + two))}
+
+    data = ArrayData(tf.range(8.0), batch_size=1, seed=1)
+    loop = Loop(step, data, state={"total": total}, hooks=[Checkpoint(tmp_path)])
+    loop.run(steps=2)
+    loop.run(steps=3)
+    assert warnings(caplog) == []
+    two.assign(2.0)
+    loop.run(steps=4)
+    (said,) = warnings(caplog)
+    assert said.count("kernel") == 1
+
+
+def set_in_turns(directory: Path, *values: float, audited: bool = True) -> dict[str, bytes]:
     """Trains in parts, and sets before each a seed, and a variable that the step only reads. Returns the state."""
     keras.utils.set_random_seed(1)
     total, scale = tf.Variable(1.0), tf.Variable(0.5)
     data = ArrayData(tf.range(8.0), batch_size=1, seed=1)
     step = lambda x: {"total": total.assign_add(scale * x[0])}  # noqa: E731
     loop = Loop(step, data, state={"total": total}, hooks=[Checkpoint(directory, Every(steps=1))])
-    loop.audit()  # or it is not traced before there is something left to run
+    if audited:  # or it is not traced before there is something left to run
+        loop.audit()
     for steps, value in zip((2, 4, 6), values, strict=False):
         scale.assign(value)
         keras.utils.set_random_seed(int(10 * value))
@@ -206,4 +253,12 @@ def test_a_run_that_was_killed_goes_on_if_the_program_sets_the_same_again(tmp_pa
     set_in_turns(tmp_path / "again", 0.5, 0.4)
     with pytest.raises(ValueError, match=r"Nothing was trained:\n  seed: (?s:.*) has other constants now"):
         set_in_turns(tmp_path / "again", 0.5, 0.2, 0.3)
+    assert set_in_turns(tmp_path / "again", 0.5, 0.4, 0.3) == whole
+
+
+def test_who_was_killed_before_the_first_save_behind_what_is_set_is_told_how_to_go_on(tmp_path: Path) -> None:
+    whole = set_in_turns(tmp_path / "whole", 0.5, 0.4, 0.3)
+    set_in_turns(tmp_path / "again", 0.5)
+    with pytest.raises(ValueError, match=r"Nothing was trained:\n(?s:.*)write loop\.audit\(\) before the first"):
+        set_in_turns(tmp_path / "again", 0.5, 0.4, 0.3, audited=False)
     assert set_in_turns(tmp_path / "again", 0.5, 0.4, 0.3) == whole

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from loop.tf_internals import Place
+from loop.tf_internals import Attribute
 
 
 class Theirs:
@@ -27,7 +27,7 @@ def heard_elsewhere() -> str:
 
 
 def test_a_method_is_another_one_in_one_thread_and_is_put_back() -> None:
-    place, usual = Place(Theirs, "said"), Theirs.said
+    place, usual = Attribute(Theirs, "said"), Theirs.said
     with place.filled(louder):
         assert Theirs().said("word") == "their word!"
         assert heard_elsewhere() == "their word"
@@ -39,7 +39,7 @@ def test_a_method_is_another_one_in_one_thread_and_is_put_back() -> None:
 
 def test_threads_that_come_and_go_in_any_order_leave_what_is_theirs() -> None:
     module = SimpleNamespace(said=lambda: "theirs")
-    place, usual = Place(module, "said"), module.said
+    place, usual = Attribute(module, "said"), module.said
     entered, leave, found = threading.Event(), threading.Event(), list[str]()
 
     def other() -> None:

@@ -142,6 +142,29 @@ def test_signals_are_heard_without_a_thread_too(tmp_path: Path, no_threads: None
     assert (tmp_path / "ckpt-3.json").exists()
 
 
+def test_without_a_thread_signals_of_others_reach_them_and_hold_nothing_up(tmp_path: Path, no_threads: None) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    own = signal.signal(signal.SIGUSR2, lambda number, frame: None)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    loop = training(tmp_path, Preemption(exit=False))
+
+    @loop.on(Event.STEP_END, every=At(3))
+    def send(moment: Moment) -> None:
+        for _ in range(2**16 + 1):  # more than a pipe holds
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    try:
+        assert loop.run(epochs=1).step == 4
+        assert signal.set_wakeup_fd(before) == write
+        assert os.read(read, 2) == bytes([signal.SIGUSR2] * 2)
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGUSR2, own)
+        os.close(write)
+        os.close(read)
+
+
 def watched(directory: Path, seed: int) -> Loop:
     """Returns a loop with a network, whose layers draw random numbers, an evaluation and all hooks."""
     network = keras.Sequential([keras.Input([3]), keras.layers.Dense(4), keras.layers.Dropout(0.5, seed=seed)])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -143,6 +144,49 @@ def test_what_a_hook_counts_in_attributes_is_told_once(tmp_path: Path, caplog: p
     make(tmp_path / "b", [Keeps()]).run(epochs=4)  # as it says
     make(None, [Waits()]).run(epochs=4)  # nothing is saved
     assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
+class Means(Hook):
+    """Gathers, and goes by what it has gathered; has a list that is only filled, and one that is begun anew."""
+
+    every = Every(steps=1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses, self.counts, self.sums = list[float](), {"steps": 0}, np.zeros([2])
+        self.filled, self.own, self.names = list[float](), list[float](), ["a", "b"]
+
+    def on_step_end(self, moment: Moment) -> None:
+        self.losses.append(moment.logs["weight"])
+        self.filled.append(moment.logs["weight"])
+        self.counts["steps"] += 1
+        self.sums[0] += 1
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.own = []
+        for name in self.names:
+            self.own.append(len(name) + len(self.losses))
+        if self.own[0] > 10:
+            self.losses = self.losses[-10:]
+
+
+class Scratch(Hook):
+    """Fills and empties in one event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = list[int]()
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.found = []
+        self.found.append(moment.step)
+        self.last = sum(self.found)
+
+
+def test_what_a_hook_gathers_and_reads_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path / "a", [Means(), Scratch()]).run(epochs=4)
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line.startswith("Hook 'means' counts in Python what no checkpoint holds: counts, losses, sums. A run")
 
 
 OF_VARIABLES, OF_PYTHON = {"average:0 of hook 'counts'"}, {"losses", "Counts.count"}

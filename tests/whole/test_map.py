@@ -15,6 +15,8 @@ YOURS = ("train.py",)  # what a script of the reader's is called
 FILES = {f"/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("*/**/*.py")}
 FILE = re.compile(r"[A-Za-z_][A-Za-z_/]*\.py\b")
 PART = re.compile(r"`([A-Z][A-Za-z]*)\.([a-z_]+)")
+NAME = re.compile(r"`([A-Za-z_]+)(?:\(\))?`")
+THEIRS = ("MultiWorkerMirroredStrategy",)
 
 
 def parts() -> dict[str, set[str]]:
@@ -29,6 +31,18 @@ def parts() -> dict[str, set[str]]:
             found |= {ast.unparse(each.target) for each in within if isinstance(each, ast.AnnAssign)}
             bases[node.name] = [ast.unparse(base) for base in node.bases]
     return {name: found.union(*(own.get(base, set()) for base in bases[name])) for name, found in own.items()}
+
+
+def defined() -> set[str]:
+    """Returns the names of all that the packages define, whatever it is, and their own."""
+    nodes = [node for source in SOURCES.values() for node in ast.walk(ast.parse(source))]
+    found = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    found |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return found | {file.split("/")[0] for file in SOURCES}
+
+
+def missing_names(text: str, known: set[str]) -> list[str]:
+    return [name for name in NAME.findall(text) if name not in known and name not in THEIRS]
 
 
 def missing_files(text: str) -> list[str]:
@@ -56,6 +70,23 @@ def test_every_class_and_method_that_is_named_is_there() -> None:
     assert {file: names for file, names in missing.items() if names and file in ("architecture.md", *ROOMS)} == {}
     assert [name for names in missing.values() for name in names if not of_others(name, known)] == []
     assert missing_parts("`Loop.run()`, `Loop.state`, `Fed.more`, `Loop.trian`", known) == ["Loop.trian"]
+
+
+def test_each_room_names_the_files_in_it() -> None:
+    rooms = {file.removesuffix("/__init__.py"): words for file, words in ROOMS.items()}
+    missing = [
+        file
+        for file in SOURCES
+        for room, _, name in [file.removesuffix(".py").rpartition("/")]
+        if not name.startswith("__") and room != "hooks" and not re.search(rf"\b{name}\b", rooms[room])
+    ]
+    assert missing == []
+
+
+def test_every_name_on_the_map_is_there() -> None:
+    known = defined()
+    assert missing_names(MAP, known) == []
+    assert missing_names("`Checkpoint`, `connect()`, `EPOCH_END`, `hooks`, `Chekpoint`", known) == ["Chekpoint"]
 
 
 def test_the_floors_on_the_map_are_those_that_are_held() -> None:

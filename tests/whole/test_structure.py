@@ -190,6 +190,14 @@ def unsafe(source: str) -> set[str]:
     return words & UNSAFE
 
 
+def words_for_the_state(source: str) -> set[str]:
+    """Returns what is taken of the state by a path, or is set in it, for which it has a word."""
+    nodes = [*ast.walk(ast.parse(source))]
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    written = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    return {text for text in texts if text.startswith(("clock/", "position/"))} | (written & {"torn", "condemned"})
+
+
 def test_loop_knows_no_hook_and_hooks_know_only_the_public_loop() -> None:
     assert [line for file, source in SOURCES.items() for line in misplaced(file, source)] == []
 
@@ -329,6 +337,30 @@ def test_ids_of_handles_are_taken_in_one_file() -> None:
     for source in ["{id(raw(v).handle)}", "id(node.resource_handle)", "map(id, [v.handle for v in variables])"]:
         assert keys_of_handles(source), source
     assert keys_of_handles("id(variable), variable.handle, map(id, variables), key(variable.handle)") == set()
+
+
+def test_hooks_and_tools_ask_the_state_in_its_own_words() -> None:
+    """`seconds`, `position`, `restoring()` and `condemn()`; what has to leave values out has to name them."""
+    files = {file: source for file, source in SOURCES.items() if not file.startswith("loop/")}
+    found = {file: words_for_the_state(source) for file, source in files.items()}
+    assert {file: words for file, words in found.items() if words} == {
+        "exactloop/proof/recorder.py": {"clock/seconds", "position/seen/digest"},
+        "hooks/checkpoint/differences.py": {"clock/seconds"},
+        "hooks/checkpoint/saving/snapshot.py": {"position/step"},
+    }
+    for source in ["state.position.torn = True", "float(state.variables['clock/seconds'])", "self.condemned = why"]:
+        assert words_for_the_state(source), source
+    assert words_for_the_state("if state.position.torn: print('the clock/seconds')") == set()
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = [
+        node.name
+        for source in SOURCES.values()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name in {*names} if names.count(name) > 1] == []
 
 
 def test_nothing_is_unpickled_evaluated_or_imported_by_name() -> None:

@@ -100,7 +100,7 @@ def decisions(worker: Workers, wishes: dict[int, dict[int, str]]) -> list[object
     return found
 
 
-def over(followed: followers.Workers) -> None:
+def over(followed: followers.Followers) -> None:
     """Ends what a worker does in a thread."""
     followed.leave()
     followed._background.wait()
@@ -138,7 +138,7 @@ def commit(count: int, values: int, wrong: int | None = None, *, in_python: str 
     ones = [one(rank, together) for rank in range(count)]
     held = [other if each.rank == wrong else state for each in ones]
     loops = [SimpleNamespace(workers=each, state=mine, hooks=hooks) for each, mine in zip(ones, held, strict=True)]
-    seen = [followers.Workers(each, "checkpoint") for each in loops]
+    seen = [followers.Followers(each, "checkpoint") for each in loops]
     compare = seen[0].comparing()
     for each in seen[1:]:
         each.tell()
@@ -169,7 +169,7 @@ def wrong_parts(count: int) -> Iterator[str]:
     def save(worker: Workers) -> list[int]:
         state = SimpleNamespace(variables={}, apart=Part(worker.rank, count), in_python=dict)
         hooks = SimpleNamespace(apart=tuple)
-        followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
+        followed = followers.Followers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
         found: list[int] = []
         for _ in range(2):
             followed.agreed(True)

@@ -170,6 +170,48 @@ def test_what_all_decide_alike_is_traced(step: Callable[[Model, tf.Tensor], tf.T
     assert made(step).audit() == []
 
 
+def over_time(model: Model, batch: tf.Tensor, length: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    loss, gradient = model.gradient(batch[:, 0])
+    added = tf.constant(0.0)
+    for i in tf.range(length(batch)):
+        added += total(tf.reduce_mean(batch[:, i]))
+    model.apply(average(gradient))
+    return loss + added
+
+
+LENGTHS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "by number": lambda x: tf.shape(x)[1],
+    "from behind": lambda x: tf.shape(x)[-2],
+    "one of all": lambda x: tf.unstack(tf.shape(x))[1],
+    "of the same sizes": lambda x: tf.shape(tf.cast(x, tf.float64))[1],
+    "of Keras": lambda x: keras.ops.shape(x)[1],
+}
+OWN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "rows": lambda x: tf.shape(x)[0],
+    "rows from behind": lambda x: tf.shape(x)[-3],
+    "all sizes": lambda x: tf.reduce_prod(tf.shape(x)),
+    "of something else": lambda x: tf.shape(tf.transpose(x, [1, 0, 2]))[1],
+    "what it holds": lambda x: tf.cast(tf.reduce_max(x), tf.int32),
+}
+
+
+@pytest.mark.parametrize("length", [*LENGTHS, *OWN])
+def test_a_size_of_a_padded_batch_is_the_same_in_all_and_its_rows_are_not(length: str) -> None:
+    """If all have read it; of files of its own, each pads its own batches."""
+    rows = tf.data.Dataset.from_tensor_slices(X).map(lambda row: tf.ensure_shape(tf.stack([row, row]), [None, 3]))
+    model = Model()
+
+    def train_step(batch: tf.Tensor) -> dict:
+        return {"loss": over_time(model, batch, (LENGTHS | OWN)[length])}
+
+    trained = Loop(train_step, rows.padded_batch(4), state=model.state)
+    if length in LENGTHS:
+        assert trained.audit() == []
+        return
+    with pytest.raises(ValueError, match=r"^A sum over workers, such as loop\.average, is below"):
+        trained.audit()
+
+
 @pytest.mark.more
 def test_what_keras_does_only_with_finite_gradients_or_every_few_steps_is_decided_by_all_alike() -> None:
     model = keras.Sequential(

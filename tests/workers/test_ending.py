@@ -84,7 +84,7 @@ def test_the_number_of_workers_may_change(counts: Sequence[int], tmp_path: Path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("where", ["step_end", "settled"])
+@pytest.mark.parametrize("where", ["step_end", "settled", "run_end"])
 def test_an_exception_in_one_ends_all_and_is_named(where: str, tmp_path: Path) -> None:
     with running([["raises", where]], 2, tmp_path) as cluster:
         other, failing = cluster.ended()
@@ -95,10 +95,11 @@ def test_an_exception_in_one_ends_all_and_is_named(where: str, tmp_path: Path) -
 
 @pytest.mark.long
 def test_what_is_asked_for_by_all_at_once_changes_no_bit(tmp_path: Path) -> None:
-    (first, plain), (second, other) = run([["halted", "2000", "asked"], ["halted", "2000"]], 2, tmp_path)
+    plan = [["halted", "2000", *how] for how in (["at random"], [], ["each"])]
+    (first, *plain), (second, *other) = run(plan, 2, tmp_path)
     assert first.pop("halts") + second.pop("halts") > 1000
     assert first == second
-    assert plain == other == {**first, "halts": 0}
+    assert plain == other == [{**first, "halts": 0}] * 2
 
 
 @pytest.mark.long

@@ -11,8 +11,7 @@ from cluster import run
 
 import loop
 
-CLOSE = 5e-6
-CLOSER = 1e-6  # of a model that makes no more of a rounding error
+CLOSE = 1e-6
 
 
 def alone(plan: Sequence[Sequence[str]]) -> list[dict]:
@@ -35,14 +34,17 @@ def check_close(found: dict, wanted: dict, close: float = CLOSE) -> None:
         assert found[part].keys() == wanted[part].keys()
         for name, values in wanted[part].items():
             np.testing.assert_allclose(found[part][name], values, rtol=close, atol=close, err_msg=name)
-    assert found["logs"] == pytest.approx(wanted["logs"], rel=close, abs=close)
+    assert found["logs"].keys() == wanted["logs"].keys()
+    for name, value in wanted["logs"].items():
+        np.testing.assert_allclose(found["logs"][name], value, rtol=close, atol=close, err_msg=name)
     assert (found["step"], found["reason"]) == (wanted["step"], wanted["reason"])
 
 
 PLANS = {
-    "few": [["dense", "21", "4", "14"]],
+    "few": [["dense", "21", "4", "14", "0.01"]],
     "more": [
         ["masked", "21", "4", "14"],
+        ["padded", "21", "4", "14"],
         ["reduced", "sum_over_batch_size", "21", "4", "14"],
         ["measured", "21", "5", "14"],
         ["across", "dice", "21", "4", "14"],
@@ -60,28 +62,38 @@ def test_two_processes_train_what_one_does(plan: Sequence[Sequence[str]], tmp_pa
         check_close(found, wanted)
 
 
+# With last batches that are smaller, of one row, or not. At rates at which one process comes to the same with weights
+# that begin a rounding error off; of others see docs/distributed.md.
+OF_ALL_KINDS = [
+    *(["dense", *sizes, "75", "0.01"] for sizes in (["24", "6"], ["21", "4"])),
+    *([kind, "21", "4", "75"] for kind in ("scaled", "masked", "indexed")),
+    *(["normalized", count, "16", "75", "0.003"] for count in ("65", "71")),
+    *(["reduced", how, "21", "5", "75"] for how in ("sum_over_batch_size", "sum", "mean_with_sample_weight")),
+]
+
+
+@pytest.fixture(scope="module")
+def of_one() -> Sequence[dict]:
+    return alone(OF_ALL_KINDS)
+
+
+@pytest.mark.long
+def test_one_process_makes_little_of_a_rounding_error(of_one: Sequence[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would not tell whether several processes do as one."""
+    monkeypatch.setattr(worker_cases.Steps, "nudged", True)
+    for found, wanted in zip(alone(OF_ALL_KINDS), of_one, strict=True):
+        check_close(found, wanted, CLOSE / 2)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("count", [2, 3])
-def test_75_steps_of_all_kinds(count: int, tmp_path: Path) -> None:
-    kinds = ["scaled", "normalized", "masked", "indexed", "dense"]
-    plan = [["dense", "24", "6", "75"], *([kind, "21", "4", "75"] for kind in kinds)]
-    plan += [["reduced", how, "21", "5", "75"] for how in ("sum_over_batch_size", "sum", "mean_with_sample_weight")]
-    workers = run(plan, count, tmp_path / "first")
+def test_75_steps_of_all_kinds(count: int, of_one: Sequence[dict], tmp_path: Path) -> None:
+    workers = run(OF_ALL_KINDS, count, tmp_path / "first")
     check_equal(workers)
-    for found, wanted in zip(workers[0], alone(plan), strict=True):
+    for found, wanted in zip(workers[0], of_one, strict=True):
         check_close(found, wanted)
     if count == 2:
-        assert run(plan, count, tmp_path / "again") == workers  # to the last bit
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("count", [2, 3])
-def test_75_steps_with_synchronized_batch_normalization_of_ordinary_batches(count: int, tmp_path: Path) -> None:
-    """At a low rate, and with batches in which each channel varies: of others see docs/distributed.md."""
-    plan = [["normalized", "90", "16", "75", "0.01"]]
-    workers = run(plan, count, tmp_path)
-    check_equal(workers)
-    check_close(workers[0][0], alone(plan)[0], CLOSER)
+        assert run(OF_ALL_KINDS, count, tmp_path / "again") == workers  # to the last bit
 
 
 @pytest.mark.long

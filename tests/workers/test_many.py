@@ -18,7 +18,7 @@ from loop.running.alike import _refuse
 from loop.stops import Stops
 from loop.workers import failures as failures_module
 from loop.workers.cluster import Workers
-from loop.workers.failures import GONE, SILENT, Failures
+from loop.workers.failures import GONE, SILENT, FailureWatch
 from loop.workers.store import WorkerFailed
 from loop.workers.waits import Waits
 
@@ -64,7 +64,7 @@ def test_what_a_worker_cannot_tell_the_first_one_raises_at_once(monkeypatch: pyt
     def save(worker: Workers) -> str:
         state = SimpleNamespace(variables={}, apart=Part(worker.rank, 2), in_python=dict)
         hooks = SimpleNamespace(apart=tuple)
-        followed = followers.Workers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
+        followed = followers.Followers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
         said = ""
         for _ in range(2):
             followed.agreed(True)
@@ -176,7 +176,7 @@ def test_two_threads_of_a_worker_that_train_at_once_are_refused() -> None:
 def test_whoever_learns_from_a_sum_who_has_gone_waits_for_it_nowhere_else() -> None:
     """Not in a thread that saves, either, though its own failure is the first that the others are told of."""
     worker = one(0, Together(2))
-    failures = Failures(worker)
+    failures = FailureWatch(worker)
     error = tf.errors.UnavailableError(None, None, "Socket closed: /job:worker/replica:0/task:1")
     try:
         failed = failures.explained(error)
@@ -199,7 +199,7 @@ def test_a_worker_that_hears_nothing_any_more_does_not_take_itself_for_gone(
 ) -> None:
     monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.01)
     worker = one(rank, Together(2))
-    failures = Failures(worker)
+    failures = FailureWatch(worker)
     failures._over = True
     error = tf.errors.FailedPreconditionError(None, None, message)
     monkeypatch.setattr(worker, "listen", raising(error))
@@ -209,7 +209,7 @@ def test_a_worker_that_hears_nothing_any_more_does_not_take_itself_for_gone(
 @pytest.mark.parametrize(("rank", "said"), [(1, GONE.format("worker 0 (10.0.0.1:0)")), (0, SILENT)])
 def test_who_is_not_answered_knows_at_once_that_the_first_one_has_gone(rank: int, said: str) -> None:
     """Though the thread that watches waits for an answer, too."""
-    failures = Failures(one(rank, Together(2)))
+    failures = FailureWatch(one(rank, Together(2)))
     failures._over = True
     late = tf.errors.DeadlineExceededError(None, None, "aborted\nRPC: /tensorflow.CoordinationService/Heartbeat")
     assert str(failures.explained(late)) == said
@@ -233,7 +233,7 @@ def test_who_owes_an_answer_for_too_long_has_gone(answers: int, monkeypatch: pyt
 
     monkeypatch.setattr(worker, "listen", listen)
     monkeypatch.setattr(worker, "put", lambda key, value: never.wait())
-    failures = Failures(worker)
+    failures = FailureWatch(worker)
     try:
         assert failures._known.wait(60)
         assert len(asked) == answers + 1
@@ -247,7 +247,7 @@ def test_who_owes_an_answer_for_too_long_has_gone(answers: int, monkeypatch: pyt
 
 def test_who_has_failed_itself_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures_module, "LOOK_EVERY", 0.001)
-    failures = Failures(one(1, Together(2)))
+    failures = FailureWatch(one(1, Together(2)))
     failures.tell(ValueError("of this one alone"))
     for thread in [each for each in threading.enumerate() if each.name in ("failures", "answers")]:
         thread.join(60)
@@ -258,7 +258,7 @@ def test_who_has_failed_itself_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_child_of_a_worker_that_ends_or_fails_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has inherited what is done at the end of the process, and when an exception ends it."""
     worker = one(0, Together(2))
-    failures = Failures(worker)
+    failures = FailureWatch(worker)
     monkeypatch.setattr(failures_module.os, "getpid", lambda: -1)
     try:
         failures.tell(ValueError("of a child"))
@@ -284,7 +284,7 @@ def test_who_hangs_is_ended_and_who_has_failed_too_is_not(told: bool, monkeypatc
     monkeypatch.setattr(failures_module, "GRACE", 0.0)
     monkeypatch.setattr(failures_module, "abort_collectives", lambda said: None)
     monkeypatch.setattr(failures_module.os, "_exit", ended.append)
-    failures = Failures(one(0, Together(2)))
+    failures = FailureWatch(one(0, Together(2)))
     try:
         if told:
             failures.tell(ValueError("of all workers"))
@@ -292,6 +292,22 @@ def test_who_hangs_is_ended_and_who_has_failed_too_is_not(told: bool, monkeypatc
         assert ended == ([] if told else [1])
     finally:
         failures._over = True
+
+
+@pytest.mark.parametrize("exits", [True, False])
+def test_who_is_done_does_not_end_well_when_another_one_fails(exits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But who goes first, in the midst of a run, ends with a status of its own."""
+    ended: list[int] = []
+    monkeypatch.setattr(failures_module.os, "_exit", ended.append)
+    worker = one(0, Together(2))
+    monkeypatch.setattr(worker, "get", raising(WorkerFailed("worker 1 has failed")))
+    failures = FailureWatch(worker)
+    failures.said = "worker 1 has failed"
+    failures._known.set()
+    if exits:
+        failures.tell(SystemExit(5))
+    failures.leave()
+    assert ended == ([] if exits else [1])
 
 
 @pytest.mark.parametrize(
@@ -313,7 +329,7 @@ def test_a_checkpoint_that_is_not_seen_yet_is_looked_for_again(
     hooks = SimpleNamespace(apart=lambda: ())
     loop = SimpleNamespace(workers=one(1, Together(2)), state=None, hooks=hooks)
     with pytest.raises(FileNotFoundError, match=r"worker 1 .*cannot restore stem in 'gs://x'.*: not yet here"):
-        followers.Workers(loop, "checkpoint")._seen("gs://x", "stem", contextlib.ExitStack())
+        followers.Followers(loop, "checkpoint")._seen("gs://x", "stem", contextlib.ExitStack())
     assert tried == ["gs://x"] * 2
 
 

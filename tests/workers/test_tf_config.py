@@ -1,6 +1,8 @@
 """What `TF_CONFIG` says that is no cluster is refused at once, with what it should be."""
 
+import contextlib
 import json
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
@@ -53,3 +55,23 @@ def test_an_address_that_stands_twice_is_refused() -> None:
     )
     with pytest.raises(ValueError, match=r"of its own. Received: .*, where 'a:1' stands twice. Give each another port"):
         joining._members(resolver)
+
+
+@pytest.mark.parametrize("kind", ["ps", "evaluator"])
+def test_a_cluster_in_which_some_do_not_train_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {**BOTH, kind: ["127.0.0.1:7002"]}, "task": FIRST}))
+    with pytest.raises(ValueError, match=rf"has workers alone. Received: \['{kind}'\].*exactloop launch"):
+        loop.connect()
+
+
+def test_a_process_that_sees_several_devices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": BOTH, "task": FIRST}))
+    monkeypatch.setattr(joining, "is_in_use", lambda: False)
+    monkeypatch.setattr(joining, "meet", lambda rank, addresses: {})
+    monkeypatch.setattr(joining, "begin_coordination", lambda tasks: None)
+    for name in ("watched", "_usual_sigterm"):
+        monkeypatch.setattr(joining, name, lambda *given: contextlib.nullcontext())
+    strategy = SimpleNamespace(num_replicas_in_sync=8)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda cluster_resolver: strategy)
+    with pytest.raises(ValueError, match=r"one device. Received: a process that sees 4. .* CUDA_VISIBLE_DEVICES"):
+        loop.connect()

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -36,11 +37,23 @@ from loop.workers.store import WorkerFailed
 
 
 class Steps(Hook):
-    """Keeps the values of all steps."""
+    """Keeps the values of all steps.
+
+    Attributes:
+        nudged: Whether the first weights begin a rounding step higher.
+    """
+
+    nudged: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[str, list[float]] = {}
+
+    def on_setup(self, loop: Loop, moment: loop.Moment) -> None:
+        if self.nudged:
+            first = next(v for v in loop.state.variables.values() if v.trainable and v.dtype.is_floating)
+            # Of those that begin at 0, one as of what they will be.
+            first.assign_add(np.spacing(np.maximum(np.abs(first), 0.1)))
 
     def on_steps(self, first_step: int, values: dict) -> None:
         for name, column in values.items():
@@ -70,10 +83,10 @@ def found(trained: Loop, steps: Steps, result: loop.RunResult) -> dict:
     }
 
 
-def dense(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+def dense(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str, rate: str = "0.05") -> dict:
     """A dense layer with a metric, trained by `supervised` with Adam, evaluated at the end of each epoch."""
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)])
-    optimizer = keras.optimizers.Adam(0.05)
+    optimizer = keras.optimizers.Adam(float(rate))
     train_step, eval_step = loop.supervised(model, optimizer, "mse", metrics={"mae": "mae"}, clip_norm=0.5)
     data = ArrayData(rows(int(count)), batch_size=int(batch), seed=3)
     evaluation = Evaluation(eval_step, ArrayData(rows(7), batch_size=4, shuffle=False))
@@ -166,7 +179,11 @@ def scaled(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
 
 def normalized(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str, rate: str = "0.05") -> dict:
     """A compiled model with synchronized batch normalization, trained by its own step."""
-    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(synchronized=True), keras.layers.Dense(1)]
+    layers = [
+        keras.layers.Dense(4, use_bias=False),
+        keras.layers.BatchNormalization(synchronized=True),
+        keras.layers.Dense(1),
+    ]
     model = keras.Sequential([keras.Input([3]), *layers])
     optimizer = keras.optimizers.SGD(float(rate), momentum=0.9, clipnorm=1.0)
     model.compile(optimizer, "mse", metrics=["mae"], jit_compile=False)
@@ -197,6 +214,29 @@ def masked(workers: loop.workers.cluster.Workers, count: str, batch: str, steps:
     listening = Steps()
     data = loop.StreamData(dataset.batch(int(batch)))
     trained = Loop(step, data, state={"weights": weights, "optimizer": optimizer}, hooks=[listening])
+    return found(trained, listening, trained.run(steps=int(steps)))
+
+
+def padded(workers: loop.workers.cluster.Workers, count: str, batch: str, steps: str) -> dict:
+    """Series of unequal lengths, with a sum over all workers at each of their steps in time."""
+    weights = tf.Variable([0.5, -0.3], name="weights")
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    optimizer.build([weights])
+
+    def step(series: tf.Tensor) -> dict:
+        with tf.GradientTape() as tape:
+            expected, error = tf.zeros_like(series[:, 0]), tf.constant(0.0)
+            for i in tf.range(tf.shape(series)[1]):
+                error += total(tf.reduce_sum(tf.square(series[:, i] - expected)))
+                expected = tf.tanh(weights[0] * expected + weights[1] * series[:, i])
+            loss = error / total(tf.cast(tf.size(series), tf.float32))
+        optimizer.apply(average(tape.gradient(loss, [weights])), [weights])
+        return {"loss": loss}
+
+    lengths = 2 + np.arange(int(count)) % 5
+    dataset = tf.data.Dataset.from_tensor_slices((rows(int(count), 6)[0], lengths)).map(lambda row, n: row[:n])
+    listening, state = Steps(), {"weights": weights, "optimizer": optimizer}
+    trained = Loop(step, dataset.shuffle(9, seed=1).padded_batch(int(batch)), state=state, hooks=[listening])
     return found(trained, listening, trained.run(steps=int(steps)))
 
 
@@ -298,10 +338,13 @@ def generated(workers: loop.workers.cluster.Workers, steps: str) -> dict:
 
 
 def halted(workers: loop.workers.cluster.Workers, steps: str, asked: str = "") -> dict:
-    """The same as `saved`, without a file, and may be asked to halt at random by all workers from their own threads."""
+    """The same as `saved`, without a file, and may be asked to halt at random by all workers from their own threads,
+    or halt at each step."""
     step, state = small()
     listening, over = Steps(), threading.Event()
     trained = Loop(step, ArrayData(rows(23), batch_size=4, seed=3), state=state, hooks=[listening])
+    if asked == "each":
+        trained.on(Event.STEP_END, Every(steps=1))(lambda moment: None)
     halts = 0
 
     def ask() -> None:
@@ -311,7 +354,7 @@ def halted(workers: loop.workers.cluster.Workers, steps: str, asked: str = "") -
             trained._parts.bound.pull_in()
             halts += 1
 
-    thread = threading.Thread(target=ask if asked else over.wait)
+    thread = threading.Thread(target=ask if asked == "at random" else over.wait)
     thread.start()
     try:
         result = trained.run(steps=int(steps))
@@ -617,7 +660,7 @@ def waiting(workers: loop.workers.cluster.Workers) -> dict:
 CASES: dict[str, Callable[..., dict]] = {
     each.__name__: each
     for each in (
-        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, reduced, across, measured, indexed),
+        *(dense, saved, forgotten, unaveraged, scaled, normalized, masked, padded, reduced, across, measured, indexed),
         *(
             generated,
             halted,

@@ -184,7 +184,7 @@ class LocalFiles:
     def pinned(self, files: Mapping[str, Measure]) -> Iterator[str]:
         # What TensorFlow reads are the very files that were measured, even if they are removed or replaced meanwhile.
         with contextlib.ExitStack() as stack:
-            links = stack.enter_context(tempfile.TemporaryDirectory(prefix="exactloop-", ignore_cleanup_errors=True))
+            links = stack.enter_context(_for_links(self.prefix))
             for name, measured in files.items():
                 path = os.path.join(self.where, name)
                 descriptor, size = stack.enter_context(self._plain(name))
@@ -240,6 +240,14 @@ class LocalFiles:
     def make(self, name: str) -> None:
         with named(os.path.join(self.where, name)):
             os.mkdir(name, dir_fd=self._directory)
+
+
+def _for_links(otherwise: str) -> "tempfile.TemporaryDirectory[str]":
+    """Returns a directory for links. It is in `otherwise` where there is none for what is temporary, or no room."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="exactloop-", ignore_cleanup_errors=True)
+    except OSError:  # as in a container of which only the volume of the checkpoints can be written to
+        return tempfile.TemporaryDirectory(prefix=".exactloop-", dir=otherwise, ignore_cleanup_errors=True)
 
 
 def _content(descriptor: int, limit: int) -> bytes:

@@ -59,10 +59,12 @@ class Added:
         with contextlib.closing(store.pin(self._stem)) as pin, state.unless_raised():
             saved = pin.manifest.description["variables"]
             refuse(store, pin.manifest, state.differences(pin.manifest.description, hashes=False).structure, REMEDY)
-            state.restore_hooks(pin.prefix, self.hooks)
+            kept = {"hooks": state.root.hooks, "hook_states": state.root.hook_states}
+            theirs = {of: {name: each[name] for name in self.hooks if name in each} for of, each in kept.items()}
+            tf.train.Checkpoint(**theirs).restore(pin.prefix).expect_partial()  # one that is new had nothing
             streams = [path for path in self.streams if path in saved]
             for path, value in values(pin, CheckpointNames(pin.prefix, saved).of(streams)).items():
                 state.variables[path].assign(value)
-            theirs = (*self.streams, *(f"hooks/{name}/" for name in self.hooks))
-            compare(pin, {path: each for path, each in state.variables.items() if path.startswith(theirs)})
+            paths = (*self.streams, *(f"hooks/{name}/" for name in self.hooks))
+            compare(pin, {path: each for path, each in state.variables.items() if path.startswith(paths)})
         return self._stem

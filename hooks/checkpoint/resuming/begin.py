@@ -43,7 +43,7 @@ def begin(
 
     position = loop.state.position  # and not moment.step: another Checkpoint may have restored it by now
     if position.place().step > 0 and not position.torn:
-        continue_unrestored(store, position.place().step, damaged)
+        continue_unrestored(store, loop.state, damaged)
         return added.restore(store, loop.state)
     if manifest := resume(store, loop.state, damaged, changed=changed, found=found):
         return added.restored(manifest.record.stem)

@@ -19,11 +19,12 @@ from loop import TrainingState, digest
 REMEDY = "Undo the change, or start afresh with resume='never' or another directory"
 OR_WARN = "; or go on with the change: Checkpoint(..., resume_changed='warn')"
 OR_WEIGHTS = "; or begin another run with these weights: in another directory, and with {} before the loop is made"
+OR_AUDIT = "; or, if the program sets that between two runs, write loop.audit() before the first: it is compared there"
 PLACES = (("state: ", " "), ("variables: ", "/"), ("variables: extra/", "/"))  # where lines on what was given begin
 ADAPT = "Call adapt on the same data before the loop is made, or, instead, {}; or start afresh in another directory"
 
 
-class Agreed(NamedTuple):
+class Accepted(NamedTuple):
     """What is to be done about the changes with which a run may go on.
 
     Attributes:
@@ -35,7 +36,7 @@ class Agreed(NamedTuple):
     settings: list[str]
 
 
-def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agreed:
+def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Accepted:
     """Compares a checkpoint with the program. Nothing is assigned, and no data are read.
 
     Args:
@@ -76,7 +77,7 @@ def agree(store: Store, state: TrainingState, pin: Pin, *, changed: str) -> Agre
     fitting = found.structure and _have_equal_weights(state, found.structure)
     remedy += OR_WEIGHTS.format(weights) if (found.trainable or fitting) and not derived else ""
     refuse(store, manifest, [*found.structure, *derived, *refused], remedy)
-    return Agreed(accepted, list(settings))
+    return Accepted(accepted, list(settings))
 
 
 def _agree_at_last(store: Store, manifest: Manifest, state: TrainingState) -> None:
@@ -94,6 +95,7 @@ def agree_later(store: Store, manifest: Manifest, state: TrainingState, *, chang
     refused = [] if by_version or changed == "warn" else lines
     # Values were taken over by now, so it says "Nothing was trained" and not that nothing was restored.
     remedy = REMEDY + OR_WARN + (OR_WEIGHTS.format(_restoring(store, state)) if found.trainable else "")
+    remedy += OR_AUDIT if {*found.yet_to_come()} & {*refused} else ""
     refuse(store, manifest, [*found.structure, *refused], remedy, done="Nothing was trained")
     for line in lines:
         warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)

@@ -19,6 +19,10 @@ from loop import TrainingState, digest
 from loop.tf_internals import Tensors
 
 GLOBAL = "random/tensorflow/"
+OF_ITS_OWN = (
+    "The loop stands at step %d, which it has trained itself, and goes on from there, not from %s in %s. A run goes on "
+    "from a checkpoint if the loop is given its Checkpoint before its first run()."
+)
 log = logging.getLogger("exactloop")
 
 
@@ -107,7 +111,7 @@ def taken_over(
     manifest, state.unchecked = pin.manifest, []
     # What was there is held meanwhile, so a resume takes the memory of the state twice.
     with state.unless_raised():
-        state.rows.recall(manifest.notes["data"], functools.partial(_rows, store, pin), sure=changed == "warn")
+        state.rows.recall(manifest.notes["data"], functools.partial(kept_rows, store, pin), sure=changed == "warn")
         # First what moves nothing, then what reads data, and only then what assigns.
         accepted, settings = agree(store, state, pin, changed=changed)
         seen = _sought(store, state, manifest)
@@ -116,27 +120,30 @@ def taken_over(
         for line in [*accepted, *moved]:
             warnings.warn(f"The run goes on with other numbers: {line}.", stacklevel=2)
         state.restore(pin.prefix)
-    state.position.torn = True  # until seen to be otherwise
     # Not undone if it raises: the loop refuses to train, or to save, what is torn.
-    compare(pin, state.variables)
-    _compare_place(store, manifest, state)
-    then()
-    state.set_again(settings)  # what the program sets now, with resume_changed="warn"
-    state.position.torn = False
+    with state.restoring():
+        compare(pin, state.variables)
+        _compare_place(store, manifest, state)
+        then()
+        state.set_again(settings)  # what the program sets now, with resume_changed="warn"
 
 
-def continue_unrestored(store: Store, step: int, damaged: Sequence[CorruptCheckpoint]) -> None:
-    """Without restoring anything, sets aside what is damaged, and what another line of training has left after `step`.
+def continue_unrestored(store: Store, state: TrainingState, damaged: Sequence[CorruptCheckpoint]) -> None:
+    """Without restoring anything, sets aside what is damaged, and what another line of training has left ahead.
 
     Args:
         store: The checkpoints; loaded.
-        step: Train steps completed.
+        state: The state of the run.
         damaged: What `load` found.
     """
     for each in damaged:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, "It is set aside."), stacklevel=2)
-    records = {record.stem for record in store.records()}
-    store.set_aside([s for s in store.stems() if s not in records or order(s) > (step, True)])
+    records, here = {record.stem for record in store.records()}, (state.position.place().step, True)
+    later = sorted((stem for stem in records if order(stem) > here), key=order)
+    store.set_aside([s for s in store.stems() if s not in records or s in later])
+    # Not where another Checkpoint has restored what is here.
+    if later and not state.position.untouched:
+        log.warning(OF_ITS_OWN, here[0], later[-1], store.files.where)
 
 
 def raise_if_any(store: Store, damaged: Sequence[CorruptCheckpoint]) -> None:
@@ -153,7 +160,7 @@ def warn(manifest: Manifest, damaged: Sequence[CorruptCheckpoint]) -> None:
         warnings.warn(CorruptCheckpoint(each.file, each.reason, instead), stacklevel=2)
 
 
-def _rows(store: Store, pin: Pin) -> Tensors:
+def kept_rows(store: Store, pin: Pin) -> Tensors:
     """Returns the rows in memory that were kept with a checkpoint; nothing, if none were."""
     name = f"{pin.manifest.record.stem}{ROWS}"
     if name not in pin.manifest.files:

@@ -12,6 +12,8 @@ from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
 from hooks.checkpoint.record.tensors import read_tensors
 from hooks.checkpoint.record.writer import is_comparable
+from hooks.checkpoint.resuming.resume import kept_rows
+from loop.tf_internals import Tensors
 
 
 class Newest:
@@ -29,6 +31,7 @@ class Newest:
         record, self._open = manifest.record, open_files
         self.stem, self.step, self.epoch, self.pending = record.stem, record.step, record.epoch, record.pending
         self.description: Mapping[str, Mapping[str, Any]] = manifest.description
+        self.notes: Mapping[str, int] = manifest.notes.get("data", {})
         result = manifest.result if is_comparable(manifest) else {}  # or a trace has to tell what is known without one
         self.names: Mapping[str, Sequence[Sequence[str]]] = result.get("names", {})
         self.sketches: Mapping[str, str] = result.get("sketches", {})
@@ -47,6 +50,13 @@ class Newest:
             found = read_tensors(pin.prefix, {name: variables[path].dtype for path, name in names.items()})
             return {path: found[name] for path, name in names.items()}
         return {}  # what is wrong with it is told when it is to be restored
+
+    def rows(self) -> Tensors:
+        """Returns the rows in memory that were kept with it; nothing if none were, or they cannot be read."""
+        reading = contextlib.suppress(CorruptCheckpoint, OSError, RuntimeError, ValueError, tf.errors.OpError)
+        with reading, contextlib.closing(self._open()) as files, contextlib.closing(Store(files).pin(self.stem)) as pin:
+            return kept_rows(Store(files), pin)
+        return {}
 
 
 def newest(open_files: Callable[[], Files]) -> Newest | None:

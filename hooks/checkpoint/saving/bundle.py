@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hooks.checkpoint.saving.snapshot import Leaf, Node, Snapshot
+from hooks.checkpoint.saving.snapshot import Leaf, Snapshot, StandIn
 from loop.tf_internals import (
     OBJECT_GRAPH,
     Managed,
@@ -43,7 +43,7 @@ class Naming:
         self._shape: Hashable = None
         self._names: Names | None = None
 
-    def __call__(self, root: Node) -> tuple[Names, list[Leaf]]:
+    def __call__(self, root: StandIn) -> tuple[Names, list[Leaf]]:
         """Returns the names of what is in a graph of stand-ins, and the leaves of it by number."""
         nodes = _nodes(root)
         leaves, shape = [node for node in nodes if isinstance(node, Leaf)], _shape(nodes)
@@ -93,7 +93,7 @@ class Bundle:
         wait_for_operations()
 
 
-def _nodes(root: Node) -> list[Node]:
+def _nodes(root: StandIn) -> list[StandIn]:
     """Returns all that is in a graph, each once."""
     nodes, seen = [root], {id(root)}
     for node in nodes:  # grows while it is read
@@ -103,7 +103,7 @@ def _nodes(root: Node) -> list[Node]:
     return nodes
 
 
-def _shape(nodes: list[Node]) -> Hashable:
+def _shape(nodes: list[StandIn]) -> Hashable:
     """Returns all that the names in a graph depend on."""
     numbers = {id(node): number for number, node in enumerate(nodes)}
     return tuple(
@@ -116,7 +116,7 @@ def _shape(nodes: list[Node]) -> Hashable:
     )
 
 
-def _found(root: Node, leaves: list[Leaf]) -> Names:
+def _found(root: StandIn, leaves: list[Leaf]) -> Names:
     """Finds out what TensorFlow calls everything, by the tensors that it is handed."""
     found, graph = named_tensors(root)
     places = {id(x): (number, name) for number, leaf in enumerate(leaves) for name, x in leaf.held.items()}

@@ -8,7 +8,6 @@ from hooks.checkpoint.record.environment import environment, later
 from hooks.checkpoint.record.limit import refuse_if_too_large
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record, canonical, content
 from hooks.checkpoint.record.plausible import LARGEST
-from hooks.shared.numbers import number
 from loop import Loop, Moment
 
 
@@ -34,8 +33,8 @@ class Contents:
             best: What it is to say of the metric that is watched.
         """
         step, epoch, step_in_epoch = self._state.position.place()
-        seconds = number(self._state.variables["clock/seconds"])
-        return Record(step, self._state.position.is_pending, epoch, step_in_epoch, seconds, best)
+        seconds, pending = self._state.seconds, self._state.position.is_pending  # sync: reads one scalar
+        return Record(step, pending, epoch, step_in_epoch, seconds, best)
 
     def parts(self, moment: Moment) -> dict[str, Any]:
         """Returns what a manifest says besides."""

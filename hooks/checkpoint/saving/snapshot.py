@@ -18,7 +18,7 @@ from loop.tf_internals import (
 NO_VALUES = (tf.variant, tf.resource)
 
 
-class Node(Trackable):
+class StandIn(Trackable):
     """Stands in for an object of the state's object graph: the same children under the same names."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Node(Trackable):
         return self.children
 
 
-class Leaf(Node):
+class Leaf(StandIn):
     """Stands in for an object that has values to save.
 
     Args:
@@ -69,8 +69,8 @@ class Snapshot:
         self.values: Mapping[str, tf.Tensor] = {}
         view = tf.train.TrackableView(state.root)
         top = {name: child for name, child in view.children(state.root).items() if name != "save_counter"}
-        made: dict[int, Node] = {}  # by the id of what each stands in for, which the state holds
-        self.root = Node()
+        made: dict[int, StandIn] = {}  # by the id of what each stands in for, which the state holds
+        self.root = StandIn()
         self.root.children = {name: self._copy(child, made) for name, child in top.items()}
         # As in a `tf.train.Checkpoint`, which numbers what it saves by this; here that is the step.
         counter = Leaf(lambda: {"VARIABLE_VALUE": self.values["position/step"]})
@@ -109,12 +109,12 @@ class Snapshot:
         for leaf in self.leaves:
             leaf.held = {}  # or the memory of the state would be taken twice until the next save
 
-    def _copy(self, node: Trackable, made: dict[int, Node]) -> Node:
+    def _copy(self, node: Trackable, made: dict[int, StandIn]) -> StandIn:
         if id(node) not in made:
             made[id(node)] = self._made(node)
         return made[id(node)]
 
-    def _made(self, node: Trackable) -> Node:
+    def _made(self, node: Trackable) -> StandIn:
         leaf = None
         if isinstance(node, tf.Variable | keras.Variable):
             path = self._paths.get(id(node.value if isinstance(node, keras.Variable) else node), "")
@@ -134,7 +134,7 @@ class Snapshot:
                 "Keep what it holds in a tf.Variable."
             )
         if leaf is None:
-            return Node()
+            return StandIn()
         save_under_name_of(leaf, node)
         self.leaves.append(leaf)
         return leaf

@@ -30,7 +30,7 @@ CANNOT_SEE_FILES = (
 )
 
 
-class Workers:
+class Followers:
     """The workers of a loop, as a hook that saves sees them. Alone, each method is nothing but its answer.
 
     Args:

@@ -52,7 +52,7 @@ class _Ends(Protocol):
     def on_epoch_end(self) -> object: ...
 
 
-class Progress:
+class BetweenPasses:
     """Calls what a source wants to be called between passes, and keeps what that changes.
 
     What it draws from the streams of Python and NumPy is a function of (seed, pass). The state is what the source says

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.orders.lists import LARGEST, NAME, as_noted, may_move, noted
+from loop.data.orders.lists import NAME, as_noted, may_move, noted
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
 from loop.digest import digest
@@ -40,7 +40,7 @@ class ArrayRows:
     @functools.cached_property
     def content(self) -> str:
         """What tells the arrays from others."""
-        return hashlib.sha256(repr([digest(array) for array in self._arrays]).encode()).hexdigest()[:16]
+        return _content(self._arrays)
 
     def cursor(self) -> Mapping[str, int]:
         """Returns which rows stand where, if another process may have them elsewhere."""
@@ -76,8 +76,21 @@ class ArrayRows:
         if cursor[CONTENT] != self._number():
             go_back()
             return False
-        self._cursor = {name: n for name, n in cursor.items() if name == CONTENT or name.startswith(f"{NAME} ")}
+        self._cursor = _of_rows(cursor)
         return True
+
+    def of_another_count(self, cursor: Mapping[str, int], earlier: Earlier) -> Sequence[tf.Tensor]:
+        """Returns the rows that there were when the run began, if they were more or fewer; else nothing."""
+        now = self._variables()
+        columns = earlier.tensors() if CONTENT in cursor and len(now) == len(self._arrays) else []
+        kinds = [[(each.dtype, each.shape[1:]) for each in side] for side in (columns, now)]
+        is_other = kinds[0] == kinds[1] and columns[0].shape[0] != now[0].shape[0]
+        return columns if is_other and _number(_content(columns)) == cursor[CONTENT] else []
+
+    def exchange(self, arrays: Sequence[tf.Tensor | tf.Variable], cursor: Mapping[str, int]) -> None:
+        """Has the arrays of an earlier process in the place of its own, which nobody has used yet."""
+        self._arrays, self._cursor, self._now = arrays, _of_rows(cursor), None
+        vars(self).pop("content", None)
 
     def mark(self) -> Callable[[], None]:
         """Returns what puts the rows back to where they are now."""
@@ -99,11 +112,23 @@ class ArrayRows:
         self._moved()
 
     def _number(self) -> int:
-        return int(self.content[:12], 16)
+        return _number(self.content)
 
     def _variables(self) -> list[tf.Variable]:
         return [array for array in self._arrays if isinstance(array, tf.Variable)]
 
     def _rows(self) -> list[Rows]:
         self._now = self._now or Rows([tf.convert_to_tensor(array) for array in self._arrays])
-        return [self._now] if self._now.size <= LARGEST else []
+        return [self._now]
+
+
+def _content(arrays: Sequence[tf.Tensor | tf.Variable]) -> str:
+    return hashlib.sha256(repr([digest(array) for array in arrays]).encode()).hexdigest()[:16]
+
+
+def _number(content: str) -> int:
+    return int(content[:12], 16)
+
+
+def _of_rows(cursor: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: n for name, n in cursor.items() if name == CONTENT or name.startswith(f"{NAME} ")}

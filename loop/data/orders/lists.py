@@ -7,7 +7,7 @@ to an evaluation, may have been drawn as well: rows come from all that the data 
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -16,11 +16,11 @@ import tensorflow as tf
 from loop.data.orders.rows import Rows
 from loop.exact.pipeline import stages
 from loop.state.randomness import drawn_since_seed
-from loop.tf_internals import kind_of, tensors_of
+from loop.tf_internals import buffer_of, kind_of, tensors_of, with_buffer
 
 NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
 BITS, TOGETHER = 17, 3
-MOST, LARGEST = 2**16, 2**28  # rows of all lists, and bytes of one
+MOST, LARGEST = 2**16, 2**31  # rows of all lists, and bytes of one, of which digests take two seconds
 SAMPLE, SHUFFLED = 1_000, (0.3, 0.7)  # rows; the part of them that come before the one ahead, where they are shuffled
 log = logging.getLogger("exactloop")
 NOT_NOTED = (
@@ -41,23 +41,23 @@ def lists(
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
-    found = dict[tf.data.Dataset, Rows]()
-    for stage in stages(dataset):
-        if kind_of(stage) == SLICES and _is_plain(stage):
-            found[stage] = Rows(tensors_of(replaced.get(stage, stage)))
-    return {stage: rows for stage, rows in found.items() if rows.size <= LARGEST}
+    return {stage: Rows(columns) for stage, columns in made_of(dataset, replaced, kinds=(SLICES,)).items()}
 
 
 def made_of(
-    dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
+    dataset: tf.data.Dataset,
+    replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
+    *,
+    kinds: Sequence[str] = (SLICES, ONE),
 ) -> Columns:
     """Returns, by stage, the tensors that a dataset is made of, whether they are rows or one element.
 
     Args:
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
+        kinds: Of which stages.
     """
-    found = (stage for stage in stages(dataset) if kind_of(stage) in (SLICES, ONE) and _is_plain(stage))
+    found = (stage for stage in stages(dataset) if kind_of(stage) in kinds and _is_plain(stage))
     return {stage: tensors_of(replaced.get(stage, stage)) for stage in found}
 
 
@@ -75,6 +75,8 @@ def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
     if sum(each.count for each in rows) > MOST:
         if any(_looks_shuffled(column) for each in rows for column in each.columns):
             log.warning(NOT_NOTED, f"{MOST:,}")
+        return {}
+    if any(each.size > LARGEST for each in rows):  # `warn_of_rows` says so
         return {}
     known = [(each, np.unique(_digests(_alike(each, pool)))) for each in rows]
     # A row is known by where its digest is among all digests, sorted: 17 bits, three to a note.
@@ -99,9 +101,11 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], cursor: Mapping[str, in
     found, at = list[list[tf.Tensor]](), 0
     for each in rows:
         alike, wanted, at = _alike(each, pool), places[at : at + each.count], at + each.count
+        if len(wanted) < each.count:  # more rows than were noted
+            return []
         all_rows, where = np.unique(_digests(alike), return_index=True)
-        # More rows than were noted, or others: nothing is moved, and what is compared next says so.
-        if len(wanted) < each.count or wanted.max() >= len(all_rows):
+        # Others: nothing is moved, and what is compared next says so.
+        if wanted.max() >= len(all_rows):
             return []
         columns = zip(*(other.columns for other in alike), strict=True)
         found.append([tf.gather(tf.concat(column, axis=0), where[wanted]) for column in columns])
@@ -123,6 +127,16 @@ def with_columns(columns: Columns) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
         make = tf.data.Dataset.from_tensors if is_one else tf.data.Dataset.from_tensor_slices
         made[stage] = make(tf.nest.pack_sequence_as(stage.element_spec, each))
     return made
+
+
+def with_rows(dataset: tf.data.Dataset, columns: Columns) -> Iterator[Mapping[tf.data.Dataset, tf.data.Dataset]]:
+    """Yields the same; then, if there are more or fewer rows, with `shuffle(len(rows))` as of so many."""
+    made = with_columns(columns)
+    yield made
+    counts = {len(tensors_of(stage)[0]): len(each[0]) for stage, each in columns.items() if kind_of(stage) == SLICES}
+    buffers = {stage: buffer_of(stage) for stage in stages(dataset) if kind_of(stage) == "Shuffle"}
+    if others := {stage: counts[size] for stage, size in buffers.items() if counts.get(size, size) != size}:
+        yield {**made, **{stage: with_buffer(stage, size) for stage, size in others.items()}}
 
 
 def _alike(rows: Rows, pool: Iterable[Rows]) -> list[Rows]:

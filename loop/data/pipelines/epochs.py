@@ -15,7 +15,7 @@ from loop.data.pipelines.audited import as_read, as_written
 from loop.data.pipelines.cores import cores, other_order
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
-from loop.data.pipelines.passes import BEGINNING, Passes
+from loop.data.pipelines.passes import BEGINNING, PassesSoFar
 from loop.data.pipelines.python_rows import PythonRows, RowsOfEpochs
 from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
@@ -71,11 +71,10 @@ class EpochDatasets:
         self.around = Around(python)
         self._python = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
         self._of_epochs = RowsOfEpochs(given.function if isinstance(given, OfEpoch) else None, self._stages_anew)
-        self._passes, self._reader = Passes(), Reader(self.around.as_at_first)
+        self._passes, self._reader = PassesSoFar(), Reader(self.around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
-        self._known = Known(self._written, varies=self.varies)
-        self._pool = Pool()
+        self._known, self._pool = Known(self._written, varies=self.varies), Pool()
         self._tables_back: Callable[[], None] = lambda: None  # takes tables back from layers
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
@@ -242,8 +241,7 @@ class EpochDatasets:
             what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
             return [what] if self.varies else []  # of one dataset, `describe` has it
         self._python.begin_as(cursor, self._passes)
-        line = self._passes.resume_from(cursor)
-        return [line] if line else []
+        return [line] if (line := self._passes.resume_from(cursor)) else []
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""

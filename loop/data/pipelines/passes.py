@@ -9,7 +9,7 @@ from loop.findings import Finding
 BEGINNING = "beginning"  # the name of a note
 
 
-class Passes:
+class PassesSoFar:
     """What the passes over data have in common so far.
 
     Attributes:
@@ -22,7 +22,7 @@ class Passes:
         self.beginning: int | None = None
         self._differ = self._mixed = False  # mixed: the open pass is in part of other data
 
-    def copy(self) -> "Passes":
+    def copy(self) -> "PassesSoFar":
         """Returns another one that knows the same."""
         return copy.copy(self)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from loop.data.objects.around import Around
 from loop.data.objects.held_rows import HeldRows
-from loop.data.pipelines.passes import BEGINNING, Passes
+from loop.data.pipelines.passes import BEGINNING, PassesSoFar
 from loop.state.resumable import Earlier
 
 
@@ -32,7 +32,7 @@ class PythonRows:
         """
         self._earlier, self._before = earlier, before
 
-    def begin_as(self, cursor: Mapping[str, int], passes: Passes) -> None:
+    def begin_as(self, cursor: Mapping[str, int], passes: PassesSoFar) -> None:
         """Puts what was kept in the place of what there is, if the data begin as in the notes then, and not before."""
         begins, earlier = passes.beginning, self._earlier
         if earlier is None or begins is None or cursor.get(BEGINNING, begins) == begins:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import tensorflow as tf
 
 from loop.data.orders import one_order
-from loop.data.orders.lists import Lists, are_alike, as_noted, lists, made_of, may_move, noted, with_columns
+from loop.data.orders.lists import Lists, are_alike, as_noted, lists, made_of, may_move, noted, with_columns, with_rows
 from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.layer_tables import put_tables
@@ -144,7 +144,8 @@ class Written:
         if found is None:
             return
         one = self.with_orders(one_order.as_noted(self.one_orders, cursor))
-        yield one.with_stages({**reordered(self.dataset, _shuffled_by(cursor)), **with_columns(columns)}, found)
+        for rows in with_rows(self.dataset, columns):
+            yield one.with_stages({**reordered(self.dataset, _shuffled_by(cursor)), **rows}, found)
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""

@@ -21,7 +21,7 @@ class _Work(Generic[Made]):
         self.making, self.made = making, list[Made]()
         self.claimed = self.failed = False
 
-    def go_on(self, stopped: Callable[[], bool] = lambda: False) -> None:
+    def proceed(self, stopped: Callable[[], bool] = lambda: False) -> None:
         while not self.made and not stopped():
             try:
                 next(self.making)
@@ -90,10 +90,10 @@ class ReadAhead(Generic[Made]):
         work = self._works.pop(number, None) or _Work(self._make(number))
         if work.failed:  # it is made again here, so that what it raises is raised to the user; or it is well here
             work = _Work(self._make(number))
-            work.go_on()
+            work.proceed()
             log.warning("What could not be read in another thread is read in the one that trains, when it is wanted.")
             self._prefetch = 0
-        work.go_on()
+        work.proceed()
         return work.made[0]
 
     @contextlib.contextmanager
@@ -127,7 +127,7 @@ class ReadAhead(Generic[Made]):
     def _run(self) -> None:
         while not self._stop and (work := self._claim()) is not None:
             try:
-                work.go_on(lambda: self._stop)
+                work.proceed(lambda: self._stop)
             except BaseException:
                 work.failed = True
             with self._changed:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from loop.data.objects.keyed import key_streams
 from loop.data.python.ahead import Making
 from loop.data.python.indexable import Source
-from loop.data.python.items import Rows, as_arrays, as_batch, leaves_of
+from loop.data.python.items import FilledRows, as_arrays, as_batch, leaves_of
 from loop.digest import digest
 from loop.state.randomness import host, untouched
 from loop.tensors import Nest
@@ -84,7 +84,7 @@ class Items:
             spec: What it is to be.
             key: Of what they draw from the streams of Python and NumPy; None, if they draw nothing.
         """
-        rows = None if numbers else Rows.none(spec)
+        rows = None if numbers else FilledRows.none(spec)
         read: Nest = None
         batch: Nest = None
         for row, item in enumerate(numbers):
@@ -94,7 +94,7 @@ class Items:
             if self._batched:
                 batch = as_batch(read, leaves_of(read, name), spec, name)
             else:
-                rows = rows or Rows(read, name, len(numbers))
+                rows = rows or FilledRows(read, name, len(numbers))
                 rows.put(row, read, name)
             yield
         where = f"The batch that begins with item {numbers[0]}" if numbers else "A batch of no items"

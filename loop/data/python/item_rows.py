@@ -1,5 +1,6 @@
 """The rows that a source of items holds: those of the run, if the items are other ones with those of this process."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -60,6 +61,25 @@ class ItemRows:
         else:
             go_back()
 
+    def recall_count(self, cursor: Mapping[str, int], earlier: Earlier, look: Callable[[], None]) -> None:
+        """Puts what was kept in the place of what there is, if the items are those then, more or fewer as they are.
+
+        Args:
+            cursor: Those of the data.
+            earlier: What was kept.
+            look: Looks at the items anew.
+        """
+        if not (rows := earlier.tensors()):
+            return
+        back = self._held.mark()
+        self._held.put(rows)
+        look()
+        if cursor.get(CONTENT) == self._number():
+            earlier.taken()
+        else:
+            back()
+            look()
+
     def as_saved(self, digests: Sequence[str], changed: Collection[str], put: Callable[[], None]) -> None:
         """Puts what passes have changed, and with it what was kept, if the items are not what they were without that.
 
@@ -71,9 +91,11 @@ class ItemRows:
         Raises:
             ValueError: If the items are not what they were with it either.
         """
-        put()
-        if self._items.digests() == digests:
-            return
+        # It may fit into what was kept alone, as an order of more rows does.
+        with contextlib.suppress(ValueError):
+            put()
+            if self._items.digests() == digests:
+                return
         if self._earlier is not None:
             self._held.put(self._earlier.tensors(), [f"[0].{name}" for name in changed])  # of a list, as it was given
             put()

@@ -103,7 +103,7 @@ def check_alike(first: Nest, item: Nest, name: str, other: str, *, lengths: bool
             )
 
 
-class Rows:
+class FilledRows:
     """A batch to be filled item by item, because a source may use one array again for the next item.
 
     Args:
@@ -117,7 +117,7 @@ class Rows:
         self.leaves = [np.empty([size, *leaf.shape], leaf.dtype) for leaf in self._like]
 
     @classmethod
-    def none(cls, spec: Nest) -> "Rows":
+    def none(cls, spec: Nest) -> "FilledRows":
         """Returns a batch of no items, of such a spec."""
         like = tf.nest.map_structure(lambda each: np.empty(each.shape[1:].as_list(), each.dtype.as_numpy_dtype), spec)
         return cls(like, "No item", 0)

@@ -9,7 +9,7 @@ from loop.exact.graph import called, operations
 from loop.exact.origins import origins
 from loop.handles import by_key, key_of
 from loop.workers.collective import number_of
-from loop.workers.sums import Traced
+from loop.workers.sums import TracedStep
 
 SHAPES = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")  # which are the same of all workers' gradients
 FORGOTTEN = (
@@ -18,19 +18,19 @@ FORGOTTEN = (
 )
 
 
-def averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
+def averaged(step: TracedStep, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
     """Returns gradients that a model's own step applies, averaged, unless it has done so itself."""
     return gradients if _went_through(step, gradients) else step.average(gradients)
 
 
-def check_averaged(step: Traced, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
+def check_averaged(step: TracedStep, optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
     """Returns gradients that are applied. Raises `ValueError` if some did not go through `average`."""
     if not _went_through(step, gradients):
         raise ValueError(FORGOTTEN.format(f"{type(optimizer).__name__} {optimizer.name!r}"))
     return gradients
 
 
-def _went_through(step: Traced, gradients: Iterable[object]) -> bool:
+def _went_through(step: TracedStep, gradients: Iterable[object]) -> bool:
     # None is the gradient of a variable that the loss does not depend on: an optimizer leaves that alone.
     given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
     return all(_is_behind(step.averaged, each) and not _is_beside(step, each) for each in given)
@@ -58,7 +58,7 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
     return False
 
 
-def _is_beside(step: Traced, tensor: tf.Tensor) -> bool:
+def _is_beside(step: TracedStep, tensor: tf.Tensor) -> bool:
     """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum; how
     many rows the batch has of which these are a part, is the same for all."""
 

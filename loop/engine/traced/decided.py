@@ -23,12 +23,14 @@ SUM = ("A sum over workers, such as loop.average,", "Some would enter it, and wa
 WEIGHT = ("A change of {!r}", "Some would change it, and train on with other weights than the others.")
 
 
-def check_decided(graph: FuncGraph, whole: Count) -> None:
+def check_decided(graph: FuncGraph, whole: Count, *, equal_sizes: bool) -> None:
     """Looks at a step that was traced for several workers.
 
     Args:
         graph: The step.
         whole: How many rows the batch has, which is the same in all workers.
+        equal_sizes: Whether all have read the same batch, so that their parts differ in how many rows they have, and in
+            no other size, such as that of series that are padded.
 
     Raises:
         ValueError: If a sum over workers is done, or a weight changed, only where this worker's rows have it so.
@@ -39,7 +41,7 @@ def check_decided(graph: FuncGraph, whole: Count) -> None:
             if op.type not in (*BRANCHES, *LOOPS):
                 continue
             found = next(_shared(op, weights), None)
-            if found is not None and _is_own(op, graph, whole):
+            if found is not None and _is_own(op, graph, whole, equal_sizes):
                 where = line(op)
                 raise ValueError(OWN.format(found[0], f" ({where})" if where else "", found[1]))
 
@@ -56,7 +58,7 @@ def _shared(op: tf.Operation, weights: dict[int, str]) -> Iterator[tuple[str, st
                     yield WEIGHT[0].format(name), WEIGHT[1]
 
 
-def _is_own(op: tf.Operation, graph: FuncGraph, whole: Count) -> bool:
+def _is_own(op: tf.Operation, graph: FuncGraph, whole: Count, equal_sizes: bool) -> bool:
     """Returns whether it is decided by something of this worker's alone which way is gone."""
     drawn = list[tf.Tensor]()
 
@@ -64,7 +66,8 @@ def _is_own(op: tf.Operation, graph: FuncGraph, whole: Count) -> bool:
         if APART in each.op.name:  # of a generator; from a seed of the program, all draw alike
             drawn.append(each)
         # What a variable holds is the same in all workers after each step.
-        return number_of(each.op) is not None or each.op.type == "ReadVariableOp"
+        is_of_all = number_of(each.op) is not None or each.op.type == "ReadVariableOp"
+        return is_of_all or (equal_sizes and _is_size(each, graph))
 
     queue, seen = [*deciders(op, ends)], set[int]()
     for origin in queue:  # grows while it is read
@@ -80,3 +83,23 @@ def _is_own(op: tf.Operation, graph: FuncGraph, whole: Count) -> bool:
             if tf.is_symbolic_tensor(each):
                 queue += origins(each, ends)
     return bool(drawn)
+
+
+def _is_size(tensor: tf.Tensor, graph: FuncGraph) -> bool:
+    """Returns whether a tensor is what `tf.shape` says of a part of the batch, but for how many rows it has."""
+    op = tensor.op
+    if op.type not in ("StridedSlice", "Unpack") or op.inputs[0].op.type != "Shape":
+        return False
+    of = op.inputs[0].op.inputs[0]
+    while of.op.type in ("Identity", "Cast", "StopGradient"):
+        of = of.op.inputs[0]
+    # An argument of the step: of what is computed, the rows may be another dimension.
+    if of.op.type != "Placeholder" or of.op.graph is not graph:
+        return False
+    if op.type == "Unpack":
+        return bool(tensor.value_index > 0)
+    begin, _, stride = (tf.get_static_value(each) for each in op.inputs[1:])
+    if begin is None or stride is None:
+        return False
+    first = begin[0] if begin[0] >= 0 else begin[0] + (of.shape.rank or 0)
+    return bool(first > 0 and stride[0] > 0 and not op.get_attr("begin_mask"))

@@ -21,7 +21,7 @@ class Inside:
 
     Args:
         hooks: As above.
-        in_parts: Whether the steps that are prepared are run in several calls; see `go_on`.
+        in_parts: Whether the steps that are prepared are run in several calls; see `continue_after`.
     """
 
     def __init__(self, hooks: Sequence[Hook] = (), *, in_parts: bool = False) -> None:
@@ -44,9 +44,9 @@ class Inside:
             numbers = np.zeros([LONGEST], np.float32)
             numbers[:count] = _numbers(hook, hook.ahead(step, count), count)
             tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
-        self.go_on(0)
+        self.continue_after(0)
 
-    def go_on(self, done: int) -> None:
+    def continue_after(self, done: int) -> None:
         """Says how many of the steps that are prepared have been run, before a call that runs others of them."""
         for variable in self._done:
             write(variable, done)  # how many steps to add to the index, which begins at 0 in each call
@@ -61,7 +61,7 @@ class Inside:
 
     def after(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
         """Returns whether the loop has to return after this step, bool `[]`; None if nobody looks."""
-        found = [hook.after_step(values) for hook in self._looking]
+        found = [halts for hook in self._looking if (halts := _halts(hook, hook.after_step(values))) is not None]
         return functools.reduce(tf.logical_or, found) if found else None
 
 
@@ -75,3 +75,17 @@ def _numbers(hook: Hook, given: object, count: int) -> np.ndarray:
             f"Hook {hook.name!r}: ahead(step, count) needs a number for each of the {count} steps. Received: "
             f"{shown(given)}{shape}. Return a list or an array, such as [0.1] * count."
         ) from None
+
+
+def _halts(hook: Hook, given: object) -> tf.Tensor | None:
+    """Returns what a hook has said of a step: bool `[]`; None if it returns nothing, and so never halts."""
+    if given is None:
+        return None
+    halts = tf.convert_to_tensor(given)
+    if halts.dtype != tf.bool or halts.shape.rank not in (0, None):
+        raise TypeError(
+            f"Hook {hook.name!r}: after_step(values) returns whether the loop is to halt there, a bool of shape []. "
+            f"Received: {halts.dtype.name}, shape {halts.shape}. Write tf.reduce_any(...) around several, and a "
+            "comparison around a number, as in values['loss'] > 10."
+        )
+    return halts

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.steps import Step
+from loop.tf_internals import converted
 
 
 class Results:
@@ -38,7 +39,7 @@ class Results:
             )
         self.names = tuple(name for each, classes in self._classes.items() for name in _names(each, classes))
         _check_once(step, self.names)  # once more: of classes, names come about that no metric has
-        compiled = tf.function(lambda: results_of(step))
+        compiled = tf.function(lambda: results_of(step), autograph=False)
         self.now: Callable[[], dict[str, tf.Tensor]] = compiled.get_concrete_function() if step.metrics else dict
 
     def logs(self, results: Mapping[str, tf.Tensor]) -> dict[str, float]:
@@ -54,7 +55,7 @@ def results_of(step: Step) -> dict[str, tf.Tensor]:
     """Returns the results of a step's metrics, with an entry for each item of one that is a dict."""
     found = list[tuple[str, tf.Tensor]]()
     for name, metric in step.metrics.items():
-        result = metric.result()
+        result = converted(metric.result)()
         of_keys = isinstance(result, Mapping)
         found += [(f"{name}/{key}", value) for key, value in result.items()] if of_keys else [(name, result)]
     _check_once(step, [name for name, _ in found])  # or the dict would keep one of the two, in silence

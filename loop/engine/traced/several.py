@@ -44,11 +44,18 @@ class Several(NamedTuple):
         workers: All of them.
         own: The rows of this one.
         given: The user's `state=`.
+        equal_sizes: Whether all read the same batches, so that parts of one differ in how many rows they have alone.
     """
 
     workers: Workers
     own: OwnRows
     given: Mapping[str, object]
+    equal_sizes: bool = True
+
+    def reading(self, data: Batches) -> "Several":
+        """Returns the workers, as they read some data."""
+        own = isinstance(data, OwnFiles) or (isinstance(data, IndexedData) and data.own is not None)
+        return self._replace(equal_sizes=not own)
 
     def read_apart(self, data: Data) -> None:
         """Has data that can do so read the rows of this worker alone; unless somebody wants to know the whole batch."""

@@ -23,7 +23,7 @@ from loop.state.differences import JIT_COMPILE
 from loop.state.randomness import untouched
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import ConcreteFunction, add_control_inputs, explicit_algorithm, within_xla
+from loop.tf_internals import ConcreteFunction, add_control_inputs, converted, explicit_algorithm, within_xla
 from loop.workers.rows import Part
 from loop.workers.together import Begun, Joined
 
@@ -65,7 +65,7 @@ class Trace:
         def traced(batch: Nest) -> tuple[Values, Values]:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             with within_xla() if jit_compile else contextlib.nullcontext():
-                values = step.function(batch)
+                values = converted(step.function)(batch)
                 _check_no_metrics(step, values)  # before tf.function takes it for what it cannot return
                 results = results_of(step)
             _let_effects_wait(fetched)
@@ -73,7 +73,7 @@ class Trace:
 
         try:
             with explicit_algorithm() if jit_compile else contextlib.nullcontext(), given_values():
-                self._traced = tf.function(traced)
+                self._traced = tf.function(traced, autograph=False)
                 function = self._traced.get_concrete_function(element_spec)
             values, results = function.structured_outputs
             values = {} if values is None and step.metrics else values  # its metrics may be all that a step reports
@@ -109,7 +109,7 @@ class Trace:
             begun = together.begin(Part(batch, *(static or (rows, whole))))
             own.append(begun)
             with together.tracing(begun):
-                values = step.function(batch)
+                values = converted(step.function)(batch)
                 given = tf.nest.flatten(batch, expand_composites=True)
                 check_returned(step.__name__, values or {}, alone, given)
                 warn_of_kept(step.__name__, together.statistics, tf.compat.v1.get_default_graph(), given)
@@ -121,8 +121,8 @@ class Trace:
         wish = tf.TensorSpec([], tf.float64)
         # A tf.function in the step would be used as it was traced for one process.
         with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
-            found = tf.function(traced).get_concrete_function(spec, number, number, wish)
-        check_decided(found.graph, own[-1].step.part.whole)
+            found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
+        check_decided(found.graph, own[-1].step.part.whole, equal_sizes=several.equal_sizes)
         return found
 
     def joined(self, part: Part, wish: tf.Tensor) -> Joined:

@@ -55,7 +55,7 @@ class InBlocks(Way):
                 break
             cut = self._blocks.cut(block.shapes)
             run = self._blocks.of(block.shapes)  # of a shape that was not there before: a second of compiling
-            self._inside.go_on(done)
+            self._inside.continue_after(done)
             left = count - done - block.count
             # If a call is one step, a stop that comes in it would have to wait for one more.
             with feed.meanwhile(left if cut.length > 1 and not self._bound.is_pulled_in else 0):

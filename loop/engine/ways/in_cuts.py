@@ -70,7 +70,7 @@ class InCuts(Way):
         rows, done = list[tf.Tensor](), 0
         while done < count and not (rows and self._bound.is_pulled_in):
             began = time.perf_counter()
-            self._inside.go_on(done)
+            self._inside.continue_after(done)
             alike = self._data.alike(int(read(self._index))) if len(self._programs) > 1 else count
             ran = self._called(data, min(count - done, CUTS * self._cut.length, alike))
             steps = int(ran.steps)  # sync: waits for the call

@@ -35,7 +35,7 @@ class OneByOne(Way):
         # Of several workers nobody leaves alone, or the others would wait in a sum: all halt by what that sum says.
         while more and len(rows) < count and not (rows and self._bound.is_pulled_in and not self._together):
             given = handed_on(data)  # before anybody reads ahead
-            self._inside.go_on(len(rows))
+            self._inside.continue_after(len(rows))
             with contextlib.nullcontext() if self._calls_python else self._data.meanwhile():
                 ran = self._loop(given)
             rows.append(ran.rows)

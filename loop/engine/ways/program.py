@@ -38,6 +38,7 @@ def traced(step: Step, data: Batches, *, jit_compile: bool, several: Several | N
     if jit_compile and isinstance(data, ArrayData):
         # The other size is traced when it is called with: XLA has to know each.
         return Trace(step, of_size(data.element_spec, data.sizes[0]), jit_compile=True)
+    several = several and several.reading(data)
     return Trace(step, data.element_spec, jit_compile=jit_compile and not why_not(data), several=several)
 
 

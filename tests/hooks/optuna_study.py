@@ -1,6 +1,6 @@
 """A study of Optuna in an SQLite file, which can be killed and gone on with.
 
-PYTHONPATH=. python tests/optuna_study.py DIRECTORY [KILL_IN_TRIAL KILL_AT_STEP]
+PYTHONPATH=. python tests/hooks/optuna_study.py DIRECTORY [KILL_IN_TRIAL KILL_AT_STEP]
 """
 
 import os

@@ -1,7 +1,7 @@
 """Lives of a run with averages, exports and a budget: each a forked process, some of which are killed.
 
-    PYTHONPATH=. python tests/hook_lives.py DIRECTORY KILL [KILL ...]
-    PYTHONPATH=. python tests/hook_lives.py DIRECTORY together KILL [KILL ...]
+    PYTHONPATH=.:tests python tests/hooks/hook_lives.py DIRECTORY KILL [KILL ...]
+    PYTHONPATH=.:tests python tests/hooks/hook_lives.py DIRECTORY together KILL [KILL ...]
 
 Runs 3 epochs of 3 steps once without interruption, and once for each KILL (`<event>:<step>`), where the process is
 killed by SIGKILL and the run is taken up again by a new one. Prints a line for each thing that is other than in the

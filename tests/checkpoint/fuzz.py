@@ -5,11 +5,20 @@ import copy
 import json
 import math
 import random
+import resource
 import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
+from hooks.checkpoint.record.manifest import canonical
+
+MANY = [50, pytest.param(200, marks=pytest.mark.more), pytest.param(100_000, marks=pytest.mark.long)]
+SEED = 14
+MEASURED = 20  # of so many inputs, the memory of one is measured to the byte, which takes as long as reading five
+JUMP = 2**26  # bytes by which the process may grow in between, at once
 PATIENCE = 60  # seconds of processors for one input, so that it does not matter how busy the machine is
 NUMBERS = [-1, 0, 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 1e308, 0.5, -0.0]
 TEXTS = [
@@ -109,8 +118,27 @@ def _nested(depth: int) -> Any:
     return value
 
 
-def survives(count: int, seed: int, make: Callable[[random.Random], bytes], read: Callable[[bytes], object]) -> int:
-    """Reads inputs, and returns how many of them were taken; what is raised besides a `Refused` comes out.
+def sealed(value: object) -> bytes:
+    """Returns a manifest with a right hash, whatever it says."""
+    return canonical(value) if isinstance(value, dict) else json.dumps(value).encode()
+
+
+def survives(
+    count: int,
+    seed: int,
+    make: Callable[[random.Random], bytes],
+    read: Callable[[bytes], object],
+    *,
+    spare: int = 2**20,
+) -> int:
+    """Reads inputs, and returns how many of them were taken; what is raised comes out.
+
+    Args:
+        count: How many.
+        seed: Of what they are made.
+        make: Makes one.
+        read: Reads it; returns None if that is refused.
+        spare: How many bytes reading may take in any case.
 
     Raises:
         Hang: If one takes `PATIENCE`.
@@ -126,18 +154,35 @@ def survives(count: int, seed: int, make: Callable[[random.Random], bytes], read
             rng = random.Random(f"{seed}, {i}")
             raw = make(rng)
             signal.setitimer(signal.ITIMER_PROF, PATIENCE)
-            tracemalloc.start()
             try:
-                taken += read(raw) is not None
+                with frugal(200 * len(raw) + spare, exactly=count <= 200 or i % MEASURED == 0):
+                    taken += read(raw) is not None
             except BaseException as error:
                 error.add_note(f"Input {i} of seed {seed}, of {len(raw)} bytes: {raw[:200]!r}")
                 raise
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-            if peak > 2**20 + 200 * len(raw):
-                raise MemoryError(f"Input {i} of seed {seed}, of {len(raw)} bytes, took {peak}: {raw[:200]!r}")
     finally:
-        tracemalloc.stop()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
     return taken
+
+
+@contextlib.contextmanager
+def frugal(most: int, *, exactly: bool) -> Iterator[None]:
+    """Raises `MemoryError` if what is done within takes more memory than that.
+
+    Args:
+        most: In bytes.
+        exactly: Whether Python's memory is measured, or only that of the process, where a large piece shows.
+    """
+    if exactly:
+        tracemalloc.start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        yield
+        took = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) - JUMP
+        if exactly:
+            took = tracemalloc.get_traced_memory()[1]
+        if took > most:
+            raise MemoryError(f"{took} bytes were taken, of {most} at most")
+    finally:
+        tracemalloc.stop()

@@ -1,6 +1,6 @@
 """A run with many values, of two epochs of 7 steps, for recordings of a terminal.
 
-    PYTHONPATH=. python tests/progress_life.py [--wait] [VERBOSE]
+    PYTHONPATH=. python tests/hooks/progress_life.py [--wait] [VERBOSE]
 
 With `--wait`, each epoch ends with a line `#` and waits for a line.
 """

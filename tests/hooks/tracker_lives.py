@@ -1,6 +1,6 @@
 """Lives of a run that real trackers are told of: each a forked process, killed at a place that is drawn.
 
-    PYTHONPATH=. python tests/tracker_lives.py DIRECTORY KIND
+    PYTHONPATH=.:tests python tests/hooks/tracker_lives.py DIRECTORY KIND
 
 Trains 30 steps in eleven lives, of which ten are killed by SIGKILL. Prints, as JSON, the steps and losses that are in
 the tracker's own store, in their order there.

@@ -1,6 +1,6 @@
 """Lives of a run that is logged and tracked: each a forked process, some of which are killed.
 
-    PYTHONPATH=. python tests/log_lives.py DIRECTORY KILL [KILL ...]
+    PYTHONPATH=.:tests python tests/hooks/log_lives.py DIRECTORY KILL [KILL ...]
 
 Runs 3 epochs of 3 steps once without interruption, and once for each KILL (`<event>:<step>`), where the process is
 killed by SIGKILL and the run is taken up again by a new one; `half:<n>` kills when half of the n-th piece of a log is

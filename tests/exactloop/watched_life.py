@@ -1,6 +1,6 @@
 """A run that goes on until it is killed, with files of every kind.
 
-PYTHONPATH=. python tests/watched_life.py DIRECTORY
+PYTHONPATH=. python tests/exactloop/watched_life.py DIRECTORY
 """
 
 import os
