@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hooks.shared.figures import figure
 from hooks.shared.monitor import Monitor
-from hooks.shared.numbers import number, put
+from hooks.shared.numbers import number, numbers, put
 from hooks.shared.texts import as_texts, from_texts, named
 from loop import Event, Hook, Loop, Moment, TrainingState
 
@@ -156,7 +156,8 @@ class EarlyStopping(Hook, instead=INSTEAD):
     def _check(self, moment: Moment, epoch: int, value: float | None) -> None:
         if value is None or epoch < self._start_from_epoch:
             return
-        best, wait = number(self.best), int(number(self.wait)) + 1
+        best, before, checks = numbers([self.best, self.wait, self.checks])
+        wait = int(before) + 1
         if self._monitor.better(value, None if math.isnan(best) else best):
             put(self.best, value)
             put(self.best_step, moment.step)
@@ -165,9 +166,10 @@ class EarlyStopping(Hook, instead=INSTEAD):
             if self._baseline is None or self._monitor.better(value, self._baseline):
                 wait = 0
         # Before the end is asked for: what is saved then has this check in it.
-        put(self.checks, number(self.checks) + 1)
+        put(self.checks, checks + 1)
         put(self.last, value)
-        put(self.wait, wait)
+        if wait != before:
+            put(self.wait, wait)
         if reason := self._verdict(value, wait):
             moment.stop(reason)
 

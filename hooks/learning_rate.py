@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hooks.shared.numbers import number
 from hooks.shared.rates import AssignedRates, checked
 from loop import Hook, Loop, Moment
 from loop.tf_internals import scalar
@@ -116,8 +117,9 @@ class LearningRate(Hook, instead=INSTEAD):
             # The rate of the latest step that was run: a call may have ended before the last that was set ahead.
             own = np.float32(self._set[min(step - self._step, len(self._set)) - 1])
             for path, variable in self._rates.variables.items():
-                found = variable.numpy()  # sync: reads one scalar for each call of the compiled loop
-                if found != own.astype(found.dtype):
+                kind = variable.dtype.as_numpy_dtype
+                found = kind(number(variable))  # sync: reads one scalar for each call of the compiled loop
+                if found != own.astype(kind):
                     self._told = True
                     log.warning(
                         "Something else has set the learning rate of %s to %.6g after step %d, and hook %r sets it to "

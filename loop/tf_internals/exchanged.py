@@ -12,6 +12,7 @@ from keras.src.losses import loss as keras_loss
 from keras.src.losses import losses as keras_losses
 from tensorflow.python.eager import context
 from tensorflow.python.ops import random_ops_util
+from tensorflow.python.ops.control_flow_ops import XLAControlFlowContext
 
 from loop.tf_internals.place import Attribute
 
@@ -45,6 +46,21 @@ def explicit_algorithm() -> Iterator[None]:
 
     with ALGORITHM.filled(said):
         yield
+
+
+@contextlib.contextmanager
+def within_xla() -> Iterator[None]:
+    """Has the gradients of conditions and loops that are traced within be such as XLA can compile.
+
+    So does TensorFlow within a function that has jit_compile=True itself; what is traced before, and called in one, has
+    them otherwise. To be entered within the trace.
+    """
+    within = XLAControlFlowContext()
+    within.Enter()
+    try:
+        yield
+    finally:
+        within.Exit()
 
 
 APART = "drawn_apart"  # in the names of the numbers by which each process draws others

@@ -408,10 +408,38 @@ def of_parts(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.reduce_mean(ragged, axis=1) ** 2) + tf.reduce_sum(tf.gather_nd(x, tf.where(x > 0)))
 
 
+def decided(x: tf.Tensor) -> tf.Tensor:
+    """Goes back through a condition, and through one within a loop."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = x[0, 0]
+        if x[0, 1] > 0:
+            y = tf.exp(y) * y
+        for _ in tf.range(3):
+            y = tf.cond(y > x[1, 0], lambda y=y: y * y / 2, lambda y=y: tf.sin(y))
+    return tf.reduce_sum(tape.gradient(y, x))
+
+
+@functools.cache
+def recurrent() -> keras.Model:
+    layers = [keras.layers.Embedding(9, 2, mask_zero=True), keras.layers.GRU(2), keras.layers.Dense(1)]
+    return keras.Sequential([keras.Input([3], dtype="int32"), *layers])
+
+
+def masked_recurrent(x: tf.Tensor) -> tf.Tensor:
+    """Goes back through the loop of a recurrent layer whose inputs are masked."""
+    model = recurrent()
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(model(tf.clip_by_value(tf.cast(tf.tile(4 * x[:, :1], [1, 3]), tf.int32), 0, 8)) ** 2)
+    return tf.add_n([tf.reduce_sum(tf.convert_to_tensor(each)) for each in tape.gradient(y, model.trainable_variables)])
+
+
 @pytest.mark.more
 def test_what_depends_on_values_is_what_it_is_without_if_xla_can_have_it() -> None:
     """Among them are the remedies that a refusal names, as they are written there."""
-    computed = (padded, counts, unsorted, with_options, of_one_size, within, masked, of_parts)
+    computed = (padded, counts, unsorted, with_options, of_one_size, within, masked, of_parts, decided)
+    computed += (masked_recurrent,)
+    recurrent()
 
     def run(*, jit_compile: bool) -> np.ndarray:
         w, noted = tf.Variable(0.0), Noted()

@@ -23,7 +23,7 @@ from loop.state.differences import JIT_COMPILE
 from loop.state.randomness import untouched
 from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import ConcreteFunction, add_control_inputs, converted, explicit_algorithm
+from loop.tf_internals import ConcreteFunction, add_control_inputs, converted, explicit_algorithm, within_xla
 from loop.workers.rows import Part
 from loop.workers.together import Begun, Joined
 
@@ -64,9 +64,10 @@ class Trace:
     ) -> None:
         def traced(batch: Nest) -> tuple[Values, Values]:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
-            values = converted(step.function)(batch)
-            _check_no_metrics(step, values)  # before tf.function takes it for what it cannot return
-            results = results_of(step)
+            with within_xla() if jit_compile else contextlib.nullcontext():
+                values = converted(step.function)(batch)
+                _check_no_metrics(step, values)  # before tf.function takes it for what it cannot return
+                results = results_of(step)
             _let_effects_wait(fetched)
             return values, results
 
