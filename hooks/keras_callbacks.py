@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.callbacks.asked import Asked
-from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, going_on, length, places, refused, watch
+from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, each_of, going_on, length, places, refused, watch
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
 from hooks.callbacks.told import CallbackWarnings
@@ -74,7 +74,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     ) -> None:
         super().__init__(name=name)
         self.reports = reports if isinstance(reports, str) else [*reports]  # not a tuple, which would be tracked
-        self.callbacks = [*_each(callbacks)]
+        self.callbacks = [*each_of(callbacks)]
         for each in self.callbacks:
             if why := refused(each):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
@@ -85,6 +85,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._begins_batches = batches["on_train_batch_begin"]
         self.every = Every(steps=1) if any(batches.values()) else NEVER
         self._evaluating = False  # between `on_test_begin` and `on_test_end`; an abandoned one leaves it True
+        self._behind = False  # whether batches have come since `kept` was written
         self._logs: dict[str, float] | None = None
         self._told = CallbackWarnings()
         # Bytes, of no fixed length: what callbacks keep grows with the run.
@@ -108,7 +109,8 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._loop, self._state = loop, loop.state
         self._bound = CallbackModel(loop, *self._given())
         check_alone(self, loop)
-        self._evaluating, self._logs = False, None
+        self._evaluating, self._logs, self._behind = False, None, False
+        loop.state.before_reading[self.name] = self._catch_up
         for callback in self.callbacks:
             watch(callback, loop)
         self._told.of_what_is_not_called(self._each())
@@ -210,9 +212,11 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             if moment.error is None:
                 self._end(moment)
             else:
+                self._catch_up()
                 for state in self._states:
                     state.take()  # what has changed, and is to be undone if this process goes on from a checkpoint
         finally:
+            self._behind = False
             self._bound.take_back()
 
     def _last_logs(self, moment: Moment) -> dict[str, float]:
@@ -228,6 +232,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         if self._evaluating:  # which was abandoned, and will be done again
             self._put_back(parted(self.kept.numpy().tobytes()))
         before, logs = self._state.capture(), self._last_logs(moment)
+        self._behind = False  # what is done now is kept by nobody
         for callback in filter(self._is_called, self.callbacks):
             callback.on_train_end(logs)
         after = self._state.capture().values
@@ -253,7 +258,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
                     getattr(callback, method)(*counts, logs)
                 self._told.of_what_is_unread(state.key, self._bound.check(state.key))
                 self._stop_if_asked(moment, state, waits=waits)
-        self._keep()
+        # A list of all losses takes longer with each batch: of batches, what is kept is written when it is wanted.
+        self._behind = of_batch
+        if not of_batch:
+            self._keep()
 
     def _is_called(self, callback: Callback) -> bool:
         """Returns whether a callback is called: of several workers, in the first one alone if all it does is write."""
@@ -271,6 +279,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
     def _each(self) -> list[tuple[CallbackState, Callback]]:
         return [*zip(self._states, self.callbacks, strict=True)]
 
+    def _catch_up(self) -> None:
+        if self._behind:  # also after it was, as a state may be put back in between
+            self._keep()
+
     def _keep(self) -> None:
         """Writes what the callbacks keep into the state; tells of what cannot be saved."""
         kept = taken(self._states, [length(callback) for callback in self.callbacks])
@@ -283,16 +295,6 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         """Gives the callbacks what was saved; returns what is missing of each then."""
         there = ((state, saved[state.key]) for state in self._states if state.key in saved)
         return {state.key: {**of.lost, **state.put_back(of.kept, iter(of.parts))} for state, of in there}
-
-
-def _each(given: object) -> Iterator[Callback]:
-    """Yields callbacks, also those in lists, and in the `CallbackList` of a training loop that somebody wrote."""
-    if isinstance(given, keras.callbacks.CallbackList):
-        given = given.callbacks
-    if isinstance(given, Callback | str) or not isinstance(given, Iterable):
-        yield given  # or what is to be refused
-    else:
-        yield from (callback for several in given for callback in _each(several))
 
 
 def _differ(one: tf.Tensor, other: tf.Tensor) -> bool:

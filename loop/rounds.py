@@ -1,5 +1,6 @@
 """One round after the other: train, evaluate, end the epoch, settle. `docs/events.md` draws it."""
 
+import functools
 from collections.abc import Mapping
 
 from loop import standard
@@ -188,7 +189,9 @@ class Rounds:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
             self._unsaved.warn()
         failures, last = Failures(), False
-        failures.raised += self._hooks.calls.settle(self._settled, self._moments.capture)
+        # What hooks write before it is read is written again when they save: here, it would be so at each step.
+        held = functools.partial(self._moments.capture, as_written=True)
+        failures.raised += self._hooks.calls.settle(self._settled, held)
         self._agreed.stops(failures.raised)
         with failures.kept(BaseException):
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.

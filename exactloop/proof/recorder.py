@@ -100,8 +100,8 @@ class Recorder(Hook):
         size = sum(variable.dtype.size * (variable.shape.num_elements() or 0) for variable in variables.values())
         # Hashing takes as long as copying: of GBs at each step, the proof would take days.
         self._stride = 1 + size // HASHED
-        position = self._loop.state.position
-        pending = "eval_begin" if position.is_due else "epoch_end" if position.is_over else ""
+        phase = self._loop.state.position.phase
+        pending = "eval_begin" if phase.is_due else "epoch_end" if phase.is_over else ""
         findings = [dataclasses.asdict(finding) for finding in self._loop.audit()]
         directories = [saver.directory for saver in self._savers]
         parts = {"variables": self._paths, "directories": directories, "sources": self._sources()}

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import keras
@@ -59,6 +59,16 @@ def does(callback: Callback, method: str) -> bool:
         return False
     # By the function itself: a subclass that overrides it has another one.
     return not (function in IDLE and IDLE[function](callback))
+
+
+def each_of(given: object) -> Iterator[Callback]:
+    """Yields callbacks, also those in lists, and in the `CallbackList` of a training loop that somebody wrote."""
+    if isinstance(given, keras.callbacks.CallbackList):
+        given = given.callbacks
+    if isinstance(given, Callback | str) or not isinstance(given, Iterable):
+        yield given  # or what is to be refused
+    else:
+        yield from (callback for several in given for callback in each_of(several))
 
 
 def refused(callback: object) -> str:

@@ -96,7 +96,9 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
 
     if name := next((name for name, of_list in LISTS.items() if kind is of_list), ""):
         label = None if name == "tuple" else on.label(value, path, True)
-        items = [inner(item, i) for i, item in enumerate(value)]  # type: ignore[arg-type, var-annotated]
+        # Of numbers and texts alone there may be one for each batch.
+        plain = set(PLAIN).issuperset(map(type, value))  # type: ignore[call-overload]
+        items = [*value] if plain else [inner(item, i) for i, item in enumerate(value)]  # type: ignore[misc, arg-type, var-annotated]
         return [name, label, sorted(items, key=repr) if name == "set" else items, getattr(value, "maxlen", None)]
     if name := next((name for name, of_dict in DICTS.items() if kind is of_dict), ""):
         label, default = on.label(value, path, True), getattr(value, "default_factory", None)

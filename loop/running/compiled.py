@@ -167,7 +167,6 @@ class Compiled:
             evaluating: Whether only evaluations count.
             at_length: Whether to look for what takes milliseconds to see, too.
         """
-
         for name, evaluation in self._evaluations.items():
             if evaluation.chunk is not self._passes[name]:
                 raise RuntimeError(ELSEWHERE.format(name))
@@ -198,12 +197,11 @@ class Compiled:
 
     def evaluate(self, evaluation: Evaluation, abandon: Callable[[], bool]) -> bool:
         """Evaluates once, and puts back what that writes of the training state. See `Evaluation.run`."""
-        # Also of an evaluation that fails or is abandoned.
         back = self._purity[evaluation.name].capture()
         try:
             return evaluation.run(abandon, self._parts.limit.batches)
         finally:
-            back()
+            back()  # also of an evaluation that fails or is abandoned
 
     def audit(self, state: TrainingState) -> list[Finding]:
         """Looks for what would keep a run from being resumed exactly."""

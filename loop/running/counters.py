@@ -2,6 +2,7 @@
 
 import collections
 import dis
+import io
 import itertools
 import types
 from collections.abc import Iterable
@@ -19,6 +20,11 @@ COUNTED = (
     "Hook %r counts in Python what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what "
     "__init__ sets. Return it from get_state(self), and take it back in set_state(self, state); or make it a "
     "tf.Variable."
+)
+WRITES = (
+    "Hook %r writes to %s, which no resume cuts back: what it has written of steps that are done again will be there "
+    "twice. For values, there is hooks.MetricsLog. Or flush each row, let get_state(self) return "
+    "os.path.getsize(path), and set_state(self, state) call os.truncate(path, state)."
 )
 
 
@@ -49,6 +55,18 @@ class Counters:
                 found[hook.name] = sorted({*counted, *others})
                 del self._then[hook]
         return found
+
+
+def written(hooks: Iterable[Hook]) -> dict[str, str]:
+    """Returns the names of the files that hooks of the program hold open to write to, and do not look after."""
+    own = [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
+    found = {hook.name: [each for each in vars(hook).values() if isinstance(each, io.IOBase)] for hook in own}
+    open_now = {name: [each for each in files if not each.closed and each.writable()] for name, files in found.items()}
+    return {name: ", ".join(map(_called, files)) for name, files in open_now.items() if files}
+
+
+def _called(file: io.IOBase) -> str:
+    return repr(getattr(file, "name", "a file"))
 
 
 def _counted(hook: Hook) -> dict[str, str]:

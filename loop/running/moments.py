@@ -83,8 +83,8 @@ class Moments:
         finally:
             del back  # or this frame, which an exception has, would keep the values
 
-    def capture(self) -> Callable[[], None]:
-        """Holds the present state, and returns what puts it back."""
+    def capture(self, *, as_written: bool = False) -> Callable[[], None]:
+        """Holds the present state, and returns what puts it back; see `TrainingState.capture`."""
         # Buffers are shared until they are written: no copies, some microseconds for each variable.
-        held = self._making.state.capture()
+        held = self._making.state.capture(as_written=as_written)
         return lambda: self._making.state.rollback(held)

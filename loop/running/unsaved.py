@@ -15,7 +15,7 @@ from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.handles import key
 from loop.hook import Hook
 from loop.registry import FunctionHook
-from loop.running.counters import COUNTED, Counters
+from loop.running.counters import COUNTED, WRITES, Counters, written
 from loop.state.plain import Encoded
 
 log = logging.getLogger("exactloop")
@@ -40,7 +40,7 @@ class Unsaved:
     """
 
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
-        hooks = [*hooks]
+        self._hooks = hooks = [*hooks]
         self._roots = roots(hooks)
         self._covered, self._counters = covered, Counters(hooks)
         # By id, with what says whether it is as it was.
@@ -68,6 +68,9 @@ class Unsaved:
             return
         for hook, names in self._counters.changed().items():
             log.warning(COUNTED, hook, ", ".join(names))
+        if self._epochs == 1:
+            for hook, files in written(self._hooks).items():
+                log.warning(WRITES, hook, files)
         changed: dict[str, list[str]] = {}
         for hook, variable in self._reached():
             # What a hook has made in the course of the run counts from here on.

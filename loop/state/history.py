@@ -11,7 +11,7 @@ from loop.tensors import put, read, write
 from loop.tf_internals import read_variables
 
 
-class KnownHistory(NamedTuple):
+class KnownValues(NamedTuple):
     """What is in the variables of a history."""
 
     names: list[str]
@@ -22,7 +22,7 @@ class KnownHistory(NamedTuple):
 class Mirror:
     """What is known of that, if anything is; of its own, because a `tf.Module` looks into whatever is set on it."""
 
-    known: KnownHistory | None = None
+    known: KnownValues | None = None
 
 
 class History(tf.Module):
@@ -63,13 +63,14 @@ class History(tf.Module):
         cells = np.concatenate([known.cells, cells])
         put(self.cells, tf.constant(cells))
         write(self.end, step)
-        # Last: an interrupt leaves what is in the variables to be read.
-        self._mirror.known = KnownHistory(names, cells, step)
+        self._mirror.known = KnownValues(
+            names, cells, step
+        )  # last: an interrupt leaves what is in the variables to be read
 
-    def _read(self) -> KnownHistory:
+    def _read(self) -> KnownValues:
         if self._mirror.known is None:
             names, cells, end = read_variables([self.names, self.cells, self.end])
-            self._mirror.known = KnownHistory(_listed(names), cells.numpy(), int(end))
+            self._mirror.known = KnownValues(_listed(names), cells.numpy(), int(end))
         return self._mirror.known
 
     def result(self) -> dict[str, list[float]]:

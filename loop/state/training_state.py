@@ -64,6 +64,7 @@ class TrainingState:
         derived: What layers derive from their variables.
         apart: What this worker has for itself; None if it has nothing.
         rows: The rows in memory that the data are made of.
+        before_reading: What writes into variables what hooks keep elsewhere, by their names.
 
     Args:
         given: The user's `state=`.
@@ -102,6 +103,7 @@ class TrainingState:
         self.names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.logs: Callable[[], dict[str, float]] = dict
         self.unchecked: list[Callable[[TrainingState], None]] = []
+        self.before_reading: dict[str, Callable[[], None]] = {}
         self.passed: Callable[[int, int, int], bool] = lambda step, epoch, step_in_epoch: False
         self.check: Callable[[], None] = lambda: None  # there is no trace yet that could be out of date
         self.root = tf.train.Checkpoint(**{key: trackable(value, key) for key, value in given.items()})
@@ -133,11 +135,18 @@ class TrainingState:
 
     def values(self) -> dict[str, tf.Tensor]:
         """Returns the present values, by path. Costs no copy: a variable that is updated later leaves them alone."""
+        for write in self.before_reading.values():
+            write()
+        return self._values()
+
+    def _values(self) -> dict[str, tf.Tensor]:
         return dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
 
-    def capture(self) -> StateValues:
-        """Returns all that `rollback` puts back, at no cost of memory."""
-        return StateValues(self.values(), host(), [kept.capture() for kept in self._kept.values()])
+    def capture(self, *, as_written: bool = False) -> StateValues:
+        """Returns all that `rollback` puts back, at no cost of memory; `as_written`, without `before_reading`."""
+        return StateValues(
+            self._values() if as_written else self.values(), host(), [kept.capture() for kept in self._kept.values()]
+        )
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
@@ -158,7 +167,9 @@ class TrainingState:
     def grow(self, traced: "TrainingState", held: StateValues) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
         # In place, and not another object: hooks have had this one in their `on_setup`.
+        mine = self.before_reading
         vars(self).update(vars(traced), _overridden=self._overridden, unchecked=self.unchecked, settings=self.settings)
+        self.before_reading = mine
         now = self.variables  # of `traced`, by now
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))

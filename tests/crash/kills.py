@@ -1,10 +1,10 @@
-"""A training that is killed by SIGKILL again and again, at random instants of every phase, and started again each time.
+"""A training that is killed again and again, at random instants of every phase, and started again each time.
 
     python tests/crash/kills.py [KILLS] [SEED]
 
-Prints a table of the kills by phase, and a line for everything that is other than in a run that was not killed:
-the value of a step (in any life, also where it was done again), an event with its logs, a variable at the end.
-Exit status 1 if there is such a line.
+It is killed by SIGKILL, or interrupted twice by SIGINT. Prints a table of the kills by phase, and a line for everything
+that is other than in a run that was not killed: the value of a step (in any life, also where it was done again), an
+event with its logs, a variable at the end. Exit status 1 if there is such a line.
 
 TensorFlow is imported once, AutoGraph converts each function once, and every life is a fork, which makes everything
 else anew. Two trainings run side by side, one of a network from arrays and one of a few variables from a shuffled
@@ -58,8 +58,12 @@ PHASES = (
     "setting aside",
     "saving after SIGTERM",
     "ending",
+    "interrupted twice",
 )
+TWICE = PHASES[-1]  # by SIGINT, in any of those that need nothing special; what is left then ends by itself
+ANYWHERE = [phase for phase in PHASES if phase not in (TWICE, "setting aside", "saving after SIGTERM")]
 MAIN, WRITER, WANTED, STOPPING = range(4)  # what the bytes of the shared memory mean
+PATIENCE = 60  # seconds; none takes that long to end
 SLOW = 0.004  # seconds, at most, for which a life dwells at each point of the phase in which it is to be killed
 
 
@@ -265,6 +269,7 @@ def fork(directory: Path, data: str, phases: Phases) -> int:
     if pid == 0:
         status = 1
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
             with (directory / "errors.txt").open("a") as errors:
                 os.dup2(errors.fileno(), 2)
             live(directory, data, phases)
@@ -277,8 +282,8 @@ def fork(directory: Path, data: str, phases: Phases) -> int:
     return pid
 
 
-def kill(pid: int, phases: Phases, wanted: str, rng: random.Random) -> bool:
-    """Kills a process at some instant of a phase. Returns False if it ended first."""
+def kill(pid: int, phases: Phases, wanted: str, rng: random.Random, *, twice: bool) -> bool:
+    """Kills a process at some instant of a phase, or interrupts it twice. Returns False if it ended first."""
     sigterm = wanted == "saving after SIGTERM"
     give_up, waiting_for = time.monotonic() + 20, "training" if sigterm else wanted
     while time.monotonic() < give_up:
@@ -294,9 +299,27 @@ def kill(pid: int, phases: Phases, wanted: str, rng: random.Random) -> bool:
             os.kill(pid, signal.SIGTERM)
         time.sleep(0.0002)
     time.sleep(rng.uniform(0, 0.4 if wanted == "starting" else SLOW))
-    os.kill(pid, signal.SIGKILL)
+    return interrupt(pid, rng) if twice else end(pid, signal.SIGKILL)
+
+
+def end(pid: int, number: int) -> bool:
+    os.kill(pid, number)
     os.waitpid(pid, 0)
     return True
+
+
+def interrupt(pid: int, rng: random.Random) -> bool:
+    """Sends SIGINT twice, as who is impatient does. Returns True; raises if it goes on."""
+    give_up = time.monotonic() + PATIENCE
+    for pause in (rng.uniform(0, 2 * SLOW), 0.0):
+        os.kill(pid, signal.SIGINT)  # nobody has waited for it yet, so it is still its number
+        time.sleep(pause)
+    while time.monotonic() < give_up:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.0002)
+    end(pid, signal.SIGKILL)
+    raise RuntimeError(f"A life still went on {PATIENCE} seconds after it was interrupted twice.")
 
 
 def rot(directory: Path, rng: random.Random) -> bool:
@@ -361,10 +384,11 @@ class Campaign:
             wanted = least[0]
             if (wanted == "setting aside" or rng.random() < 0.03) and not rot(directory, rng):
                 wanted = next(phase for phase in least if phase != "setting aside")  # there is nothing yet to set aside
-            phases.reset(wanted)
+            aim = rng.choice(ANYWHERE) if wanted == TWICE else wanted
+            phases.reset(aim)
             pid = fork(directory, data, phases)
-            if kill(pid, phases, wanted, rng):
-                self.kills[phases.last(), data] += 1
+            if kill(pid, phases, aim, rng, twice=wanted == TWICE):
+                self.kills[TWICE if wanted == TWICE else phases.last(), data] += 1
             elif ("end", STEPS) in dict(lines(directory)):
                 break
         phases.reset("starting")

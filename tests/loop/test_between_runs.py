@@ -262,3 +262,22 @@ def test_who_was_killed_before_the_first_save_behind_what_is_set_is_told_how_to_
     with pytest.raises(ValueError, match=r"Nothing was trained:\n(?s:.*)write loop\.audit\(\) before the first"):
         set_in_turns(tmp_path / "again", 0.5, 0.4, 0.3, audited=False)
     assert set_in_turns(tmp_path / "again", 0.5, 0.4, 0.3) == whole
+
+
+def test_a_hook_that_was_taken_out_between_two_runs_is_named_when_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def live(first: int, then: int | None = None) -> Loop:
+        loop = Life(tmp_path).loop
+        loop.hooks.add(Sum("first"))
+        loop.run(steps=first)
+        if then:
+            loop.hooks.remove("first")
+            loop.run(steps=then)
+        return loop
+
+    live(2, 4)  # killed here
+    assert warnings(caplog) == []
+    live(6)
+    (line,) = warnings(caplog)
+    assert line.startswith("ckpt-4 holds nothing of hooks that are here now: 'first'. They begin anew.")

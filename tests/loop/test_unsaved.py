@@ -1,6 +1,7 @@
 """Variables that hooks change and no checkpoint holds are warned of, and no others."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -187,6 +188,52 @@ def test_what_a_hook_gathers_and_reads_is_told_once(tmp_path: Path, caplog: pyte
     make(tmp_path / "a", [Means(), Scratch()]).run(epochs=4)
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert line.startswith("Hook 'means' counts in Python what no checkpoint holds: counts, losses, sums. A run")
+
+
+class Writes(Hook):
+    """Writes rows into a file of its own."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_run_begin(self, moment: Moment) -> None:
+        self.file = self.path.open("a")
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.file.write(f"{moment.epoch}\n")
+
+    def on_run_end(self, moment: Moment) -> None:
+        self.file.close()
+
+
+class Cuts(Writes):
+    """Does what it is told to."""
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        super().on_epoch_end(moment)
+        self.file.flush()
+
+    def get_state(self) -> int:
+        return os.path.getsize(self.path) if self.path.exists() else 0
+
+    def set_state(self, state: int) -> None:
+        os.truncate(self.path, state)
+
+
+def test_a_file_that_a_hook_writes_by_itself_is_named_and_the_remedy_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "a", [Writes(tmp_path / "a.txt")]).run(epochs=4)
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line.startswith(f"Hook 'writes' writes to '{tmp_path / 'a.txt'}', which no resume cuts back")
+    caplog.clear()
+    make(tmp_path / "b", [Cuts(tmp_path / "b.txt")]).run(epochs=2)
+    with (tmp_path / "b.txt").open("a") as file:
+        file.write("of a step that is done again")
+    make(tmp_path / "b", [Cuts(tmp_path / "b.txt")]).run(epochs=3)
+    assert (tmp_path / "b.txt").read_text() == "1\n2\n3\n"
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
 
 
 OF_VARIABLES, OF_PYTHON = {"average:0 of hook 'counts'"}, {"losses", "Counts.count"}

@@ -82,6 +82,13 @@ def resume(
             "that was renamed needs its former name.",
             manifest.record.stem, ", ".join(map(repr, sorted(gone))),
         )  # fmt: skip
+    if new := _hooks(state.variables) - _hooks(manifest.description["variables"]):
+        log.warning(
+            "%s holds nothing of hooks that are here now: %s. They begin anew. Where a program takes a hook out "
+            "between two runs, this one is not what it was: give what comes after that a Loop, and a directory, of "
+            "its own.",
+            manifest.record.stem, ", ".join(map(repr, sorted(new))),
+        )  # fmt: skip
     if any(path.startswith(GLOBAL) for path in {*manifest.description["variables"]} - {*state.variables}):
         log.warning(
             "%s holds the state of TensorFlow's global generator, and nobody has made that here yet. It is left out, "
