@@ -14,6 +14,7 @@ from loop.errors.remedies import (
     PYTHON_IN_STEP,
     QUEUE,
     RANDOM_IN_STEP,
+    READ_IN_STEP,
     SEED_IN_STEP,
     STATE,
 )
@@ -127,20 +128,33 @@ class Constants:
     Args:
         variables: What the steps only read, and no checkpoint holds.
         tables: Of lookup tables like that, what digests their contents.
+        in_data: Variables that functions of the data read, whether a checkpoint holds them or not: which elements have
+            been made with which of their values, it does not know.
     """
 
-    def __init__(self, variables: Sequence[tf.Variable], tables: Sequence[Callable[[], str]]) -> None:
+    def __init__(
+        self,
+        variables: Sequence[tf.Variable],
+        tables: Sequence[Callable[[], str]],
+        in_data: Sequence[tf.Variable] = (),
+    ) -> None:
         self._noted = [(variable.name, unchanged(variable)) for variable in variables]
         self._noted += [("a lookup table", _unchanged(table)) for table in tables]
+        self._in_data = [(variable.name, unchanged(variable)) for variable in in_data]
 
     def changed(self) -> list[str]:
         """Returns what to call those that have another value than when this was made."""
-        return [name for name, is_unchanged in self._noted if not is_unchanged()]
+        return _changed(self._noted) + _changed(self._in_data)
 
     def findings(self) -> list[Finding]:
         """Returns those that have another value than when this was made, in the course of a run."""
-        what = "A hook, or another thread, has changed what no checkpoint holds"
-        return [Finding(f"{what}: {name}", "", STATE) for name in self.changed()]
+        what, read = "A hook, or another thread, has changed what", "functions of the data read"
+        found = [Finding(f"{what} no checkpoint holds: {name}", "", STATE) for name in _changed(self._noted)]
+        return found + [Finding(f"{what} {read}: {name}", "", READ_IN_STEP) for name in _changed(self._in_data)]
+
+
+def _changed(noted: Sequence[tuple[str, Callable[[], bool]]]) -> list[str]:
+    return [name for name, is_unchanged in noted if not is_unchanged()]
 
 
 def _unchanged(table: Callable[[], str]) -> Callable[[], bool]:

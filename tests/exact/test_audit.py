@@ -211,6 +211,29 @@ def test_what_is_only_read_is_logged_and_refused_once_a_hook_has_changed_it(capl
         loop.run(epochs=3)
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_what_the_data_read_and_a_hook_changes_is_read_in_the_step_then(held: bool) -> None:
+    """In the state or not: which elements were made ahead with which value, no checkpoint holds."""
+
+    def trained(*, in_step: bool) -> Loop:
+        strength, total = tf.Variable(0.0, name="strength"), tf.Variable(0.0)
+        data = tf.data.Dataset.range(6).map(lambda i: float(i) * (1.0 if in_step else strength)).batch(2)
+        state = {"total": total, **({"strength": strength} if held or in_step else {})}
+
+        def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"x": total.assign_add(tf.reduce_sum(batch) * (strength if in_step else 1.0))}
+
+        loop = Loop(step, data, state=state)
+        loop.on(Event.EPOCH_END)(lambda moment: strength.assign(moment.epoch * 0.5))
+        return loop
+
+    with pytest.raises(InexactRun) as refused:
+        trained(in_step=False).run(epochs=2)
+    assert "A hook, or another thread, has changed what functions of the data read: strength" in str(refused.value)
+    assert "Read it in the step." in str(refused.value)
+    assert trained(in_step=True).run(epochs=2).history["x"] == [0.0, (0.5 + 3.0 + 7.5) / 3]
+
+
 def test_an_operation_in_a_layer_of_ones_own_is_named_with_its_line() -> None:
     class Noise(keras.layers.Layer):
         def call(self, x: tf.Tensor) -> tf.Tensor:
