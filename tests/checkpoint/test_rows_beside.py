@@ -64,6 +64,8 @@ def test_bytes_that_are_of_no_tensors_are_refused() -> None:
         whole + b"0",
         b"{}",
         b"[1]\n",
+        b'[["0", "string", [%s1]]]\n' % (b"1, " * 49) + bytes(8),  # of which TensorFlow would die
+        b'[[7, "int8", [1]]]\n0',
         b'[["0", "resource", [1]]]\n' + bytes(8),
         b'[["0", "float32", [-1]]]\n' + bytes(4),
         b'[["0", "float32", [1e9]]]\n' + bytes(4),

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from loop.tf_internals import Tensors
 
+MOST = 32  # dimensions: of texts with more, TensorFlow ends the process
+
 
 def encoded(tensors: Mapping[str, tf.Tensor]) -> bytes:
     """Returns tensors of numbers and texts as bytes; the same bytes for the same tensors."""
@@ -34,6 +36,8 @@ def decoded(raw: bytes) -> Tensors:
             lengths = np.frombuffer(raw, "<i8", count, at) if dtype == tf.string else np.zeros([0])
             if count < 0 or (lengths < 0).any():
                 raise ValueError("less than nothing")
+            if not isinstance(name, str) or len(shape) > MOST:
+                raise ValueError("not what tensors of rows have")
             if dtype == tf.string:
                 ends = at + 8 * count + np.cumsum(lengths)
                 starts, values = [at + 8 * count, *ends.tolist()], np.empty([count], object)
