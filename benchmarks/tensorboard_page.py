@@ -1,4 +1,4 @@
-"""Takes the picture of TensorBoard's page in docs/events.md: the curve of a killed run on that of an uninterrupted one.
+"""Takes the picture of TensorBoard's page in README.md: the curve of a killed run on that of an uninterrupted one.
 
     python benchmarks/tensorboard_page.py CHROMIUM [PICTURE]
 

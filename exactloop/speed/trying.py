@@ -11,6 +11,7 @@ from pathlib import Path
 from exactloop.proof.ends import await_all
 from exactloop.quiet import LEVEL
 from exactloop.script import given, start
+from exactloop.speed.behind import Behind
 from exactloop.speed.config import VARIABLE, Measured, SpeedConfig
 from hooks.shared.figures import counted
 from hooks.shared.paths import BELOW
@@ -84,13 +85,16 @@ class Script:
             own |= {"TMPDIR": os.path.join(root, "temporary")}  # it ends without clearing up behind itself
             environment = {LEVEL: "3"} | os.environ | own | (dict(change.environment) if change else {})
             # One for each thing to try: what a process has allocated and compiled makes the next thing faster.
+            behind = Behind(root)
             process = start(CHILD, self._command, environment, output, self._given)
             try:
+                behind.kill_group(process.pid)
                 # Not `wait`: it stays a zombie until its group is killed, so its number is nobody else's.
                 await_all([process.pid], together=True)
             finally:
                 os.killpg(process.pid, signal.SIGKILL)  # what it has started dies with it
                 status = process.wait()
+                behind.end()
             # Whatever the status: a script may end well and never run a loop.
             if not record.exists():
                 said = output.read_text(errors="replace")[-TAIL:].strip() or "nothing."

@@ -10,7 +10,8 @@ import collections
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +42,7 @@ ALIKE = 0.9  # of different rows, the part that both processes have, from which 
 CHANCE = 6  # times the root of how many rows there are, by which that differs at most where each was chosen by chance
 Read = Callable[[], Mapping[str, tf.Tensor]]
 Cursor = Mapping[str, int]
+Row = tuple[bytes, ...]  # what is in each column
 
 
 class RowsInMemory:
@@ -110,7 +112,7 @@ class RowsInMemory:
         def say() -> None:
             if not is_certain():
                 log.warning(TAKEN, PERHAPS_EDITED)
-            elif _look_edited(kept().values(), now().values()):
+            elif _look_edited(kept(), now()):
                 log.warning(TAKEN, LIKE_AN_EDIT)
             else:
                 log.info(TAKEN, "")
@@ -148,24 +150,27 @@ def bytes_of(tensor: tf.Tensor) -> int:
     return tensor.dtype.size * int(tensor.shape.num_elements())
 
 
-def _look_edited(then: Iterable[tf.Tensor], now: Iterable[tf.Tensor]) -> bool:
+def _look_edited(then: Mapping[str, tf.Tensor], now: Mapping[str, tf.Tensor]) -> bool:
     """Returns whether rows that can be told apart are nearly all in both, or more of them are new than by chance."""
     before, after = _rows_by_kind(then), _rows_by_kind(now)
     return any(_is_edit(before[kind], after[kind]) for kind in before.keys() & after.keys())
 
 
-def _is_edit(before: Sequence[bytes], after: Sequence[bytes]) -> bool:
+def _is_edit(before: Sequence[Row], after: Sequence[Row]) -> bool:
     one, other, most = {*before}, {*after}, max(len(before), len(after))
     if one == other or 2 * len(one) < len(before):  # labels, of which there are a few
         return False
     return len(one & other) >= ALIKE * len(one | other) or abs(len(before) - len(after)) > CHANCE * math.sqrt(most)
 
 
-def _rows_by_kind(tensors: Iterable[tf.Tensor]) -> Mapping[object, list[bytes]]:
-    """Returns the rows of each kind that there is; not single bytes, as of what is encoded."""
-    rows = collections.defaultdict[object, list[bytes]](list)
-    for tensor in tensors:
-        if tensor.shape.rank and tensor.dtype != tf.uint8:
-            kind = (tensor.dtype, *tensor.shape[1:])
-            rows[kind] += [each if isinstance(each, bytes) else np.asarray(each).tobytes() for each in tensor.numpy()]
+def _rows_by_kind(tensors: Mapping[str, tf.Tensor]) -> Mapping[object, list[Row]]:
+    """Returns the rows of each kind that there is, of all columns of a source; not single bytes, which are encoded."""
+    columns = collections.defaultdict[object, list[tf.Tensor]](list)
+    for name, tensor in tensors.items():
+        if tensor.shape.rank and (tensor.dtype != tf.uint8 or tensor.shape.rank > 1):
+            columns[name.rstrip(string.digits), int(tensor.shape[0])].append(tensor)
+    rows = collections.defaultdict[object, list[Row]](list)
+    for each in columns.values():
+        parts = [[x if isinstance(x, bytes) else np.asarray(x).tobytes() for x in np.asarray(one)] for one in each]
+        rows[tuple((one.dtype, *one.shape[1:]) for one in each)] += zip(*parts, strict=True)
     return rows

@@ -274,6 +274,22 @@ def test_of_a_program_that_was_changed_only_rows_that_are_seen_to_be_drawn_are_t
 
 
 @pytest.mark.more
+def test_that_a_file_was_edited_from_which_rows_are_read_and_shuffled_is_a_warning(tmp_path: Path) -> None:
+    file, lines = tmp_path / "rows.txt", [f"{i} {i * i} {-i}" for i in range(48)]
+    file.write_text("\n".join(lines))
+    program = Program(
+        tmp_path,
+        f"x = np.genfromtxt({str(file)!r}, 'float32'); np.random.shuffle(x)\n"
+        "train, held = ArrayData((x[:36], x[:36, :1]), batch_size=12), ArrayData((x[36:], x[36:, :1]), batch_size=6)\n",
+    )
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    file.write_text("\n".join([*lines[:-1], "1 2 3"]))
+    assert program.run(cut) == whole
+    assert ["WARNING" in line and "Nearly all of them are the same" in line for line in program.said(cut)] == [True]
+
+
+@pytest.mark.more
 def test_rows_that_are_too_large_are_not_kept_and_refused_if_they_are_others(tmp_path: Path) -> None:
     few = "import loop.state.rows_in_memory as m; m.MOST = 99\n"
     program = Program(tmp_path, few + DRAWN["noise"])

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -481,3 +482,30 @@ def test_a_script_that_trains_nothing_is_told_of(tmp_path: Path, case: str) -> N
     done = run(tmp_path, sys.executable, "-m", "exactloop", "speed", "train.py")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(f"exactloop speed: The script {told}$", done.stderr), done.stderr
+
+
+LASTING = """
+import os, subprocess, time
+started = subprocess.Popen(["sleep", "100"])
+print(started.pid, file=open("started.part", "w"), flush=True)
+os.rename("started.part", "started")
+time.sleep(100)
+"""
+
+
+@pytest.mark.more
+def test_nothing_is_left_behind_if_the_command_is_killed(tmp_path: Path) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    (tmp_path / "train.py").write_text(LASTING)
+    command = [sys.executable, "-m", "exactloop", "speed", "train.py"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(TMPDIR=str(temporary))) as process:
+        _until((tmp_path / "started").exists)
+        assert len([*temporary.iterdir()]) == 1
+        process.kill()
+    started = Path(f"/proc/{int((tmp_path / 'started').read_text())}/cmdline")
+    _until(lambda: not [*temporary.iterdir()] and not (started.exists() and started.read_bytes()))  # a zombie has none
+
+
+def _until(done: Callable[[], bool]) -> None:
+    while not done():
+        time.sleep(0.05)

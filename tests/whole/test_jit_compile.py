@@ -269,6 +269,18 @@ def segments(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.math.segment_mean(x, tf.range(tf.shape(x)[0]) // 2))  # segments
 
 
+@functools.cache
+def bank() -> tf.Variable:
+    with tf.init_scope():
+        return tf.Variable(tf.zeros([4]))
+
+
+def sliced(x: tf.Tensor) -> tf.Tensor:
+    start = tf.cast(x[0, 0] > 0, tf.int32)
+    bank()[start : start + 2].assign(x[:2, 0])  # sliced
+    return x[0, 0]
+
+
 def backwards(x: tf.Tensor) -> tf.Tensor:
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -327,7 +339,7 @@ def table_of_two() -> tf.lookup.StaticHashTable:
 LONG = [
     pytest.param(each, marks=pytest.mark.long)
     for each in (texts, python, table, printed, gamma, sparse, repeated, backwards, marked)
-    + (growing_by_one, growing_backwards, differentiated, bincount, segments)
+    + (growing_by_one, growing_backwards, differentiated, bincount, segments, sliced)
 ]
 
 
@@ -354,6 +366,7 @@ def test_what_xla_cannot_compile_is_named_with_its_line_before_the_first_step(
     assert (compute is printed) == ("return from the step what is to be seen" in str(caught.value))
     assert (compute is segments) == ("write tf.math.unsorted_segment_mean(x, ids, num_segments=" in str(caught.value))
     assert (compute is bincount) == ("write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0)" in str(caught.value))
+    assert (compute is sliced) == ("v.scatter_update(tf.IndexedSlices(x, start + tf.range(" in str(caught.value))
     assert float(w) == 0.0
     Loop(step, ArrayData(X, batch_size=4), state={"w": w}, exact=False).run(epochs=1)  # what the message says
 
@@ -366,6 +379,12 @@ def padded(x: tf.Tensor) -> tf.Tensor:
 
 def counts(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.reduce_sum(tf.one_hot(tf.cast(x[:, 0] > 0, tf.int32), depth=2), axis=0))
+
+
+def scattered(x: tf.Tensor) -> tf.Tensor:
+    v, start = bank(), tf.cast(x[0, 0] > 0, tf.int32)
+    v.scatter_update(tf.IndexedSlices(x[:2, 0], start + tf.range(2)))
+    return tf.reduce_sum(v * [1.0, 2.0, 3.0, 4.0])
 
 
 def unsorted(x: tf.Tensor) -> tf.Tensor:
@@ -438,18 +457,19 @@ def masked_recurrent(x: tf.Tensor) -> tf.Tensor:
 def test_what_depends_on_values_is_what_it_is_without_if_xla_can_have_it() -> None:
     """Among them are the remedies that a refusal names, as they are written there."""
     computed = (padded, counts, unsorted, with_options, of_one_size, within, masked, of_parts, decided)
-    computed += (masked_recurrent,)
+    computed += (masked_recurrent, scattered)
     recurrent()
 
     def run(*, jit_compile: bool) -> np.ndarray:
         w, noted = tf.Variable(0.0), Noted()
+        bank().assign(tf.zeros([4]))
 
         def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
             w.assign_add(1.0)
             return {each.__name__: each(x) for each in computed}
 
         data = ArrayData(X[:8], batch_size=4, shuffle=False)
-        Loop(step, data, state={"w": w}, hooks=[noted], jit_compile=jit_compile).run(epochs=1)
+        Loop(step, data, state={"w": w, "bank": bank()}, hooks=[noted], jit_compile=jit_compile).run(epochs=1)
         return np.array([*noted.values.values()])
 
     assert run(jit_compile=True) == pytest.approx(run(jit_compile=False), rel=1e-5)

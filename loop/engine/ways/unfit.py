@@ -17,6 +17,8 @@ ELSEWHERE = f"{LEAVE_OUT} do this in the data: XLA knows no texts, tables, Pytho
 INSTEAD = {  # by what is in the message; the first that is counts
     "with op DenseBincount must be": f"{LEAVE_OUT} write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0) for "
     "counts of whole numbers: with as many places as there can be numbers.",
+    "with op ResourceStridedSliceAssign must be": f"{LEAVE_OUT} write "
+    "v.scatter_update(tf.IndexedSlices(x, start + tf.range(4))) for v[start : start + 4].assign(x).",
     "must be a compile-time constant": f"{LEAVE_OUT} give it a length that does not depend on values: the "
     "largest there can be, with a mask of what counts. XLA has to know shapes beforehand.",
     "requires a fixed tensor list size": f"{LEAVE_OUT} say how often the loop can run that it goes back through: write "
