@@ -236,8 +236,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for callback in filter(self._is_called, self.callbacks):
             callback.on_train_end(logs)
         after = self._state.capture().values
-        changed = {path: value for path, value in after.items() if _differ(value, before.values[path])}
-        if changed:
+        if changed := {path: value for path, value in after.items() if _differ(value, before.values[path])}:
             self._state.rollback(before)
             self._state.override(changed)
 

@@ -3,7 +3,8 @@
 import logging
 
 from loop.digest import digest
-from loop.state.training_state import StateValues, TrainingState
+from loop.state.captured import StateValues
+from loop.state.training_state import TrainingState
 
 log = logging.getLogger("exactloop")
 DONE_BEFORE = (

@@ -2,8 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import keras
 import tensorflow as tf
@@ -12,13 +12,14 @@ from loop.digest import FINGERPRINT
 from loop.errors.readonly import ReadOnly
 from loop.handles import Resource, keys
 from loop.state.beside import digests_beside
+from loop.state.captured import StateValues
 from loop.state.derived import Derived
 from loop.state.differences import Differences, differences, unhashed
 from loop.state.gathering import check_given, extra, resources_below, trackable, walk
 from loop.state.overridden import Overridden
 from loop.state.plain import Kept
 from loop.state.position import Position, PositionState
-from loop.state.randomness import Host, global_seed, host
+from loop.state.randomness import global_seed, host
 from loop.state.randomness import put_back as put_host_back
 from loop.state.resumable import OTHER_PIPELINE, Apart, Resumable, Unlike
 from loop.state.rows_in_memory import RowsInMemory
@@ -31,14 +32,6 @@ from loop.tf_internals import read_variables
 
 Kind = TypeVar("Kind")
 GENERATORS = keras.random.SeedGenerator | tf.random.Generator
-
-
-class StateValues(NamedTuple):
-    """Values of variables by path, the random states of Python and NumPy, and what puts back the states of hooks."""
-
-    values: Mapping[str, tf.Tensor]
-    host: Host
-    others: Sequence[Callable[[], None]] = ()
 
 
 class TrainingState:
@@ -133,20 +126,16 @@ class TrainingState:
         """Returns the objects of a kind in what was given, also in lists and dicts, by path."""
         return {path: part for path, part in flat_by_path(self._given) if isinstance(part, kind)}
 
-    def values(self) -> dict[str, tf.Tensor]:
+    def values(self, *, as_written: bool = False) -> dict[str, tf.Tensor]:
         """Returns the present values, by path. Costs no copy: a variable that is updated later leaves them alone."""
-        for write in self.before_reading.values():
+        for write in () if as_written else self.before_reading.values():
             write()
-        return self._values()
-
-    def _values(self) -> dict[str, tf.Tensor]:
         return dict(zip(self.variables, read_variables([*self.variables.values()]), strict=True))
 
     def capture(self, *, as_written: bool = False) -> StateValues:
         """Returns all that `rollback` puts back, at no cost of memory; `as_written`, without `before_reading`."""
-        return StateValues(
-            self._values() if as_written else self.values(), host(), [kept.capture() for kept in self._kept.values()]
-        )
+        values = self.values(as_written=as_written)
+        return StateValues(values, host(), [kept.capture() for kept in self._kept.values()])
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
@@ -167,9 +156,8 @@ class TrainingState:
     def grow(self, traced: "TrainingState", held: StateValues) -> None:
         """Becomes another state, which was gathered when more of it was there, with the values held of this one."""
         # In place, and not another object: hooks have had this one in their `on_setup`.
-        mine = self.before_reading
-        vars(self).update(vars(traced), _overridden=self._overridden, unchecked=self.unchecked, settings=self.settings)
-        self.before_reading = mine
+        mine = {"unchecked": self.unchecked, "settings": self.settings, "before_reading": self.before_reading}
+        vars(self).update(vars(traced), _overridden=self._overridden, **mine)
         now = self.variables  # of `traced`, by now
         values = {p: v for p, v in held.values.items() if p in now and v.shape.is_compatible_with(now[p].shape)}
         self.rollback(held._replace(values=values))

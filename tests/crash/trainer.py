@@ -13,7 +13,7 @@ from watched import Watch, Watched
 import hooks
 import hooks.checkpoint.hook
 from loop import ArrayData, Every, Hook, Loop, Moment, StreamData, supervised
-from loop.state.training_state import StateValues
+from loop.state.captured import StateValues
 
 STEPS, STEPS_PER_EPOCH = 10, 4
 EVERY_2 = {"every": Every(steps=2), "keep": 9}
