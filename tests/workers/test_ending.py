@@ -23,7 +23,6 @@ def check_goes_on(directories: Sequence[Path], tmp_path: Path) -> None:
         assert each["digests"] == whole["digests"]
 
 
-@pytest.mark.more
 def test_a_worker_that_is_killed_ends_all_and_they_go_on_with_the_same_bits(tmp_path: Path) -> None:
     plan = [["saved", str(tmp_path / "checkpoints"), STEPS, EVERY, "0.05"]]
     with running(plan, 2, tmp_path / "killed") as cluster:
