@@ -1,7 +1,6 @@
 """What is in a traced function and in the functions that it calls."""
 
 import collections
-import functools
 import linecache
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ import tensorflow as tf
 from loop.errors.theirs import Line, since_called
 from loop.handles import key_of
 from loop.tensors import FuncGraph
-from loop.tf_internals import body_of, op_definition
+from loop.tf_internals import body_of, naming_functions
 
 READS = ("ReadVariableOp", "VariableShape", "ResourceGather", "VarIsInitializedOp", "LookupTableFind") + (
     "LookupTableSize", "LookupTableExport",
@@ -27,19 +26,13 @@ OF_KERAS = (f"{KERAS}layers", f"{KERAS}random")
 def called(graph: FuncGraph, op: tf.Operation) -> dict[str, FuncGraph]:
     """Returns the functions that an operation calls, such as the body of a loop, by their names."""
     # To read the attributes of an operation copies all of them: 20 us, of each of thousands.
-    values = (op.node_def.attr[name] for name in _naming(op.type))
+    values = (op.node_def.attr[name] for name in naming_functions(op.type))
     names = [
         function.name for value in values for function in ([value.func] if value.HasField("func") else value.list.func)
     ]
     # Older parts of TensorFlow call a function by an operation of its name.
     bodies = {name: body_of(graph, name) for name in (op.type, *names)}
     return {name: body for name, body in bodies.items() if body is not None}
-
-
-@functools.cache
-def _naming(kind: str) -> tuple[str, ...]:
-    """Returns the attributes of a kind of operations that name functions."""
-    return tuple(attr.name for attr in op_definition(kind).attr if attr.type in ("func", "list(func)"))
 
 
 def functions(graph: FuncGraph) -> list[FuncGraph]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from loop.exact.constants import ConstantPlace, put
 from loop.tensors import FuncGraph, NodeDef
-from loop.tf_internals import COMPILED, op_definition
+from loop.tf_internals import COMPILED, naming_functions, op_definition
 
 Library: TypeAlias = Mapping[str, Any]  # of `FunctionDef`s by name
 NAMES = ("config_proto", "shared_name", "token", "message", "parallel_iterations")  # what something is called, hints
@@ -98,7 +98,9 @@ def _returned(library: Library, name: str) -> list[str]:
 
 def _node(node: NodeDef, inputs: Iterable[str], library: Library) -> Node:
     given = sorted(node.attr.items())  # a map, which has no order
-    functions = [f for _, value in given for f in ([value.func] if value.HasField("func") else value.list.func)]
+    # Most kinds have none: to look into each attribute would take as long as all else.
+    calling = [node.attr[name] for name in naming_functions(node.op) if name in node.attr]
+    functions = [f for value in calling for f in ([value.func] if value.HasField("func") else value.list.func)]
     # Itself, as of older parts of TensorFlow; and those in attributes.
     called = [*([node.op] if node.op in library else []), *(function.name for function in functions)]
     said = [

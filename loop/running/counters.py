@@ -3,7 +3,6 @@
 import collections
 import dis
 import io
-import itertools
 import types
 from collections.abc import Iterable
 
@@ -94,12 +93,14 @@ def _used(of_class: type) -> tuple[set[str], set[str]]:
     counted, read = set[str](), set[str]()
     for method in (each for values in written for each in values if isinstance(each, types.FunctionType)):
         before, own = set[str](), set[str]()  # what the method has read, and set, up to here
-        # In the order in which it is written; each with the one that follows.
-        for instruction, following in itertools.pairwise(dis.get_instructions(method)):
+        # In the order in which it is written; each with its neighbours.
+        found = [*dis.get_instructions(method)]
+        for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
             name = instruction.argval
             if instruction.opname == "LOAD_ATTR":
                 before.add(name)
-                if following.argval not in TAKING and name not in own:
+                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+                if not fills and name not in own:
                     read.add(name)
             elif instruction.opname == "STORE_ATTR":
                 own.add(name)

@@ -1,5 +1,6 @@
 """Functions and graphs: what is called in one, and how one is called."""
 
+import functools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -52,6 +53,12 @@ def op_definition(kind: str) -> OpDef:
     Public is only the `op_def` of an operation that there is, and a function that was read has but the names of kinds.
     """
     return op_def_registry.get(kind) or OpDef()
+
+
+@functools.cache
+def naming_functions(kind: str) -> tuple[str, ...]:
+    """Returns the names of the attributes in which a kind of operation has functions that it calls, in their order."""
+    return tuple(sorted(attr.name for attr in op_definition(kind).attr if attr.type in ("func", "list(func)")))
 
 
 def body_of(caller: tf.Graph, name: str) -> tf.Graph | None:

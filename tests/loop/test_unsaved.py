@@ -148,7 +148,7 @@ def test_what_a_hook_counts_in_attributes_is_told_once(tmp_path: Path, caplog: p
 
 
 class Means(Hook):
-    """Gathers, and goes by what it has gathered; has a list that is only filled, and one that is begun anew."""
+    """Gathers, and goes by what it has gathered; has some that are only filled, and a list that is begun anew."""
 
     every = Every(steps=1)
 
@@ -156,10 +156,13 @@ class Means(Hook):
         super().__init__()
         self.losses, self.counts, self.sums = list[float](), {"steps": 0}, np.zeros([2])
         self.filled, self.own, self.names = list[float](), list[float](), ["a", "b"]
+        self.by_step, self.rows = dict[int, float](), list[float]()
 
     def on_step_end(self, moment: Moment) -> None:
         self.losses.append(moment.logs["weight"])
         self.filled.append(moment.logs["weight"])
+        self.by_step |= {moment.step: moment.logs["weight"]}
+        self.rows += [moment.logs["weight"]]
         self.counts["steps"] += 1
         self.sums[0] += 1
 
