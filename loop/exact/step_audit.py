@@ -21,7 +21,7 @@ from loop.errors.remedies import (
 from loop.exact.fingerprint import contents
 from loop.exact.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
 from loop.findings import Finding
-from loop.handles import by_key, captured
+from loop.handles import by_key, captured, key
 from loop.tensors import FuncGraph
 
 log = logging.getLogger("exactloop")
@@ -126,35 +126,31 @@ class Constants:
     """Variables and lookup tables of which nobody but a hook could know that they change.
 
     Args:
-        variables: What the steps only read, and no checkpoint holds.
+        variables: What the steps, or functions of the data, only read.
         tables: Of lookup tables like that, what digests their contents.
-        in_data: Variables that functions of the data read, whether a checkpoint holds them or not: which elements have
-            been made with which of their values, it does not know.
+        in_data: The keys of those that functions of the data read, which a checkpoint may hold: it does not know which
+            elements were made with which of their values.
     """
 
     def __init__(
         self,
         variables: Sequence[tf.Variable],
         tables: Sequence[Callable[[], str]],
-        in_data: Sequence[tf.Variable] = (),
+        in_data: Collection[int] = frozenset(),
     ) -> None:
-        self._noted = [(variable.name, unchanged(variable)) for variable in variables]
-        self._noted += [("a lookup table", _unchanged(table)) for table in tables]
-        self._in_data = [(variable.name, unchanged(variable)) for variable in in_data]
+        self._noted = [(each.name, key(each) in in_data, unchanged(each)) for each in variables]
+        self._noted += [("a lookup table", False, _unchanged(table)) for table in tables]
 
     def changed(self) -> list[str]:
         """Returns what to call those that have another value than when this was made."""
-        return _changed(self._noted) + _changed(self._in_data)
+        return [name for name, _, is_unchanged in self._noted if not is_unchanged()]
 
     def findings(self) -> list[Finding]:
         """Returns those that have another value than when this was made, in the course of a run."""
-        what, read = "A hook, or another thread, has changed what", "functions of the data read"
-        found = [Finding(f"{what} no checkpoint holds: {name}", "", STATE) for name in _changed(self._noted)]
-        return found + [Finding(f"{what} {read}: {name}", "", READ_IN_STEP) for name in _changed(self._in_data)]
-
-
-def _changed(noted: Sequence[tuple[str, Callable[[], bool]]]) -> list[str]:
-    return [name for name, is_unchanged in noted if not is_unchanged()]
+        which = {True: ("functions of the data read", READ_IN_STEP), False: ("no checkpoint holds", STATE)}
+        changed = [(name, *which[in_data]) for name, in_data, is_unchanged in self._noted if not is_unchanged()]
+        what = "A hook, or another thread, has changed what"
+        return [Finding(f"{what} {by}: {name}", "", remedy) for name, by, remedy in changed]
 
 
 def _unchanged(table: Callable[[], str]) -> Callable[[], bool]:

@@ -218,23 +218,17 @@ class Compiled:
         """Returns the variables that nothing changes here and that `state` does not hold."""
         covered = self._covered(state)
         read = [variable for audited in self._audited.values() for variable in audited.only_read(covered)]
-        read += self._read_by_data()
+        read += [each.variable for each in self._in_data if isinstance(each, Read)]
         return list({id(variable): variable for variable in read}.values())
-
-    def _read_by_data(self) -> list[tf.Variable]:
-        return [each.variable for each in self._in_data if isinstance(each, Read)]
 
     def constants(self, state: TrainingState) -> Constants:
         """Returns what has to stay what it is now."""
-        covered = self._covered(state)
-        tables = [table for audited in self._audited.values() for table in audited.tables(covered)]
+        tables = [table for each in self._audited.values() for table in each.tables(self._covered(state))]
         if self._set and any(hook.saves for hook in self._parts.hooks) and (names := self._set.changed()):
             log.warning(SET, ", ".join(names))
         read = [variable for variable in self.only_read(state) if key(variable) not in self._parts.hooks.kept]
-        in_data = keys(self._read_by_data())
-        self._set = Constants(
-            [v for v in read if key(v) not in in_data], tables, [v for v in read if key(v) in in_data]
-        )
+        in_data = {key(each.variable) for each in self._in_data if isinstance(each, Read)}
+        self._set = Constants(read, tables, in_data)
         return self._set
 
     def unsaved(self, state: TrainingState) -> Unsaved:
