@@ -1,5 +1,6 @@
 """Deliberate mistakes in the real source: for tests that have to notice each of them."""
 
+import ast
 import contextlib
 import importlib
 import linecache
@@ -24,8 +25,20 @@ class Bug(NamedTuple):
 
 
 def out_of_place(bugs: Iterable[Bug]) -> list[str]:
-    """Returns which mistakes cannot be planted any more: what they replace is not once in the source."""
-    return [bug.name for bug in bugs if _source(bug).count(bug.right) != 1]
+    """Returns which mistakes cannot be planted any more: what they replace is not once in the source, or elsewhere."""
+    return [bug.name for bug in bugs if _source(bug).count(bug.right) != 1 or not _is_python(_with(bug))]
+
+
+def _with(bug: Bug) -> str:
+    return _source(bug).replace(bug.right, bug.wrong) + bug.more
+
+
+def _is_python(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _source(bug: Bug) -> str:
@@ -42,7 +55,7 @@ def planted(bug: Bug) -> Iterator[None]:
         )
     wrong = types.ModuleType(bug.module)
     wrong.__file__ = module.__file__
-    text = source.replace(bug.right, bug.wrong) + bug.more
+    text = _with(bug)
     linecache.cache[bug.name] = len(text), None, text.splitlines(keepends=True), bug.name  # where AutoGraph reads it
     exec(compile(text, bug.name, "exec"), vars(wrong))
     own = {

@@ -87,8 +87,8 @@ BUGS = [
     Bug("all damaged is a start from nothing", RESTORE, "    if damaged:\n", "    if False:\n"),
     Bug("an index of which TensorFlow dies is given to it", STORE,
         '            self._check_index(f"{directory}/{stem}.index", manifest)\n', ""),
-    Bug("it is not compared where a run stands", RESTORE, "    _compare_place(store, manifest, state)\n", ""),
-    Bug("nothing is compared after restoring", RESTORE, "    compare(pin, state.variables)\n", ""),
+    Bug("it is not compared where a run stands", RESTORE, "        _compare_place(store, manifest, state)\n", ""),
+    Bug("nothing is compared after restoring", RESTORE, "        compare(pin, state.variables)\n", ""),
     # Of what goes, and what stays.
     Bug("old ones go before the new one is committed", SAVER, "            self._store.commit(\n",
         "            self._store.remove([each.stem for each in self._store.records()])\n            self._store.commit(\n"),
