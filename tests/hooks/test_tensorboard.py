@@ -585,6 +585,23 @@ def test_what_somebody_removes_meanwhile_is_told_and_the_rest_is_written(
     assert said == f"{path} was removed or cut by somebody. What it had is missing; another is begun."
 
 
+def test_a_copy_by_hard_links_gets_no_points_of_the_run_that_goes_on(tmp_path: Path) -> None:
+    directory, copy = tmp_path / "train", tmp_path / "copy"
+    file = EventFile(directory, 0)
+    file.write(1, {"loss": 1.0})
+    shutil.copytree(directory, copy, copy_function=os.link)
+    for step in (2, 3):
+        file.write(step, {"loss": 1.0})
+    file.close()
+    assert [
+        [e.step for path in files(each) for e in events(path) if e.summary.value] for each in (directory, copy)
+    ] == [
+        [1, 2, 3],
+        [1],
+    ]
+    assert len(files(directory)) == 2
+
+
 @pytest.mark.more
 def test_each_point_is_there_once_wherever_a_write_breaks_off(tmp_path: Path) -> None:
     file = EventFile(tmp_path, 0)
