@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import keras
@@ -133,6 +133,11 @@ def places(callback: Callback) -> list[Target]:
     if isinstance(callback, keras.callbacks.CSVLogger):
         return [Target(path_of(callback.filename), "file")]
     return [Target(path_of(callback.log_dir), "directory")] if isinstance(callback, keras.callbacks.TensorBoard) else []
+
+
+def without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+    """Returns logs without what `fit` would not have in them: learning rates, and evaluations of earlier epochs."""
+    return {name: value for name, value in logs.items() if name not in names}
 
 
 def length(callback: Callback) -> int:
