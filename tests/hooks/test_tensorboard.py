@@ -47,7 +47,7 @@ OF_EPOCHS = [("train", f"epoch_{name}") for _, name in OF_STEPS] + [
 ]
 THREES = [*range(3, 22, 3)]
 DRAWN = {
-    "rates": [7, 14, 21],
+    "rates": [[7, 14, 21]] * 2,
     "weights": (8, [7, 14, 21]),
     "checks": [7, 14, 21],
     "sessions": [({"kind": "tiny", "rate": 0.01}, "STATUS_SUCCESS", [LAST])],
@@ -115,7 +115,7 @@ def points(directory: Path) -> list[tuple[str, str, int, float]]:
         for file in files(run)
         for event in events(file)
         for value in event.summary.value
-        if value.tag not in ("steps_per_second", "configuration")  # which are others in each run
+        if value.tag not in ("steps_per_second", "examples_per_second", "configuration")  # which are others in each run
     ]
 
 
@@ -186,9 +186,10 @@ def drawn(port: int) -> dict[str, list[object]]:
     spread = ask(port, "histograms/histograms", run="val", tag="spread")
     weights = ask(port, "histograms/tags").get("train", {})
     of_first = ask(port, "histograms/histograms", run="train", tag=min(weights, default=""))
-    rates = ask(port, "scalars/scalars", run="train", tag="steps_per_second")
+    tags = ("steps_per_second", "examples_per_second")
+    rates = [ask(port, "scalars/scalars", run="train", tag=tag) for tag in tags]
     return {
-        "rates": [step for _, step, rate in rates if rate > 0],
+        "rates": [[step for _, step, rate in of_tag if rate > 0] for of_tag in rates],
         "weights": (len(weights), [step for _, step, _ in of_first]),
         "checks": [each["step"] for each in ask(port, "images/images", run="train", tag="checks", sample="0")],
         "sessions": sessions(port),
