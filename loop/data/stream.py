@@ -9,7 +9,7 @@ import tensorflow as tf
 from loop.data.fetched import AGAIN, ENDED, PENDING, Fetched
 from loop.data.pipelines.epochs import AROUND, EpochDatasets
 from loop.data.pipelines.errors import InLinesOf
-from loop.data.pipelines.iterators import state_of
+from loop.data.pipelines.iterators import begun, state_of
 from loop.data.pipelines.of_epoch import check_length
 from loop.data.pipelines.replay import read_again
 from loop.data.pipelines.shares import check_count, check_shared, share_of
@@ -193,9 +193,9 @@ class StreamData(Trackable):
             self._begin(dataset, epoch, skip)
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
-        self.source, self.fetched = iter(dataset), Fetched()
-        begun, self._passes = self._passes, self._passes + 1
-        if self.seen and not (self.endless and begun):  # a stream has one digest, over all epochs
+        self.source, self.fetched = begun(dataset), Fetched()
+        before, self._passes = self._passes, self._passes + 1
+        if self.seen and not (self.endless and before):  # a stream has one digest, over all epochs
             self.seen.reset()
         seen = self.seen if self._resume == "replay" else None
         if skip and not read_again(self.source, skip, seen or BatchDigest()):  # costs as much as the first time
