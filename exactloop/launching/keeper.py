@@ -10,8 +10,8 @@ class Keeper:
 
     It reads from a pipe that nobody writes to. When the parent is gone, by SIGKILL too, the system closes the other
     end, and the keeper kills the group, itself included: also what workers have started, unless that has left the
-    group. `PR_SET_PDEATHSIG`, by which the system signals a child whose parent is gone, would reach the workers alone.
-    Whoever would join the group too late finds no group, and is not started.
+    group. If it is killed, too, workers die with their parent by `PR_SET_PDEATHSIG`, which reaches them alone. Whoever
+    would join the group too late finds no group, and is not started.
 
     Attributes:
         group: The group, for `subprocess.Popen(process_group=...)`; 0 when it is ended.

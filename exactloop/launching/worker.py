@@ -1,12 +1,19 @@
 """One worker: a process, what it prints, and how it ends."""
 
 import contextlib
+import ctypes
+import functools
 import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from exactloop.launching.output import WorkerOutput
+from exactloop.script import DIES_WITH_PARENT
+
+# Called in the new process before it becomes the worker: no Python, in which the launcher's handlers of signals would
+# be called there, too.
+_die_with_launcher = functools.partial(ctypes.CDLL(None).prctl, DIES_WITH_PARENT, signal.SIGKILL)
 
 
 class Worker:
@@ -31,7 +38,13 @@ class Worker:
         out, err = (subprocess.PIPE if rank or not os.isatty(number) else None for number in (1, 2))
         # No standard input: several that read from one terminal would each get some of it.
         self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=group
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            process_group=group,
+            preexec_fn=_die_with_launcher,  # also if the keeper was killed with it, as by `pkill -f launch`
         )
         # Not the pid, which the system may have given to another process by the time a signal is sent.
         self._descriptor = os.pidfd_open(self._process.pid)

@@ -203,6 +203,19 @@ def test_no_process_is_left_when_the_launcher_is_killed(
     assert gone(pids)
 
 
+def test_no_worker_is_left_when_its_keeper_and_the_launcher_are_killed(
+    script: Callable[[str], str], started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """As by `pkill -9 -f launch`: the keeper is a fork of the launcher."""
+    process = started(*COMMAND, "--workers=2", script("print('pids', os.getpid(), os.getpgrp())\ntime.sleep(600)"))
+    first, keeper, second, same = numbers(said(process, 2))
+    assert keeper == same
+    os.kill(keeper, signal.SIGKILL)
+    assert is_running(first)  # which trains on
+    process.kill()
+    assert gone([first, second])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signals_are_passed_on(
     number: signal.Signals, script: Callable[[str], str], started: Callable[..., subprocess.Popen[str]]

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 
@@ -82,6 +83,12 @@ class Lock:
             with contextlib.suppress(OSError):  # closed it is, whatever the system says
                 self._file.close()
             LOCKS.discard(self._file)
+
+    def is_in_the_way(self) -> bool:
+        """Returns whether something else is in the place of the file, which nobody can lock."""
+        with contextlib.suppress(OSError):
+            return not stat.S_ISREG(os.stat(NAME, dir_fd=self._directory, follow_symlinks=False).st_mode)
+        return False
 
     @property
     def _descriptor(self) -> int:
