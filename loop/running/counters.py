@@ -28,7 +28,7 @@ COUNTED_OUTSIDE = (
     "program sets. Set it on a callback, or on a hook of your own that returns it from get_state(self), and takes it "
     "back in set_state(self, state); or make it a tf.Variable, in state=..."
 )
-LARGEST = 2**20  # bytes
+LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
 
 
@@ -137,6 +137,8 @@ def _content(value: object) -> str:
         return Encoded(value.get_state(legacy=False), "").digest()
     if isinstance(value, Iterator):
         return str(next(LOOKS))  # nobody sees whether it has moved: somebody has it to move it
+    if not isinstance(value, np.ndarray) and isinstance(value, Sized) and len(value) > LONGEST:
+        return str(len(value))  # it takes long to look at
     try:
         return Encoded(value, "").digest()
     except TypeError:  # of objects, nobody knows what is in them
