@@ -20,7 +20,7 @@ from loop.exact.pipeline import UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Position
 from loop.state.resumable import Earlier, Unlike
-from loop.tensors import Nest
+from loop.tensors import Nest, text_of
 from loop.tf_internals import Trackable, restore_iterator
 from loop.workers.cluster import here
 
@@ -227,7 +227,7 @@ class StreamData(Trackable):
             "resume": self._resume,
             "cardinality": self._source.cardinality,
             "steps_per_epoch": self._steps,
-            "element_spec": str(self.element_spec),
+            "element_spec": text_of(self.element_spec),
             **self._source.describe(),
         }
 
