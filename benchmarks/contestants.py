@@ -253,28 +253,34 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
     """Returns all of them by name, ready to train: Orbit and JAX only if they are installed.
 
     Those that are compared with each other come one after the other, because the machine's speed changes. The slow ones
-    train for fewer epochs in a round, and programs of XLA for more, or a round would be over before its run has begun
-    and ended, which is no part of an epoch: 60 ms with all hooks.
+    train for fewer epochs in a round. Programs of XLA train for more, and so do those that show what hooks cost: that a
+    run begins and ends, which takes 60 ms with all of them, is no part of an epoch, and would be a tenth of a round.
     """
     short = dataclasses.replace(task, epochs=max(1, task.epochs // 4))
     long = dataclasses.replace(task, epochs=task.epochs * LONGER)
+    hooked, hooked_xla = (dataclasses.replace(each, epochs=each.epochs * task.hooked) for each in (task, long))
     fast: dict[str, Round] = {
         LIMIT: limit(task),
         ARRAYS: exactloop(task),
-        NONE: exactloop(task, averages=True),
-        FULL: exactloop(task, hooks=full_set(directory), averages=True),
         IDLE: exactloop(task, hooks=[Idle(name=f"idle_{i}") for i in range(100)]),
         STREAM: exactloop(task, stream=True),
         BY_HAND: by_hand(task),
     }
+    with_hooks: dict[str, Round] = {
+        NONE: exactloop(hooked, averages=True),
+        FULL: exactloop(hooked, hooks=full_set(directory), averages=True),
+    }
     compiled: dict[str, Round] = {}
+    with_hooks_xla: dict[str, Round] = {}
     if task.xla:
         compiled |= {
             LIMIT_XLA: limit_xla(long),
             ARRAYS_XLA: exactloop(long, jit_compile=True),
             STREAM_XLA: exactloop(long, stream=True, jit_compile=True),
-            NONE_XLA: exactloop(long, averages=True, jit_compile=True),
-            FULL_XLA: exactloop(long, hooks=full_set(directory / "xla"), averages=True, jit_compile=True),
+        }
+        with_hooks_xla |= {
+            NONE_XLA: exactloop(hooked_xla, averages=True, jit_compile=True),
+            FULL_XLA: exactloop(hooked_xla, hooks=full_set(directory / "xla"), averages=True, jit_compile=True),
         }
     if task.xla and task.hidden and HAS_JAX:
         compiled[JAX] = jax_scan(long)
@@ -293,6 +299,5 @@ def contestants(task: Workload, directory: Path) -> dict[str, Contestant]:
             slow[name] = keras_fit(short, arrays=True, steps_per_execution=at_once, jit_compile=True)
     if orbit is not None:
         slow |= {ORBIT: orbit_loop(short, 100), ORBIT_1: orbit_loop(short, 1)}
-    of_fast = {name: Contestant(train, task.steps) for name, train in fast.items()}
-    of_fast |= {name: Contestant(train, long.steps) for name, train in compiled.items()}
-    return of_fast | {name: Contestant(train, short.steps) for name, train in slow.items()}
+    lengths = [(fast, task), (with_hooks, hooked), (compiled, long), (with_hooks_xla, hooked_xla), (slow, short)]
+    return {name: Contestant(train, of.steps) for loops, of in lengths for name, train in loops.items()}

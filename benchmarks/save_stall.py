@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, At, Every, Hook, Loop, Moment, supervised
@@ -95,7 +96,8 @@ def measure(megabytes: float) -> None:
     waited = 1000 * np.array(window.waited)[of[BACKGROUND] + 1]
 
     variables = loop.state.variables.values()
-    size = sum(variable.dtype.size * variable.shape.num_elements() for variable in variables) / 1e6
+    # By the value: what a hook has listed has no shape of its own.
+    size = sum(variable.dtype.size * int(tf.size(variable)) for variable in variables) / 1e6
     print(f"Saving {size:.0f} MB in {len(variables)} variables, {ROUNDS} rounds, milliseconds (median, range):")
     print(f"  {'':30}{BACKGROUND:>28}{SYNCHRONOUS:>28}   ratio")
     ratio = float(np.median(stalls[BACKGROUND] / stalls[SYNCHRONOUS]))

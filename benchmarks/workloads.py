@@ -42,6 +42,7 @@ class Workload:
         epochs: Epochs in a round of the benchmark; a quarter of them for slow loops.
         measured: Whether the step updates a metric.
         xla: Whether to compile it with XLA as well, which on a CPU makes convolutions ten times as slow.
+        hooked: How many times as many epochs there are in a round of those that show what hooks cost.
         hidden: The widths of the hidden layers, of a network that JAX can have as well; of others, none.
     """
 
@@ -53,6 +54,7 @@ class Workload:
     epochs: int
     measured: bool = False
     xla: bool = True
+    hooked: int = 1
     hidden: tuple[int, ...] = ()
 
     @property
@@ -124,10 +126,10 @@ def workloads() -> dict[str, Workload]:
 
     return {
         "tiny-long": Workload(
-            "tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 4, hidden=(64, 64)
+            "tiny MLP, 2,000 steps an epoch", _regression(64_000, 16), tiny, squared, 32, 4, hooked=4, hidden=(64, 64)
         ),
         "tiny-short": Workload(
-            "tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 64, hidden=(64, 64)
+            "tiny MLP, 128 steps an epoch", _regression(4_096, 16), tiny, squared, 32, 64, hooked=4, hidden=(64, 64)
         ),
         "regularized": Workload(
             "tiny MLP with dropout, batch normalisation and a metric, 2,000 steps an epoch",

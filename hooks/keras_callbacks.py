@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.callbacks.asked import Asked
-from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, each_of, going_on, length, places, refused, watch
+from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, each_of, going_on, length, places, refused, watch, without
 from hooks.callbacks.model import CallbackModel
 from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
 from hooks.callbacks.told import CallbackWarnings
@@ -101,6 +101,11 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         unused: dict[str, bool] = {Event.STEP_END: self.every is NEVER, Event.SETTLED: not self._begins_batches}
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
+    def functions_called(self) -> list[Callable[..., object]]:
+        # Of the objects: a `LambdaCallback` has them there. Unbound: of what objects hold, it is told elsewhere.
+        methods = [getattr(each, name) for each in self.callbacks for name in dir(each) if name[:3] == "on_"]
+        return [*(getattr(each, "__func__", each) for each in methods), *map(type, self.callbacks)]
+
     def before_dry_run(self, directory: str) -> None:
         """Leaves the callbacks out: nobody knows where they write to."""
         self.callbacks, self._states, self._writes = [], [], Targets()
@@ -167,7 +172,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._begin_batch(moment)
 
     def on_step_end(self, moment: Moment) -> None:
-        logs = self._without(moment.logs, self._loop.rate_names)
+        logs = without(moment.logs, self._loop.rate_names)
         self._call("on_train_batch_end", moment, moment.step_in_epoch - 1, logs=logs)
         self._stop_if_asked(moment)  # as may have been done before the step
 
@@ -184,7 +189,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def on_epoch_end(self, moment: Moment) -> None:
         older = {name for names in self._loop.evaluation_names.values() for name in names} - {*self._in_this_epoch()}
-        self._logs = self._without(moment.logs, {*self._loop.rate_names, *older})
+        self._logs = without(moment.logs, {*self._loop.rate_names, *older})
         self._set_evaluated(())
         logs = {**self._logs}  # one dict for all of them, as in `fit`: some add values for those after them
         self._call("on_epoch_end", moment, moment.epoch - 1, logs=logs)
@@ -197,11 +202,6 @@ class KerasCallbacks(Hook, instead=INSTEAD):
 
     def _set_evaluated(self, names: Collection[str]) -> None:
         self.evaluated.assign(np.frombuffer(json.dumps(sorted(names)).encode(), np.uint8))
-
-    @staticmethod
-    def _without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
-        """Returns logs without what `fit` would not have in them: learning rates, and evaluations of earlier epochs."""
-        return {name: value for name, value in logs.items() if name not in names}
 
     def on_settled(self, moment: Moment) -> None:
         if moment.step_in_epoch and not moment.last and not self._evaluating:
@@ -225,7 +225,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
             return self._logs
         logs, found = self._state.logs(), self._loop.evaluation_names.values()
         evaluated = {name for names in found for name in names} if moment.step_in_epoch else set[str]()
-        return self._without(logs, evaluated - {*self._in_this_epoch()})
+        return without(logs, evaluated - {*self._in_this_epoch()})
 
     def _end(self, moment: Moment) -> None:
         """Tells the callbacks, and lets what they change of the state be seen without being a part of the training."""

@@ -70,8 +70,8 @@ class TensorBoard(Hook, instead=INSTEAD):
         histograms: The same of values of any shape, or True: of all weights in `state=`.
         draw: After which epochs; in epochs alone.
         graph: Whether to write the train step as it was traced, some MB for a large network.
-        rate: Whether to write how many steps were made in a second, without evaluations, for each epoch. All else that
-            is written is the same whatever happens to the run.
+        rate: Whether to write how many steps were made in a second, and of how many examples, without evaluations, for
+            each epoch. All else that is written is the same whatever happens to the run.
         hparams: Hyperparameters of the run, for their dashboard.
         name: The name of the hook.
         on_error: What becomes of the run if something cannot be written; see `Hook`.
@@ -83,7 +83,7 @@ class TensorBoard(Hook, instead=INSTEAD):
     _evaluations: dict[str, tuple[str, ...]] = Hook.later()
     _runs: "dict[str, EventFile]" = Hook.later()
     _loop: Loop = Hook.later()
-    _began: tuple[int, float] = Hook.later()  # where the rate is measured from: step, and seconds of steps
+    _began: tuple[int, int, float] = Hook.later()  # where rates are measured from: step, examples, seconds of steps
     _found: dict[str, dict[str, float]] = Hook.later()  # in this round, by evaluation
 
     def __init__(
@@ -156,7 +156,8 @@ class TensorBoard(Hook, instead=INSTEAD):
     def on_run_begin(self, moment: Moment) -> None:
         # Cuts what comes after the restored step, when it is first flushed.
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
-        self._began = moment.step, self._loop.spent.get("steps", 0.0)
+        examples = self._loop.examples if moment.step_in_epoch and not self._loop.finished else 0
+        self._began = moment.step, examples, self._loop.spent.get("steps", 0.0)
         if moment.step == 0:  # or it is there already
             self._runs["train"].add(0, beginning(self._loop, self._hparams))
             if self._graph:
@@ -186,7 +187,7 @@ class TensorBoard(Hook, instead=INSTEAD):
     def on_epoch_end(self, moment: Moment) -> None:
         train = self._runs["train"]
         train.add(
-            moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names} | self._rate(moment.step)
+            moment.step, {f"epoch_{name}": moment.logs[name] for name in self._train_names} | self._rates(moment.step)
         )
         for run, found in self._found.items():  # of this very step
             self._runs[run].add(moment.step, {f"epoch_{name}": value for name, value in found.items()})
@@ -199,12 +200,15 @@ class TensorBoard(Hook, instead=INSTEAD):
         finally:
             self._flush()
 
-    def _rate(self, step: int) -> dict[str, float]:
+    def _rates(self, step: int) -> dict[str, float]:
         """Returns how fast the steps of an epoch, or of what this run has done of it, were: without evaluations."""
-        (began, before), seconds = self._began, self._loop.spent.get("steps", 0.0)
-        self._began = step, seconds
-        wanted = self._shows_rate and seconds > before
-        return {"steps_per_second": (step - began) / (seconds - before)} if wanted else {}
+        (began, examples, before), seconds = self._began, self._loop.spent.get("steps", 0.0)
+        self._began = step, 0, seconds  # of the next epoch
+        if not self._shows_rate or seconds <= before:
+            return {}
+        speed = 1 / (seconds - before)
+        done = self._loop.examples - examples
+        return {"steps_per_second": speed * (step - began), "examples_per_second": speed * done}
 
     def _flush(self) -> None:
         with contextlib.ExitStack() as flushing:  # all of them, whatever is the matter with one

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -210,6 +211,10 @@ class Tracker(RowHook, instead=INSTEAD):
     def _note(self, step: int) -> None:
         """Notes the last step that was sent: in one write, which a kill does not tear."""
         self._sent = step
+        if self._note_path.exists() and self._note_path.stat().st_nlink > 1:  # in a copy (`cp -al`), not to change
+            temporary = self._note_path.with_name(f".{self._note_path.name}.tmp")
+            shutil.copy(self._note_path, temporary)
+            temporary.replace(self._note_path)
         note = os.open(self._note_path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             os.pwrite(note, f"{step:>{OF_SENT - 1}}\n".encode(), 0)

@@ -1,7 +1,7 @@
 """Short values that tell whether two tensors, or two passes over the data, are the same bit for bit."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from loop.tensors import Nest, read, widened
 
 # Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
 # of the same thing raises it: what others have saved is then not compared with, instead of being found different.
-FINGERPRINT = 1
+FINGERPRINT = 2
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 LARGE = 2**20  # bytes
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)
@@ -19,16 +19,25 @@ FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruent
 def digest(value: tf.Tensor) -> str:
     """Returns the first 16 hex digits of the SHA-256 of a tensor, or of an array: its dtype, shape and bits."""
     value = value if isinstance(value, tf.Tensor) else tf.convert_to_tensor(value)
-    # Of no copy, as `numpy()` is; but of [], TensorFlow hands out a number, which is no array if NumPy lacks its dtype.
-    array = np.asarray(value if value.shape.rank else value.numpy())
-    found = hashlib.sha256(f"{value.dtype.name} {array.shape}".encode())
-    # Each text with its length, in 8 bytes: or ["ab", "c"] would be ["a", "bc"].
-    if array.dtype.kind in "OSU":
-        for text in value.numpy().reshape(-1) if array.shape else [value.numpy()]:
-            found.update(len(text).to_bytes(8) + text)
+    found = hashlib.sha256(f"{value.dtype.name} {tuple(value.shape.as_list())}".encode())
+    if value.dtype == tf.string:
+        with tf.init_scope():  # also while something is traced
+            # Each text with its length, in 8 bytes: or ["ab", "c"] would be ["a", "bc"].
+            for text in _texts(tf.reshape(value, [-1])):
+                found.update(len(text).to_bytes(8) + text)
     else:  # not tf.io.serialize_tensor, which crashes on more than 2 GB
+        # Of no copy, as `numpy()` is; but of [], TensorFlow hands out a number, no array if NumPy lacks its dtype.
+        array = np.asarray(value if value.shape.rank else value.numpy())
         found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()[:16]
+
+
+def _texts(values: tf.Tensor) -> Iterator[bytes]:
+    """Yields the texts of a tensor, string `[n]`, in parts: there may be gigabytes of them, and this copies."""
+    size = int(tf.reduce_sum(tf.cast(tf.strings.length(values), tf.int64)))
+    part = max(1, len(values) * LARGE // max(size, 1))
+    for first in range(0, len(values), part):
+        yield from values[first : first + part].numpy()
 
 
 def unchanged(variable: tf.Variable) -> Callable[[], bool]:

@@ -152,6 +152,13 @@ class Hook(tf.Module):
         mine = {event: getattr(type(self), f"on_{event}", None) for event in (*Event, *self.events)}
         return {e: getattr(self, f"on_{e}") for e, m in mine.items() if m is not getattr(Hook, f"on_{e}", None)}
 
+    def functions_called(self) -> Sequence[Callable[..., object]]:
+        """Returns the functions of the program that this hook calls, for one that calls some: the loop looks into them.
+
+        Its own methods are looked into anyway.
+        """
+        return ()
+
     def around_run(self, loop: "Loop") -> contextlib.AbstractContextManager[object]:
         """Returns what is entered before anything else in `run()`, such as tracing, and left after all else.
 

@@ -87,6 +87,8 @@ class EventFile:
                 log.warning("%s was removed or cut by somebody. What it had is missing; another is begun.", self._path)
                 self._leave()
                 self._directory.mkdir(parents=True, exist_ok=True)
+            elif self._path is not None and os.stat(self._path).st_nlink > 1:  # `cp -al`: its copy is not to change
+                self._leave()
         try:
             writer = self._writer or self._begin()
             for step, values in self._waiting:

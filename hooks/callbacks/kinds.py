@@ -1,8 +1,10 @@
 """What is known of Keras' own callbacks, so that they do here what they do in `fit`."""
 
 import contextlib
+import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import types
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import keras
@@ -30,6 +32,7 @@ LEFT = {keras.callbacks.TensorBoard: "what it has written after the step from wh
 WRITING = (keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint, keras.callbacks.ProgbarLogger) + (
     *(keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard),
 )
+OF_OTHERS = {"train_epoch": "epoch", "start": "begin", "validation": "test", "fit": "train", "step": "train_batch"}
 NEEDS = "KerasCallbacks needs callbacks, instances of keras.callbacks.Callback."
 MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
 
@@ -59,6 +62,24 @@ def does(callback: Callback, method: str) -> bool:
         return False
     # By the function itself: a subclass that overrides it has another one.
     return not (function in IDLE and IDLE[function](callback))
+
+
+def misspelt(callback: Callback) -> dict[str, str]:
+    """Returns the methods of a callback that are called like events, and by nobody; with what may be meant."""
+    known = [name for name in dir(Callback) if name.startswith("on_")]
+    own = [(name, each) for of_class in type(callback).__mro__ for name, each in vars(of_class).items()]
+    functions = [each for _, each in own if isinstance(each, types.FunctionType)]
+    called = {name for function in functions for name in function.__code__.co_names}  # by other methods of it
+    unknown = sorted({name for name, _ in own if name.startswith("on_")} - {*known} - called)
+    found = {name: difflib.get_close_matches(_as_in_keras(name), known, 1) for name in unknown}
+    return {name: close[0] for name, close in found.items() if close}
+
+
+def _as_in_keras(name: str) -> str:
+    """Returns what an event of Lightning, or of the hooks here, is about called in Keras."""
+    for theirs, ours in OF_OTHERS.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 def each_of(given: object) -> Iterator[Callback]:
@@ -133,6 +154,11 @@ def places(callback: Callback) -> list[Target]:
     if isinstance(callback, keras.callbacks.CSVLogger):
         return [Target(path_of(callback.filename), "file")]
     return [Target(path_of(callback.log_dir), "directory")] if isinstance(callback, keras.callbacks.TensorBoard) else []
+
+
+def without(logs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+    """Returns logs without what `fit` would not have in them: learning rates, and evaluations of earlier epochs."""
+    return {name: value for name, value in logs.items() if name not in names}
 
 
 def length(callback: Callback) -> int:

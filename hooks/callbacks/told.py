@@ -8,7 +8,7 @@ from typing import TypeAlias
 import keras
 import numpy as np
 
-from hooks.callbacks.kinds import LEFT, NEVER_CALLED, does, kinds
+from hooks.callbacks.kinds import LEFT, NEVER_CALLED, does, kinds, misspelt
 from hooks.callbacks.state import CallbackState
 
 log = logging.getLogger("exactloop")
@@ -51,6 +51,9 @@ class CallbackWarnings:
     def of_what_is_not_called(self, of: Of) -> None:
         """Warns of methods that callbacks have and nobody calls here."""
         for state, callback in of:
+            for method, close in misspelt(callback).items():
+                said = f"{state.key}: {method} will not be called: there is no such event. Did you mean {close}?"
+                self._say(f"{state.key}.{method}()", said)
             never = [method for method in NEVER_CALLED if does(callback, method)]
             if never and not isinstance(callback, keras.callbacks.TensorBoard | keras.callbacks.ProgbarLogger):
                 why = "an evaluation runs as a whole"

@@ -63,6 +63,8 @@ class RowFile:
             return
         if self._is_gone(file):
             file = self._open_again()
+        elif os.fstat(file.fileno()).st_nlink > 1:  # it is in a copy by hard links, too, which is not to change
+            file = self._rewrite(self._size)
         # New names in mid-run, such as those of a hook that reports late: CSV needs them in its first line.
         if self.format.widen(name for row in self._waiting for name in row.values):
             file = self._rewrite(self._size)
@@ -114,7 +116,8 @@ class RowFile:
                 self._there[row.kind, row.step] = at
         if wrong:
             log.warning("%s: %d of its lines are no rows of values, and are left out.", self.path, wrong)
-        if self.format.widen(self._names) or wrong or not known:
+        shared = self.path.stat().st_nlink > 1  # with a copy by hard links (`cp -al`)
+        if self.format.widen(self._names) or wrong or shared or not known:
             return self._rewrite(end)
         self._file, self._size = self.path.open("r+b", buffering=0), end
         self._file.truncate(end)

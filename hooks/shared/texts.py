@@ -60,9 +60,10 @@ def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:
     wrong, dtype = f"The texts are no value of {variable.name}, of shape {variable.shape}.", variable.dtype
     try:
         shape = json.loads(next(left, b"null"))
-        # A bool is an int in Python, and JSON's `true` would be a length of 1.
-        fits = variable.shape.is_compatible_with(shape) and all(type(length) is int and length >= 0 for length in shape)
-    except (TypeError, ValueError):  # of a text that is no JSON, or none of a shape
+        # A bool is an int in Python, and JSON's `true` would be a length of 1; to TensorFlow `{}` is a shape, too.
+        fits = isinstance(shape, list) and all(type(length) is int and length >= 0 for length in shape)
+        fits = fits and variable.shape.is_compatible_with(shape)
+    except (TypeError, ValueError, RecursionError):  # of a text that is no JSON, or none of a shape
         fits = False
     if not fits:
         raise ValueError(wrong)

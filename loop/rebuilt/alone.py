@@ -15,6 +15,14 @@ from loop.rebuilt.maps import MAPS
 from loop.rebuilt.orders import typed
 
 
+def as_given(options: tf.data.Options) -> tf.data.Options:
+    """Returns the options that somebody gave, with every order kept."""
+    # Of a stage that is repeated, they are within a function, out of which TensorFlow takes none.
+    given = tf.data.Options().merge(options)
+    given.deterministic = True
+    return given
+
+
 def nothing_ahead() -> tf.data.Options:
     """Returns options by which TensorFlow puts in nothing that reads ahead: a map and a batch in one stage do."""
     options = tf.data.Options()

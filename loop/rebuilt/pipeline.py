@@ -13,7 +13,7 @@ from loop.exact.graph import is_random, operations, uses
 from loop.exact.outside import NOTHING, Instead
 from loop.exact.pipeline import is_unknown
 from loop.handles import by_key, captured
-from loop.rebuilt.alone import ALONE, nothing_ahead
+from loop.rebuilt.alone import ALONE, as_given, nothing_ahead
 from loop.rebuilt.calls import CALLS, CHOICES
 from loop.rebuilt.draws import DRAWN, STREAMS
 from loop.rebuilt.emit import Emitter
@@ -73,7 +73,7 @@ class ByPass:
         share: Share | None = None,
         instead: Instead = NOTHING,
     ) -> None:
-        self._spec = dataset.element_spec
+        self._spec, self._options = dataset.element_spec, as_given(dataset.options())
         handlers, callers = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}, {**CALLS, **MAPS}
         pinned = PINNED if pins else {}
         self._emitter = Emitter(
@@ -166,7 +166,7 @@ class ByPass:
                 self._caches = seed, self._filled(seed)
             _, caches = self._caches
         variant = made.make(scalar(seed, tf.int64), scalar(number, tf.int64), *caches)
-        dataset = tf.data.experimental.from_variant(variant, self._spec)
+        dataset = tf.data.experimental.from_variant(variant, self._spec).with_options(self._options)
         return dataset.with_options(nothing_ahead()) if self._emitter.python_draws.is_set() else dataset
 
     def _filled(self, seed: int, number: int = 0) -> list[tf.Tensor]:

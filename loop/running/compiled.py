@@ -59,6 +59,7 @@ class Compiled:
 
     Attributes:
         chunk: Runs train steps.
+        means: Of their values.
         trace: What is known of the train step.
         spent: Takes the time of tracing again.
 
@@ -78,7 +79,7 @@ class Compiled:
         before = Traced([given, *of_steps])
         self.trace = traced(step, data, jit_compile=parts.jit_compile, several=parts.several)
         # Before the loop is traced, which adds to them.
-        self._means = Means(self.trace.narrow, self.trace.wide)
+        self.means = Means(self.trace.narrow, self.trace.wide)
         self.chunk = self._train_loop(inside)
         self._traces = {"train": self.trace} | {
             each.name: each.build(parts.bound, jit_compile=parts.jit_compile, several=parts.several)
@@ -108,7 +109,7 @@ class Compiled:
         parts = self._parts
         # int64 `[]` each, counted in the graph, so that they are right where a call fails.
         counters = [parts.position.step_in_epoch, parts.position.step]
-        return CompiledLoop(Body(self.trace, parts.data, counters, self._means, parts.bound, inside, parts.several))
+        return CompiledLoop(Body(self.trace, parts.data, counters, self.means, parts.bound, inside, parts.several))
 
     def follow(self, inside: Sequence[Hook]) -> None:
         """Makes the train loop anew if other hooks have a part in it than when it was made."""
@@ -127,7 +128,7 @@ class Compiled:
         # Kept: it knows with what the steps were traced.
         self._derived = self._derived or Derived(self._parts.given)
         self._derived.check()
-        state = self._parts.gather(self._means, derived=self._derived)
+        state = self._parts.gather(self.means, derived=self._derived)
         state.names = {name: (trace.narrow, trace.wide) for name, trace in self._traces.items()}
         state.logs = lambda: self.trained() | self.evaluated() | self._parts.hooks.reports.latest()
         covered, held = self._covered(state), self._held(state)
@@ -293,7 +294,7 @@ class Compiled:
         Args:
             ran: What came of the call in this round, if there was one.
         """
-        means, results = self._means.result(None if ran is None else ran.sums), self.trace.results
+        means, results = self.means.result(None if ran is None else ran.sums), self.trace.results
         return {} if means is None else means | results.logs(results.now())
 
     def evaluated(self) -> dict[str, float]:

@@ -1,39 +1,44 @@
-"""What hooks of the program count and gather in attributes, which no checkpoint holds."""
+"""What hooks of the program count and gather in Python, which no checkpoint holds."""
 
 import collections
 import dis
 import io
+import itertools
+import random
 import types
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
 
 import numpy as np
 
-from loop.exact.reach import is_of_program
+from loop.exact.reach import global_names, is_of_program
 from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
 
 PLAIN = (bool, int, float, str, type(None))
 GATHERING = (list, dict, set, collections.deque, np.ndarray)
+DRAWING = (random.Random, np.random.Generator, np.random.RandomState)
 TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of these
 COUNTED = (
     "Hook %r counts in Python what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what "
     "__init__ sets. Return it from get_state(self), and take it back in set_state(self, state); or make it a "
     "tf.Variable."
 )
-WRITES = (
-    "Hook %r writes to %s, which no resume cuts back: what it has written of steps that are done again will be there "
-    "twice. For values, there is hooks.MetricsLog. Or flush each row, let get_state(self) return "
-    "os.path.getsize(path), and set_state(self, state) call os.truncate(path, state)."
+COUNTED_OUTSIDE = (
+    "Hook %r counts in Python what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what the "
+    "program sets. Set it on a callback, or on a hook of your own that returns it from get_state(self), and takes it "
+    "back in set_state(self, state); or make it a tf.Variable, in state=..."
 )
+LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
+LOOKS = itertools.count()
 
 
 class Counters:
     """What hooks of the program have in attributes that their methods read and then set, as in `self.wait += 1`.
 
     And lists, dicts, sets and arrays that they fill, and read as well: as in `self.losses.append(...)` and, at the end
-    of an epoch, `np.mean(self.losses)`. What is set and not read before, such as the time at which an epoch begins, is
-    of no use to who goes on; and a list in which something is only collected is not what a run goes by. Hooks with
-    `get_state` look after themselves.
+    of an epoch, `np.mean(self.losses)`; and random generators and iterators, which go on by being used. What is set
+    and not read before, such as the time at which an epoch begins, is of no use to who goes on; and a list in which
+    something is only collected is not what a run goes by. Hooks with `get_state` look after themselves.
 
     Args:
         hooks: The hooks.
@@ -56,16 +61,52 @@ class Counters:
         return found
 
 
-def written(hooks: Iterable[Hook]) -> dict[str, str]:
-    """Returns the names of the files that hooks of the program hold open to write to, and do not look after."""
-    own = [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
-    found = {hook.name: [each for each in vars(hook).values() if isinstance(each, io.IOBase)] for hook in own}
-    open_now = {name: [each for each in files if not each.closed and each.writable()] for name, files in found.items()}
-    return {name: ", ".join(map(_called, files)) for name, files in open_now.items() if files}
+class CountedOutside:
+    """The same in globals and outer variables that functions of hooks read and set, or fill and read.
+
+    Args:
+        functions: Those of each hook, by its name.
+    """
+
+    def __init__(self, functions: Mapping[str, Iterable[object]]) -> None:
+        found = {name: [*map(_plain_function, given)] for name, given in functions.items()}
+        own = {name: [each for each in given if each and is_of_program(each)] for name, given in found.items()}
+        self._functions = {name: of_hook for name, of_hook in own.items() if of_hook}
+        self._then = {name: _outside(of_hook) for name, of_hook in self._functions.items()}
+
+    def changed(self) -> dict[str, list[str]]:
+        """Returns the names of which one is not what it was, by the name of the hook; each hook once."""
+        found: dict[str, list[str]] = {}
+        for hook, then in [*self._then.items()]:
+            counted, gathered = _outside(self._functions[hook])
+            changed = {name for name, said in gathered.items() if then[1].get(name, said) != said}
+            if changed or counted != then[0]:
+                found[hook] = sorted({*counted, *changed})  # of what is counted all of them, as above
+                del self._then[hook]
+        return found
 
 
-def _called(file: io.IOBase) -> str:
-    return repr(getattr(file, "name", "a file"))
+def _plain_function(given: object) -> types.FunctionType | None:
+    given = given.__func__ if isinstance(given, types.MethodType) else given
+    return given if isinstance(given, types.FunctionType) else None
+
+
+def _outside(functions: Iterable[types.FunctionType]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what is in globals and outer variables that functions count, and in those that they fill, by name."""
+    counts, gathers = dict[str, str](), dict[str, str]()
+    for function in functions:
+        counted, read = set[str](), set[str]()
+        _note_used(function, ("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"), counted, read)
+        values = dict(_values_outside(function))
+        counts |= {n: repr(values[n]) for n in counted & values.keys() if isinstance(values[n], (*PLAIN, np.generic))}
+        gathers |= {name: _content(values[name]) for name in read & values.keys() if _is_gathering(values[name])}
+    return counts, gathers
+
+
+def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    yield from ((name, function.__globals__[name]) for name in global_names(function))
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
 
 
 def _counted(hook: Hook) -> dict[str, str]:
@@ -75,16 +116,33 @@ def _counted(hook: Hook) -> dict[str, str]:
 
 def _gathered(hook: Hook) -> dict[str, str]:
     own, (_, names) = vars(hook), _used(type(hook))
+    return {name: _content(own[name]) for name in names if _is_gathering(own.get(name))}
+
+
+def _is_gathering(value: object) -> bool:
     # By the class itself: what holds variables is of a class of TensorFlow's, and in the state, or told of elsewhere.
-    return {name: _content(own[name]) for name in names if type(own.get(name)) in GATHERING}
+    if type(value) in GATHERING:
+        return not isinstance(value, np.ndarray) or value.nbytes <= LARGEST  # or it is data, and takes long to look at
+    is_iterator = isinstance(value, Iterator) and not isinstance(value, io.IOBase) and not is_of_program(type(value))
+    return isinstance(value, DRAWING) or is_iterator
 
 
-def _content(value: list | dict | set | collections.deque | np.ndarray) -> str:
+def _content(value: object) -> str:
     """Returns what tells a list, or the like, from what it is when something else is in it."""
+    if isinstance(value, random.Random):
+        return repr(value.getstate())
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return Encoded(value.get_state(legacy=False), "").digest()
+    if isinstance(value, Iterator):
+        return str(next(LOOKS))  # nobody sees whether it has moved: somebody has it to move it
+    if not isinstance(value, np.ndarray) and isinstance(value, Sized) and len(value) > LONGEST:
+        return str(len(value))  # it takes long to look at
     try:
         return Encoded(value, "").digest()
     except TypeError:  # of objects, nobody knows what is in them
-        return str(len(value))
+        return str(len(value)) if isinstance(value, Sized) else ""
 
 
 def _used(of_class: type) -> tuple[set[str], set[str]]:
@@ -92,18 +150,25 @@ def _used(of_class: type) -> tuple[set[str], set[str]]:
     written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
     counted, read = set[str](), set[str]()
     for method in (each for values in written for each in values if isinstance(each, types.FunctionType)):
-        before, own = set[str](), set[str]()  # what the method has read, and set, up to here
-        # In the order in which it is written; each with its neighbours.
-        found = [*dis.get_instructions(method)]
-        for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
-            name = instruction.argval
-            if instruction.opname == "LOAD_ATTR":
-                before.add(name)
-                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
-                if not fills and name not in own:
-                    read.add(name)
-            elif instruction.opname == "STORE_ATTR":
-                own.add(name)
-                if name in before:
-                    counted.add(name)
+        _note_used(method, ("LOAD_ATTR",), ("STORE_ATTR",), counted, read)
     return counted, read
+
+
+def _note_used(
+    function: types.FunctionType, loads: Collection[str], stores: Collection[str], counted: set[str], read: set[str]
+) -> None:
+    """Adds the names that a function reads and then sets by some instructions, and those that it does not only fill."""
+    before, own = set[str](), set[str]()  # what the function has read, and set, up to here
+    # In the order in which it is written; each with its neighbours.
+    found = [*dis.get_instructions(function)]
+    for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
+        name = instruction.argval
+        if instruction.opname in loads:
+            before.add(name)
+            fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+            if not fills and name not in own:
+                read.add(name)
+        elif instruction.opname in stores:
+            own.add(name)
+            if name in before:
+                counted.add(name)

@@ -74,6 +74,12 @@ class Facts:
         return self._parts.position.place().step_in_epoch
 
     @property
+    def examples(self) -> int:
+        """Examples in the train steps completed in the current epoch, or, as an epoch ends, in that; from `SETUP` on,
+        unless nothing is left to run."""
+        return int(self._built.means.weight)
+
+    @property
     def steps_per_epoch(self) -> int | None:
         """Train steps in an epoch; None if nobody knows before it ends."""
         return self._parts.limit.of(self._parts.data.steps_per_epoch)

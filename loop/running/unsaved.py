@@ -13,9 +13,10 @@ from loop.data.objects.reached import held, variables_of
 from loop.digest import digest, unchanged
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.handles import key
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
-from loop.running.counters import COUNTED, WRITES, Counters, written
+from loop.running.counters import COUNTED, COUNTED_OUTSIDE, CountedOutside, Counters
+from loop.running.own_files import of_own_files
 from loop.state.plain import Encoded
 
 log = logging.getLogger("exactloop")
@@ -40,9 +41,11 @@ class Unsaved:
     """
 
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
-        self._hooks = hooks = [*hooks]
-        self._roots = roots(hooks)
-        self._covered, self._counters = covered, Counters(hooks)
+        hooks = [*hooks]
+        self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
+        called = {hook.name: [*hook.functions_called()] for hook in hooks} | self._roots
+        self._called = {name: begin for name, begin in called.items() if name not in looked_after}
+        self._covered, self._counters = covered, (Counters(hooks), CountedOutside(self._called))
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs = 0
@@ -66,11 +69,14 @@ class Unsaved:
         self._epochs += 1
         if self._epochs & (self._epochs - 1):
             return
-        for hook, names in self._counters.changed().items():
-            log.warning(COUNTED, hook, ", ".join(names))
+        own, outside = self._counters
+        for told, changed_in in ((COUNTED, own.changed()), (COUNTED_OUTSIDE, outside.changed())):
+            for hook, names in changed_in.items():
+                log.warning(told, hook, ", ".join(names))
         if self._epochs == 1:
-            for hook, files in written(self._hooks).items():
-                log.warning(WRITES, hook, files)
+            for hook, begin in self._called.items():
+                for told in of_own_files(hook, begin):
+                    log.warning("%s", told)
         changed: dict[str, list[str]] = {}
         for hook, variable in self._reached():
             # What a hook has made in the course of the run counts from here on.

@@ -325,6 +325,9 @@ def test_tensorflow_survives_each_index_that_is_not_refused(count: int, meant: b
     check_index(whole, data)
     header = BundleHeaderProto(num_shards=1, version={"producer": 1})
     entry = BundleEntryProto(dtype=1, shape={"dim": [{"size": 1}, {"size": 2}]}, size=8, offset=7)
+    twice = BundleEntryProto(dtype=1, slices=[{"extent": [{"start": 1, "length": 1}]}] * 2)
+    with pytest.raises(ValueError, match="in parts"):
+        check_index(table([(b"", header.SerializeToString()), (b"v", twice.SerializeToString())]), data)
 
     def harmed(rng: random.Random) -> bytes:
         numbers = [-1, 0, 1, 2, 8, 255, 2**31 - 1]

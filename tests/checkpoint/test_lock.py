@@ -65,3 +65,14 @@ def test_of_two_processes_that_lock_at_the_same_moment_exactly_one_wins_and_the_
         assert len(winners) == len(messages) == 1, results
         start = f"{str(tmp_path / str(number))!r} is being written by another trainer "
         assert messages[0].startswith(f"{start}(pid {winners[0]} on {socket.gethostname()} since "), messages
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "pipe"])
+def test_what_is_in_the_place_of_the_lock_is_named_and_the_remedy_works(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    {"directory": path.mkdir, "link": lambda: path.symlink_to(".lock"), "pipe": lambda: os.mkfifo(path)}[kind]()
+    with contextlib.closing(open_files(tmp_path)) as files:
+        with pytest.raises(OSError, match=r"Remove '\.lock' in it, which is no plain file\."):
+            files.lock()
+        path.rmdir() if kind == "directory" else path.unlink()
+        files.lock()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from fuzz import frugal
 from storage import EVERY_1, bits, make_loop
 
 from hooks import Checkpoint, CorruptCheckpoint, restore
@@ -74,6 +75,9 @@ def test_bytes_that_are_of_no_tensors_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"rows|bytes"):
             decoded(wrong)
+    # Python multiplies a text by the lengths beside it.
+    with frugal(2**20, exactly=True), pytest.raises(ValueError, match="rows"):
+        decoded(b'[["0", "float32", [67108864, "x"]]]\n')
 
 
 @pytest.mark.usefixtures("_unseeded")

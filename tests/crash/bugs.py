@@ -104,7 +104,7 @@ BUGS = [
     Bug("what a crash left stays", STORE, "        sweep(self.files)\n", ""),
     Bug("what is not ours goes", STEMS, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.rows|\.json|\.json\.tmp|{ROOM})"', 'rf"{STEM}.*"'),
     Bug("what was abandoned is not set aside", RESTORE, "changed=changed, then=set_aside)", "changed=changed)"),
-    Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
+    Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "            pass\n"),
     Bug("it is tidied up before it is locked", "hooks.checkpoint.hook",
         "        files.lock()\n        store = Store(files)\n        damaged = store.load()\n",
         "        store = Store(files)\n        damaged = store.load()\n        files.lock()\n"),

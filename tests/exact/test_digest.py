@@ -1,5 +1,6 @@
 """What tells two tensors, or two passes over the data, apart."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 import ml_dtypes
@@ -109,6 +110,20 @@ def test_texts_are_told_apart_by_value_order_length_and_number() -> None:
 
 
 @pytest.mark.more
+@pytest.mark.parametrize("large", [1, 5, 2**20])
+def test_texts_are_read_in_parts_with_the_same_digest(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["loop.digest"], "LARGE", large)
+    texts = tf.constant([[b"a", b"", b"bc"], [b"d" * 40, b"\0", b"e"]])
+    traced = []
+    tf.function(lambda: traced.append(digest(texts)))()  # as of a constant that a step reads
+    assert [digest(each) for each in (texts, texts[0, 0], texts[:0])] == [
+        "d788f60ff57e0386",
+        "ac48e2043ff9b1dc",
+        "ede137b6d29b57c3",
+    ]
+    assert traced == [digest(texts)]
+
+
 def test_ragged_batches_are_told_apart_by_their_values_and_where_rows_end() -> None:
     rows = [[[1], [2, 3]], [[1, 2], [3]], [[1, 2, 3], []], [[], [1, 2, 3]], [[1, 2, 3]], [[3], [2, 1]], [[], []]]
     batches = [tf.ragged.constant(row, tf.int32, ragged_rank=1) for row in rows]

@@ -341,6 +341,30 @@ def test_what_is_lost_is_named_when_a_run_begins_and_when_it_goes_on(tmp_path: P
     assert again.last == 0  # but this begins anew
 
 
+class Misspelt(keras.callbacks.Callback):
+    """Has methods that nobody calls, and one that it calls itself."""
+
+    def on_epoch_ended(self, epoch: int, logs: Logs = None) -> None:
+        raise AssertionError
+
+    on_train_epoch_start = on_epoch_ended
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.on_epoch_begun()
+
+    def on_epoch_begun(self) -> None:
+        pass
+
+
+def test_methods_that_are_called_like_events_and_by_nobody_are_named() -> None:
+    with pytest.warns(UserWarning, match="will not be called: there is no such event") as said:
+        make([Misspelt()]).run(epochs=1)
+    assert [str(each.message).split("Misspelt: ")[1] for each in said] == [
+        "on_epoch_ended will not be called: there is no such event. Did you mean on_epoch_end?",
+        "on_train_epoch_start will not be called: there is no such event. Did you mean on_epoch_begin?",
+    ]
+
+
 @dataclasses.dataclass(slots=True)
 class Record:
     best: float = 0.0

@@ -392,3 +392,34 @@ def test_pandas_reads_both(tmp_path: Path) -> None:
     epochs, of_json = frame[frame.kind == "epoch"], other[other.kind == "epoch"]
     assert epochs["loss"].tolist() == of_json["loss"].tolist()
     assert [*epochs.step] == [*of_json.step] == [3, 6]
+
+
+@pytest.mark.parametrize("at", ["between two runs", "within a run"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_copy_by_hard_links_stays_what_it_is_and_is_a_log_of_its_own(at: str, suffix: str, tmp_path: Path) -> None:
+    path, copy = tmp_path / f"log{suffix}", tmp_path / f"copy{suffix}"
+    file = RowFile(path, 0, ("loss",))
+    for row in rows(1, 2):
+        file.add(row)
+    if at == "between two runs":
+        file.close()
+        os.link(path, copy)
+        file = RowFile(path, 2, ("loss",))
+    else:
+        file.flush()
+        os.link(path, copy)
+    for row in rows(3, 4):
+        file.add(row)
+        file.flush()
+    assert copy.read_text() == written(tmp_path / f"two{suffix}", 0, rows(1, 2), "loss")
+    written(copy, 1, rows(2), "loss")  # a run that goes on there from an earlier step
+    file.close()
+    assert path.read_text() == written(tmp_path / f"four{suffix}", 0, rows(1, 2, 3, 4), "loss")
+
+
+def test_what_was_sent_is_noted_in_no_copy_by_hard_links(tmp_path: Path) -> None:
+    for steps in (2, 4):
+        one_variable(Tracker(lambda values, step: None, tmp_path / "t.jsonl", Every(steps=1))).run(steps=steps)
+        if steps == 2:
+            os.link(tmp_path / "t.jsonl.sent", tmp_path / "copy")
+    assert [int((tmp_path / name).read_text()) for name in ("copy", "t.jsonl.sent")] == [2, 4]

@@ -47,7 +47,7 @@ OF_EPOCHS = [("train", f"epoch_{name}") for _, name in OF_STEPS] + [
 ]
 THREES = [*range(3, 22, 3)]
 DRAWN = {
-    "rates": [7, 14, 21],
+    "rates": [[7, 14, 21]] * 2,
     "weights": (8, [7, 14, 21]),
     "checks": [7, 14, 21],
     "sessions": [({"kind": "tiny", "rate": 0.01}, "STATUS_SUCCESS", [LAST])],
@@ -115,7 +115,7 @@ def points(directory: Path) -> list[tuple[str, str, int, float]]:
         for file in files(run)
         for event in events(file)
         for value in event.summary.value
-        if value.tag not in ("steps_per_second", "configuration")  # which are others in each run
+        if value.tag not in ("steps_per_second", "examples_per_second", "configuration")  # which are others in each run
     ]
 
 
@@ -186,9 +186,10 @@ def drawn(port: int) -> dict[str, list[object]]:
     spread = ask(port, "histograms/histograms", run="val", tag="spread")
     weights = ask(port, "histograms/tags").get("train", {})
     of_first = ask(port, "histograms/histograms", run="train", tag=min(weights, default=""))
-    rates = ask(port, "scalars/scalars", run="train", tag="steps_per_second")
+    tags = ("steps_per_second", "examples_per_second")
+    rates = [ask(port, "scalars/scalars", run="train", tag=tag) for tag in tags]
     return {
-        "rates": [step for _, step, rate in rates if rate > 0],
+        "rates": [[step for _, step, rate in of_tag if rate > 0] for of_tag in rates],
         "weights": (len(weights), [step for _, step, _ in of_first]),
         "checks": [each["step"] for each in ask(port, "images/images", run="train", tag="checks", sample="0")],
         "sessions": sessions(port),
@@ -583,6 +584,23 @@ def test_what_somebody_removes_meanwhile_is_told_and_the_rest_is_written(
     assert [e.step for path in files(directory) for e in events(path) if e.summary.value] == [2, 3]
     (said,) = [record.message for record in caplog.records]
     assert said == f"{path} was removed or cut by somebody. What it had is missing; another is begun."
+
+
+def test_a_copy_by_hard_links_gets_no_points_of_the_run_that_goes_on(tmp_path: Path) -> None:
+    directory, copy = tmp_path / "train", tmp_path / "copy"
+    file = EventFile(directory, 0)
+    file.write(1, {"loss": 1.0})
+    shutil.copytree(directory, copy, copy_function=os.link)
+    for step in (2, 3):
+        file.write(step, {"loss": 1.0})
+    file.close()
+    assert [
+        [e.step for path in files(each) for e in events(path) if e.summary.value] for each in (directory, copy)
+    ] == [
+        [1, 2, 3],
+        [1],
+    ]
+    assert len(files(directory)) == 2
 
 
 @pytest.mark.more

@@ -53,7 +53,9 @@ def test_damaged_or_missing_texts_are_refused() -> None:
     shape, data = as_texts(numbers.values())
     short = [[], [shape], [shape, data[:1]], [shape, data[:-1]], [shape, data + b"0"], [shape, b""]]
     shapes = [[text, data] for text in (b"null", b"", b"\xff", b"{}", b"2", b'["a"]', b"[-2]", b"[2.5]", b"[null]")]
-    for said, like in [*((said, numbers) for said in short + shapes), (as_texts(words.values())[:-1], words)]:
+    one = {"a": tf.Variable(1.0)}
+    of_one = [([text, data[:4]], one) for text in (b"{}", b'""', b"[" * 100_000)]
+    for said, like in [*((said, numbers) for said in short + shapes), (as_texts(words.values())[:-1], words), *of_one]:
         with pytest.raises(ValueError, match="no value of"):
             from_texts(said, like)
     assert from_texts([shape, data], numbers)["a"].numpy().tolist() == [1.0, 2.0]

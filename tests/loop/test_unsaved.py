@@ -1,7 +1,11 @@
 """Variables that hooks change and no checkpoint holds are warned of, and no others."""
 
+import csv
+import io
 import logging
 import os
+import random
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -210,15 +214,23 @@ class Writes(Hook):
         self.file.close()
 
 
-class Cuts(Writes):
+class Cuts(Hook):
     """Does what it is told to."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.file = path, path.open("a")
+
+    def on_run_begin(self, moment: Moment) -> None:
+        if not moment.resumed:
+            os.truncate(self.path, 0)
+
     def on_epoch_end(self, moment: Moment) -> None:
-        super().on_epoch_end(moment)
+        self.file.write(f"{moment.epoch}\n")
         self.file.flush()
 
     def get_state(self) -> int:
-        return os.path.getsize(self.path) if self.path.exists() else 0
+        return os.path.getsize(self.path)
 
     def set_state(self, state: int) -> None:
         os.truncate(self.path, state)
@@ -231,12 +243,242 @@ def test_a_file_that_a_hook_writes_by_itself_is_named_and_the_remedy_works(
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert line.startswith(f"Hook 'writes' writes to '{tmp_path / 'a.txt'}', which no resume cuts back")
     caplog.clear()
-    make(tmp_path / "b", [Cuts(tmp_path / "b.txt")]).run(epochs=2)
-    with (tmp_path / "b.txt").open("a") as file:
-        file.write("of a step that is done again")
-    make(tmp_path / "b", [Cuts(tmp_path / "b.txt")]).run(epochs=3)
+    (tmp_path / "b.txt").write_text("of a run that was killed before it was saved")
+    for epochs in (2, 3):
+        hook = Cuts(tmp_path / "b.txt")
+        make(tmp_path / "b", [hook]).run(epochs=epochs)
+        hook.file.write("of a step that is done again")
+        hook.file.close()
+    hook = Cuts(tmp_path / "b.txt")
+    make(tmp_path / "b", [hook]).run(epochs=3)
+    hook.file.close()
     assert (tmp_path / "b.txt").read_text() == "1\n2\n3\n"
     assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
+COUNT, BEST, SEEN, NAMES, ROWS = 0, None, list[float](), ["a", "b"], np.zeros([3])
+
+
+def counts(moment: Moment) -> None:
+    global COUNT, BEST
+    COUNT += len(NAMES) + int(ROWS.sum())
+    if BEST is None or moment.logs["weight"] > BEST:
+        BEST = moment.logs["weight"]
+
+
+def goes_by(moment: Moment) -> None:
+    SEEN.append(moment.logs["weight"])
+    if len(SEEN) > 2:
+        NAMES.count("a")
+
+
+def only_fills(moment: Moment) -> None:
+    SEEN.append(moment.logs["weight"])
+
+
+def closing() -> Callable[[Moment], None]:
+    count = 0
+
+    def closes(moment: Moment) -> None:
+        nonlocal count
+        count += 1
+
+    return closes
+
+
+class CountsGlobally(keras.callbacks.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = 0
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        global COUNT
+        COUNT += 1
+        self.own += 1  # which is saved
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (counts, "'counts' {} BEST, COUNT."),
+        (goes_by, "'goes_by' {} SEEN."),
+        (closing(), "'closes' {} count."),
+        (only_fills, ""),
+        (CountsGlobally(), "'keras_callbacks' {} COUNT."),
+    ],
+)
+def test_what_functions_and_callbacks_count_outside_is_told_once(
+    function: Callable[[Moment], None], named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_callback = isinstance(function, keras.callbacks.Callback)
+    loop = make(tmp_path, [function] if is_callback else [])
+    if not is_callback:
+        loop.on("epoch_end")(function)
+    told = said(loop, caplog, 4)
+    begins = f"Hook {named.format('counts in Python what no checkpoint holds:')}"
+    assert [each.startswith(begins) for each in told] == [True] * bool(named)
+
+
+RNG = np.random.default_rng(3)
+
+
+class Draws(Hook):
+    """Goes on with what goes on by being used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng, self.old, self.python = np.random.default_rng(1), np.random.RandomState(1), random.Random(1)
+        self.rows, self.unused = iter(range(99)), np.random.default_rng(1)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.at = next(self.rows) + self.rng.normal() + self.old.normal() + self.python.random()
+
+
+class KeepsDrawing(Hook):
+    """Does what it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(1)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.drawn = self.rng.normal()
+
+    def get_state(self) -> object:
+        return self.rng.bit_generator.state
+
+    def set_state(self, state: object) -> None:
+        self.rng.bit_generator.state = state
+
+
+def test_random_generators_and_iterators_of_a_hook_are_told_and_the_remedy_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (line,) = said(make(tmp_path / "a", [Draws()]), caplog)
+    assert line.startswith("Hook 'draws' counts in Python what no checkpoint holds: old, python, rng, rows. A run")
+    loop = make(tmp_path / "b")
+    loop.on("epoch_end")(lambda moment: print(RNG.normal()))
+    (line,) = said(loop, caplog)
+    assert "what no checkpoint holds: RNG. A run" in line
+    drawn = []
+    for name, epochs in {"c": (3,), "d": (2, 3)}.items():
+        for count in epochs:
+            hook = KeepsDrawing()
+            assert said(make(tmp_path / name, [hook]), caplog, count) == []
+        drawn.append(hook.drawn)
+    assert drawn[0] == drawn[1]
+
+
+LOG: list[io.TextIOWrapper] = []
+
+
+def open_itself(path: Path) -> Hook:
+    class Appends(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            self.write(moment.epoch)
+
+        def write(self, epoch: int) -> None:
+            with path.open(mode="a", encoding="utf-8") as file:
+                print(epoch, file=file)
+
+    return Appends()
+
+
+def with_a_writer(path: Path) -> Hook:
+    file = path.open("w", newline="")
+    LOG.append(file)
+    rows = csv.DictWriter(file, ["epoch"]) if path.suffix == ".dict" else csv.writer(file)
+
+    class Rows(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            rows.writerow({"epoch": moment.epoch} if isinstance(rows, csv.DictWriter) else [moment.epoch])
+
+    return Rows()
+
+
+def in_a_callback(path: Path) -> keras.callbacks.Callback:
+    LOG.append(path.open("wt", buffering=1))
+    return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: LOG[0].write(f"{epoch}\n"))
+
+
+def in_a_class_of_callbacks(path: Path) -> keras.callbacks.Callback:
+    class Appends(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            with open(os.path.join(path.parent, path.name), "a+") as file:
+                file.write(f"{epoch}\n")
+
+    return Appends()
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        (open_itself, "a file that {}Appends.write opens with 'a'"),
+        (with_a_writer, "'{}'"),
+        (in_a_callback, "'{}'"),
+        (in_a_class_of_callbacks, "a file that {}Appends.on_epoch_end opens with 'a'"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".txt", pytest.param(".dict", marks=pytest.mark.more)])
+def test_a_file_that_hooks_and_callbacks_reach_or_append_to_is_named(
+    made: Callable[[Path], Hook], named: str, suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    LOG.clear()
+    path = tmp_path / f"log{suffix}"
+    make(tmp_path / "a", [made(path)]).run(epochs=4)
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    name = {open_itself: "appends", with_a_writer: "rows"}.get(made, "keras_callbacks")
+    assert line.startswith(f"Hook {name!r} writes to {named.format(path if LOG else f'{made.__name__}.<locals>.')}, ")
+    for file in LOG:
+        file.close()
+
+
+def test_a_writer_of_summaries_of_its_own_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = tf.summary.create_file_writer(str(tmp_path / "own"))
+
+    def draw(moment: Moment) -> None:
+        with writer.as_default(step=moment.step):
+            tf.summary.scalar("x", 1.0)
+
+    loop = make(tmp_path / "a")
+    loop.on("epoch_end")(draw)
+    (line,) = said(loop, caplog)
+    assert line.startswith("Hook 'draw' writes tf.summary through a writer of its own, whose file no resume cuts back")
+
+
+class WritesElsewhere(Hook):
+    """Writes what needs no cut: files that are written anew as a whole, memory, and standard streams."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.memory, self.out, self.read = path, io.StringIO(), sys.__stderr__, path.open()
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        logs = {"a": moment.epoch}
+        with self.path.open("w") as file:
+            file.write(f"{logs['a']}")
+        with open(f"{self.path}{logs['a']}", "w") as file:
+            file.write("a")
+        print(moment.epoch, file=self.memory)
+        print("a", end="", file=self.out)
+
+
+class OwnRows(keras.callbacks.CSVLogger):
+    """Goes on in its file, as what it is made from does."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        super().on_epoch_end(epoch, {**(logs or {}), "epoch": epoch})
+
+
+def test_files_that_are_looked_after_are_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(make(tmp_path / "a", [OwnRows(str(tmp_path / "log.csv"))]), caplog) == []
+
+
+def test_files_that_are_written_as_a_whole_are_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    hook = WritesElsewhere(tmp_path / "file")
+    assert said(make(tmp_path / "a", [hook]), caplog) == []
+    hook.read.close()
 
 
 OF_VARIABLES, OF_PYTHON = {"average:0 of hook 'counts'"}, {"losses", "Counts.count"}

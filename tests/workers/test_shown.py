@@ -18,7 +18,7 @@ def curves(directory: Path) -> Mapping[tuple[str, str], list[tuple[int, float]]]
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             for value in event.summary.value:
-                if value.tag not in ("steps_per_second", "configuration"):
+                if value.tag not in ("steps_per_second", "examples_per_second", "configuration"):
                     found.setdefault((path.parent.name, value.tag), {})[event.step] = value.simple_value
     return {name: sorted(points.items()) for name, points in found.items()}
 

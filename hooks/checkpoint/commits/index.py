@@ -89,9 +89,9 @@ def _check_entry(value: bytes, data: int) -> None:
         raise ValueError(f"it has a value of dtype {entry.dtype}")
     if len(shape) > RANK or any(length < 0 for length in shape):
         raise ValueError(f"it has a value of shape {shape[:5]}")
-    # Of a partitioned value, the entry has the shape of the whole, and no bytes.
-    plain = entry.dtype not in OF_ANY_SIZE and not entry.slices
-    size = math.prod(shape) * tf.as_dtype(entry.dtype).size if plain else entry.size
+    if entry.slices:  # which nothing here writes, and of which TensorFlow dies if two are equal
+        raise ValueError("it has a value in parts")
+    size = entry.size if entry.dtype in OF_ANY_SIZE else math.prod(shape) * tf.as_dtype(entry.dtype).size
     inside = 0 <= entry.size <= data and 0 <= entry.offset <= data - entry.size and entry.shard_id >= 0
     if not inside or size != entry.size or math.prod(shape) > LARGEST:
         raise ValueError(f"it has a value of shape {shape[:5]}, of {entry.size} bytes from {entry.offset} on")

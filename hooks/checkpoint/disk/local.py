@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from hooks.checkpoint.disk.durable import flush, make_durably
 from hooks.checkpoint.disk.errors import named, reading
 from hooks.checkpoint.disk.files import Measure, compare
-from hooks.checkpoint.disk.lock import Lock, close
+from hooks.checkpoint.disk.lock import NAME, Lock, close
 from hooks.checkpoint.disk.stems import kept_for, order
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
 
@@ -64,11 +64,8 @@ class LocalFiles:
                 raise type(error)(error.errno, said) from error
             raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> OSError:
-        said = type(error)(
-            f"Checkpoints cannot be written to {self.where!r}: {error.strerror}. "
-            "Give a directory that this process may write to."
-        )
+    def _unwritable(self, error: OSError, remedy: str = "Give a directory that this process may write to") -> OSError:
+        said = type(error)(f"Checkpoints cannot be written to {self.where!r}: {error.strerror}. {remedy}.")
         said.errno = error.errno
         return said
 
@@ -82,6 +79,8 @@ class LocalFiles:
         # The lock may be taken by now, and a start that fails has to let go of it.
         except OSError as error:
             self._lock.release()
+            if self._lock.is_in_the_way():
+                raise self._unwritable(error, f"Remove {NAME!r} in it, which is no plain file") from error
             raise self._unwritable(error) from error
 
     def close(self) -> None:

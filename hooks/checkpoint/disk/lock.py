@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 
@@ -22,8 +23,8 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 class Lock:
     """A `flock` on the file `.lock` of a directory, which ends with the process.
 
-    Where a file system has no locks, whoever comes writes its name into the file, and whoever finds another's name
-    there before it saves, saves nothing any more.
+    Whoever has it writes its name into the file, and whoever finds another's name there before it saves, saves nothing
+    any more: so it is on file systems without locks, or with locks that hold on one machine only.
 
     Args:
         directory: A descriptor, which whoever made it closes.
@@ -31,7 +32,7 @@ class Lock:
     """
 
     def __init__(self, directory: int, where: str) -> None:
-        self._directory, self.where, self._me, self._locked = directory, where, b"", False
+        self._directory, self.where, self._me = directory, where, b""
         # It closes itself once at most, in C: an interrupt never leaves a lock behind that nobody knows of.
         self._file: io.FileIO | None = None
 
@@ -65,8 +66,8 @@ class Lock:
     def ensure(self) -> None:
         """Takes it again if the file is gone, or another. Raises `OSError` if somebody else has it by now."""
         if self._file is not None and not self._file.closed and self._is_there():
-            # Without locks, the last name in the file counts, and is looked at before each save.
-            if self._locked or os.pread(self._descriptor, 200, 0) == self._me:
+            # The last name in the file counts where there are no locks, or each machine has its own of a shared disk.
+            if os.pread(self._descriptor, 200, 0) == self._me:
                 return
             raise OSError(errno.EBUSY, f"{self.where!r} is being written by another trainer by now ({self._holder()})")
         # The file is gone or another one. Between the two lines, somebody else may get it, and is told so.
@@ -83,6 +84,12 @@ class Lock:
                 self._file.close()
             LOCKS.discard(self._file)
 
+    def is_in_the_way(self) -> bool:
+        """Returns whether something else is in the place of the file, which nobody can lock."""
+        with contextlib.suppress(OSError):
+            return not stat.S_ISREG(os.stat(NAME, dir_fd=self._directory, follow_symlinks=False).st_mode)
+        return False
+
     @property
     def _descriptor(self) -> int:
         return -1 if self._file is None else self._file.fileno()
@@ -96,7 +103,6 @@ class Lock:
         try:
             # Does not wait: a job that was started twice has to fail now, not when the other ends.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._locked = True
         except BlockingIOError:
             if self._of_a_copy():  # whoever has it writes there, and not here
                 return self._part()
@@ -104,7 +110,6 @@ class Lock:
         except OSError as error:
             if error.errno not in NO_LOCKS:  # such as EIO, which says nothing of what the system can do
                 raise
-            self._locked = False
             log.warning(
                 "%r is on a file system without locks (%s): nobody is kept from starting a second trainer there. One "
                 "that finds out ends with an error.",

@@ -32,12 +32,13 @@ def decoded(raw: bytes) -> Tensors:
     at, found = len(head) + 1, dict[str, tf.Tensor]()
     try:
         for name, kind, shape in json.loads(head):
+            # Lengths first: a text among them would be repeated as often as the others say.
+            if not isinstance(name, str) or len(shape) > MOST or not all(type(length) is int for length in shape):
+                raise ValueError("not what tensors of rows have")
             count, dtype = math.prod(shape), tf.as_dtype(kind)
             lengths = np.frombuffer(raw, "<i8", count, at) if dtype == tf.string else np.zeros([0])
             if count < 0 or (lengths < 0).any():
                 raise ValueError("less than nothing")
-            if not isinstance(name, str) or len(shape) > MOST:
-                raise ValueError("not what tensors of rows have")
             if dtype == tf.string:
                 ends = at + 8 * count + np.cumsum(lengths)
                 starts, values = [at + 8 * count, *ends.tolist()], np.empty([count], object)

@@ -41,20 +41,21 @@ class Means(tf.Module):
             wide: float64 `[steps, wide]`.
             weights: `[steps, 1]`, of any dtype.
             afresh: Whether they are the first ones of a pass, and what was added before is forgotten: bool `[]`.
-            latest: Whether only the latest value counts, because it is the result so far of a metric.
+            latest: Whether only the latest value counts, because it is the result so far of a metric: it is then the
+                mean of all examples so far.
         """
         with tf.device("CPU"):
             weights, values = tf.cast(weights, tf.float64), tf.cast(narrow, tf.float64)
-            weights = tf.ones_like(weights) if latest else weights  # only the last row counts, whatever it weighs
             if self._narrow < len(self._names):
                 head = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(wide, tf.int64), HEAD), tf.float64)
                 rest = tf.where(tf.equal(head, wide), tf.zeros_like(wide), wide - head)  # of infinity, there is none
                 values = tf.concat([values, head, rest], axis=1)
-            # [steps, sums + 1]: the weights add up as the values do.
-            weighted = tf.concat([values * weights, weights], axis=1)
             before = tf.concat([self.sums, [self.weight]], axis=0)
             # Not 0 * before, which is NaN where a sum was infinite.
             before = tf.where(afresh, tf.zeros_like(before), before)
+            weights = before[-1] + tf.cumsum(weights) if latest else weights
+            # [steps, sums + 1]: the weights add up as the values do. Products are exact, as the sums are.
+            weighted = tf.concat([values * weights, weights], axis=1)
             rows = tf.concat([before[tf.newaxis], weighted], axis=0)
             sums = (rows if latest else tf.cumsum(rows))[-1]
         self.sums.assign(sums[:-1])

@@ -103,8 +103,11 @@ class Program:
             ValueError: If XLA cannot; each operation that it does not know is named with its line.
         """
         try:
-            specs = tf.nest.flatten(self._program.structured_input_signature)
-            call_flat(self._program, [tf.zeros(spec.shape, spec.dtype) for spec in specs])  # of 0 steps
+            # Within a graph, as it is run: by itself it would be compiled under another name, and then once more.
+            function = tf.function(self._program, autograph=False)
+            args, _ = self._program.structured_input_signature
+            none = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), args)  # steps
+            call_flat(function.get_concrete_function(*args), tf.nest.flatten(none))
         except tf.errors.OpError as error:
             raise ValueError(_refusal(refused(self._owner, self._graph, error.message))) from error
 

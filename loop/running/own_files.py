@@ -1,0 +1,111 @@
+"""The files that hooks of the program write to by themselves, and no resume cuts back."""
+
+import contextlib
+import csv
+import dis
+import gc
+import io
+import itertools
+import types
+from collections.abc import Iterable, Iterator, Mapping
+
+import tensorflow as tf
+
+from loop.exact.reach import Reach, attributes, codes, global_names, is_of_program
+
+OPENING = {"open", "to_csv"}
+APPENDING = {"".join(mode) for kind in ("a", "ab", "at", "a+", "ab+", "at+") for mode in itertools.permutations(kind)}
+WRITER = type(csv.writer(io.StringIO()))
+# Where a statement, or the call of it that opens something, ends.
+ENDS = {"POP_TOP", "BEFORE_WITH", "LOAD_SPECIAL", "RETURN_VALUE"}
+WRITES = (
+    "Hook %r writes to %s, which no resume cuts back: what it has written of steps that are done again will be there "
+    "twice, or, if each start opens it with 'w', what was there before is gone. For values, there is hooks.MetricsLog. "
+    "Or, in a hook of your own, let __init__ open it with 'a', on_run_begin call os.truncate(path, 0) unless "
+    "moment.resumed, flush each row, let get_state(self) return os.path.getsize(path), and set_state(self, state) call "
+    "os.truncate(path, state)."
+)
+SUMMARIES = (
+    "Hook %r writes tf.summary through a writer of its own, whose file no resume cuts back: after a kill, points are "
+    "there twice. Write `with tensorboard.summaries():`, with the hook TensorBoard, in the place of `with "
+    "writer.as_default():`."
+)
+
+
+def of_own_files(hook: str, begin: Iterable[object]) -> Iterator[str]:
+    """Yields what to say of a hook that writes to files of its own.
+
+    These are the files that are open now and that it reaches; if there is none, those that its program appends to.
+
+    Args:
+        hook: The name of the hook.
+        begin: The hook, and the functions that are called in its name.
+    """
+    reach = Reach(begin)
+    reached = [*_reached(reach)]
+    if any(isinstance(each, tf.summary.SummaryWriter) for each in reached):
+        yield SUMMARIES % hook
+    files = {_called(file) for each in reached for file in _files_of(each) if _is_open(file)}
+    programs = (function for function in reach.functions if is_of_program(function))
+    appended = (f"a file that {each.__qualname__} opens with 'a'" for each in programs if _appends(each.__code__))
+    if names := sorted(files) or sorted({*appended}):
+        yield WRITES % (hook, ", ".join(names))
+
+
+def _reached(reach: Reach) -> Iterator[object]:
+    """Yields what the program has in globals, outer variables and attributes, and in lists and dicts."""
+    for function in reach.functions:
+        yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
+        if is_of_program(function):
+            yield from (function.__globals__[name] for name in global_names(function))
+    for thing in reach.objects:
+        if is_of_program(type(thing)) and not isinstance(thing, type):
+            yield from [*attributes(thing).values()]
+    for items in reach.containers:
+        yield from [*(items.values() if isinstance(items, Mapping) else items)]
+
+
+def _files_of(value: object) -> Iterator[io.IOBase]:
+    if isinstance(value, io.IOBase):
+        yield value
+    elif isinstance(value, csv.DictWriter):
+        yield from _files_of(value.writer)
+    elif isinstance(value, WRITER):  # which holds the method that it writes by, and tells nobody
+        yield from (owner for each in gc.get_referents(value) if isinstance(owner := _owner(each), io.IOBase))
+
+
+def _owner(method: object) -> object:
+    return method.__self__ if isinstance(method, types.BuiltinMethodType) else None
+
+
+def _called(file: io.IOBase) -> str:
+    return repr(getattr(file, "name", None))
+
+
+def _is_open(file: io.IOBase) -> bool:
+    """Returns whether something is a file on the disk, and open to be written to."""
+    # What is in memory has no name; pipes, and what a process has from the beginning, have a number for one, or a low
+    # number; a notebook's have none.
+    with contextlib.suppress(OSError, ValueError):
+        named = isinstance(getattr(file, "name", None), str)
+        return named and not file.closed and file.writable() and file.fileno() > 2 and not file.isatty()
+    return False
+
+
+def _appends(code: types.CodeType) -> bool:
+    """Returns whether a program has a call such as `open(path, "a")`."""
+    return any(_appends_itself(each) for each in codes(code))
+
+
+def _appends_itself(code: types.CodeType) -> bool:
+    within = False
+    for instruction, following in itertools.pairwise(dis.get_instructions(code)):
+        if instruction.opname.startswith("STORE_") or instruction.opname in ENDS:
+            within = False
+        elif instruction.argval in OPENING:
+            within = True
+        elif within and instruction.opname == "LOAD_CONST" and instruction.argval in APPENDING:
+            within = following.opname.startswith("BINARY")  # it is a key, as in `logs["a"]`
+            if not within:
+                return True
+    return False
