@@ -16,7 +16,7 @@ from loop.engine.traced.means import examples_in
 from loop.engine.traced.measured import check_additive, results_of_all
 from loop.exact.graph import changes, uses
 from loop.handles import key
-from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
+from loop.state.variables import all_layers, flat, keras_variables, nodes, optimizers, own_variables, raw
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
 from loop.workers.cluster import Workers
@@ -114,6 +114,9 @@ def several_of(
     if tf.distribute.has_strategy():  # in its scope, variables are of a kind of their own
         name = type(tf.distribute.get_strategy()).__name__
         raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
+    held = [*map(raw, keras_variables(given)), *(node for value in flat(given) for node in nodes(value))]
+    if any(isinstance(each, tf.distribute.DistributedValues) for each in held):
+        raise RuntimeError(f"Models are made outside of strategy.scope(). Received: a variable of one. {INSTEAD}")
     if not workers.are_several:
         check_joined()
         return None
