@@ -102,7 +102,9 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
     def functions_called(self) -> list[Callable[..., object]]:
-        return [getattr(callback, name) for callback in self.callbacks for name in dir(callback) if name[:3] == "on_"]
+        # Of the objects: a `LambdaCallback` has them there. Unbound: of what objects hold, it is told elsewhere.
+        methods = [getattr(each, name) for each in self.callbacks for name in dir(each) if name[:3] == "on_"]
+        return [*(getattr(each, "__func__", each) for each in methods), *map(type, self.callbacks)]
 
     def before_dry_run(self, directory: str) -> None:
         """Leaves the callbacks out: nobody knows where they write to."""

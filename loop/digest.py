@@ -10,7 +10,7 @@ from loop.tensors import Nest, read, widened
 
 # Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
 # of the same thing raises it: what others have saved is then not compared with, instead of being found different.
-FINGERPRINT = 1
+FINGERPRINT = 2
 SAMPLE = 16_384  # numbers of each tensor of a batch that are looked at: more would cost training time
 LARGE = 2**20  # bytes
 FACTOR, STRIDE = 6364136223846793005, 1442695040888963407  # odd; of a congruential generator (Knuth, MMIX)

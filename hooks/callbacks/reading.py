@@ -5,6 +5,8 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -95,6 +97,10 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
         array = _of_array(rest, bits)
         return array[()] if kind == "scalar" else tf.constant(array)
     label = rest[0]
+    if kind == "path":
+        return Path(label)
+    if kind == "enum":
+        return present.of(label, Enum)
     if kind == "array":
         return _into_array(label, _of_array(rest[1:], bits), present)
     # What is assigned in place keeps being the object that others hold, too.

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator, Set
 from enum import Enum
+from pathlib import PurePath
 from typing import NamedTuple
 
 import keras
@@ -107,6 +108,13 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
         pairs = enumerate(value.items())  # type: ignore[attr-defined]
         said = [[inner(key, f"{i}.key"), inner(item, i)] for i, (key, item) in pairs]
         return [name, label, said, getattr(default, "__name__", None)]
+    if isinstance(value, Enum):  # of which there is each once, all of them from the beginning
+        if on.naming is not NamesGiven.NOTHING:
+            for each in type(value):
+                on.things.name(each, f"{path}.{each.name}")
+        return ["enum", on.label(value, path, False)]
+    if isinstance(value, PurePath):
+        return ["path", str(value)]
     if isinstance(value, np.ndarray):
         return ["array", on.label(value, path, True), *_array(value, on.bits)]
     # Neither can be changed in place, so they need no label: a new one is as good.

@@ -12,6 +12,7 @@ from loop.tf_internals import (
     inputs_of,
     kind_of,
     op_definition,
+    read_by,
     rerandomizes,
     reshuffles,
     tensors_of,
@@ -50,7 +51,7 @@ def places(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, bool]]:
     """
     seen, stack = set[int](), [dataset]  # ids: the dataset holds all of them while this runs
     while stack:
-        stage = stack.pop()
+        stage = read_by(stack.pop())  # a reader of files does not say what it reads the names from
         yield stage, id(stage) in seen
         if id(stage) not in seen:
             seen.add(id(stage))

@@ -28,7 +28,7 @@ COUNTED_OUTSIDE = (
     "program sets. Set it on a callback, or on a hook of your own that returns it from get_state(self), and takes it "
     "back in set_state(self, state); or make it a tf.Variable, in state=..."
 )
-LARGEST = 2**20  # bytes
+LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
 
 
@@ -78,9 +78,10 @@ class CountedOutside:
         """Returns the names of which one is not what it was, by the name of the hook; each hook once."""
         found: dict[str, list[str]] = {}
         for hook, then in [*self._then.items()]:
-            now = _outside(self._functions[hook])
-            if changed := sorted(name for name, said in now.items() if then.get(name, said) != said):
-                found[hook] = changed
+            counted, gathered = _outside(self._functions[hook])
+            changed = {name for name, said in gathered.items() if then[1].get(name, said) != said}
+            if changed or counted != then[0]:
+                found[hook] = sorted({*counted, *changed})  # of what is counted all of them, as above
                 del self._then[hook]
         return found
 
@@ -90,16 +91,16 @@ def _plain_function(given: object) -> types.FunctionType | None:
     return given if isinstance(given, types.FunctionType) else None
 
 
-def _outside(functions: Iterable[types.FunctionType]) -> dict[str, str]:
-    """Returns what is in globals and outer variables that functions count or gather in, by name."""
-    found: dict[str, str] = {}
+def _outside(functions: Iterable[types.FunctionType]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what is in globals and outer variables that functions count, and in those that they fill, by name."""
+    counts, gathers = dict[str, str](), dict[str, str]()
     for function in functions:
         counted, read = set[str](), set[str]()
         _note_used(function, ("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"), counted, read)
         values = dict(_values_outside(function))
-        found |= {n: repr(values[n]) for n in counted & values.keys() if isinstance(values[n], (*PLAIN, np.generic))}
-        found |= {n: _content(values[n]) for n in read & values.keys() if _is_gathering(values[n])}
-    return found
+        counts |= {n: repr(values[n]) for n in counted & values.keys() if isinstance(values[n], (*PLAIN, np.generic))}
+        gathers |= {name: _content(values[name]) for name in read & values.keys() if _is_gathering(values[name])}
+    return counts, gathers
 
 
 def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]]:
@@ -136,6 +137,8 @@ def _content(value: object) -> str:
         return Encoded(value.get_state(legacy=False), "").digest()
     if isinstance(value, Iterator):
         return str(next(LOOKS))  # nobody sees whether it has moved: somebody has it to move it
+    if not isinstance(value, np.ndarray) and isinstance(value, Sized) and len(value) > LONGEST:
+        return str(len(value))  # it takes long to look at
     try:
         return Encoded(value, "").digest()
     except TypeError:  # of objects, nobody knows what is in them

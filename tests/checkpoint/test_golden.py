@@ -21,7 +21,7 @@ from hooks.checkpoint.record.manifest import FORMAT, PACKAGE, canonical, content
 from loop import ArrayData, Every, Loop, TrainingState
 
 GOLDEN = TESTS / "golden"
-DIRECTORIES = ("format-1-early", "format-1", "format-2", "format-3")
+DIRECTORIES = ("format-1-early", "format-1", "format-2", "format-3", "format-3-2")  # the last one with fingerprint 2
 NOT_SAID = "was written by an earlier exactloop, in format {}, which does not say its fingerprint: not comparable with"
 
 
@@ -92,9 +92,16 @@ def test_a_run_goes_on_with_it_and_says_what_cannot_be_compared(name: str, whole
         assert len(said) == 1
         assert NOT_SAID.format(written) in said[0]
         assert f"fingerprint {TrainingState.fingerprint} of exactloop {PACKAGE}. All values are restored" in said[0]
+    elif (fingerprint := written_with(name)) != TrainingState.fingerprint:
+        assert len(said) == 1
+        assert f"was written by exactloop 0.1.0, fingerprint {fingerprint}: not comparable with" in said[0]
     elif same_libraries(name):
         assert said == []
     assert weight.numpy().tobytes() == whole[1]
+
+
+def written_with(name: str) -> int:
+    return json.loads((GOLDEN / name / "ckpt-6.json").read_bytes())["writer"]["fingerprint"]
 
 
 def same_libraries(name: str) -> bool:
@@ -147,12 +154,12 @@ def test_what_needs_no_fingerprint_is_compared_with_any(tmp_path: Path) -> None:
 
 def test_with_its_own_fingerprint_another_step_is_refused_as_ever(tmp_path: Path) -> None:
     edited(
-        directory := copied("format-3", tmp_path),
+        directory := copied("format-3-2", tmp_path),
         lambda said: said["description"]["steps"]["train"]["operations"].update(Placeholder=17),
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if same_libraries("format-3"):
+        if same_libraries("format-3-2"):
             with pytest.raises(ValueError, match="has other operations now: -17 Placeholder"):
                 make_loop(directory)[0].run(steps=8)
     assert of_the_program(caught) == []

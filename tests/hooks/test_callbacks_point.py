@@ -1,5 +1,6 @@
 """What an attribute of a callback points at, and what is deleted, is the same after a resume, or named as lost."""
 
+import enum
 import random
 import warnings
 from collections.abc import Callable
@@ -29,6 +30,10 @@ class Phase:
     def up(self) -> int:
         self.__count += 1
         return self.__count
+
+
+class Warmth(enum.Enum):
+    COLD, WARM, HOT = 0, 1, 2
 
 
 class Net(tf.Module):
@@ -61,6 +66,7 @@ class Holds(keras.callbacks.Callback):
         self.arrays, self.variables = [np.ones(2), np.zeros(2)], [tf.Variable(1.0), tf.Variable(2.0)]
         self.phase, self.net, self.row, self.array = self.phases[0], self.nets[0], self.tables[0], self.arrays[0]
         self.variable, self.warm = self.variables[0], True
+        self.warmth, self.path = Warmth.COLD, Path("runs")
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.begun = [Phase(0.3), Phase(0.4)]
@@ -133,7 +139,15 @@ def deleted(holds: Holds) -> float:
     return hasattr(holds, "warm") + 10 * hasattr(holds.phases[0], "warm")
 
 
-KEPT = [objects, networks, variables, lists, arrays, made_as_it_begins, lists_made_later, private_slots, deleted]
+def words_and_paths(holds: Holds) -> float:
+    holds.warmth = list(Warmth)[holds.epoch % 3]
+    holds.path = holds.path / f"{holds.warmth.name}{holds.path.name}"
+    return len(str(holds.path)) + 100 * holds.warmth.value
+
+
+KEPT = [objects, networks, variables, lists, arrays, made_as_it_begins, lists_made_later, private_slots, deleted] + [
+    words_and_paths
+]
 
 
 LONG = [pytest.param(change, marks=pytest.mark.long) for change in KEPT[2:]]

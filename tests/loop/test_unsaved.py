@@ -463,6 +463,17 @@ class WritesElsewhere(Hook):
         print("a", end="", file=self.out)
 
 
+class OwnRows(keras.callbacks.CSVLogger):
+    """Goes on in its file, as what it is made from does."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        super().on_epoch_end(epoch, {**(logs or {}), "epoch": epoch})
+
+
+def test_files_that_are_looked_after_are_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(make(tmp_path / "a", [OwnRows(str(tmp_path / "log.csv"))]), caplog) == []
+
+
 def test_files_that_are_written_as_a_whole_are_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     hook = WritesElsewhere(tmp_path / "file")

@@ -1,0 +1,77 @@
+"""What readers of files, and datasets of TensorFlow 1, are made of is seen: they are stages that stand for others."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from loop.data.pipelines.written import Written
+from loop.exact.pipeline_hash import described
+from loop.tensors import text_of
+
+Dataset, Old = tf.data.Dataset, tf.compat.v1.data
+CSV = tf.data.experimental.CsvDataset
+READERS: dict[str, Callable[[Sequence[str]], Dataset]] = {
+    "lines": tf.data.TextLineDataset,
+    "lines, several files at once": lambda names: tf.data.TextLineDataset(names, num_parallel_reads=2),
+    "records": tf.data.TFRecordDataset,
+    "records, as many files at once as the cores allow": lambda names: tf.data.TFRecordDataset(
+        names, num_parallel_reads=tf.data.AUTOTUNE
+    ),
+    "records of one length": lambda names: tf.data.FixedLengthRecordDataset(names, 1),
+    "table": lambda names: CSV(names, [tf.string]),
+    "lines, in TensorFlow 1": Old.TextLineDataset,
+    "records, in TensorFlow 1": Old.TFRecordDataset,
+    "records of one length, in TensorFlow 1": lambda names: Old.FixedLengthRecordDataset(names, 1),
+    "names, in TensorFlow 1": lambda names: Old.Dataset.from_tensor_slices(names).flat_map(tf.data.TextLineDataset),
+}
+
+
+def files(directory: Path, *texts: str) -> list[str]:
+    for number, text in enumerate(texts):
+        (directory / str(number)).write_text(text)
+    return [str(directory / str(number)) for number in range(len(texts))]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_other_files_and_another_order_of_them_are_other_data(name: str, tmp_path: Path) -> None:
+    def read(names: Sequence[str]) -> list[str]:
+        return described(READERS[name](names).shuffle(9, seed=1).batch(2))
+
+    names = files(tmp_path, "a\nb\n", "c\nd\n")
+    first = read(names)
+    assert read(names) == first
+    assert read(names[::-1]) != first
+    files(tmp_path, "a\nx\n")
+    assert read(names) != first
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "table"])
+def test_names_of_files_are_rows_which_the_next_process_may_have_in_another_order(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loop.data.pipelines.written.may_move", lambda rows: True)  # as in a process without a seed
+    names = files(tmp_path, "a\nb\n", "c\nd\n", "e\nf\n")
+    then, now = (Written(READERS[name](each).batch(2), threading.Event()) for each in (names, names[::-1]))
+    cursor = then.drawn([*then.lists.values()])
+    (same,) = (one for one in now.as_drawn(cursor, [*now.lists.values()]) if one.described == then.described)
+    assert same.of(1, 0, 1).element_spec == now.dataset.element_spec
+
+
+def test_how_many_files_are_read_at_once_where_the_cores_decide_is_known(tmp_path: Path) -> None:
+    names = files(tmp_path, "a", "b")
+    for reader in (tf.data.TextLineDataset, tf.data.TFRecordDataset):
+        read = Written(reader(names, num_parallel_reads=tf.data.AUTOTUNE).batch(2), threading.Event())
+        assert read.at_once(9) == [3]
+        assert read.at_once(1) == [1]
+
+
+def test_saved_datasets_have_dicts_in_any_order_and_are_the_same_data() -> None:
+    specs = [{"b": tf.TensorSpec([]), "a": (tf.TensorSpec([1]),)}, {"a": (tf.TensorSpec([1]),), "b": tf.TensorSpec([])}]
+    assert str(specs[0]) != str(specs[1]) == text_of(specs[0]) == text_of(specs[1])
+    for spec in (tf.TensorSpec([2]), (), (tf.TensorSpec([]), {}), [tf.RaggedTensorSpec([None, None])]):
+        assert text_of(spec) == str(spec)
+    rows = [Dataset.from_tensors(dict.fromkeys(keys, 1)).map(lambda x: x) for keys in ("ab", "ba")]
+    assert described(rows[0]) == described(rows[1])
