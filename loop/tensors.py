@@ -59,3 +59,12 @@ def examples(batch: Nest) -> tf.Tensor:
     if isinstance(first, tf.SparseTensor):
         return tf.cast(first.dense_shape[0], tf.int32)
     return tf.concat([tf.shape(first), [1]], axis=0)[0]  # of what Python has made, nobody may know that it is a scalar
+
+
+def text_of(spec: Nest) -> str:
+    """Returns a text of what has a structure, with dicts in the order of their keys: in saved datasets, it is any."""
+    if type(spec) is dict:
+        return f"{{{', '.join(f'{key!r}: {text_of(spec[key])}' for key in sorted(spec, key=repr))}}}"
+    if type(spec) is tuple:
+        return f"({', '.join(map(text_of, spec))}{',' if len(spec) == 1 else ''})"
+    return repr(spec)

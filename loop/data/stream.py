@@ -9,7 +9,7 @@ import tensorflow as tf
 from loop.data.fetched import AGAIN, ENDED, PENDING, Fetched
 from loop.data.pipelines.epochs import AROUND, EpochDatasets
 from loop.data.pipelines.errors import InLinesOf
-from loop.data.pipelines.iterators import state_of
+from loop.data.pipelines.iterators import begun, state_of
 from loop.data.pipelines.of_epoch import check_length
 from loop.data.pipelines.replay import read_again
 from loop.data.pipelines.shares import check_count, check_shared, share_of
@@ -20,7 +20,7 @@ from loop.exact.pipeline import UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Position
 from loop.state.resumable import Earlier, Unlike
-from loop.tensors import Nest
+from loop.tensors import Nest, text_of
 from loop.tf_internals import Trackable, restore_iterator
 from loop.workers.cluster import here
 
@@ -193,9 +193,9 @@ class StreamData(Trackable):
             self._begin(dataset, epoch, skip)
 
     def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
-        self.source, self.fetched = iter(dataset), Fetched()
-        begun, self._passes = self._passes, self._passes + 1
-        if self.seen and not (self.endless and begun):  # a stream has one digest, over all epochs
+        self.source, self.fetched = begun(dataset), Fetched()
+        before, self._passes = self._passes, self._passes + 1
+        if self.seen and not (self.endless and before):  # a stream has one digest, over all epochs
             self.seen.reset()
         seen = self.seen if self._resume == "replay" else None
         if skip and not read_again(self.source, skip, seen or BatchDigest()):  # costs as much as the first time
@@ -227,7 +227,7 @@ class StreamData(Trackable):
             "resume": self._resume,
             "cardinality": self._source.cardinality,
             "steps_per_epoch": self._steps,
-            "element_spec": str(self.element_spec),
+            "element_spec": text_of(self.element_spec),
             **self._source.describe(),
         }
 

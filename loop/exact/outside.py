@@ -186,6 +186,12 @@ def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]
     return found if not found or (are_computed and is_drawn) else None
 
 
+def is_computed(array: np.ndarray) -> bool:
+    """Returns whether there are numbers in it that nobody writes down, and too few to be told from a reciprocal."""
+    few = array.dtype.kind == "f" and array.size < SEVERAL
+    return few and any(len(text) >= TOGETHER / SEVERAL for text in _texts(tf.constant(array)))
+
+
 def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
     """Returns whether two tensors are equal bit for bit."""
     return digest(now) == digest(then)

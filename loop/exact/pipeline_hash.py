@@ -14,7 +14,7 @@ from loop.exact.graph import uses
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
 from loop.exact.pipeline import graph_of, nodes_of, places, stages
 from loop.handles import captured
-from loop.tensors import NodeDef
+from loop.tensors import NodeDef, text_of
 from loop.tf_internals import HINTS, TENSORS, cache_file, functions_of, kind_of, reads_as_usual
 
 CHANGES_NOTHING = ("Prefetch", "Options")  # stages that change nothing of what is yielded
@@ -95,7 +95,7 @@ def _hash(stage: tf.data.Dataset, instead: Instead) -> str:
 
 def _describe_stage(stage: tf.data.Dataset, instead: Instead) -> Iterator[object]:
     """Yields what a stage was made with."""
-    yield str(stage.element_spec)
+    yield text_of(stage.element_spec)
     hidden = kind_of(stage) == "Variant"
     for name, value in sorted(vars(stage).items()):
         for part in tf.nest.flatten(value) if name not in HINTS else ():

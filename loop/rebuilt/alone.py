@@ -16,10 +16,10 @@ from loop.rebuilt.orders import typed
 
 
 def as_given(options: tf.data.Options) -> tf.data.Options:
-    """Returns the options that somebody gave, with every order kept, and without slack: see `in_order`."""
+    """Returns the options that somebody gave, with every order kept."""
     # Of a stage that is repeated, they are within a function, out of which TensorFlow takes none.
     given = tf.data.Options().merge(options)
-    given.deterministic, given.experimental_slack = True, False
+    given.deterministic = True
     return given
 
 

@@ -193,7 +193,7 @@ class Stages:
 
     def _is_changed(self, stage: tf.data.Dataset) -> bool:
         options = stage.options() if kind_of(stage) == "Options" else None
-        if options and (options.deterministic is False or options.experimental_slack):
+        if options and options.deterministic is False:
             return True
         if kind_of(stage) in OWN or in_any_order(stage) or (self._pins and at_once(stage, 1)):
             return True

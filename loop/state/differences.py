@@ -42,7 +42,7 @@ def _compiled(step: Mapping[str, Any]) -> bool:
 
 def _is_hashed(key: str) -> bool:
     name = key.rpartition("/")[2]
-    return name in ("content", "read", "cached") or name.startswith("stages")
+    return name in ("content", "read", "cached", "element_spec") or name.startswith("stages")
 
 
 class Differences(NamedTuple):

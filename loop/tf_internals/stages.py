@@ -133,10 +133,9 @@ def read_by(stage: Dataset) -> Dataset:
 
 
 def in_order(options: bytes) -> bytes:
-    """Returns the options of a stage, as an operation has them, with every order kept, and without slack."""
+    """Returns the options of a stage, as an operation has them, with every order kept."""
     message = OptionsProto.FromString(options)
     message.deterministic = True
-    message.slack = False  # restored, such a prefetch takes the time since 1970 for slack, and sleeps as long
     return message.SerializeToString(deterministic=True)
 
 

@@ -145,6 +145,7 @@ QUICK = (  # the others are tried by `make test-long`
     "generator with NumPy's global random numbers",
     "a Keras layer that draws",
     "function of the epoch that draws",
+    "options: all, below what is shuffled and repeated",
     "public: two of everything, mixed",
     "public: files that are shuffled and repeated, interleaved in any order, shuffled again",
     "public: batches that Python augments",

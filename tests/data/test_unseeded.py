@@ -160,6 +160,24 @@ def test_layers_that_were_adapted_to_what_may_have_been_shuffled_are_warned_of(
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("numbers", "is_said"),
+    [
+        ([np.float32(0.4713265)], True),
+        ([np.float64(1.2345678912), tf.constant(0.4713265)], True),
+        ([np.float32(0.4713265), np.float32(0.2713261), np.array([1.3713269])], False),  # would be taken back
+        ([np.float32(0.25), 0.4713265, np.arange(3.0) / 7], False),
+    ],
+)
+def test_a_mean_or_two_that_would_not_be_taken_back_are_warned_of(
+    numbers: list[object], is_said: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unseeded, "drawn", lambda: 1_000)
+    data = Dataset.range(4).map(lambda x: tuple(tf.reduce_sum(tf.cast(each, tf.float64)) for each in numbers))
+    assert Loop(lambda x: {"x": tf.size(x)}, data, state={}).audit() == []
+    assert ["use numbers that were computed" in caplog.text] == [is_said]
+
+
 @pytest.mark.long
 def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
     layer = keras.layers.AugMix((0, 255))

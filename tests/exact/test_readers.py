@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import described
+from loop.tensors import text_of
 
 Dataset, Old = tf.data.Dataset, tf.compat.v1.data
 CSV = tf.data.experimental.CsvDataset
@@ -65,3 +66,12 @@ def test_how_many_files_are_read_at_once_where_the_cores_decide_is_known(tmp_pat
         read = Written(reader(names, num_parallel_reads=tf.data.AUTOTUNE).batch(2), threading.Event())
         assert read.at_once(9) == [3]
         assert read.at_once(1) == [1]
+
+
+def test_saved_datasets_have_dicts_in_any_order_and_are_the_same_data() -> None:
+    specs = [{"b": tf.TensorSpec([]), "a": (tf.TensorSpec([1]),)}, {"a": (tf.TensorSpec([1]),), "b": tf.TensorSpec([])}]
+    assert str(specs[0]) != str(specs[1]) == text_of(specs[0]) == text_of(specs[1])
+    for spec in (tf.TensorSpec([2]), (), (tf.TensorSpec([]), {}), [tf.RaggedTensorSpec([None, None])]):
+        assert text_of(spec) == str(spec)
+    rows = [Dataset.from_tensors(dict.fromkeys(keys, 1)).map(lambda x: x) for keys in ("ab", "ba")]
+    assert described(rows[0]) == described(rows[1])

@@ -17,6 +17,7 @@ import tensorflow as tf
 from loop.data.objects.reached import held, variables_of
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
+from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.exact.text import names_number
@@ -44,6 +45,12 @@ OF_TIME = (
     "The process has the seed %d, which neither the script nor its arguments name. If each start draws one, as of the "
     "time, only a start with this one can resume this run: write down a number, as in keras.utils.set_random_seed(1)."
 )
+COMPUTED = (
+    "%s use numbers that were computed, %s, in a process that has no seed, and has drawn %s random numbers. If they "
+    "are of rows that were chosen at random, such as their mean, another process has others. So few are not taken back "
+    "if all else is the same, and then it cannot resume this run: call keras.utils.set_random_seed(1) at the beginning "
+    "of the script."
+)
 ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
@@ -70,14 +77,16 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
     if adapted := [layer.name for layer in layers if _is_adapted(layer, kept=kept)]:
         log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
+    if (numbers := _computed(reach)) and (count := drawn()) >= OF_OTHERS:
+        log.warning(COMPUTED, owner, ", ".join(numbers), f"{count:,}")
     of_layers = {id(value) for layer in layers for value in attributes(layer).values()}  # said of the layer, once
     what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
     what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
     found = [Finding(f"{owner} use {each} without a seed", "", SEED_OR_FIRST) for each in dict.fromkeys(what)]
     # To trace all again takes as long as it took to make it: only where code names what draws.
     if _names_streams(reach, layers) and any(_draws_in_python(again) for _, again in functions):
-        drawn = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
-        found.append(Finding(f"{owner} {drawn}", "", SEED_FIRST))
+        once = "draw from Python's or NumPy's random numbers while a function is traced, once, and without a seed"
+        found.append(Finding(f"{owner} {once}", "", SEED_FIRST))
     return found
 
 
@@ -154,6 +163,14 @@ def _is_adapted(layer: keras.Layer, *, kept: bool) -> bool:
         return not kept and layer.input_mean is None and layer.built
     is_of_data = isinstance(layer, keras.layers.Discretization) and layer.summary is not None and layer.summary.size > 0
     return not kept and is_of_data
+
+
+def _computed(reach: Reach) -> list[str]:
+    """Returns numbers that the program has computed of arrays, if there are so few that they are not taken back."""
+    scalars = [np.atleast_1d(x) for x in held(reach) if isinstance(x, np.floating | np.ndarray)]
+    scalars += [np.atleast_1d(x) for x in held(reach) if isinstance(x, tf.Tensor) and not tf.is_symbolic_tensor(x)]
+    found = [f"{number:.6g}" for array in scalars if is_computed(array) for number in array]
+    return [*dict.fromkeys(found)] if len({*found}) < SEVERAL else []
 
 
 def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:

@@ -1,6 +1,7 @@
 """Options, promises, and what else a pipeline may use."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -136,16 +137,28 @@ def stages_of_all_kinds(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return pairs.batch(BATCH).prefetch(AUTOTUNE)
 
 
-def of_option(name: str, value: object, files: Path) -> Source:
-    del files
-    return stages_of_all_kinds(option(name, value, rows(8)))
+def optioned(names: Sequence[str], dataset: tf.data.Dataset) -> tf.data.Dataset:
+    for name in names:
+        dataset = option(name, OPTIONS[name], dataset)
+    return dataset
 
 
-def of_option_shuffled(name: str, value: object, files: Path) -> Source:
-    del files
-    return stages_of_all_kinds(option(name, value, rows(4).shuffle(ROWS)).repeat(2))
+# The others say how fast, and where.
+THAT_MAKE_OTHER_STAGES = ("optimization", "symbolic", "warm_start", "slack", "deterministic", "policy")
 
 
-for name, value in OPTIONS.items():
-    pipeline(f"the option {name}")(functools.partial(of_option, name, value))
-    pipeline(f"the option {name}, and shuffle")(functools.partial(of_option_shuffled, name, value))
+def with_options(title: str, *names: str) -> None:
+    @pipeline(f"options: {title}")
+    def _(files: Path) -> Source:
+        return stages_of_all_kinds(optioned(names, rows(8)))
+
+
+for name in OPTIONS:
+    if any(each in name for each in THAT_MAKE_OTHER_STAGES):
+        with_options(name, name)
+with_options("all", *OPTIONS)
+
+
+@pipeline("options: all, below what is shuffled and repeated")
+def _(files: Path) -> Source:
+    return stages_of_all_kinds(optioned([*OPTIONS], rows(4)).shuffle(ROWS).repeat(2))
