@@ -10,6 +10,7 @@ from loop.data.blocks import why_not
 from loop.data.source import Batches
 from loop.engine.traced.several import Several
 from loop.engine.traced.trace import Trace
+from loop.engine.ways.lengths import miscounted
 from loop.engine.ways.unfit import grows, refused, unchecked
 from loop.findings import Finding, listed
 from loop.steps import Step
@@ -77,8 +78,8 @@ class Program:
         self._program, self._owner = function.get_concrete_function(number, number, number, source), owner
         if not quiet and (lines := unchecked(self._graph)):
             log.warning("%s: XLA leaves out checks, and goes on:\n%s", owner, "\n".join(lines))
-        # Looked for here, because XLA would not refuse it: it drops what is written, or ends the process.
-        if found := grows(owner, self._graph):
+        # Looked for here, because XLA would not refuse it: it drops what is written, ends the process, or miscounts.
+        if found := [*grows(owner, self._graph), *miscounted(owner, self._graph)]:
             raise ValueError(_refusal(found))
 
     def __call__(self, begin: tf.Tensor, done: tf.Tensor, end: tf.Tensor, source: Nest) -> tuple[tf.Tensor, tf.Tensor]:

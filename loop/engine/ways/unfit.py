@@ -4,6 +4,7 @@ import re
 
 import tensorflow as tf
 
+from loop.engine.ways.lengths import LEAVE_OUT, MASK, opening
 from loop.errors.op_errors import failed, shortened
 from loop.exact.graph import line, operations
 from loop.findings import Finding
@@ -12,7 +13,6 @@ from loop.tensors import FuncGraph
 UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
 STACK = "Stack trace for op definition"  # which begins the rest of a message
 UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
-LEAVE_OUT = "Leave out jit_compile=True, or"
 ELSEWHERE = f"{LEAVE_OUT} do this in the data: XLA knows no texts, tables, Python, and few other things."
 INSTEAD = {  # by what is in the message; the first that is counts
     "with op DenseBincount must be": f"{LEAVE_OUT} write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0) for "
@@ -75,6 +75,9 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
     said = shortened(message)[0].partition(STACK)[0].strip()  # another reason: XLA tells one, and one operation
     instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
     where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")
+    if not where and (ops := opening(graph)):  # of what it fails to count, XLA names no operation
+        why = f"leaves as many elements as values say, and of what is made of them XLA says: {said}"
+        return [Finding(f"{owner}: {op.type}, {op.name}, {why}", line(op), MASK) for op in ops]
     return [Finding(f"{owner}: {said}", where, instead)]
 
 
