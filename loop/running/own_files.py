@@ -48,6 +48,8 @@ def of_own_files(hook: str, begin: Iterable[object]) -> Iterator[str]:
     files = {_called(file) for each in reached for file in _files_of(each) if _is_open(file)}
     programs = (function for function in reach.functions if is_of_program(function))
     appended = (f"a file that {each.__qualname__} opens with 'a'" for each in programs if _appends(each.__code__))
+    if "truncate" in reach.read:  # it looks after them
+        return
     if names := sorted(files) or sorted({*appended}):
         yield WRITES % (hook, ", ".join(names))
 

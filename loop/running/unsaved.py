@@ -43,9 +43,9 @@ class Unsaved:
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
         hooks = [*hooks]
         self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
-        called = {hook.name: [*hook.functions_called()] for hook in hooks} | self._roots
-        self._called = {name: begin for name, begin in called.items() if name not in looked_after}
-        self._covered, self._counters = covered, (Counters(hooks), CountedOutside(self._called))
+        self._called = {hook.name: [*hook.functions_called()] for hook in hooks} | self._roots
+        outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
+        self._covered, self._counters = covered, (Counters(hooks), CountedOutside(outside))
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs = 0

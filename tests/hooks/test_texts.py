@@ -102,6 +102,7 @@ def test_more_than_two_gigabytes_are_kept_saved_and_put_back(tmp_path: Path) -> 
     large, loop = make()
     loop.run(steps=3)
     assert int(large[rows - 1, 5]) == 2
+    del large, loop  # or all of it would be there twice
     large, loop = make()
     loop.run(steps=3)  # nothing but to restore, and to put back
     assert int(large[rows - 1, 5]) == 2

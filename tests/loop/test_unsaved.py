@@ -384,6 +384,21 @@ def open_itself(path: Path) -> Hook:
     return Appends()
 
 
+def with_a_state(path: Path) -> Hook:
+    class Keeps(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            with path.open("a") as file:
+                print(moment.epoch, file=file)
+
+        def get_state(self) -> int:
+            return 0  # and so nothing of its file
+
+        def set_state(self, state: int) -> None:
+            pass
+
+    return Keeps()
+
+
 def with_a_writer(path: Path) -> Hook:
     file = path.open("w", newline="")
     LOG.append(file)
@@ -414,6 +429,7 @@ def in_a_class_of_callbacks(path: Path) -> keras.callbacks.Callback:
     ("made", "named"),
     [
         (open_itself, "a file that {}Appends.write opens with 'a'"),
+        (with_a_state, "a file that {}Keeps.on_epoch_end opens with 'a'"),
         (with_a_writer, "'{}'"),
         (in_a_callback, "'{}'"),
         (in_a_class_of_callbacks, "a file that {}Appends.on_epoch_end opens with 'a'"),
@@ -427,7 +443,7 @@ def test_a_file_that_hooks_and_callbacks_reach_or_append_to_is_named(
     path = tmp_path / f"log{suffix}"
     make(tmp_path / "a", [made(path)]).run(epochs=4)
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
-    name = {open_itself: "appends", with_a_writer: "rows"}.get(made, "keras_callbacks")
+    name = {open_itself: "appends", with_a_state: "keeps", with_a_writer: "rows"}.get(made, "keras_callbacks")
     assert line.startswith(f"Hook {name!r} writes to {named.format(path if LOG else f'{made.__name__}.<locals>.')}, ")
     for file in LOG:
         file.close()

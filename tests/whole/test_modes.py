@@ -20,6 +20,7 @@ import tensorflow as tf
 from places import environment
 from tiny import make_loop
 
+from exactloop.helps import USAGE
 from hooks import Checkpoint, EarlyStopping, Preemption, Progress, TensorBoard
 from loop import Every, Hook, Moment
 from loop.digest import digest
@@ -79,7 +80,7 @@ def test_the_command_explains_itself_without_docstrings() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert (done.returncode, done.stdout.splitlines()[0]) == (
         0,
-        "The command `exactloop`: looks at checkpoints, and proves that a script can be resumed exactly.",
+        USAGE.splitlines()[0],
     )
 
 

@@ -62,6 +62,12 @@ class Store:
         return [head.record for head in list(self._heads.values())]  # a copy: the thread that saves adds to it
 
     @property
+    def latest(self) -> Record | None:
+        """The last of those, without a look at the others; None if there are none."""
+        head = next(reversed(self._heads.values()), None)
+        return head and head.record
+
+    @property
     def count(self) -> int:
         """How many of those there are."""
         return len(self._heads)

@@ -43,7 +43,7 @@ class RowsFile:
 
     def _is_linked(self, name: str) -> bool:
         """Gives the file of the latest checkpoint this name besides. Returns whether it has these rows in it."""
-        for record in self._store.records()[-1:]:
+        if record := self._store.latest:
             with contextlib.suppress(OSError, CorruptCheckpoint):  # it has none, or a file can have one name only
                 self._store.files.link(f"{record.stem}{ROWS}", name)
                 return self._store.files.measure(name) == self._measure

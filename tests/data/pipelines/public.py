@@ -21,12 +21,18 @@ PARSED = {
 }
 
 
+# By name, what makes it, and the seed that its program gives.
+WRITTEN: dict[str, tuple[Callable[[Path], Source], int | None]] = {}
+
+
 def public(
     name: str, *, steps: int | None = None, seed: int | None = None
 ) -> Callable[[Callable[[Path], Source]], object]:
     """Registers a pipeline that is made in a process with a seed for all that draws, or with none at all."""
 
     def register(make: Callable[[Path], Source]) -> object:
+        WRITTEN[name] = make, seed
+
         def made(files: Path) -> Source:
             if seed is None:
                 tf.random.set_seed(None)
