@@ -76,7 +76,7 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
     instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
     where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")
     if not where and (ops := opening(graph)):  # of what it fails to count, XLA names no operation
-        why = f"leaves as many elements as values say, and of what is made of them XLA says: {said}"
+        why = f"leaves as many elements as values say, and of what is made of them XLA says: {said.splitlines()[0]}"
         return [Finding(f"{owner}: {op.type}, {op.name}, {why}", line(op), MASK) for op in ops]
     return [Finding(f"{owner}: {said}", where, instead)]
 
