@@ -75,8 +75,9 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
     said = shortened(message)[0].partition(STACK)[0].strip()  # another reason: XLA tells one, and one operation
     instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
     where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")
+    first = said.partition("\n")[0]
     if not where and (ops := opening(graph)):  # of what it fails to count, XLA names no operation
-        why = f"leaves as many elements as values say, and of what is made of them XLA says: {said.splitlines()[0]}"
+        why = f"leaves as many elements as values say, and of what is made of them XLA says: {first}"
         return [Finding(f"{owner}: {op.type}, {op.name}, {why}", line(op), MASK) for op in ops]
     return [Finding(f"{owner}: {said}", where, instead)]
 
