@@ -291,8 +291,7 @@ class Compiled:
     def trained(self, ran: ChunkResult | None = None) -> dict[str, float]:
         """Returns the means of the epoch so far, a metric in place of the mean of its name; empty before a step.
 
-        Args:
-            ran: What came of the call in this round, if there was one.
+        Of a call in this round, `ran` is what came of it.
         """
         means, results = self.means.result(None if ran is None else ran.sums), self.trace.results
         return {} if means is None else means | results.logs(results.now())
