@@ -178,6 +178,15 @@ def test_a_mean_or_two_that_would_not_be_taken_back_are_warned_of(
     assert ["use numbers that were computed" in caplog.text] == [is_said]
 
 
+def test_what_tensorflow_computes_of_weights_is_no_mean(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unseeded, "drawn", lambda: 1_000)
+    data = Dataset.sample_from_datasets([Dataset.range(4), Dataset.range(4)], [0.3, 0.7], seed=1)
+    assert Loop(lambda x: {"x": tf.size(x)}, data, state={}).audit() == []
+    assert "use numbers that were computed" not in caplog.text
+
+
 @pytest.mark.long
 def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
     layer = keras.layers.AugMix((0, 255))

@@ -169,7 +169,8 @@ def _computed(reach: Reach) -> list[str]:
     """Returns numbers that the program has computed of arrays, if there are so few that they are not taken back."""
     scalars = [np.atleast_1d(x) for x in held(reach) if isinstance(x, np.floating | np.ndarray)]
     scalars += [np.atleast_1d(x) for x in held(reach) if isinstance(x, tf.Tensor) and not tf.is_symbolic_tensor(x)]
-    found = [f"{number:.6g}" for array in scalars if is_computed(array) for number in array]
+    # Of two dimensions are the logarithms of weights by which TensorFlow samples from datasets.
+    found = [f"{number:.6g}" for array in scalars if array.ndim == 1 and is_computed(array) for number in array]
     return [*dict.fromkeys(found)] if len({*found}) < SEVERAL else []
 
 
