@@ -1,6 +1,7 @@
 """Pipelines that batch, window, group and cut."""
 
 import random
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +163,9 @@ def _(files: Path) -> Source:
         return total + tf.cast(x, tf.float32) * tf.random.uniform([])
 
     windows = rows(18).window(3, shift=1, drop_remainder=True)
-    return windows.map(lambda window: window.shuffle(3).reduce(0.0, noisy)).batch(BATCH)
+    with warnings.catch_warnings():  # of TensorFlow's, that the seed is that of the graph around the function
+        warnings.simplefilter("ignore")
+        return windows.map(lambda window: window.shuffle(3).reduce(0.0, noisy)).batch(BATCH)
 
 
 @pipeline("windows as one element each")
