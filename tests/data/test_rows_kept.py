@@ -144,6 +144,11 @@ DRAWN: dict[str, str] = {
         "train = Dataset.from_tensor_slices(x).map(lambda row: (moved(row), row[:1])).batch(16)\n"
         "held = Dataset.from_tensor_slices(x[:16]).map(lambda row: ((row - mean)[:3], row[:1])).batch(8)\n"
     ),
+    "one mean of rows that were chosen, and sizes that were drawn": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "mean, size = float(x[np.random.permutation(48)[:24]].mean()), random.randint(10, 1000)\n"
+        "train = Dataset.from_tensor_slices(x).map(lambda row: (row - mean, row[:1] / size)).batch(16)\n"
+    ),
     "as many rows as chance has it": (
         "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
         "chosen = np.random.rand(144) < np.random.uniform(0.4, 0.6)\n"
