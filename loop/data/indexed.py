@@ -1,7 +1,6 @@
 """Items that are found by their numbers, in an order of our own."""
 
 import contextlib
-import functools
 import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from loop.errors.calls import explained
 from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
-from loop.state.plain import Plain
+from loop.state.plain import Encoded, Plain
 from loop.state.position import Position
 from loop.state.resumable import Earlier
 from loop.tensors import Nest
@@ -234,8 +233,8 @@ class IndexedData(Fed):
     def _restored(self, state: Plain) -> None:
         if state is not None and self._progress.changes:
             # With the state put in, items have to be what they were at the save.
-            put = functools.partial(self._progress.put, state["source"])
-            self._rows.as_saved(state["items"], self._progress.names, put)
+            held = Encoded(state["source"], type(self._source).__name__)
+            self._rows.as_saved(state["items"], lambda: self._progress.put(held.decoded()))  # what was put may change
             self._generators, self._tried_now = generators_of(self._source), state["items"]
 
     def mark(self) -> Callable[[], None]:

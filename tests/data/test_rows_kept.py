@@ -249,6 +249,60 @@ def test_rows_that_were_drawn_are_those_of_the_first_process(kind: str, tmp_path
     assert program.said("whole") == []
 
 
+ORDERED = {
+    "a PyDataset that shuffles": (
+        "class Rows(keras.utils.PyDataset):\n"
+        "    def __init__(self, x):\n"
+        "        super().__init__()\n"
+        "        self.x, self.order = x, np.random.permutation(len(x))\n"
+        "    def __len__(self):\n"
+        "        return -(-len(self.x) // 40)\n"
+        "    def __getitem__(self, i):\n"
+        "        own = self.order[40 * i : 40 * i + 40]\n"
+        "        return self.x[own], self.x[own, :1]\n"
+        "    def on_epoch_end(self):\n"
+        "        np.random.shuffle(self.order)\n"
+        "train = Rows(x)\n"
+    ),
+    "a generator that shuffles": (
+        "order = np.random.permutation(len(x))\n"
+        "def rows():\n"
+        "    np.random.shuffle(order)\n"
+        "    for i in order:\n"
+        "        yield x[i], x[i, :1]\n"
+        "spec = (tf.TensorSpec([3], tf.float32), tf.TensorSpec([1], tf.float32))\n"
+        "train = Dataset.from_generator(rows, output_signature=spec).batch(40)\n"
+    ),
+}
+ORDERED["a PyDataset that draws an order"] = ORDERED["a PyDataset that shuffles"].replace(
+    "np.random.shuffle(self.order)", "self.order = np.random.permutation(len(self.x))"
+)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [
+        *((kind, (150, 147, 146)) for kind in ORDERED),  # as many batches
+        ("a PyDataset that shuffles", (150, 160, 150)),  # only the second process has no smaller batch
+        ("a PyDataset that shuffles", (150, 150, 161)),  # only the third process has more
+    ],
+)
+def test_an_order_of_as_many_rows_as_chance_has_it_is_taken_back(
+    kind: str, counts: tuple[int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = "import os\nx = np.random.normal(size=[int(os.environ['ROWS']), 3]).astype('float32')\n"
+    program, (of_first, of_second, of_third) = Program(tmp_path, x + ORDERED[kind]), counts
+    monkeypatch.setenv("ROWS", str(of_first))
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    monkeypatch.setenv("ROWS", str(of_second))
+    program.run(cut, 7)
+    monkeypatch.setenv("ROWS", str(of_third))
+    assert program.run(cut) == whole
+    assert [line.split(":")[0] for line in program.said(cut)] == ["INFO"] * 2
+
+
 @pytest.mark.more
 def test_a_process_with_a_seed_keeps_none(tmp_path: Path) -> None:
     program = Program(tmp_path, "keras.utils.set_random_seed(1)\n" + DRAWN["noise"])

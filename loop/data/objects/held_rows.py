@@ -58,7 +58,7 @@ class HeldRows:
                 now, new = named[0][1].value, kept[named[0][0]]
                 if type(_rows(now)) is type(new):
                     self._back.append(_exchanged(now, new, [slot for _, slot in named]))
-        self._tensors = None
+        self._tensors = [*tensors] or None  # what is there now may have been changed by passes since
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all this back to what it is now, as far as it was put."""

@@ -26,7 +26,7 @@ from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.seeds import number_of
-from loop.state.resumable import Earlier
+from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
@@ -296,5 +296,10 @@ class EpochDatasets:
 
     def take(self, kept: Mapping[str, tf.Tensor]) -> None:
         """Takes that over; to be done before `resume_from`."""
-        self.around.take(kept)
+        try:
+            self.around.take(kept)
+        except Unlike:  # it may fit into the rows of the run alone, as an order of more rows does
+            if not self._python.put():
+                raise
+            self.around.take(kept)
         self._python_draws.set()
