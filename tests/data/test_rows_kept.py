@@ -144,6 +144,37 @@ DRAWN: dict[str, str] = {
         "train = Dataset.from_tensor_slices(x).map(lambda row: (moved(row), row[:1])).batch(16)\n"
         "held = Dataset.from_tensor_slices(x[:16]).map(lambda row: ((row - mean)[:3], row[:1])).batch(8)\n"
     ),
+    "one mean of rows that were chosen, and sizes that were drawn": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "mean, size = float(x[np.random.permutation(48)[:24]].mean()), random.randint(10, 1000)\n"
+        "train = Dataset.from_tensor_slices(x).map(lambda row: (row - mean, row[:1] / size)).batch(16)\n"
+    ),
+    "numbers that a generator has": (
+        "x, seed = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3]), random.randint(0, 999)\n"
+        "class Rows:\n"
+        "    def __init__(self):\n"
+        "        self.rng = np.random.default_rng()\n"
+        "        self.mean = np.mean(random.sample(x.tolist(), 9), dtype='float32')\n"
+        "    def __call__(self):\n"
+        "        for row in x[np.random.default_rng(seed).permutation(random.randint(40, 48))]:\n"
+        "            yield row - self.mean, [self.rng.normal()]\n"
+        "spec = (tf.TensorSpec([3], tf.float32), tf.TensorSpec([1], tf.float32))\n"
+        "train = Dataset.from_generator(Rows(), output_signature=spec).batch(16)\n"
+        "gain = {'of each': random.random()}\n"
+        "class Scaled(keras.utils.PyDataset):\n"
+        "    def __len__(self):\n"
+        "        return 3\n"
+        "    def __getitem__(self, i):\n"
+        "        return x[8 * i : 8 * i + 8] * np.float32(gain['of each']), x[:8, :1]\n"
+        "held = Scaled()\n"
+    ),
+    "numbers that a function of the epoch has": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "seed, scale = random.randint(0, 999), tf.random.uniform([])\n"
+        "def of_epoch(epoch):\n"
+        "    return Dataset.from_tensor_slices((x, x[:, :1])).shuffle(48, seed + epoch).batch(16)\n"
+        "train = StreamData(lambda epoch: of_epoch(epoch).map(lambda x, y: (x * scale, y)))\n"
+    ),
     "as many rows as chance has it": (
         "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
         "chosen = np.random.rand(144) < np.random.uniform(0.4, 0.6)\n"

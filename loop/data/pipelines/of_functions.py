@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from loop.exact.drawn_names import reads_drawn
 from loop.exact.graph import operations
 from loop.exact.outside import LARGEST, MANY, NO_OTHERS, Instead, Outside, others_of, outside_of
 from loop.exact.pipeline import stages
 from loop.state.rows_in_memory import bytes_of
 from loop.tensors import FuncGraph
-from loop.tf_internals import functions_of
+from loop.tf_internals import functions_of, programmed
 
 
 class OfFunctions:
@@ -37,7 +38,12 @@ class OfFunctions:
 
     def others(self, tensors: Sequence[tf.Tensor], *, moved: bool) -> Instead | None:
         """Returns what they are to have instead; see `others_of`."""
-        return others_of(self._outside, tensors, moved=moved)
+        return others_of(self._outside, tensors, moved=moved, drawn=self._drawn)
+
+    def _drawn(self) -> set[FuncGraph]:
+        """Returns the functions that read what comes of random numbers, as far as the text of the program says."""
+        own = [stage for stage in stages(self._dataset) if reads_drawn(given for given, _ in programmed(stage))]
+        return {function.graph for stage in own for function in functions_of(stage)}
 
     def not_kept(self) -> list[tf.Tensor]:
         """Returns the tensors and constants with many rows that are not among those that are kept."""
