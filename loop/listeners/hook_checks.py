@@ -4,6 +4,8 @@ import inspect
 import logging
 from collections.abc import Mapping
 
+import keras
+
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
 from loop.errors.theirs import of_user
@@ -29,10 +31,16 @@ def check_late(hook: Hook) -> None:
         )
 
 
-def is_of_one_run(hook: Hook) -> bool:
-    """Returns whether a hook is set up for a run, or keeps what it sees, and so cannot be in two at once."""
+def of_one_run(hook: Hook) -> list[tuple[str, object]]:
+    """Returns what cannot be in two runs at once, and what to call it: what is set up for a run, or keeps what it sees.
+
+    That is a hook, or callbacks of Keras that it has.
+    """
     mine, begins = type(hook), ("around_run", "on_setup", "on_run_begin")
-    return bool(hook.variables) or has_state(hook) or any(getattr(mine, n) is not getattr(Hook, n) for n in begins)
+    is_set_up = any(getattr(mine, name) is not getattr(Hook, name) for name in begins)
+    there = [(f"Hook {hook.name!r}", hook)] if is_set_up or hook.variables or has_state(hook) else []
+    held = (each for value in vars(hook).values() if isinstance(value, list) for each in value)
+    return there + [(f"A callback of hook {hook.name!r}", e) for e in held if isinstance(e, keras.callbacks.Callback)]
 
 
 def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
