@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from loop.loop import Loop
     from loop.running.finished import Saved
 
+PLAIN = (bool, int, float, str, type(None), np.ndarray)  # exactly: what TensorFlow never tracks
+
 
 class Reported(tf.Module):
     """What a hook has reported last: a part of its state.
@@ -124,8 +126,10 @@ class Hook(tf.Module):
                 f"{type(self).__name__}.{name} is a variable, which is saved and restored: another one in its place "
                 f"would not be. Write self.{name}.assign(...)."
             )
-        # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow.
+        # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow. It
+        # would look for 10 us for what it tracks, also where a number takes the place of another.
         plain = isinstance(value, list | dict) and not holds_state(value)
+        plain = plain or (type(value) in PLAIN and type(vars(self).get(name, self)) in PLAIN)
         object.__setattr__(self, name, value) if plain else super().__setattr__(name, value)
 
     def __copy__(self) -> Self:

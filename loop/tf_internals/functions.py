@@ -21,6 +21,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled as is_o
 from tensorflow.python.framework.function import _DefinedFunction
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+EagerTensor: Any = tf.__internal__.EagerTensor  # a `tf.Tensor` that has a value
 _ENABLED = ControlStatusCtx(Status.ENABLED)
 ConcreteFunction: TypeAlias = tf.types.experimental.ConcreteFunction
 PolymorphicFunction: TypeAlias = tf.types.experimental.PolymorphicFunction
@@ -33,9 +34,13 @@ def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
     """Returns a number as a tensor `[]`.
 
     Of a number of Python, TensorFlow would keep the tensor for good, some 700 bytes for each that is another one; there
-    is no public way to have these forgotten.
+    is no public way to have these forgotten. Of an array, `tf.constant` makes a tensor in 11 us, of which this takes 3.
     """
-    return tf.constant(np.array(value, dtype.as_numpy_dtype))
+    number, now = np.array(value, dtype.as_numpy_dtype), context.context()
+    if not now.executing_eagerly():
+        return tf.constant(number)
+    now.ensure_initialized()
+    return EagerTensor(number, now.device_name, dtype.as_datatype_enum)
 
 
 def converted(function: Callable[..., Any]) -> Callable[..., Any]:
