@@ -519,23 +519,6 @@ def test_xla_is_refused(one_of: Callable[[int, int], None]) -> None:
         Loop(step, ArrayData(X, batch_size=4), state=state, jit_compile=True)
 
 
-def test_a_loop_within_a_strategy_is_refused() -> None:
-    step, state = linear(average)
-    with (
-        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
-        pytest.raises(RuntimeError, match=r"outside of strategy.scope\(\).*MirroredStrategy.*loop.connect\(\)"),
-    ):
-        Loop(step, ArrayData(X, batch_size=4), state=state)
-
-
-def test_a_model_of_a_strategy_is_refused() -> None:
-    """As it is written for `fit`: the model in the scope, and the rest behind it."""
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        model = keras.Sequential([keras.Input([4]), keras.layers.Dense(1)])
-    with pytest.raises(RuntimeError, match=r"outside of strategy.scope\(\).*a variable of one.*loop.connect\(\)"):
-        Loop(lambda x: {"y": tf.reduce_mean(model(x))}, ArrayData(X, batch_size=4), state={"model": model})
-
-
 @pytest.mark.more
 def test_of_what_shape_is_added_up_has_to_be_known(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
