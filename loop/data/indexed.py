@@ -11,6 +11,7 @@ import tensorflow as tf
 from loop.data.fed import Fed
 from loop.data.objects.progress import BetweenPasses, generators_of
 from loop.data.objects.reached import variables_reached
+from loop.data.orders.arguments import seed_then
 from loop.data.orders.order import as_seed, order_of
 from loop.data.python.ahead import Making, ReadAhead
 from loop.data.python.indexable import INDEXED, Source, check_length, size_of_batches
@@ -202,6 +203,7 @@ class IndexedData(Fed):
         return self._rows.tensors()
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        self._given_seed = seed_then("IndexedData", self._given_seed, cursor, earlier)
         self._rows.recall(cursor, earlier, changes=self._progress.changes and not self._evaluates)
 
     @property
@@ -238,13 +240,13 @@ class IndexedData(Fed):
             self._generators, self._tried_now = generators_of(self._source), state["items"]
 
     def mark(self) -> Callable[[], None]:
-        held = self._drawn_seed, self._epoch, self._next, self._open, self._wanted
+        held = self._given_seed, self._drawn_seed, self._epoch, self._next, self._open, self._wanted
         back = self._progress.mark() if self._progress.changes else None
         rows = self._rows.mark()
 
         def go_back() -> None:
             rows()
-            self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
+            self._given_seed, self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
             self._sought, self._tried_now = True, None
             if back is not None:
                 back()

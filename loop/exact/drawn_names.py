@@ -40,16 +40,9 @@ DRAWN = Name(OF_OBJECTS, "")  # what stands for random numbers themselves
 @functools.cache
 def drawn_names() -> Collection[Name]:
     """Returns the names in the script, and in what it has imported of its own, that come of random numbers."""
-    trees = parsed()
-    given = {
-        node.name: (module, [each.arg for each in (*node.args.posonlyargs, *node.args.args)])
-        for module, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-    }
     leads_to = collections.defaultdict[Name, set[Name]](set)
-    for module, tree in trees.items():
-        for target, sources in _Module(module, tree, trees, given).assigned():
+    for module in _modules():
+        for target, sources in module.assigned():
             for source in sources:
                 leads_to[source].add(target)
     found, queue = set[Name](), [DRAWN]
@@ -58,6 +51,29 @@ def drawn_names() -> Collection[Name]:
         found |= new
         queue += new
     return found
+
+
+@functools.cache
+def draws_arguments(names: frozenset[str], keyword: str | None = None) -> bool:
+    """Returns whether the program calls something with an argument that comes of random numbers.
+
+    Args:
+        names: The names of functions or methods.
+        keyword: The name of the argument; None: any, but for functions.
+    """
+    drawn = {DRAWN, *drawn_names()}
+    return any(not drawn.isdisjoint(each) for module in _modules() for each in module.arguments(names, keyword))
+
+
+def _modules() -> "list[_Module]":
+    trees = parsed()
+    given = {
+        node.name: (module, [each.arg for each in (*node.args.posonlyargs, *node.args.args)])
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+    return [_Module(name, tree, trees, given) for name, tree in trees.items()]
 
 
 def reads_drawn(functions: Iterable[object]) -> bool:
@@ -111,6 +127,14 @@ class _Module:
         """Yields each name that is given something, and all names in what it is given."""
         for node in ast.walk(self._tree):
             yield from self._by(node)
+
+    def arguments(self, names: Collection[str], keyword: str | None) -> Iterator[Names]:
+        """Yields all names in each argument of calls; see `draws_arguments`."""
+        for call in (node for node in ast.walk(self._tree) if isinstance(node, ast.Call)):
+            if getattr(call.func, "attr", getattr(call.func, "id", "")) in names:
+                given = [each.value for each in call.keywords if keyword in (None, each.arg)]
+                given += call.args if keyword is None else []
+                yield from (self._in(each) for each in given if not isinstance(each, ast.Lambda))
 
     def _by(self, node: ast.AST) -> Iterator[tuple[Name, Names]]:
         match node:

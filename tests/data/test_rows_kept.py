@@ -215,6 +215,25 @@ DRAWN: dict[str, str] = {
 DRAWN["labels in the order of a set, and a seed"] = (
     "keras.utils.set_random_seed(1)\n" + DRAWN["labels in the order of a set"]
 )
+NUMBERS = {
+    "numbers that stages are given": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "size, window = random.randint(9, 16), random.randint(3, 30)\n"
+        "rows = Dataset.from_tensor_slices((x, x[:, :1]))\n"
+        "train = rows.skip(random.randrange(9)).shuffle(window).batch(size)\n"
+        "train = StreamData(train, steps_per_epoch=np.random.randint(3, 9))\n"
+        "held = rows.take(random.randint(9, 99)).batch(size)\n"
+    ),
+    "a seed of arrays": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "train = ArrayData((x, x[:, :1]), batch_size=16, seed=random.randint(0, 9999))\n"
+    ),
+    "a seed of items": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "seed = random.randint(0, 9999)\n"
+        "train = IndexedData([(row, row[:1]) for row in x], batch_size=16, seed=seed)\n"
+    ),
+}
 
 
 class Program:
@@ -327,6 +346,21 @@ def test_an_order_of_as_many_rows_as_chance_has_it_is_taken_back(
     monkeypatch.setenv("ROWS", str(of_third))
     assert program.run(cut) == whole
     assert [line.split(":")[0] for line in program.said(cut)] == ["INFO"] * 2
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_that_data_are_given_and_that_were_drawn_are_those_of_the_first_process(
+    kind: str, tmp_path: Path
+) -> None:
+    program = Program(tmp_path, NUMBERS[kind])
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    assert program.run(cut, 7)[0] == whole[0][:7]
+    assert program.run(cut) == whole
+    assert " when " in (tmp_path / f"{cut}.log").read_text()
+    program.write(NUMBERS[kind] + "# edited\n")  # somebody may have set them
+    assert program.start(program.cut("whole", 5)).returncode == 1
 
 
 @pytest.mark.more

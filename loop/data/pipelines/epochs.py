@@ -255,7 +255,7 @@ class EpochDatasets:
             self._one, self._tables_back = before, before.put_tables()
             self._known.put(before, cursor["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
-                self.cardinality = cardinality(self._pass(before, 0))
+                self.cardinality = cardinality(self._pass(before.once() if self.endless else before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
             self._python.begin_as(cursor, self._passes)
 
