@@ -29,6 +29,12 @@ def check_late(hook: Hook) -> None:
         )
 
 
+def is_of_one_run(hook: Hook) -> bool:
+    """Returns whether a hook is set up for a run, or keeps what it sees, and so cannot be in two at once."""
+    mine, begins = type(hook), ("around_run", "on_setup", "on_run_begin")
+    return bool(hook.variables) or has_state(hook) or any(getattr(mine, n) is not getattr(Hook, n) for n in begins)
+
+
 def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
     """Returns something, which is a hook that can be added to others.
 
