@@ -12,6 +12,7 @@ from loop.errors.theirs import of_user
 from loop.events import Event
 from loop.hook import Hook, has_state
 from loop.listeners.failures import check_on_error
+from loop.listeners.hook_methods import check_attributes, uncalled
 from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
 
@@ -70,6 +71,9 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
             f"the function; or take the other out before: loop.hooks.remove({hook.name!r})."
         )
     check_on_error(hook)
+    check_attributes(type(hook).__name__, vars(hook), hook.events)
+    for method, said in uncalled(type(hook)).items():
+        log.warning("Hook %r: no event calls %s, nor does another method of it. %s", hook.name, method, said)
     handlers = hook.handlers()
     for event, handler in handlers.items():
         if why := never_runs(handler):

@@ -109,6 +109,11 @@ DRAWN: dict[str, str] = {
         "examples = [(np.random.normal(size=3).astype('float32'), [random.random()]) for _ in range(48)]\n"
         "train = IndexedData(examples, batch_size=16)\n"
     ),
+    "a list of examples, as a dataset": (
+        "examples = [{'x': np.random.normal(size=3).astype('float32'), 'y': [random.random()]} for _ in range(48)]\n"
+        "train = tf.data.experimental.from_list(examples).map(lambda row: (row['x'], row['y'])).batch(16)\n"
+        "held = tf.data.experimental.from_list([(np.random.normal(size=3).astype('float32'), [1.0])] * 4).batch(2)\n"
+    ),
     "rows of a function of the epoch": (
         "x = np.random.default_rng().normal(size=[60, 3]).astype('float32')\n"
         "def of_epoch(epoch):\n"

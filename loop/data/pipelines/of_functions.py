@@ -1,19 +1,22 @@
 """What the functions of a pipeline have from outside, to be kept with a run."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
 from loop.exact.constants import text_in, value_of
-from loop.exact.drawn_names import reads_drawn
+from loop.exact.drawn_names import draws_arguments, reads_drawn
 from loop.exact.graph import operations
 from loop.exact.outside import LARGEST, MANY, NO_OTHERS, Instead, Outside, others_of, outside_of
 from loop.exact.pipeline import graph_of, nodes_of, stages
 from loop.exact.pipeline_hash import in_files
+from loop.exact.reach import is_of_program
 from loop.state.rows_in_memory import bytes_of
 from loop.tensors import FuncGraph
 from loop.tf_internals import functions_of, programmed
+
+OF_TENSORFLOW = frozenset(("sample_from_datasets", "rejection_resample", "bucket_by_sequence_length"))
 
 
 class OfFunctions:
@@ -56,7 +59,7 @@ class OfFunctions:
 
     def _drawn(self) -> set[FuncGraph]:
         """Returns the functions that read what comes of random numbers, as far as the text of the program says."""
-        own = [stage for stage in stages(self._dataset) if reads_drawn(given for given, _ in programmed(stage))]
+        own = [stage for stage in stages(self._dataset) if _reads_drawn([given for given, _ in programmed(stage)])]
         return {function.graph for stage in own for function in functions_of(stage)}
 
     def not_kept(self) -> list[tf.Tensor]:
@@ -68,3 +71,9 @@ class OfFunctions:
             held += [x for each in others for x in each.captured_inputs]
             held += [op.outputs[0] for each in others for op in operations(each.graph) if op.type == "Const"]
         return [x for x in held if x.shape.rank and x.shape[0] >= MANY]
+
+
+def _reads_drawn(functions: Sequence[Callable[..., object]]) -> bool:
+    """Returns whether functions of a stage read what was drawn, or those of TensorFlow are given it."""
+    are_own = any(is_of_program(each) for each in functions)
+    return reads_drawn(functions) if are_own else draws_arguments(OF_TENSORFLOW)
