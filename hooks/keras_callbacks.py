@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hooks.callbacks.asked import Asked
 from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, each_of, going_on, length, places, refused, watch, without
-from hooks.callbacks.model import CallbackModel
+from hooks.callbacks.model import CallbackModel, checked
 from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
 from hooks.callbacks.told import CallbackWarnings
 from hooks.shared.numbers import put
@@ -78,7 +78,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for each in self.callbacks:
             if why := refused(each):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
-        self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
+        self._given = checked(model, optimizer)  # not an attribute, which would be a part of the state
         self._states = states(self.callbacks)
         self._writes = Targets(place for callback in self.callbacks for place in places(callback))
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}

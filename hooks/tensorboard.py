@@ -107,11 +107,13 @@ class TensorBoard(Hook, instead=INSTEAD):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         # Nothing is made there before `RUN_BEGIN`.
         self._directory, self._writes = Path(where), Target(where, "directory")
-        self._drawings = Drawings(images or {}, text or {}, histograms, draw)
-        self._drawings.check("TensorBoard")
+        empty: dict[str, Callable[[Moment], Array]] = {}
+        drawings = Drawings(empty if images is None else images, {} if text is None else text, histograms, draw)
+        drawings.check("TensorBoard")
+        self._drawings = drawings
         self._shows_rate, self._taken = rate, False
         self._recorders = Recorders()
-        self._graph, self._hparams = graph, check_settings("TensorBoard", hparams or {})
+        self._graph, self._hparams = graph, check_settings("TensorBoard", {} if hparams is None else hparams)
 
     @contextlib.contextmanager
     def summaries(self, run: str = "train") -> Iterator[None]:

@@ -15,7 +15,7 @@ from loop.events import Event, Moment
 from loop.hook import Hook, has_state
 from loop.listeners.failures import RAISE, Tolerance
 from loop.listeners.had import Had, alone
-from loop.listeners.hook_checks import is_of_one_run
+from loop.listeners.hook_checks import of_one_run
 from loop.listeners.reports import Reports
 from loop.listeners.returned import Returned, check_context
 from loop.triggers import Halt
@@ -107,7 +107,8 @@ class Calls:
         """Goes through `around_run` of the hooks there are."""
         self._process = os.getpid()
         with contextlib.ExitStack() as entered:
-            entered.enter_context(alone([hook for hook in self.hooks.values() if is_of_one_run(hook)]))
+            things = {id(thing): (name, thing) for hook in self.hooks.values() for name, thing in of_one_run(hook)}
+            entered.enter_context(alone(loop, things))
             # A copy: a hook may add another one meanwhile.
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):

@@ -3,38 +3,46 @@
 import contextlib
 import threading
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from loop.logs import LOGGER
 
 if TYPE_CHECKING:
     from loop.hook import Hook
+    from loop.loop import Loop
 
 HAD: "weakref.WeakKeyDictionary[Hook, weakref.ref[Had]]" = weakref.WeakKeyDictionary()
-RUNNING: "weakref.WeakSet[Hook]" = weakref.WeakSet()
+# The loops that run with hooks, and with callbacks in them, by the ids of these. What was interrupted may be left.
+RUNNING: "dict[int, weakref.ref[Loop]]" = {}
 BEGINNING = threading.Lock()  # two threads may begin at once
 
 
 @contextlib.contextmanager
-def alone(hooks: Collection["Hook"]) -> Iterator[None]:
-    """Has hooks for one run, within it.
+def alone(loop: "Loop", things: Mapping[int, tuple[str, object]]) -> Iterator[None]:
+    """Has things for the run of one loop, within it.
+
+    Args:
+        loop: The loop.
+        things: What each is called, and the thing, by its id.
 
     Raises:
-        RuntimeError: If one of them is in a run that is under way.
+        RuntimeError: If another loop that is running has one of them.
     """
     with BEGINNING:
-        for hook in hooks:
-            if hook in RUNNING:
+        for key in things.keys() & RUNNING.keys():
+            (name, thing), other = things[key], RUNNING[key]()
+            if other is not None and other is not loop and other.running:
                 raise RuntimeError(
-                    f"Hook {hook.name!r} is in a run of another loop that is under way, and can be in one at a time. "
-                    f"Give this Loop a new {type(hook).__name__}(...), or run it when the other has ended."
+                    f"{name} is in a run of another loop that is under way, and can be in one at a time. Give this "
+                    f"Loop a new {type(thing).__name__}(...), or run it when the other has ended."
                 )
-        RUNNING.update(hooks)
+        RUNNING.update(dict.fromkeys(things, weakref.ref(loop)))
     try:
         yield
     finally:
-        RUNNING.difference_update(hooks)
+        for key in things:
+            RUNNING.pop(key, None)
 
 
 class Had:

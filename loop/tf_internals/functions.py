@@ -16,7 +16,7 @@ from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.autograph.impl.api import tf_convert
 from tensorflow.python.eager import context
 from tensorflow.python.eager.context import FunctionCallOptions
-from tensorflow.python.framework import op_def_registry
+from tensorflow.python.framework import kernels, op_def_registry
 from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
 from tensorflow.python.framework.function import _DefinedFunction
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
@@ -58,6 +58,15 @@ def op_definition(kind: str) -> OpDef:
     Public is only the `op_def` of an operation that there is, and a function that was read has but the names of kinds.
     """
     return op_def_registry.get(kind) or OpDef()
+
+
+@functools.cache
+def is_known_to_xla(kind: str) -> bool:
+    """Returns whether XLA can compile a kind of operation, of some dtypes; the public way is to try it.
+
+    To be asked when something has been compiled, or XLA is not there yet. It takes some milliseconds.
+    """
+    return any(each.device_type == "XLA_CPU_JIT" for each in kernels.get_registered_kernels_for_op(kind).kernel)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from tiny import make_counter, make_loop, model
 
 from hooks import Checkpoint, EarlyStopping, KerasCallbacks, MetricsLog, TensorBoard, TimeBudget
 from loop import Event, Every, Hook, Loop, Moment
+from loop.listeners import had
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -75,6 +76,39 @@ def test_a_hook_cannot_be_in_two_runs_at_once(kind: str, tmp_path: Path) -> None
         .epoch
         == 1
     )
+
+
+def test_nor_can_a_callback() -> None:
+    callback = keras.callbacks.EarlyStopping("loss", mode="min", patience=3)
+    other = make_counter([callback])
+    message = (
+        r"A callback of hook 'keras_callbacks' is in a run of another loop .* Give this Loop a new EarlyStopping\("
+    )
+    with pytest.raises(RuntimeError, match=message):
+        make_counter([callback, Within(other)]).run(epochs=9)
+    assert [loop.run(epochs=9).epoch for loop in (other, make_counter([callback]))] == [4, 4]  # one after the other
+
+
+def test_what_an_interrupted_run_has_left_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(dict):
+        left = 1
+
+        def pop(self, *args: object) -> object:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().pop(*args)
+
+    monkeypatch.setattr(had, "RUNNING", Interrupted())
+    counts = Counts()
+    loop = make_counter([counts])
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(epochs=1)
+    left = {**had.RUNNING}
+    assert left
+    assert loop.run(epochs=2).epoch == 2
+    had.RUNNING.update(left)
+    assert make_counter([counts]).run(epochs=1).epoch == 1
 
 
 @pytest.mark.more
