@@ -15,7 +15,7 @@ from hooks.callbacks.model import CallbackModel, checked
 from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
 from hooks.callbacks.told import CallbackWarnings
 from hooks.shared.numbers import put
-from hooks.shared.places import Targets, check_alone
+from hooks.shared.places import Targets, check_alone, note
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -111,8 +111,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.callbacks, self._states, self._writes = [], [], Targets()
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
-        self._loop, self._state = loop, loop.state
-        self._bound = CallbackModel(loop, *self._given())
+        self._loop, self._state, self._bound = loop, loop.state, CallbackModel(loop, *self._given())
         check_alone(self, loop)
         self._evaluating, self._logs, self._behind = False, None, False
         loop.state.before_reading[self.name] = self._catch_up
@@ -125,6 +124,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         return "" if self._asked.waits else self._asked.reason
 
     def on_run_begin(self, moment: Moment) -> None:
+        note(self, self._loop, begins=moment.step == 0)
         saved = parted(self.kept.numpy().tobytes())
         elsewhere = {**self._state.variables, **self._state.objects(object)}
         for state in self._states:

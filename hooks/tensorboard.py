@@ -16,7 +16,7 @@ from hooks.board.recorded import Recorders
 from hooks.board.summaries import Array, Value, histogram, picture, text
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
-from hooks.shared.places import Target, check_alone
+from hooks.shared.places import Target, check_alone, note
 from loop import Every, Hook, Loop, Moment, Trigger
 from loop.tf_internals import writers_of_others
 
@@ -143,6 +143,7 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def before_dry_run(self, directory: str) -> None:
         self._directory = Path(directory) / self.name
+        self._writes = Target(str(self._directory), "directory")
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         check_alone(self, loop)
@@ -156,6 +157,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._found = {}
 
     def on_run_begin(self, moment: Moment) -> None:
+        note(self, self._loop, begins=moment.step == 0)
         # Cuts what comes after the restored step, when it is first flushed.
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
         examples = self._loop.examples if moment.step_in_epoch and not self._loop.finished else 0

@@ -45,6 +45,11 @@ def instead_of_data(given: object) -> str:
         return "Write x.astype('float32'); of columns of several kinds, one array each: {'age': age, 'name': name}."
     if isinstance(given, tf.data.Iterator):
         return "Give the dataset itself, not iter(dataset)."
+    if isinstance(given, tf.distribute.DistributedDataset | tf.distribute.DistributedIterator):
+        return (
+            "Give the dataset that it was made of, and no strategy: after loop.connect(), with `exactloop launch "
+            "--workers N script.py`, each worker takes its own rows of every batch."
+        )
     if isinstance(given, tf.data.Dataset):
         return "A dataset needs no ArrayData: give it as it is, batched, or StreamData(dataset)."
     if isinstance(given, tf.RaggedTensor):

@@ -4,6 +4,8 @@ import inspect
 import logging
 from collections.abc import Mapping
 
+import keras
+
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
 from loop.errors.theirs import of_user
@@ -28,6 +30,18 @@ def check_late(hook: Hook) -> None:
             f"Hook {hook.name!r} has a state, reports values, or has a part in the compiled loop, and the run that is "
             "under way would have none of it. Add it before run(), or in `around_run` of another hook."
         )
+
+
+def of_one_run(hook: Hook) -> list[tuple[str, object]]:
+    """Returns what cannot be in two runs at once, and what to call it: what is set up for a run, or keeps what it sees.
+
+    That is a hook, or callbacks of Keras that it has.
+    """
+    mine, begins = type(hook), ("around_run", "on_setup", "on_run_begin")
+    is_set_up = any(getattr(mine, name) is not getattr(Hook, name) for name in begins)
+    there = [(f"Hook {hook.name!r}", hook)] if is_set_up or hook.variables or has_state(hook) else []
+    held = (each for value in vars(hook).values() if isinstance(value, list) for each in value)
+    return there + [(f"A callback of hook {hook.name!r}", e) for e in held if isinstance(e, keras.callbacks.Callback)]
 
 
 def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:

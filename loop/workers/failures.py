@@ -71,8 +71,9 @@ class FailureWatch:
         # Once: what is raised because of the first failure would be told in its place.
         self.has_told = True
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[-1] if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
-        told = {"rank": self._workers.rank, "said": f"{type(error).__name__}: {said:.1000}"}
+        kind = f"{type(error).__name__}: "
+        said = lines[-1].removeprefix(kind) if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
+        told = {"rank": self._workers.rank, "said": f"{kind}{said:.1000}"}
         # In a thread: a first worker that stands still would never answer.
         telling = threading.Thread(target=self._tell, args=[told], daemon=True, name="telling")
         telling.start()

@@ -39,6 +39,14 @@ IN_USE = (
     "tensor, a variable or a model was made, or its devices were listed. Write loop.connect() in the first line of "
     "the script, behind `import loop`."
 )
+SECOND = (
+    "loop.connect() has joined the workers of this process, and nothing else of a strategy is used: a second cluster "
+    "would stand in the place of the first. Leave out tf.distribute.MultiWorkerMirroredStrategy and its scope()."
+)
+DIVIDED = (
+    "Each process trains on one device. Received: a {0} that tf.config.set_logical_device_configuration has divided "
+    "into {1}. Leave that call out, and start one process for each device: exactloop launch --workers {1} script.py"
+)
 NOT_JOINED = (
     "TF_CONFIG names {} workers, of which this process is one, and it has not joined the others: each would train a "
     "model of its own. Write loop.connect() in the first line of the script. Or, if it is to train alone, take "
@@ -80,6 +88,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
         raise RuntimeError("connect() is called outside of any strategy.scope(), as the first line of a script.")
     if is_in_use():
         raise RuntimeError(IN_USE)
+    _check_undivided()
     # Written and read only when the cluster is there: the first worker has the store.
     store = OfCluster()
     chiefs = len(resolver.cluster_spec().as_dict().get(MEMBERS[0], []))
@@ -98,6 +107,7 @@ def connect(resolver: tf.distribute.cluster_resolver.ClusterResolver | None = No
             "device, as `exactloop launch` does, with CUDA_VISIBLE_DEVICES set to its number."
         )
     workers.failures = store.failures = FailureWatch(workers)
+    _refuse_another()
     # From here on loops are of several workers; those that were made before are of one.
     become(workers)
     # At the end of the process: who is done early waits there, so that the store is there for the others.
@@ -183,6 +193,30 @@ def _members(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[
         task = {"type": kind, "index": number}
         raise ValueError(f"This process is none of its cluster's: task {shown(task)} of {shown(dict(tasks))}. {ELSE}")
     return (number if kind == MEMBERS[0] else number + len(tasks.get(MEMBERS[0], []))), addresses
+
+
+def _check_undivided() -> None:
+    """Sees to it that the process has not made several devices of one, among which TensorFlow would not choose.
+
+    Raises:
+        ValueError: If it has.
+    """
+    for device in tf.config.get_visible_devices():
+        parts = tf.config.get_logical_device_configuration(device)  # None unless it was called
+        if parts and len(parts) > 1:
+            raise ValueError(DIVIDED.format(device.device_type, len(parts)))
+
+
+def _refuse_another() -> None:
+    """Has whoever makes another such strategy be told that it is not needed.
+
+    Here, and not when a loop is made: to make a variable in its scope hangs, once in a few times.
+    """
+
+    def refused(*args: object, **named: object) -> None:
+        raise RuntimeError(SECOND)
+
+    tf.distribute.MultiWorkerMirroredStrategy.__init__ = refused
 
 
 def share_seed(workers: Workers) -> None:

@@ -61,7 +61,9 @@ class OwnRows:
 
     def _of_spec(self, spec: tf.TypeSpec) -> tf.TypeSpec:
         rows = spec.shape[0] if spec.shape.rank else None
-        return _with_rows(spec, None if rows is None else self.size(rows))
+        # None at all are not known, either: what is computed of them is NaN then, as of a last batch, and left out.
+        # Keras takes a shape of 0 for a loss that need not be averaged.
+        return _with_rows(spec, None if rows is None else self.size(rows) or None)
 
     def of(self, batch: Nest) -> Part:
         """Returns a worker's rows of a batch. To be called in a graph."""

@@ -255,6 +255,18 @@ def test_who_has_failed_itself_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert failures.said is None
 
 
+@pytest.mark.parametrize("text", ["too long", "in user code:\n\n    File 'a.py', line 1\n\n    ValueError: too long\n"])
+def test_others_are_told_in_one_line_what_has_failed(text: str) -> None:
+    """Also of what failed while a step was traced, which AutoGraph puts at the end of what it says."""
+    worker = one(0, Together(2))
+    failures = FailureWatch(worker)
+    try:
+        failures.tell(ValueError(text))
+        assert worker.listen(failures_module.KEY, 60.0) == {"rank": 0, "said": "ValueError: too long"}
+    finally:
+        failures._over = True
+
+
 def test_a_child_of_a_worker_that_ends_or_fails_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has inherited what is done at the end of the process, and when an exception ends it."""
     worker = one(0, Together(2))

@@ -512,28 +512,25 @@ def test_batches_with_fewer_rows_than_workers_are_refused(one_of: Callable[[int,
     Loop(step, loop.IndexedData([X[:4], X[4:]], batch_size=None), state=state)  # whole batches
 
 
+@pytest.mark.more
+def test_batches_of_an_evaluation_may_have_fewer_rows_than_there_are_workers(
+    one_of: Callable[[int, int], None],
+) -> None:
+    """All of them one, or the only one: the first worker has no row of it."""
+    one_of(0, 2)
+    model, optimizer = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]), keras.optimizers.SGD()
+    step, evaluate = loop.supervised(model, optimizer, "mse", metrics=["mae"])
+    for data in (ArrayData((X[:, :2], X[:, 2:]), batch_size=1), ArrayData((X[:1, :2], X[:1, 2:]), batch_size=32)):
+        state = {"model": model, "optimizer": optimizer}
+        evaluation = loop.Evaluation(evaluate, data)
+        Loop(step, ArrayData((X[:, :2], X[:, 2:]), batch_size=4), state=state, evaluate=evaluation).audit()
+
+
 def test_xla_is_refused(one_of: Callable[[int, int], None]) -> None:
     one_of(0, 2)
     step, state = linear(average)
     with pytest.raises(ValueError, match=r"jit_compile=True\) is for one process.*Leave it out"):
         Loop(step, ArrayData(X, batch_size=4), state=state, jit_compile=True)
-
-
-def test_a_loop_within_a_strategy_is_refused() -> None:
-    step, state = linear(average)
-    with (
-        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
-        pytest.raises(RuntimeError, match=r"outside of strategy.scope\(\).*MirroredStrategy.*loop.connect\(\)"),
-    ):
-        Loop(step, ArrayData(X, batch_size=4), state=state)
-
-
-def test_a_model_of_a_strategy_is_refused() -> None:
-    """As it is written for `fit`: the model in the scope, and the rest behind it."""
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        model = keras.Sequential([keras.Input([4]), keras.layers.Dense(1)])
-    with pytest.raises(RuntimeError, match=r"outside of strategy.scope\(\).*a variable of one.*loop.connect\(\)"):
-        Loop(lambda x: {"y": tf.reduce_mean(model(x))}, ArrayData(X, batch_size=4), state={"model": model})
 
 
 @pytest.mark.more

@@ -75,3 +75,14 @@ def test_a_process_that_sees_several_devices_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda cluster_resolver: strategy)
     with pytest.raises(ValueError, match=r"one device. Received: a process that sees 4. .* CUDA_VISIBLE_DEVICES"):
         loop.connect()
+
+
+def test_a_device_that_was_divided_is_refused_before_anybody_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": BOTH, "task": FIRST}))
+    monkeypatch.setattr(joining, "is_in_use", lambda: False)
+    # As set_logical_device_configuration would leave it, which is too late in the process of a test.
+    parts = [tf.config.LogicalDeviceConfiguration()] * 2
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda device: parts)
+    monkeypatch.setattr(joining, "meet", lambda rank, addresses: pytest.fail("waits for the others"))
+    with pytest.raises(ValueError, match=r"one device. Received: a CPU that .* divided into 2. Leave that call out"):
+        loop.connect()

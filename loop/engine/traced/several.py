@@ -14,9 +14,10 @@ from loop.data.source import Batches, Data
 from loop.engine.traced.averaged import averaged, check_averaged
 from loop.engine.traced.means import examples_in
 from loop.engine.traced.measured import check_additive, results_of_all
+from loop.engine.traced.strategies import check_no_strategy
 from loop.exact.graph import changes, uses
 from loop.handles import key
-from loop.state.variables import all_layers, flat, keras_variables, nodes, optimizers, own_variables, raw
+from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
 from loop.steps import Step
 from loop.tensors import FuncGraph, Nest
 from loop.workers.cluster import Workers
@@ -30,10 +31,6 @@ READ_BY_ALL = (
     "Each of the %d workers reads all batches of this %s, and trains on its own rows of them. With ArrayData, or "
     "IndexedData(items, batch_size=n), each would read only these; with StreamData(dataset, shard='files'), files of "
     "its own."
-)
-INSTEAD = (
-    "Write loop.connect() in the first line of the script, leave out the strategy, and start it with `exactloop launch "
-    "--workers N script.py`: one process for each device."
 )
 
 
@@ -111,12 +108,7 @@ def several_of(
         RuntimeError: If a strategy of TensorFlow's is in use; or if this is one of several and has not joined them.
         ValueError: If batches have fewer rows than there are workers; with `jit_compile`.
     """
-    if tf.distribute.has_strategy():  # in its scope, variables are of a kind of their own
-        name = type(tf.distribute.get_strategy()).__name__
-        raise RuntimeError(f"A loop is made outside of strategy.scope(). Received: one in that of a {name}. {INSTEAD}")
-    held = [*map(raw, keras_variables(given)), *(node for value in flat(given) for node in nodes(value))]
-    if any(isinstance(each, tf.distribute.DistributedValues) for each in held):
-        raise RuntimeError(f"Models are made outside of strategy.scope(). Received: a variable of one. {INSTEAD}")
+    check_no_strategy(given)
     if not workers.are_several:
         check_joined()
         return None

@@ -13,6 +13,7 @@ from loop.engine.traced.means import examples_in
 from loop.engine.traced.results import Results, results_of
 from loop.engine.traced.returned import check_returned
 from loop.engine.traced.several import Several
+from loop.engine.traced.strategies import without_strategies
 from loop.errors.instead import of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
@@ -72,7 +73,8 @@ class Trace:
             return values, results
 
         try:
-            with explicit_algorithm() if jit_compile else contextlib.nullcontext(), given_values():
+            as_compiled = explicit_algorithm() if jit_compile else contextlib.nullcontext()
+            with as_compiled, given_values(), without_strategies():
                 self._traced = tf.function(traced, autograph=False)
                 function = self._traced.get_concrete_function(element_spec)
             values, results = function.structured_outputs
