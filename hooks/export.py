@@ -124,7 +124,7 @@ class Export(Hook, instead=INSTEAD):
                 "Export(on='best', monitor='val_loss', mode='min') needs all of the three; without on='best', leave "
                 f"monitor and mode out. Received: on={on!r:.80}, monitor={monitor!r}, mode={mode!r}."
             )
-        if isinstance(on, str) and on not in ("best", "end"):
+        if on not in ("best", "end") and not isinstance(on, Trigger):
             raise ValueError(f"Export(on=...) must be 'best', 'end' or a trigger. Received: {on!r:.80}.")
         if not isinstance(on, str) and on.next_time(0.0) is not None:
             raise ValueError(

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from hooks.callbacks.asked import Asked
 from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, each_of, going_on, length, places, refused, watch, without
-from hooks.callbacks.model import CallbackModel
+from hooks.callbacks.model import CallbackModel, checked
 from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
 from hooks.callbacks.told import CallbackWarnings
 from hooks.shared.numbers import put
-from hooks.shared.places import Targets, check_alone
+from hooks.shared.places import Targets, check_alone, note
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -78,7 +78,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         for each in self.callbacks:
             if why := refused(each):
                 raise (ValueError if isinstance(each, keras.callbacks.Callback) else TypeError)(why)
-        self._given = lambda: (model, optimizer)  # not an attribute, which would be a part of the state
+        self._given = checked(model, optimizer)  # not an attribute, which would be a part of the state
         self._states = states(self.callbacks)
         self._writes = Targets(place for callback in self.callbacks for place in places(callback))
         batches = {method: any(does(each, method) for each in self.callbacks) for method in OF_BATCHES}
@@ -111,8 +111,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self.callbacks, self._states, self._writes = [], [], Targets()
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
-        self._loop, self._state = loop, loop.state
-        self._bound = CallbackModel(loop, *self._given())
+        self._loop, self._state, self._bound = loop, loop.state, CallbackModel(loop, *self._given())
         check_alone(self, loop)
         self._evaluating, self._logs, self._behind = False, None, False
         loop.state.before_reading[self.name] = self._catch_up
@@ -125,6 +124,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         return "" if self._asked.waits else self._asked.reason
 
     def on_run_begin(self, moment: Moment) -> None:
+        note(self, self._loop, begins=moment.step == 0)
         saved = parted(self.kept.numpy().tobytes())
         elsewhere = {**self._state.variables, **self._state.objects(object)}
         for state in self._states:

@@ -16,7 +16,7 @@ from hooks.board.recorded import Recorders
 from hooks.board.summaries import Array, Value, histogram, picture, text
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
-from hooks.shared.places import Target, check_alone
+from hooks.shared.places import Target, check_alone, note
 from loop import Every, Hook, Loop, Moment, Trigger
 from loop.tf_internals import writers_of_others
 
@@ -107,11 +107,13 @@ class TensorBoard(Hook, instead=INSTEAD):
             raise ValueError(f"TensorBoard(directory=...) has to be a path here. Received: {directory!r}.")
         # Nothing is made there before `RUN_BEGIN`.
         self._directory, self._writes = Path(where), Target(where, "directory")
-        self._drawings = Drawings(images or {}, text or {}, histograms, draw)
-        self._drawings.check("TensorBoard")
+        empty: dict[str, Callable[[Moment], Array]] = {}
+        drawings = Drawings(empty if images is None else images, {} if text is None else text, histograms, draw)
+        drawings.check("TensorBoard")
+        self._drawings = drawings
         self._shows_rate, self._taken = rate, False
         self._recorders = Recorders()
-        self._graph, self._hparams = graph, check_settings("TensorBoard", hparams or {})
+        self._graph, self._hparams = graph, check_settings("TensorBoard", {} if hparams is None else hparams)
 
     @contextlib.contextmanager
     def summaries(self, run: str = "train") -> Iterator[None]:
@@ -141,6 +143,7 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def before_dry_run(self, directory: str) -> None:
         self._directory = Path(directory) / self.name
+        self._writes = Target(str(self._directory), "directory")
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         check_alone(self, loop)
@@ -154,6 +157,7 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._found = {}
 
     def on_run_begin(self, moment: Moment) -> None:
+        note(self, self._loop, begins=moment.step == 0)
         # Cuts what comes after the restored step, when it is first flushed.
         self._runs = {run: EventFile(self._directory / run, moment.step) for run in ("train", *self._evaluations)}
         examples = self._loop.examples if moment.step_in_epoch and not self._loop.finished else 0

@@ -119,8 +119,9 @@ class TimeBudget(Hook, instead=INSTEAD):
                 f"Received: {', '.join(f'{argument}={value!r}' for argument, value in given.items())}, leave={leave!r}."
             )
         deadline = until.timestamp() if isinstance(until, datetime.datetime) else until
-        if deadline is not None and not math.isfinite(deadline):  # no time is later than NaN: it would never end
-            raise ValueError(
+        is_number = isinstance(deadline, int | float) and math.isfinite(deadline)
+        if deadline is not None and not is_number:  # no time is later than NaN: it would never end
+            raise (ValueError if isinstance(deadline, float) else TypeError)(
                 f"TimeBudget(until=...) needs a datetime, or seconds since 1970. Received: {until!r}. To end after ten "
                 "minutes of training, write seconds=600."
             )

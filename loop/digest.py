@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from loop.tensors import Nest, read, widened
+from loop.tensors import Nest, read, unconverted, widened
 
 # Of all hashes that are saved: of values, data, steps, pipelines, and of Python. Whoever changes what one of them says
 # of the same thing raises it: what others have saved is then not compared with, instead of being found different.
@@ -76,6 +76,7 @@ class BatchDigest(tf.Module):
         """Begins a new pass."""
         self.digest.assign(0)
 
+    @unconverted
     def update(self, batch: Nest) -> None:
         """Takes in one more batch, in a function that is traced or at once."""
         value = self.digest.read_value()

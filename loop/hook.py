@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from loop.errors.members import OF_HOOK, explaining_members
 from loop.errors.names import check_name
 from loop.errors.tracebacks import in_user_lines
 from loop.events import Event, Moment
+from loop.listeners.copied import deep_copy, shallow_copy
 from loop.listeners.held import holds_state, variables_in
 from loop.listeners.hook_methods import check_methods
 from loop.numbered import step_number
@@ -22,6 +23,8 @@ from loop.triggers import At, Trigger
 if TYPE_CHECKING:
     from loop.loop import Loop
     from loop.running.finished import Saved
+
+PLAIN = (bool, int, float, str, type(None), np.ndarray)  # exactly: what TensorFlow never tracks
 
 
 class Reported(tf.Module):
@@ -123,9 +126,17 @@ class Hook(tf.Module):
                 f"{type(self).__name__}.{name} is a variable, which is saved and restored: another one in its place "
                 f"would not be. Write self.{name}.assign(...)."
             )
-        # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow.
+        # TensorFlow tracks every list and dict, and then cannot save what was changed in ways it does not follow. It
+        # would look for 10 us for what it tracks, also where a number takes the place of another.
         plain = isinstance(value, list | dict) and not holds_state(value)
+        plain = plain or (type(value) in PLAIN and type(vars(self).get(name, self)) in PLAIN)
         object.__setattr__(self, name, value) if plain else super().__setattr__(name, value)
+
+    def __copy__(self) -> Self:
+        return shallow_copy(self, self.variables)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return deep_copy(self, self.variables, memo)
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:

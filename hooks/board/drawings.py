@@ -34,7 +34,16 @@ class Drawings(NamedTuple):
     every: Trigger
 
     def check(self, owner: str) -> None:
-        """Raises `ValueError` if the trigger says more than epochs."""
+        """Raises `TypeError` if there is anything but functions by name, `ValueError` if the trigger says more than
+        epochs."""
+        for name, given in (("images", self.images), ("text", self.texts), ("histograms", self.histograms)):
+            flag = isinstance(given, bool) and name == "histograms"
+            if not flag and not (isinstance(given, Mapping) and all(map(callable, given.values()))):
+                raise TypeError(
+                    f"{owner}({name}=...) needs functions by name, which are called with the moment, as in "
+                    f"{name}={{'name': lambda moment: ...}}{', or True' if name == 'histograms' else ''}. Received: "
+                    f"{given!r:.80}."
+                )
         if self.every.next_after(0) is not None or self.every.next_time(0.0) is not None:
             raise ValueError(
                 f"{owner}(draw=...) is by epochs, as in Every(epochs=5). Received: {self.every!r}. Otherwise call "
@@ -58,6 +67,8 @@ class Drawings(NamedTuple):
 
 def check_settings(owner: str, hparams: Mapping[str, Setting]) -> Mapping[str, Setting]:
     """Returns hyperparameters. Raises `TypeError` if TensorBoard cannot show one."""
+    if not isinstance(hparams, Mapping):
+        raise TypeError(f"{owner}(hparams=...) needs a dict, as in {{'rate': 0.1}}. Received: {hparams!r:.80}.")
     hparams = {name: v.item() if isinstance(v, np.generic) else v for name, v in hparams.items()}
     for name, value in hparams.items():
         if not isinstance(name, str) or not isinstance(value, bool | int | float | str):

@@ -83,11 +83,12 @@ class EventFile:
         if self._writer is not None:
             if not self._waiting:
                 return
-            if self._is_gone():
+            status = self._status()
+            if status is None:
                 log.warning("%s was removed or cut by somebody. What it had is missing; another is begun.", self._path)
                 self._leave()
                 self._directory.mkdir(parents=True, exist_ok=True)
-            elif self._path is not None and os.stat(self._path).st_nlink > 1:  # `cp -al`: its copy is not to change
+            elif status.st_nlink > 1:  # `cp -al`: its copy is not to change
                 self._leave()
         try:
             writer = self._writer or self._begin()
@@ -112,12 +113,13 @@ class EventFile:
             if missing := [*self._lost, *(step for step, _ in self._waiting)]:
                 log.warning("No values of steps %d to %d in %s.", missing[0], missing[-1], self._directory)
 
-    def _is_gone(self) -> bool:
-        """Returns whether what would be written would be nowhere."""
+    def _status(self) -> os.stat_result | None:
+        """Returns what the system says of the file; None if what would be written would be nowhere."""
         try:
-            return self._path is None or os.stat(self._path).st_size < self._certain
+            status = None if self._path is None else os.stat(self._path)
         except FileNotFoundError:
-            return True
+            return None
+        return None if status is None or status.st_size < self._certain else status
 
     def _files(self) -> list[Path]:
         return sorted(self._directory.glob("events.out.tfevents.*"))

@@ -1,10 +1,23 @@
 """The model that Keras' callbacks are told of."""
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
 
 import keras
 
 from loop import Loop
+
+Given: TypeAlias = tuple[keras.Model | None, keras.optimizers.Optimizer | None]
+
+
+def checked(model: keras.Model | None, optimizer: keras.optimizers.Optimizer | None) -> Callable[[], Given]:
+    """Returns what returns both, as far as they were given. Raises `TypeError` if one is something else."""
+    wanted = {"model": (model, keras.Model), "optimizer": (optimizer, keras.optimizers.Optimizer)}
+    for name, (given, kind) in wanted.items():
+        if given is not None and not isinstance(given, kind):
+            one = f"a keras.{kind.__name__}, one that is in state=..."
+            raise TypeError(f"KerasCallbacks({name}=...) needs {one}. Received: {given!r:.80}.")
+    return lambda: (model, optimizer)
 
 
 class NoModel:

@@ -63,9 +63,19 @@ def nodes(value: object) -> list[object]:
     if lasting and value in _built:  # to look for them takes milliseconds
         return [value, *_built[value]]
     found = [node for node in tf.train.TrackableView(value).descendants() if node is not value]
-    if lasting:
+    # What is in it and is built later, as the optimizer of a network is by `fit`, has more in it then.
+    if lasting and all(node.built for node in found if isinstance(node, keras.Layer | keras.optimizers.Optimizer)):
         _built[value] = found
     return [value, *found]
+
+
+def build_optimizers(value: object) -> None:
+    """Builds the optimizers with which networks in a thing were compiled, as `fit` does when it is first called."""
+    for network in (node for node in nodes(value) if isinstance(node, keras.Model) and node.built):
+        # By `vars`: a network that was not compiled has none, and says so by an exception.
+        optimizer = vars(network).get("optimizer")
+        if isinstance(optimizer, keras.optimizers.Optimizer) and not optimizer.built:
+            optimizer.build(network.trainable_variables)
 
 
 def _slots(value: object) -> list[str]:

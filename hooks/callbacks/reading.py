@@ -13,7 +13,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, fill, is_of_program, take_away, variables
+from hooks.callbacks.objects import (
+    COMPUTING,
+    VARIABLES,
+    attributes,
+    build_optimizers,
+    fill,
+    is_of_program,
+    take_away,
+    variables,
+)
 from hooks.callbacks.things import NEW, Things
 from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, Json, NotKept, raw
 
@@ -166,9 +175,14 @@ def _set_generator(generator: np.random.Generator, state: Any) -> None:
 
 def _assign(thing: object, said: Sequence[Sequence[Json]], bits: Iterator[Bits], present: Present) -> None:
     # All of them looked at before the first is assigned, so none is half restored.
-    arrays, own = [_of_array(of, bits) if of else None for _, *of in said], variables(thing)
+    arrays, there = [_of_array(of, bits) if of else None for _, *of in said], {*map(id, variables(thing))}
+    if len(there) < len(said):
+        build_optimizers(thing)
+    own = variables(thing)
     if len(own) != len(said) or not all(
-        present.things.label(each) == label and (array is None or each.shape == array.shape)
+        # None: it was built in the course of the run, and has a name only if it was there before a later one.
+        (label is None or id(each) not in there or present.things.label(each) == label)
+        and (array is None or each.shape == array.shape)
         for each, (label, *_), array in zip(own, said, arrays, strict=True)
     ):
         raise NotKept(f"{type(thing).__name__} that is built later, and has to be when a run begins")

@@ -81,6 +81,7 @@ class CallbackState:
         # By name: at which epochs it was made, and what it was then.
         self._of_epoch: dict[str, tuple[frozenset[int], WrittenValue | Closed]] = {}
         self._changed: set[str] = set()
+        self._kept_on: dict[str, str] = {}  # what could not be put back as it was made, such as what is built by now
         self._begun: set[str] = set()  # what `on_train_begin` has set, which comes again by itself
         self._elsewhere: Set[int] = frozenset()
         self._things = Things()
@@ -137,6 +138,7 @@ class CallbackState:
         """Puts back how the callback was made, as in a new process: what a run has changed that is undone now."""
         self._things.begin()
         self._of_epoch.clear()
+        self._kept_on.clear()
         own, present = vars(self._callback), Present(self._things, {})
         # Only what a run has changed: all else may have been set by the program between two runs.
         for name in self._changed:
@@ -146,7 +148,10 @@ class CallbackState:
                 if first.thing is not None:
                     own.setdefault(name, first.thing)
             else:
-                own[name] = read(first.text, iter(first.bits), present)
+                try:
+                    own[name] = read(first.text, iter(first.bits), present)
+                except NotKept as kind:  # mostly `put_back` follows, with what it was later
+                    self._kept_on[name] = str(kind)
         self._changed.clear()
 
     def take(self) -> tuple[dict[str, tuple[str, int]], list[Bits]]:
@@ -180,7 +185,8 @@ class CallbackState:
 
     def put_back(self, texts: Mapping[str, tuple[str, int]], parts: Iterator[Bits]) -> dict[str, str]:
         """Gives the callback what `take` returned. Returns what cannot be put back, as `lost`."""
-        lost, own, present = {}, self._callback.__dict__, Present(self._things, {})
+        lost = {name: kind for name, kind in self._kept_on.items() if name not in texts}
+        own, present = self._callback.__dict__, Present(self._things, {})
         for name, (text, count) in texts.items():
             # Its own parts, whatever becomes of it: the next attribute's begin after them.
             bits = iter([*itertools.islice(parts, count)])

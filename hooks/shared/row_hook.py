@@ -9,7 +9,7 @@ import numpy as np
 
 from hooks.shared.in_time import InTime, of_steps, without_halts
 from hooks.shared.paths import is_remote, path_of
-from hooks.shared.places import Target, check_alone
+from hooks.shared.places import Target, check_alone, note
 from hooks.shared.row_file import RowFile
 from hooks.shared.row_format import EPOCH, EVALUATION, KINDS, STEP, Row, format_of
 from loop import Hook, Loop, Moment, Trigger
@@ -36,6 +36,7 @@ class RowHook(Hook):
     _trained: frozenset[str] = Hook.later()
     _epoch: int = Hook.later()
     _names: tuple[str, ...] = Hook.later()
+    _loop: Loop = Hook.later()
 
     def __init__(
         self,
@@ -56,12 +57,14 @@ class RowHook(Hook):
 
     def before_dry_run(self, directory: str) -> None:
         self._path = Path(directory) / self.name / self._path.name
+        self._writes = Target(str(self._path), "file")
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         self._evaluated = frozenset(name for names in loop.evaluation_names.values() for name in names)
         self._trained = frozenset(loop.train_names)
         # In this order they are the columns; what is met later is added behind.
         self._names = (*loop.train_names, *sorted(self._evaluated), *loop.reported_names)
+        self._loop = loop
         check_alone(self, loop)
         # Before anything is trained or written: a file of somebody else's is refused, not overwritten.
         RowFile(self._path, 0, ()).check()
@@ -69,6 +72,7 @@ class RowHook(Hook):
         self._steps, self._others, self._open = [], {}, False
 
     def on_run_begin(self, moment: Moment) -> None:
+        note(self, self._loop, begins=moment.step == 0)
         self._file, self._epoch, self._open = RowFile(self._path, moment.step, self._names), moment.epoch + 1, True
         self._file.flush()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from loop.data.orders.arguments import seed_then
 from loop.data.orders.array_orders import RowOrders
 from loop.data.orders.array_rows import ArrayRows
 from loop.data.orders.order import as_seed
@@ -166,6 +167,7 @@ class ArrayData(Trackable):
         return self._array_rows.values()
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        self._given_seed = seed_then("ArrayData", self._given_seed, cursor, earlier)
         self._array_rows.recall(cursor, earlier)
 
     @property
@@ -188,13 +190,14 @@ class ArrayData(Trackable):
 
     def mark(self) -> Callable[[], None]:
         # `ahead` is fetched for that, if it was not yet.
-        seed, place, order, rows = self._drawn_seed, self.ahead, self._orders.of, self._array_rows.mark()
+        given, seed, place, order = self._given_seed, self._drawn_seed, self.ahead, self._orders.of
+        rows = self._array_rows.mark()
 
         def go_back() -> None:
             rows()
             if order is not None:
                 self._orders.begin(*order)
-            self._drawn_seed, self.ahead = seed, place
+            self._given_seed, self._drawn_seed, self.ahead = given, seed, place
 
         return go_back
 

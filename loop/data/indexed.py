@@ -1,7 +1,6 @@
 """Items that are found by their numbers, in an order of our own."""
 
 import contextlib
-import functools
 import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import tensorflow as tf
 from loop.data.fed import Fed
 from loop.data.objects.progress import BetweenPasses, generators_of
 from loop.data.objects.reached import variables_reached
+from loop.data.orders.arguments import seed_then
 from loop.data.orders.order import as_seed, order_of
 from loop.data.python.ahead import Making, ReadAhead
 from loop.data.python.indexable import INDEXED, Source, check_length, size_of_batches
@@ -22,7 +22,7 @@ from loop.errors.calls import explained
 from loop.errors.remedies import ITEM_DRAWS, READS_AHEAD, SOURCE_STATE
 from loop.exact.pipeline_audit import Read
 from loop.findings import Finding
-from loop.state.plain import Plain
+from loop.state.plain import Encoded, Plain
 from loop.state.position import Position
 from loop.state.resumable import Earlier
 from loop.tensors import Nest
@@ -203,6 +203,7 @@ class IndexedData(Fed):
         return self._rows.tensors()
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
+        self._given_seed = seed_then("IndexedData", self._given_seed, cursor, earlier)
         self._rows.recall(cursor, earlier, changes=self._progress.changes and not self._evaluates)
 
     @property
@@ -234,18 +235,18 @@ class IndexedData(Fed):
     def _restored(self, state: Plain) -> None:
         if state is not None and self._progress.changes:
             # With the state put in, items have to be what they were at the save.
-            put = functools.partial(self._progress.put, state["source"])
-            self._rows.as_saved(state["items"], self._progress.names, put)
+            held = Encoded(state["source"], type(self._source).__name__)
+            self._rows.as_saved(state["items"], lambda: self._progress.put(held.decoded()))  # what was put may change
             self._generators, self._tried_now = generators_of(self._source), state["items"]
 
     def mark(self) -> Callable[[], None]:
-        held = self._drawn_seed, self._epoch, self._next, self._open, self._wanted
+        held = self._given_seed, self._drawn_seed, self._epoch, self._next, self._open, self._wanted
         back = self._progress.mark() if self._progress.changes else None
         rows = self._rows.mark()
 
         def go_back() -> None:
             rows()
-            self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
+            self._given_seed, self._drawn_seed, self._epoch, self._next, self._open, self._wanted = held
             self._sought, self._tried_now = True, None
             if back is not None:
                 back()

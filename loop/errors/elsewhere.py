@@ -29,6 +29,7 @@ _NAMES = {
     "leave it out: Checkpoint(directory) goes on where a run was": (
         "initial_epoch ckpt_path resume_from_checkpoint load_path autoresume resume"
     ),
+    "leave it out: steps and epochs of a loop are counted from its own first one": "after",
     "leave it out: many steps run in one call anyway": "steps_per_execution steps_per_loop",
     EVALUATED: (
         "validation_data val_data validation val_dataset validation_dataset val_dataloader val_dataloaders val_loader "

@@ -71,6 +71,11 @@ GENERATOR = (
     "rng = numpy.random.default_rng(epoch). Of what a hook changes, such as labels, let it yield the numbers of the "
     "rows; put the labels into a tf.Variable, and that into state, and read them in the step: tf.gather(labels, rows)."
 )
+DRAWN_IN_TENSORFLOW = (
+    "What draws by TensorFlow, as layers of Keras, keras.random and tf.random do, belongs out of Python: .map(lambda "
+    "x: layer(x, training=True)), without tf.py_function or tf.numpy_function, and behind a generator instead of in "
+    "it. There it draws anew for each element. In Python, draw from numpy.random or random."
+)
 KEPT_AS_PLAIN = (
     "Keep it in numbers, texts, NumPy arrays of at most 64 MB together, or in lists, dicts and sets of these; or let "
     "each pass begin by making it anew. What hooks alone change belongs into an object of their own."

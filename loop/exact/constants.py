@@ -59,6 +59,13 @@ def value_of(said: bytes) -> tf.Tensor:
         return tf.io.parse_tensor(value.tensor.SerializeToString(), tf.as_dtype(value.tensor.dtype))
 
 
+def text_in(node: NodeDef) -> tf.Tensor | None:
+    """Returns the texts that an operation has, if it is a constant of texts."""
+    if node.op != "Const" or node.attr["dtype"].type != tf.string.as_datatype_enum:
+        return None
+    return value_of(node.attr["value"].SerializeToString())
+
+
 def _has_numbers(node: NodeDef) -> bool:
     if node.op != "Const":
         return node.op in ATTRIBUTES

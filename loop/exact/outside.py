@@ -6,7 +6,7 @@ what is written in it, or in a function that it calls, under its `ConstantPlace`
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -161,13 +161,20 @@ def outside_of(dataset: tf.data.Dataset) -> dict[FuncGraph, Outside]:
     return {graph: Outside(graph) for graph in dict.fromkeys(graphs)}
 
 
-def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor], *, moved: bool) -> Instead | None:
+def others_of(
+    outside: Mapping[FuncGraph, Outside],
+    tensors: Sequence[tf.Tensor],
+    *,
+    moved: bool,
+    drawn: Callable[[], Collection[FuncGraph]] = frozenset,
+) -> Instead | None:
     """Returns what functions are to have instead of what they have.
 
     Args:
         outside: What they have.
         tensors: What they had in another process, one after the other.
         moved: Whether rows are other ones, too.
+        drawn: Returns which of them read variables that come of random numbers, as the text of the program says.
 
     Returns:
         Nothing where they have the same; None if that was of other functions, or somebody may have edited it.
@@ -179,11 +186,19 @@ def others_of(outside: Mapping[FuncGraph, Outside], tensors: Sequence[tf.Tensor]
             return None
         if others != NO_OTHERS:
             found[graph] = others
-    digits = [count for others in found.values() for count in others.digits] or [DRAWN]
+    if not found or _are_drawn([*found.values()], moved=moved):
+        return found
+    known = drawn()
+    rest_of = [others for graph, others in found.items() if graph not in known]
+    return found if not rest_of or _are_drawn(rest_of, moved=moved) else None
+
+
+def _are_drawn(found: Sequence[Others], *, moved: bool) -> bool:
+    """Returns whether values are such that nobody has set them."""
+    digits = [count for others in found for count in others.digits] or [DRAWN]
     # Of a mean and a deviation, one may be round by chance.
     are_computed = min(digits) >= SHORT and max(digits) >= COMPUTED
-    is_drawn = moved or any(others.are_drawn for others in found.values())
-    return found if not found or (are_computed and is_drawn) else None
+    return are_computed and (moved or any(others.are_drawn for others in found))
 
 
 def is_computed(array: np.ndarray) -> bool:

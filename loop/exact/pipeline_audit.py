@@ -136,9 +136,9 @@ def audit_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> l
     return [Finding(what, "", remedies.OF_EPOCH) for what in found]
 
 
-def audit_reading(what: str, owner: str) -> list[Finding]:
+def audit_reading(what: str, owner: str, instead: str = remedies.GENERATOR) -> list[Finding]:
     """Returns what came of reading data twice, or of their passes, if something is wrong with it."""
-    return [Finding(f"{owner} {what}", "", remedies.GENERATOR)] if what else []
+    return [Finding(f"{owner} {what}", "", instead)] if what else []
 
 
 def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tuple[str, str] | None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import tensorflow as tf
@@ -80,6 +80,12 @@ def values_cached(dataset: tf.data.Dataset) -> str:
     return short(contents) if contents else ""
 
 
+def in_files(tensors: Iterable[tf.Tensor]) -> str:
+    """Returns a hash of what is in the files that texts name; empty if they name none."""
+    found = [_of_files(texts) for tensor in tensors if _are_files(texts := _texts(tensor))]
+    return short(found) if found else ""
+
+
 def short(parts: object) -> str:
     """Returns 8 hex digits that are others for other lists, strings and numbers."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
@@ -145,8 +151,12 @@ def _decode_texts(tensor: tf.Tensor) -> object:
     A job may have put them into another directory, and the same name says nothing if somebody has written there anew.
     """
     texts = _texts(tensor)
+    return _of_files(texts) if _are_files(texts) else digest(tensor)
+
+
+def _are_files(texts: Sequence[str]) -> bool:
     looked_at = texts[:: 1 + len(texts) // FILES]  # spread over all: to ask for each of a million takes long
-    return _of_files(texts) if texts and all(map(os.path.isfile, looked_at)) else digest(tensor)
+    return bool(texts) and all(map(os.path.isfile, looked_at))
 
 
 def _of_files(paths: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """What the files of a program say, by which another process tells whether somebody has changed it."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import os
@@ -50,13 +51,26 @@ def names_number(number: int) -> bool:
     return not texts or any(str(number).encode() in text.replace(b"_", b"") for text in (*texts, *given))
 
 
+def parsed() -> dict[str, ast.Module]:
+    """Returns the same texts, parsed, by the names of modules; without those that are not of this version of Python."""
+    found = dict[str, ast.Module]()
+    for name, text in _by_module().items():
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+            found[name] = ast.parse(text)
+    return found
+
+
 def _texts() -> set[bytes]:
-    """Returns the texts of the files or cells; none if there is no script."""
+    return {*_by_module().values()}
+
+
+def _by_module() -> dict[str, bytes]:
+    """Returns the texts of the files or cells by the names of their modules; none if there is no script."""
     script, cells = _file(sys.modules["__main__"]), vars(sys.modules["__main__"]).get("In")
     if script is None and not isinstance(cells, list):
-        return set()
-    texts = {_read(file) for module in [*sys.modules.values()] if (file := _file(module))}
-    return texts | ({"\n".join(map(str, cells)).encode()} if isinstance(cells, list) else set())
+        return {}
+    texts = {name: _read(file) for name, module in [*sys.modules.items()] if (file := _file(module))}
+    return texts | ({"__main__": "\n".join(map(str, cells)).encode()} if isinstance(cells, list) else {})
 
 
 def _file(module: types.ModuleType) -> str | None:

@@ -12,9 +12,10 @@ import numpy as np
 from loop.errors.readonly import ReadOnly
 from loop.errors.tracebacks import add_note
 from loop.events import Event, Moment
-from loop.hook import Hook
+from loop.hook import Hook, has_state
 from loop.listeners.failures import RAISE, Tolerance
-from loop.listeners.had import Had
+from loop.listeners.had import Had, alone
+from loop.listeners.hook_checks import of_one_run
 from loop.listeners.reports import Reports
 from loop.listeners.returned import Returned, check_context
 from loop.triggers import Halt
@@ -106,6 +107,8 @@ class Calls:
         """Goes through `around_run` of the hooks there are."""
         self._process = os.getpid()
         with contextlib.ExitStack() as entered:
+            things = {id(thing): (name, thing) for hook in self.hooks.values() for name, thing in of_one_run(hook)}
+            entered.enter_context(alone(loop, things))
             # A copy: a hook may add another one meanwhile.
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):
@@ -135,7 +138,7 @@ class Calls:
             # Behind the call: a hook whose `on_setup` raised has not begun, and hears no RUN_END.
             self.begun.append(name)
         for hook in tuple(self.hooks.values()):
-            self._had.note(hook, begins=loop.step == 0)
+            self._had.note(hook, keeps=bool(hook.variables) or has_state(hook), begins=loop.step == 0)
 
     def send(self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None) -> None:
         """Calls the listeners of `event` in order.

@@ -34,6 +34,9 @@ NAMES = {
     "set_state": "on_load_checkpoint",
 }
 INSTEAD = {theirs: f"Did you mean {ours}?" for ours, names in NAMES.items() for theirs in names.split()}
+# Of these, and of events, what a method may be called that is the program's own.
+WITHOUT_ON = {method.removeprefix("on_"): f"Did you mean {method}?" for method in METHODS if method.endswith("end")}
+WITHOUT_ON |= {name: said for name, said in INSTEAD.items() if name[:3] != "on_" and name != "init"}
 # What has no event, by how its name begins.
 NO_EVENT = {
     ("on_before_", "on_after_", "before_", "after_"): (
@@ -108,6 +111,27 @@ def check_methods(cls: type, events: Sequence[str]) -> None:
                 f"{cls.__name__}.{method} would never be called: there is no such event. {_instead(method, methods)}"
                 f"{own if of_event else ''}"
             )
+
+
+def check_attributes(owner: str, own: Mapping[str, object], events: Sequence[str]) -> None:
+    """Raises `TypeError` if an object has as an attribute what events call as a method of its class."""
+    for name in {*METHODS, *(f"on_{event}" for event in events)} & {*own}:
+        if callable(own[name]):
+            raise TypeError(
+                f"{owner}.{name} would never be called: it is set on the object, and events call methods of the class. "
+                f"Write def {name}(self, {', '.join(GIVEN.get(name, MOMENT))}) in it, or, of a function, "
+                f"loop.on({name.removeprefix('on_')!r})(function)."
+            )
+
+
+def uncalled(cls: type) -> dict[str, str]:
+    """Returns what to write for methods that are called as an event is, without its `on_`, if no other one of the class
+    calls them."""
+    own = {name: each for of in cls.__mro__[::-1] for name, each in vars(of).items()}
+    own = {name: each for name, each in own.items() if inspect.isfunction(each)}
+    called = {name for function in own.values() for name in function.__code__.co_names}
+    like = own.keys() & WITHOUT_ON.keys() - called
+    return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1}
 
 
 def check_called(owner: str, function: Callable[..., object], given: Sequence[str]) -> None:

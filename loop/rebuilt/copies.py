@@ -74,8 +74,10 @@ class Copies:
         )
         copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
         for old, new in zip(outputs, copied, strict=True):
-            # An import forgets shapes that were set; later stages need them for their specs.
-            if new.dtype not in (tf.variant, tf.resource):
+            # An import forgets shapes that were set; later stages need them for their specs. Other constants may
+            # lead to others.
+            is_same = not self._constants or new.shape.is_compatible_with(old.shape)
+            if is_same and new.dtype not in (tf.variant, tf.resource):
                 new.set_shape(old.shape)
             made[old.name] = new
 

@@ -167,12 +167,13 @@ class Stages:
         for stage in self._order:
             if id(stage) in self._changed:
                 continue
-            if stage in self._replaced or self._divides(stage):
-                moved[id(stage)] = self._divided(stage, self._replaced.get(stage, stage))
-            elif any(id(source) in moved for source in _sources(stage)) or self._has_others(stage):
+            given, sources = self._replaced.get(stage, stage), _sources(stage)
+            if self._divides(stage) or (given is not stage and not sources):
+                moved[id(stage)] = self._divided(stage, given)
+            elif given is not stage or any(id(source) in moved for source in sources) or self._has_others(stage):
                 # What stays as it is, but reads from what was exchanged, or has it, has to be made of that.
-                sources = [moved.get(id(source), source) for source in _sources(stage)]
-                moved[id(stage)] = remade(stage, sources, [self._called(each) for each in structured_functions(stage)])
+                sources = [moved.get(id(source), source) for source in sources]
+                moved[id(stage)] = remade(given, sources, [self._called(each) for each in structured_functions(stage)])
         return moved
 
     def _has_others(self, stage: tf.data.Dataset) -> bool:

@@ -9,8 +9,10 @@ from loop.state.randomness import Host
 
 
 class StateValues(NamedTuple):
-    """Values of variables by path, the random states of Python and NumPy, and what puts back the states of hooks."""
+    """Values of variables by path, the random states of Python and NumPy, what puts back the states of hooks, and where
+    the seeds are of what draws outside of graphs."""
 
     values: Mapping[str, tf.Tensor]
     host: Host
     others: Sequence[Callable[[], None]] = ()
+    seeds: tuple[object, ...] | None = None

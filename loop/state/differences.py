@@ -7,7 +7,7 @@ Description = Mapping[str, Mapping[str, Any]]
 JIT_COMPILE = "jit_compile"  # counts as an operation of a step that XLA compiles, because other bits come of it
 SEED, CONSTANTS = "seed: ", "has other constants now"  # in lines on what a program may set between two runs
 LONG = 6  # digits of a seed that nobody may have written down
-OF_NUMBERS = ("content", "read", "cached", "seed", "shuffle")  # of data: others go on, with other batches
+OF_NUMBERS = ("content", "read", "cached", "files", "seed", "shuffle")  # of data: others go on, with other batches
 UNSEEDED = (
     "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
     "call keras.utils.set_random_seed first; or it has the order of a set, as list(set(names)) does, which is another "
@@ -42,7 +42,7 @@ def _compiled(step: Mapping[str, Any]) -> bool:
 
 def _is_hashed(key: str) -> bool:
     name = key.rpartition("/")[2]
-    return name in ("content", "read", "cached", "element_spec") or name.startswith("stages")
+    return name in ("content", "read", "cached", "files", "element_spec") or name.startswith("stages")
 
 
 class Differences(NamedTuple):
@@ -120,12 +120,12 @@ def _comes_or_goes(part: str, key: str, then: Mapping[str, object], now: Mapping
     """Returns whether there is nothing to compare with, because an owner of it is not there at all on the other side.
 
     That is a hook, an evaluation, the history, TensorFlow's global generator, an epoch of which a function makes a
-    dataset, or the file of a cache, which may be filled since then.
+    dataset, or the file of a cache, which may be filled since then; or an earlier version has not looked into files.
     """
     other = now if key in then else then
     if part == "data":
         owner, _, name = key.rpartition("/")
-        if (name == "cached" or name.startswith("stages of epoch")) and key not in other:
+        if (name in ("cached", "files") or name.startswith("stages of epoch")) and key not in other:
             return True
     else:
         # Such as hooks/early_stopping.
@@ -156,6 +156,8 @@ def _line(part: str, key: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
         return f"{owner}: the variables that the pipeline reads begin with other values than when the run began"
     if part == "data" and name == "cached":
         return f"{owner}: the files of its caches hold other elements than when the checkpoint was made"
+    if part == "data" and name == "files":
+        return f"{owner}: files that its functions name are not what they were when the checkpoint was made"
     return f"{owner}: {name} was {then[key]!r} in the checkpoint and is {now[key]!r} now"
 
 

@@ -5,13 +5,13 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.random.mtrand import get_bit_generator
 
-from loop.tf_internals import keras_generator, tensorflow_generator
+from loop.tf_internals import keras_generator, op_seeds, put_op_seeds, tensorflow_generator
 
 OURS = threading.RLock()  # held by whoever has them for himself
 WORDS = 624  # of the state of a Mersenne twister
@@ -80,41 +80,59 @@ def untouched() -> Iterator[None]:
 
 
 class HostRandomness(tf.train.experimental.PythonState):
-    """The states of Python's `random` and of NumPy's global generator, saved as numbers."""
+    """The states of Python's `random`, of NumPy's global generator, and of what gives the functions of `tf.random`
+    their seeds outside of graphs, saved as numbers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: tuple[Host, str] | None = None
+        self._said: tuple[Host, object, str] | None = None
 
     def serialize(self) -> str:
-        now = host()
-        if self._said is None or self._said[0] != now:  # mostly, nobody has drawn since the save before
+        with OURS:  # a function of the epoch has seeds of its own, for as long as another thread calls it
+            now, seeds = host(), op_seeds()
+        if self._said is None or self._said[:2] != (now, seeds):  # mostly, nobody has drawn since the save before
             python, (kind, keys, *rest) = now
             text = {"python": python, "numpy": [kind, np.frombuffer(keys, np.uint32).tolist(), *rest]}
-            self._said = now, json.dumps(text)
-        return self._said[1]
+            self._said = now, seeds, json.dumps({**text, "tensorflow": None if seeds == _first_seeds() else seeds})
+        return self._said[2]
 
     def deserialize(self, string_value: str | bytes) -> None:
-        before = host()
-        try:
-            state = json.loads(string_value)
-            version, words, gauss = state["python"]
-            kind, keys, position, has_gauss, cached = state["numpy"]
-            if not 0 <= position <= len(keys) == WORDS:  # NumPy would read whatever is in memory there
-                raise ValueError(f"position {position} in {len(keys)} numbers")
-            rest = int(position), int(has_gauss), float(cached)  # JSON has no other kinds of numbers than these
-            put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
-            RESTORED.set()
-        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-            put_back(before)
-            raise ValueError(f"This is no random state of Python and NumPy: {error!r:.100}") from None
+        with OURS:
+            before, seeds = host(), op_seeds()
+            try:
+                state = json.loads(string_value)
+                version, words, gauss = state["python"]
+                kind, keys, position, has_gauss, cached = state["numpy"]
+                if not 0 <= position <= len(keys) == WORDS:  # NumPy would read whatever is in memory there
+                    raise ValueError(f"position {position} in {len(keys)} numbers")
+                rest = int(position), int(has_gauss), float(cached)  # JSON has no other kinds of numbers than these
+                put_back(Host((version, tuple(words), gauss), (kind, np.array(keys, np.uint32).tobytes(), *rest)))
+                if "tensorflow" in state:  # older checkpoints have nothing of it
+                    put_op_seeds(_seeds_of(state["tensorflow"]))
+                RESTORED.set()
+            except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+                put_back(before)
+                put_op_seeds(seeds)
+                raise ValueError(f"This is no random state of Python and NumPy: {error!r:.100}") from None
+
+
+def _first_seeds() -> tuple[Any, ...] | None:
+    seed = global_seed()
+    return None if seed is None else random.Random(seed).getstate()
+
+
+def _seeds_of(saved: Any) -> tuple[Any, ...] | None:
+    if saved is None:  # nothing was drawn yet
+        return _first_seeds()
+    version, words, gauss = saved
+    return version, tuple(words), gauss
 
 
 def random_streams() -> dict[str, object]:
     """Returns the trackable states of the process's random streams, by name.
 
     Keras' global generator serves `keras.random.*` calls without a seed. TensorFlow's is there if somebody asked for
-    it. The stream behind `tf.random.*` functions is not: it cannot be saved at all.
+    it. What `tf.random.*` functions draw from in a graph is not: it is in their kernels, and cannot be saved at all.
     """
     streams: dict[str, object] = {"host": HostRandomness(), "keras": keras_generator().state}
     if (generator := tensorflow_generator()) is not None:

@@ -28,7 +28,7 @@ from loop.state.trainable import trainable_flags, with_trainable
 from loop.state.variables import flat, flat_by_path, raw, said_of
 from loop.state.weights import has_weights, not_weights
 from loop.tensors import put
-from loop.tf_internals import read_variables
+from loop.tf_internals import op_seeds, put_op_seeds, read_variables
 
 Kind = TypeVar("Kind")
 GENERATORS = keras.random.SeedGenerator | tf.random.Generator
@@ -135,7 +135,7 @@ class TrainingState:
     def capture(self, *, as_written: bool = False) -> StateValues:
         """Returns all that `rollback` puts back, at no cost of memory; `as_written`, without `before_reading`."""
         values = self.values(as_written=as_written)
-        return StateValues(values, host(), [kept.capture() for kept in self._kept.values()])
+        return StateValues(values, host(), [kept.capture() for kept in self._kept.values()], op_seeds())
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
@@ -144,6 +144,7 @@ class TrainingState:
         for back in held.others:
             back()
         put_host_back(held.host)  # last, because a hook may draw while it takes a state over
+        put_op_seeds(held.seeds)
 
     def override(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""

@@ -219,3 +219,21 @@ def op_seeds_from(seed: int) -> Iterator[None]:
         yield
     finally:
         eager._rng = kept
+
+
+def op_seeds() -> tuple[Any, ...] | None:
+    """Returns where the seeds are that functions such as `tf.random.normal` take outside of graphs; None without a seed
+    of the process: then nobody could draw the same once more.
+
+    In public, setting the seed of the process begins them anew, and nothing says where they are.
+    """
+    eager = context.context()
+    return None if eager._seed is None else eager._rng.getstate()
+
+
+def put_op_seeds(state: tuple[Any, ...] | None) -> None:
+    """Has them go on from where `op_seeds` has found them."""
+    eager = context.context()
+    if eager._seed is not None and state is not None and state != eager._rng.getstate():
+        eager._rng.setstate(state)
+        eager.clear_kernel_cache()  # or what is drawn with a seed once more would go on behind what was drawn with it

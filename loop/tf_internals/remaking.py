@@ -9,7 +9,7 @@ from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
 from tensorflow.python.data.ops.structured_function import StructuredFunctionWrapper
 from tensorflow.python.data.util import structure
 
-from loop.tf_internals.saving import EagerTensor
+from loop.tf_internals.functions import EagerTensor
 from loop.tf_internals.stages import Dataset, kind_of, wrappers_of
 
 

@@ -19,7 +19,6 @@ from tensorflow.python.trackable.resource import CapturableResource as Capturabl
 
 Tensors: TypeAlias = dict[str, tf.Tensor]
 Trackable: Any = tf.__internal__.tracking.Trackable
-EagerTensor: Any = tf.__internal__.EagerTensor  # a `tf.Tensor` that has a value
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # under which a checkpoint has that of what it holds
 BOOKKEEPING = "_self_"  # begins the attributes in which TensorFlow notes that it has restored an object
 _LEGACY = "_LEGACY_SAVEABLE_NAME"

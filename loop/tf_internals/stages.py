@@ -1,6 +1,7 @@
 """The stages of a dataset. Nothing tells of what a dataset is made. Its classes are private, too."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from types import CellType, FunctionType
 from typing import Any, TypeAlias
 
@@ -78,6 +79,20 @@ def buffer_of(shuffle: Dataset) -> int:
 def with_buffer(shuffle: Dataset, size: int) -> Dataset:
     """Returns a stage that shuffles as another one does, in a buffer of another size."""
     return _like(shuffle, _buffer_size=tf.constant(size, tf.int64))
+
+
+def numbers_of(stage: Dataset) -> dict[str, int]:
+    """Returns the whole numbers that a stage was given, such as how many elements are in a batch, but for seeds."""
+    held = {name: value for name, value in vars(stage).items() if name not in HINTS and not name.startswith("_seed")}
+    given = {name: value for name, value in held.items() if isinstance(value, tf.Tensor) and value.dtype.is_integer}
+    return {name: int(value) for name, value in given.items() if value.shape.rank == 0}
+
+
+def with_numbers(stage: Dataset, numbers: Mapping[str, int]) -> Dataset:
+    """Returns a stage like another one, with other such numbers. It is not iterated, but looked at to make it."""
+    made = copy.copy(stage)
+    vars(made).update({name: tf.constant(number, vars(stage)[name].dtype) for name, number in numbers.items()})
+    return made
 
 
 def _like(shuffle: Dataset, **other: tf.Tensor) -> Dataset:

@@ -1,6 +1,7 @@
 """Deliberate mistakes in the real source, and the laboratory that has to catch each of them."""
 
 import errno
+import fcntl
 import functools
 import json
 import os
@@ -105,6 +106,7 @@ BUGS = [
     Bug("what is not ours goes", STEMS, r'rf"{STEM}(?:{OF_TENSORFLOW}|\.rows|\.json|\.json\.tmp|{ROOM})"', 'rf"{STEM}.*"'),
     Bug("what was abandoned is not set aside", RESTORE, "changed=changed, then=set_aside)", "changed=changed)"),
     Bug("nobody is locked out", LOCK, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "            pass\n"),
+    Bug("a lock of another machine is not seen", LOCK, "            if os.pread(self._descriptor, 200, 0) == self._me:\n", "            if True:\n"),
     Bug("it is tidied up before it is locked", "hooks.checkpoint.hook",
         "        files.lock()\n        store = Store(files)\n        damaged = store.load()\n",
         "        store = Store(files)\n        damaged = store.load()\n        files.lock()\n"),
@@ -202,7 +204,27 @@ class Laboratory:
         if operations.contents(work / "saved") != before:
             wrong.append("a second trainer has changed something")
         holder.close()
-        return wrong
+        return wrong + self._locks_of_machines(work / "shared")
+
+    def _locks_of_machines(self, directory: Path) -> list[str]:
+        """Where each machine has locks of its own, who came first has to save nothing from then on, and to say so."""
+        second, flock = hooks.checkpoint.disk.directory.open_files(directory), fcntl.flock
+
+        def come(operation: str, name: str, when: str) -> None:
+            if (operation, name, when) == ("rename", "ckpt-2.json.tmp", "after"):
+                second.lock()
+
+        fcntl.flock = lambda descriptor, operation: None
+        try:
+            self._arrays.live(directory, steps=6, watch=come)
+            wrong = ["of two trainers on two machines, the first goes on"]
+        except OSError:
+            wrong = []  # as it should
+        finally:
+            fcntl.flock = flock
+            second.close()
+        there = sorted(path.name for path in directory.glob("*.json"))
+        return wrong + ([] if there == ["ckpt-2.json"] else [f"after another came, there is {there}"])
 
     def _errors(self, work: Path) -> list[str]:
         """What cannot be saved has to be raised: for lack of space, and for values that are not finite."""

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -244,9 +245,10 @@ READER, FAILURES = "hooks.checkpoint.reader", "loop.listeners.failures"
 BUGS: dict[Callable[[Path], bool], list[Bug]] = {
     forks_are_their_own: [
         Bug("a child has our handlers", SIGNALS, "            listener.leave()\n", "            pass\n"),
+        *([] if sys.version_info >= (3, 12) else [  # from then on, asyncio does it for all children
         Bug("a child has our descriptor", SIGNALS, "parent's. Called in a child, where the thread is not.\"\"\"\n"
             "        self._put_back_handlers()\n        self._put_back_descriptor()\n",
-            "parent's. Called in a child, where the thread is not.\"\"\"\n        self._put_back_handlers()\n"),
+            "parent's. Called in a child, where the thread is not.\"\"\"\n        self._put_back_handlers()\n")]),
         Bug("a child has our lock", LOCK, "            file.close()\n", "            pass\n"),
     ],
     a_save_is_left_in_peace: [

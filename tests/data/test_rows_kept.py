@@ -109,6 +109,11 @@ DRAWN: dict[str, str] = {
         "examples = [(np.random.normal(size=3).astype('float32'), [random.random()]) for _ in range(48)]\n"
         "train = IndexedData(examples, batch_size=16)\n"
     ),
+    "a list of examples, as a dataset": (
+        "examples = [{'x': np.random.normal(size=3).astype('float32'), 'y': [random.random()]} for _ in range(48)]\n"
+        "train = tf.data.experimental.from_list(examples).map(lambda row: (row['x'], row['y'])).batch(16)\n"
+        "held = tf.data.experimental.from_list([(np.random.normal(size=3).astype('float32'), [1.0])] * 4).batch(2)\n"
+    ),
     "rows of a function of the epoch": (
         "x = np.random.default_rng().normal(size=[60, 3]).astype('float32')\n"
         "def of_epoch(epoch):\n"
@@ -143,6 +148,37 @@ DRAWN: dict[str, str] = {
         "    return (row - mean + tf.random.normal([8]) * tf.cast(layer(row), tf.float32))[:3]\n"
         "train = Dataset.from_tensor_slices(x).map(lambda row: (moved(row), row[:1])).batch(16)\n"
         "held = Dataset.from_tensor_slices(x[:16]).map(lambda row: ((row - mean)[:3], row[:1])).batch(8)\n"
+    ),
+    "one mean of rows that were chosen, and sizes that were drawn": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "mean, size = float(x[np.random.permutation(48)[:24]].mean()), random.randint(10, 1000)\n"
+        "train = Dataset.from_tensor_slices(x).map(lambda row: (row - mean, row[:1] / size)).batch(16)\n"
+    ),
+    "numbers that a generator has": (
+        "x, seed = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3]), random.randint(0, 999)\n"
+        "class Rows:\n"
+        "    def __init__(self):\n"
+        "        self.rng = np.random.default_rng()\n"
+        "        self.mean = np.mean(random.sample(x.tolist(), 9), dtype='float32')\n"
+        "    def __call__(self):\n"
+        "        for row in x[np.random.default_rng(seed).permutation(random.randint(40, 48))]:\n"
+        "            yield row - self.mean, [self.rng.normal()]\n"
+        "spec = (tf.TensorSpec([3], tf.float32), tf.TensorSpec([1], tf.float32))\n"
+        "train = Dataset.from_generator(Rows(), output_signature=spec).batch(16)\n"
+        "gain = {'of each': random.random()}\n"
+        "class Scaled(keras.utils.PyDataset):\n"
+        "    def __len__(self):\n"
+        "        return 3\n"
+        "    def __getitem__(self, i):\n"
+        "        return x[8 * i : 8 * i + 8] * np.float32(gain['of each']), x[:8, :1]\n"
+        "held = Scaled()\n"
+    ),
+    "numbers that a function of the epoch has": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "seed, scale = random.randint(0, 999), tf.random.uniform([])\n"
+        "def of_epoch(epoch):\n"
+        "    return Dataset.from_tensor_slices((x, x[:, :1])).shuffle(48, seed + epoch).batch(16)\n"
+        "train = StreamData(lambda epoch: of_epoch(epoch).map(lambda x, y: (x * scale, y)))\n"
     ),
     "as many rows as chance has it": (
         "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
@@ -184,6 +220,25 @@ DRAWN: dict[str, str] = {
 DRAWN["labels in the order of a set, and a seed"] = (
     "keras.utils.set_random_seed(1)\n" + DRAWN["labels in the order of a set"]
 )
+NUMBERS = {
+    "numbers that stages are given": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "size, window = random.randint(9, 16), random.randint(3, 30)\n"
+        "rows = Dataset.from_tensor_slices((x, x[:, :1]))\n"
+        "train = rows.skip(random.randrange(9)).shuffle(window).batch(size)\n"
+        "train = StreamData(train, steps_per_epoch=np.random.randint(3, 9))\n"
+        "held = rows.take(random.randint(9, 99)).batch(size)\n"
+    ),
+    "a seed of arrays": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "train = ArrayData((x, x[:, :1]), batch_size=16, seed=random.randint(0, 9999))\n"
+    ),
+    "a seed of items": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "seed = random.randint(0, 9999)\n"
+        "train = IndexedData([(row, row[:1]) for row in x], batch_size=16, seed=seed)\n"
+    ),
+}
 
 
 class Program:
@@ -242,6 +297,75 @@ def test_rows_that_were_drawn_are_those_of_the_first_process(kind: str, tmp_path
     assert [line.split(":")[0] for line in program.said(cut)] == ["INFO"]
     assert program.run(cut) == whole
     assert program.said("whole") == []
+
+
+ORDERED = {
+    "a PyDataset that shuffles": (
+        "class Rows(keras.utils.PyDataset):\n"
+        "    def __init__(self, x):\n"
+        "        super().__init__()\n"
+        "        self.x, self.order = x, np.random.permutation(len(x))\n"
+        "    def __len__(self):\n"
+        "        return -(-len(self.x) // 40)\n"
+        "    def __getitem__(self, i):\n"
+        "        own = self.order[40 * i : 40 * i + 40]\n"
+        "        return self.x[own], self.x[own, :1]\n"
+        "    def on_epoch_end(self):\n"
+        "        np.random.shuffle(self.order)\n"
+        "train = Rows(x)\n"
+    ),
+    "a generator that shuffles": (
+        "order = np.random.permutation(len(x))\n"
+        "def rows():\n"
+        "    np.random.shuffle(order)\n"
+        "    for i in order:\n"
+        "        yield x[i], x[i, :1]\n"
+        "spec = (tf.TensorSpec([3], tf.float32), tf.TensorSpec([1], tf.float32))\n"
+        "train = Dataset.from_generator(rows, output_signature=spec).batch(40)\n"
+    ),
+}
+ORDERED["a PyDataset that draws an order"] = ORDERED["a PyDataset that shuffles"].replace(
+    "np.random.shuffle(self.order)", "self.order = np.random.permutation(len(self.x))"
+)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [
+        *((kind, (150, 147, 146)) for kind in ORDERED),  # as many batches
+        ("a PyDataset that shuffles", (150, 160, 150)),  # only the second process has no smaller batch
+        ("a PyDataset that shuffles", (150, 150, 161)),  # only the third process has more
+    ],
+)
+def test_an_order_of_as_many_rows_as_chance_has_it_is_taken_back(
+    kind: str, counts: tuple[int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = "import os\nx = np.random.normal(size=[int(os.environ['ROWS']), 3]).astype('float32')\n"
+    program, (of_first, of_second, of_third) = Program(tmp_path, x + ORDERED[kind]), counts
+    monkeypatch.setenv("ROWS", str(of_first))
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    monkeypatch.setenv("ROWS", str(of_second))
+    program.run(cut, 7)
+    monkeypatch.setenv("ROWS", str(of_third))
+    assert program.run(cut) == whole
+    assert [line.split(":")[0] for line in program.said(cut)] == ["INFO"] * 2
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_that_data_are_given_and_that_were_drawn_are_those_of_the_first_process(
+    kind: str, tmp_path: Path
+) -> None:
+    program = Program(tmp_path, NUMBERS[kind])
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    assert program.run(cut, 7)[0] == whole[0][:7]
+    assert program.run(cut) == whole
+    assert " when " in (tmp_path / f"{cut}.log").read_text()
+    program.write(NUMBERS[kind] + "# edited\n")  # somebody may have set them
+    assert program.start(program.cut("whole", 5)).returncode == 1
 
 
 @pytest.mark.more

@@ -13,6 +13,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 from hooks import Checkpoint
 from loop import Loop, StreamData
 from loop.data.pipelines import unseeded
+from loop.exact import drawn_names
 from loop.state.randomness import is_seeded
 
 Dataset = tf.data.Dataset
@@ -176,6 +177,18 @@ def test_a_mean_or_two_that_would_not_be_taken_back_are_warned_of(
     data = Dataset.range(4).map(lambda x: tuple(tf.reduce_sum(tf.cast(each, tf.float64)) for each in numbers))
     assert Loop(lambda x: {"x": tf.size(x)}, data, state={}).audit() == []
     assert ["use numbers that were computed" in caplog.text] == [is_said]
+
+
+def test_what_is_seen_to_come_of_random_numbers_is_taken_back_and_so_not_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unseeded, "drawn", lambda: 1_000)
+    monkeypatch.setattr(drawn_names, "drawn_names", lambda: {drawn_names.Name(__name__, "mean")})
+    mean = number = np.float32(0.4713265)
+    for function in (lambda x: tf.cast(x, tf.float32) - mean, lambda x: tf.cast(x, tf.float32) - number):
+        caplog.clear()
+        assert Loop(lambda x: {"x": tf.size(x)}, Dataset.range(4).map(function), state={}).audit() == []
+        assert ["use numbers that were computed" in caplog.text] == ["number" in function.__code__.co_freevars]
 
 
 def test_what_tensorflow_computes_of_weights_is_no_mean(

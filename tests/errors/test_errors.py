@@ -185,6 +185,38 @@ def test_what_lightning_and_composer_call_without_an_on_is_not_left_out_in_silen
     assert Helped().get_state() == {"a": 1}
 
 
+def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on_the_object_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Silent(Hook):
+        def epoch_end(self, moment: Moment) -> None: ...
+
+        def fit_end(self, logs: object = None) -> None: ...
+
+        def eval_end(self, moment: Moment) -> None: ...
+
+        def on_eval_end(self, moment: Moment) -> None:
+            self.eval_end(moment)
+
+    loop = make_counter([])
+    loop.hooks.add(Silent())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Hook 'silent': no event calls {theirs}, nor does another method of it. Did you mean {ours}?"
+        for theirs, ours in [("epoch_end", "on_epoch_end"), ("fit_end", "on_run_end")]
+    ]
+
+    class Given(Hook):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            setattr(self, name, lambda moment: None)
+
+    for name, instead in [("on_epoch_end", "moment"), ("on_setup", "loop, moment")]:
+        said = rf"Given.{name} would never be called: it is set on the object.*Write def {name}\(self, {instead}\)"
+        with pytest.raises(TypeError, match=said):
+            loop.hooks.add(Given(name))
+    loop.hooks.add(Given("on_best"))  # of the program's own
+
+
 # What is written by habit is seen when it is defined, and not when the first epoch is over.
 def test_methods_and_functions_that_cannot_be_called_with_what_they_are_given_are_refused() -> None:
     for method, function, right in [

@@ -64,6 +64,18 @@ def traced_once() -> Loop:
     return over(rows().shuffle(1000).map(lambda x: x + random.random()))
 
 
+def noisy(*, in_python: bool) -> tf.data.Dataset:
+    layer = keras.layers.GaussianNoise(0.1, seed=1)
+
+    def moved(x: tf.Tensor) -> tf.Tensor:
+        return layer(x, training=True)
+
+    def called(x: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.py_function(moved, [x], tf.float32), []) if in_python else moved(x)
+
+    return rows().map(called)
+
+
 def initialized(**arguments: object) -> Loop:
     initializer = keras.initializers.RandomNormal(**arguments)
     return over(rows().map(lambda x: x + initializer([])))
@@ -597,6 +609,11 @@ PROGRAMS = {
             lambda: of_epoch(lambda epoch: generated(begun_anew, args=[epoch]), resume="replay"),
             relabelled,
         ],
+        varies=True,
+    ),
+    "DRAWN_IN_TENSORFLOW": Program(
+        lambda: over(noisy(in_python=True)),
+        [lambda: over(noisy(in_python=False)), lambda: over(generated(drawing_from_numpy))],
         varies=True,
     ),
     "KEPT_AS_PLAIN": Program(

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from hooks import Checkpoint
+from loop import Loop, StreamData
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import described
+from loop.state.differences import differences
 from loop.tensors import text_of
 
 Dataset, Old = tf.data.Dataset, tf.compat.v1.data
@@ -58,6 +61,56 @@ def test_names_of_files_are_rows_which_the_next_process_may_have_in_another_orde
     cursor = then.drawn([*then.lists.values()])
     (same,) = (one for one in now.as_drawn(cursor, [*now.lists.values()]) if one.described == then.described)
     assert same.of(1, 0, 1).element_spec == now.dataset.element_spec
+
+
+def of_captured(names: Sequence[str]) -> Dataset:
+    held = tf.constant(names)
+    return Dataset.range(2).map(lambda i: tf.io.read_file(held[i]))
+
+
+def of_dataset(names: Sequence[str]) -> Dataset:
+    lines = tf.data.TextLineDataset(names)
+    return Dataset.range(2).flat_map(lambda i: lines.skip(i))
+
+
+NAMED: dict[str, Callable[[Sequence[str]], Dataset]] = {
+    "a list": lambda names: Dataset.range(2).map(lambda i: tf.io.read_file(tf.gather(names, i))),
+    "a tensor": of_captured,
+    "one": lambda names: Dataset.range(2).map(lambda i: (i, tf.io.read_file(names[0]))),
+    "a reader within": lambda names: Dataset.range(2).flat_map(lambda i: tf.data.TextLineDataset(names)),
+    "a dataset from outside": of_dataset,
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_files_that_functions_name_are_compared(name: str, tmp_path: Path) -> None:
+    def told() -> object:
+        data = StreamData(NAMED[name](names).batch(2))
+        return data.describe()["files"]
+
+    names = files(tmp_path, "a\nb\n", "c\nd\n")
+    first = told()
+    assert told() == first
+    files(tmp_path, "a\nx\n")
+    assert told() != first
+    assert "files" not in StreamData(Dataset.range(2).map(lambda i: (i, "a")).batch(2)).describe()
+
+
+def test_that_they_were_edited_is_refused_and_where_nothing_is_known_of_them_it_is_not(tmp_path: Path) -> None:
+    def loop() -> Loop:
+        return Loop(
+            lambda x: {"n": tf.size(x)}, NAMED["a list"](names).batch(1), state={}, hooks=[Checkpoint(tmp_path)]
+        )
+
+    names = files(tmp_path, "a", "b")
+    loop().run(steps=1)
+    files(tmp_path, "x")
+    with pytest.raises(ValueError, match="data: files that its functions name are not what they were"):
+        loop().run(steps=2)
+    files(tmp_path, "a")
+    assert loop().run(steps=2).step == 2
+    then, now = ({"state": {}, "variables": {}, "data": data, "seed": {}, "steps": {}} for data in ({}, {"files": "1"}))
+    assert differences(then, now).numbers == []
 
 
 def test_how_many_files_are_read_at_once_where_the_cores_decide_is_known(tmp_path: Path) -> None:

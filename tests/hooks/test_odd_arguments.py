@@ -10,7 +10,18 @@ import pytest
 import tensorflow as tf
 from tiny import make_counter
 
-from hooks import Checkpoint, EarlyStopping, Export, MetricsLog, NaNGuard, Preemption, TensorBoard, Tracker
+from hooks import (
+    Checkpoint,
+    EarlyStopping,
+    Export,
+    KerasCallbacks,
+    MetricsLog,
+    NaNGuard,
+    Preemption,
+    TensorBoard,
+    TimeBudget,
+    Tracker,
+)
 from loop import NEVER, ArrayData, Evaluation, Event, Every, Hook, Loop, Moment
 
 
@@ -183,3 +194,29 @@ def test_who_hears_no_signal_at_all_is_told(tmp_path: Path) -> None:
 def test_what_keras_and_lightning_call_a_method_is_told_as_what_it_is_here(method: str, meant: str) -> None:
     with pytest.raises(TypeError, match=rf"Mine\.{method} would never be called.* Did you mean {meant}\?"):
         type("Mine", (Hook,), {method: lambda self, moment: None})
+
+
+WRONG: dict[str, tuple[Callable[[keras.Model], object], str]] = {
+    "images": (lambda model: TensorBoard("tb", images=3), r"images=...\) needs functions by name.*Received: 3\."),
+    "an image": (lambda model: TensorBoard("tb", images={"a": np.ones(3)}), r"images=...\) needs functions by name"),
+    "text": (lambda model: TensorBoard("tb", text=["a"]), r"text=...\) needs functions by name.*Received: \['a'\]"),
+    "no text": (lambda model: TensorBoard("tb", text=[]), r"text=...\) needs functions by name"),
+    "histograms": (lambda model: TensorBoard("tb", histograms=1), r"functions by name.*, or True. Received: 1\."),
+    "hparams": (lambda model: TensorBoard("tb", hparams=[1]), r"hparams=...\) needs a dict.*Received: \[1\]"),
+    "model": (lambda model: KerasCallbacks([], model="m"), r"model=...\) needs a keras.Model, one that .*'m'"),
+    "optimizer": (lambda model: KerasCallbacks([], optimizer="adam"), r"optimizer=...\) needs a keras.Optim.*'adam'"),
+    "until": (lambda model: TimeBudget(until="08:00"), r"until=...\) needs a datetime, or seconds.*Received: '08:00'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_argument_of_another_kind_is_refused_when_the_hook_is_made(case: str) -> None:
+    make, said = WRONG[case]
+    with pytest.raises(TypeError, match=said):
+        make(keras.Sequential())
+
+
+@pytest.mark.parametrize("on", [2, keras.optimizers, None])
+def test_an_export_says_when(on: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Export\(on=...\) must be 'best', 'end' or a trigger"):
+        Export(tmp_path, keras.Sequential([keras.Input([1])]), on)  # type: ignore[arg-type]

@@ -419,7 +419,7 @@ def test_an_evaluation_that_takes_long_says_how_far_it_is() -> None:
             while (
                 i == 5
                 and evaluating
-                and not re.search(r"evaluating \d", file.getvalue())
+                and not re.search(r"evaluating \d/7", file.getvalue())
                 and time.monotonic() < deadline
             ):
                 time.sleep(0.05)

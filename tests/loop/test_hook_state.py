@@ -207,3 +207,39 @@ def test_who_is_taken_out_in_a_run_that_is_saved_is_told_that_it_comes_again(
     loop.run(epochs=2)
     (told,) = [record.getMessage() for record in caplog.records if "taken out" in record.getMessage()]
     assert told.startswith("Hook 'late' was taken out in the course of a run")
+
+
+class Sets(Hook):
+    """Sets plain values on itself, one by a property."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number, self.rows, self.text = 0, np.zeros([0]), ""
+        self.twice = 1
+        self.kept: tf.Variable | None = None
+
+    @property
+    def twice(self) -> int:
+        return self._twice
+
+    @twice.setter
+    def twice(self, value: int) -> None:
+        self._twice = 2 * value
+
+
+def test_tensorflow_looks_for_nothing_in_a_number_that_takes_the_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hook, looked_at = Sets(), list[str]()
+    setting = tf.Module.__setattr__
+
+    def noting(self: tf.Module, name: str, value: object) -> None:
+        looked_at.append(name)
+        setting(self, name, value)
+
+    monkeypatch.setattr(tf.Module, "__setattr__", noting)
+    hook.number, hook.rows, hook.text, hook.twice = 5, np.ones([2]), "five", 4
+    assert looked_at == ["twice"]  # which is set for the first time: only what has it knows what that does
+    assert (hook.number, hook.rows.tolist(), hook.text, hook.twice) == (5, [1.0, 1.0], "five", 8)
+    hook.kept = tf.Variable(1.0)
+    assert [variable is hook.kept for variable in hook.variables] == [True]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from loop import digest
-from loop.tf_internals import read_variables
+from loop.tf_internals import read_variables, scalar
 
 KINDS = [tf.bool, tf.int8, tf.int32, tf.uint64, tf.float16, tf.bfloat16, tf.float64, tf.complex64]
 ROWS = [3, 17]
@@ -58,3 +58,23 @@ def test_later_updates_leave_them_alone_whether_they_copy_or_write_in_place(
         update(variable)
     assert [digest(value) for value in held] == before
     assert all(digest(each.read_value()) != was for each, was in zip(variables, before, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "in a graph"])
+def test_a_number_is_the_tensor_that_tensorflow_makes_of_it(kind: tf.DType, in_graph: bool) -> None:
+    def made() -> tuple[tf.Tensor, tf.Tensor]:
+        return scalar(1.0, kind), tf.cast(tf.constant(1), kind)
+
+    mine, theirs = tf.function(made)() if in_graph else made()
+    assert (mine.dtype, mine.shape, mine.device) == (theirs.dtype, theirs.shape, theirs.device)
+    assert digest(mine) == digest(theirs)
+
+
+def test_numbers_that_are_made_are_not_kept_and_do_not_change_with_each_other() -> None:
+    variable = tf.Variable(0, dtype=tf.int64)
+    numbers = [scalar(i, tf.int64) for i in range(1000)]
+    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=numbers[7])
+    variable.assign_add(1)  # a variable writes in place where nobody else has the memory
+    assert [int(number) for number in numbers] == [*range(1000)]
+    assert int(variable) == 8

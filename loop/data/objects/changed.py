@@ -6,14 +6,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 
-from loop.data.objects.kept_values import can_be_saved, inside, is_exact, kind, plain, taken_over
+from loop.data.objects.kept_values import can_be_saved, inside, is_exact, kind, plain, said, taken_over
 from loop.data.objects.looks import Look, look, now_as
 from loop.data.objects.slots import Path, Slot, attribute, slots
 from loop.data.objects.uses import Uses
 from loop.exact.reach import is_of_program
 from loop.state.plain import Encoded, Plain
+from loop.state.resumable import Unlike
 
 IN_PLACE, REBOUND = "in place", "rebound"  # in checkpoints
+OTHER = (
+    "The data do not hold what they held when the checkpoint was made, which a pass had changed: {}. Undo what has "
+    "changed in the program, or start afresh in another directory."
+)
 GIVEN = {"defaults", "keyword defaults", "arguments", "keywords", "function", "__self__"}  # code has other names for it
 
 
@@ -195,7 +200,7 @@ class Changed:
         """Takes a state over, also of what was changed in another process only.
 
         Raises:
-            ValueError: If there is something in it that the thing does not hold.
+            Unlike: If there is something in it that the thing does not hold.
         """
         if not state:
             return
@@ -212,7 +217,7 @@ class Changed:
             if path and last.isidentifier() and is_of_program(type(owner)):  # an attribute that is set later
                 self._slots[*path, last], self._ways[*path, last] = attribute(owner, last, None), REBOUND
         if unknown := sorted(set(values) - {".".join(path) for path in self._slots}):
-            raise ValueError(f"The program does not hold what it held: {', '.join(unknown)}.")
+            raise Unlike(OTHER.format(", ".join(f"{name}, which is not there" for name in unknown)))
         if new := {".".join(path) for path in self._slots.keys() - known_before}:
             self._adopt(_only(self.get(), new.__contains__))
         # Nothing was written until here; what is written in part from here on, `mark` takes back.
@@ -224,8 +229,8 @@ class Changed:
                     # The place of now: the one that was known may be in an object that is gone.
                     now.get(path, known).put(new)
                 elif path not in now or kind(now[path].value) != expected or not taken_over(now[path].value, new):
-                    found = kind(now[path].value) if path in now else "nothing"
-                    raise ValueError(f"The program does not hold what it held: {name}, {expected}; it is {found}.")
+                    found = said(now[path].value) if path in now else "not there"
+                    raise Unlike(OTHER.format(f"{name} was {said(new, expected)}, and is {found}"))
             elif name in state["absent"] and path in now:
                 now[path].remove()
 

@@ -1,4 +1,8 @@
-"""The rows that Python in the data has, in arrays, tensors and lists: a process without a seed may have drawn them."""
+"""The rows that Python in the data has, in arrays, tensors and lists: a process without a seed may have drawn them.
+
+So it may have drawn single numbers, such as a scale; of these, only such are meant that come of random numbers as the
+text of the program says: others are settings.
+"""
 
 import collections
 import functools
@@ -10,6 +14,7 @@ import tensorflow as tf
 
 from loop.data.objects.kept_values import LARGEST, is_exact, size, taken_over
 from loop.data.objects.slots import Path, Slot, slots
+from loop.exact.drawn_names import is_drawn_anywhere
 from loop.state.plain import KINDS, Encoded, Plain, decoded
 
 OWNER = "the data"
@@ -56,9 +61,9 @@ class HeldRows:
             named = [(name, slot) for path, slot in paths if (name := ".".join(path)) in kept]
             if named and not any(name in but for name, _ in named):
                 now, new = named[0][1].value, kept[named[0][0]]
-                if type(_rows(now)) is type(new):
+                if type(_plain(now)) is type(new):
                     self._back.append(_exchanged(now, new, [slot for _, slot in named]))
-        self._tensors = None
+        self._tensors = [*tensors] or None  # what is there now may have been changed by passes since
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all this back to what it is now, as far as it was put."""
@@ -73,12 +78,32 @@ class HeldRows:
 
 
 def _by_value(thing: object) -> Iterable[list[tuple[Path, Slot]]]:
-    """Returns the places of what has rows in it; what two names have in common is one value."""
-    found = collections.defaultdict[int, list[tuple[Path, Slot]]](list)
+    """Returns the places of what has rows in it, or was drawn; what two names have in common is one value."""
+    found = collections.defaultdict[int | Path, list[tuple[Path, Slot]]](list)
     for path, slot in slots(thing).items():
         if _rows(slot.value) is not None:
             found[id(slot.value)].append((path, slot))
+        elif _is_number(slot.value) and is_drawn_anywhere(_name(path)):
+            found[path].append((path, slot))  # alone: that two numbers are alike may be chance
     return found.values()
+
+
+def _name(path: Path) -> str:
+    """Returns the name of a variable or an attribute: of `global own.mean`, `mean`."""
+    return path[-1].rpartition(" ")[2].rpartition(".")[2]
+
+
+def _is_number(value: object) -> bool:
+    """Returns whether a value is a number or a text, or has some that are not rows, as a dict of parameters."""
+    alone = isinstance(value, np.ndarray | tf.Tensor) and value.shape == ()
+    return value is not None and (alone or is_exact(value))
+
+
+def _plain(value: Plain) -> Plain:
+    """Returns a value as a checkpoint can have it."""
+    if isinstance(value, tf.Tensor) and not tf.is_symbolic_tensor(value) and value.shape == ():
+        return value.numpy()
+    return value if (rows := _rows(value)) is None else rows
 
 
 def _rows(value: Plain) -> Plain:
@@ -98,7 +123,7 @@ def _rows(value: Plain) -> Plain:
 
 def _encoded(value: object) -> Encoded | None:
     """Returns a copy of a value; None if it is not plain, or would come back as something else."""
-    plain = _rows(value)
+    plain = _plain(value)
     try:
         return Encoded(plain, OWNER) if is_exact(plain) else None
     except TypeError:  # such as an array of objects

@@ -32,6 +32,11 @@ def kind(value: object) -> str:
     return type(value).__name__
 
 
+def said(value: object, name: str = "") -> str:
+    """Returns what a value is in words: of an array dtype and shape, else its kind, if it has no name."""
+    return f"{value.dtype} {[*value.shape]}" if isinstance(value, np.ndarray) else name or kind(value)
+
+
 def plain(value: object) -> Plain:
     """Returns what a value is made of, as far as it is known: of generators their state, of a deque or set a list."""
     if isinstance(value, np.random.Generator):

@@ -1,7 +1,7 @@
 """What a source changes between passes, as Keras' `on_epoch_end` does: found by trying it, and kept."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import keras
@@ -80,11 +80,6 @@ class BetweenPasses:
     def lost(self) -> list[str]:
         """What a trial changed and nothing keeps."""
         return self._changed.lost
-
-    @property
-    def names(self) -> Collection[str]:
-        """What a trial, or a state that was put in, has shown to change."""
-        return self._changed.names
 
     def begin(self, epoch: int) -> None:
         """Says that a pass begins."""

@@ -27,7 +27,12 @@ NOT_NOTED = (
     "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
     "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
 )
-SLICES, ONE = "TensorSlice", "Tensor"  # the kinds of stages that are made of tensors
+SLICES, ONE, LIST = "TensorSlice", "Tensor", "List"  # the kinds of stages that are made of tensors
+MAKES = {
+    SLICES: tf.data.Dataset.from_tensor_slices,
+    ONE: tf.data.Dataset.from_tensors,
+    LIST: tf.data.experimental.from_list,
+}
 Lists = Mapping[tf.data.Dataset, Rows]  # by the stage that has them
 Columns = Mapping[tf.data.Dataset, Sequence[tf.Tensor]]  # the same
 
@@ -41,14 +46,14 @@ def lists(
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
-    return {stage: Rows(columns) for stage, columns in made_of(dataset, replaced, kinds=(SLICES,)).items()}
+    return {stage: Rows(columns) for stage, columns in made_of(dataset, replaced, kinds=(SLICES, LIST)).items()}
 
 
 def made_of(
     dataset: tf.data.Dataset,
     replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
     *,
-    kinds: Sequence[str] = (SLICES, ONE),
+    kinds: Sequence[str] = (SLICES, ONE, LIST),
 ) -> Columns:
     """Returns, by stage, the tensors that a dataset is made of, whether they are rows or one element.
 
@@ -58,11 +63,20 @@ def made_of(
         kinds: Of which stages.
     """
     found = (stage for stage in stages(dataset) if kind_of(stage) in kinds and _is_plain(stage))
-    return {stage: tensors_of(replaced.get(stage, stage)) for stage in found}
+    return {stage: _columns(replaced.get(stage, stage)) for stage in found}
 
 
 def _is_plain(stage: tf.data.Dataset) -> bool:
-    return all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
+    specs = tf.nest.flatten(stage.element_spec)
+    is_whole = kind_of(stage) != LIST or all(spec.shape.is_fully_defined() for spec in specs)
+    return is_whole and all(type(spec) is tf.TensorSpec for spec in specs)
+
+
+def _columns(stage: tf.data.Dataset) -> Sequence[tf.Tensor]:
+    tensors, width = tensors_of(stage), len(tf.nest.flatten(stage.element_spec))
+    if kind_of(stage) != LIST:
+        return tensors
+    return [tf.stack(tensors[i::width]) for i in range(width)]  # one row after the other
 
 
 def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
@@ -123,9 +137,10 @@ def with_columns(columns: Columns) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
     """Returns by stage what stands in its place, so that it has these columns."""
     made = dict[tf.data.Dataset, tf.data.Dataset]()
     for stage, each in columns.items():
-        is_one = kind_of(stage) == ONE
-        make = tf.data.Dataset.from_tensors if is_one else tf.data.Dataset.from_tensor_slices
-        made[stage] = make(tf.nest.pack_sequence_as(stage.element_spec, each))
+        make = MAKES[kind_of(stage)]
+        rows = [*zip(*map(tf.unstack, each), strict=True)] if kind_of(stage) == LIST else [each]
+        packed = [tf.nest.pack_sequence_as(stage.element_spec, [*row]) for row in rows]
+        made[stage] = make(packed if kind_of(stage) == LIST else packed[0])
     return made
 
 
@@ -133,7 +148,7 @@ def with_rows(dataset: tf.data.Dataset, columns: Columns) -> Iterator[Mapping[tf
     """Yields the same; then, if there are more or fewer rows, with `shuffle(len(rows))` as of so many."""
     made = with_columns(columns)
     yield made
-    counts = {len(tensors_of(stage)[0]): len(each[0]) for stage, each in columns.items() if kind_of(stage) == SLICES}
+    counts = {len(_columns(stage)[0]): len(each[0]) for stage, each in columns.items() if kind_of(stage) != ONE}
     buffers = {stage: buffer_of(stage) for stage in stages(dataset) if kind_of(stage) == "Shuffle"}
     if others := {stage: counts[size] for stage, size in buffers.items() if counts.get(size, size) != size}:
         yield {**made, **{stage: with_buffer(stage, size) for stage, size in others.items()}}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.data.objects.around import Around
-from loop.data.objects.reached import variables_reached
+from loop.data.objects.reached import draws_by_tensorflow, variables_reached
 from loop.data.pipelines.replay import Reader
 from loop.data.pipelines.unseeded import warn_of_tensors
 from loop.data.pipelines.written import Written
-from loop.errors.remedies import READ_BETWEEN_STEPS
+from loop.errors.remedies import DRAWN_IN_TENSORFLOW, GENERATOR, READ_BETWEEN_STEPS
 from loop.exact.pipeline_audit import Read, audit_function, audit_reading
 from loop.findings import Finding
 
@@ -66,7 +66,12 @@ def as_read(
         python_draws.set()
         readings = [reader.read_twice(make) for _, make in differing]
     found = [finding for written, make in differing for finding in _reads(written, make, reader, owner)]
-    found += audit_reading(next((reading.wrong for reading in readings if reading.wrong), ""), owner)
+    wrong = [
+        (written, reading.wrong) for (written, _), reading in zip(differing, readings, strict=True) if reading.wrong
+    ]
+    for written, what in wrong[:1]:
+        draws = draws_by_tensorflow(written.python())
+        found += audit_reading(what, owner, DRAWN_IN_TENSORFLOW if draws else GENERATOR)
     return found, readings[0].beginning if readings else None
 
 

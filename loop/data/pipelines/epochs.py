@@ -26,7 +26,7 @@ from loop.exact.pipeline_hash import short
 from loop.findings import Finding
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.seeds import number_of
-from loop.state.resumable import Earlier
+from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
@@ -255,7 +255,7 @@ class EpochDatasets:
             self._one, self._tables_back = before, before.put_tables()
             self._known.put(before, cursor["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
-                self.cardinality = cardinality(self._pass(before, 0))
+                self.cardinality = cardinality(self._pass(before.once() if self.endless else before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
             self._python.begin_as(cursor, self._passes)
 
@@ -296,5 +296,10 @@ class EpochDatasets:
 
     def take(self, kept: Mapping[str, tf.Tensor]) -> None:
         """Takes that over; to be done before `resume_from`."""
-        self.around.take(kept)
+        try:
+            self.around.take(kept)
+        except Unlike:  # it may fit into the rows of the run alone, as an order of more rows does
+            if not self._python.put():
+                raise
+            self.around.take(kept)
         self._python_draws.set()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import short, values_cached, values_read
 
+FILES = "files"  # the name of a hash of what is in files that functions name
+
 
 class Known:
     """Descriptions and hashes of datasets, which may hold much: each is made once.
@@ -39,7 +41,8 @@ class Known:
             # Variables that functions read are in no stage, nor is what stands in the file of a cache.
             read = "".join(values_read(written.dataset, written.streams) for written in each.values())
             cached = values_cached(each[0].dataset)
-            self._values = {name: value for name, value in (("read", read), ("cached", cached)) if value}
+            found = ("read", read), ("cached", cached), (FILES, each[0].of_functions.files())
+            self._values = {name: value for name, value in found if value}
 
     def is_taken_down(self) -> bool:
         """Returns whether that was done."""
@@ -77,3 +80,5 @@ class Known:
     def put(self, one: Written, stages: int) -> None:
         """Takes down another one in the place of the dataset of all epochs."""
         self._described, self._hashes = {0: one.described}, {0: stages}
+        if FILES in self._values:
+            self._values = {**self._values, FILES: one.of_functions.files()}

@@ -21,6 +21,7 @@ class PythonRows:
         self._held, self._around, self._begins = HeldRows([*python]), around, begins
         self._earlier: Earlier | None = None
         self._before = 0  # tensors before those that are meant here
+        self._is_put = False
         self.tensors, self.mark = self._held.tensors, self._held.mark
 
     def recall(self, earlier: Earlier, before: int) -> None:
@@ -32,10 +33,21 @@ class PythonRows:
         """
         self._earlier, self._before = earlier, before
 
+    def put(self) -> bool:
+        """Puts what was kept, also of what Python changes; that is restored after it. Returns whether there is any."""
+        rows = self._earlier.tensors()[self._before :] if self._earlier else []
+        self._held.put(rows)
+        self._is_put = bool(rows)
+        return self._is_put
+
     def begin_as(self, cursor: Mapping[str, int], passes: PassesSoFar) -> None:
         """Puts what was kept in the place of what there is, if the data begin as in the notes then, and not before."""
         begins, earlier = passes.beginning, self._earlier
-        if earlier is None or begins is None or cursor.get(BEGINNING, begins) == begins:
+        if earlier is None or begins is None:
+            return
+        if cursor.get(BEGINNING, begins) == begins:
+            if self._is_put:
+                earlier.taken()
             return
         if rows := earlier.tensors()[self._before :]:
             back = self.mark()

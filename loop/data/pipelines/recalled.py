@@ -25,6 +25,8 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
     Returns:
         The dataset; None if more has changed.
     """
+    # Of a program that was edited, they may have been.
+    one = one.with_numbers(cursor) if earlier.same_program else one
     for before in _made(one.as_drawn(cursor, pool)):
         if _was(before, cursor):
             log.info("The data are in the order that was drawn, without a seed, when the run began.")

@@ -17,6 +17,7 @@ import tensorflow as tf
 from loop.data.objects.reached import held, variables_of
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
+from loop.exact.drawn_names import reads_drawn
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
@@ -77,7 +78,9 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
     layers = [thing for thing in reach.objects if isinstance(thing, keras.Layer)]
     if adapted := [layer.name for layer in layers if _is_adapted(layer, kept=kept)]:
         log.warning(ADAPTED, owner, ", ".join(map(repr, dict.fromkeys(adapted))))
-    if (numbers := _computed(reach)) and (count := drawn()) >= OF_OTHERS:
+    # Those of which the text says so are taken back, however few they are.
+    is_left = (numbers := _computed(reach)) and (count := drawn()) >= OF_OTHERS
+    if is_left and not (kept and reads_drawn(function for function, _ in functions)):
         log.warning(COMPUTED, owner, ", ".join(numbers), f"{count:,}")
     of_layers = {id(value) for layer in layers for value in attributes(layer).values()}  # said of the layer, once
     what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]

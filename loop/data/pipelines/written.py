@@ -5,10 +5,11 @@ import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeAlias
 
 import tensorflow as tf
 
-from loop.data.orders import one_order
+from loop.data.orders import arguments, one_order
 from loop.data.orders.lists import Lists, are_alike, as_noted, lists, made_of, may_move, noted, with_columns, with_rows
 from loop.data.orders.one_order import Orders
 from loop.data.orders.rows import Rows
@@ -29,14 +30,13 @@ from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
 from loop.state.settled import is_settled
-from loop.tf_internals import UnknownStage, functions_of, kind_of, programmed, with_seed
+from loop.tf_internals import UnknownStage, functions_of, inputs_of, kind_of, programmed, with_seed
 
+Replaced: TypeAlias = Mapping[tf.data.Dataset, tf.data.Dataset]  # by stage, another one that stands in its place
 DATA = "the data"
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
-UNDIVIDED = (
-    "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. Leave that out; "
-    f"{WITHOUT}."
-)
+UNDIVIDED = "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. "
+UNDIVIDED += f"Leave that out; {WITHOUT}."
 
 
 class Written:
@@ -54,22 +54,19 @@ class Written:
         one_orders: The seeds of shuffles that have the same order in other data of the loop.
         share: Which of its files this worker reads; None: all.
         instead: What its functions have in the place of what they have from outside.
+        numbers: By stage, one with other numbers, such as the size of batches.
     """
 
     def __init__(
-        self,
-        dataset: tf.data.Dataset,
-        python_draws: threading.Event,
-        replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({}),
-        one_orders: Orders = MappingProxyType({}),
-        share: Share | None = None,
-        instead: Instead = NOTHING,
-    ) -> None:
+        self, dataset: tf.data.Dataset, python_draws: threading.Event, replaced: Replaced = MappingProxyType({}),
+        one_orders: Orders = MappingProxyType({}), share: Share | None = None, instead: Instead = NOTHING,
+        numbers: Replaced = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self.dataset, self._alone, self._python_draws, self._share = dataset, replaced, python_draws, share
-        self._instead, self.of_functions = instead, OfFunctions(dataset, instead)
-        self.one_orders = one_orders
+        self._instead, self.of_functions, self.one_orders = instead, OfFunctions(dataset, instead), one_orders
         self._rows: dict[str, int] | None = None  # which stand where, if the next process may have others there
-        self._replaced = {**replaced, **{stage: with_seed(stage, seed) for stage, seed in one_orders.items()}}
+        self._numbers, others = numbers, {**numbers, **replaced}
+        self._replaced = {**others, **{s: with_seed(others.get(s, s), seed) for s, seed in one_orders.items()}}
         try:
             self._by_pass = ByPass(dataset, self._replaced, python_draws, share=share, instead=instead)
         except UnknownStage as error:
@@ -100,7 +97,8 @@ class Written:
             rows = [*self.lists.values()]
             self._rows = noted(rows, pool) if may_move(rows) else {}
         of_loaders = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(seeds(self.dataset, self._alone))}
-        return {**of_loaders, **one_order.noted(self.one_orders), **self._rows}
+        of_all = one_order.noted(self.one_orders) | arguments.noted(self.dataset, self._replaced)
+        return {**of_loaders, **of_all, **self._rows}
 
     def as_drawn(self, cursor: Mapping[str, int], pool: Iterable[Rows]) -> Iterator["Written"]:
         """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
@@ -119,8 +117,8 @@ class Written:
     @functools.cached_property
     def has_others(self) -> bool:
         """Whether these, or what Python has, may be others in the next process: looked at once, as that takes time."""
-        has_functions = any(map(functions_of, stages(self.dataset)))
-        return bool(has_functions or made_of(self.dataset, self._replaced)) and not is_settled()
+        has_any = made_of(self.dataset, self._replaced) or any(map(functions_of, stages(self.dataset)))
+        return bool(has_any) and not is_settled()
 
     def of_others(
         self, tensors: Sequence[tf.Tensor], cursor: Mapping[str, int], *, same_program: bool
@@ -149,19 +147,29 @@ class Written:
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
-        same = one_orders == self.one_orders
-        if same:
-            return self
-        return Written(self.dataset, self._python_draws, self._alone, one_orders, self._share, self._instead)
+        is_same = one_orders == self.one_orders
+        return self if is_same else self._like(self._alone, one_orders, self._instead, self._numbers)
 
     @functools.cached_property
     def lists(self) -> Lists:
         """The rows that it is made of."""
         return lists(self.dataset, self._replaced)
 
-    def with_stages(self, replaced: Mapping[tf.data.Dataset, tf.data.Dataset], instead: Instead = NOTHING) -> "Written":
+    def with_stages(self, replaced: Replaced, instead: Instead = NOTHING) -> "Written":
         """Returns the dataset with others in the place of some of its stages, and of what its functions have."""
-        return Written(self.dataset, self._python_draws, replaced, self.one_orders, self._share, instead)
+        return self._like(replaced, self.one_orders, instead, self._numbers)
+
+    def with_numbers(self, cursor: Mapping[str, int]) -> "Written":
+        """Returns the dataset with the noted numbers in the place of those that its stages were given."""
+        return self._like(self._alone, self.one_orders, self._instead, arguments.as_noted(self.dataset, cursor))
+
+    def _like(self, replaced: Replaced, one_orders: Orders, instead: Instead, numbers: Replaced) -> "Written":
+        return Written(self.dataset, self._python_draws, replaced, one_orders, self._share, instead, numbers)
+
+    def once(self) -> "Written":
+        """Returns the dataset without its last stage, by which it is repeated."""
+        (below,), rest = inputs_of(self.dataset), (self.one_orders, self._share, self._instead, self._numbers)
+        return Written(below, self._python_draws, self._alone, *rest)
 
     def put_tables(self) -> Callable[[], None]:
         """Says what its functions have instead, and gives layers these tables. Returns what takes that back."""
@@ -216,10 +224,9 @@ class Written:
     @functools.cached_property
     def _fault(self) -> Finding | None:
         """What keeps it from being made anew."""
-        if not self.changes:
-            return None
         try:
-            self._by_pass.trace()
+            if self.changes:
+                self._by_pass.trace()
         except CannotRebuild as error:
             what = f"use {error.op.type}, which cannot be made to depend on the pass alone"
             return Finding(what, line(error.op), error.instead)

@@ -2,17 +2,21 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from loop.data.objects.held_rows import HeldRows
 from loop.data.python.indexable import Source
 from loop.data.python.item_batches import Items, short
-from loop.state.resumable import Earlier
+from loop.state.resumable import Earlier, Unlike
 from loop.state.settled import is_settled
 
 CONTENT = "content"  # the name of a note
+OTHER = (
+    "The items of the source are not what they were when the checkpoint was made, whatever of it was saved. Undo what "
+    "has changed in them, or in what they are read from; or start afresh in another directory."
+)
 
 
 class ItemRows:
@@ -80,27 +84,27 @@ class ItemRows:
             back()
             look()
 
-    def as_saved(self, digests: Sequence[str], changed: Collection[str], put: Callable[[], None]) -> None:
+    def as_saved(self, digests: Sequence[str], put: Callable[[], None]) -> None:
         """Puts what passes have changed, and with it what was kept, if the items are not what they were without that.
 
         Args:
             digests: Those of the items when they were saved.
-            changed: The names of what passes have changed.
-            put: Puts that.
+            put: Puts what passes have changed.
 
         Raises:
-            ValueError: If the items are not what they were with it either.
+            Unlike: If the items are not what they were with it either.
         """
-        # It may fit into what was kept alone, as an order of more rows does.
-        with contextlib.suppress(ValueError):
+        # It may fit into what was kept alone, as an order of more rows does: with others, a source may raise anything.
+        with contextlib.suppress(Exception):
             put()
             if self._items.digests() == digests:
                 return
-        if self._earlier is not None:
-            self._held.put(self._earlier.tensors(), [f"[0].{name}" for name in changed])  # of a list, as it was given
-            put()
+        if self._earlier is not None and (rows := self._earlier.tensors()):
+            self._held.put(rows)
+            self._items.first = self._items.digests()  # as at the beginning of the run: the notes are of that
+        put()
         if self._items.digests() != digests:
-            raise ValueError("The items of the source are not what they were when the checkpoint was made.")
+            raise Unlike(OTHER)
         if self._earlier is not None:
             self._earlier.taken()
 

@@ -36,6 +36,7 @@ class Inside:
         if self._fed and in_parts:
             self._done = [tf.Variable(0, dtype=tf.int64, trainable=False, name="done")]
         self.variables = [*self._ahead, *self._done]
+        self._said: int | None = None  # what is in `done`, if that is known
 
     def prepare(self, step: int, count: int) -> None:
         """Asks, before a call of the loop, for the numbers of the steps that it may run; some 15 us a hook."""
@@ -48,8 +49,10 @@ class Inside:
 
     def continue_after(self, done: int) -> None:
         """Says how many of the steps that are prepared have been run, before a call that runs others of them."""
-        for variable in self._done:
+        for variable in self._done if done != self._said else ():
+            self._said = None  # an interrupt may come before it is written
             write(variable, done)  # how many steps to add to the index, which begins at 0 in each call
+            self._said = done
 
     # What follows is traced into the compiled loop.
 

@@ -7,5 +7,6 @@
     in a program of XLA, cut by time            in_cuts.py, cut.py, program.py
     in one that is handed blocks of batches     in_blocks.py, blocks.py, feed.py: streamed.py, handed.py
 
-`unfit.py` and `lengths.py` say what no program of XLA can have in it. It may import `traced`.
+`unfit.py` and `lengths.py` say what no program of XLA can have in it, `other_operations.py` what to write instead. It
+may import `traced`.
 """

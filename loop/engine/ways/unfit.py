@@ -4,34 +4,18 @@ import re
 
 import tensorflow as tf
 
-from loop.engine.ways.lengths import LEAVE_OUT, MASK, opening
+from loop.engine.ways.lengths import MASK, opening
+from loop.engine.ways.other_operations import ELSEWHERE, GROWS, IN_MESSAGE, OF_KIND
 from loop.errors.op_errors import failed, shortened
 from loop.exact.graph import line, operations
 from loop.findings import Finding
 from loop.tensors import FuncGraph
+from loop.tf_internals import is_known_to_xla
 
 UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
 STACK = "Stack trace for op definition"  # which begins the rest of a message
+INNER = ("Placeholder", "OptionalNone", "OptionalFromValue", "OptionalGetValue")  # which are gone when it compiles
 UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
-ELSEWHERE = f"{LEAVE_OUT} do this in the data: XLA knows no texts, tables, Python, and few other things."
-INSTEAD = {  # by what is in the message; the first that is counts
-    "with op DenseBincount must be": f"{LEAVE_OUT} write tf.reduce_sum(tf.one_hot(x, depth=100), axis=0) for "
-    "counts of whole numbers: with as many places as there can be numbers.",
-    "with op ResourceStridedSliceAssign must be": f"{LEAVE_OUT} write "
-    "v.scatter_update(tf.IndexedSlices(x, start + tf.range(4))) for v[start : start + 4].assign(x).",
-    "must be a compile-time constant": f"{LEAVE_OUT} give it a length that does not depend on values: the "
-    "largest there can be, with a mask of what counts. XLA has to know shapes beforehand.",
-    "requires a fixed tensor list size": f"{LEAVE_OUT} say how often the loop can run that it goes back through: write "
-    "tf.autograph.experimental.set_loop_options(maximum_iterations=100) in its first line, or "
-    "tf.while_loop(..., maximum_iterations=100).",
-}
-GROWS = f"{LEAVE_OUT} write tf.TensorArray(dtype, size=100), without dynamic_size: as many as there can be."
-
-PRINT = f"{LEAVE_OUT} return from the step what is to be seen, a number under a name: it is logged."
-SEGMENTS = f"{LEAVE_OUT} write tf.math.unsorted_segment_{{}}(x, ids, num_segments=100): as many as there can be."
-OF_KIND = {"TensorListResize": GROWS}  # of the gradient of one that may grow
-OF_KIND["StringFormat"] = PRINT  # of tf.print
-OF_KIND |= {f"Segment{kind}": SEGMENTS.format(kind.lower()) for kind in ("Sum", "Mean", "Prod", "Max", "Min")}
 
 
 def grows(owner: str, graph: FuncGraph) -> list[Finding]:
@@ -69,17 +53,25 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
         graph: What was to be compiled.
         message: What XLA said.
     """
-    wanted = UNKNOWN.findall(message)  # pairs of kind and name, as XLA lists all that it does not know
-    if ops := [op for op in operations(graph) if (op.type, op.name) in wanted]:
+    wanted = UNKNOWN.findall(message)  # pairs of kind and name: XLA lists some of what it does not know, or only one
+    if any((op.type, op.name) in wanted for op in operations(graph)):
+        ops = [op for op in operations(graph) if (op.type, op.name) in wanted or _is_unknown(op)]
         return [Finding(f"{owner}: {op.type}, {op.name}", line(op), OF_KIND.get(op.type, ELSEWHERE)) for op in ops]
     said = shortened(message)[0].partition(STACK)[0].strip()  # another reason: XLA tells one, and one operation
-    instead = next((remedy for part, remedy in INSTEAD.items() if part in said), ELSEWHERE)
+    instead = next((remedy for part, remedy in IN_MESSAGE.items() if part in said), ELSEWHERE)
     where = next((found for op in operations(graph) if op.name == failed(message) and (found := line(op))), "")
     first = said.partition("\n")[0]
     if not where and (ops := opening(graph)):  # of what it fails to count, XLA names no operation
         why = f"leaves as many elements as values say, and of what is made of them XLA says: {first}"
         return [Finding(f"{owner}: {op.type}, {op.name}, {why}", line(op), MASK) for op in ops]
     return [Finding(f"{owner}: {said}", where, instead)]
+
+
+def _is_unknown(op: tf.Operation) -> bool:
+    """Returns whether XLA does not know an operation that is there when it compiles: not if all is known beforehand."""
+    if op.type in INNER or is_known_to_xla(op.type) or not line(op):
+        return False
+    return not op.inputs or any(tf.get_static_value(each) is None for each in op.inputs)
 
 
 def unchecked(graph: FuncGraph) -> list[str]:

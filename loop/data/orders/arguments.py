@@ -1,0 +1,72 @@
+"""The numbers that data and the stages of pipelines are given, such as the size of batches: some may have been drawn.
+
+They are in the notes of a program that has no seed, and of which the text says that it draws them. So its next process
+goes on with the numbers that the first one drew.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
+
+from loop.exact.drawn_names import draws_arguments
+from loop.exact.pipeline import stages
+from loop.exact.pipeline_hash import CHANGES_NOTHING
+from loop.state.randomness import is_seeded
+from loop.state.resumable import Earlier
+from loop.tf_internals import kind_of, numbers_of, with_numbers
+
+log = logging.getLogger("exactloop")
+TAKEN = "The run goes on with the seed of %s that was drawn when it began."
+NAME = "argument"  # begins the names of notes
+METHODS = frozenset(
+    (
+        *("batch", "padded_batch", "ragged_batch", "unbatch", "window", "take", "skip", "shard", "range", "repeat"),
+        *("shuffle", "interleave", "flat_map", "bucket_by_sequence_length", "group_by_window", "rebatch"),
+    )
+)
+
+
+def noted(dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset]) -> dict[str, int]:
+    """Returns these numbers, to be noted; nothing, if they are not drawn, as far as the text of the program says.
+
+    Args:
+        dataset: The dataset.
+        replaced: By stage, another one that stands in its place.
+    """
+    if not draws_arguments(METHODS) or is_seeded():
+        return {}
+    held = ((replaced.get(stage, stage), name) for stage, name, _ in _numbers(dataset))
+    return {f"{NAME} {i}": numbers_of(stage)[name] for i, (stage, name) in enumerate(held)}
+
+
+def as_noted(dataset: tf.data.Dataset, cursor: Mapping[str, int]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
+    """Returns, by stage, what stands in its place, so that it has the numbers in the notes; nothing, if all have."""
+    found = dict[tf.data.Dataset, dict[str, int]]()
+    for i, (stage, name, number) in enumerate(_numbers(dataset)):
+        if (then := cursor.get(f"{NAME} {i}", number)) != number:
+            found.setdefault(stage, {})[name] = then
+    return {stage: with_numbers(stage, numbers) for stage, numbers in found.items()}
+
+
+def _numbers(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, str, int]]:
+    for stage in stages(dataset):
+        if kind_of(stage) not in CHANGES_NOTHING:
+            yield from ((stage, name, number) for name, number in sorted(numbers_of(stage).items()))
+
+
+def seed_then(owner: str, seed: int | None, cursor: Mapping[str, int], earlier: Earlier) -> int | None:
+    """Returns the seed that data were given when the run began, if it is seen to be drawn; else the present one.
+
+    Args:
+        owner: The class of the data.
+        seed: The seed that they were given now; None: none.
+        cursor: Their own of an earlier process.
+        earlier: Says whether the program is the same.
+    """
+    is_other = seed is not None and cursor.get("seed", seed) != seed
+    is_drawn = is_other and earlier.same_program and draws_arguments(frozenset([owner]), "seed") and not is_seeded()
+    if not is_drawn:
+        return seed
+    log.info(TAKEN, owner)
+    return cursor["seed"]

@@ -1,0 +1,211 @@
+"""Which variables of a program come of random numbers, as its text says: without a seed, each process has others.
+
+A number that a pipeline has, such as a mean or a size, may have been drawn, or computed of what was drawn; or somebody
+has set it, and has set it otherwise since. Its value does not tell which. The text does: a name that is assigned
+something in which a random number is named, or a name for which that holds, comes of random numbers.
+"""
+
+import ast
+import collections
+import functools
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from loop.exact.reach import Reach, codes, is_of_program
+from loop.exact.text import parsed
+
+DRAWS = "random"  # is in the name of nearly all that draws
+# What draws, or has an order that is another one in each process, by other names.
+CALLED = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "ShuffleSplit", "set", "frozenset"}
+OF_OBJECTS = ""  # the module of attributes: of whatever object
+
+
+class Name(NamedTuple):
+    """A name in a program: of a variable, a parameter, or a function, wherever it is in a module; or of an attribute.
+
+    Attributes:
+        module: The module.
+        name: The name there.
+    """
+
+    module: str
+    name: str
+
+
+Names = frozenset[Name]
+DRAWN = Name(OF_OBJECTS, "")  # what stands for random numbers themselves
+
+
+@functools.cache
+def drawn_names() -> Collection[Name]:
+    """Returns the names in the script, and in what it has imported of its own, that come of random numbers."""
+    leads_to = collections.defaultdict[Name, set[Name]](set)
+    for module in _modules():
+        for target, sources in module.assigned():
+            for source in sources:
+                leads_to[source].add(target)
+    found, queue = set[Name](), [DRAWN]
+    while queue:
+        new = leads_to[queue.pop()] - found
+        found |= new
+        queue += new
+    return found
+
+
+@functools.cache
+def draws_arguments(names: frozenset[str], keyword: str | None = None) -> bool:
+    """Returns whether the program calls something with an argument that comes of random numbers.
+
+    Args:
+        names: The names of functions or methods.
+        keyword: The name of the argument; None: any, but for functions.
+    """
+    drawn = {DRAWN, *drawn_names()}
+    return any(not drawn.isdisjoint(each) for module in _modules() for each in module.arguments(names, keyword))
+
+
+def _modules() -> "list[_Module]":
+    trees = parsed()
+    given = {
+        node.name: (module, [each.arg for each in (*node.args.posonlyargs, *node.args.args)])
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+    return [_Module(name, tree, trees, given) for name, tree in trees.items()]
+
+
+def reads_drawn(functions: Iterable[object]) -> bool:
+    """Returns whether functions of the program, or what they call of it, read a variable that comes of random numbers.
+
+    Args:
+        functions: The functions, or objects that are called.
+    """
+    found = [each for each in Reach(functions).functions if is_of_program(each)]
+    return any(name in drawn_names() for function in found for name in _read(function))
+
+
+def is_drawn_anywhere(name: str) -> bool:
+    """Returns whether a variable or an attribute of that name comes of random numbers, in whatever module it is."""
+    return any(each.name == name for each in drawn_names())
+
+
+def _read(function: types.FunctionType) -> Iterator[Name]:
+    module, defaults = function.__module__, len(function.__defaults__ or ())
+    parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+    for code in codes(function.__code__):
+        yield from (Name(module, name) for name in (*code.co_freevars, *code.co_names))
+        yield from (Name(OF_OBJECTS, name) for name in code.co_names)
+    given = (*parameters[len(parameters) - defaults :], *(function.__kwdefaults__ or ()))
+    yield from (Name(module, name) for name in given)
+
+
+class _Module:
+    """What is assigned in a module.
+
+    Args:
+        name: Its name.
+        tree: Its text.
+        others: All modules of the program.
+        given: By the name of each function of the program, its module and its parameters.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tree: ast.Module,
+        others: Collection[str],
+        given: Mapping[str, tuple[str, list[str]]],
+    ) -> None:
+        self._name, self._tree, self._given = name, tree, given
+        self._short = {other.rpartition(".")[2]: other for other in others}  # as relative imports have them
+        imported = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        self._modules = {each.asname or each.name: each.name for each in imported}
+
+    def assigned(self) -> Iterator[tuple[Name, Names]]:
+        """Yields each name that is given something, and all names in what it is given."""
+        for node in ast.walk(self._tree):
+            yield from self._by(node)
+
+    def arguments(self, names: Collection[str], keyword: str | None) -> Iterator[Names]:
+        """Yields all names in each argument of calls; see `draws_arguments`."""
+        for call in (node for node in ast.walk(self._tree) if isinstance(node, ast.Call)):
+            if getattr(call.func, "attr", getattr(call.func, "id", "")) in names:
+                given = [each.value for each in call.keywords if keyword in (None, each.arg)]
+                given += call.args if keyword is None else []
+                yield from (self._in(each) for each in given if not isinstance(each, ast.Lambda))
+
+    def _by(self, node: ast.AST) -> Iterator[tuple[Name, Names]]:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                yield from self._to(targets, value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                yield from self._to([target], value)
+            case ast.AugAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
+                yield from self._to([target], value)
+            case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
+                yield from self._to([target], value)
+            case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
+                yield from self._to([target], value)
+            case ast.Expr(value=ast.Call(func=function, args=arguments)):
+                # In place: `random.shuffle(words)`, and `layer.adapt(rows)`.
+                yield from self._to(arguments, function)
+                holders = [function.value] if isinstance(function, ast.Attribute) else []
+                yield from ((name, self._in(*arguments)) for holder in holders for name in self._targets(holder))
+            case ast.ImportFrom(module=module, names=names):
+                draws = {DRAWN} if DRAWS in (module or "") else set()
+                there = self._short.get((module or "").rpartition(".")[2], "")
+                for each in names:
+                    own = {Name(there, each.name)} if there else set()
+                    yield Name(self._name, each.asname or each.name), frozenset(draws | own)
+            case ast.FunctionDef(name=name):
+                gives = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
+                yield Name(self._name, name), self._in(*gives)
+            case ast.ClassDef(name=name, body=body):
+                yield Name(self._name, name), self._in(*body)
+                methods = [each for each in body if isinstance(each, ast.FunctionDef)]
+                yield from ((Name(OF_OBJECTS, each.name), self._in(each)) for each in methods if each.name[:2] != "__")
+            case ast.arguments(posonlyargs=first, args=rest, defaults=defaults, kwonlyargs=keywords, kw_defaults=given):
+                of_rest = zip([*first, *rest][::-1], defaults[::-1], strict=False)
+                of_all = [*of_rest, *zip(keywords, given, strict=True)]
+                yield from ((Name(self._name, each.arg), self._in(value)) for each, value in of_all if value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._given:
+            module, parameters = self._given[node.func.id]
+            pairs = [*zip(parameters, node.args, strict=False)]
+            pairs += [(each.arg, each.value) for each in node.keywords if each.arg]
+            yield from ((Name(module, parameter), self._in(value)) for parameter, value in pairs)
+
+    def _to(self, targets: Iterable[ast.expr], value: ast.expr) -> Iterator[tuple[Name, Names]]:
+        sources = self._in(value)
+        yield from ((name, sources) for target in targets for name in self._targets(target))
+
+    def _targets(self, target: ast.expr) -> Iterator[Name]:
+        """Yields the names that something is put into: of `a[0]`, `a`; of `a.b`, both."""
+        match target:
+            case ast.Name(id=name) if name not in ("self", "cls", *self._modules):
+                yield Name(self._name, name)
+            case ast.Attribute(value=value, attr=name):
+                yield Name(OF_OBJECTS, name)
+                yield from self._targets(value)
+            case ast.Subscript(value=value) | ast.Starred(value=value):
+                yield from self._targets(value)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                yield from (name for part in parts for name in self._targets(part))
+
+    def _in(self, *nodes: ast.AST) -> Names:
+        return frozenset(name for each in nodes for node in ast.walk(each) for name in self._named(node))
+
+    def _named(self, node: ast.AST) -> Iterator[Name]:
+        match node:
+            case ast.Name(id=name):
+                own = self._modules.get(name, name)
+                yield Name(self._name, name)
+            case ast.Attribute(value=ast.Name(id=holder), attr=own) if module := self._modules.get(holder, ""):
+                yield Name(self._short.get(module.rpartition(".")[2], OF_OBJECTS), own)
+            case ast.Attribute(attr=own):
+                yield Name(OF_OBJECTS, own)
+            case _:
+                return
+        if DRAWS in own.lower() or own in CALLED:
+            yield DRAWN

@@ -1,0 +1,75 @@
+"""Which variables come of random numbers is told by the text of a program."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from loop.exact import drawn_names as module
+from loop.exact.drawn_names import drawn_names, reads_drawn
+
+
+@pytest.fixture(autouse=True)
+def _read_anew() -> Iterator[None]:
+    drawn_names.cache_clear()
+    yield
+    drawn_names.cache_clear()
+
+
+def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
+    trees = {name: ast.parse(text) for name, text in texts.items()}
+    monkeypatch.setattr(module, "parsed", lambda: trees)
+    return {name.name for name in drawn_names()}
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("x = np.random.normal(size=9)\nmean = x.mean()\nscale = 0.5", {"x", "mean"}),
+        ("rng = np.random.default_rng()\na, (b, *c) = rng.normal(size=3), [rng.random(), 1]", {"rng", "a", "b", "c"}),
+        ("from random import choice as pick\nsize = pick([3, 4])\nother = min(3, 4)", {"pick", "size"}),
+        ("import numpy.random as npr\nx = npr.normal()", {"x"}),
+        ("import random\nwords = ['a', 'b']\nrandom.shuffle(words)\nfirst = words[0]", {"words", "first"}),
+        ("own = random.sample(rows, 3)\nlayer.adapt(own)\nother.adapt(rows)", {"own", "layer"}),
+        ("def cut(rows, n=9):\n    return rows[:n]\nsome = cut(train_test_split(x))", {"rows", "some", "cut"}),
+        ("def drawn():\n    yield random.random()\nn = 1\nfor each in drawn():\n    n += each", {"drawn", "each", "n"}),
+        ("class A:\n    def __init__(self):\n        self.gain, self.size = random.random(), 3", {"A", "gain", "size"}),
+        ("kinds = {name: i for i, name in enumerate(set(names))}", {"i", "name", "kinds"}),
+        ("table = {}\ntable[0] = random.random()\nif (size := random.random()): ...", {"table", "size"}),
+        ("f = lambda row, gain=random.random(): row * gain", {"gain", "f"}),
+        ("with open(random.choice(names)) as file:\n    text: str = file.read()", {"file", "text"}),
+        ("x, n = load(sys.argv[1]), int(os.environ['N'])\nmean = x[:n].mean()", set()),
+    ],
+)
+def test_names_that_come_of_random_numbers(text: str, drawn: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(monkeypatch, script=text) == drawn
+
+
+def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "own.data": "mean = random.random()\nsize = 3",
+        "script": "from own.data import mean as m, size\nn = m + 1",
+    }
+    assert found(monkeypatch, **texts) == {"mean", "m", "n"}
+    drawn_names.cache_clear()
+    texts["script"] = "import own.data as data\nn, k = data.mean, data.size"
+    assert found(monkeypatch, **texts) == {"mean", "n", "k"}
+    drawn_names.cache_clear()
+    assert found(monkeypatch, script="other = 1", **{"own.data": "mean = random.random()"}) == {"mean"}
+
+
+MEAN, SCALE, HELD = 0.5, 2.0, [1.0]
+
+
+def scaled(x: float) -> float:
+    return x * SCALE + HELD[0]
+
+
+def test_what_a_function_reads_is_known_by_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    found(monkeypatch, **{__name__: "MEAN = random.random()", "another": "SCALE = random.random()"})
+    assert reads_drawn([lambda x: x - MEAN])
+    assert reads_drawn([scaled, lambda x: scaled(x) - MEAN])
+    assert not reads_drawn([scaled])
+    drawn_names.cache_clear()
+    found(monkeypatch, **{__name__: "HELD.append(random.random())"})
+    assert reads_drawn([lambda x: scaled(x) + 1])
