@@ -4,6 +4,7 @@ import contextlib
 import dis
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -98,7 +99,9 @@ def interrupted(at: int, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Runs a loop that is interrupted at an instruction. Returns whether it came to that."""
     with slow_disk(monkeypatch) as written:
         threading.Timer(0.05, written.set).start()  # an interrupt before or after it: both have to be right
-        with contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
+        # A file that was opened just before it closes itself, and Python says so.
+        quiet = warnings.catch_warnings(action="ignore", category=ResourceWarning)
+        with quiet, contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
             loop.run(steps=4)
     return interrupt.raised
 
