@@ -65,6 +65,7 @@ def draws_arguments(names: frozenset[str], keyword: str | None = None) -> bool:
     return any(not drawn.isdisjoint(each) for module in _modules() for each in module.arguments(names, keyword))
 
 
+@functools.cache
 def _modules() -> "list[_Module]":
     trees = parsed()
     given = {

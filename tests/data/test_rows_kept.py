@@ -369,6 +369,24 @@ def test_numbers_that_data_are_given_and_that_were_drawn_are_those_of_the_first_
 
 
 @pytest.mark.more
+@pytest.mark.parametrize(
+    "train",
+    [
+        "Dataset.from_tensor_slices((x, x[:, :1])).take(random.randint(100, 144)).batch(8 + os.getpid() % 37)",
+        "Dataset.from_tensor_slices((x * np.random.random(), x[:, :1])).map(lambda x, y: (x, y * setting)).batch(16)",
+        "ArrayData((x * np.float32(random.random()), x[:, :1]), batch_size=16, seed=os.getpid())",
+    ],
+)
+def test_what_is_set_otherwise_from_outside_of_the_text_is_refused_whatever_is_drawn_besides(
+    train: str, tmp_path: Path
+) -> None:
+    text = "import os\nx, setting = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3]), os.getpid()\n"
+    program = Program(tmp_path, f"{text}train = {train}\n")
+    program.run("whole", 4)
+    assert program.start(program.cut("whole", 4)).returncode == 1
+
+
+@pytest.mark.more
 def test_a_process_with_a_seed_keeps_none(tmp_path: Path) -> None:
     program = Program(tmp_path, "keras.utils.set_random_seed(1)\n" + DRAWN["noise"])
     whole = program.run("whole")

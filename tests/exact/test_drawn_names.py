@@ -6,14 +6,19 @@ from collections.abc import Iterator
 import pytest
 
 from loop.exact import drawn_names as module
-from loop.exact.drawn_names import drawn_names, reads_drawn
+from loop.exact.drawn_names import drawn_names, draws_arguments, reads_drawn
 
 
 @pytest.fixture(autouse=True)
 def _read_anew() -> Iterator[None]:
-    drawn_names.cache_clear()
+    forget()
     yield
-    drawn_names.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    for each in (drawn_names, draws_arguments, module._modules):
+        each.cache_clear()
 
 
 def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
@@ -45,16 +50,27 @@ def test_names_that_come_of_random_numbers(text: str, drawn: set[str], monkeypat
     assert found(monkeypatch, script=text) == drawn
 
 
+def test_arguments_that_come_of_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "n = random.randint(1, 9)\nrows.batch(9).take(n).map(lambda x: x * n)\nArrayData(x, batch_size=9, seed=n + 1)"
+    )
+    found(monkeypatch, script=text)
+    drawn = {name for name in ("batch", "take", "map", "ArrayData") if draws_arguments(frozenset([name]))}
+    assert drawn == {"take", "ArrayData"}
+    given = [draws_arguments(frozenset(["ArrayData"]), keyword) for keyword in ("seed", "batch_size")]
+    assert given == [True, False]
+
+
 def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {
         "own.data": "mean = random.random()\nsize = 3",
         "script": "from own.data import mean as m, size\nn = m + 1",
     }
     assert found(monkeypatch, **texts) == {"mean", "m", "n"}
-    drawn_names.cache_clear()
+    forget()
     texts["script"] = "import own.data as data\nn, k = data.mean, data.size"
     assert found(monkeypatch, **texts) == {"mean", "n", "k"}
-    drawn_names.cache_clear()
+    forget()
     assert found(monkeypatch, script="other = 1", **{"own.data": "mean = random.random()"}) == {"mean"}
 
 
@@ -70,6 +86,6 @@ def test_what_a_function_reads_is_known_by_its_module(monkeypatch: pytest.Monkey
     assert reads_drawn([lambda x: x - MEAN])
     assert reads_drawn([scaled, lambda x: scaled(x) - MEAN])
     assert not reads_drawn([scaled])
-    drawn_names.cache_clear()
+    forget()
     found(monkeypatch, **{__name__: "HELD.append(random.random())"})
     assert reads_drawn([lambda x: scaled(x) + 1])

@@ -4,8 +4,9 @@ They are in the notes of a program that has no seed, and of which the text says 
 goes on with the numbers that the first one drew.
 """
 
+import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import tensorflow as tf
 
@@ -34,10 +35,10 @@ def noted(dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.D
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
-    if not draws_arguments(METHODS) or is_seeded():
-        return {}
-    held = ((replaced.get(stage, stage), name) for stage, name, _ in _numbers(dataset))
-    return {f"{NAME} {i}": numbers_of(stage)[name] for i, (stage, name) in enumerate(held)}
+    drawn = _drawn()
+    places = enumerate(_numbers(dataset)) if drawn else ()
+    own = [(i, replaced.get(stage, stage), name) for i, (stage, name, _) in places if _is_made_by(stage, drawn)]
+    return {f"{NAME} {i}": numbers_of(stage)[name] for i, stage, name in own}
 
 
 def as_noted(dataset: tf.data.Dataset, cursor: Mapping[str, int]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
@@ -47,6 +48,18 @@ def as_noted(dataset: tf.data.Dataset, cursor: Mapping[str, int]) -> Mapping[tf.
         if (then := cursor.get(f"{NAME} {i}", number)) != number:
             found.setdefault(stage, {})[name] = then
     return {stage: with_numbers(stage, numbers) for stage, numbers in found.items()}
+
+
+@functools.cache
+def _drawn() -> Collection[str]:
+    """Returns the methods that the program gives what it draws; none, if it has a seed."""
+    # Once in a process: it takes its time.
+    are_there = not is_seeded() and draws_arguments(METHODS)
+    return [each for each in sorted(METHODS) if draws_arguments(frozenset([each]))] if are_there else []
+
+
+def _is_made_by(stage: tf.data.Dataset, methods: Collection[str]) -> bool:
+    return any(each.replace("_", "") in kind_of(stage).lower() for each in methods)
 
 
 def _numbers(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, str, int]]:
