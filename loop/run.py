@@ -75,7 +75,7 @@ class Run:
         """Restores the state, and trains until the run is over; returns what was raised."""
         try:
             # First: a hook that opens files or locks a directory must not begin beside workers that run something else.
-            check_program(self._parts)
+            check_program(self._parts, self._making.state)
             self._moments.begin()
             self._hooks.calls.begin(self._loop, self._moments.moment(Event.SETUP))
             # Only now: what is torn may just have been restored, in SETUP.

@@ -16,7 +16,7 @@ from loop.state.training_state import TrainingState
 from loop.tf_internals import is_op_determinism_enabled
 from loop.workers.cluster import Workers
 
-MOST = 20  # differences that are listed
+MOST = 40  # differences that are listed
 REMEDY = (
     "All workers start the same script, with the same arguments, versions and environment. Python's, NumPy's and "
     "Keras' random numbers begin alike in all of them from loop.connect() on, the first line of the script; "
@@ -29,8 +29,10 @@ OF_DATA = (
 )
 
 
-def check_program(parts: Parts) -> None:
+def check_program(parts: Parts, state: TrainingState) -> None:
     """Compares what the workers are about to do, before any hook is told; one exchange, as long as that is the same.
+
+    All that is known by then, so that who has several things to mend hears of them at once.
 
     Raises:
         ValueError: If it is not, in all of them, with all differences.
@@ -50,6 +52,10 @@ def check_program(parts: Parts) -> None:
             "kernels": kernels,
             "run": {"epochs": parts.stops.epochs, "steps": parts.stops.steps},
             "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
+            # They exchange something in turns.
+            "order of": {"hooks": [hook.name for hook in parts.hooks]},
+            "evaluations": parts.evaluations.describe(),
+            **state.describe(),
         },
     )
 
@@ -111,7 +117,8 @@ def _between(workers: Workers, key: str, rank: int) -> list[str]:
     first, other = (workers.get(key.format(each)) for each in (0, rank))
     if not isinstance(first, dict) or not isinstance(other, dict):
         return []
-    paths = [path for path in sorted({*first, *other}) if first.get(path) != other.get(path)]
+    # In the order in which they were compared: versions, which many a difference comes of, stand first.
+    paths = [path for path in {**first, **other} if first.get(path) != other.get(path)]
     return [
         f"{path}: {first.get(path, 'missing')!s:.80} in worker 0, "
         f"{other.get(path, 'missing')!s:.80} in {workers.name(rank)}"

@@ -1,5 +1,6 @@
 """Which evaluations are due at a step: each by a trigger of its own, or the loop's."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from loop.evaluation import Evaluation
@@ -25,6 +26,11 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self._triggers)
+
+    def describe(self) -> dict[str, str]:
+        """Returns when each evaluation is due, in words, by its name."""
+        # Without where in memory a trigger of the program's own stands.
+        return {evaluation.name: re.sub(r" at 0x\w+", "", repr(every)) for evaluation, every in self._triggers}
 
     def never(self) -> list[Evaluation]:
         """Returns those that are made on demand alone."""

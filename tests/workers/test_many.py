@@ -10,12 +10,15 @@ import pytest
 import tensorflow as tf
 from many import Part, Together, commit, decisions, ended_by, on_all, one, over, wrong_parts
 
+from hooks import EarlyStopping, NaNGuard
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
 from loop.running import alike
 from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
+from loop.running.schedule import Schedule
 from loop.stops import Stops
+from loop.triggers import NEVER, Every
 from loop.workers import failures as failures_module
 from loop.workers.cluster import Workers
 from loop.workers.failures import GONE, SILENT, FailureWatch
@@ -97,16 +100,29 @@ def test_workers_with_other_data_are_told_what_to_leave_out() -> None:
         on_all(2, lambda worker: compared(worker, "run"))
 
 
-def test_workers_whose_kernels_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = iter([True, False])
+class Always(Every):
+    """A trigger of a program's own, of which Python says where it stands."""
+
+    __repr__ = object.__repr__
+
+
+def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alike, "is_op_determinism_enabled", lambda: next(chosen))
-    stops = Stops(lambda: None, together=True)
+    chosen, stops = iter([True, False]), Stops(lambda: None, together=True)
+    hooks = [NaNGuard(), EarlyStopping("loss", mode="min")]
 
     def checked(worker: Workers) -> None:
-        alike.check_program(SimpleNamespace(workers=worker, stops=stops, hooks=[]))
+        every = {"val": Every(epochs=1 + worker.rank), "mine": Always(epochs=1)}
+        evaluations = Schedule([SimpleNamespace(name=name, every=each) for name, each in every.items()], NEVER)
+        own = hooks[:: 1 - 2 * worker.rank]
+        parts = SimpleNamespace(workers=worker, stops=stops, hooks=own, evaluations=evaluations)
+        alike.check_program(parts, SimpleNamespace(describe=lambda: {"data": {"rows": worker.rank}}))
 
-    with pytest.raises(ValueError, match=r"kernels op_determinism: .* in worker 0, .*\n.* versions and environment"):
+    with pytest.raises(ValueError, match=r"\n.* versions and environment") as raised:
         on_all(2, checked)
+    differences = [line.strip() for line in str(raised.value).splitlines()[1:-1]]
+    named = [each.partition(":")[0] for each in differences]
+    assert named == ["kernels op_determinism", "order of hooks", "evaluations val", "data rows"]
 
 
 def test_workers_that_exchange_different_things_say_so() -> None:
