@@ -200,8 +200,9 @@ class NaNGuard(Hook, instead=INSTEAD):
     def _is_spike(self, values: tf.Tensor) -> tf.Tensor:
         """Returns which values are spikes, bool `[values]`, and takes them in."""
         count = self.count.read_value()
-        # [values, window], float64, ascending. Of an even window, the median is between the two in the middle.
-        latest = tf.sort(tf.ensure_shape(self.latest.read_value(), [None, self._window]))
+        # [values, window], float64, ascending; of this shape since `on_setup`, as XLA has to know. The median of an
+        # even window is between the two in the middle.
+        latest = tf.sort(tf.ensure_shape(self.latest.read_value(), [len(self._spike), self._window]))
         medians = (latest[:, (self._window - 1) // 2] + latest[:, self._window // 2]) / 2
         above = values - medians > (_factors(self._spike) - 1) * tf.abs(medians)
         self.medians.assign(medians)

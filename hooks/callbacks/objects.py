@@ -50,7 +50,11 @@ def variables(value: object) -> list[tf.Variable]:
     """Returns the variables of a network, an optimizer or a random stream, in the same order in each process."""
     if isinstance(value, keras.random.SeedGenerator):
         return [value.state.value]
-    own = [node.value if isinstance(node, keras.Variable) else node for node in nodes(value)]
+    found = nodes(value)
+    layers = [value] if isinstance(value, keras.Layer) else [node for node in found if isinstance(node, keras.Layer)]
+    # The random streams of layers, such as `Dropout`, which TensorFlow does not track.
+    found = [*found, *(each for layer in layers for each in layer.variables)]
+    own = [node.value if isinstance(node, keras.Variable) else node for node in found]
     return list({id(each): each for each in own if isinstance(each, tf.Variable)}.values())
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from loop.data.objects.reached import held, variables_of
 from loop.digest import digest, unchanged
+from loop.exact.graph import is_random, line, operations
 from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.handles import key
 from loop.hook import Hook, has_state
@@ -18,6 +19,7 @@ from loop.registry import FunctionHook
 from loop.running.counters import COUNTED, COUNTED_OUTSIDE, CountedOutside, Counters
 from loop.running.own_files import of_own_files
 from loop.state.plain import Encoded
+from loop.tf_internals import graphs_of, tensorflow_generator
 
 log = logging.getLogger("exactloop")
 SHOWN = 3
@@ -26,6 +28,12 @@ LOST = (
     "Hook %r changes what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what the program "
     "makes anew. What is to go on is given in state=..., or is a tf.Variable, or a list of them, that the hook's "
     "__init__ sets on it."
+)
+
+DRAWN = (
+    "Hook %r draws from a stream that cannot be saved: %s. A run that goes on from a checkpoint draws other numbers. "
+    "Draw outside of tf.function, after keras.utils.set_random_seed(1); or from a tf.random.Generator or a "
+    "keras.random.SeedGenerator that the hook's __init__, or the callback's, sets on it."
 )
 
 
@@ -48,7 +56,7 @@ class Unsaved:
         self._covered, self._counters = covered, (Counters(hooks), CountedOutside(outside))
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
-        self._epochs = 0
+        self._epochs, self._told = 0, set[str]()
         for _, variable in self._reached():
             self._note(variable)
 
@@ -77,6 +85,10 @@ class Unsaved:
             for hook, begin in self._called.items():
                 for told in of_own_files(hook, begin):
                     log.warning("%s", told)
+        for hook, begin in self._called.items():
+            if hook not in self._told and (drawn := _drawn_in(begin, self._covered)):
+                self._told.add(hook)
+                log.warning(DRAWN, hook, ", ".join(drawn))
         changed: dict[str, list[str]] = {}
         for hook, variable in self._reached():
             # What a hook has made in the course of the run counts from here on.
@@ -96,6 +108,18 @@ class Unsaved:
         for name, begin in self._roots.copy().items():
             with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
                 yield from ((name, variable) for variable in _variables(begin) if key(variable) not in self._covered)
+
+
+def _drawn_in(begin: Iterable[object], covered: Collection[int]) -> list[str]:
+    """Returns what functions draw from the kernels of a `tf.function`, or from a generator that came too late."""
+    with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
+        reach, generator = Reach(begin), tensorflow_generator()
+        traced = (graph for function in reach.compiled for graph in graphs_of(function))
+        found = {f"{op.type}, at {line(op)}" for graph in traced for op in operations(graph) if is_random(op)}
+        if "get_global_generator" in reach.read and generator is not None and key(generator.state) not in covered:
+            found.add("tf.random.get_global_generator(), which was made in the course of the run")
+        return sorted(found)
+    return []
 
 
 def _variables(begin: Iterable[object]) -> list[tf.Variable]:

@@ -159,6 +159,11 @@ def bound_functions(function: PolymorphicFunction) -> list[PolymorphicFunction]:
     return [*function._descriptor_cache.values()]
 
 
+def graphs_of(function: PolymorphicFunction) -> list[tf.Graph]:
+    """Returns all that a function has traced so far. In public, only what is traced for given arguments."""
+    return [traced.graph for traced in function._list_all_concrete_functions()]
+
+
 def traces_of(function: PolymorphicFunction) -> list[tuple[object, str]]:
     """Returns where a `tf.function` keeps what it once traced: objects, and names of attributes. Nothing clears it."""
     called = (function._variable_creation_config, function._no_variable_creation_config)  # None before it is called

@@ -143,6 +143,18 @@ def test_spikes_are_those_above_the_median_of_the_latest_values(tmp_path: Path) 
     assert len({*starts}) > 3
 
 
+def test_spikes_are_found_under_xla() -> None:
+    series, index = tf.Variable(tf.range(1.0, 31.0)), tf.Variable(0)
+    series[20].assign(99.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": tf.gather(series, index.assign_add(1) - 1), "x": tf.reduce_sum(x)}
+
+    data, state = ArrayData(np.zeros([30, 1]), batch_size=1, shuffle=False), {"series": series, "index": index}
+    guard = NaNGuard("stop", spike={"loss": 4.0}, window=5)
+    assert Loop(step, data, state=state, hooks=[guard], jit_compile=True).run(epochs=1).step == 21
+
+
 class Same(Hook):
     every = Every(steps=2)
 

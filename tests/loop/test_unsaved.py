@@ -37,6 +37,46 @@ def said(loop: Loop, caplog: pytest.LogCaptureFixture, epochs: int = 2) -> list[
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
+@tf.function
+def noise() -> tf.Tensor:
+    return tf.random.normal([])
+
+
+@tf.function
+def seeded_noise(generator: tf.random.Generator) -> tf.Tensor:
+    return generator.normal([])
+
+
+class Noisy(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        noise()
+
+
+def test_what_a_hook_draws_in_a_compiled_function_is_named_and_the_remedies_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begins = " draws from a stream that cannot be saved: "
+    for hooks in ([], [Noisy()]):
+        loop = make(tmp_path / f"{len(hooks)}", hooks=hooks)  # type: ignore[arg-type]
+        if not hooks:
+            loop.on("epoch_end")(lambda moment: noise())
+        (warning,) = said(loop, caplog)
+        name = "keras_callbacks" if hooks else "on_epoch_end"
+        assert warning.startswith(f"Hook {name!r}{begins}RandomStandardNormal, at ")
+        assert "return tf.random.normal([]). A run that goes on from a checkpoint" in warning
+
+    class Remedied(Hook):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = tf.random.Generator.from_seed(1)
+
+        def on_epoch_end(self, moment: Moment) -> None:
+            seeded_noise(self.generator)
+            tf.random.normal([])
+
+    assert said(make(tmp_path / "remedied", hooks=[Remedied()]), caplog) == []
+
+
 def averaging(average: Sequence[tf.Variable]) -> Callable[[Moment], None]:
     def update(moment: Moment) -> None:
         average[0].assign(0.9 * average[0] + moment.logs["weight"])
