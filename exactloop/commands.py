@@ -13,6 +13,7 @@ from exactloop.printing import as_json, report
 from exactloop.proving import prove_script
 from hooks.checkpoint.average import average as averaged
 from hooks.checkpoint.differences import differences
+from hooks.shared.figures import counted
 
 UNPROVED = 3  # the exit status if nothing was proved, neither that it is exact nor that it is not
 
@@ -38,7 +39,11 @@ def average(directory: str) -> int:
     out = OUT.value or f"{directory.rstrip('/')}/average"
     stems, paths, written = averaged(directory, LAST.value, out)
     said = {"checkpoints": stems, "averaged": paths, "written": written}
-    print(as_json(said) if JSON.value else f"Averaged {len(paths)} values of {', '.join(stems)}. Written: {written}")
+    print(
+        as_json(said)
+        if JSON.value
+        else f"Averaged {counted(len(paths), 'value')} of {', '.join(stems)}. Written: {written}"
+    )
     return 0
 
 

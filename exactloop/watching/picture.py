@@ -11,9 +11,9 @@ from rich.text import Text
 
 from exactloop.printing import span
 from exactloop.watching.status import Status
-from hooks.shared.figures import figure
+from hooks.shared.figures import short
 from hooks.shared.plain import plain
-from hooks.shared.progress_line import ProgressLine, clock
+from hooks.shared.progress_line import ProgressLine, clock, shortened
 
 BLOCKS, NONE = "▁▂▃▄▅▆▇█", "?"  # the latter for what is not finite
 NARROWEST, BESIDE = 56, 2  # columns of a run, and between two
@@ -117,11 +117,14 @@ def _curves(status: Status, width: int) -> Table:
     if wide:
         table.add_row("", "", *(Text(said, "dim") for said in ("latest", "lowest", "highest")))
     for called, points, numbers in rows:
-        table.add_row(Text(called), Text(sparkline(points, left), "cyan"), *numbers[: 3 if wide else 1])
+        table.add_row(
+            Text(shortened(called, name)), Text(sparkline(points, left), "cyan"), *numbers[: 3 if wide else 1]
+        )
     return table
 
 
 def _numbers(points: Sequence[tuple[int, float]]) -> list[str]:
     """Returns the latest, the lowest and the highest value of a curve."""
     finite = [value for _, value in points if math.isfinite(value)]
-    return [*map(figure, (points[-1][1], min(finite, default=math.nan), max(finite, default=math.nan)))]
+    shown = points[-1][1], min(finite, default=math.nan), max(finite, default=math.nan)
+    return [short(value, NUMBER) for value in shown]

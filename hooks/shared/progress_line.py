@@ -10,6 +10,7 @@ from hooks.shared.figures import figure
 from hooks.shared.plain import plain
 
 NARROWEST, WIDEST = 6, 40  # of the bar, in columns
+ENOUGH, SHORTEST = 12, 5  # columns for one value, and of a name of which a part is left out
 DONE, LEFT = "━", "─"
 
 
@@ -69,12 +70,28 @@ def fitting(values: Mapping[str, float], width: int, *, first: Collection[str] =
         return whole
     kept, room = set[str](), width - 1
     # Sorting is stable: besides those that are watched, values go from the end of their order.
-    for name in sorted(said, key=lambda name: name not in first):
-        if cell_len(said[name]) + 2 > room:
+    order = sorted(said, key=lambda name: name not in first)
+    for name in order:
+        if cell_len(said[name]) + 2 <= room:
+            kept.add(name)
+            room -= cell_len(said[name]) + 2
+        elif kept or width < ENOUGH:
             break
-        kept.add(name)
-        room -= cell_len(said[name]) + 2
+    if not kept and order and width >= ENOUGH:  # all names are too long
+        value = said[order[0]].removeprefix(plain(order[0]))
+        left = room - 2 - cell_len(value)
+        return f"{shortened(plain(order[0]), left)}{value}  …" if left >= SHORTEST else ""
     return "".join(f"{said[name]}  " for name in said if name in kept) + "…" if kept else ""
+
+
+def shortened(name: str, width: int) -> str:
+    """Returns a name in so many columns: without its middle, as names are told apart by their ends."""
+    if cell_len(name) <= width:
+        return name
+    end = max(0, width - 1) // 2
+    # Of a character of two columns that is cut in two, a blank is left.
+    begin, rest = set_cell_size(name, max(0, width - 1 - end)), set_cell_size(name[::-1], end)[::-1]
+    return f"{begin.rstrip()}…{rest.lstrip()}"
 
 
 def said_of(name: str, value: float, *, best: bool = False) -> str:

@@ -49,11 +49,13 @@ def _texts(value: tf.Variable) -> list[bytes]:
     if value.dtype == tf.string:
         array = np.asarray(value.numpy(), object)
         return [json.dumps(array.shape).encode(), *array.reshape(-1).tolist()]
-    array = np.ascontiguousarray(value.numpy())
-    data = array.reshape(-1).view(np.uint8)
+    tensor = value.read_value()
+    # Of no copy, as `numpy()` is; but of [], TensorFlow hands out a number, no array if NumPy lacks its dtype.
+    array = np.asarray(tensor if tensor.shape.rank else tensor.numpy())
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     # Copies one part at a time, `[bytes]`; an empty value has none, but a shape.
     parts = (data[first : first + LONGEST].tobytes() for first in range(0, data.size, LONGEST))
-    return [json.dumps(value.read_value().shape.as_list()).encode(), *parts]
+    return [json.dumps(tensor.shape.as_list()).encode(), *parts]
 
 
 def _value(variable: tf.Variable, left: Iterator[bytes]) -> tf.Tensor:

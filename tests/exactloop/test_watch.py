@@ -370,6 +370,19 @@ def test_a_narrow_window_has_names_and_latest_values_and_no_order_to_the_termina
             }
 
 
+def test_no_number_is_cut_and_names_are_told_apart_by_their_ends(finished: Path) -> None:
+    values = (39_999_999_344_640.0, -123456.789e-300)
+    long = [f"validation_on_the_held_out_set_{name}" for name in ("loss", "accuracy")]
+    curves = {name: [(1, value)] for value, name in zip(values, long, strict=True)}
+    status = dataclasses.replace(of(finished), curves=curves)
+    console = rich.console.Console(width=80, color_system=None)
+    with console.capture() as captured:
+        console.print(picture([("a", status)], 80))
+    words = [line.strip("│ ").split() for line in captured.get().splitlines()]
+    found = {line[0]: line[2:] for line in words if line[0].startswith("valid")}
+    assert found == {"validation…_set_loss": ["4e+13"] * 3, "validation…_accuracy": ["-1.23e-295"] * 3}
+
+
 @pytest.mark.parametrize(
     ("points", "width", "expected"),
     [

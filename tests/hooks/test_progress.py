@@ -390,6 +390,22 @@ def test_values_are_left_out_whole_and_those_that_are_watched_last(width: int, e
     assert fitting(values, width, first=["val_loss"], best=["val_loss"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("values", "width", "expected"),
+    [
+        ({"a_long_name_of_one": 1.0, "b": 2.0}, 12, "b 2  …"),
+        ({"a_long_name_of_one": 1.0, "a_long_name_of_two": 2.0}, 20, "a_long_…_of_one 1  …"),
+        ({"a_long_name_of_one": 1.0, "a_long_name_of_two": 2.0}, 9, ""),
+        ({"名前名前名前名前名前": 1.0}, 16, "名前…名前 1  …"),
+    ],
+)
+def test_where_the_first_name_is_too_long_another_is_shown_or_a_part_of_it(
+    values: dict[str, float], width: int, expected: str
+) -> None:
+    assert fitting(values, width) == expected
+    assert cell_len(expected) <= width
+
+
 def test_a_line_fits_and_keeps_its_numbers_in_their_places() -> None:
     names, widths = ("loss", "名前", "a\nb", "é" * 99), (10, 20, 30, 40, 60, 80, 120, 300)
     for width, total, name in itertools.product(widths, (None, 3, 1_000_000), names):

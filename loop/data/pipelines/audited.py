@@ -70,8 +70,8 @@ def as_read(
         (written, reading.wrong) for (written, _), reading in zip(differing, readings, strict=True) if reading.wrong
     ]
     for written, what in wrong[:1]:
-        draws = draws_by_tensorflow(written.python())
-        found += audit_reading(what, owner, DRAWN_IN_TENSORFLOW if draws else GENERATOR)
+        draws = [DRAWN_IN_TENSORFLOW] if draws_by_tensorflow(written.python()) else []
+        found += [finding for instead in (*draws, GENERATOR) for finding in audit_reading(what, owner, instead)]
     return found, readings[0].beginning if readings else None
 
 

@@ -35,7 +35,7 @@ LEAVE_OUT = "Leave out jit_compile=True, or"
 FROM_END = f"{LEAVE_OUT} write tf.gather(x, tf.shape(x)[0] - 1) for x[-1]."
 MASK = (
     f"{LEAVE_OUT} give it a length that does not depend on values: all there can be, with a mask of what counts, as in "
-    "tf.reduce_sum(tf.where(mask, x, 0.0))."
+    "tf.reduce_sum(tf.where(mask, x, 0.0)). What layers such as keras.layers.RandomCrop do to a batch, do in the data."
 )
 
 
