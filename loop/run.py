@@ -175,7 +175,7 @@ class Run:
         finished = self.finished if self.idle else ""
         reason = self._stops.ended(step, epoch, finished)
         said = raised[0] if raised else finished or reason
-        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, said)
+        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, str(said).removesuffix("."))
         if raised:
             raise with_notes(raised)
         # Whoever asks for less goes back to a cell of a notebook, say.

@@ -44,7 +44,7 @@ class Launcher:
         self._command, self._places, self._restarts, self._grace = command, places, restarts, grace
         own = devices(len(places.here), environment)  # raises now, before anything is started
         self._environments = {
-            rank: {**environment, **device, **AT_ONCE, "TF_CONFIG": places.variable(rank)}
+            rank: {**environment, **device, **AT_ONCE, **places.variables(rank)}
             for rank, device in zip(places.here, own, strict=True)
         }
         self._crew: Crew | None = None

@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 LOOPBACK = "127.0.0.1"
@@ -24,11 +24,14 @@ class Cluster(NamedTuple):
     addresses: Sequence[str]
     here: range
 
-    def variable(self, rank: int) -> str:
-        """Returns what TF_CONFIG says to one of them."""
+    def variables(self, rank: int) -> Mapping[str, str]:
+        """Returns what the environment says to one of them of who it is."""
         task = {"type": "worker", "index": rank}
         # As `tf.distribute` reads it: all of them are workers, of which the first one is the chief.
-        return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
+        config = json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
+        # And as `torchrun` says it: without, a script that asks for its RANK would take each of them for the first one.
+        numbers = {"RANK": rank, "LOCAL_RANK": rank - self.here.start, "WORLD_SIZE": len(self.addresses)}
+        return {"TF_CONFIG": config, **{name: str(number) for name, number in numbers.items()}}
 
     def name(self, rank: int) -> str:
         """Returns what to call one of them."""

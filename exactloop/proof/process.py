@@ -122,11 +122,11 @@ class ProvedProgram:
             places = cleared.enter_context(on_loopback(self.workers)) if self.workers > 1 else None
             try:
                 for rank, name in enumerate(names):
-                    own = {} if places is None else {"TF_CONFIG": places.variable(rank)}
+                    own = {} if places is None else places.variables(rank)
                     (record := root / f"{name}.jsonl").touch()  # opened for appending by the child, never made there
                     mine = dataclasses.replace(config, record=str(record), death=death if rank in victims else None)
                     # One directory for all lives of a run: they find one another's checkpoints there.
-                    environment = os.environ | own | {VARIABLE: mine.encode(), BELOW: str(root / where)}
+                    environment = {**os.environ, **own, VARIABLE: mine.encode(), BELOW: str(root / where)}
                     processes.append(start(CHILD, self._command, environment, root / f"{name}.txt", self._given))
                 first = await_all([process.pid for process in processes], together=len(victims) > 1)
             finally:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from loop.state.training_state import TrainingState
 from loop.tf_internals import is_op_determinism_enabled
 from loop.workers.cluster import Workers
 
+Sections: TypeAlias = Mapping[str, Mapping[str, object]]  # JSON values by section, and by path
 MOST = 40  # differences that are listed
 REMEDY = (
     "All workers start the same script, with the same arguments, versions and environment. Python's, NumPy's and "
@@ -57,6 +59,8 @@ def check_program(parts: Parts, state: TrainingState) -> None:
             "evaluations": parts.evaluations.describe(),
             **state.describe(),
         },
+        # Alone, they are no reason: what was saved may be restored yet.
+        besides=lambda: _held(parts, state),
     )
 
 
@@ -68,12 +72,17 @@ def check_alike(parts: Parts, state: TrainingState) -> None:
     """
     if not parts.workers.are_several:
         return
+    _refuse(parts, "what they train", {**_held(parts, state), **state.describe()})
+
+
+def _held(parts: Parts, state: TrainingState) -> Sections:
     notes = {f"{part} noted": said for part, said in state.notes().items()}
-    _refuse(parts, "what they train", {**notes, "value of": _values(parts, state), **state.describe()})
+    return {**notes, "value of": _values(parts, state)}
 
 
-def _refuse(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]]) -> None:
-    if not (differences := _differences(parts, at, sections)):
+def _refuse(parts: Parts, at: str, sections: Sections, besides: Callable[[], Sections] = dict) -> None:
+    """Raises `ValueError` if sections differ, with what differs in them, and besides them."""
+    if not (differences := _differences(parts, at, sections, besides)):
         return
     more = [f"and {len(differences) - MOST} more"] if len(differences) > MOST else []
     listed = "\n  ".join([*differences[:MOST], *more])
@@ -81,11 +90,10 @@ def _refuse(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]])
     raise ValueError(f"The workers are not alike, so that they cannot train together:\n  {listed}\n{remedy}")
 
 
-def _differences(parts: Parts, at: str, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
+def _differences(parts: Parts, at: str, sections: Sections, besides: Callable[[], Sections] = dict) -> list[str]:
     """Returns a line for each difference between what the workers call this with."""
     workers = parts.workers
-    # As texts, so that they are compared, told and hashed alike.
-    mine = {f"{section} {key}": json.dumps(value) for section, said in sections.items() for key, value in said.items()}
+    mine = _texts(sections)
     text = json.dumps(mine, sort_keys=True)
     number = int(hashlib.sha256(text.encode()).hexdigest()[:13], 16)  # a float64 holds it
     # One number tells whether they are alike; the texts, which are long, go over the network only if not.
@@ -93,8 +101,13 @@ def _differences(parts: Parts, at: str, sections: Mapping[str, Mapping[str, obje
         return []
     # The number of the exchange is the same in all workers, and never comes again.
     key = f"alike/{workers.exchanges}/{{}}"
-    workers.put(key.format(workers.rank), dict(mine))
+    workers.put(key.format(workers.rank), {**mine, **_texts(besides())})
     return [line for rank in range(1, workers.count) for line in _between(workers, key, rank)]
+
+
+def _texts(sections: Sections) -> dict[str, str]:
+    """Returns them as texts, so that they are compared, told and hashed alike."""
+    return {f"{section} {key}": json.dumps(value) for section, said in sections.items() for key, value in said.items()}
 
 
 def check_equal(parts: Parts, state: TrainingState) -> None:

@@ -97,6 +97,8 @@ def numbers(lines: Sequence[str]) -> list[int]:
 def test_each_worker_knows_who_it_is_and_is_told_apart(script: Callable[[str], str]) -> None:
     path = script(
         'config = json.loads(os.environ["TF_CONFIG"])\n'
+        'said = [int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")]\n'
+        "assert said == [rank, rank, 3]\n"
         'print(json.dumps([config["task"]["type"], rank, len({*config["cluster"]["worker"]}), sys.argv[1:]]))\n'
         'print(repr(sys.stdin.read()), "no end of the line", file=sys.stderr, end="")'
     )
@@ -327,7 +329,9 @@ def test_hosts_have_workers_from_their_port_on() -> None:
         assert places.here == range(0, 2)
     with on_hosts(["node-1:7000", "127.0.0.1:7100"], 1, 1) as places:
         assert places.here == range(1, 2)
-        assert json.loads(places.variable(1))["task"] == {"type": "worker", "index": 1}
+        said = dict(places.variables(1))
+        assert json.loads(said.pop("TF_CONFIG"))["task"] == {"type": "worker", "index": 1}
+        assert said == {"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
     with on_hosts(["127.0.0.1:7100", "127.0.0.1:7102"], 1, 2) as places:  # two launchers on one machine
         assert len({*places.addresses}) == 4
 

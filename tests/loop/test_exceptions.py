@@ -545,3 +545,16 @@ def test_a_batch_that_cannot_be_read_to_be_skipped_says_after_which_step_it_come
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         loop.run(epochs=1)
     assert caught.value.__notes__[0] == "Raised by the step, or its batch, after step 1."
+
+
+def test_how_a_run_has_ended_is_said_with_one_full_stop(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Hook):
+        every = At(1)
+
+        def on_step_end(self, moment: Moment) -> None:
+            raise ValueError("No more paper. Buy some.")
+
+    data = ArrayData(np.ones([4, 1], "float32"), batch_size=2)
+    with caplog.at_level(logging.INFO, "exactloop"), pytest.raises(ValueError, match="Buy some"):
+        Loop(lambda x: {"y": tf.reduce_mean(x)}, data, state={}, hooks=[Failing()]).run(epochs=1)
+    assert caplog.messages[-1].endswith(" s of training: No more paper. Buy some.")

@@ -108,6 +108,7 @@ class Always(Every):
 
 def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alike, "is_op_determinism_enabled", lambda: next(chosen))
+    monkeypatch.setattr(alike, "_values", lambda parts, state: {"weights": str(parts.workers.rank)})
     chosen, stops = iter([True, False]), Stops(lambda: None, together=True)
     hooks = [NaNGuard(), EarlyStopping("loss", mode="min")]
 
@@ -116,13 +117,17 @@ def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch
         evaluations = Schedule([SimpleNamespace(name=name, every=each) for name, each in every.items()], NEVER)
         own = hooks[:: 1 - 2 * worker.rank]
         parts = SimpleNamespace(workers=worker, stops=stops, hooks=own, evaluations=evaluations)
-        alike.check_program(parts, SimpleNamespace(describe=lambda: {"data": {"rows": worker.rank}}))
+        state = SimpleNamespace(
+            describe=lambda: {"data": {"rows": worker.rank}}, notes=lambda: {"data": {"seed": worker.rank}}
+        )
+        alike.check_program(parts, state)
 
     with pytest.raises(ValueError, match=r"\n.* versions and environment") as raised:
         on_all(2, checked)
     differences = [line.strip() for line in str(raised.value).splitlines()[1:-1]]
+    held = ["data noted seed", "value of weights"]
     named = [each.partition(":")[0] for each in differences]
-    assert named == ["kernels op_determinism", "order of hooks", "evaluations val", "data rows"]
+    assert named == ["kernels op_determinism", "order of hooks", "evaluations val", "data rows", *held]
 
 
 def test_workers_that_exchange_different_things_say_so() -> None:
