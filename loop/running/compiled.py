@@ -27,6 +27,7 @@ from loop.findings import Finding
 from loop.handles import key, keys
 from loop.hook import Hook
 from loop.numbered import numbered
+from loop.running.idle import warn_of_idle
 from loop.running.parts import Parts
 from loop.running.unsaved import Unsaved
 from loop.state.derived import Derived
@@ -99,6 +100,7 @@ class Compiled:
         self._purity: dict[str, Purity] = {}
         if counted := before.counted():
             log.warning(COUNTED, "; ".join(counted))
+        warn_of_idle(given, self._audited["train"].changed())
         # Once more, of what is there now: layers are built, and metrics have made their variables.
         self._traced = Traced([given, *of_steps])
         self._derived: Derived | None = None
