@@ -10,8 +10,8 @@ from loop.tf_internals import iterations
 log = logging.getLogger("exactloop")
 IDLE = (
     "The train step trains nothing: it applies no optimizer that is in state=, and changes no trainable weight. Is it "
-    "the step of an evaluation? keras_steps and supervised return (train step, evaluation step). In a step of your own, "
-    "optimizer.apply(gradients, weights) changes the weights."
+    "the step of an evaluation? keras_steps and supervised return (train step, evaluation step). In a step of your "
+    "own, optimizer.apply(gradients, weights) changes the weights."
 )
 
 

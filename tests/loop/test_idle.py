@@ -52,7 +52,8 @@ def test_a_step_that_applies_no_optimizer_is_told(
     layer, optimizer = keras.layers.Dense(1), keras.optimizers.SGD(0.1)
     layer.build([None, 2])
     optimizer.build(layer.trainable_variables)
-    Loop(make(layer, optimizer), ArrayData(X, batch_size=4), state={"layer": layer, "optimizer": optimizer}).run(epochs=1)
+    state = {"layer": layer, "optimizer": optimizer}
+    Loop(make(layer, optimizer), ArrayData(X, batch_size=4), state=state).run(epochs=1)
     said = [record.getMessage()[:31] for record in caplog.records]
     assert said == (["The train step trains nothing: "] if make is forgets else [])
 
