@@ -15,7 +15,8 @@ from typing import NamedTuple
 from loop.exact.reach import Reach, codes, is_of_program
 from loop.exact.text import parsed
 
-DRAWS = "random"  # is in the name of nearly all that draws
+DRAWS = "random"  # is in the name of nearly all that draws, of NumPy, Python, TensorFlow, Keras and others
+SEEDS = "seed"  # is in the names of what is given a number, and gives none
 # What draws, or has an order that is another one in each process, by other names.
 CALLED = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "ShuffleSplit", "set", "frozenset"}
 OF_OBJECTS = ""  # the module of attributes: of whatever object
@@ -123,6 +124,11 @@ class _Module:
         self._short = {other.rpartition(".")[2]: other for other in others}  # as relative imports have them
         imported = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
         self._modules = {each.asname or each.name: each.name for each in imported}
+        # What comes of elsewhere, and is called as it is there: what the program itself calls random may be a setting.
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        roots = {alias.asname or alias.name: node.module or alias.name for node in nodes for alias in node.names}
+        roots |= {name.partition(".")[0]: module for name, module in self._modules.items()}
+        self._others = {name for name, origin in roots.items() if origin.rpartition(".")[2] not in self._short}
 
     def assigned(self) -> Iterator[tuple[Name, Names]]:
         """Yields each name that is given something, and all names in what it is given."""
@@ -151,15 +157,15 @@ class _Module:
                 yield from self._to([target], value)
             case ast.Expr(value=ast.Call(func=function, args=arguments)):
                 # In place: `random.shuffle(words)`, and `layer.adapt(rows)`.
-                yield from self._to(arguments, function)
+                yield from self._to([] if SEEDS in ast.unparse(function) else arguments, function)
                 holders = [function.value] if isinstance(function, ast.Attribute) else []
                 yield from ((name, self._in(*arguments)) for holder in holders for name in self._targets(holder))
             case ast.ImportFrom(module=module, names=names):
-                draws = {DRAWN} if DRAWS in (module or "") else set()
                 there = self._short.get((module or "").rpartition(".")[2], "")
                 for each in names:
-                    own = {Name(there, each.name)} if there else set()
-                    yield Name(self._name, each.asname or each.name), frozenset(draws | own)
+                    draws = not there and _draws(f"{module}.{each.name}")
+                    own = {DRAWN} if draws else {Name(there, each.name)} if there else set[Name]()
+                    yield Name(self._name, each.asname or each.name), frozenset(own)
             case ast.FunctionDef(name=name):
                 gives = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
                 yield Name(self._name, name), self._in(*gives)
@@ -208,5 +214,19 @@ class _Module:
                 yield Name(OF_OBJECTS, own)
             case _:
                 return
-        if DRAWS in own.lower() or own in CALLED:
+        if own in (DRAWS, *CALLED) or (_draws(own) and _root(node) in self._others):
             yield DRAWN
+
+
+def _draws(name: str) -> bool:
+    return DRAWS in name.lower() and SEEDS not in name.lower()
+
+
+def _root(node: ast.AST) -> str:
+    """Returns the name with which something like `a.b(c).d` begins; nothing if it is none."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=above) | ast.Call(func=above) | ast.Subscript(value=above):
+            return _root(above)
+    return ""

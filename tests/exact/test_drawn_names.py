@@ -43,6 +43,13 @@ def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
         ("table = {}\ntable[0] = random.random()\nif (size := random.random()): ...", {"table", "size"}),
         ("f = lambda row, gain=random.random(): row * gain", {"gain", "f"}),
         ("with open(random.choice(names)) as file:\n    text: str = file.read()", {"file", "text"}),
+        ("import tensorflow as tf\ncut = tf.image.random_crop(image, [2, 2])", {"cut"}),
+        ("from numpy import random as draw\nsize = draw.randint(3)", {"draw", "size"}),
+        ("from numpy.random import default_rng\nrng = default_rng()", {"default_rng", "rng"}),
+        # What is called so, and is a setting.
+        ("random_crop = args.random_crop\nsize = random_crop + 1\nself.random_flip = True", set()),
+        ("import random\nimport tensorflow as tf\nrandom.seed(seed)\ntf.random.set_seed(other)\nn = seed", set()),
+        ("import keras\nkeras.utils.set_random_seed(random_seed)\nn = random_seed", set()),
         ("x, n = load(sys.argv[1]), int(os.environ['N'])\nmean = x[:n].mean()", set()),
     ],
 )
@@ -70,6 +77,9 @@ def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> N
     forget()
     texts["script"] = "import own.data as data\nn, k = data.mean, data.size"
     assert found(monkeypatch, **texts) == {"mean", "n", "k"}
+    forget()
+    texts = {"own.data": "random_size = 3", "script": "from own.data import random_size\nn = random_size"}
+    assert found(monkeypatch, **texts) == set()
     forget()
     assert found(monkeypatch, script="other = 1", **{"own.data": "mean = random.random()"}) == {"mean"}
 
