@@ -1,5 +1,6 @@
 """One run, from its beginning to its end: what is restored, the rounds, and how it is told that it has ended."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -175,7 +176,8 @@ class Run:
         finished = self.finished if self.idle else ""
         reason = self._stops.ended(step, epoch, finished)
         said = raised[0] if raised else finished or reason
-        log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, str(said).removesuffix("."))
+        with contextlib.suppress(Exception):  # an exception of a program may have no text
+            log.info("Ended at step %d, in %.1f s of training: %s.", step, seconds, str(said).removesuffix("."))
         if raised:
             raise with_notes(raised)
         # Whoever asks for less goes back to a cell of a notebook, say.
