@@ -3,6 +3,7 @@
 import datetime
 import logging
 import math
+import numbers
 import threading
 import time
 
@@ -119,13 +120,13 @@ class TimeBudget(Hook, instead=INSTEAD):
                 f"Received: {', '.join(f'{argument}={value!r}' for argument, value in given.items())}, leave={leave!r}."
             )
         deadline = until.timestamp() if isinstance(until, datetime.datetime) else until
-        is_number = isinstance(deadline, int | float) and math.isfinite(deadline)
+        is_number = isinstance(deadline, numbers.Real) and math.isfinite(deadline)
         if deadline is not None and not is_number:  # no time is later than NaN: it would never end
-            raise (ValueError if isinstance(deadline, float) else TypeError)(
+            raise (ValueError if isinstance(deadline, numbers.Real) else TypeError)(
                 f"TimeBudget(until=...) needs a datetime, or seconds since 1970. Received: {until!r}. To end after ten "
                 "minutes of training, write seconds=600."
             )
-        self._deadline = math.inf if deadline is None else deadline - self._leave
+        self._deadline = math.inf if deadline is None else float(deadline) - self._leave
         self._limit = budget - self._leave  # seconds of training; infinite with a deadline alone
         self._over = Over(self._limit, self._deadline)
         self.every = self._over

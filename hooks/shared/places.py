@@ -8,7 +8,7 @@ from loop import Hook, Loop
 
 log = logging.getLogger("exactloop")
 WROTE: "dict[str, list[weakref.ref[Loop]]]" = {}  # the loops of this process that wrote to a path, the latest last
-USED: "weakref.WeakSet[Hook]" = weakref.WeakSet()  # the hooks that did
+USED: "weakref.WeakKeyDictionary[Hook, weakref.ref[Loop]]" = weakref.WeakKeyDictionary()  # the hooks that did, for whom
 
 
 class Target(NamedTuple):
@@ -61,14 +61,14 @@ def note(hook: Hook, loop: Loop, *, begins: bool) -> None:
     me = weakref.ref(loop)
     for place in _places(hook):
         others = WROTE.get(place.path, [])
-        if others and others[-1] != me and ((begins and hook in USED) or me in others):
+        if others and others[-1] != me and ((begins and USED.get(hook, me) != me) or me in others):
             log.warning(
                 "%s: another loop of this process has written to %r%s. Give the hooks of each loop a %s of their own, "
                 "as by the number of the fold or trial in its name.",
                 *(hook.name, place.path, ", and this one begins there" if begins else " since", place.of),
             )
         WROTE[place.path] = [*(each for each in others if each() is not None and each != me), me]
-    USED.add(hook)
+    USED[hook] = me
 
 
 def _latest(place: Target) -> Loop | None:

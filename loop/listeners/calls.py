@@ -16,6 +16,7 @@ from loop.hook import Hook, has_state
 from loop.listeners.failures import RAISE, Tolerance
 from loop.listeners.had import Had, alone
 from loop.listeners.hook_checks import of_one_run
+from loop.listeners.hook_methods import uncalled
 from loop.listeners.reports import Reports
 from loop.listeners.returned import Returned, check_context
 from loop.triggers import Halt
@@ -107,8 +108,7 @@ class Calls:
         """Goes through `around_run` of the hooks there are."""
         self._process = os.getpid()
         with contextlib.ExitStack() as entered:
-            things = {id(thing): (name, thing) for hook in self.hooks.values() for name, thing in of_one_run(hook)}
-            entered.enter_context(alone(loop, things))
+            entered.enter_context(alone(loop, of_one_run))
             # A copy: a hook may add another one meanwhile.
             for hook in tuple(self.hooks.values()):
                 if not self._is_elsewhere(hook.name):
@@ -137,7 +137,11 @@ class Calls:
                 self._call(name, "on_setup", self.handlers[Event.SETUP][name], loop, moment)
             # Behind the call: a hook whose `on_setup` raised has not begun, and hears no RUN_END.
             self.begun.append(name)
+        heard = [handler for handlers in self.handlers.values() for handler in handlers.values()]
         for hook in tuple(self.hooks.values()):
+            for method, instead in uncalled(type(hook)).items():
+                if getattr(hook, method) not in heard:  # as of loop.on("epoch_end")(hook.epoch_end)
+                    self._returned.tell_uncalled(hook.name, method, instead)
             self._had.note(hook, keeps=bool(hook.variables) or has_state(hook), begins=loop.step == 0)
 
     def send(self, event: Event, moment: Callable[[], Moment], *, halt: Halt | None = None) -> None:

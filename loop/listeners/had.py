@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from loop.logs import LOGGER
@@ -19,30 +19,37 @@ BEGINNING = threading.Lock()  # two threads may begin at once
 
 
 @contextlib.contextmanager
-def alone(loop: "Loop", things: Mapping[int, tuple[str, object]]) -> Iterator[None]:
-    """Has things for the run of one loop, within it.
+def alone(loop: "Loop", of_one_run: Callable[["Hook"], list[tuple[str, object]]]) -> Iterator[None]:
+    """Has what is in the hooks of a loop for its run alone, within it.
 
     Args:
         loop: The loop.
-        things: What each is called, and the thing, by its id.
+        of_one_run: Returns what of a hook cannot be in two runs at once, and what each is called.
 
     Raises:
         RuntimeError: If another loop that is running has one of them.
     """
+
+    def in_hooks(of: "Loop") -> dict[int, tuple[str, object]]:
+        return {id(thing): (name, thing) for hook in of.hooks for name, thing in of_one_run(hook)}
+
+    me, things = weakref.ref(loop), in_hooks(loop)
     with BEGINNING:
         for key in things.keys() & RUNNING.keys():
             (name, thing), other = things[key], RUNNING[key]()
-            if other is not None and other is not loop and other.running:
+            # One that it has taken out in the course of the run is free.
+            if other is not None and other is not loop and other.running and key in in_hooks(other):
                 raise RuntimeError(
                     f"{name} is in a run of another loop that is under way, and can be in one at a time. Give this "
                     f"Loop a new {type(thing).__name__}(...), or run it when the other has ended."
                 )
-        RUNNING.update(dict.fromkeys(things, weakref.ref(loop)))
+        RUNNING.update(dict.fromkeys(things, me))
     try:
         yield
     finally:
         for key in things:
-            RUNNING.pop(key, None)
+            if RUNNING.get(key) is me:  # and not another loop that has been given it meanwhile
+                RUNNING.pop(key, None)
 
 
 class Had:

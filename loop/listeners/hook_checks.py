@@ -12,7 +12,7 @@ from loop.errors.theirs import of_user
 from loop.events import Event
 from loop.hook import Hook, has_state
 from loop.listeners.failures import check_on_error
-from loop.listeners.hook_methods import check_attributes, uncalled
+from loop.listeners.hook_methods import check_attributes
 from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
 
@@ -40,7 +40,7 @@ def of_one_run(hook: Hook) -> list[tuple[str, object]]:
     mine, begins = type(hook), ("around_run", "on_setup", "on_run_begin")
     is_set_up = any(getattr(mine, name) is not getattr(Hook, name) for name in begins)
     there = [(f"Hook {hook.name!r}", hook)] if is_set_up or hook.variables or has_state(hook) else []
-    held = (each for value in vars(hook).values() if isinstance(value, list) for each in value)
+    held = (each for value in vars(hook).copy().values() if isinstance(value, list) for each in value)
     return there + [(f"A callback of hook {hook.name!r}", e) for e in held if isinstance(e, keras.callbacks.Callback)]
 
 
@@ -71,9 +71,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
             f"the function; or take the other out before: loop.hooks.remove({hook.name!r})."
         )
     check_on_error(hook)
-    check_attributes(type(hook).__name__, vars(hook), hook.events)
-    for method, said in uncalled(type(hook)).items():
-        log.warning("Hook %r: no event calls %s, nor does another method of it. %s", hook.name, method, said)
+    check_attributes(type(hook), vars(hook), hook.events)
     handlers = hook.handlers()
     for event, handler in handlers.items():
         if why := never_runs(handler):

@@ -1,7 +1,9 @@
 """Which methods of a hook are called, and with what; and what is said of one that nothing would call."""
 
 import difflib
+import dis
 import inspect
+import types
 from collections.abc import Callable, Mapping, Sequence
 
 from loop.errors.instead import never_runs, refuses_arguments
@@ -113,13 +115,19 @@ def check_methods(cls: type, events: Sequence[str]) -> None:
             )
 
 
-def check_attributes(owner: str, own: Mapping[str, object], events: Sequence[str]) -> None:
-    """Raises `TypeError` if an object has as an attribute what events call as a method of its class."""
+def check_attributes(cls: type, own: Mapping[str, object], events: Sequence[str]) -> None:
+    """Raises `TypeError` if an object has as an attribute what events call as a method, and its class does not read it.
+
+    Args:
+        cls: The class.
+        own: The attributes.
+        events: What it says are events of its own.
+    """
     for name in {*METHODS, *(f"on_{event}" for event in events)} & {*own}:
-        if callable(own[name]):
+        if callable(own[name]) and not any(_reads(each, name) for each in _functions(cls).values()):
             raise TypeError(
-                f"{owner}.{name} would never be called: it is set on the object, and events call methods of the class. "
-                f"Write def {name}(self, {', '.join(GIVEN.get(name, MOMENT))}) in it, or, of a function, "
+                f"{cls.__name__}.{name} would never be called: it is set on the object, and events call methods of the "
+                f"class. Write def {name}(self, {', '.join(GIVEN.get(name, MOMENT))}) in it, or, of a function, "
                 f"loop.on({name.removeprefix('on_')!r})(function)."
             )
 
@@ -127,8 +135,7 @@ def check_attributes(owner: str, own: Mapping[str, object], events: Sequence[str
 def uncalled(cls: type) -> dict[str, str]:
     """Returns what to write for methods that are called as an event is, without its `on_`, if no other one of the class
     calls them."""
-    own = {name: each for of in cls.__mro__[::-1] for name, each in vars(of).items()}
-    own = {name: each for name, each in own.items() if inspect.isfunction(each)}
+    own = _functions(cls)
     called = {name for function in own.values() for name in function.__code__.co_names}
     like = own.keys() & WITHOUT_ON.keys() - called
     return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1}
@@ -152,6 +159,17 @@ def check_called(owner: str, function: Callable[..., object], given: Sequence[st
             f"({', '.join(map(str, parameters.values()))}). "
             f"Write {f'def {name}' if name.isidentifier() else ''}({', '.join(given)})."
         )
+
+
+def _functions(cls: type) -> dict[str, types.FunctionType]:
+    """Returns the methods of a class that are functions, also those that it inherits, by name."""
+    own = {name: each for of in cls.__mro__[::-1] for name, each in vars(of).items()}
+    return {name: each for name, each in own.items() if inspect.isfunction(each)}
+
+
+def _reads(function: types.FunctionType, name: str) -> bool:
+    """Returns whether a function reads an attribute of that name, and does not only set it."""
+    return any(each.opname in ("LOAD_ATTR", "LOAD_METHOD") and each.argval == name for each in dis.Bytecode(function))
 
 
 def _parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:

@@ -1,4 +1,4 @@
-"""What methods of hooks return: of most of them, nobody reads it."""
+"""What methods of hooks return, which nobody reads of most of them, and which methods nobody calls."""
 
 import numbers
 from collections.abc import Callable, Mapping
@@ -20,7 +20,10 @@ NOTHING = "Return nothing."
 
 
 class Returned:
-    """Tells of what hooks have returned, once of each of their methods: elsewhere it would be logged, or end a run."""
+    """Tells of what hooks have returned, once of each of their methods: elsewhere it would be logged, or end a run.
+
+    And of methods that are never called.
+    """
 
     def __init__(self) -> None:
         self._told = set[tuple[str, str]]()
@@ -40,6 +43,18 @@ class Returned:
             return
         self._told.add((name, method))
         LOGGER.warning(UNREAD, name, method, shown(given), _instead(given))
+
+    def tell_uncalled(self, name: str, method: str, instead: str) -> None:
+        """Warns of a method that nobody calls.
+
+        Args:
+            name: The hook.
+            method: The method.
+            instead: What to write, in a sentence.
+        """
+        if (name, method) not in self._told:
+            self._told.add((name, method))
+            LOGGER.warning("Hook %r: no event calls %s, nor does another method of it. %s", name, method, instead)
 
 
 def check_context(name: str, given: object) -> AbstractContextManager[object]:

@@ -100,7 +100,7 @@ class Compiled:
         self._purity: dict[str, Purity] = {}
         if counted := before.counted():
             log.warning(COUNTED, "; ".join(counted))
-        warn_of_idle(given, self._audited["train"].changed())
+        warn_of_idle(given, self._audited["train"].changed(), parts.hooks)
         # Once more, of what is there now: layers are built, and metrics have made their variables.
         self._traced = Traced([given, *of_steps])
         self._derived: Derived | None = None

@@ -200,6 +200,8 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
 
     loop = make_counter([])
     loop.hooks.add(Silent())
+    for epochs in (1, 2):
+        loop.run(epochs=epochs)
     assert [record.getMessage() for record in caplog.records] == [
         f"Hook 'silent': no event calls {theirs}, nor does another method of it. Did you mean {ours}?"
         for theirs, ours in [("epoch_end", "on_epoch_end"), ("fit_end", "on_run_end")]
@@ -215,6 +217,29 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
         with pytest.raises(TypeError, match=said):
             loop.hooks.add(Given(name))
     loop.hooks.add(Given("on_best"))  # of the program's own
+
+    class Calls(Given):
+        def on_eval_end(self, moment: Moment) -> None:
+            self.on_epoch_end(moment)
+
+    loop.hooks.add(Calls("on_epoch_end"))
+    loop.hooks.remove("calls")
+    with pytest.raises(TypeError, match="would never be called: it is set on the object"):
+        loop.hooks.add(Calls("on_epoch_begin"))
+
+
+def test_a_method_that_the_program_registers_is_called(caplog: pytest.LogCaptureFixture) -> None:
+    class Registered(Hook):
+        epochs = 0
+
+        def epoch_end(self, moment: Moment) -> None:
+            self.epochs += 1
+
+    hook = Registered()
+    loop = make_counter([hook])
+    loop.on("epoch_end")(hook.epoch_end)
+    loop.run(epochs=1)
+    assert (hook.epochs, caplog.records) == (1, [])
 
 
 # What is written by habit is seen when it is defined, and not when the first epoch is over.

@@ -78,6 +78,20 @@ def test_a_hook_cannot_be_in_two_runs_at_once(kind: str, tmp_path: Path) -> None
     )
 
 
+def test_one_that_is_taken_out_of_a_run_may_be_in_another() -> None:
+    counts = Counts()
+    outer, inner = make_counter([counts]), make_counter([counts])
+
+    @outer.on(Event.EPOCH_END)
+    def hand_over(moment: Moment) -> None:
+        if counts in outer.hooks:
+            outer.hooks.remove("counts")
+            inner.run(epochs=2)
+
+    outer.run(epochs=2)
+    assert int(counts.epochs) == 3
+
+
 def test_nor_can_a_callback() -> None:
     callback = keras.callbacks.EarlyStopping("loss", mode="min", patience=3)
     other = make_counter([callback])
@@ -200,6 +214,16 @@ def test_a_hook_that_writes_for_another_loop_is_named(tmp_path: Path, caplog: py
     (said,) = told(caplog)
     path = tmp_path / "a.csv"
     assert said.startswith(f"metrics_log: another loop of this process has written to '{path}', and this one begins")
+
+
+def test_a_cell_that_is_run_twice_with_a_dry_run_in_it_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        loop = make_counter([MetricsLog(tmp_path / "a.csv", Every(steps=1))])
+        loop.dry_run()
+        loop.run(steps=2)
+    assert told(caplog) == []
 
 
 @pytest.mark.more

@@ -206,6 +206,7 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
         ({"hours": -1}, "Received: hours=-1, leave=None."),
         ({"seconds": 10, "leave": 10}, "a shorter one"),
         ({"seconds": 10, "leave": -1}, "zero or a shorter one"),
+        ({"until": np.float32(math.nan)}, "needs a datetime, or seconds since 1970. Received: np.float32(nan)"),
         ({"until": math.nan}, "needs a datetime, or seconds since 1970. Received: nan"),
         ({"until": math.inf, "seconds": 10}, "needs a datetime, or seconds since 1970. Received: inf"),
     ]:
@@ -213,4 +214,6 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
             TimeBudget(**arguments)
     with pytest.raises(TypeError, match=re.escape("write seconds=60 * minutes")):
         TimeBudget(minutes=3)
+    for kind in (np.int64, np.float32):
+        assert repr(TimeBudget(until=kind(2e9)).every) == repr(TimeBudget(until=2e9).every)
     assert TimeBudget(hours=2, leave=0).reason_to_end() == ""

@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from loop import ArrayData, Loop, supervised
+from loop import ArrayData, Event, Hook, Loop, Moment, supervised
 
 X, Y = tf.ones([8, 2]), tf.ones([8, 1])
 Step = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -78,3 +78,51 @@ def test_a_loop_without_an_optimizer_may_change_what_it_likes(caplog: pytest.Log
 
     Loop(step, ArrayData(X, batch_size=4), state={"layer": layer, "mean": mean}).run(epochs=1)
     assert not caplog.records
+
+
+class Student(tf.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.seen = tf.Variable(1.0), tf.Variable(0)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_variable_of_tensorflow_is_trained_beside_a_teacher_with_an_optimizer(
+    trains: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    teacher, student = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]), Student()
+    teacher.compile(keras.optimizers.SGD(0.1), "mse")
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        student.seen.assign_add(1)
+        loss = tf.reduce_mean(teacher(batch)) * student.weight
+        if trains:
+            student.weight.assign_sub(0.1)
+        return {"loss": loss}
+
+    state = {"teacher": teacher, "students": [student]}
+    Loop(step, ArrayData(X, batch_size=4), state=state).run(epochs=1)
+    assert len(caplog.records) == (not trains)
+
+
+@pytest.mark.parametrize("of", ["class", "function", "none"])
+def test_a_hook_may_apply_the_optimizer(of: str, caplog: pytest.LogCaptureFixture) -> None:
+    weight, optimizer = keras.Variable(1.0), keras.optimizers.SGD(0.1)
+    optimizer.build([weight])
+
+    class Applies(Hook):
+        def on_epoch_end(self, moment: Moment) -> None:
+            optimizer.apply([tf.constant(1.0)], [weight])
+
+    def step(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": tf.reduce_sum(batch) * weight}
+
+    def apply(moment: Moment) -> None:
+        optimizer.apply([tf.constant(1.0)], [weight])
+
+    state = {"weight": weight.value, "optimizer": optimizer}
+    loop = Loop(step, ArrayData(X, batch_size=4), state=state, hooks=[Applies()] if of == "class" else [])
+    if of == "function":
+        loop.on(Event.EPOCH_END)(apply)
+    loop.run(epochs=1)
+    assert len(caplog.records) == (of == "none")
