@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import tensorflow as tf
 
 from loop.data.fetched import AGAIN, ENDED, PENDING, Fetched
+from loop.data.orders.arguments import is_drawn, is_taken_back
 from loop.data.pipelines.epochs import AROUND, EpochDatasets
 from loop.data.pipelines.errors import InLinesOf
 from loop.data.pipelines.iterators import begun, state_of
@@ -16,7 +17,6 @@ from loop.data.pipelines.shares import check_count, check_shared, share_of
 from loop.digest import BatchDigest
 from loop.errors.calls import BY_POSITION, explained
 from loop.errors.kinds import shown
-from loop.exact.drawn_names import draws_arguments
 from loop.exact.pipeline import UNKNOWN
 from loop.findings import Finding
 from loop.state.position import Position
@@ -30,7 +30,7 @@ PIPELINES = {
     **dict.fromkeys(("shuffle", "seed"), "write dataset.shuffle(1000, seed=1)"),
     "batch_size": "write dataset.batch(32)",
 }
-OWN = frozenset(["StreamData"])  # whose arguments are meant
+OWN = "StreamData"
 Sought: TypeAlias = tuple[Position, Mapping[str, int]]
 SHARED = (
     "The generators of the data change {}, and so does something else, such as a hook: the pass cannot be read again "
@@ -128,18 +128,13 @@ class StreamData(Trackable):
         return {
             **{"passes": self._passes, "open": int(self.source is not None)},
             **digest,
-            **(
-                {"steps": self._steps}
-                if self.endless and self._steps and draws_arguments(OWN, "steps_per_epoch")
-                else {}
-            ),
+            **self._drawn_steps(),
             **(self.fetched.cursor(lambda: bool(self.more(self.ahead))) if self._resume == "state" else {}),
             **self._source.cursor(self._epoch),
         }
 
     def _drawn_steps(self) -> dict[str, int]:
-        is_drawn = self.endless and draws_arguments(OWN, "steps_per_epoch")
-        return {"steps": self._steps} if is_drawn and self._steps else {}
+        return {"steps": self._steps} if self.endless and self._steps and is_drawn(OWN, "steps_per_epoch") else {}
 
     def drawn(self) -> dict[str, int]:
         return self._source.drawn()
@@ -150,8 +145,9 @@ class StreamData(Trackable):
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         check_count(cursor, self.share)
         self._source.recall(cursor, earlier)
-        if self.endless and earlier.same_program:  # notes have it if it is drawn, as the text of the program says
-            self._steps = self.steps_per_epoch = cursor.get("steps", self._steps)
+        then = cursor.get("steps", self._steps)
+        if self.endless and self._steps and then and is_taken_back(OWN, "steps_per_epoch", then, self._steps, earlier):
+            self._steps = self.steps_per_epoch = then
         elif not self.endless:
             self.steps_per_epoch = self._length()
 

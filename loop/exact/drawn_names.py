@@ -19,6 +19,10 @@ DRAWS = "random"  # is in the name of nearly all that draws, of NumPy, Python, T
 SEEDS = "seed"  # is in the names of what is given a number, and gives none
 # What draws, or has an order that is another one in each process, by other names.
 CALLED = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "ShuffleSplit", "set", "frozenset"}
+TAKEN = (
+    "The run goes on with what it began with: %s. As far as the text of the program says, that was drawn. If you have "
+    "set it otherwise, start afresh in another directory."
+)
 OF_OBJECTS = ""  # the module of attributes: of whatever object
 
 
@@ -67,6 +71,14 @@ def draws_arguments(names: frozenset[str], keyword: str | None = None) -> bool:
 
 
 @functools.cache
+def drawing_methods(names: frozenset[str]) -> Collection[str]:
+    """Returns which methods of objects the program calls with an argument that comes of random numbers."""
+    drawn = {DRAWN, *drawn_names()}
+    given = [pair for module in _modules() for pair in module.of_methods(names)]
+    return sorted({name for name, each in given if not drawn.isdisjoint(each)})
+
+
+@functools.cache
 def _modules() -> "list[_Module]":
     trees = parsed()
     given = {
@@ -97,7 +109,9 @@ def _read(function: types.FunctionType) -> Iterator[Name]:
     module, defaults = function.__module__, len(function.__defaults__ or ())
     parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
     for code in codes(function.__code__):
-        yield from (Name(module, name) for name in (*code.co_freevars, *code.co_names))
+        # Of functions, not what they return, which may be drawn in the pipeline, but what they read: they are met, too.
+        names = (n for n in code.co_names if not isinstance(function.__globals__.get(n), types.FunctionType))
+        yield from (Name(module, name) for name in (*code.co_freevars, *names))
         yield from (Name(OF_OBJECTS, name) for name in code.co_names)
     given = (*parameters[len(parameters) - defaults :], *(function.__kwdefaults__ or ()))
     yield from (Name(module, name) for name in given)
@@ -137,11 +151,21 @@ class _Module:
 
     def arguments(self, names: Collection[str], keyword: str | None) -> Iterator[Names]:
         """Yields all names in each argument of calls; see `draws_arguments`."""
-        for call in (node for node in ast.walk(self._tree) if isinstance(node, ast.Call)):
+        for call in self._calls():
             if getattr(call.func, "attr", getattr(call.func, "id", "")) in names:
-                given = [each.value for each in call.keywords if keyword in (None, each.arg)]
-                given += call.args if keyword is None else []
-                yield from (self._in(each) for each in given if not isinstance(each, ast.Lambda))
+                yield from (self._in(each) for each in _arguments(call, keyword))
+
+    def of_methods(self, names: Collection[str]) -> Iterator[tuple[str, Names]]:
+        """Yields the name of each call of a method, and all names in each of its arguments."""
+        for call in self._calls():
+            match call.func:
+                case ast.Attribute(value=ast.Name(id=holder)) if holder in self._modules:
+                    continue  # a function, such as `random.shuffle` and `np.take`
+                case ast.Attribute(attr=name) if name in names:
+                    yield from ((name, self._in(each)) for each in _arguments(call))
+
+    def _calls(self) -> Iterator[ast.Call]:
+        return (node for node in ast.walk(self._tree) if isinstance(node, ast.Call))
 
     def _by(self, node: ast.AST) -> Iterator[tuple[Name, Names]]:
         match node:
@@ -157,12 +181,13 @@ class _Module:
                 yield from self._to([target], value)
             case ast.Expr(value=ast.Call(func=function, args=arguments)):
                 # In place: `random.shuffle(words)`, and `layer.adapt(rows)`.
-                yield from self._to([] if SEEDS in ast.unparse(function) else arguments, function)
+                seeds = any(SEEDS in name.name.lower() for name in self._in(function))
+                yield from self._to([] if seeds else arguments, function)
                 holders = [function.value] if isinstance(function, ast.Attribute) else []
                 yield from ((name, self._in(*arguments)) for holder in holders for name in self._targets(holder))
             case ast.ImportFrom(module=module, names=names):
-                there = self._short.get((module or "").rpartition(".")[2], "")
                 for each in names:
+                    there = self._short.get((module or each.name).rpartition(".")[2], "")
                     draws = not there and _draws(f"{module}.{each.name}")
                     own = {DRAWN} if draws else {Name(there, each.name)} if there else set[Name]()
                     yield Name(self._name, each.asname or each.name), frozenset(own)
@@ -184,17 +209,22 @@ class _Module:
             yield from ((Name(module, parameter), self._in(value)) for parameter, value in pairs)
 
     def _to(self, targets: Iterable[ast.expr], value: ast.expr) -> Iterator[tuple[Name, Names]]:
-        sources = self._in(value)
-        yield from ((name, sources) for target in targets for name in self._targets(target))
+        for target in targets:
+            match target, value:
+                case ast.Tuple(elts=places), ast.Tuple(elts=values) if len(places) == len(values):
+                    # One by one: beside what is drawn, one may be set.
+                    for place, each in zip(places, values, strict=True):
+                        yield from self._to([place], each)
+                case _:
+                    yield from ((name, self._in(value)) for name in self._targets(target))
 
     def _targets(self, target: ast.expr) -> Iterator[Name]:
-        """Yields the names that something is put into: of `a[0]`, `a`; of `a.b`, both."""
+        """Yields the names that something is put into: of `a[0]`, `a`; of `a.b` and `a["b"]`, `b` as an attribute."""
         match target:
             case ast.Name(id=name) if name not in ("self", "cls", *self._modules):
                 yield Name(self._name, name)
-            case ast.Attribute(value=value, attr=name):
-                yield Name(OF_OBJECTS, name)
-                yield from self._targets(value)
+            case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
+                yield Name(OF_OBJECTS, name)  # what else is there may be set
             case ast.Subscript(value=value) | ast.Starred(value=value):
                 yield from self._targets(value)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
@@ -210,7 +240,7 @@ class _Module:
                 yield Name(self._name, name)
             case ast.Attribute(value=ast.Name(id=holder), attr=own) if module := self._modules.get(holder, ""):
                 yield Name(self._short.get(module.rpartition(".")[2], OF_OBJECTS), own)
-            case ast.Attribute(attr=own):
+            case ast.Attribute(attr=own) | ast.Subscript(slice=ast.Constant(value=str(own))):
                 yield Name(OF_OBJECTS, own)
             case _:
                 return
@@ -224,9 +254,16 @@ def _draws(name: str) -> bool:
 
 def _root(node: ast.AST) -> str:
     """Returns the name with which something like `a.b(c).d` begins; nothing if it is none."""
-    match node:
-        case ast.Name(id=name):
-            return name
-        case ast.Attribute(value=above) | ast.Call(func=above) | ast.Subscript(value=above):
-            return _root(above)
-    return ""
+    while True:  # a chain may be longer than Python recurses
+        match node:
+            case ast.Name(id=name):
+                return name
+            case ast.Attribute(value=above) | ast.Call(func=above) | ast.Subscript(value=above):
+                node = above
+            case _:
+                return ""
+
+
+def _arguments(call: ast.Call, keyword: str | None = None) -> list[ast.expr]:
+    given = [each.value for each in call.keywords if keyword in (None, each.arg)]
+    return [each for each in (*given, *(call.args if keyword is None else ())) if not isinstance(each, ast.Lambda)]

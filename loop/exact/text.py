@@ -51,6 +51,26 @@ def names_number(number: int) -> bool:
     return not texts or any(str(number).encode() in text.replace(b"_", b"") for text in (*texts, *given))
 
 
+def is_given(value: object) -> bool:
+    """Returns whether a number or a text, or one in a list or dict, comes from outside of the text of a program.
+
+    That is as an argument, such as `--size=3`, or in a variable of the environment that the text names.
+    """
+    if isinstance(value, dict | list | tuple):
+        return any(map(is_given, value.values() if isinstance(value, dict) else value))
+    texts = _texts()
+    named = [own for name, own in os.environ.items() if any(name.encode() in text for text in texts)]
+    parts = {part for each in (*sys.argv[1:], *named) for part in (each, each.rpartition("=")[2])}
+    return str(value) in parts or any(_is_number(part, value) for part in parts)
+
+
+def _is_number(text: str, value: object) -> bool:
+    try:
+        return bool(float(text) == value)
+    except ValueError:
+        return False
+
+
 def parsed() -> dict[str, ast.Module]:
     """Returns the same texts, parsed, by the names of modules; without those that are not of this version of Python."""
     found = dict[str, ast.Module]()

@@ -223,11 +223,11 @@ DRAWN["labels in the order of a set, and a seed"] = (
 NUMBERS = {
     "numbers that stages are given": (
         "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
-        "size, window = random.randint(9, 16), random.randint(3, 30)\n"
+        "size, window = random.randint(10, 16), random.randint(10, 30)\n"
         "rows = Dataset.from_tensor_slices((x, x[:, :1]))\n"
-        "train = rows.skip(random.randrange(9)).shuffle(window).batch(size)\n"
-        "train = StreamData(train, steps_per_epoch=np.random.randint(3, 9))\n"
-        "held = rows.take(random.randint(9, 99)).batch(size)\n"
+        "train = rows.skip(random.randint(10, 20)).shuffle(window).batch(size)\n"
+        "train = StreamData(train, steps_per_epoch=random.choice([3, 5, 6, 8]))\n"
+        "held = rows.take(random.randint(10, 99)).batch(size)\n"
     ),
     "a seed of arrays": (
         "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
@@ -363,7 +363,9 @@ def test_numbers_that_data_are_given_and_that_were_drawn_are_those_of_the_first_
     cut = program.cut("whole", 4)
     assert program.run(cut, 7)[0] == whole[0][:7]
     assert program.run(cut) == whole
-    assert " when " in (tmp_path / f"{cut}.log").read_text()
+    said = [line for line in (tmp_path / f"{cut}.log").read_text().splitlines() if "in the place of" in line]
+    assert said
+    assert {line[:48] for line in said} == {"WARNING:exactloop:The run goes on with what it b"}
     program.write(NUMBERS[kind] + "# edited\n")  # somebody may have set them
     assert program.start(program.cut("whole", 5)).returncode == 1
 
@@ -372,18 +374,55 @@ def test_numbers_that_data_are_given_and_that_were_drawn_are_those_of_the_first_
 @pytest.mark.parametrize(
     "train",
     [
-        "Dataset.from_tensor_slices((x, x[:, :1])).take(random.randint(100, 144)).batch(8 + os.getpid() % 37)",
+        "Dataset.from_tensor_slices((x, x[:, :1])).take(random.randint(100, 144)).batch(8 + setting)",
         "Dataset.from_tensor_slices((x * np.random.random(), x[:, :1])).map(lambda x, y: (x, y * setting)).batch(16)",
-        "ArrayData((x * np.float32(random.random()), x[:, :1]), batch_size=16, seed=os.getpid())",
+        "ArrayData((x * np.float32(random.random()), x[:, :1]), batch_size=16, seed=setting)",
     ],
 )
 def test_what_is_set_otherwise_from_outside_of_the_text_is_refused_whatever_is_drawn_besides(
-    train: str, tmp_path: Path
+    train: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "import os\nx, setting = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3]), os.getpid()\n"
-    program = Program(tmp_path, f"{text}train = {train}\n")
+    x = "np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])"
+    program = Program(tmp_path, f"import os\nx, setting = {x}, int(os.environ['SETTING'])\ntrain = {train}\n")
+    monkeypatch.setenv("SETTING", "12")
     program.run("whole", 4)
-    assert program.start(program.cut("whole", 4)).returncode == 1
+    cut = program.cut("whole", 4)
+    monkeypatch.setenv("SETTING", "24")
+    assert program.start(cut).returncode == 1
+
+
+SET = {
+    "a stage": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144).batch(n)\n",
+    "a seed": "train = ArrayData((x, x[:, :1]), batch_size=16, seed=n)\n",
+    "steps": "train = StreamData(Dataset.from_tensors((x, x[:, :1])).repeat(), steps_per_epoch=n)\n",
+    "a generator": (
+        "spec = (tf.TensorSpec([3], tf.float32), tf.TensorSpec([1], tf.float32))\n"
+        "rows = lambda: ((row * n, row[:1]) for row in x)\n"
+        "train = Dataset.from_generator(rows, output_signature=spec).batch(16)\n"
+    ),
+    "a number besides what is drawn": (
+        "import argparse\n"
+        "args, names = argparse.Namespace(size=int(os.environ.get('SIZE', 30))), ['a', 'b', 'c']\n"
+        "args.name = random.choice(names); random.shuffle(names); some = np.take(x, np.random.permutation(9))\n"
+        "train = Dataset.from_tensor_slices((x, x[:, :1])).take(9 * args.size).shuffle(args.size).batch(16)\n"
+    ),
+}
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("kind", SET)
+def test_what_is_drawn_unless_it_is_given_is_refused_when_it_is_given(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = (
+        "import os\nx = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "n = int(os.environ.get('SIZE') or random.randint(20, 40))\n"
+    )
+    program = Program(tmp_path, head + SET[kind])
+    program.run("whole", 4)
+    cut = program.cut("whole", 4)
+    monkeypatch.setenv("SIZE", "50")
+    assert program.start(cut).returncode == 1
 
 
 @pytest.mark.more

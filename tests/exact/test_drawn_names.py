@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from loop.exact import drawn_names as module
-from loop.exact.drawn_names import drawn_names, draws_arguments, reads_drawn
+from loop.exact.drawn_names import drawing_methods, drawn_names, draws_arguments, reads_drawn
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _read_anew() -> Iterator[None]:
 
 
 def forget() -> None:
-    for each in (drawn_names, draws_arguments, module._modules):
+    for each in (drawn_names, draws_arguments, drawing_methods, module._modules):
         each.cache_clear()
 
 
@@ -38,7 +38,7 @@ def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
         ("own = random.sample(rows, 3)\nlayer.adapt(own)\nother.adapt(rows)", {"own", "layer"}),
         ("def cut(rows, n=9):\n    return rows[:n]\nsome = cut(train_test_split(x))", {"rows", "some", "cut"}),
         ("def drawn():\n    yield random.random()\nn = 1\nfor each in drawn():\n    n += each", {"drawn", "each", "n"}),
-        ("class A:\n    def __init__(self):\n        self.gain, self.size = random.random(), 3", {"A", "gain", "size"}),
+        ("class A:\n    def __init__(self):\n        self.gain, self.size = random.random(), 3", {"A", "gain"}),
         ("kinds = {name: i for i, name in enumerate(set(names))}", {"i", "name", "kinds"}),
         ("table = {}\ntable[0] = random.random()\nif (size := random.random()): ...", {"table", "size"}),
         ("f = lambda row, gain=random.random(): row * gain", {"gain", "f"}),
@@ -46,6 +46,8 @@ def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
         ("import tensorflow as tf\ncut = tf.image.random_crop(image, [2, 2])", {"cut"}),
         ("from numpy import random as draw\nsize = draw.randint(3)", {"draw", "size"}),
         ("from numpy.random import default_rng\nrng = default_rng()", {"default_rng", "rng"}),
+        ("args.seed = random.random()\nn, m = args.seed, args.size\n(k, l), o = n, m", {"seed", "n", "k", "l"}),
+        ("own['seed'] = random.random()\nn, m = own['seed'], own['size']", {"seed", "n"}),
         # What is called so, and is a setting.
         ("random_crop = args.random_crop\nsize = random_crop + 1\nself.random_flip = True", set()),
         ("import random\nimport tensorflow as tf\nrandom.seed(seed)\ntf.random.set_seed(other)\nn = seed", set()),
@@ -66,6 +68,12 @@ def test_arguments_that_come_of_random_numbers(monkeypatch: pytest.MonkeyPatch) 
     assert drawn == {"take", "ArrayData"}
     given = [draws_arguments(frozenset(["ArrayData"]), keyword) for keyword in ("seed", "batch_size")]
     assert given == [True, False]
+    forget()
+    found(monkeypatch, script="import random\nrandom.shuffle(n)\nrows.take(3).shuffle(random.randint(1, 9))\nrange(n)")
+    assert drawing_methods(frozenset(["take", "shuffle", "range"])) == ["shuffle"]
+    forget()
+    found(monkeypatch, script="import random\nimport numpy as np\nrandom.shuffle(n)\nnp.take(x, n)\nrange(n)")
+    assert drawing_methods(frozenset(["take", "shuffle", "range"])) == []
 
 
 def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +84,7 @@ def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> N
     assert found(monkeypatch, **texts) == {"mean", "m", "n"}
     forget()
     texts["script"] = "import own.data as data\nn, k = data.mean, data.size"
-    assert found(monkeypatch, **texts) == {"mean", "n", "k"}
+    assert found(monkeypatch, **texts) == {"mean", "n"}
     forget()
     texts = {"own.data": "random_size = 3", "script": "from own.data import random_size\nn = random_size"}
     assert found(monkeypatch, **texts) == set()

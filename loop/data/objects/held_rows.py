@@ -7,6 +7,7 @@ text of the program says: others are settings.
 import collections
 import functools
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,10 +15,12 @@ import tensorflow as tf
 
 from loop.data.objects.kept_values import LARGEST, is_exact, size, taken_over
 from loop.data.objects.slots import Path, Slot, slots
-from loop.exact.drawn_names import is_drawn_anywhere
+from loop.exact.drawn_names import TAKEN, is_drawn_anywhere
+from loop.exact.text import is_given
 from loop.state.plain import KINDS, Encoded, Plain, decoded
 
 OWNER = "the data"
+log = logging.getLogger("exactloop")
 
 
 class HeldRows:
@@ -61,9 +64,18 @@ class HeldRows:
             named = [(name, slot) for path, slot in paths if (name := ".".join(path)) in kept]
             if named and not any(name in but for name, _ in named):
                 now, new = named[0][1].value, kept[named[0][0]]
-                if type(_plain(now)) is type(new):
+                if type(_plain(now)) is type(new) and self._is_taken_back(named[0][0], now, new):
                     self._back.append(_exchanged(now, new, [slot for _, slot in named]))
         self._tensors = [*tensors] or None  # what is there now may have been changed by passes since
+
+    def _is_taken_back(self, name: str, now: object, new: Plain) -> bool:
+        """Returns whether a value goes back to what it was; of single numbers, says so: the text may not tell all."""
+        if _rows(now) is not None or _encoded(now) == Encoded(new, OWNER):
+            return True
+        if is_given(_plain(now)):
+            return False
+        log.warning(TAKEN, f"{name.rpartition('.')[2]} {new!r:.80}, in the place of {_plain(now)!r:.80}")
+        return True
 
     def mark(self) -> Callable[[], None]:
         """Returns what takes all this back to what it is now, as far as it was put."""

@@ -1,7 +1,7 @@
 """The numbers that data and the stages of pipelines are given, such as the size of batches: some may have been drawn.
 
 They are in the notes of a program that has no seed, and of which the text says that it draws them. So its next process
-goes on with the numbers that the first one drew.
+goes on with the numbers that the first one drew, and says so: the text cannot tell what is set elsewhere, as in a file.
 """
 
 import functools
@@ -10,15 +10,15 @@ from collections.abc import Collection, Iterator, Mapping
 
 import tensorflow as tf
 
-from loop.exact.drawn_names import draws_arguments
+from loop.exact.drawn_names import TAKEN, drawing_methods, draws_arguments
 from loop.exact.pipeline import stages
 from loop.exact.pipeline_hash import CHANGES_NOTHING
+from loop.exact.text import is_given
 from loop.state.randomness import is_seeded
 from loop.state.resumable import Earlier
 from loop.tf_internals import kind_of, numbers_of, with_numbers
 
 log = logging.getLogger("exactloop")
-TAKEN = "The run goes on with the seed of %s that was drawn when it began."
 NAME = "argument"  # begins the names of notes
 METHODS = frozenset(
     (
@@ -45,17 +45,27 @@ def as_noted(dataset: tf.data.Dataset, cursor: Mapping[str, int]) -> Mapping[tf.
     """Returns, by stage, what stands in its place, so that it has the numbers in the notes; nothing, if all have."""
     found = dict[tf.data.Dataset, dict[str, int]]()
     for i, (stage, name, number) in enumerate(_numbers(dataset)):
-        if (then := cursor.get(f"{NAME} {i}", number)) != number:
+        if (then := cursor.get(f"{NAME} {i}", number)) != number and not is_given(number):
             found.setdefault(stage, {})[name] = then
     return {stage: with_numbers(stage, numbers) for stage, numbers in found.items()}
+
+
+def said(dataset: tf.data.Dataset, numbers: Mapping[tf.data.Dataset, tf.data.Dataset]) -> list[str]:
+    """Returns in words what stages have been given in the place of their own numbers; see `as_noted`."""
+    own = [(stage, name, number) for stage, name, number in _numbers(dataset) if stage in numbers]
+    then = [numbers_of(numbers[stage])[name] for stage, name, _ in own]
+    return [
+        f"{kind_of(stage)}, {name.strip('_')} {before}, in the place of {number}"
+        for (stage, name, number), before in zip(own, then, strict=True)
+        if before != number
+    ]
 
 
 @functools.cache
 def _drawn() -> Collection[str]:
     """Returns the methods that the program gives what it draws; none, if it has a seed."""
     # Once in a process: it takes its time.
-    are_there = not is_seeded() and draws_arguments(METHODS)
-    return [each for each in sorted(METHODS) if draws_arguments(frozenset([each]))] if are_there else []
+    return [] if is_seeded() else drawing_methods(METHODS)
 
 
 def _is_made_by(stage: tf.data.Dataset, methods: Collection[str]) -> bool:
@@ -77,9 +87,28 @@ def seed_then(owner: str, seed: int | None, cursor: Mapping[str, int], earlier: 
         cursor: Their own of an earlier process.
         earlier: Says whether the program is the same.
     """
-    is_other = seed is not None and cursor.get("seed", seed) != seed
-    is_drawn = is_other and earlier.same_program and draws_arguments(frozenset([owner]), "seed") and not is_seeded()
-    if not is_drawn:
+    then = cursor.get("seed", seed)
+    if seed is None or then is None or not is_taken_back(owner, "seed", then, seed, earlier):
         return seed
-    log.info(TAKEN, owner)
-    return cursor["seed"]
+    return then
+
+
+def is_drawn(owner: str, argument: str) -> bool:
+    """Returns whether a process without a seed has drawn what it gives to data, as far as its text says."""
+    return not is_seeded() and draws_arguments(frozenset([owner]), argument)
+
+
+def is_taken_back(owner: str, argument: str, then: int, now: int, earlier: Earlier) -> bool:
+    """Returns whether data go on with the number that they were given when the run began, and says so.
+
+    Args:
+        owner: The class of the data.
+        argument: What they were given.
+        then: The number when the run began.
+        now: The present one.
+        earlier: Says whether the program is the same.
+    """
+    is_other = then != now and earlier.same_program and not is_given(now) and is_drawn(owner, argument)
+    if is_other:
+        log.warning(TAKEN, f"{owner}({argument}={then}), in the place of {now}")
+    return is_other

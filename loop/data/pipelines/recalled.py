@@ -4,6 +4,8 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 
+import tensorflow as tf
+
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import short
@@ -26,14 +28,18 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
         The dataset; None if more has changed.
     """
     # Of a program that was edited, they may have been.
-    one = one.with_numbers(cursor) if earlier.same_program else one
+    if earlier.same_program:
+        with contextlib.suppress(UnknownStage, tf.errors.OpError, ValueError):  # of other stages, they do not fit
+            one = one.with_numbers(cursor)
     for before in _made(one.as_drawn(cursor, pool)):
         if _was(before, cursor):
             log.info("The data are in the order that was drawn, without a seed, when the run began.")
+            one.say_numbers()
             return before
     for before in _made(one.of_others(earlier.tensors(), cursor, same_program=earlier.same_program)):
         if _was(before, cursor):
             earlier.taken()
+            one.say_numbers()
             return before
     return None
 

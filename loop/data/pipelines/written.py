@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from loop.data.pipelines.loaders import reordered, seeds
 from loop.data.pipelines.of_functions import OfFunctions
 from loop.data.pipelines.unseeded import unseeded
 from loop.errors.remedies import UNMADE
+from loop.exact.drawn_names import TAKEN
 from loop.exact.graph import line
 from loop.exact.outside import NOTHING, Instead, is_same
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
@@ -34,6 +36,7 @@ from loop.tf_internals import UnknownStage, functions_of, inputs_of, kind_of, pr
 
 Replaced: TypeAlias = Mapping[tf.data.Dataset, tf.data.Dataset]  # by stage, another one that stands in its place
 DATA = "the data"
+log = logging.getLogger("exactloop")
 SHUFFLED = "shuffled by"  # begins the names of seeds, in notes
 UNDIVIDED = "StreamData(shard='files') cannot make this pipeline anew for a part of its files: its stages {}. "
 UNDIVIDED += f"Leave that out; {WITHOUT}."
@@ -162,6 +165,11 @@ class Written:
     def with_numbers(self, cursor: Mapping[str, int]) -> "Written":
         """Returns the dataset with the noted numbers in the place of those that its stages were given."""
         return self._like(self._alone, self.one_orders, self._instead, arguments.as_noted(self.dataset, cursor))
+
+    def say_numbers(self) -> None:
+        """Warns of the numbers that stages have in the place of their own."""
+        if said := arguments.said(self.dataset, self._numbers):
+            log.warning(TAKEN, "; ".join(said))
 
     def _like(self, replaced: Replaced, one_orders: Orders, instead: Instead, numbers: Replaced) -> "Written":
         return Written(self.dataset, self._python_draws, replaced, one_orders, self._share, instead, numbers)
