@@ -104,7 +104,8 @@ def test_what_has_been_read_takes_no_room(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.more
 def test_a_writer_of_ones_own_in_the_step_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    writer, board, weight = tf.summary.create_file_writer(str(tmp_path)), TensorBoard(tmp_path), tf.Variable(1.0)
+    writer, weight = tf.summary.create_file_writer(str(tmp_path)), tf.Variable(1.0)
+    board, other = TensorBoard(tmp_path / "own"), TensorBoard(tmp_path / "ours")
 
     def own(x: tf.Tensor) -> dict[str, tf.Tensor]:
         with board.summaries():
@@ -114,14 +115,14 @@ def test_a_writer_of_ones_own_in_the_step_is_told_of(tmp_path: Path, caplog: pyt
         return {"loss": weight.assign_add(1.0)}
 
     def ours(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        with board.summaries():
+        with other.summaries():
             tf.summary.scalar("inside", weight)
         return {"loss": weight.assign_add(1.0)}
 
-    for step, told in ((own, 1), (ours, 0)):
+    for step, hook, told in ((own, board, 1), (ours, other, 0)):
         caplog.clear()
         data = ArrayData(tf.range(5.0), batch_size=1, seed=1)
-        Loop(step, data, state={"weight": weight}, hooks=[board]).run(epochs=1)
+        Loop(step, data, state={"weight": weight}, hooks=[hook]).run(epochs=1)
         assert [record.message.count("`with tensorboard.summaries():`") for record in caplog.records] == [1] * told
 
 

@@ -14,6 +14,7 @@ from loop.tf_internals import is_known_to_xla
 
 UNKNOWN = re.compile(r"(\w+) \(No registered [^{]*(?:\{\{function_node [^}]*\}\})?\{\{node ([^}]*)\}\}")
 STACK = "Stack trace for op definition"  # which begins the rest of a message
+FLUSHES = "FlushSummaryWriter"  # of summaries, which are named by what they write
 INNER = ("Placeholder", "OptionalNone", "OptionalFromValue", "OptionalGetValue")  # which are gone when it compiles
 UNCHECKED = ("Assert", "CheckNumerics", "CheckNumericsV2")  # which XLA leaves out
 
@@ -69,7 +70,7 @@ def refused(owner: str, graph: FuncGraph, message: str) -> list[Finding]:
 
 def _is_unknown(op: tf.Operation) -> bool:
     """Returns whether XLA does not know an operation that is there when it compiles: not if all is known beforehand."""
-    if op.type in INNER or is_known_to_xla(op.type) or not line(op):
+    if op.type in (*INNER, FLUSHES) or is_known_to_xla(op.type) or not line(op):
         return False
     return not op.inputs or any(tf.get_static_value(each) is None for each in op.inputs)
 
