@@ -3,6 +3,7 @@
 import functools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,14 @@ def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
         return tf.constant(number)
     now.ensure_initialized()
     return EagerTensor(number, now.device_name, dtype.as_datatype_enum)
+
+
+def eagerly() -> AbstractContextManager[None]:
+    """Returns a context in which operations are done at once, wherever it is entered.
+
+    Public is `tf.init_scope`, which leaves the graph of a function, and not one in which a model is being exported.
+    """
+    return context.eager_mode()
 
 
 def converted(function: Callable[..., Any]) -> Callable[..., Any]:
