@@ -14,7 +14,7 @@ import tensorflow as tf
 from hooks.shared.numbers import number
 from hooks.shared.rates import AssignedRates, checked
 from loop import Hook, Loop, Moment
-from loop.tf_internals import scalar
+from loop.tf_internals import call_flat, scalar
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
@@ -165,11 +165,12 @@ class LearningRate(Hook, instead=INSTEAD):
 def _of_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what computes the rates of several steps, one by one, as an optimizer computes them."""
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int64)])
     def rates(steps: tf.Tensor) -> tf.Tensor:
         return tf.map_fn(lambda step: tf.cast(schedule(step), tf.float32), steps, fn_output_signature=tf.float32)
 
-    return rates
+    compiled = tf.function(rates, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.int64))
+    # As a step is called: else a sum of several numbers might have other bits from time to time.
+    return lambda steps: call_flat(compiled, [steps])
 
 
 def _check_function(rate: object) -> None:

@@ -295,8 +295,8 @@ class Compiled:
 
         Of a call in this round, `ran` is what came of it.
         """
-        means, results = self.means.result(None if ran is None else ran.sums), self.trace.results
-        return {} if means is None else means | results.logs(results.now())
+        means = self.means.result(None if ran is None else ran.sums)
+        return {} if means is None else means | self.trace.results.read()
 
     def evaluated(self) -> dict[str, float]:
         """Returns the results of the latest evaluation; empty before the first."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from loop.data.orders.order import order_of
 from loop.data.orders.prefetch import Prefetched
 from loop.tensors import Nest
+from loop.tf_internals import ConcreteFunction, call_flat
 
 
 class RowOrders:
@@ -80,10 +81,10 @@ class RowOrders:
         One row is one gather; the last ones are filled up, and cut to size when read. The one behind the last batch is
         there to be fetched, early, as each other is.
         """
-        return self._compiled(tf.constant([seed, epoch if self._shuffled else 0], tf.int64))
+        return call_flat(self._compiled, [tf.constant([seed, epoch if self._shuffled else 0], tf.int64)])
 
     @functools.cached_property
-    def _compiled(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, Nest]]:
+    def _compiled(self) -> ConcreteFunction:
         def rows(seed: tf.Tensor) -> tuple[tf.Tensor, Nest]:
             order = order_of(self._rows, seed, shuffled=self._shuffled)
             total = self._steps * self._batch_size

@@ -58,7 +58,7 @@ class StopBound:
         # One step, not none: a run that is pulled in again and again is slow, and gets on.
         if self.wish is None:
             self._set = None
-        with eagerly():  # the handler of a signal may call this in the midst of a trace, which would have it in its graph
+        with eagerly():  # the handler of a signal may call this in the midst of a trace, whose graph would have it
             write(self.variable if self.wish is None else self.wish, 1)
 
     @property
