@@ -109,14 +109,15 @@ def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> 
 def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any:
     """Calls a function with its flattened arguments, as they are, and without what changes bits; see `_Options`.
 
-    A public call fits them to the signature again, which takes as long as two small steps.
+    A public call fits them to the signature again, which takes as long as two small steps. In a `tf.GradientTape`, as
+    around a whole run, it would also trace what gradients through all steps need.
     """
     # Its options are those of this thread.
     now = context.context()
     before = now.function_call_options
     now.function_call_options = _OPTIONS.of(before)
     try:
-        return function._call_flat(arguments, _captured_by(function))
+        return function.inference_fn.call_preflattened([*arguments, *_captured_by(function)])
     finally:
         now.function_call_options = before
 
