@@ -193,8 +193,9 @@ class Compiled:
             # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
             with numbered(done), untouched(), traced_anew(self._traced.compiled):
                 trace = traced(step, data, jit_compile=self._parts.jit_compile)
-            then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
-            return trace.fingerprint(held, TraceAudit(trace.graph, name).only_read(covered)) != then
+            was, now = (TraceAudit(each.graph, name).only_read(covered) for each in (self._traces[name], trace))
+            # Of variables that are only read, other ones are told by themselves: they may be equal so far.
+            return keys(was) != keys(now) or self._traces[name].fingerprint(held, was) != trace.fingerprint(held, now)
         except Exception:  # such as that of an optimizer which does not know a variable
             return True
 
