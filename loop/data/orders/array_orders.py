@@ -58,6 +58,7 @@ class RowOrders:
 
     def _begin(self, seed: int, epoch: int) -> None:
         early = self._early.pop((seed, epoch), None)
+        self.of = None  # an interrupt may come before all of it is there
         order, self._first = self.made(seed, epoch) if early is None else early.get()
         tf.raw_ops.AssignVariableOp(resource=self.now.handle, value=order)
         self.of = seed, epoch
