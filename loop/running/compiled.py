@@ -189,9 +189,8 @@ class Compiled:
         step, data = self._steps[name]
         try:
             covered, held = self._covered(state), self._held(state)
-            done = self._parts.position.step
             # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
-            with numbered(done), untouched(), traced_anew(self._traced.compiled):
+            with numbered(self._parts.position.step), untouched(), traced_anew(self._traced.compiled):
                 trace = traced(step, data, jit_compile=self._parts.jit_compile)
             was, now = (TraceAudit(each.graph, name).only_read(covered) for each in (self._traces[name], trace))
             # Of variables that are only read, other ones are told by themselves: they may be equal so far.
