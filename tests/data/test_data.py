@@ -14,8 +14,10 @@ import pytest
 import tensorflow as tf
 
 from loop import ArrayData, Evaluation, Event, IndexedData, Loop, Moment, Step, StreamData
+from loop.data.orders import array_orders
 from loop.data.orders.prefetch import Prefetched
 from loop.state.position import Position
+from loop.tensors import put
 
 
 def order(data: ArrayData) -> np.ndarray:
@@ -172,16 +174,15 @@ def test_an_order_that_an_interrupt_has_cut_short_is_no_other_epochs(
 ) -> None:
     """As in a notebook: what is restored then may be the epoch before it."""
     data, whole = (ArrayData(np.arange(20), batch_size=5, seed=1) for _ in range(2))
-    write = tf.raw_ops.AssignVariableOp
 
-    def interrupted(**given: tf.Tensor) -> None:
+    def interrupted(variable: tf.Variable, value: tf.Tensor) -> None:
         if when == "after":
-            write(**given)
+            put(variable, value)
         raise KeyboardInterrupt
 
     data.open(2)
     with monkeypatch.context() as patched:
-        patched.setattr(tf.raw_ops, "AssignVariableOp", interrupted)
+        patched.setattr(array_orders, "put", interrupted)
         with pytest.raises(KeyboardInterrupt):
             data.open(3)
     for each in (data, whole):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.data.orders.order import order_of
 from loop.data.orders.prefetch import Prefetched
-from loop.tensors import Nest
+from loop.tensors import Nest, put
 from loop.tf_internals import ConcreteFunction, call_flat
 
 Made: TypeAlias = tuple[tf.Tensor, Nest]  # an order, and the first batch in it
@@ -65,7 +65,7 @@ class RowOrders:
         early = self._early.pop((seed, epoch), None)
         self.of = None  # an interrupt may come before all of it is there
         order, self._first = self.made(seed, epoch) if early is None else early()
-        tf.raw_ops.AssignVariableOp(resource=self.now.handle, value=order)
+        put(self.now, order)
         self.of = seed, epoch
         # The next orders are made while this one is used: of 10^7 rows one takes 250 ms. Not while the first one is,
         # which is the only one of an evaluation. Of small ones several are made, up to 1 MB with their first batches,
