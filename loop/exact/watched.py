@@ -112,7 +112,8 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
         names, others, inherited = set[str](), list[str](), set[str]()
         if isinstance(each, OF_KERAS):
             known = arguments(of_class)
-            names = {name for name, value in own.items() if is_array(value) or (name in known and _is_plain(value))}
+            kept = {name for name in known & set(own) if _is_plain(own[name]) or isinstance(own[name], BY_VALUE)}
+            names = kept | {name for name, value in own.items() if is_array(value)}
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
             there = reach.read & set(own)
             names |= {name for name in there if _is_plain(own[name])}

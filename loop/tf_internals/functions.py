@@ -152,6 +152,7 @@ class _Flat(NamedTuple):
 
 
 def _flat(function: ConcreteFunction) -> _Flat:
+    """Returns what is known of a function, and keeps it: TensorFlow looks it up in public for each call."""
     inference, asked = function.inference_fn, any(map(callable, function._captured_inputs))
     outputs = inference.function_type.flat_outputs
     plain = all(each.dtype not in (tf.variant, tf.resource) for each in outputs)
