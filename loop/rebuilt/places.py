@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import tensorflow as tf
 
 from loop.handles import key_of
+from loop.rebuilt.late_rows import ROWS
 from loop.tensors import FuncGraph
 
 CHANGES_NOTHING = ("OptionsDataset",)  # does not change what is yielded
@@ -28,7 +29,8 @@ class Counts:
         """Returns which of the operations of its function it is that count; nothing, if it does not."""
         if id(op.graph) not in self._places:
             # The number among those that are made otherwise: others may be added without moving it.
-            found = [each.name for each in op.graph.get_operations() if each.type in self._kinds]
+            written = [each for each in op.graph.get_operations() if ROWS not in each.name]
+            found = [each.name for each in written if each.type in self._kinds]
             self._places[id(op.graph)] = op.graph, {name: f"{number}" for number, name in enumerate(found)}
         return self._places[id(op.graph)][1].get(op.name, "")
 

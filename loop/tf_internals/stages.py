@@ -76,6 +76,11 @@ def buffer_of(shuffle: Dataset) -> int:
     return int(shuffle._buffer_size)
 
 
+def batch_of(batch: Dataset) -> tuple[tf.Tensor, bool]:
+    """Returns how many elements a stage puts into a batch, int64 `[]`, and whether it leaves out what is left over."""
+    return batch._batch_size, bool(batch._drop_remainder)
+
+
 def with_buffer(shuffle: Dataset, size: int) -> Dataset:
     """Returns a stage that shuffles as another one does, in a buffer of another size."""
     return _like(shuffle, _buffer_size=tf.constant(size, tf.int64))

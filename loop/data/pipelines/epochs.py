@@ -30,6 +30,7 @@ from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
+LATE = "late"  # a note: the iterator of the pass has numbers of rows, where earlier versions had rows
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
@@ -119,9 +120,18 @@ class EpochDatasets:
         seed = self._seed or 0
         if not self.varies:
             return written.of(seed, 0 if self.endless else epoch, self._cores, afresh=afresh)
-        # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
-        anew = written.needs_seed or written.at_once(self._cores) or afresh or self.share
+        anew = afresh or self._is_anew(written)
         return written.of(number_of(seed, epoch), 0, self._cores, afresh=afresh) if anew else written.dataset
+
+    def _is_anew(self, written: Written) -> bool:
+        # What a function makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that
+        # it keeps.
+        return not self.varies or written.needs_seed or bool(written.at_once(self._cores) or self.share)
+
+    @property
+    def reads_late(self) -> bool:
+        """Whether the iterator of the open pass has numbers of rows where the dataset, as it was written, has rows."""
+        return self._now is not None and self._is_anew(self._now) and self._now.reads_late
 
     def _again(self, epoch: int) -> tf.data.Dataset:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
@@ -205,6 +215,7 @@ class EpochDatasets:
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= self._drawn()
         around = {AROUND: 1} if self.around.changes else {}
+        around |= {LATE: 1} if self.reads_late else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:

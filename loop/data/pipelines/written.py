@@ -265,6 +265,11 @@ class Written:
         return self._by_pass.as_replaced if self._share or exchanged else self.dataset
 
     @property
+    def reads_late(self) -> bool:
+        """Whether iterators of it, made anew, hold the numbers of rows that are shuffled, and not the rows."""
+        return self._is_made_anew and self._by_pass.reads_late
+
+    @property
     def is_replaced(self) -> bool:
         """Whether passes are made with what stands in the place of stages."""
         return self._is_made_anew or not self.changes
