@@ -118,7 +118,7 @@ class InParts(Life):
         return [(float(hook.sum), hook.steps) for hook in (first, last)]
 
 
-@pytest.mark.parametrize("killed_at", [[3], [5], [9], [3, 4, 7]])
+@pytest.mark.parametrize("killed_at", [*(pytest.param([at], marks=pytest.mark.more) for at in (3, 5, 9)), [3, 4, 7]])
 def test_a_hook_that_was_added_before_a_kill_goes_on_with_what_it_has_seen(
     killed_at: list[int], tmp_path: Path
 ) -> None:
@@ -175,7 +175,7 @@ class Drawing(Life):
         return generator.normal([3]).numpy().tolist()
 
 
-@pytest.mark.parametrize("killed_at", [[2], [3], [3, 7]])
+@pytest.mark.parametrize("killed_at", [*(pytest.param([at], marks=pytest.mark.more) for at in (2, 3)), [3, 7]])
 @pytest.mark.parametrize("is_there", [False, True])
 def test_a_generator_that_was_made_global_before_a_kill_goes_on(
     is_there: bool, killed_at: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
