@@ -56,7 +56,7 @@ class Rounds:
 
     def next(self) -> bool:
         """Goes through one round; returns whether everybody was told that it is the last."""
-        self._position.torn = True  # until everybody is done with this step
+        self._phase.torn = True  # until everybody is done with this step
         self._ran = None
         if not self._position.is_pending:  # or an earlier run was stopped in mid-round
             self._begin_epoch()
@@ -202,7 +202,7 @@ class Rounds:
             if (self._stops.asked or failures) and not last:
                 last = self._save(failures)
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
-            self._position.torn = len(failures.raised) > told or self._position.condemned != ""
+            self._phase.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
         self._agreed.come_out()
         if self._position.condemned and not self._stops.asked:

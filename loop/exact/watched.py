@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.exact.compared import (
+    BY_VALUE,
     GONE,
     POLICIES,
     SIMPLE,
@@ -272,6 +273,8 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
         # A tuple of more than plain values is looked into elsewhere.
         return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
+    if isinstance(value, BY_VALUE):  # which one it is counts, and is compared by that
+        return False
     return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or is_array(value)
 
 

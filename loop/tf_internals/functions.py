@@ -3,6 +3,7 @@
 import functools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,14 @@ def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
         return tf.constant(number)
     now.ensure_initialized()
     return EagerTensor(number, now.device_name, dtype.as_datatype_enum)
+
+
+def eagerly() -> AbstractContextManager[None]:
+    """Returns a context in which operations are done at once, wherever it is entered.
+
+    Public is `tf.init_scope`, which leaves the graph of a function, and not one in which a model is being exported.
+    """
+    return context.eager_mode()
 
 
 def converted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,14 +109,15 @@ def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> 
 def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any:
     """Calls a function with its flattened arguments, as they are, and without what changes bits; see `_Options`.
 
-    A public call fits them to the signature again, which takes as long as two small steps.
+    A public call fits them to the signature again, which takes as long as two small steps. In a `tf.GradientTape`, as
+    around a whole run, it would also trace what gradients through all steps need.
     """
     # Its options are those of this thread.
     now = context.context()
     before = now.function_call_options
     now.function_call_options = _OPTIONS.of(before)
     try:
-        return function._call_flat(arguments, _captured_by(function))
+        return function.inference_fn.call_preflattened([*arguments, *_captured_by(function)])
     finally:
         now.function_call_options = before
 

@@ -166,6 +166,30 @@ def test_early_orders_are_few_where_batches_are_large() -> None:
         assert len(data._orders._early) in (early, early - 1)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_order_that_an_interrupt_has_cut_short_is_no_other_epochs(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook: what is restored then may be the epoch before it."""
+    data, whole = (ArrayData(np.arange(20), batch_size=5, seed=1) for _ in range(2))
+    write = tf.raw_ops.AssignVariableOp
+
+    def interrupted(**given: tf.Tensor) -> None:
+        if when == "after":
+            write(**given)
+        raise KeyboardInterrupt
+
+    data.open(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.raw_ops, "AssignVariableOp", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data.open(3)
+    for each in (data, whole):
+        each.open(2)
+    assert np.array_equal(order(data), order(whole))
+    assert np.array_equal(data.ahead, whole.ahead)
+
+
 def test_an_evaluation_without_a_seed_reads_the_same_in_every_process() -> None:
     def evaluated(seed: int) -> dict[str, float]:
         random.seed(seed)
