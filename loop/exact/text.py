@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from loop.errors.theirs import of_user
 from loop.errors.tracebacks import GENERATED
+from loop.exact.despite_seed import draws_despite_seed, nodes_of
 
 IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
 DRAWS = b"random"  # is in the name of nearly all that draws
@@ -24,11 +25,13 @@ class Text(NamedTuple):
         number: Another one for most other texts: 48 bits. 0 if nobody can tell, as of what was typed into Python.
         draws: Whether anything that draws random numbers is named in it.
         orders_sets: Whether it goes through a set, as `list(set(names))` does, in whatever order that has.
+        draws_unseeded: Whether it draws what no seed of the process decides: before that is set, or of other streams.
     """
 
     number: int
     draws: bool
     orders_sets: bool = False
+    draws_unseeded: bool = False
 
 
 @functools.cache
@@ -41,7 +44,8 @@ def program_text() -> Text:
         return Text(0, draws=False)
     whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in texts)).encode())
     number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in texts)
-    return Text(number, draws, orders_sets=any(map(_orders_sets, texts)))
+    unseeded = draws and any(map(draws_despite_seed, texts))
+    return Text(number, draws, any(map(_orders_sets, texts)), unseeded)
 
 
 def names_number(number: int) -> bool:
@@ -103,10 +107,7 @@ def _file(module: types.ModuleType) -> str | None:
 
 
 def _orders_sets(text: bytes) -> bool:
-    try:
-        nodes = [*ast.walk(ast.parse(text))] if b"set(" in text or b"{" in text else []
-    except (SyntaxError, ValueError, RecursionError):  # of another version of Python, or no text
-        return False
+    nodes = nodes_of(text) if b"set(" in text or b"{" in text else []
     assigned = [node for node in nodes if isinstance(node, ast.Assign) and _is_set(node.value, set())]
     names = {target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)}
     through = [node.iter for node in nodes if isinstance(node, ast.For | ast.comprehension)]

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import tensorflow as tf
 
 from loop.exact.graph import called
-from loop.exact.stage_audit import cycle_of, is_open
+from loop.exact.stage_audit import cycle_of, is_loose, is_open
 from loop.tensors import FuncGraph, NodeDef
 
 
@@ -63,7 +63,3 @@ class Changing:
             self._known[id(graph)] = graph, names
         return self._known[id(graph)][1]
 
-
-def is_loose(node: NodeDef) -> bool:
-    """Returns whether an operation was told that it need not keep any order."""
-    return "deterministic" in node.attr and node.attr["deterministic"].s == b"false"  # to ask would make it

@@ -68,18 +68,10 @@ class Copies:
             renamed(definition)
             register(definition.library.function)
         outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
-        inputs, outputs = (
-            {name: here.capture(made[name]) for name in outside},
-            [old for op in ops for old in op.outputs],
-        )
+        inputs, outputs = {name: here.capture(made[name]) for name in outside}, [old for op in ops for old in op.outputs]
         copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
         for old, new in zip(outputs, copied, strict=True):
-            # An import forgets shapes that were set; later stages need them for their specs. Other constants may
-            # lead to others.
-            is_same = not self._constants or new.shape.is_compatible_with(old.shape)
-            if is_same and new.dtype not in (tf.variant, tf.resource):
-                new.set_shape(old.shape)
-            made[old.name] = new
+            made[old.name] = shaped(new, old)
 
     def _without_nodes(self, graph: FuncGraph) -> GraphDef:
         if id(graph) not in self._definitions:
@@ -87,6 +79,16 @@ class Copies:
             del definition.node[:]
             self._definitions[id(graph)] = graph, definition
         return self._definitions[id(graph)][1]
+
+
+def shaped(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """Returns what was made in the place of a tensor, of which later stages need the shape for their specs.
+
+    An import forgets shapes that were set. Other rows or constants may lead to other ones.
+    """
+    if old.dtype not in (tf.variant, tf.resource) and new.shape.is_compatible_with(old.shape):
+        new.set_shape(old.shape)
+    return new
 
 
 def renamed(graph: GraphDef) -> None:
