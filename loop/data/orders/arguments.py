@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 import tensorflow as tf
 
 from loop.exact.drawn_names import TAKEN, drawn_arguments
+from loop.exact.given import is_given
 from loop.exact.pipeline import stages
 from loop.exact.pipeline_hash import CHANGES_NOTHING
-from loop.exact.text import is_given
 from loop.state.resumable import Earlier
 from loop.state.settled import seed_decides
 from loop.tf_internals import kind_of, numbers_of, with_numbers

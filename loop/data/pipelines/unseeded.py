@@ -19,10 +19,10 @@ from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
 from loop.exact.drawn_shapes import drawn_shapes
+from loop.exact.given import names_number
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
 from loop.exact.reach import Reach, attributes, globals_of, is_of_program
-from loop.exact.text import names_number
 from loop.findings import Finding
 from loop.handles import keys
 from loop.state.randomness import drawn, global_seed, is_seeded, seeded
