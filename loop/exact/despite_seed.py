@@ -8,7 +8,7 @@ SPLITS = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "Shuf
 # What has a stream of its own, which comes of the system if nothing is given; and what comes of that in any case.
 STREAMS = ("default_rng", "Random", "RandomState", "SeedSequence", "PCG64", "PCG64DXSM", "Philox", "MT19937", "SFC64")
 UNSEEDED = re.compile(
-    rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|urandom|from_non_deterministic_state)\(".encode()
+    rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|from_non_deterministic_state)\(".encode()
 )
 SEEDING = {"set_random_seed", "set_seed", "seed"}
 SEEDED = {"seed", "random_state"}  # arguments with which something draws the same in each process
