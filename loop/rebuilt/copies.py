@@ -27,7 +27,7 @@ class Copies:
 
     def __init__(self, constants: Mapping[ConstantPlace, bytes] = MappingProxyType({})) -> None:
         self._constants = constants
-        self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}  # with the graph, so that its id stays its own
+        self._definitions: dict[FuncGraph, GraphDef] = {}
 
     def put(
         self,
@@ -74,11 +74,11 @@ class Copies:
             made[old.name] = shaped(new, old)
 
     def _without_nodes(self, graph: FuncGraph) -> GraphDef:
-        if id(graph) not in self._definitions:
+        if graph not in self._definitions:
             definition = graph.as_graph_def()
             del definition.node[:]
-            self._definitions[id(graph)] = graph, definition
-        return self._definitions[id(graph)][1]
+            self._definitions[graph] = definition
+        return self._definitions[graph]
 
 
 def shaped(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
