@@ -45,7 +45,7 @@ def program_text() -> Text:
     whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in own)).encode())
     number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in own)
     unseeded = draws and any(map(draws_despite_seed, own))
-    return Text(number, draws, any(map(_orders_sets, own)), unseeded)
+    return Text(number, draws, orders_sets=any(map(_orders_sets, own)), draws_unseeded=unseeded)
 
 
 def texts() -> set[bytes]:
