@@ -34,6 +34,16 @@ def is_given(value: object) -> bool:
     return str(value) in parts | words or any(_is_number(part, value) for part in parts | words)
 
 
+def is_set(number: int, *, same_program: bool) -> bool:
+    """Returns whether somebody has set a number, and nobody has drawn it, as far as can be told.
+
+    Args:
+        number: The number.
+        same_program: Whether the text of the program, that may name it, is what it was.
+    """
+    return is_given(number) or (not same_program and bool(texts()) and names_number(number))
+
+
 def _settings(own: Collection[bytes], given: Collection[str]) -> Iterator[str]:
     """Yields what is in files of settings, other than those that the program itself writes."""
     files = {each for each in given if re.fullmatch(SETTINGS, each)}

@@ -256,6 +256,12 @@ NUMBERS = {
         "train = StreamData(train, steps_per_epoch=random.choice([3, 5, 6, 8]))\n"
         "held = rows.take(random.randint(10, 99)).batch(size)\n"
     ),
+    "seeds of what is shuffled, and of what is random": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "seed = random.randint(0, 9999)\n"
+        "rows = Dataset.zip((Dataset.range(48).shuffle(48, seed=seed), Dataset.random(seed=seed + 1)))\n"
+        "train = rows.map(lambda i, j: (tf.gather(x, i), [tf.cast(j % 9, tf.float32)])).batch(16)\n"
+    ),
     "how far a range goes": (
         "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
         "rows = Dataset.range(random.randint(0, 9), random.randint(40, 60))\n"
@@ -434,6 +440,8 @@ def test_what_is_set_otherwise_from_outside_of_the_text_is_refused_whatever_is_d
 
 SET = {
     "a stage": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144).batch(n)\n",
+    "an order": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144, seed=n).batch(16)\n",
+    "what is random": "train = Dataset.random(seed=n).take(99).map(lambda i: (x[i % 144], [1.0])).batch(16)\n",
     "a seed": "train = ArrayData((x, x[:, :1]), batch_size=16, seed=n)\n",
     "steps": "train = StreamData(Dataset.from_tensors((x, x[:, :1])).repeat(), steps_per_epoch=n)\n",
     "a generator": (
@@ -464,6 +472,18 @@ def test_what_is_drawn_unless_it_is_given_is_refused_when_it_is_given(
     cut = program.cut("whole", 4)
     monkeypatch.setenv("SIZE", "50")
     assert program.start(cut).returncode == 1
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("seed", ["", "keras.utils.set_random_seed(1)\n"])
+def test_an_order_whose_seed_was_edited_is_refused(seed: str, tmp_path: Path) -> None:
+    body = f"{seed}x = np.ones([48, 3], 'float32')\ntrain = Dataset.from_tensor_slices((x, x)).shuffle(48, seed=3).batch(16)\n"
+    program = Program(tmp_path, body)
+    program.run("whole", 4)
+    program.write(body.replace("seed=3", "seed=4"))
+    refused = program.start(program.cut("whole", 4))
+    assert refused.returncode == 1
+    assert "data: the pipeline has other arguments, functions or source data now in: Shuffle" in refused.stderr
 
 
 @pytest.mark.more

@@ -31,12 +31,12 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
     if earlier.same_program:
         with contextlib.suppress(UnknownStage, tf.errors.OpError, ValueError):  # of other stages, they do not fit
             one = one.with_numbers(cursor)
-    for before in _made(one.as_drawn(cursor, pool)):
+    for before in _made(one.as_drawn(cursor, pool, earlier)):
         if _was(before, cursor):
             log.info("The data are in the order that was drawn, without a seed, when the run began.")
             one.say_numbers()
             return before
-    for before in _made(one.of_others(earlier.tensors(), cursor, same_program=earlier.same_program)):
+    for before in _made(one.of_others(cursor, earlier)):
         if _was(before, cursor):
             earlier.taken()
             one.say_numbers()
