@@ -487,6 +487,19 @@ def test_an_order_whose_seed_was_edited_is_refused(seed: str, tmp_path: Path) ->
 
 
 @pytest.mark.more
+def test_an_order_that_may_have_been_edited_is_a_warning(tmp_path: Path) -> None:
+    body = "x = np.arange(144, dtype='float32').reshape([48, 3])\ntrain = ArrayData((x, x[:, :1]), batch_size=16)\n"
+    program = Program(tmp_path, body)
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    program.write(body.replace("train", "x = x[::-1]; train"))
+    assert program.run(cut) == whole
+    said = (tmp_path / f"{cut}.log").read_text()
+    assert "WARNING:exactloop:The rows of the arrays are in the order that was drawn" in said
+    assert "if you have set another order" in said
+
+
+@pytest.mark.more
 def test_a_process_with_a_seed_keeps_none(tmp_path: Path) -> None:
     program = Program(tmp_path, "keras.utils.set_random_seed(1)\n" + DRAWN["noise"])
     whole = program.run("whole")

@@ -12,6 +12,7 @@ from loop import Loop, StreamData
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import described
 from loop.state.differences import differences
+from loop.state.rows_in_memory import KeptRows
 from loop.tensors import text_of
 
 Dataset, Old = tf.data.Dataset, tf.compat.v1.data

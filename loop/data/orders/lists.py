@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from loop.data.orders.rows import Rows
 from loop.exact.pipeline import stages
+from loop.exact.text import program_text
 from loop.state.randomness import drawn_since_seed
+from loop.state.resumable import Earlier
 from loop.tf_internals import buffer_of, kind_of, tensors_of, with_buffer
 
 NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
@@ -27,6 +29,8 @@ NOT_NOTED = (
     "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
     "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
 )
+AS_DRAWN = "%s in the order that was drawn, without a seed, when the run began."
+CHANGED = " The program was changed since: if you have set another order, start afresh in another directory."
 SLICES, ONE, LIST = "TensorSlice", "Tensor", "List"  # the kinds of stages that are made of tensors
 MAKES = {
     SLICES: tf.data.Dataset.from_tensor_slices,
@@ -139,6 +143,14 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], cursor: Mapping[str, in
         columns = zip(*(other.columns for other in alike), strict=True)
         found.append([tf.gather(tf.concat(column, axis=0), where[wanted]) for column in columns])
     return found
+
+
+def say_order(what: str, earlier: Earlier) -> None:
+    """Says that rows are where they were when the run began: a warning, if somebody may have put them elsewhere."""
+    if earlier.same_program or not program_text().number:
+        log.info(AS_DRAWN, what)
+    else:
+        log.warning(AS_DRAWN + CHANGED, what)
 
 
 def are_alike(stage: tf.data.Dataset, columns: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:
