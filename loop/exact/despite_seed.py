@@ -7,9 +7,7 @@ from collections.abc import Collection
 SPLITS = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "ShuffleSplit"}  # draw, by other names
 # What has a stream of its own, which comes of the system if nothing is given; and what comes of that in any case.
 STREAMS = ("default_rng", "Random", "RandomState", "SeedSequence", "PCG64", "PCG64DXSM", "Philox", "MT19937", "SFC64")
-UNSEEDED = re.compile(
-    rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|from_non_deterministic_state)\(".encode()
-)
+UNSEEDED = re.compile(rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|from_non_deterministic_state)\(".encode())
 SEEDING = {"set_random_seed", "set_seed", "seed"}
 SEEDED = {"seed", "random_state"}  # arguments with which something draws the same in each process
 
@@ -41,7 +39,7 @@ def _draws_before_seed(nodes: list[ast.AST]) -> bool:
 
 
 def _draws(call: ast.Call, functions: Collection[str]) -> bool:
-    """Returns whether a call draws of streams of the process, as `np.random.normal()` does, or is of such a function."""
+    """Returns whether a call draws of the process's streams, as `np.random.normal()` does, or calls such a function."""
     name, *above = _path(call)
     if name in SEEDING or any(each.arg in SEEDED for each in call.keywords):
         return False

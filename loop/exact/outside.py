@@ -99,7 +99,9 @@ class Outside:
             if handle.dtype == tf.resource and (finds := _finds(used.get(key_of(handle), ())))
         }
         held = {name.partition(":")[0] for _, name in captures}  # small arrays are there as constants, too
-        written = [op.outputs[0] for op in operations(graph) if op.type == "Const" and is_of_values(op.outputs[0].dtype)]
+        written = [
+            op.outputs[0] for op in operations(graph) if op.type == "Const" and is_of_values(op.outputs[0].dtype)
+        ]
         # By their shapes: to ask an operation for its value copies it.
         self.is_large = sum(map(_bytes, (*self.arrays.values(), *written))) > LARGEST
         found = {} if self.is_large else constants_in(graph)

@@ -62,4 +62,3 @@ class Changing:
                     names.add(op.name)
             self._known[graph] = names
         return self._known[graph]
-

@@ -68,7 +68,10 @@ class Copies:
             renamed(definition)
             register(definition.library.function)
         outside = {tensor.name for op in ops for tensor in op.inputs if tensor.op.name not in names}
-        inputs, outputs = {name: here.capture(made[name]) for name in outside}, [old for op in ops for old in op.outputs]
+        inputs, outputs = (
+            {name: here.capture(made[name]) for name in outside},
+            [old for op in ops for old in op.outputs],
+        )
         copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
         for old, new in zip(outputs, copied, strict=True):
             made[old.name] = shaped(new, old)

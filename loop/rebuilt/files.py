@@ -93,4 +93,3 @@ def _check(stage: tf.data.Dataset) -> None:
             f"{NEEDS}with a cache in the file {file!r}, which all workers would fill with other rows. Write cache(), "
             f"in memory; {WITHOUT}."
         )
-

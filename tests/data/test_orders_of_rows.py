@@ -33,7 +33,11 @@ def _no_seed_at_all() -> Iterator[None]:
 
 @pytest.mark.parametrize("make", [Dataset.from_tensor_slices, Dataset.from_tensors])
 def test_ragged_and_sparse_rows_are_made_of_what_they_consist_of(make: Callable[[object], Dataset]) -> None:
-    rows = {"a": tf.ragged.constant([[1.5], [], [2.5, 3.5]]), "b": tf.sparse.from_dense([[0, 1], [2, 0], [0, 0]]), "c": [1, 2, 3]}
+    rows = {
+        "a": tf.ragged.constant([[1.5], [], [2.5, 3.5]]),
+        "b": tf.sparse.from_dense([[0, 1], [2, 0], [0, 0]]),
+        "c": [1, 2, 3],
+    }
     dataset = make(rows)
     columns = lists.made_of(dataset)
     assert sorted(each.dtype.name for each in columns[dataset]) == ["float32", *["int32"] * 2, *["int64"] * 3]

@@ -166,7 +166,9 @@ def with_columns(columns: Columns) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
     for stage, each in columns.items():
         make, spec = MAKES[kind_of(stage)], stage.element_spec
         if kind_of(stage) == LIST:
-            made[stage] = make([tf.nest.pack_sequence_as(spec, row) for row in zip(*map(tf.unstack, each), strict=True)])
+            made[stage] = make(
+                [tf.nest.pack_sequence_as(spec, row) for row in zip(*map(tf.unstack, each), strict=True)]
+            )
         else:
             spec = spec if _is_plain(stage) else _whole(stage).element_spec
             made[stage] = make(tf.nest.pack_sequence_as(spec, [*each], expand_composites=True))

@@ -18,7 +18,13 @@ Again = Callable[[], tf.data.Dataset]
 
 
 def as_written(
-    made: Sequence[tuple[int, Written]], each: Mapping[int, Written], owner: str, *, saved: bool, varies: bool, kept: bool
+    made: Sequence[tuple[int, Written]],
+    each: Mapping[int, Written],
+    owner: str,
+    *,
+    saved: bool,
+    varies: bool,
+    kept: bool,
 ) -> list[Finding]:
     """Returns what is found in datasets without reading them.
 

@@ -9,7 +9,7 @@ FILES = "files"  # the name of a hash of what is in files that functions name
 
 
 class Known:
-    """Descriptions and hashes of datasets, which may hold much: each is made once, and never changed, so copies are cheap.
+    """Descriptions and hashes of datasets, which may hold much: each is made once, and never changed.
 
     Args:
         write: Returns what was written of the dataset of an epoch; raises if there is no such epoch.

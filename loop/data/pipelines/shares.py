@@ -52,10 +52,10 @@ def check_count(cursor: Mapping[str, int], share: Share | None) -> None:
     saved, now = cursor.get(SHARES, 1), 1 if share is None else share.count  # one process notes none
     if "passes" not in cursor or saved == now:
         return
-    start = f"Start {saved} workers, as with `exactloop launch --workers {saved}`" if saved > 1 else "Start one process"
+    how = f"Start {saved} workers, as with `exactloop launch --workers {saved}`, with" if saved > 1 else "Leave out"
     raise Unlike(
-        f"The checkpoint was saved {_by(saved)}, and is to be restored {_by(now)}. What each has read of its files is not "
-        f"what another number of workers reads. {start}, {'with' if saved > 1 else 'or leave out'} shard='files'; or {AFRESH}."
+        f"The checkpoint was saved {_by(saved)}, and is to be restored {_by(now)}. What each has read of its files is "
+        f"not what another number of workers reads. {how} shard='files'; or {AFRESH}."
     )
 
 

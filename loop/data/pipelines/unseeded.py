@@ -59,9 +59,9 @@ ADAPTED = (
     "of the script."
 )
 SHAPED = (
-    "The program gives %s what Python or NumPy have drawn, as far as its text says, in a process that has no seed. If the "
-    "shape of batches comes of it, or what is done with them, another process cannot resume this run, because it draws "
-    "something else: call keras.utils.set_random_seed(1) at the beginning of the script."
+    "The program gives %s what Python or NumPy have drawn, as far as its text says, in a process that has no seed. If "
+    "the shape of batches comes of it, or what is done with them, another process cannot resume this run, because it "
+    "draws something else: call keras.utils.set_random_seed(1) at the beginning of the script."
 )
 LONG = 6  # digits of a seed
 MODULES = (random, np.random)

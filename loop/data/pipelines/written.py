@@ -299,4 +299,3 @@ class Written:
 
     def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
         return audit_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
-
