@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed
+from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed, warn_of_shapes
 from loop.data.source import Data
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
@@ -252,6 +252,7 @@ class Compiled:
         if any(hook.saves for hook in self._parts.hooks):
             warn_of_sets()
             warn_of_seed()
+            warn_of_shapes()
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, evaluated).held)
         return found
 

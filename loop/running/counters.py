@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
 
 import numpy as np
 
-from loop.exact.reach import global_names, is_of_program
+from loop.exact.reach import is_of_program, outside
 from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
 
@@ -97,16 +97,10 @@ def _outside(functions: Iterable[types.FunctionType]) -> tuple[dict[str, str], d
     for function in functions:
         counted, read = set[str](), set[str]()
         _note_used(function, ("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"), counted, read)
-        values = dict(_values_outside(function))
+        values = dict(outside(function))
         counts |= {n: repr(values[n]) for n in counted & values.keys() if isinstance(values[n], (*PLAIN, np.generic))}
         gathers |= {name: _content(values[name]) for name in read & values.keys() if _is_gathering(values[name])}
     return counts, gathers
-
-
-def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]]:
-    yield from ((name, function.__globals__[name]) for name in global_names(function))
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
 
 
 def _counted(hook: Hook) -> dict[str, str]:

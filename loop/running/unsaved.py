@@ -12,7 +12,7 @@ import tensorflow as tf
 from loop.data.objects.reached import held, variables_of
 from loop.digest import digest, unchanged
 from loop.exact.graph import is_random, line, operations
-from loop.exact.reach import Reach, attributes, global_names, is_of_program
+from loop.exact.reach import Reach, attributes, is_of_program, outside
 from loop.handles import key
 from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
@@ -145,9 +145,7 @@ def values_in_python(hooks: Iterable[Hook]) -> dict[str, str]:
 
 def _named(reach: Reach) -> Iterator[tuple[str, object]]:
     for function in filter(is_of_program, reach.functions):
-        yield from ((name, function.__globals__[name]) for name in global_names(function))
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
+        yield from outside(function)
     for thing in reach.objects:
         if is_of_program(of_class := type(thing)) and not isinstance(thing, type):
             yield from ((f"{of_class.__name__}.{name}", value) for name, value in attributes(thing).items())

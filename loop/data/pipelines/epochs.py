@@ -1,5 +1,6 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
+import copy
 import functools
 import logging
 import threading
@@ -109,10 +110,8 @@ class EpochDatasets:
     def _written(self, epoch: int) -> Written:
         if self._one is not None:
             return self._one
-        return Written(self._cut(self._given(epoch)), self._python_draws, share=self.share)
-
-    def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
-        return made if self._steps is None else made.take(self._steps)
+        made = self._given(epoch)
+        return Written(made if self._steps is None else made.take(self._steps), self._python_draws, share=self.share)
 
     def _pass(self, written: Written, epoch: int, *, afresh: bool = False) -> tf.data.Dataset:
         if self._seed is None:
@@ -238,7 +237,10 @@ class EpochDatasets:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now = None
         self._known.begin_anew()
-        self._take(cursor.get("seed", self._seed))
+        if (seed := cursor.get("seed", self._seed)) != self._seed or self.around.changes:
+            self._seed = seed
+            if self._passes.beginning is not None:
+                self._passes.beginning = self._reader.beginning(self._again(0))
         self._cores = cursor.get("cores", cores())
         if line := other_order(self._first.of_cores, self._cores, cores()):
             self._passes.forget()
@@ -274,16 +276,10 @@ class EpochDatasets:
         self._known.begin_anew()
         return self._known.stages(epoch, None)
 
-    def _take(self, seed: int | None) -> None:
-        """Takes the seed of an earlier process."""
-        if seed != self._seed or self.around.changes:
-            self._seed = seed
-            if self._passes.beginning is not None:
-                self._passes.beginning = self._reader.beginning(self._again(0))
-
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
-        held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self.around.mark()
+        held, around = dict(vars(self)), self.around.mark()
+        passes, known = copy.copy(self._passes), copy.copy(self._known)
         python, of_epochs, tables = self._python.mark(), self._of_epochs.mark(), self._tables_back
 
         def go_back() -> None:
