@@ -39,6 +39,7 @@ INSTEAD = {theirs: f"Did you mean {ours}?" for ours, names in NAMES.items() for 
 # Of these, and of events, what a method may be called that is the program's own.
 WITHOUT_ON = {method.removeprefix("on_"): f"Did you mean {method}?" for method in METHODS if method.endswith("end")}
 WITHOUT_ON |= {name: said for name, said in INSTEAD.items() if name[:3] != "on_" and name != "init"}
+WITHOUT_ON["teardown"] = "Did you mean on_run_end?"
 # What has no event, by how its name begins.
 NO_EVENT = {
     ("on_before_", "on_after_", "before_", "after_"): (
@@ -138,7 +139,8 @@ def uncalled(cls: type) -> dict[str, str]:
     own = _functions(cls)
     called = {name for function in own.values() for name in function.__code__.co_names}
     like = own.keys() & WITHOUT_ON.keys() - called
-    return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1}
+    # What is called with nothing may be of use to whoever has the hook; but Lightning calls `teardown` so.
+    return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1 or name == "teardown"}
 
 
 def check_called(owner: str, function: Callable[..., object], given: Sequence[str]) -> None:

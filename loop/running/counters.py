@@ -7,6 +7,7 @@ import itertools
 import random
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
 
 PLAIN = (bool, int, float, str, type(None))
-GATHERING = (list, dict, set, collections.deque, np.ndarray)
+FILLED = (list, dict, set, collections.deque)
+GATHERING = (*FILLED, np.ndarray)
 DRAWING = (random.Random, np.random.Generator, np.random.RandomState)
 TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of these
 COUNTED = (
@@ -28,8 +30,29 @@ COUNTED_OUTSIDE = (
     "program sets. Set it on a callback, or on a hook of your own that returns it from get_state(self), and takes it "
     "back in set_state(self, state); or make it a tf.Variable, in state=..."
 )
+GATHERED = (
+    "Hook %r gathers in Python what no checkpoint holds: %s. This run goes on from a checkpoint, and what came before "
+    "it is not in there. RunResult.history has the values of all epochs; or set it on a callback, or on a hook of your "
+    "own that returns it from get_state(self), and takes it back in set_state(self, state)."
+)
+ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
+OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"))
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
+
+
+class Used(NamedTuple):
+    """The names that functions use.
+
+    Attributes:
+        counted: Of what is read and then set.
+        read: Of what is read otherwise than to fill it.
+        filled: Of what something is put into.
+    """
+
+    counted: set[str]
+    read: set[str]
+    filled: set[str]
 
 
 class Counters:
@@ -45,8 +68,7 @@ class Counters:
     """
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
-        own = [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
-        self._then = {hook: (_counted(hook), _gathered(hook)) for hook in own}
+        self._then = {hook: (_counted(hook), _gathered(hook)) for hook in _without_state(hooks)}
 
     def changed(self) -> dict[str, list[str]]:
         """Returns the attributes of hooks of which one is not as it was, by the name of the hook; each hook once."""
@@ -69,9 +91,7 @@ class CountedOutside:
     """
 
     def __init__(self, functions: Mapping[str, Iterable[object]]) -> None:
-        found = {name: [*map(_plain_function, given)] for name, given in functions.items()}
-        own = {name: [each for each in given if each and is_of_program(each)] for name, given in found.items()}
-        self._functions = {name: of_hook for name, of_hook in own.items() if of_hook}
+        self._functions = _of_program(functions)
         self._then = {name: _outside(of_hook) for name, of_hook in self._functions.items()}
 
     def changed(self) -> dict[str, list[str]]:
@@ -86,6 +106,47 @@ class CountedOutside:
         return found
 
 
+class Gathered:
+    """Lists and the like that hooks only fill, and that are empty where a run goes on: what came before is not in them.
+
+    No run goes by them; but whoever looks at them when it has ended takes them for the whole.
+
+    Args:
+        hooks: The hooks.
+        functions: The functions of each, by its name.
+    """
+
+    def __init__(self, hooks: Iterable[Hook], functions: Mapping[str, Iterable[object]]) -> None:
+        used: list[tuple[str, Used, Mapping[str, object]]] = []
+        used += [(hook.name, _used_by(type(hook)), vars(hook)) for hook in _without_state(hooks)]
+        for name, given in _of_program(functions).items():
+            used.append((name, _used(given, *OUTSIDE), dict(pair for each in given for pair in _values_outside(each))))
+        self._empty: dict[str, dict[str, Sized]] = {}
+        for name, by_hook, values in used:
+            own = self._empty.setdefault(name, {})
+            for each in (by_hook.filled - by_hook.read) & values.keys():
+                if isinstance(value := values[each], FILLED) and not value:
+                    own[each] = value
+
+    def changed(self) -> dict[str, list[str]]:
+        """Returns the names of which one is empty no more, by the name of the hook; each hook once."""
+        found = {hook: sorted(each for each in own if len(own[each])) for hook, own in self._empty.items()}
+        self._empty = {hook: own for hook, own in self._empty.items() if not found[hook]}
+        return {hook: names for hook, names in found.items() if names}
+
+
+def _without_state(hooks: Iterable[Hook]) -> list[Hook]:
+    """Returns the hooks of the program that keep nothing by themselves."""
+    return [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
+
+
+def _of_program(functions: Mapping[str, Iterable[object]]) -> dict[str, list[types.FunctionType]]:
+    """Returns those that the program has written, of each hook that has any."""
+    found = {name: [*map(_plain_function, given)] for name, given in functions.items()}
+    own = {name: [each for each in given if each and is_of_program(each)] for name, given in found.items()}
+    return {name: of_hook for name, of_hook in own.items() if of_hook}
+
+
 def _plain_function(given: object) -> types.FunctionType | None:
     given = given.__func__ if isinstance(given, types.MethodType) else given
     return given if isinstance(given, types.FunctionType) else None
@@ -95,11 +156,10 @@ def _outside(functions: Iterable[types.FunctionType]) -> tuple[dict[str, str], d
     """Returns what is in globals and outer variables that functions count, and in those that they fill, by name."""
     counts, gathers = dict[str, str](), dict[str, str]()
     for function in functions:
-        counted, read = set[str](), set[str]()
-        _note_used(function, ("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"), counted, read)
-        values = dict(_values_outside(function))
-        counts |= {n: repr(values[n]) for n in counted & values.keys() if isinstance(values[n], (*PLAIN, np.generic))}
-        gathers |= {name: _content(values[name]) for name in read & values.keys() if _is_gathering(values[name])}
+        used, values = _used([function], *OUTSIDE), dict(_values_outside(function))
+        counted, read = used.counted & values.keys(), used.read & values.keys()
+        counts |= {name: repr(values[name]) for name in counted if isinstance(values[name], (*PLAIN, np.generic))}
+        gathers |= {name: _content(values[name]) for name in read if _is_gathering(values[name])}
     return counts, gathers
 
 
@@ -110,12 +170,12 @@ def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]
 
 
 def _counted(hook: Hook) -> dict[str, str]:
-    own, (names, _) = vars(hook), _used(type(hook))
+    own, names = vars(hook), _used_by(type(hook)).counted
     return {name: repr(own[name]) for name in names if isinstance(own.get(name, ()), (*PLAIN, np.generic))}
 
 
 def _gathered(hook: Hook) -> dict[str, str]:
-    own, (_, names) = vars(hook), _used(type(hook))
+    own, names = vars(hook), _used_by(type(hook)).read
     return {name: _content(own[name]) for name in names if _is_gathering(own.get(name))}
 
 
@@ -145,30 +205,28 @@ def _content(value: object) -> str:
         return str(len(value)) if isinstance(value, Sized) else ""
 
 
-def _used(of_class: type) -> tuple[set[str], set[str]]:
-    """Returns the names of attributes that a method reads and then sets, and of those that it does not only fill."""
+def _used_by(of_class: type) -> Used:
+    """Returns the attributes that the methods of a class use."""
     written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
-    counted, read = set[str](), set[str]()
-    for method in (each for values in written for each in values if isinstance(each, types.FunctionType)):
-        _note_used(method, ("LOAD_ATTR",), ("STORE_ATTR",), counted, read)
-    return counted, read
+    return _used((each for values in written for each in values if isinstance(each, types.FunctionType)), *ATTRIBUTES)
 
 
-def _note_used(
-    function: types.FunctionType, loads: Collection[str], stores: Collection[str], counted: set[str], read: set[str]
-) -> None:
-    """Adds the names that a function reads and then sets by some instructions, and those that it does not only fill."""
-    before, own = set[str](), set[str]()  # what the function has read, and set, up to here
-    # In the order in which it is written; each with its neighbours.
-    found = [*dis.get_instructions(function)]
-    for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
-        name = instruction.argval
-        if instruction.opname in loads:
-            before.add(name)
-            fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
-            if not fills and name not in own:
-                read.add(name)
-        elif instruction.opname in stores:
-            own.add(name)
-            if name in before:
-                counted.add(name)
+def _used(functions: Iterable[types.FunctionType], loads: Collection[str], stores: Collection[str]) -> Used:
+    """Returns the names that functions use by some instructions."""
+    used = Used(set(), set(), set())
+    for function in functions:
+        before, own = set[str](), set[str]()  # what the function has read, and set, up to here
+        # In the order in which it is written; each with its neighbours.
+        found = [*dis.get_instructions(function)]
+        for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
+            name = instruction.argval
+            if instruction.opname in loads:
+                before.add(name)
+                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+                if name not in own:
+                    (used.filled if fills else used.read).add(name)
+            elif instruction.opname in stores:
+                own.add(name)
+                if name in before:
+                    used.counted.add(name)
+    return used

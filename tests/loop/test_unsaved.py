@@ -237,6 +237,41 @@ def test_what_a_hook_gathers_and_reads_is_told_once(tmp_path: Path, caplog: pyte
     assert line.startswith("Hook 'means' counts in Python what no checkpoint holds: counts, losses, sums. A run")
 
 
+class Collects(Hook):
+    """Collects for whoever looks at it when the run has ended, and of each epoch anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collected, self.of_epoch = list[float](), list[float]()
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        self.of_epoch = []
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.collected.append(moment.logs["weight"])
+        self.of_epoch.append(moment.logs["weight"])
+
+
+def test_what_is_only_collected_is_told_where_a_run_goes_on_without_what_came_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def live(epochs: int) -> tuple[list[str], Loop]:
+        losses, seen = list[float](), dict[int, float]()
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["weight"]))
+        loop = make(tmp_path, [Collects(), callback])  # type: ignore[list-item]  # a loop takes callbacks, too
+        loop.on("epoch_end")(lambda moment: seen.update({moment.epoch: moment.step}))
+        return said(loop, caplog, epochs), loop
+
+    told, loop = live(1)
+    assert told == said(loop, caplog, 2) == []  # what it has collected is there
+    told, _ = live(4)
+    begins = "gathers in Python what no checkpoint holds:"
+    named = {"collects": "collected", "keras_callbacks": "losses", "on_epoch_end": "seen"}
+    assert [line.partition(". This run goes on")[0] for line in told] == [
+        f"Hook {hook!r} {begins} {name}" for hook, name in named.items()
+    ]
+
+
 class Writes(Hook):
     """Writes rows into a file of its own."""
 
