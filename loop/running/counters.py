@@ -2,18 +2,24 @@
 
 import collections
 import dis
+import functools
 import io
 import itertools
 import random
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Final, NamedTuple, TypeAlias
 
+import keras
 import numpy as np
 
-from loop.exact.reach import global_names, is_of_program
+from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program
 from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
+from loop.tf_internals import Trackable
+
+# Returns what is counted, and what is gathered, by name, as texts.
+View: TypeAlias = Callable[[], tuple[dict[str, str], dict[str, str]]]
 
 PLAIN = (bool, int, float, str, type(None))
 FILLED = (list, dict, set, collections.deque)
@@ -35,6 +41,9 @@ GATHERED = (
     "it is not in there. RunResult.history has the values of all epochs; or set it on a callback, or on a hook of your "
     "own that returns it from get_state(self), and takes it back in set_state(self, state)."
 )
+# What is saved elsewhere, or what data are read from; and by which methods a source of data is known.
+OTHERS = (*OF_KERAS, Trackable, keras.callbacks.Callback, keras.utils.PyDataset)
+SOURCE = {"__iter__", "__next__", "__getitem__", "get_state", "state_dict"}
 ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
 OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"))
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
@@ -61,49 +70,64 @@ class Counters:
     And lists, dicts, sets and arrays that they fill, and read as well: as in `self.losses.append(...)` and, at the end
     of an epoch, `np.mean(self.losses)`; and random generators and iterators, which go on by being used. What is set
     and not read before, such as the time at which an epoch begins, is of no use to who goes on; and a list in which
-    something is only collected is not what a run goes by. Hooks with `get_state` look after themselves.
+    something is only collected is not what a run goes by.
 
     Args:
-        hooks: The hooks.
+        views: What there is to look at of each hook, by its name.
     """
 
-    def __init__(self, hooks: Iterable[Hook]) -> None:
-        self._then = {hook: (_counted(hook), _gathered(hook)) for hook in _without_state(hooks)}
-
-    def changed(self) -> dict[str, list[str]]:
-        """Returns the attributes of hooks of which one is not as it was, by the name of the hook; each hook once."""
-        found: dict[str, list[str]] = {}
-        for hook, (counted, gathered) in [*self._then.items()]:
-            counts = {name: said for name, said in _counted(hook).items() if name in counted} != counted
-            others = [name for name, content in _gathered(hook).items() if content != gathered.get(name)]
-            if counts or others:
-                # Of what is counted all of them: the others may change in a later epoch.
-                found[hook.name] = sorted({*counted, *others})
-                del self._then[hook]
-        return found
-
-
-class CountedOutside:
-    """The same in globals and outer variables that functions of hooks read and set, or fill and read.
-
-    Args:
-        functions: Those of each hook, by its name.
-    """
-
-    def __init__(self, functions: Mapping[str, Iterable[object]]) -> None:
-        self._functions = _of_program(functions)
-        self._then = {name: _outside(of_hook) for name, of_hook in self._functions.items()}
+    def __init__(self, views: Mapping[str, Sequence[View]]) -> None:
+        self._then = {hook: [(view, *view()) for view in mine] for hook, mine in views.items() if mine}
 
     def changed(self) -> dict[str, list[str]]:
         """Returns the names of which one is not what it was, by the name of the hook; each hook once."""
         found: dict[str, list[str]] = {}
-        for hook, then in [*self._then.items()]:
-            counted, gathered = _outside(self._functions[hook])
-            changed = {name for name, said in gathered.items() if then[1].get(name, said) != said}
-            if changed or counted != then[0]:
-                found[hook] = sorted({*counted, *changed})  # of what is counted all of them, as above
+        for hook, mine in [*self._then.items()]:
+            names = set[str]()
+            for view, counted, gathered in mine:
+                counts, gathers = view()
+                others = [name for name, content in gathers.items() if content != gathered.get(name)]
+                if others or {name: counts.get(name) for name in counted} != counted:
+                    # Of what is counted all of them: the others may change in a later epoch.
+                    names |= {*counted, *others}
+            if names:
+                found[hook] = sorted(names)
                 del self._then[hook]
         return found
+
+
+def of_hooks(hooks: Iterable[Hook], begin: Mapping[str, Iterable[object]]) -> dict[str, list[View]]:
+    """Returns what there is of hooks with methods of the program: their attributes, and those of objects that they use.
+
+    Hooks with `get_state` look after themselves.
+
+    Args:
+        hooks: The hooks.
+        begin: Where what each holds or names begins, by its name.
+    """
+    return {
+        hook.name: [functools.partial(_in_attributes, hook), *_of_objects(begin.get(hook.name, ()))]
+        for hook in _without_state(hooks)
+    }
+
+
+def of_functions(begin: Mapping[str, Iterable[object]], *, but: Collection[str]) -> dict[str, list[View]]:
+    """Returns what there is in globals and outer variables of functions.
+
+    Args:
+        begin: The functions of each hook, by its name.
+        but: The hooks of which objects are looked at already.
+    """
+    found = {hook: [functools.partial(_outside, functions)] for hook, functions in _of_program(begin).items()}
+    return {hook: [*views, *(() if hook in but else _of_objects(begin[hook]))] for hook, views in found.items()}
+
+
+def _of_objects(begin: Iterable[object]) -> Iterator[View]:
+    """Yields what there is of the objects of the program that are held or named, and that nobody else looks after."""
+    for thing in Reach(begin).objects:
+        own, mine = type(thing), [vars(each) for each in type(thing).__mro__]
+        if is_of_program(own) and not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
+            yield functools.partial(_in_attributes, thing, f"{own.__name__}.")
 
 
 class Gathered:
@@ -169,14 +193,13 @@ def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]
     yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
 
 
-def _counted(hook: Hook) -> dict[str, str]:
-    own, names = vars(hook), _used_by(type(hook)).counted
-    return {name: repr(own[name]) for name in names if isinstance(own.get(name, ()), (*PLAIN, np.generic))}
-
-
-def _gathered(hook: Hook) -> dict[str, str]:
-    own, names = vars(hook), _used_by(type(hook)).read
-    return {name: _content(own[name]) for name in names if _is_gathering(own.get(name))}
+def _in_attributes(thing: object, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the same of what is in attributes of an object, as its methods use them."""
+    own, used = attributes(thing), _used_by(type(thing))
+    counted = [name for name in used.counted if isinstance(own.get(name, ()), (*PLAIN, np.generic))]
+    gathered = [name for name in used.read if _is_gathering(own.get(name))]
+    gathers = {f"{prefix}{name}": _content(own[name]) for name in gathered}
+    return {f"{prefix}{name}": repr(own[name]) for name in counted}, gathers
 
 
 def _is_gathering(value: object) -> bool:
@@ -205,6 +228,7 @@ def _content(value: object) -> str:
         return str(len(value)) if isinstance(value, Sized) else ""
 
 
+@functools.cache  # to look into a class takes a millisecond, and there may be many objects of it
 def _used_by(of_class: type) -> Used:
     """Returns the attributes that the methods of a class use."""
     written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]

@@ -16,7 +16,7 @@ from loop.exact.reach import Reach, attributes, global_names, is_of_program
 from loop.handles import key
 from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
-from loop.running.counters import COUNTED, COUNTED_OUTSIDE, GATHERED, CountedOutside, Counters, Gathered
+from loop.running.counters import COUNTED, COUNTED_OUTSIDE, GATHERED, Counters, Gathered, of_functions, of_hooks
 from loop.running.own_files import of_own_files
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
@@ -56,7 +56,9 @@ class Unsaved:
         outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
         self._covered = covered
         gathered = Gathered(hooks, outside) if resumed else Gathered([], {})
-        self._counters = (COUNTED, Counters(hooks)), (COUNTED_OUTSIDE, CountedOutside(outside)), (GATHERED, gathered)
+        own = of_hooks(hooks, outside)
+        functions = Counters(of_functions(outside, but=own))
+        self._counters = (COUNTED, Counters(own)), (COUNTED_OUTSIDE, functions), (GATHERED, gathered)
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs, self._told = 0, set[str]()

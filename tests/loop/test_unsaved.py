@@ -272,6 +272,60 @@ def test_what_is_only_collected_is_told_where_a_run_goes_on_without_what_came_be
     ]
 
 
+class Meter:
+    """As training loops in Python have one."""
+
+    def __init__(self) -> None:
+        self.total, self.count, self.last = 0.0, 0, 0.0
+
+    def update(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+        self.last = value
+
+
+METER = Meter()
+
+
+def measures(moment: Moment) -> None:
+    METER.update(moment.logs["weight"])
+
+
+class Measures(Hook):
+    """Has objects that count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meters = {"weight": Meter()}
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.meters["weight"].update(moment.logs["weight"])
+
+
+class KeepsMeasures(Measures):
+    """Does what it is told to."""
+
+    def get_state(self) -> list[float]:
+        return [self.meters["weight"].total, self.meters["weight"].count]
+
+    def set_state(self, state: list[float]) -> None:
+        self.meters["weight"].total, self.meters["weight"].count = state[0], int(state[1])
+
+
+@pytest.mark.parametrize("hook", [Measures, KeepsMeasures, None])
+def test_what_objects_that_hooks_use_count_is_told_and_the_remedy_works(
+    hook: type[Hook] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = make(tmp_path, [] if hook is None else [hook()])
+    if hook is None:
+        loop.on("epoch_end")(measures)
+    told = said(loop, caplog, 4)
+    assert [line.partition(". ")[0] for line in told] == [
+        f"Hook {name!r} counts in Python what no checkpoint holds: Meter.count, Meter.total"
+        for name in ([] if hook is KeepsMeasures else ["measures"])
+    ]
+
+
 class Writes(Hook):
     """Writes rows into a file of its own."""
 
