@@ -1,6 +1,7 @@
 """What hooks of the program count and gather in Python, which no checkpoint holds."""
 
 import collections
+import contextlib
 import dis
 import functools
 import io
@@ -118,16 +119,18 @@ def of_functions(begin: Mapping[str, Iterable[object]], *, but: Collection[str])
         begin: The functions of each hook, by its name.
         but: The hooks of which objects are looked at already.
     """
-    found = {hook: [functools.partial(_outside, functions)] for hook, functions in _of_program(begin).items()}
-    return {hook: [*views, *(() if hook in but else _of_objects(begin[hook]))] for hook, views in found.items()}
+    own = _of_program(begin)
+    outside = {hook: [functools.partial(_outside, own[hook])] if hook in own else [] for hook in begin}
+    return {hook: [*views, *(() if hook in but else _of_objects(begin[hook]))] for hook, views in outside.items()}
 
 
 def _of_objects(begin: Iterable[object]) -> Iterator[View]:
     """Yields what there is of the objects of the program that are held or named, and that nobody else looks after."""
-    for thing in Reach(begin).objects:
-        own, mine = type(thing), [vars(each) for each in type(thing).__mro__]
-        if is_of_program(own) and not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
-            yield functools.partial(_in_attributes, thing, f"{own.__name__}.")
+    with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
+        for thing in Reach(begin).objects:
+            own, mine = type(thing), [vars(each) for each in type(thing).__mro__]
+            if is_of_program(own) and not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
+                yield functools.partial(_in_attributes, thing, f"{own.__name__}.")
 
 
 class Gathered:
