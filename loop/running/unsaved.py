@@ -52,7 +52,9 @@ class Unsaved:
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int], *, resumed: bool = False) -> None:
         hooks = [*hooks]
         self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
-        self._called = {hook.name: [*hook.functions_called()] for hook in hooks} | self._roots
+        self._called = {
+            hook.name: [*hook.functions_called(), *self._roots.get(hook.name, ()), hook.every] for hook in hooks
+        }
         outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
         self._covered = covered
         gathered = Gathered(hooks, outside) if resumed else Gathered([], {})

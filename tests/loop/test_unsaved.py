@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Every, Hook, Loop, Moment
+from loop import ArrayData, Every, Halt, Hook, Loop, Moment
 
 SAID = "changes what no checkpoint holds"
 
@@ -324,6 +324,35 @@ def test_what_objects_that_hooks_use_count_is_told_and_the_remedy_works(
         f"Hook {name!r} counts in Python what no checkpoint holds: Meter.count, Meter.total"
         for name in ([] if hook is KeepsMeasures else ["measures"])
     ]
+
+
+class Third:
+    """A trigger that goes by how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def next_after(self, step: int) -> int:
+        return step + 1
+
+    def next_time(self, seconds: float) -> None:
+        return None
+
+    def due(self, halt: Halt) -> bool:
+        self.asked += 1
+        return self.asked % 3 == 0
+
+
+class Seldom(Hook):
+    every = Third()  # type: ignore[assignment]  # it cannot be joined with others by |
+
+    def on_step_end(self, moment: Moment) -> None:
+        pass
+
+
+def test_a_trigger_that_counts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (line,) = said(make(tmp_path, [Seldom()]), caplog)
+    assert line.startswith("Hook 'seldom' counts in Python what no checkpoint holds: Third.asked. A run")
 
 
 class Writes(Hook):
