@@ -102,8 +102,7 @@ class OptunaPruning(Hook, instead=INSTEAD):
     def on_eval_end(self, moment: Moment) -> None:
         self._report(moment, self._monitor.value(moment))
 
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._report(moment, self._monitor.value(moment))
+    on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
         self._report(moment, self._monitor.reported(moment))

@@ -99,8 +99,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
     def on_eval_end(self, moment: Moment) -> None:
         self._check(self._monitor.value(moment), moment.step)
 
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._check(self._monitor.value(moment), moment.step)
+    on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
         self._check(self._monitor.reported(moment), moment.step)
