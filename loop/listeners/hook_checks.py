@@ -21,6 +21,10 @@ UNREAD = (
     "Hook %r has every=%r, which is for on_step_end, and it has none: its other methods are called each time. Write "
     "on_step_end, or look at moment.epoch or moment.step in these, as in: if moment.epoch %% 5 == 0."
 )
+BY_TIME = (
+    "Hook %r has a state, or reports values, and every=%r, which comes at other steps in each run: two runs that are not "
+    "interrupted differ as well. Write Every(steps=100), say."
+)
 
 
 def check_late(hook: Hook) -> None:
@@ -88,6 +92,11 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         )
     if Event.STEP_END not in handlers and hook.every is not Hook.every and _goes_unread(hook):
         log.warning(UNREAD, hook.name, hook.every)
+    keeps = hook.variables or has_state(hook) or hook.reports
+    by_time = Event.STEP_END in handlers and hook.every.next_time(0.0) is not None
+    # Those of this package know what they do, and what only saves may do it at any time.
+    if keeps and by_time and not hook.saves and not type(hook).__module__.startswith("hooks."):
+        log.warning(BY_TIME, hook.name, hook.every)
     if not hook.everywhere and (hook.reports or hook.is_inside()):
         raise ValueError(
             f"Hook {hook.name!r} reports values, or has a part in the compiled loop, so that all workers need it. "

@@ -1,6 +1,7 @@
 """What people ask of a loop, a hook or a moment because others have it gets a line that says what to write."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -154,6 +155,27 @@ def test_a_schedule_that_nothing_looks_at_is_told(caplog: pytest.LogCaptureFixtu
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("Hook 'epochs' has every=Every(epochs=5), which is for on_step_end, and it has none")
     assert said.endswith("as in: if moment.epoch % 5 == 0.")
+
+
+class Seconds(Hook):
+    """Has a state or not, by which it is told."""
+
+    every = Every(steps=3) | Every(seconds=60)
+
+    def __init__(self, name: str, state: Sequence[object] = ()) -> None:
+        super().__init__(name)
+        self.state = [*state]
+
+    def on_step_end(self, moment: Moment) -> None: ...
+
+
+def test_a_state_that_depends_on_the_time_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hooks = [Seconds("counts", [tf.Variable(0)]), Seconds("shows"), Checkpoint(tmp_path, Every(seconds=60))]
+    loop = make(*hooks)
+    loop.on("step_end", every=Every(seconds=1), reports=["time"])(lambda moment: None)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split("'")[1] for line in told] == ["counts", "on_step_end"]
+    assert all("which comes at other steps in each run" in line for line in told)
 
 
 def test_names_with_something_to_be_filled_in_are_refused(tmp_path: Path) -> None:
