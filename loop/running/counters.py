@@ -120,7 +120,9 @@ def of_functions(begin: Mapping[str, Iterable[object]], *, but: Collection[str])
         but: The hooks of which objects are looked at already.
     """
     own = _of_program(begin)
-    outside = {hook: [functools.partial(_outside, own[hook])] if hook in own else [] for hook in begin}
+    outside: dict[str, list[View]] = {
+        hook: [functools.partial(_outside, own[hook])] if hook in own else [] for hook in begin
+    }
     return {hook: [*views, *(() if hook in but else _of_objects(begin[hook]))] for hook, views in outside.items()}
 
 

@@ -57,10 +57,13 @@ class Unsaved:
         }
         outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
         self._covered = covered
-        gathered = Gathered(hooks, outside) if resumed else Gathered([], {})
-        own = of_hooks(hooks, outside)
-        functions = Counters(of_functions(outside, but=own))
-        self._counters = (COUNTED, Counters(own)), (COUNTED_OUTSIDE, functions), (GATHERED, gathered)
+        own, gathered = of_hooks(hooks, outside), Gathered(hooks, outside) if resumed else Gathered([], {})
+        # What is said of each hook, and what knows of which it is to be said.
+        self._counters: list[tuple[str, Counters | Gathered]] = [
+            (COUNTED, Counters(own)),
+            (COUNTED_OUTSIDE, Counters(of_functions(outside, but=own))),
+            (GATHERED, gathered),
+        ]
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs, self._told = 0, set[str]()
