@@ -195,6 +195,10 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
 
         def teardown(self) -> None: ...
 
+        def after_epoch(self) -> None: ...
+
+        def fit_start(self) -> None: ...
+
         def eval_end(self, moment: Moment) -> None: ...
 
         def on_eval_end(self, moment: Moment) -> None:
@@ -206,7 +210,10 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
         loop.run(epochs=epochs)
     assert [record.getMessage() for record in caplog.records] == [
         f"Hook 'silent': no event calls {theirs}, nor does another method of it. Did you mean {ours}?"
-        for theirs, ours in [("epoch_end", "on_epoch_end"), ("fit_end", "on_run_end"), ("teardown", "on_run_end")]
+        for theirs, ours in [
+            *(("after_epoch", "on_epoch_end"), ("epoch_end", "on_epoch_end")),
+            *(("fit_end", "on_run_end"), ("teardown", "on_run_end")),
+        ]
     ]
 
     class Given(Hook):
