@@ -22,8 +22,8 @@ UNREAD = (
     "on_step_end, or look at moment.epoch or moment.step in these, as in: if moment.epoch %% 5 == 0."
 )
 BY_TIME = (
-    "Hook %r has a state, or reports values, and every=%r, which comes at other steps in each run: two runs that are not "
-    "interrupted differ as well. Write Every(steps=100), say."
+    "Hook %r has a state, or reports values, and every=%r, which comes at other steps in each run: two that are not "
+    "interrupted differ, too. Write Every(steps=100), say."
 )
 
 

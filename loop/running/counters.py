@@ -147,7 +147,7 @@ class Gathered:
 
     def __init__(self, hooks: Iterable[Hook], functions: Mapping[str, Iterable[object]]) -> None:
         used: list[tuple[str, Used, Mapping[str, object]]] = []
-        used += [(hook.name, _used_by(type(hook)), vars(hook)) for hook in _without_state(hooks)]
+        used += [(hook.name, _used_by(hook), vars(hook)) for hook in _without_state(hooks)]
         for name, given in _of_program(functions).items():
             used.append((name, _used(given, *OUTSIDE), dict(pair for each in given for pair in _values_outside(each))))
         self._empty: dict[str, dict[str, Sized]] = {}
@@ -200,7 +200,7 @@ def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]
 
 def _in_attributes(thing: object, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
     """Returns the same of what is in attributes of an object, as its methods use them."""
-    own, used = attributes(thing), _used_by(type(thing))
+    own, used = attributes(thing), _used_by(thing)
     counted = [name for name in used.counted if isinstance(own.get(name, ()), (*PLAIN, np.generic))]
     gathered = [name for name in used.read if _is_gathering(own.get(name))]
     gathers = {f"{prefix}{name}": _content(own[name]) for name in gathered}
@@ -233,9 +233,14 @@ def _content(value: object) -> str:
         return str(len(value)) if isinstance(value, Sized) else ""
 
 
+def _used_by(thing: object) -> Used:
+    """Returns the attributes that the methods of an object use."""
+    of_class: type = type(thing)
+    return _used_in(of_class)
+
+
 @functools.cache  # to look into a class takes a millisecond, and there may be many objects of it
-def _used_by(of_class: type) -> Used:
-    """Returns the attributes that the methods of a class use."""
+def _used_in(of_class: type) -> Used:
     written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
     return _used((each for values in written for each in values if isinstance(each, types.FunctionType)), *ATTRIBUTES)
 

@@ -423,8 +423,8 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
         ({"min_delta": NAN}, f"EarlyStopping('val_loss')(min_delta=...) {negative} nan."),
         (
             {"min_delta": 2, "relative": True},
-            "EarlyStopping('val_loss')(min_delta=..., relative=True) is a fraction of the best value, as in 0.02 for 2 %. "
-            "Received: 2.",
+            "EarlyStopping('val_loss')(min_delta=..., relative=True) is a fraction of the best value, as in 0.02 for 2 "
+            "%. Received: 2.",
         ),
         *(
             (
