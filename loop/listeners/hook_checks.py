@@ -63,6 +63,11 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
     if not isinstance(hook, Hook):
         kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
         raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
+    if type(hook).__hash__ is None:
+        raise TypeError(
+            f"{type(hook).__name__} defines __eq__, as dataclasses do, and hooks are told apart by which they are. Write "
+            "@dataclasses.dataclass(eq=False), or leave __eq__ out."
+        )
     # Before its name is asked for, which raises something else then.
     if not is_initialized(hook):
         raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
