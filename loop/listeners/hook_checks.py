@@ -65,7 +65,7 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
     if type(hook).__hash__ is None:
         raise TypeError(
-            f"{type(hook).__name__} defines __eq__, as dataclasses do, and hooks are told apart by which they are. Write "
+            f"{type(hook).__name__} defines __eq__, as dataclasses do, and a hook is known by which one it is. Write "
             "@dataclasses.dataclass(eq=False), or leave __eq__ out."
         )
     # Before its name is asked for, which raises something else then.
