@@ -236,9 +236,9 @@ class Compiled:
 
     def unsaved(self, state: TrainingState) -> Unsaved:
         """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
-        hooks = self._parts.hooks
+        hooks, done = self._parts.hooks, state.position.place().step
         covered = self._covered(state) | keys(self.only_read(state)) | hooks.kept
-        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered)
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, resumed=done > 0)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:
