@@ -54,7 +54,7 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
             # What was there before the step was traced, an eager tensor, has no sum behind it.
             queue += [outer for outer, inner in op.graph.captures if inner is each and tf.is_symbolic_tensor(outer)]
         elif op.type == "ReadVariableOp":
-            queue += _kept_in(op)  # gradients that are accumulated over several steps, say
+            queue += kept_in(op)  # gradients that are accumulated over several steps, say
     return False
 
 
@@ -74,7 +74,7 @@ def _is_beside(step: TracedStep, tensor: tf.Tensor) -> bool:
                 continue
             seen.add(id(op))
             if op.type == "ReadVariableOp":
-                queue += _kept_in(op)
+                queue += kept_in(op)
             elif op.type == "Placeholder" and origin.dtype != tf.resource:
                 outer = [outer for outer, inner in op.graph.captures if inner is origin]
                 if not outer and origin is not step.part.whole:  # an argument of the step itself, such as the batch
@@ -83,13 +83,13 @@ def _is_beside(step: TracedStep, tensor: tf.Tensor) -> bool:
     return False
 
 
-def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
-    """Returns what is assigned to the variable that an operation reads, unless it is a weight."""
+def kept_in(read: tf.Operation, *, of_weights: bool = False) -> list[tf.Tensor]:
+    """Returns what is assigned to the variable that an operation reads; of weights only if asked."""
     handle, found = outermost(read.inputs[0]), list[tf.Tensor]()
     graph: tf.Graph | None = read.graph
     while graph is not None and (captures := getattr(graph, "captures", None)):
         variable = by_key(graph.variables).get(key_of(handle))
-        if variable is not None and variable.trainable:
+        if variable is not None and variable.trainable and not of_weights:
             return []  # a weight, which is the same in all workers after each step
         inner = [each for outer, each in captures if outermost(outer) is handle]
         uses_of = [use for each in inner for use in each.consumers()]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from loop.engine.traced.decided import check_decided
+from loop.engine.traced.decided import Own, check_decided, warn_of_apart
 from loop.engine.traced.kept import warn_of_kept
 from loop.engine.traced.made import given_values
 from loop.engine.traced.means import examples_in
@@ -26,7 +26,7 @@ from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import ConcreteFunction, add_control_inputs, converted, explicit_algorithm, within_xla
 from loop.workers.rows import Part
-from loop.workers.together import Begun, Joined
+from loop.workers.together import Joined
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
@@ -104,12 +104,12 @@ class Trace:
         size = examples_in(self.element_spec)
         # Numbers of Python, so that parts of equal size need no weights in the graph.
         static = size is not None and (several.own.size(size), size)
-        own = list[Begun]()
+        parts = list[Part]()
 
         def traced(batch: Nest, rows: tf.Tensor, whole: tf.Tensor, wish: tf.Tensor) -> Joined:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             begun = together.begin(Part(batch, *(static or (rows, whole))))
-            own.append(begun)
+            parts.append(begun.step.part)
             with together.tracing(begun):
                 values = converted(step.function)(batch)
                 given = tf.nest.flatten(batch, expand_composites=True)
@@ -124,7 +124,9 @@ class Trace:
         # A tf.function in the step would be used as it was traced for one process.
         with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
             found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
-        check_decided(found.graph, own[-1].step.part.whole, equal_sizes=several.equal_sizes)
+        own = Own(found.graph, parts[-1], together.averaged, equal_sizes=several.equal_sizes)
+        check_decided(found.graph, own)
+        warn_of_apart(step.__name__, found.graph, self.graph, own, together.joined)
         return found
 
     def joined(self, part: Part, wish: tf.Tensor) -> Joined:
