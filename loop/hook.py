@@ -1,7 +1,9 @@
 """The base class of all hooks."""
 
 import contextlib
+import json
 import math
+import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -65,6 +67,7 @@ class Hook(tf.Module):
             reports values; or else in the first one alone, as is enough for what shows or writes something. False for
             the hooks of this package that do only that.
         apart: The names of its variables that may differ between workers; those of the first one are saved.
+        made_with: Its arguments, as far as they are plain, of a class that is made with `instead`.
         on_error: What becomes of the run when a method of this hook raises an `Exception`: "raise" ends it; "warn" logs
             it, once in a run, and goes on, and the hook is called again when something else happens; "disable" logs it
             and calls only `on_run_end` in the rest of the run. What `on_setup` raises is always raised: nothing is
@@ -93,6 +96,7 @@ class Hook(tf.Module):
     saves: bool = False
     everywhere: bool = True
     apart: Sequence[str] = ()
+    made_with: Mapping[str, object] = types.MappingProxyType({})
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
@@ -107,7 +111,7 @@ class Hook(tf.Module):
         super().__init_subclass__()
         if "__init__" in vars(cls):
             # Only a class's own `__init__`: what it inherits was wrapped with the class that defines it.
-            explained(instead or {}, kinds=instead is not None)(cls)
+            explained(instead or {}, kinds=instead is not None, note=None if instead is None else _note_arguments)(cls)
         # Half of a pair would show only when a run is resumed, after days.
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
@@ -297,3 +301,18 @@ class Hook(tf.Module):
 def has_state(hook: Hook) -> bool:
     """Returns whether a hook keeps something in Python that it hands out to be saved."""
     return type(hook).get_state is not Hook.get_state
+
+
+def _note_arguments(given: Mapping[str, Any]) -> None:
+    """Keeps with what a hook is made, as far as it is plain, so that workers can compare it."""
+    hook, *_ = given.values()
+    said = {name: repr(each) if type(each).__module__ == Trigger.__module__ else each for name, each in given.items()}
+    plain = {name: value for name, value in said.items() if _is_plain(value)}
+    # Past `__setattr__`, before `__init__` has begun. With those of a subclass, which calls this one's.
+    object.__setattr__(hook, "made_with", {**hook.made_with, **plain})
+
+
+def _is_plain(value: object) -> bool:
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
+        return json.dumps(value) != ""
+    return False

@@ -52,7 +52,7 @@ class Exchange:
     """What is left of a `Collective` where nothing is added up."""
 
     def __init__(self, rank: int, together: Together) -> None:
-        self._rank, self._together = rank, together
+        self._rank, self._together, self.number = rank, together, 1
 
     def exchange(self, *numbers: float) -> np.ndarray:
         return self._together.exchange(self._rank, numbers)

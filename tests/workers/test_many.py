@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from many import Part, Together, commit, decisions, ended_by, on_all, one, over, wrong_parts
 
-from hooks import EarlyStopping, NaNGuard
+from hooks import Checkpoint, EarlyStopping, NaNGuard, Progress
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
 from loop.running import alike
@@ -110,11 +110,13 @@ def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch
     monkeypatch.setattr(alike, "is_op_determinism_enabled", lambda: next(chosen))
     monkeypatch.setattr(alike, "_values", lambda parts, state: {"weights": str(parts.workers.rank)})
     chosen, stops = iter([True, False]), Stops(lambda: None, together=True)
-    hooks = [NaNGuard(), EarlyStopping("loss", mode="min")]
 
     def checked(worker: Workers) -> None:
+        hooks = [NaNGuard(limits={"loss": 1.0 + worker.rank}), EarlyStopping("loss", mode="min", patience=3)]
+        hooks += [Checkpoint(f"checkpoints-{worker.rank}"), Progress(verbose=1 + worker.rank)]
         every = {"val": Every(epochs=1 + worker.rank), "mine": Always(epochs=1)}
         evaluations = Schedule([SimpleNamespace(name=name, every=each) for name, each in every.items()], NEVER)
+        worker.collective.number += worker.rank  # as if one of them had traced something before
         own = hooks[:: 1 - 2 * worker.rank]
         parts = SimpleNamespace(workers=worker, stops=stops, hooks=own, evaluations=evaluations)
         state = SimpleNamespace(
@@ -125,9 +127,10 @@ def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch
     with pytest.raises(ValueError, match=r"\n.* versions and environment") as raised:
         on_all(2, checked)
     differences = [line.strip() for line in str(raised.value).splitlines()[1:-1]]
-    held = ["data noted seed", "value of weights"]
+    held = ["sums over workers traced", "data noted seed", "value of weights"]
     named = [each.partition(":")[0] for each in differences]
-    assert named == ["kernels op_determinism", "order of hooks", "evaluations val", "data rows", *held]
+    mine = "hook nan_guard(limits=...)"
+    assert named == ["kernels op_determinism", "order of hooks", mine, "evaluations val", "data rows", *held]
 
 
 def test_workers_that_exchange_different_things_say_so() -> None:

@@ -25,9 +25,10 @@ OWN = (
 SUM = ("A sum over workers, such as loop.average,", "Some would enter it, and wait for the others without an end.")
 WEIGHT = ("A change of {!r}", "Some would change it, and train on with other weights than the others.")
 APART_FROM_OTHERS = (
-    "Step %r changes %s by the rows of this worker alone, or by numbers that it draws for them. So workers come to "
-    "hold other values, and are refused when these are compared: before a save, and when the run ends. Write "
-    "loop.average(x) around gradients and means over rows, and loop.total(x) around sums over them."
+    "Step %r changes %s by the rows of this worker alone, by how many they are, or by numbers that it draws for them, "
+    "and one process would by all rows. Workers that come to hold other values are refused when these are compared: "
+    "before a save, and when the run ends. Write loop.average(x) around gradients and means over rows, and "
+    "loop.total(x) around sums over them."
 )
 
 
