@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import NoReturn
+from unittest.mock import Mock
 
 import pytest
 import tensorflow as tf
@@ -13,6 +14,7 @@ from many import Part, Together, commit, decisions, ended_by, on_all, one, over,
 from hooks import Checkpoint, EarlyStopping, NaNGuard, Progress
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
+from loop.rounds import Rounds
 from loop.running import alike
 from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
@@ -37,6 +39,19 @@ def test_all_of_many_workers_find_the_same_agreed(count: int) -> None:
     assert [end[:2] for end in ends] == [(100, 0.0)] * 4  # the least far of all, and the first one's clock
     assert [end[2] for end in ends] == [None, None, "asked by 17", "asked by 17"]
     assert reasons == [(None, False)] * 2 + [("asked by 17", True)] * 2
+
+
+def test_a_run_begins_at_the_time_of_the_first_one() -> None:
+    """Or hooks that wait for times would be called in some workers, and not in others."""
+
+    def begun(worker: Workers) -> float:
+        clock = SimpleNamespace(now=lambda: float(worker.rank), start=lambda: None)
+        parts, agreed = Mock(clock=clock), Agreed(worker, Stops(lambda: None, together=True), clock)
+        rounds = Rounds(parts, Mock(), Mock(), agreed, Mock(), exact=True)
+        rounds.begin()
+        return rounds._since
+
+    assert on_all(2, begun) == [0.0, 0.0]
 
 
 @COUNTS
