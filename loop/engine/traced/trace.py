@@ -14,7 +14,7 @@ from loop.engine.traced.results import Results, results_of
 from loop.engine.traced.returned import check_returned
 from loop.engine.traced.several import Several
 from loop.engine.traced.strategies import without_strategies
-from loop.errors.instead import of_tracing
+from loop.errors.instead import of_part, of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
 from loop.exact.fingerprint import fingerprint
@@ -123,7 +123,12 @@ class Trace:
         wish = tf.TensorSpec([], tf.float64)
         # A tf.function in the step would be used as it was traced for one process.
         with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
-            found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
+            try:
+                found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
+            except Exception as error:  # which has not come where all rows were given
+                for note in of_part(error):
+                    add_note(error, note)
+                raise
         own = Own(found.graph, parts[-1], together.averaged, equal_sizes=several.equal_sizes)
         check_decided(found.graph, own)
         warn_of_apart(step.__name__, found.graph, self.graph, own, together.joined)
