@@ -1,9 +1,7 @@
 """The base class of all hooks."""
 
 import contextlib
-import json
 import math
-import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -19,6 +17,7 @@ from loop.events import Event, Moment
 from loop.listeners.copied import deep_copy, shallow_copy
 from loop.listeners.held import holds_state, variables_in
 from loop.listeners.hook_methods import check_methods
+from loop.listeners.made_with import note
 from loop.numbered import step_number
 from loop.triggers import At, Trigger
 
@@ -96,7 +95,7 @@ class Hook(tf.Module):
     saves: bool = False
     everywhere: bool = True
     apart: Sequence[str] = ()
-    made_with: Mapping[str, object] = types.MappingProxyType({})
+    made_with: Mapping[str, object] = {}
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
@@ -111,7 +110,7 @@ class Hook(tf.Module):
         super().__init_subclass__()
         if "__init__" in vars(cls):
             # Only a class's own `__init__`: what it inherits was wrapped with the class that defines it.
-            explained(instead or {}, kinds=instead is not None, note=None if instead is None else _note_arguments)(cls)
+            explained(instead or {}, kinds=instead is not None, note=None if instead is None else note)(cls)
         # Half of a pair would show only when a run is resumed, after days.
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
@@ -301,18 +300,3 @@ class Hook(tf.Module):
 def has_state(hook: Hook) -> bool:
     """Returns whether a hook keeps something in Python that it hands out to be saved."""
     return type(hook).get_state is not Hook.get_state
-
-
-def _note_arguments(given: Mapping[str, Any]) -> None:
-    """Keeps with what a hook is made, as far as it is plain, so that workers can compare it."""
-    hook, *_ = given.values()
-    said = {name: repr(each) if type(each).__module__ == Trigger.__module__ else each for name, each in given.items()}
-    plain = {name: value for name, value in said.items() if _is_plain(value)}
-    # Past `__setattr__`, before `__init__` has begun. With those of a subclass, which calls this one's.
-    object.__setattr__(hook, "made_with", {**hook.made_with, **plain})
-
-
-def _is_plain(value: object) -> bool:
-    with contextlib.suppress(TypeError, ValueError, RecursionError):
-        return json.dumps(value) != ""
-    return False
