@@ -1,7 +1,6 @@
 """The base class of all hooks."""
 
 import contextlib
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -41,7 +40,7 @@ class Reported(tf.Module):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(name="reported")
-        nothing = [math.nan] * len(names)
+        nothing = [float("nan")] * len(names)
         self.values = tf.Variable(nothing, dtype=tf.float64, trainable=False, name="values")
         self.steps = tf.Variable([-1] * len(names), dtype=tf.int64, trainable=False, name="steps")
 
@@ -215,8 +214,7 @@ class Hook(tf.Module):
 
         Asked when a run begins. A loop that was traced with other such hooks is traced again.
         """
-        mine = type(self)
-        return mine.before_step is not Hook.before_step or mine.after_step is not Hook.after_step
+        return type(self).before_step is not Hook.before_step or type(self).after_step is not Hook.after_step
 
     def ahead(self, step: int, count: int) -> Sequence[float] | np.ndarray:
         """Returns a number for each of the `count` steps that may be run after `step` in one call, for `before_step`.
