@@ -134,7 +134,7 @@ def check_equal(parts: Parts, state: TrainingState) -> None:
         if names := sorted({path.removeprefix("value of ") for path in paths}):
             raise ValueError(
                 f"The workers do not hold the same values when the run ends: {', '.join(names[:MOST])}. "
-                f"{parts.workers.forgotten}."
+                f"{parts.workers.why_apart(names)}."
             )
 
 

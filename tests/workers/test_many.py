@@ -66,6 +66,8 @@ def test_what_hooks_and_data_keep_in_python_is_compared_too() -> None:
         Differing, match=r"Worker 1 does not hold .* hooks/counting/get_state\. .* Python in one worker"
     ):
         commit(2, 1, wrong=1, in_python="hooks/counting/get_state")
+    with pytest.raises(Differing, match=r"data/get_state\. The batches that they have read are others"):
+        commit(2, 1, wrong=1, in_python="data/get_state")
     commit(2, 1, wrong=1, in_python="hooks/shown/get_state")  # of a hook that is called in the first one alone
 
 

@@ -114,7 +114,7 @@ class Followers:
         if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
             raise Differing(
                 f"Worker {rank} does not hold what the first one does, and nothing was saved: {', '.join(wrong)}. "
-                f"{self._workers.forgotten}."
+                f"{self._workers.why_apart(wrong)}."
             )
         return {} if self._state.apart is None else unpacked(heard(self._workers, key, PATIENCE))
 
