@@ -22,6 +22,7 @@ OWN = (
     "has of them, or by numbers that it draws for them{1}. {2} Decide by what is the same in all workers: gradients "
     "that went through loop.average, and what went through loop.total, as in `if tf.math.is_finite(loop.total(loss))`."
 )
+SKIPS = "RngReadAndSkip"
 SUM = ("A sum over workers, such as loop.average,", "Some would enter it, and wait for the others without an end.")
 WEIGHT = ("A change of {!r}", "Some would change it, and train on with other weights than the others.")
 APART_FROM_OTHERS = (
@@ -142,7 +143,8 @@ def warn_of_apart(step: str, graph: FuncGraph, alone: FuncGraph, own: Own, joine
 
 def _written_in(graph: FuncGraph, wanted: Iterable[int]) -> dict[int, list[tf.Tensor]]:
     """Returns what is written in a function into variables, by their keys."""
-    done = {key: [op for op in ops if changes(op)] for key, ops in uses(graph).items()}
+    # Not what a generator skips: by how many numbers, is the same in all workers, and other than in one process.
+    done = {key: [op for op in ops if changes(op) and op.type != SKIPS] for key, ops in uses(graph).items()}
     return {
         key: [each for op in done.get(key, []) for each in op.inputs[1:] if each.dtype != tf.resource] for key in wanted
     }
