@@ -11,7 +11,7 @@ def note(given: Mapping[str, object]) -> None:
     """Keeps, on a hook, the arguments of its `__init__`: JSON values, and triggers as they are written."""
     hook, *_ = given.values()
     said = {name: repr(each) if type(each).__module__ == Trigger.__module__ else each for name, each in given.items()}
-    # Past `__setattr__`: `Hook.__init__` was not called yet. With those of a subclass, whose `__init__` calls this one's.
+    # Past `__setattr__`: `Hook.__init__` was not called yet. With those of a subclass, which calls this class's.
     before = vars(hook).get("made_with", {})
     object.__setattr__(hook, "made_with", {**before, **{name: each for name, each in said.items() if _is_plain(each)}})
 

@@ -75,7 +75,7 @@ class Followers:
     def wait_for_all(self) -> None:
         """Returns when all have called it: the first one, when it has heard what it has asked for."""
         if self.are_several:
-            # So nobody ends while the chief may still ask for what it holds; and nothing of this run stays in the store.
+            # So nobody ends while the chief may still ask for what it holds. Nothing of this run stays in the store.
             self._take_back(self._workers.exchange(self._unread, at=f"what {self._name} has saved")[0, 0])
 
     # Of the chief.

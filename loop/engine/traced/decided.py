@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.engine.traced.averaged import SHAPES, kept_in, outermost
+from loop.engine.traced.returned import folded
 from loop.exact.graph import called, changes, functions, line, operations, uses
 from loop.exact.labels import BRANCHES, LOOPS
 from loop.exact.origins import deciders, origins
@@ -23,6 +24,7 @@ OWN = (
     "that went through loop.average, and what went through loop.total, as in `if tf.math.is_finite(loop.total(loss))`."
 )
 SKIPS = "RngReadAndSkip"
+FEW = 20  # operations of which a number is computed that is looked at
 SUM = ("A sum over workers, such as loop.average,", "Some would enter it, and wait for the others without an end.")
 WEIGHT = ("A change of {!r}", "Some would change it, and train on with other weights than the others.")
 APART_FROM_OTHERS = (
@@ -44,9 +46,7 @@ class Own:
             no other size, such as that of series that are padded.
     """
 
-    def __init__(
-        self, graph: FuncGraph, part: Part, averaged: Sequence[tf.Variable], *, equal_sizes: bool
-    ) -> None:
+    def __init__(self, graph: FuncGraph, part: Part, averaged: Sequence[tf.Variable], *, equal_sizes: bool) -> None:
         self._graph, self._averaged, self._equal_sizes = graph, keys(averaged), equal_sizes
         # What is no row of a batch is the same for all of them.
         given = [each for each in tf.nest.flatten(part.batch, expand_composites=True) if each.shape.rank != 0]
@@ -152,8 +152,15 @@ def _written_in(graph: FuncGraph, wanted: Iterable[int]) -> dict[int, list[tf.Te
 
 def _has_other_constants(values: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:
     """Returns whether known numbers are among values, in the place of which there are others: of rows, how many."""
-    pairs = zip(map(tf.get_static_value, values), map(tf.get_static_value, others), strict=False)
+    pairs = zip(map(_known, values), map(_known, others), strict=False)
     return any(one is not None and other is not None and not np.array_equal(one, other) for one, other in pairs)
+
+
+def _known(value: tf.Tensor) -> np.ndarray | None:
+    """Returns what a value is, if it is computed of constants by a few operations."""
+    static = tf.get_static_value(value)
+    known = folded(value, FEW) if static is None else [static]
+    return None if known is None else np.asarray(known)
 
 
 def _shared(op: tf.Operation, weights: dict[int, str]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What a step returns on several workers, and is no mean over rows: as far as its trace shows it."""
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -60,7 +61,7 @@ def check_returned(
         value, of_all = tf.convert_to_tensor(value), tf.convert_to_tensor(alone[name])
         of = [*origins(value, ends)]  # a sum over all workers ends it: what comes of that is the same in all
         if not any((tensor.graph, tensor.name) in rows for tensor in of):
-            if not (_may_equal(of, [*origins(of_all, _adds_up)]) or _equal(_folded(value), _folded(of_all))):
+            if not (_may_equal(of, [*origins(of_all, _adds_up)]) or _equal(folded(value), folded(of_all))):
                 raise ValueError(SIZE.format(step, name))
         elif not value.dtype.is_floating:  # of which the mean over workers, by rows, means nothing
             kind = "a truth value" if value.dtype.is_bool else "a whole number"
@@ -94,12 +95,15 @@ def _is_close(one: np.ndarray, other: np.ndarray) -> bool:
     return np.allclose(one.astype(np.float64), other.astype(np.float64), rtol=1e-5, atol=0, equal_nan=True)
 
 
-def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
-    """Returns what is computed of constants; None if the function in which it is has to be given something for that."""
+def folded(value: tf.Tensor, most: int = 1_000_000) -> list[np.ndarray] | None:
+    """Returns what is computed of constants, by so many operations at most; None if the function in which it is has to
+    be given something for that, or it takes more."""
     value = same_as(value)
-    needed = [*behind([value.op])]
+    needed = [*itertools.islice(behind([value.op]), most + 1)]
     # What more than constants go into cannot be computed here.
-    if any(op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed):
+    if len(needed) > most or any(
+        op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed
+    ):
         return None
     definition, names = value.graph.as_graph_def(), {op.name for op in needed}
     nodes = [node for node in definition.node if node.name in names]
