@@ -1,6 +1,7 @@
 """What to write for a value of another kind than was expected, in a sentence or two."""
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 import keras
@@ -12,6 +13,11 @@ from loop.errors.tracebacks import by_library
 from loop.tensors import Nest
 
 OF_SHAPES = (TypeError, ValueError, tf.errors.InvalidArgumentError)  # what a batch of a wrong shape raises
+SHAPES_DIFFER = re.compile("[Ss]hapes|[Dd]imensions|[Ii]ncompatible|must be equal")  # in what TensorFlow says of that
+OF_PART = (
+    "As one of several workers, the step is given some of the rows of each batch. Where the program has a fixed number "
+    "of rows, such as batch_size, write tf.shape(x)[0]."
+)
 ARRAYS = "Arrays go into ArrayData((x, y), batch_size=32)"
 GENERATOR = (
     "A generator goes into StreamData(tf.data.Dataset.from_generator(function, output_signature=...), "
@@ -136,6 +142,11 @@ def of_tracing(function: object, element_spec: Nest, error: Exception) -> list[s
         of = f"The step was called with {specs(element_spec)}"
         return [f"{of}. If that is one example, and not a batch of them, write dataset.batch(32)."]
     return []
+
+
+def of_part(error: Exception) -> list[str]:
+    """Returns what may be the cause of an exception in a step that is given some of the rows of each batch."""
+    return [OF_PART] if isinstance(error, OF_SHAPES) and SHAPES_DIFFER.search(str(error)) else []
 
 
 def instead_of_hook(given: object) -> str:

@@ -20,6 +20,7 @@ from loop.running.counters import COUNTED, COUNTED_OUTSIDE, GATHERED, Counters, 
 from loop.running.own_files import of_own_files
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
+from loop.workers.cluster import here
 
 log = logging.getLogger("exactloop")
 SHOWN = 3
@@ -30,6 +31,11 @@ LOST = (
     "__init__ sets on it."
 )
 
+IN_ALL = (
+    "Hook %r is called in each of the workers and, unless the name of the file says which one, all write to the same. "
+    "Set everywhere = False on its class, so that it is called in the first one alone; or have it write below `if "
+    "loop.workers.rank == 0:`."
+)
 DRAWN = (
     "Hook %r draws from a stream that cannot be saved: %s. A run that goes on from a checkpoint draws other numbers. "
     "Draw outside of tf.function, after keras.utils.set_random_seed(1); or from a tf.random.Generator or a "
@@ -51,6 +57,7 @@ class Unsaved:
 
     def __init__(self, hooks: Iterable[Hook], covered: Collection[int], *, resumed: bool = False) -> None:
         hooks = [*hooks]
+        self._in_all = {hook.name for hook in hooks if hook.everywhere} if here().are_several else set[str]()
         self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
         self._called = {
             hook.name: [*hook.functions_called(), *self._roots.get(hook.name, ()), hook.every] for hook in hooks
@@ -92,8 +99,11 @@ class Unsaved:
                 log.warning(told, hook, ", ".join(names))
         if self._epochs == 1:
             for hook, begin in self._called.items():
-                for told in of_own_files(hook, begin):
-                    log.warning("%s", told)
+                said = [*of_own_files(hook, begin)]
+                for each in said:
+                    log.warning("%s", each)
+                if said and hook in self._in_all:
+                    log.warning(IN_ALL, hook)
         for hook, begin in self._called.items():
             if hook not in self._told and (drawn := _drawn_in(begin, self._covered)):
                 self._told.add(hook)

@@ -16,6 +16,8 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Every, Halt, Hook, Loop, Moment
+from loop.running.unsaved import Unsaved
+from loop.workers.cluster import Workers, become
 
 SAID = "changes what no checkpoint holds"
 
@@ -656,3 +658,19 @@ def test_files_that_are_written_as_a_whole_are_not_named(tmp_path: Path, caplog:
 
 
 OF_VARIABLES, OF_PYTHON = {"average:0 of hook 'counts'"}, {"losses", "Counts.count"}
+
+
+def test_a_file_that_each_of_several_workers_writes_is_named_as_such(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class InOne(Writes):
+        everywhere = False
+
+    before = become(Workers(0, ("10.0.0.1:1", "10.0.0.2:1")))
+    try:
+        unsaved = Unsaved([Writes(tmp_path / "a.txt"), InOne(tmp_path / "b.txt")], ())
+    finally:
+        become(before)
+    unsaved.warn()
+    (line,) = [each.getMessage() for each in caplog.records if "each of the workers" in each.getMessage()]
+    assert line.startswith("Hook 'writes' is called in each of the workers")
