@@ -13,12 +13,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from loop.tensors import Nest, unconverted
-from loop.tf_internals import batch_of, buffer_of, cache_file, inputs_of, kind_of, read_by, tensors_of
+from loop.tf_internals import batch_of, buffer_of, cache_file, inputs_of, kind_of, range_of, read_by, tensors_of
 
 ROWS = "late.rows"  # is in the names of operations that were not written
 MOVING = ("Shuffle", "ShuffleAndRepeat", "Repeat", "Take", "Skip", "Shard", "Prefetch", "Options")  # look at no element
 SHUFFLES, BATCHES = ("Shuffle", "ShuffleAndRepeat"), ("Batch", "ParallelBatch")
 LARGE = 1 / 8  # of the rows: a buffer takes as long to be saved as the order of all, and is filled in a part of it
+LONGEST = 2**20  # numbers of a range that are rows
 MANY, BYTES, PARTS = 64, 2**20, 32  # a checkpoint may hold a few times the rows that are read at once: see `rows`
 PLAIN = (tf.bool, tf.uint8, tf.int8, tf.uint16, tf.int16, tf.uint32, tf.int32, tf.uint64, tf.int64, tf.string) + (
     tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.complex64, tf.complex128,
@@ -45,7 +46,7 @@ class LateRows(NamedTuple):
         """
         if kind_of(stage) != "Shuffle" or stage is not [each for each in self.moving if kind_of(each) in SHUFFLES][-1]:
             return False
-        return self.knows_count(stage) and not 0 <= buffer_of(stage) < LARGE * len(tensors_of(self.slices)[0])
+        return self.knows_count(stage) and not 0 <= buffer_of(stage) < LARGE * _count(_rows_of(self.slices))
 
     def knows_count(self, stage: tf.data.Dataset) -> bool:
         """Returns whether a pass that is made anew knows how much a stage yields: not behind what repeats orders."""
@@ -68,7 +69,7 @@ def late_rows(stage: tf.data.Dataset, changed: Collection[int]) -> LateRows | No
         moving += [] if _holds_rows(below, changed) else [below]
         below = read_by(inputs_of(below)[0])
     shuffled = any(kind_of(each) in SHUFFLES for each in moving)
-    return LateRows(below, moving[::-1], batch) if shuffled and _is_plain(below) else None
+    return LateRows(below, moving[::-1], batch) if shuffled and _rows_of(below) else None
 
 
 def _holds_rows(stage: tf.data.Dataset, changed: Collection[int]) -> bool:
@@ -76,9 +77,23 @@ def _holds_rows(stage: tf.data.Dataset, changed: Collection[int]) -> bool:
     return kind_of(stage) == "Cache" and id(stage) not in changed and not cache_file(stage).numpy()
 
 
-def _is_plain(slices: tf.data.Dataset) -> bool:
-    specs = tf.nest.flatten(slices.element_spec)
-    return kind_of(slices) == "TensorSlice" and all(type(it) is tf.TensorSpec and it.dtype in PLAIN for it in specs)
+def _rows_of(stage: tf.data.Dataset) -> Sequence[tf.Tensor]:
+    """Returns the rows of a stage that yields those of arrays, whole numbers, or both in step; of others, none."""
+    match kind_of(stage):
+        case "TensorSlice" if all(type(it) is tf.TensorSpec for it in tf.nest.flatten(stage.element_spec)):
+            rows = tensors_of(stage)
+            return rows if all(row.dtype in PLAIN for row in rows) else ()
+        case "Range":
+            with tf.init_scope():
+                return (range_of(stage),) if 0 < int(stage.cardinality()) <= LONGEST else ()
+        case "Zip":
+            each = [_rows_of(read_by(source)) for source in inputs_of(stage)]
+            return [row for rows in each for row in rows] if all(each) else ()
+    return ()
+
+
+def _count(rows: Sequence[tf.Tensor]) -> int:
+    return min(map(len, rows))
 
 
 class Numbers:
@@ -89,8 +104,8 @@ class Numbers:
     """
 
     def __init__(self, slices: tf.data.Dataset) -> None:
-        self._rows, self._spec = tuple(tensors_of(slices)), slices.element_spec
-        self._moved = tf.data.Dataset.range(len(self._rows[0]))
+        self._rows, self._spec = tuple(_rows_of(slices)), slices.element_spec
+        self._moved = tf.data.Dataset.range(_count(self._rows))
         self._count: tf.Tensor | None = None  # how many there are, once they are one vector
 
     def move(self, move: Callable[[tf.data.Dataset], tf.data.Dataset], *, all_at_once: bool) -> None:
@@ -130,7 +145,7 @@ class Numbers:
             knows_count: Whether it is known how many they are.
         """
         bytes_each = sum(spec.dtype.size * math.prod(spec.shape) for spec in tf.nest.flatten(self._spec))
-        many = max(1, min(MANY, BYTES // max(1, bytes_each), len(self._rows[0]) // PARTS))
+        many = max(1, min(MANY, BYTES // max(1, bytes_each), _count(self._rows) // PARTS))
         with tf.name_scope(ROWS):
             count = self._moved.cardinality() if self._count is None else self._count
             made = self._read(self._moved.batch(many) if self._count is None else self._moved.rebatch(many)).unbatch()

@@ -75,6 +75,12 @@ def buffer_of(shuffle: Dataset) -> int:
     return int(shuffle._buffer_size)
 
 
+def range_of(numbers: Dataset) -> tf.Tensor:
+    """Returns what `Dataset.range` yields."""
+    given = vars(numbers)
+    return tf.range(given["_start"], given["_stop"], given["_step"], numbers.element_spec.dtype)
+
+
 def batch_of(batch: Dataset) -> tuple[tf.Tensor, bool]:
     """Returns how many elements a stage puts into a batch, int64 `[]`, and whether it leaves out what is left over."""
     return batch._batch_size, bool(batch._drop_remainder)

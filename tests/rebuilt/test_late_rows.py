@@ -66,6 +66,8 @@ LATE: dict[str, Callable[[], Dataset]] = {
     "map of Python": lambda: alone().shuffle(9, seed=1).map(lambda x: tf.numpy_function(np.sin, [x], tf.float32)),
     "filter": lambda: pairs().shuffle(ROWS, seed=1).filter(lambda x, y: y > 3).batch(3),
     "no more": lambda: pairs().batch(4).unbatch().batch(2).unbatch().concatenate(pairs().shuffle(9, seed=1)),
+    "whole numbers": lambda: Dataset.range(3, 90, 4, output_type=tf.int32).shuffle(99, seed=1).batch(3),
+    "in step": lambda: Dataset.zip((alone(), {"y": Dataset.from_tensor_slices(Y[:15])})).shuffle(9, seed=1).batch(3),
     "two uses": lambda: uses_two(pairs().shuffle(ROWS, seed=1)),
     "texts": lambda: Dataset.from_tensor_slices([f"file {i}" for i in Y]).shuffle(9, seed=1).map(tf.strings.length),
     "a small buffer": lambda: pairs().repeat(2).shuffle(2, seed=1).batch(3),
@@ -73,6 +75,10 @@ LATE: dict[str, Callable[[], Dataset]] = {
     "half precision": lambda: Dataset.from_tensor_slices(X.astype(np.float16)).shuffle(9, seed=1).batch(3),
 }
 EARLY: dict[str, Callable[[], Dataset]] = {
+    "too many numbers": lambda: Dataset.range(10**12).shuffle(9, seed=1).take(20),
+    "in step with others": lambda: Dataset.zip((alone(), Dataset.from_generator(lambda: range(9), tf.int64))).shuffle(
+        9, 1
+    ),
     "not shuffled": lambda: pairs().batch(3).map(lambda x, y: (x + tf.random.uniform([], seed=1), y)),
     "ragged rows": lambda: Dataset.from_tensor_slices(tf.ragged.range(Y * 9)).shuffle(9, seed=1).ragged_batch(3),
 }
