@@ -101,6 +101,9 @@ class LearningRate(Hook, instead=INSTEAD):
         self._rates.attach(loop, alone=True)
         return nullcontext()
 
+    def functions_called(self) -> list[Callable[..., object]]:
+        return [self._function]
+
     def on_run_begin(self, moment: Moment) -> None:
         self._set = np.zeros([0])  # of a state that may have been undone
 

@@ -1,7 +1,6 @@
 """The base class of all hooks."""
 
 import contextlib
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,6 +16,7 @@ from loop.events import Event, Moment
 from loop.listeners.copied import deep_copy, shallow_copy
 from loop.listeners.held import holds_state, variables_in
 from loop.listeners.hook_methods import check_methods
+from loop.listeners.made_with import note
 from loop.numbered import step_number
 from loop.triggers import At, Trigger
 
@@ -40,7 +40,7 @@ class Reported(tf.Module):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(name="reported")
-        nothing = [math.nan] * len(names)
+        nothing = [float("nan")] * len(names)
         self.values = tf.Variable(nothing, dtype=tf.float64, trainable=False, name="values")
         self.steps = tf.Variable([-1] * len(names), dtype=tf.int64, trainable=False, name="steps")
 
@@ -65,6 +65,7 @@ class Hook(tf.Module):
             reports values; or else in the first one alone, as is enough for what shows or writes something. False for
             the hooks of this package that do only that.
         apart: The names of its variables that may differ between workers; those of the first one are saved.
+        made_with: Its arguments, as far as they are plain, of a class that is made with `instead`.
         on_error: What becomes of the run when a method of this hook raises an `Exception`: "raise" ends it; "warn" logs
             it, once in a run, and goes on, and the hook is called again when something else happens; "disable" logs it
             and calls only `on_run_end` in the rest of the run. What `on_setup` raises is always raised: nothing is
@@ -93,6 +94,7 @@ class Hook(tf.Module):
     saves: bool = False
     everywhere: bool = True
     apart: Sequence[str] = ()
+    made_with: Mapping[str, object] = {}
     on_error: Literal["raise", "warn", "disable"] = "raise"
 
     def __init__(self, name: str | None = None, *, on_error: Literal["raise", "warn", "disable"] | None = None) -> None:
@@ -107,7 +109,7 @@ class Hook(tf.Module):
         super().__init_subclass__()
         if "__init__" in vars(cls):
             # Only a class's own `__init__`: what it inherits was wrapped with the class that defines it.
-            explained(instead or {}, kinds=instead is not None)(cls)
+            explained(instead or {}, kinds=instead is not None, note=None if instead is None else note)(cls)
         # Half of a pair would show only when a run is resumed, after days.
         if (cls.get_state is Hook.get_state) != (cls.set_state is Hook.set_state):
             raise TypeError(f"{cls.__name__} defines one of get_state and set_state. A state needs both.")
@@ -212,8 +214,7 @@ class Hook(tf.Module):
 
         Asked when a run begins. A loop that was traced with other such hooks is traced again.
         """
-        mine = type(self)
-        return mine.before_step is not Hook.before_step or mine.after_step is not Hook.after_step
+        return type(self).before_step is not Hook.before_step or type(self).after_step is not Hook.after_step
 
     def ahead(self, step: int, count: int) -> Sequence[float] | np.ndarray:
         """Returns a number for each of the `count` steps that may be run after `step` in one call, for `before_step`.

@@ -52,7 +52,7 @@ class Rounds:
         self._unsaved = self._built.unsaved(self._making.state)
         self._clock.start()
         # Or all times up to where the run goes on from would be due at its first halt.
-        self._since = self._clock.now()
+        self._since = self._agreed.now()
 
     def next(self) -> bool:
         """Goes through one round; returns whether everybody was told that it is the last."""

@@ -18,6 +18,7 @@ from loop.engine.ways.in_cuts import InCuts
 from loop.engine.ways.one_by_one import OneByOne
 from loop.engine.ways.one_call import OneCall
 from loop.engine.ways.way import Way
+from loop.errors.instead import of_part
 from loop.errors.tracebacks import add_note
 from loop.tensors import read
 
@@ -47,6 +48,7 @@ class CompiledLoop:
         self.ring, self.inside, self.own = body.ring, body.inside, body.own
         # For the message, if it waits for other workers in vain.
         where_to_wait, several = f"{owner[0].lower()}{owner[1:]}", body.several
+        self._is_of_part = several is not None  # of the rows of a batch
         waiting = functools.partial(several.workers.waiting, where_to_wait) if several else None
         self._waiting = waiting or contextlib.nullcontext
         self._way = _way(body, body.data, owner, together=several is not None)
@@ -77,6 +79,8 @@ class CompiledLoop:
         """Adds to an error where it was, and of a pipeline, which line of the program it comes of."""
         add_note(error, f"Raised {self._where} {int(self._counters[-1])}.")
         tell(error, data.dataset())
+        for note in of_part(error) if self._is_of_part else ():
+            add_note(error, note)
 
     def begin_again(self) -> None:
         """Begins another pass with the next batch."""

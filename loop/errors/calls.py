@@ -13,7 +13,9 @@ F = TypeVar("F", bound=Callable[..., object])
 BY_POSITION = ""  # the key of what to write for arguments that have to have names
 
 
-def explained(instead: Mapping[str, str], *, kinds: bool = True) -> Callable[[F], F]:
+def explained(
+    instead: Mapping[str, str], *, kinds: bool = True, note: Callable[[Mapping[str, object]], None] | None = None
+) -> Callable[[F], F]:
     """Decorates a function, or a class for its `__init__`, so that a wrong call says what to write.
 
     The signature stays what it is. A call that Python would make is made.
@@ -22,19 +24,26 @@ def explained(instead: Mapping[str, str], *, kinds: bool = True) -> Callable[[F]
         instead: What to do, in words that go on after a colon: by names that it does not have, but others call such
             things by; by names that it has, for calls in which they are missing; and under `BY_POSITION`.
         kinds: Whether to check the kinds of arguments by their annotations; see `check_kinds`.
+        note: Called with the arguments of a right call, by name, before it is made.
     """
 
     def decorate(decorated: F) -> F:
         if isinstance(decorated, type) and "__init__" in vars(decorated):
-            made = _explaining(decorated.__init__, decorated.__name__, instead, kinds)  # type: ignore[misc]
+            made = _explaining(decorated.__init__, decorated.__name__, instead, kinds, note)  # type: ignore[misc]
             decorated.__init__ = made  # type: ignore[misc]
             return decorated
-        return _explaining(decorated, decorated.__name__, instead, kinds)
+        return _explaining(decorated, decorated.__name__, instead, kinds, note)
 
     return decorate
 
 
-def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool) -> F:
+def _explaining(
+    function: F,
+    name: str,
+    instead: Mapping[str, str],
+    kinds: bool,
+    note: Callable[[Mapping[str, object]], None] | None,
+) -> F:
     signature = inspect.signature(function)
     # Of a method, and not of a function that was defined within another one.
     owner, between, _ = function.__qualname__.rpartition(".")
@@ -53,6 +62,8 @@ def _explaining(function: F, name: str, instead: Mapping[str, str], kinds: bool)
             said = _refused(name, given, args[own:], named, instead) or [f"{name}(...): {error}"]
             raise TypeError("\n".join(f"{line.removesuffix('.')}." for line in said)) from None
         check_kinds(name, annotations, bound.arguments, instead)
+        if note:
+            note(bound.arguments)
         return function(*args, **named)
 
     return in_user_lines(call)  # type: ignore[return-value]

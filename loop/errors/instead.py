@@ -1,17 +1,23 @@
 """What to write for a value of another kind than was expected, in a sentence or two."""
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from loop.errors.kinds import shown
+from loop.errors.kinds import OF_TF_KERAS, is_of_tf_keras, shown
 from loop.errors.tracebacks import by_library
 from loop.tensors import Nest
 
 OF_SHAPES = (TypeError, ValueError, tf.errors.InvalidArgumentError)  # what a batch of a wrong shape raises
+SHAPES_DIFFER = re.compile("[Ss]hapes|[Dd]imensions|[Ii]ncompatible|must be equal")  # in what TensorFlow says of that
+OF_PART = (
+    "As one of several workers, the step is given some of the rows of each batch. Where the program has a fixed number "
+    "of rows, such as batch_size, write tf.shape(x)[0]."
+)
 ARRAYS = "Arrays go into ArrayData((x, y), batch_size=32)"
 GENERATOR = (
     "A generator goes into StreamData(tf.data.Dataset.from_generator(function, output_signature=...), "
@@ -138,6 +144,11 @@ def of_tracing(function: object, element_spec: Nest, error: Exception) -> list[s
     return []
 
 
+def of_part(error: Exception) -> list[str]:
+    """Returns what may be the cause of an exception in a step that is given some of the rows of each batch."""
+    return [OF_PART] if isinstance(error, OF_SHAPES) and SHAPES_DIFFER.search(str(error)) else []
+
+
 def instead_of_hook(given: object) -> str:
     """Returns what to write for something that is given as a hook and is none."""
     if isinstance(given, type):
@@ -146,6 +157,8 @@ def instead_of_hook(given: object) -> str:
         # By the names of base classes: a callback of the program's own is often a subclass of one of these.
         known = next((CALLBACKS[base.__name__] for base in type(given).__mro__ if base.__name__ in CALLBACKS), "")
         return f"Write hooks=[callback]{f', or hooks=[{known}]' if known else ''}."
+    if is_of_tf_keras(given):
+        return f"It is {OF_TF_KERAS}."
     if isinstance(given, Collection):
         return "Hooks are added one by one: for hook in hooks: loop.hooks.add(hook)."
     if callable(given):

@@ -1,7 +1,8 @@
 """What a tensor is computed of in the end: also by way of the functions that are called, from output to output."""
 
+import collections
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -30,14 +31,15 @@ At = tuple[Frame, tf.Tensor]
 Body = tuple[Frame, FuncGraph]
 
 
-def origins(value: tf.Tensor, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.Tensor]:
+def origins(value: tf.Tensor | Sequence[tf.Tensor], ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.Tensor]:
     """Yields what a value is computed of: what is computed of nothing else, and that beyond which nobody asks.
 
     Args:
-        value: A tensor of a graph.
+        value: A tensor of a graph, or several.
         ends: Called with a tensor; returns whether to look no further than it.
     """
-    return _from([(Frame(), value)], ends)
+    frames = collections.defaultdict[tf.Graph, Frame](Frame)  # names are those of one graph
+    return _from([(frames[each.graph], each) for each in tf.nest.flatten(value)], ends)
 
 
 def deciders(op: tf.Operation, ends: Callable[[tf.Tensor], bool]) -> Iterator[tf.Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
+from loop.hook import Hook
 from loop.running.parts import Parts
 from loop.state.training_state import TrainingState
 from loop.tf_internals import is_op_determinism_enabled
@@ -23,7 +24,8 @@ REMEDY = (
     "All workers start the same script, with the same arguments, versions and environment. Python's, NumPy's and "
     "Keras' random numbers begin alike in all of them from loop.connect() on, the first line of the script; "
     "numpy.random.default_rng() needs a seed, and tf.random needs tf.random.set_seed(1). "
-    "Hooks are given to all workers; those with everywhere=False are called in the first one."
+    "Hooks are given to all workers; those with everywhere=False are called in the first one. What traces a loop, as "
+    "audit() does, is called in all of them, in the same order."
 )
 OF_DATA = (
     "All workers are given the same data, and each trains on its own rows of every batch by itself: leave out what "
@@ -56,12 +58,22 @@ def check_program(parts: Parts, state: TrainingState) -> None:
             "hooks": {hook.name: type(hook).__name__ for hook in parts.hooks},
             # They exchange something in turns.
             "order of": {"hooks": [hook.name for hook in parts.hooks]},
+            "hook": {f"{hook.name}({name}=...)": said for hook in parts.hooks for name, said in _given(hook).items()},
             "evaluations": parts.evaluations.describe(),
             **state.describe(),
+            # By these numbers TensorFlow finds who waits for the same sum: with others, all would wait for ever.
+            "sums over workers": {"traced": parts.workers.collective.number},
         },
         # Alone, they are no reason: what was saved may be restored yet.
         besides=lambda: _held(parts, state),
     )
+
+
+def _given(hook: Hook) -> Mapping[str, object]:
+    """Returns with what a hook of this package was made, unless only what the first worker has counts."""
+    # One of the program may be given something of each worker, such as its rank.
+    ours = type(hook).__module__.partition(".")[0] == "hooks"
+    return hook.made_with if ours and hook.everywhere and not hook.saves else {}
 
 
 def check_alike(parts: Parts, state: TrainingState) -> None:
@@ -122,7 +134,7 @@ def check_equal(parts: Parts, state: TrainingState) -> None:
         if names := sorted({path.removeprefix("value of ") for path in paths}):
             raise ValueError(
                 f"The workers do not hold the same values when the run ends: {', '.join(names[:MOST])}. "
-                f"{parts.workers.forgotten}."
+                f"{parts.workers.why_apart(names)}."
             )
 
 

@@ -9,14 +9,7 @@ from loop.data.source import Data
 from loop.errors.instead import instead_of_evaluation
 from loop.errors.kinds import is_whole, shown
 from loop.evaluation import Evaluation
-from loop.state.gathering import check_given
 from loop.steps import Step
-
-
-def check_state(state: Mapping[str, object]) -> Mapping[str, object]:
-    """Returns `state`. Raises `TypeError` if it is no mapping, or `ValueError` for a name that cannot be used."""
-    check_given("Loop(state=...)", state)
-    return state
 
 
 def as_evaluations(evaluate: Evaluation | Sequence[Evaluation] | None, step: Step) -> tuple[Evaluation, ...]:

@@ -14,10 +14,11 @@ from loop.engine.traced.several import several_of
 from loop.evaluation import Evaluation, check_eval_every
 from loop.hook import Hook
 from loop.registry import HookRegistry
-from loop.running.arguments import as_evaluations, check_compilable, check_state
+from loop.running.arguments import as_evaluations, check_compilable
 from loop.running.limits import Limit, first_batches
 from loop.running.parts import Parts
 from loop.running.schedule import Schedule
+from loop.state.gathering import check_given
 from loop.state.history import History
 from loop.state.position import PositionState
 from loop.steps import Step, Values, as_step
@@ -52,7 +53,7 @@ def assembled(
             check_compilable(source)
         if isinstance(source, ArrayData | IndexedData):
             source.draw()  # a seed, where none was given: before anything else draws from the process's numbers
-        given = check_state(state)
+        check_given("Loop(state=...)", state)
         check_eval_every("Loop(eval_every=...)", eval_every)
         evaluations = Schedule(as_evaluations(evaluate, step), eval_every)
         # Rows of all data together: a split that was drawn without a seed is found again among them.
@@ -63,14 +64,14 @@ def assembled(
         registry = HookRegistry(hooks)
         # From `connect()` on; a loop keeps the workers with which it was made.
         workers = here()
-        several = several_of(workers, given, source, [each.data for each in evaluations], jit_compile=jit_compile)
+        several = several_of(workers, state, source, [each.data for each in evaluations], jit_compile=jit_compile)
         # One for all: alarms of the clock and stops pull in the same bound.
         bound = StopBound(together=several is not None)
         return Parts(
             step=step,
             data=source,
             evaluations=evaluations,
-            given=given,
+            given=state,
             hooks=registry,
             position=PositionState(),
             clock=Clock(bound.pull_in),

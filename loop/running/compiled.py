@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed
+from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed, warn_of_shapes
 from loop.data.source import Data
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
@@ -236,9 +236,9 @@ class Compiled:
 
     def unsaved(self, state: TrainingState) -> Unsaved:
         """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
-        hooks = self._parts.hooks
+        hooks, done = self._parts.hooks, state.position.place().step
         covered = self._covered(state) | keys(self.only_read(state)) | hooks.kept
-        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered)
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, resumed=done > 0)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:
@@ -252,6 +252,7 @@ class Compiled:
         if any(hook.saves for hook in self._parts.hooks):
             warn_of_sets()
             warn_of_seed()
+            warn_of_shapes()
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, evaluated).held)
         return found
 

@@ -60,10 +60,10 @@ class Parts(NamedTuple):
     history: History
     limit: Limit
     stops: Stops
-    jit_compile: bool = False
-    workers: Workers = Workers()
-    several: Several | None = None
-    pool: Pool = Pool()
+    jit_compile: bool
+    workers: Workers
+    several: Several | None
+    pool: Pool
 
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""

@@ -4,8 +4,7 @@ import contextlib
 import itertools
 import threading
 import zlib
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +25,10 @@ FORGOTTEN = (
     "A step has trained on the rows of one worker without loop.average or loop.total, or a hook with everywhere=False "
     "has changed them, or Python in one worker has done what it has not in another, such as to draw a number"
 )
+OTHER_BATCHES = (
+    "The batches that they have read are others, or what makes them stands elsewhere. What Python makes, such as a "
+    "generator, has to be the same in all workers: sort files, and what is in a set, and give random numbers a seed"
+)
 
 
 class Workers:
@@ -37,7 +40,6 @@ class Workers:
         addresses: Where they are, by rank; empty of one process without a cluster.
         collective: Adds up over all of them.
         exchanges: How many there have been of `exchange`: a number that is the same in all workers.
-        forgotten: What it is likely to come of if workers hold different values, in a sentence.
 
     Args:
         rank: As above.
@@ -45,8 +47,6 @@ class Workers:
         store: What they tell one another.
         chiefs: How many of them the cluster calls so, rather than workers: 0 or 1.
     """
-
-    forgotten: ClassVar[str] = FORGOTTEN
 
     def __init__(
         self, rank: int = 0, addresses: tuple[str, ...] = (), store: CommonStore | None = None, *, chiefs: int = 0
@@ -137,6 +137,10 @@ class Workers:
         finally:
             if self.are_several:
                 self._needing.release()
+
+    def why_apart(self, paths: Iterable[str]) -> str:
+        """Returns what it is likely to come of that workers hold other values under some paths, in a sentence."""
+        return OTHER_BATCHES if any(path.startswith(("position/seen/", "data/")) for path in paths) else FORGOTTEN
 
     def turn(self) -> int:
         """Returns another number each time, the same in all workers, which have to ask for it in the same order."""

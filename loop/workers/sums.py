@@ -41,8 +41,10 @@ class TracedStep:
         self._is_never_empty = isinstance(part.rows, int) and part.rows > 0
 
     def weighted(self, tensor: tf.Tensor) -> tf.Tensor:
-        """Returns a tensor times the share of the batch that this worker has."""
-        return self.unless_empty(tensor * tf.cast(self.share, tensor.dtype))
+        """Returns a tensor times the share of the batch that this worker has: zeros if that is none."""
+        share = tf.cast(self.share, tensor.dtype)
+        # What an empty part has is NaN as often as not. In one pass: this is as large as the model.
+        return tensor * share if self._is_never_empty else tf.math.multiply_no_nan(tensor, share)
 
     def average(self, gradients: Nest) -> Nest:
         given = [each for each in tf.nest.flatten(gradients) if each is not None]

@@ -40,6 +40,8 @@ class Together:
 
     Attributes:
         statistics: As below.
+        averaged: The variables that are averaged by rows when a step ends: these, and some of the metrics.
+        joined: These, and those that are added up.
 
     Args:
         workers: All of them.
@@ -59,7 +61,8 @@ class Together:
     ) -> None:
         self._workers, self.statistics, self._results, self._applied = workers, statistics, results, applied
         self._sums = [raw(each) for each in metrics if is_added_up(each)]
-        self._means = [raw(each) for each in metrics if not is_added_up(each)]
+        self.averaged = [*statistics, *(raw(each) for each in metrics if not is_added_up(each))]
+        self.joined = [*self._sums, *self.averaged]
 
     @unconverted
     def begin(self, part: Part) -> "Begun":
@@ -112,15 +115,14 @@ class Together:
         rows, whole = (tf.cast(each, tf.float64) for each in (step.part.rows, step.part.whole))
         own = [tf.cast(widened(values[name]), tf.float64) * rows for name in names]
         own += [tf.cast(each.read_value(), tf.float64) for each in self._sums]
-        averaged = [*self.statistics, *self._means]
-        own += [tf.cast(each.read_value(), tf.float64) * rows for each in averaged]
+        own += [tf.cast(each.read_value(), tf.float64) * rows for each in self.averaged]
         found = iter(self._workers.collective.sum([wish, *(step.unless_empty(each) for each in own)], on_host=True))
         # A sum: anybody's wish is more than none.
         asked = next(found) > 0
         of_all = {name: _as_value(next(found) / whole, values[name].dtype) for name in names}
         for variable, then in zip(self._sums, begun.before, strict=True):
             variable.assign(then + tf.cast(next(found), variable.dtype))
-        for variable in averaged:
+        for variable in self.averaged:
             variable.assign(tf.cast(next(found) / whole, variable.dtype))
         measured = {name: tf.cast(each, of_all[name].dtype) for name, each in self._results(values).items()}
         return Joined({**of_all, **measured}, asked)

@@ -275,3 +275,30 @@ def test_rates_whose_computing_an_interrupt_has_cut_short_are_those_of_their_ste
             hook.ahead(5, 8)
         assert hook.ahead(5, 8).tolist() == [*range(6, 14)], at
         at, raised = at + 1, interrupt.raised
+
+
+FELL = 1.0
+
+
+def falls(step: int) -> float:
+    global FELL
+    FELL *= 0.5
+    return FELL
+
+
+class Falls:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, step: int) -> float:
+        self.calls += 1
+        return 0.5**self.calls
+
+
+@pytest.mark.parametrize(("rate", "named"), [(falls, "FELL"), (Falls(), "Falls.calls")])
+def test_a_rate_that_is_computed_from_the_one_before_is_told(
+    rate: Callable[[int], float], named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_loop([LearningRate(rate), Checkpoint(tmp_path)]).run(epochs=1)
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage().startswith(f"Hook 'learning_rate' counts in Python what no checkpoint holds: {named}. ")

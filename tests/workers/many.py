@@ -52,7 +52,7 @@ class Exchange:
     """What is left of a `Collective` where nothing is added up."""
 
     def __init__(self, rank: int, together: Together) -> None:
-        self._rank, self._together = rank, together
+        self._rank, self._together, self.number = rank, together, 1
 
     def exchange(self, *numbers: float) -> np.ndarray:
         return self._together.exchange(self._rank, numbers)
@@ -143,7 +143,6 @@ def commit(count: int, values: int, wrong: int | None = None, *, in_python: str 
     for each in seen[1:]:
         each.tell()
     for each in seen[1:]:
-        each._told[each._saving].wait()
         over(each)
     mine = {path: digest(variable.read_value()) for path, variable in state.variables.items()}
     began = time.perf_counter()
@@ -164,30 +163,32 @@ class Part(Trackable):
 
 def wrong_parts(count: int) -> Iterator[str]:
     """Yields what is wrong with what each worker has for itself and tells before a save, of which there are two."""
-    together = Together(count)
+    together, left = Together(count), set[str]()
 
     def save(worker: Workers) -> list[int]:
         state = SimpleNamespace(variables={}, apart=Part(worker.rank, count), in_python=dict)
         hooks = SimpleNamespace(apart=tuple)
         followed = followers.Followers(SimpleNamespace(workers=worker, state=state, hooks=hooks), "checkpoint")
         found: list[int] = []
-        for _ in range(2):
+        for ends in (False, True):
             followed.agreed(True)
             if worker.is_chief:
                 compare = followed.comparing()
                 found += [int(tensors["rank"]) for tensors in compare({}).values()]
             else:
                 followed.tell()
-            followed.wait_for_all()
-        followed.agreed(False)
+            # What was heard is taken back when all agree on something next, and when the run ends.
+            followed.wait_for_all() if ends else followed.agreed(False)
+            worker.exchange(at="what is left")
+            left.update(together.store.listed())
         over(followed)
         return found
 
     found = on_all(count, save, together)[0]
     if found != 2 * list(range(1, count)):
         yield f"other parts: {found}"
-    if together.store.listed():
-        yield f"still told: {together.store.listed()}"
+    if left:
+        yield f"still told: {sorted(left)}"
 
 
 def main(count: int) -> None:

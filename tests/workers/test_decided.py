@@ -32,8 +32,9 @@ class Model:
         self.seen = keras.metrics.Mean(name="seen")
         self.draws = tf.random.Generator.from_seed(1)
         self.seeds = keras.random.SeedGenerator(1)
+        self.kept = tf.Variable(0.0, name="kept")
         state = {"weights": self.weights, "optimizer": self.optimizer, "draws": self.draws, "seeds": self.seeds}
-        self.state: dict[str, object] = state
+        self.state: dict[str, object] = {**state, "kept": self.kept}
 
     def gradient(self, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -107,6 +108,23 @@ def in_one_of_several_cases(model: Model, batch: tf.Tensor) -> tf.Tensor:
     return sign
 
 
+def by_a_metric(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    """Which has, within a step, what these rows come to."""
+    loss, gradient = model.gradient(batch)
+    model.seen.update_state(batch)
+    if model.seen.result() < 1.0:
+        model.apply(average(gradient))
+    return loss
+
+
+def by_what_is_kept(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    if model.kept < 5.0:
+        model.apply(average(gradient))
+    model.kept.assign(0.9 * model.kept + 0.1 * loss)
+    return loss
+
+
 @pytest.mark.parametrize(
     ("step", "what"),
     [
@@ -117,6 +135,8 @@ def in_one_of_several_cases(model: Model, batch: tf.Tensor) -> tf.Tensor:
         (in_a_loop, "A sum over workers, such as loop.average, is below"),
         (within_a_function, "A sum over workers, such as loop.average, is below"),
         (in_one_of_several_cases, "A sum over workers, such as loop.average, is below"),
+        (by_a_metric, "A sum over workers, such as loop.average, is below"),
+        (by_what_is_kept, "A sum over workers, such as loop.average, is below"),
     ],
 )
 def test_what_one_worker_alone_decides_is_refused(step: Callable[[Model, tf.Tensor], tf.Tensor], what: str) -> None:
@@ -156,6 +176,14 @@ def by_a_draw_of_all(model: Model, batch: tf.Tensor) -> tf.Tensor:
     return loss
 
 
+def by_what_all_have_kept(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    model.kept.assign(0.9 * model.kept + 0.1 * total(loss))
+    if model.kept < 5.0 and tf.norm(model.weights) < 9.0:
+        model.apply(average(gradient))
+    return loss
+
+
 def a_metric_alone(model: Model, batch: tf.Tensor) -> tf.Tensor:
     """Each adds what its own rows come to, and that may be nothing."""
     loss, gradient = model.gradient(batch)
@@ -165,9 +193,61 @@ def a_metric_alone(model: Model, batch: tf.Tensor) -> tf.Tensor:
     return loss
 
 
-@pytest.mark.parametrize("step", [by_the_sum, by_the_gradient, by_a_counter, by_a_draw_of_all, a_metric_alone])
-def test_what_all_decide_alike_is_traced(step: Callable[[Model, tf.Tensor], tf.Tensor]) -> None:
+ALIKE = [by_the_sum, by_the_gradient, by_a_counter, by_a_draw_of_all, by_what_all_have_kept, a_metric_alone]
+
+
+@pytest.mark.parametrize("step", ALIKE)
+def test_what_all_decide_alike_is_traced(
+    step: Callable[[Model, tf.Tensor], tf.Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
     assert made(step).audit() == []
+    assert "by the rows of this worker alone" not in caplog.text
+
+
+def test_what_is_the_same_for_all_rows_of_a_batch_may_decide() -> None:
+    model = Model()
+
+    def train_step(batch: tuple[tf.Tensor, tf.Tensor]) -> dict:
+        loss, gradient = model.gradient(batch[0])
+        if batch[1]:
+            model.apply(average(gradient))
+        return {"loss": loss}
+
+    data = tf.data.Dataset.from_tensors((X[:4], True)).repeat(3)
+    assert Loop(train_step, data, state=model.state).audit() == []
+
+
+def by_hand(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    loss, gradient = model.gradient(batch)
+    model.weights.assign_sub(0.1 * gradient)
+    return loss
+
+
+def counted(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    model.kept.assign_add(tf.cast(tf.shape(batch)[0], tf.float32))
+    return by_the_sum(model, batch)
+
+
+def added_up(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    model.kept.assign_add(tf.reduce_sum(tf.where(batch > 3.0, 1.0, 0.0)))
+    return by_the_sum(model, batch)
+
+
+def drawn_into_a_variable(model: Model, batch: tf.Tensor) -> tf.Tensor:
+    model.kept.assign(model.draws.uniform([]))
+    return by_the_sum(model, batch)
+
+
+APART = [(by_hand, "weights"), (counted, "kept"), (added_up, "kept"), (drawn_into_a_variable, "kept")]
+
+
+@pytest.mark.parametrize(("step", "name"), APART)
+def test_what_is_written_of_the_rows_of_one_worker_is_warned_of(
+    step: Callable[[Model, tf.Tensor], tf.Tensor], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody could go on from it: it is refused when it would be saved, after how long soever."""
+    made(step).audit()
+    assert f"changes '{name}' by the rows of this worker alone" in caplog.text
 
 
 def over_time(model: Model, batch: tf.Tensor, length: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:

@@ -5,14 +5,16 @@ import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import NoReturn
+from unittest.mock import Mock
 
 import pytest
 import tensorflow as tf
 from many import Part, Together, commit, decisions, ended_by, on_all, one, over, wrong_parts
 
-from hooks import EarlyStopping, NaNGuard
+from hooks import Checkpoint, EarlyStopping, NaNGuard, Progress
 from hooks.checkpoint.disk.errors import Differing
 from hooks.checkpoint.workers import followers
+from loop.rounds import Rounds
 from loop.running import alike
 from loop.running.agreed import Agreed
 from loop.running.alike import _refuse
@@ -39,6 +41,19 @@ def test_all_of_many_workers_find_the_same_agreed(count: int) -> None:
     assert reasons == [(None, False)] * 2 + [("asked by 17", True)] * 2
 
 
+def test_a_run_begins_at_the_time_of_the_first_one() -> None:
+    """Or hooks that wait for times would be called in some workers, and not in others."""
+
+    def begun(worker: Workers) -> float:
+        clock = SimpleNamespace(now=lambda: float(worker.rank), start=lambda: None)
+        parts, agreed = Mock(clock=clock), Agreed(worker, Stops(lambda: None, together=True), clock)
+        rounds = Rounds(parts, Mock(), Mock(), agreed, Mock(), exact=True)
+        rounds.begin()
+        return rounds._since
+
+    assert on_all(2, begun) == [0.0, 0.0]
+
+
 @COUNTS
 def test_of_many_workers_one_with_other_values_is_named_before_the_commit(count: int) -> None:
     commit(count, 3)
@@ -51,6 +66,8 @@ def test_what_hooks_and_data_keep_in_python_is_compared_too() -> None:
         Differing, match=r"Worker 1 does not hold .* hooks/counting/get_state\. .* Python in one worker"
     ):
         commit(2, 1, wrong=1, in_python="hooks/counting/get_state")
+    with pytest.raises(Differing, match=r"data/get_state\. The batches that they have read are others"):
+        commit(2, 1, wrong=1, in_python="data/get_state")
     commit(2, 1, wrong=1, in_python="hooks/shown/get_state")  # of a hook that is called in the first one alone
 
 
@@ -110,11 +127,13 @@ def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch
     monkeypatch.setattr(alike, "is_op_determinism_enabled", lambda: next(chosen))
     monkeypatch.setattr(alike, "_values", lambda parts, state: {"weights": str(parts.workers.rank)})
     chosen, stops = iter([True, False]), Stops(lambda: None, together=True)
-    hooks = [NaNGuard(), EarlyStopping("loss", mode="min")]
 
     def checked(worker: Workers) -> None:
+        hooks = [NaNGuard(limits={"loss": 1.0 + worker.rank}), EarlyStopping("loss", mode="min", patience=3)]
+        hooks += [Checkpoint(f"checkpoints-{worker.rank}"), Progress(verbose=1 + worker.rank)]
         every = {"val": Every(epochs=1 + worker.rank), "mine": Always(epochs=1)}
         evaluations = Schedule([SimpleNamespace(name=name, every=each) for name, each in every.items()], NEVER)
+        worker.collective.number += worker.rank  # as if one of them had traced something before
         own = hooks[:: 1 - 2 * worker.rank]
         parts = SimpleNamespace(workers=worker, stops=stops, hooks=own, evaluations=evaluations)
         state = SimpleNamespace(
@@ -125,9 +144,10 @@ def test_all_in_which_the_programs_of_workers_differ_is_said_at_once(monkeypatch
     with pytest.raises(ValueError, match=r"\n.* versions and environment") as raised:
         on_all(2, checked)
     differences = [line.strip() for line in str(raised.value).splitlines()[1:-1]]
-    held = ["data noted seed", "value of weights"]
+    held = ["sums over workers traced", "data noted seed", "value of weights"]
     named = [each.partition(":")[0] for each in differences]
-    assert named == ["kernels op_determinism", "order of hooks", "evaluations val", "data rows", *held]
+    mine = "hook nan_guard(limits=...)"
+    assert named == ["kernels op_determinism", "order of hooks", mine, "evaluations val", "data rows", *held]
 
 
 def test_workers_that_exchange_different_things_say_so() -> None:

@@ -378,13 +378,34 @@ def test_the_number_of_rows_of_batches_of_any_size_is_refused(one_of: Callable[[
 def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture) -> None:
     one_of(0, 2)
     sums: list[tuple[Callable, int]] = [(tf.reduce_sum, 1), (tf.reduce_mean, 0), (lambda x: total(tf.reduce_sum(x)), 0)]
-    sums += [(tf.function(lambda x: tf.reduce_sum(x)), 1)]
+    sums += [(tf.function(lambda x: tf.reduce_sum(x)), 1), (lambda x: tf.reduce_sum(x) * (1 / 8), 1)]
+    # As programs for TensorFlow's strategies have it.
+    sums += [(lambda x: tf.nn.compute_average_loss(x[:, 0], global_batch_size=8), 1)]
+    sums += [(lambda x: tf.nn.compute_average_loss(x[:, 0]), 0)]
     sums += [(lambda x: tf.reduce_sum(tf.reduce_mean(x, 0)), 0), (lambda x: tf.reduce_sum(tf.ones([4])), 0)]
     for function, said in sums:
         caplog.clear()
         with caplog.at_level(logging.WARNING, "exactloop"):
             returning(function, rows=3).audit()
         assert len([each for each in caplog.messages if "returns 'more', a sum over the rows" in each]) == said
+
+
+@pytest.mark.more
+def test_a_sum_that_is_divided_by_how_many_rows_there_are_is_a_mean(
+    one_of: Callable[[int, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    one_of(0, 2)
+    for count, said in ((lambda x: x.shape[0], 0), (lambda x: 4, 1)):
+        caplog.clear()
+        returning(lambda x, count=count: tf.reduce_sum(x) / count(x)).audit()
+        assert len([each for each in caplog.messages if "returns 'more', a sum over the rows" in each]) == said
+
+
+def test_a_number_of_rows_that_the_program_has_fixed_is_named(one_of: Callable[[int, int], None]) -> None:
+    one_of(0, 2)
+    with pytest.raises(ValueError, match="must be equal") as raised:
+        returning(lambda x: tf.reduce_mean(x * tf.ones([4, 3]))).audit()
+    assert any("some of the rows of each batch" in note for note in raised.value.__notes__)
 
 
 def test_a_function_within_a_step_is_traced_for_several_workers_too(one_of: Callable[[int, int], None]) -> None:

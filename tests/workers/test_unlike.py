@@ -41,6 +41,13 @@ def test_workers_that_differ_are_refused_with_all_differences(tmp_path: Path) ->
 
 
 @pytest.mark.long
+def test_a_loop_that_is_traced_in_one_worker_alone_is_no_reason_to_wait_for_ever(tmp_path: Path) -> None:
+    for each in said([["audited"]], tmp_path):
+        assert "sums over workers traced: " in each
+        assert "What traces a loop, as audit() does, is called in all of them" in each
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["evaluate", "evaluate before", "roll back"])
 def test_what_one_worker_alone_does_ends_all_with_what_each_waits_for(what: str, tmp_path: Path) -> None:
     for each in said([["alone", what]], tmp_path):

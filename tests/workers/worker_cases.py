@@ -650,6 +650,16 @@ def unlike(workers: loop.workers.cluster.Workers) -> dict:
     return {}
 
 
+def audited(workers: loop.workers.cluster.Workers) -> dict:
+    """Another loop is looked at in one worker alone, before: the sums of this one have other numbers there."""
+    if workers.rank == 0:
+        other, its = small()
+        Loop(other, data_of(23), state=its).audit()
+    step, state = small()
+    Loop(step, data_of(23), state=state).run(steps=5)
+    return {}
+
+
 def waiting(workers: loop.workers.cluster.Workers) -> dict:
     """A script that does something else for a while."""
     print("waiting.", flush=True)
@@ -668,6 +678,7 @@ CASES: dict[str, Callable[..., dict]] = {
             raises,
             shown,
             unlike,
+            audited,
             waiting,
             crowded,
             numbered,

@@ -64,17 +64,19 @@ class Followers:
         self._saving = self._workers.turn()
         # The exchange has float64 alone, in which numbers of turns are exact.
         said = self._workers.exchange(float(wanted), self._unread, at=f"whether {self._name} saves")[0]
-        for number in [each for each in self._told if each < said[1]]:  # heard or never asked for: forgotten
-            self._told.pop(number).take_back()
+        self._take_back(said[1])
         return bool(said[0])
 
+    def _take_back(self, unread: float) -> None:
+        """Forgets what was told of the saves before that one: it was heard, or is never asked for."""
+        for number in [each for each in self._told if each < unread]:
+            self._told.pop(number).take_back()
+
     def wait_for_all(self) -> None:
-        """Returns when all have called it."""
+        """Returns when all have called it: the first one, when it has heard what it has asked for."""
         if self.are_several:
-            for told in self._told.values():
-                told.wait()
-            # So nobody ends while the chief may still ask for what it holds.
-            self._workers.exchange(at=f"what {self._name} has saved")
+            # So nobody ends while the chief may still ask for what it holds. Nothing of this run stays in the store.
+            self._take_back(self._workers.exchange(self._unread, at=f"what {self._name} has saved")[0, 0])
 
     # Of the chief.
 
@@ -112,7 +114,7 @@ class Followers:
         if wrong := self._differing(mine, theirs if isinstance(theirs, dict) else {}):
             raise Differing(
                 f"Worker {rank} does not hold what the first one does, and nothing was saved: {', '.join(wrong)}. "
-                f"{self._workers.forgotten}."
+                f"{self._workers.why_apart(wrong)}."
             )
         return {} if self._state.apart is None else unpacked(heard(self._workers, key, PATIENCE))
 

@@ -52,10 +52,6 @@ class Told:
         for key in self._keys:
             self._workers.remove(key)
 
-    def wait(self) -> None:
-        """Returns when they are told."""
-        self._over.wait()
-
     def _tell(self, texts: Callable[[], Iterator[tuple[str, Value]]]) -> None:
         if self._over.is_set():
             return

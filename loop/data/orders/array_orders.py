@@ -39,13 +39,8 @@ class RowOrders:
         *,
         shuffled: bool,
     ) -> None:
-        self._rows, self._batch_size, self._steps, self._fetch, self._shuffled = (
-            rows,
-            batch_size,
-            steps,
-            fetch,
-            shuffled,
-        )
+        self._rows, self._batch_size, self._steps = rows, batch_size, steps
+        self._fetch, self._shuffled = fetch, shuffled
         with tf.device("CPU"):
             # In memory, also where there is an accelerator: TensorFlow has integers of 32 bits there.
             self.now = tf.Variable(tf.zeros([steps + 1, batch_size], tf.int32), trainable=False, name="order")

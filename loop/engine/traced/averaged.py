@@ -1,6 +1,6 @@
 """Whether the gradients that an optimizer applies went through `average`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 import tensorflow as tf
@@ -33,7 +33,7 @@ def check_averaged(step: TracedStep, optimizer: keras.optimizers.Optimizer, grad
 def _went_through(step: TracedStep, gradients: Iterable[object]) -> bool:
     # None is the gradient of a variable that the loss does not depend on: an optimizer leaves that alone.
     given = [tf.convert_to_tensor(each) for each in gradients if each is not None]
-    return all(_is_behind(step.averaged, each) and not _is_beside(step, each) for each in given)
+    return all(_is_behind(step.averaged, each) for each in given) and not _is_beside(step, given)
 
 
 def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
@@ -54,42 +54,44 @@ def _is_behind(wanted: set[int], tensor: tf.Tensor) -> bool:
             # What was there before the step was traced, an eager tensor, has no sum behind it.
             queue += [outer for outer, inner in op.graph.captures if inner is each and tf.is_symbolic_tensor(outer)]
         elif op.type == "ReadVariableOp":
-            queue += _kept_in(op)  # gradients that are accumulated over several steps, say
+            queue += kept_in(op)  # gradients that are accumulated over several steps, say
     return False
 
 
-def _is_beside(step: TracedStep, tensor: tf.Tensor) -> bool:
-    """Returns whether something of this worker's rows comes to a tensor by a way on which there is no such sum; how
-    many rows the batch has of which these are a part, is the same for all."""
+def _is_beside(step: TracedStep, tensors: Sequence[tf.Tensor]) -> bool:
+    """Returns whether something of this worker's rows comes to one of some tensors by a way on which there is no such
+    sum; how many rows the batch has of which these are a part, is the same for all."""
 
     def ends(each: tf.Tensor) -> bool:
         # Whatever a variable holds is looked at below: a weight is the same in all workers, a kept gradient may not be.
         return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in step.averaged
 
-    queue, seen = [tensor], set[int]()
-    for each in queue:  # grows while it is read
-        for origin in origins(each, ends):
+    seen = set[int]()
+    while tensors:  # all of them at once: clipped together, they have all that is behind them in common
+        before = list[tf.Tensor]()
+        for origin in origins(tensors, ends):
             op = origin.op
             if id(op) in seen:
                 continue
             seen.add(id(op))
             if op.type == "ReadVariableOp":
-                queue += _kept_in(op)
+                before += kept_in(op)
             elif op.type == "Placeholder" and origin.dtype != tf.resource:
                 outer = [outer for outer, inner in op.graph.captures if inner is origin]
                 if not outer and origin is not step.part.whole:  # an argument of the step itself, such as the batch
                     return True
-                queue += [each for each in outer if tf.is_symbolic_tensor(each)]
+                before += [each for each in outer if tf.is_symbolic_tensor(each)]
+        tensors = before
     return False
 
 
-def _kept_in(read: tf.Operation) -> list[tf.Tensor]:
-    """Returns what is assigned to the variable that an operation reads, unless it is a weight."""
+def kept_in(read: tf.Operation, *, of_weights: bool = False) -> list[tf.Tensor]:
+    """Returns what is assigned to the variable that an operation reads; of weights only if asked."""
     handle, found = outermost(read.inputs[0]), list[tf.Tensor]()
     graph: tf.Graph | None = read.graph
     while graph is not None and (captures := getattr(graph, "captures", None)):
         variable = by_key(graph.variables).get(key_of(handle))
-        if variable is not None and variable.trainable:
+        if variable is not None and variable.trainable and not of_weights:
             return []  # a weight, which is the same in all workers after each step
         inner = [each for outer, each in captures if outermost(outer) is handle]
         uses_of = [use for each in inner for use in each.consumers()]

@@ -1,5 +1,6 @@
 """What a step returns on several workers, and is no mean over rows: as far as its trace shows it."""
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ from loop.tensors import GraphDef, unconverted
 from loop.workers.collective import number_of
 
 log = logging.getLogger("exactloop")
+SCALING = ("Mul", "RealDiv", "DivNoNan")
 COUNT = (
     "Step {!r} returns {!r}, {} that each of several workers computes of its own rows, and that is no mean over rows. "
     "Write loop.total(x) around it for the sum over all rows, or return tf.cast(x, tf.float32) for the mean over them."
@@ -26,9 +28,9 @@ NAMES = (
     "a count of the calls in Python."
 )
 SUM = (
-    "Step %r returns %r, a sum over the rows of a batch. Each of several workers adds up its own, and what is logged "
-    "is the mean of these sums; so is the gradient, if that is a loss. Write loop.total(x) around it for what one "
-    "process has, or tf.reduce_mean for a mean."
+    "Step %r returns %r, a sum over the rows of a batch, be it divided by a fixed number. Each of several workers adds "
+    "up its own, and what is logged is the mean of these sums; so is the gradient, if that is a loss. Write "
+    "loop.total(x) around it for what one process has, or tf.reduce_mean for a mean."
 )
 
 
@@ -59,12 +61,12 @@ def check_returned(
         value, of_all = tf.convert_to_tensor(value), tf.convert_to_tensor(alone[name])
         of = [*origins(value, ends)]  # a sum over all workers ends it: what comes of that is the same in all
         if not any((tensor.graph, tensor.name) in rows for tensor in of):
-            if not (_may_equal(of, [*origins(of_all, _adds_up)]) or _equal(_folded(value), _folded(of_all))):
+            if not (_may_equal(of, [*origins(of_all, _adds_up)]) or _equal(folded(value), folded(of_all))):
                 raise ValueError(SIZE.format(step, name))
         elif not value.dtype.is_floating:  # of which the mean over workers, by rows, means nothing
             kind = "a truth value" if value.dtype.is_bool else "a whole number"
             raise ValueError(COUNT.format(step, name, kind))
-        elif _adds_up_rows(value, batch):
+        elif _adds_up_rows(value, of_all, batch):
             log.warning(SUM, step, name)
 
 
@@ -93,12 +95,15 @@ def _is_close(one: np.ndarray, other: np.ndarray) -> bool:
     return np.allclose(one.astype(np.float64), other.astype(np.float64), rtol=1e-5, atol=0, equal_nan=True)
 
 
-def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
-    """Returns what is computed of constants; None if the function in which it is has to be given something for that."""
+def folded(value: tf.Tensor, most: int = 1_000_000) -> list[np.ndarray] | None:
+    """Returns what is computed of constants, by so many operations at most; None if the function in which it is has to
+    be given something for that, or it takes more."""
     value = same_as(value)
-    needed = [*behind([value.op])]
+    needed = [*itertools.islice(behind([value.op]), most + 1)]
     # What more than constants go into cannot be computed here.
-    if any(op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed):
+    if len(needed) > most or any(
+        op.op_def.is_stateful or (not op.inputs and op.type not in ("Const", *CALLS)) for op in needed
+    ):
         return None
     definition, names = value.graph.as_graph_def(), {op.name for op in needed}
     nodes = [node for node in definition.node if node.name in names]
@@ -110,9 +115,16 @@ def _folded(value: tf.Tensor) -> list[np.ndarray] | None:
         return [each.numpy() for each in graph()]
 
 
-def _adds_up_rows(value: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
-    """Returns whether a value is a sum over as many rows as a batch has."""
-    op = same_as(value).op
+def _adds_up_rows(value: tf.Tensor, of_all: tf.Tensor, batch: Sequence[tf.Tensor]) -> bool:
+    """Returns whether a value is a sum over as many rows as a batch has, or such a sum times a fixed number."""
+    op, whole = same_as(value).op, same_as(of_all).op
+    while op.type in SCALING and whole.type == op.type:
+        fixed, there = ([tf.get_static_value(each) for each in of.inputs] for of in (op, whole))
+        known = [i for i, each in enumerate(fixed) if each is not None]
+        # Divided by the number of rows, of which all have more, it is a mean.
+        if len(known) != 1 or not np.array_equal(fixed[known[0]], there[known[0]]):
+            return False
+        op, whole = (same_as(of.inputs[1 - known[0]]).op for of in (op, whole))
     if op.type != "Sum" or not (rank := op.inputs[0].shape.rank):
         return False
     axes, sizes = tf.get_static_value(op.inputs[1]), {each.shape[0] for each in batch if each.shape.rank}

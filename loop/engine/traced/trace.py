@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from loop.engine.traced.decided import check_decided
+from loop.engine.traced.decided import Own, check_decided, warn_of_apart
 from loop.engine.traced.kept import warn_of_kept
 from loop.engine.traced.made import given_values
 from loop.engine.traced.means import examples_in
@@ -14,7 +14,7 @@ from loop.engine.traced.results import Results, results_of
 from loop.engine.traced.returned import check_returned
 from loop.engine.traced.several import Several
 from loop.engine.traced.strategies import without_strategies
-from loop.errors.instead import of_tracing
+from loop.errors.instead import of_part, of_tracing
 from loop.errors.kinds import shown
 from loop.errors.tracebacks import add_note
 from loop.exact.fingerprint import fingerprint
@@ -26,7 +26,7 @@ from loop.steps import Step, Values
 from loop.tensors import Nest, unconverted
 from loop.tf_internals import ConcreteFunction, add_control_inputs, converted, explicit_algorithm, within_xla
 from loop.workers.rows import Part
-from loop.workers.together import Begun, Joined
+from loop.workers.together import Joined
 
 WIDE = (tf.float64, tf.int32, tf.int64, tf.uint32, tf.uint64)  # what float32 does not hold
 BARE = ("float4_e2m1fn", "int2", "uint2")  # TensorFlow holds them, and has no operation for them
@@ -104,12 +104,12 @@ class Trace:
         size = examples_in(self.element_spec)
         # Numbers of Python, so that parts of equal size need no weights in the graph.
         static = size is not None and (several.own.size(size), size)
-        own = list[Begun]()
+        parts = list[Part]()
 
         def traced(batch: Nest, rows: tf.Tensor, whole: tf.Tensor, wish: tf.Tensor) -> Joined:
             fetched = [tensor.op for tensor in tf.nest.flatten(batch, expand_composites=True)]
             begun = together.begin(Part(batch, *(static or (rows, whole))))
-            own.append(begun)
+            parts.append(begun.step.part)
             with together.tracing(begun):
                 values = converted(step.function)(batch)
                 given = tf.nest.flatten(batch, expand_composites=True)
@@ -123,8 +123,15 @@ class Trace:
         wish = tf.TensorSpec([], tf.float64)
         # A tf.function in the step would be used as it was traced for one process.
         with traced_anew(Reach([several.given, step.function, step.metrics]).compiled):
-            found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
-        check_decided(found.graph, own[-1].step.part.whole, equal_sizes=several.equal_sizes)
+            try:
+                found = tf.function(traced, autograph=False).get_concrete_function(spec, number, number, wish)
+            except Exception as error:  # which has not come where all rows were given
+                for note in of_part(error):
+                    add_note(error, note)
+                raise
+        own = Own(found.graph, parts[-1], together.averaged, equal_sizes=several.equal_sizes)
+        check_decided(found.graph, own)
+        warn_of_apart(step.__name__, found.graph, self.graph, own, together.joined)
         return found
 
     def joined(self, part: Part, wish: tf.Tensor) -> Joined:
