@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, NoReturn, TypeVar
 
@@ -22,6 +21,7 @@ from loop.events import Event, RunResult
 from loop.findings import Finding
 from loop.hook import Hook
 from loop.run import Run
+from loop.running.alone import Alone
 from loop.running.arguments import check_totals
 from loop.running.assembled import assembled
 from loop.running.dry_run import leaving_nothing
@@ -102,8 +102,7 @@ class Loop(Facts):
         )
         super().__init__(parts, Making(parts, exact=exact))
         self._exact = exact
-        # Held by whoever trains or evaluates, because both move the data and put variables back; and by which thread.
-        self._lock, self._holder = threading.Lock(), 0
+        self._alone = Alone()
         self._turns = Turns(parts.step)
         self._run: Run | None = None  # the latest; a dry run is forgotten
         self._under_way = False
@@ -124,7 +123,7 @@ class Loop(Facts):
                 were frozen or unfrozen, or anything else in Python was changed, that is compiled into the steps.
         """
         totals = check_totals(epochs, steps)
-        with self._alone("This loop is running. A hook, or another thread, cannot run it at the same time."):
+        with self._alone.taken("This loop is running. A hook, or another thread, cannot run it at the same time."):
             try:
                 self._under_way = True
                 standard.occupy()
@@ -157,7 +156,7 @@ class Loop(Facts):
             latest: The last step that the state may be of; None: any.
         """
         # Raised in another thread, it would not reach the run, which would go on, condemned, and save nothing.
-        if not self._parts.position.torn or self._holder != threading.get_ident():
+        if not self._parts.position.torn or not self._alone.is_mine:
             raise RuntimeError(
                 f"A run is rolled back by a hook, in on_step_end, on_eval_end or on_epoch_end. Asked for: {why}."
             )
@@ -196,9 +195,9 @@ class Loop(Facts):
             RuntimeError: If there is no evaluation, or the loop is running in another thread; or if something was
                 changed in Python that is compiled into an evaluation.
         """
-        within = self._holder == threading.get_ident()  # a hook, or between the steps of a rehearsal
         elsewhere = "This loop is running in another thread. Evaluate in a hook, or when it has ended."
-        with contextlib.nullcontext() if within else self._alone(elsewhere):
+        # A hook has it, or whoever is between the steps of a rehearsal.
+        with contextlib.nullcontext() if self._alone.is_mine else self._alone.taken(elsewhere):
             if not self._parts.evaluations:
                 raise RuntimeError("There is nothing to evaluate: this loop was made without evaluate=Evaluation(...).")
             self._making.build()
@@ -228,7 +227,7 @@ class Loop(Facts):
         Raises:
             RuntimeError: If the loop is running.
         """
-        with self._alone("This loop is running. Rehearse before a run or after it."):
+        with self._alone.taken("This loop is running. Rehearse before a run or after it."):
             # Without the parts of hooks, which need what they have from `around_run` on.
             self._making.build_alone()
             self._built.check(self.state, at_length=True)
@@ -257,7 +256,7 @@ class Loop(Facts):
             RuntimeError: If something was trained or restored, or a run is under way.
             InexactRun: As `run()` raises it.
         """
-        if self._lock.locked() or self._making.begun or self.step:
+        if self._alone.is_taken or self._making.begun or self.step:
             raise RuntimeError("A dry run is for the beginning, before run(). Make the loop anew, and begin with it.")
         self._making.build()
         with leaving_nothing(lambda: self.state, self.hooks, self._parts.data.mark), self._parts.limit.dry():
@@ -286,15 +285,3 @@ class Loop(Facts):
         data.seen = data.seen or (data.digested() if isinstance(data, OwnFiles) else BatchDigest())
         if self._parts.several:  # each worker reads the whole batch now, because the digest is of that
             self._parts.several.read_apart(self._parts.data)
-
-    @contextlib.contextmanager
-    def _alone(self, why_not: str) -> Iterator[None]:
-        # Without waiting: a hook that runs its own loop would wait for itself.
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError(why_not)
-        try:
-            self._holder = threading.get_ident()
-            yield
-        finally:
-            self._holder = 0  # first: who has the lock next writes its own
-            self._lock.release()

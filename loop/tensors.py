@@ -26,13 +26,9 @@ def widened(tensor: tf.Tensor) -> tf.Tensor:
 read, put = read_variable, assign  # in a tenth of the time of the methods
 
 
-def write(variable: tf.Variable, value: float | list[float]) -> None:
-    """Assigns a number, or several, in a fifth of the time of `assign`."""
-    if isinstance(value, int):
-        tensor = _whole(value, variable.dtype)
-    else:
-        tensor = scalar(value, variable.dtype) if isinstance(value, float) else tf.constant(value, variable.dtype)
-    assign(variable, tensor)
+def write(variable: tf.Variable, value: float) -> None:
+    """Assigns a number."""
+    put(variable, _whole(value, variable.dtype) if isinstance(value, int) else scalar(value, variable.dtype))
 
 
 # Kept, as TensorFlow would do it, but not all of them for good: most numbers come again, and to make a tensor of one

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from loop.tf_internals import assign, read_variables, scalar
+from loop.tf_internals import assign, read_variable, read_variables, scalar
 
 
 def number(variable: tf.Variable) -> float:
     """Returns the value of a variable `[]`: of integers, an int."""
-    # sync: reads one scalar.
-    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy().item()
+    return read_variable(variable).numpy().item()  # sync: reads one scalar
 
 
 def numbers(variables: Sequence[tf.Variable]) -> list[float]:

@@ -5,8 +5,8 @@ it, `compiled.py` is what is traced for a loop, once, and `making.py` says when 
 after it. `finished.py` knows whether anything is left to run, and `caught_up.py` what comes after a run of which more
 is complete. In a round, `moments.py` is what hooks are told, and `agreed.py` what all workers agree on; `alike.py`
 compares their programs at the start. `unsaved.py`, `counters.py` and `own_files.py` look at what only hooks have, and
-`turns.py` has loops that share a step train in turns, and `idle.py` finds a step that trains nothing. `facts.py` is
-what hooks and tools may ask a loop. `dry_run.py` and `rehearsal.py` train, and leave nothing behind.
+`alone.py` lets one train or evaluate at a time, `turns.py` has loops that share a step train in turns, and `idle.py`
+finds a step that trains nothing. `facts.py` is what hooks and tools may ask a loop. `dry_run.py` and `rehearsal.py` train, and leave nothing behind.
 
 It may import all that `loop` has but `loop.py`, `run.py` and `rounds.py`.
 """

@@ -13,10 +13,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
+from interrupting import Interrupt
 
 from hooks import Checkpoint, Preemption, Progress
 from hooks.checkpoint.commits.store import Store
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StreamData, Trigger
+from loop.running.alone import Alone
 
 LAST = 12  # steps in three epochs
 SAVED = At(2, 6, 10)
@@ -558,3 +561,15 @@ def test_how_a_run_has_ended_is_said_with_one_full_stop(caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO, "exactloop"), pytest.raises(ValueError, match="Buy some"):
         Loop(lambda x: {"y": tf.reduce_mean(x)}, data, state={}, hooks=[Failing()]).run(epochs=1)
     assert caplog.messages[-1].endswith(" s of training: No more paper. Buy some.")
+
+
+def test_an_interrupt_where_a_run_begins_or_ends_leaves_the_loop_to_the_next_one() -> None:
+    loop = tiny.make_counter()
+    loop.run(steps=1)
+    at, raised, own = 0, True, Alone.taken.__wrapped__.__code__
+    while raised:
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, lambda frame: frame.f_code is own) as interrupt:
+            loop.evaluate()
+        assert loop.evaluate(), at
+        at, raised = at + 1, interrupt.raised
+    assert at > 3
