@@ -8,13 +8,20 @@ SPLITS = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "Shuf
 # What has a stream of its own, which comes of the system if nothing is given; and what comes of that in any case.
 STREAMS = ("default_rng", "Random", "RandomState", "SeedSequence", "PCG64", "PCG64DXSM", "Philox", "MT19937", "SFC64")
 UNSEEDED = re.compile(rf"\b({'|'.join(STREAMS)})\(\s*\)|\b(SystemRandom|from_non_deterministic_state)\(".encode())
+# NumPy's stream, which is not seeded by seeding those of Python and TensorFlow.
+OF_NUMPY = re.compile(rf"\b(np|numpy)\.random\.(?!(?:seed|{'|'.join(STREAMS)})\b)\w+\(".encode())
+NUMPY_SEED = re.compile(rb"\b(np|numpy)\.random\.seed\(|\bset_random_seed\(")
 SEEDING = {"set_random_seed", "set_seed", "seed"}
 SEEDED = {"seed", "random_state"}  # arguments with which something draws the same in each process
 
 
 def draws_despite_seed(text: bytes) -> bool:
     """Returns whether the text of a file has anything of the kind."""
-    return bool(UNSEEDED.search(text)) or (b"seed(" in text and _draws_before_seed(nodes_of(text)))
+    if UNSEEDED.search(text):
+        return True
+    if b"set_seed(" in text and OF_NUMPY.search(text) and not NUMPY_SEED.search(text):
+        return True
+    return b"seed(" in text and _draws_before_seed(nodes_of(text))
 
 
 def nodes_of(text: bytes) -> list[ast.AST]:

@@ -14,11 +14,11 @@ from loop.tf_internals import ConcreteFunction
 ON_HOST, ON_DEVICE = 7101, 7102  # TensorFlow's groups of workers, each of one kind of device
 EXCHANGE = 1  # the number of the operation by which all find together, whatever else they have traced
 OPERATIONS = ("CollectiveReduceV2", "CollectiveGatherV2")
-BY_ITSELF = 2**18  # bytes, from which on a tensor is added up by itself: to pack it with others would copy it twice
-# Bytes up to which each worker is sent the parts of all and adds them up itself: that is half as many hops, one after
-# the other, as by a ring that adds up on the way. And the dtypes that TensorFlow sends.
-SENT = 2**16
-SENDABLE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
+BY_ITSELF = 2**20  # bytes, from which on a tensor is added up by itself: to pack it with others would copy it twice
+# Bytes of a part, and of those of all others together, up to which each worker is sent these and adds them up itself:
+# that is half as many hops, one after the other, as by a ring that adds up on the way.
+SENT, SENT_IN_ALL = 2**16, 2**19
+SENDABLE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)  # what TensorFlow sends so
 UNKNOWN = (
     "What is added up over all workers has to be of a known shape. Received: {}. Write tf.ensure_shape(x, [...]) "
     "around it, or add up the sum of its rows."
@@ -95,7 +95,7 @@ class Collective:
         size = _bytes(tensor)
         if size == 0:
             return tensor  # which TensorFlow's gather does not survive
-        if tensor.dtype in SENDABLE and size is not None and size <= SENT:
+        if tensor.dtype in SENDABLE and size is not None and size <= max(SENT, SENT_IN_ALL // (self._count - 1)):
             parts = tf.unstack(self._of_all(tensor, number=number, on_host=on_host))
             added = functools.reduce(operator.add, parts)  # in the same order in all of them
             return added / self._count if mean else added

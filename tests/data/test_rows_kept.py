@@ -214,7 +214,7 @@ DRAWN: dict[str, str] = {
         "def row(values):\n"
         "    return tf.stack([tf.reduce_sum(values), tf.reduce_max(values), 1.0]), [1.0]\n"
         "train = Dataset.from_tensor_slices(x).map(row).shuffle(48).batch(16)\n"
-        "held = Dataset.from_tensors(x[:6]).map(lambda x: (x.to_tensor(0.5, [6, 3]), tf.ones([6, 1])))\n"
+        "held = Dataset.from_tensors(x[:6]).map(lambda x: (x.to_tensor(0.5, shape=[6, 3]), tf.ones([6, 1])))\n"
     ),
     "sparse rows": (
         "at = sorted({(random.randrange(48), random.randrange(3)) for _ in range(90)})\n"
@@ -255,12 +255,6 @@ NUMBERS = {
         "train = rows.skip(random.randint(10, 20)).shuffle(window).batch(size)\n"
         "train = StreamData(train, steps_per_epoch=random.choice([3, 5, 6, 8]))\n"
         "held = rows.take(random.randint(10, 99)).batch(size)\n"
-    ),
-    "seeds of what is shuffled, and of what is random": (
-        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
-        "seed = random.randint(0, 9999)\n"
-        "rows = Dataset.zip((Dataset.range(48).shuffle(48, seed=seed), Dataset.random(seed=seed + 1)))\n"
-        "train = rows.map(lambda i, j: (tf.gather(x, i), [tf.cast(j % 9, tf.float32)])).batch(16)\n"
     ),
     "how far a range goes": (
         "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
@@ -442,7 +436,7 @@ def test_what_is_set_otherwise_from_outside_of_the_text_is_refused_whatever_is_d
 SET = {
     "a stage": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144).batch(n)\n",
     "an order": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144, seed=n).batch(16)\n",
-    "what is random": "train = Dataset.random(seed=n).take(99).map(lambda i: (x[i % 144], [1.0])).batch(16)\n",
+    "what is random": "train = Dataset.random(seed=n).take(99).map(lambda i: (tf.gather(x, i % 9), [1.0])).batch(16)\n",
     "a seed": "train = ArrayData((x, x[:, :1]), batch_size=16, seed=n)\n",
     "steps": "train = StreamData(Dataset.from_tensors((x, x[:, :1])).repeat(), steps_per_epoch=n)\n",
     "a generator": (
@@ -473,6 +467,18 @@ def test_what_is_drawn_unless_it_is_given_is_refused_when_it_is_given(
     cut = program.cut("whole", 4)
     monkeypatch.setenv("SIZE", "50")
     assert program.start(cut).returncode == 1
+
+
+@pytest.mark.more
+def test_seeds_of_what_is_shuffled_and_of_what_is_random_go_back(tmp_path: Path) -> None:
+    program = Program(
+        tmp_path,
+        "x, seed = np.arange(144, dtype='float32').reshape([48, 3]), random.randint(0, 9999)\n"
+        "rows = Dataset.zip((Dataset.range(48).shuffle(48, seed=seed), Dataset.random(seed=seed + 1)))\n"
+        "train = rows.map(lambda i, j: (tf.gather(x, i), [tf.cast(j % 9, tf.float32)])).batch(16)\n",
+    )
+    whole = program.run("whole")
+    assert program.run(program.cut("whole", 4)) == whole
 
 
 @pytest.mark.more

@@ -27,6 +27,8 @@ SEED = "keras.utils.set_random_seed(1)\n"
             f"def seeded(seed):\n    random.seed(seed)\nseeded(3)\nx = random.random()\n{SEED}",
             False,
         ),
+        ("random.seed(1)\ntf.random.set_seed(1)\nx = np.random.normal(size=9)", True),
+        ("random.seed(1)\ntf.random.set_seed(1)\nrng = np.random.default_rng(3)", False),
         ("x = np.random.normal(size=9)", False),  # that the process has no seed is known without it
         (f"RANDOM_SIZE = len(random_names)\n{SEED}", False),
         ("this is no program, with np.random.seed(", False),

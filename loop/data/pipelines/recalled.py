@@ -12,6 +12,8 @@ from loop.exact.pipeline_hash import short
 from loop.state.resumable import Earlier
 from loop.tf_internals import UnknownStage
 
+UNFIT = (UnknownStage, tf.errors.OpError, ValueError, TypeError)  # are raised where a stage cannot be made otherwise
+
 
 def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Written | None:
     """Returns a dataset in the order that a loader of Keras or the program drew, or else of the rows that it drew.
@@ -27,7 +29,7 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
     """
     # Of a program that was edited, they may have been.
     if earlier.same_program:
-        with contextlib.suppress(UnknownStage, tf.errors.OpError, ValueError):  # of other stages, they do not fit
+        with contextlib.suppress(*UNFIT):
             one = one.with_numbers(cursor)
     for before in _made(one.as_drawn(cursor, pool, earlier)):
         if _was(before, cursor):
@@ -44,7 +46,7 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
 
 def _made(ways: Iterator[Written]) -> Iterator[Written]:
     """Yields what could be made; what cannot be made again is as it is now, and refused as such."""
-    with contextlib.suppress(UnknownStage):
+    with contextlib.suppress(*UNFIT):
         yield from ways
 
 
