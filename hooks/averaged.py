@@ -1,10 +1,10 @@
 """Weights, and averages of them in two vectors, which need no shapes before the weights are there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import tensorflow as tf
 
-from loop.tf_internals import scalar
+from loop.tf_internals import ConcreteFunction, call_flat, scalar
 
 WIDE = (tf.float64, tf.complex128)
 
@@ -25,7 +25,7 @@ class Averaged:
         # float32 for what has 32 bits and fewer: float16 would lose the small share that a step has.
         both = [(narrow, of_narrow), (wide, of_wide)]
         self._parts = [(vector, mine) for vector, mine in both if mine]
-        self._moved: Callable[[tf.Tensor], None] | None = None
+        self._moved: ConcreteFunction | None = None
 
     def is_of(self, weights: Mapping[str, tf.Variable]) -> bool:
         """Returns whether it is these weights that are averaged."""
@@ -44,7 +44,7 @@ class Averaged:
         if self._moved is None:
             # Traced once, with the share as an argument: a number of Python would be a trace for each.
             self._moved = tf.function(self._move, autograph=False).get_concrete_function(tf.TensorSpec([], tf.float64))
-        self._moved(scalar(share, tf.float64))
+        call_flat(self._moved, [scalar(share, tf.float64)])
 
     def _move(self, share: tf.Tensor) -> None:
         for vector, weights in self._parts:

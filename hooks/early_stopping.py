@@ -41,7 +41,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         mode: "min" or "max"; required, and never guessed.
         patience: Checks in a row without improvement after which to stop; 0 and 1 both stop at the first.
         min_delta: By how much a value has to be better than the best one to count.
-        relative: Whether `min_delta` is a fraction of the best value's size.
+        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
         baseline: A value that has to be beaten before an improvement counts.
         start_from_epoch: Checks in epochs before this one, counted from 0, are ignored.
         target: Stop as soon as the metric is as good as this.
@@ -88,6 +88,12 @@ class EarlyStopping(Hook, instead=INSTEAD):
         # No patience is as much as one check: the first that brings nothing better ends the run.
         self._patience, self._baseline, self._start_from_epoch = max(patience, 1), baseline, start_from_epoch
         self._target, self._divergence, self._restore_best = target, divergence, restore_best
+        if target is not None and divergence is not None and self._at_least(divergence, target):
+            raise ValueError(
+                "EarlyStopping(target=..., divergence=...) would end the run at the first check, whatever it is. With "
+                f"mode={mode!r}, the target is the {'smaller' if mode == 'min' else 'larger'} one. Received: "
+                f"target={target!r}, divergence={divergence!r}."
+            )
         # NaN stands for none yet. In float64, which holds whatever is logged.
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
         self.watched = named(self._monitor.watched, "watched")

@@ -46,7 +46,8 @@ class Export(Hook, instead=INSTEAD):
 
     After a resume there are the exports that there would be without: those of later steps than the restored one are
     removed, and come again; one that a kill has cut short is made up for. If a training begins, those of an earlier one
-    are moved into `set-aside-<n>`.
+    are moved into `set-aside-<n>`. Their weights are the same to the bit; a `.keras` file has the date in it, too, and
+    the numbers that objects which layers share, such as an initializer, had in memory, which are others each time.
 
     Exporting leaves training alone, and makes it wait: `saved_model` traces the model each time, which takes seconds;
     the others only write.
@@ -187,8 +188,7 @@ class Export(Hook, instead=INSTEAD):
     def on_eval_end(self, moment: Moment) -> None:
         self._look(moment, self._monitor.value(moment) if self._monitor else None)
 
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.value(moment) if self._monitor else None)
+    on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
         self._look(moment, self._monitor.reported(moment) if self._monitor else None)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from hooks.callbacks.asked import Asked
 from hooks.callbacks.kinds import OF_BATCHES, WRITING, does, each_of, going_on, length, places, refused, watch, without
 from hooks.callbacks.model import CallbackModel, checked
+from hooks.callbacks.objects import functions
 from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, taken
 from hooks.callbacks.told import CallbackWarnings
 from hooks.shared.numbers import put
@@ -102,9 +103,7 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         return {event: handler for event, handler in super().handlers().items() if not unused.get(event)}
 
     def functions_called(self) -> list[Callable[..., object]]:
-        # Of the objects: a `LambdaCallback` has them there. Unbound: of what objects hold, it is told elsewhere.
-        methods = [getattr(each, name) for each in self.callbacks for name in dir(each) if name[:3] == "on_"]
-        return [*(getattr(each, "__func__", each) for each in methods), *map(type, self.callbacks)]
+        return [*(each for callback in self.callbacks for each in functions(callback)), *map(type, self.callbacks)]
 
     def before_dry_run(self, directory: str) -> None:
         """Leaves the callbacks out: nobody knows where they write to."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 from hooks.shared.numbers import number
 from hooks.shared.rates import AssignedRates, checked
 from loop import Hook, Loop, Moment
-from loop.tf_internals import scalar
+from loop.tf_internals import call_flat, scalar
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
@@ -25,6 +25,16 @@ INSTEAD = {
     "logging_interval": "leave it out: learning rates are logged by themselves",
     "verbose": "leave it out: learning rates are logged by themselves",
 }
+
+
+class KnownRates:
+    """The rates of the steps or epochs from the first one on.
+
+    Of its own, because to set something on a `tf.Module` takes 10 us, and an interrupt could come between the two.
+    """
+
+    def __init__(self) -> None:
+        self.first, self.rates = 0, np.zeros([0])
 
 
 class LearningRate(Hook, instead=INSTEAD):
@@ -81,7 +91,7 @@ class LearningRate(Hook, instead=INSTEAD):
         self._function, self._by, self._warmup = rate, by, warmup
         self._compiled: Callable[[tf.Tensor], tf.Tensor] | None = None
         self._rates = AssignedRates("LearningRate", optimizer)
-        self._first, self._known = 0, np.zeros([0])  # the rates of the steps or epochs from the first one on
+        self._known = KnownRates()
         self._step, self._set = 0, np.zeros([0])  # after which step which rates were set, one for each step or for all
         self._told = False
 
@@ -90,6 +100,9 @@ class LearningRate(Hook, instead=INSTEAD):
         self._loop, self._set = loop, np.zeros([0])
         self._rates.attach(loop, alone=True)
         return nullcontext()
+
+    def functions_called(self) -> list[Callable[..., object]]:
+        return [self._function]
 
     def on_run_begin(self, moment: Moment) -> None:
         self._set = np.zeros([0])  # of a state that may have been undone
@@ -138,11 +151,12 @@ class LearningRate(Hook, instead=INSTEAD):
     def _rates_from(self, first: int, count: int) -> np.ndarray:
         """Returns the rates of so many steps or epochs; none is computed twice in a row."""
         # A call that has ended early is asked for the rest again, so what is known is kept from there on.
-        begin = first - self._first
-        known = self._known[begin:] if 0 <= begin <= len(self._known) else self._known[:0]
+        kept = self._known
+        begin = first - kept.first
+        known = kept.rates[begin:] if 0 <= begin <= len(kept.rates) else kept.rates[:0]
         if missing := range(first + len(known), first + count):
             known = np.concatenate([known, self._computed(missing)])
-        self._first, self._known = first, known
+        kept.first, kept.rates = first, known
         return known[:count]
 
     def _computed(self, numbers: range) -> np.ndarray:
@@ -165,11 +179,12 @@ class LearningRate(Hook, instead=INSTEAD):
 def _of_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what computes the rates of several steps, one by one, as an optimizer computes them."""
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int64)])
     def rates(steps: tf.Tensor) -> tf.Tensor:
         return tf.map_fn(lambda step: tf.cast(schedule(step), tf.float32), steps, fn_output_signature=tf.float32)
 
-    return rates
+    compiled = tf.function(rates, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.int64))
+    # As a step is called: else a sum of several numbers might have other bits from time to time.
+    return lambda steps: call_flat(compiled, [steps])
 
 
 def _check_function(rate: object) -> None:

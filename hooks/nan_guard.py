@@ -264,11 +264,12 @@ class NaNGuard(Hook, instead=INSTEAD):
     def _batches(self, moment: Moment, steps: Sequence[int]) -> str:
         """Says which batches those of some steps are, up to the present one."""
         length = self._loop.steps_per_epoch
+        whole = length is not None and moment.step - moment.step_in_epoch == moment.epoch * length
         said = []
         for step in steps:
-            # Where epochs have a known length, steps before this epoch are found as well.
+            # Where epochs have a known length, and none was ended early, steps before this one are found as well.
             epoch, index = moment.epoch, moment.step_in_epoch - 1 - (moment.step - step)
-            epoch, index = divmod(step - 1, length) if length else (epoch, index)
+            epoch, index = divmod(step - 1, length) if length and whole else (epoch, index)
             rows = self._loop.rows(epoch, index) if index >= 0 else None
             of_rows = f" (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})" if rows else ""
             said.append(f"batch {index + 1} of epoch {epoch + 1}{of_rows}" if index >= 0 else f"that of step {step}")

@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tensorflow as tf
 
@@ -76,7 +76,10 @@ class OptunaPruning(Hook, instead=INSTEAD):
         except ImportError as error:
             raise ImportError("OptunaPruning needs Optuna: pip install 'exactloop[optuna]'.") from error
         self._trial, self._pruned = trial, TrialPruned
-        self._monitor = Monitor(f"OptunaPruning(trial, {monitor!r})", monitor, "min")  # which of two is better: Optuna
+        # Which trial is pruned, Optuna says; this is for `Progress`, which marks the best. A fixed trial has no study.
+        study = getattr(trial, "study", None)
+        mode: Literal["min", "max"] = "max" if study is not None and study.direction.name == "MAXIMIZE" else "min"
+        self._monitor = Monitor(f"OptunaPruning(trial, {monitor!r})", monitor, mode)
         self.pruned = tf.Variable(0, dtype=tf.int64, trainable=False, name="pruned")  # after which step
 
     @contextlib.contextmanager
@@ -99,8 +102,7 @@ class OptunaPruning(Hook, instead=INSTEAD):
     def on_eval_end(self, moment: Moment) -> None:
         self._report(moment, self._monitor.value(moment))
 
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._report(moment, self._monitor.value(moment))
+    on_epoch_end = on_eval_end
 
     def on_report(self, moment: Moment) -> None:
         self._report(moment, self._monitor.reported(moment))

@@ -2,7 +2,7 @@
 
 import contextlib
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import keras
@@ -11,7 +11,7 @@ import tensorflow as tf
 from hooks.averaged import Averaged
 from hooks.shared.numbers import put
 from loop import NEVER, Every, Halt, Hook, Loop, Moment, TrainingState, Trigger
-from loop.tf_internals import iterations, moving_averages
+from loop.tf_internals import Trackable, iterations, moving_averages
 
 WITHIN = "write Evaluation(eval_step, data, name='average', within=average.exchanged), average being this hook"
 INSTEAD = {
@@ -141,13 +141,16 @@ class WeightAverage(Hook, instead=INSTEAD):
         self.latest = tf.Variable(0, dtype=tf.int64, trainable=False, name="latest")  # the step averaged last
         self._state: TrainingState | None = None
         self._averaged: Averaged | None = None
+        self._optimizers: Callable[[], list[keras.optimizers.Optimizer]] = list
 
     def on_setup(self, loop: Loop, moment: Moment) -> None:
         # Only now: a model that is built when it is first called has no weights before.
         self._state, weights = loop.state, self._weights(loop.state)
         if not (self._averaged and self._averaged.is_of(weights)):  # what it has traced is of use again
             self._averaged = Averaged(weights, self.narrow, self.wide)
-        if not self._decay and not self._averaging(loop.state):
+        averaging = [] if self._decay else self._averaging(loop.state)
+        self._optimizers = lambda: averaging  # not themselves, which would be a part of the state
+        if not self._decay and not averaging:
             raise ValueError(
                 "WeightAverage('optimizer') exchanges what optimizers average, and none does. Make one with "
                 "use_ema=True, as in keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.999), or write "
@@ -223,17 +226,17 @@ class WeightAverage(Hook, instead=INSTEAD):
     @staticmethod
     def _averaging(state: TrainingState) -> list[keras.optimizers.Optimizer]:
         """Returns the optimizers that average, also those within others."""
-        given = state.objects(keras.optimizers.Optimizer).values()
-        # The inner one of a `LossScaleOptimizer` as well: that is the one that averages.
-        nodes = [node for each in given for node in tf.train.TrackableView(each).descendants()]
-        return [node for node in nodes if isinstance(node, keras.optimizers.Optimizer) and node.use_ema]
+        # Also those of compiled models, and the inner one of a `LossScaleOptimizer`, which is the one that averages.
+        views = map(tf.train.TrackableView, state.objects(Trackable).values())
+        nodes = {id(node): node for view in views for node in view.descendants()}
+        found = [each for each in nodes.values() if isinstance(each, keras.optimizers.Optimizer)]
+        return [each for each in found if each.use_ema and each.built]  # else it trains nothing
 
-    @classmethod
-    def _of_optimizers(cls, state: TrainingState) -> dict[str, tf.Variable]:
+    def _of_optimizers(self, state: TrainingState) -> dict[str, tf.Variable]:
         """Returns the averages that optimizers keep, by the paths of the weights; none before the first step."""
         paths = {id(variable): path for path, variable in state.variables.items()}
         # Before its first step, an optimizer's averages are zeros.
-        begun = [each for each in cls._averaging(state) if int(iterations(each))]
+        begun = [each for each in self._optimizers() if int(iterations(each))]
         pairs = [(_raw(weight), _raw(average)) for each in begun for weight, average in moving_averages(each)]
         return {paths[id(weight)]: average for weight, average in pairs if id(weight) in paths}
 

@@ -205,6 +205,7 @@ class Loop(Facts):
             self.state.derived.check()
             # A layer that was frozen since the trace would be evaluated as it was.
             self._built.check(self.state, evaluating=True, at_length=True)
+            self._making.caught_up.tell_evaluated(self.step)
             held = self.state.capture()  # metrics, results and random streams are state: nobody is to see this
             try:
                 with self.workers.needed():

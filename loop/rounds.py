@@ -56,7 +56,7 @@ class Rounds:
 
     def next(self) -> bool:
         """Goes through one round; returns whether everybody was told that it is the last."""
-        self._position.torn = True  # until everybody is done with this step
+        self._phase.torn = True  # until everybody is done with this step
         self._ran = None
         if not self._position.is_pending:  # or an earlier run was stopped in mid-round
             self._begin_epoch()
@@ -202,7 +202,7 @@ class Rounds:
             if (self._stops.asked or failures) and not last:
                 last = self._save(failures)
             # What is not saved is done again, or a run that has nothing left to do would end well without it.
-            self._position.torn = len(failures.raised) > told or self._position.condemned != ""
+            self._phase.torn = len(failures.raised) > told or self._position.condemned != ""
         failures.come_out()
         self._agreed.come_out()
         if self._position.condemned and not self._stops.asked:
@@ -210,26 +210,26 @@ class Rounds:
         self._hooks.reports.settle(over=self._moments.place.step_in_epoch == 0)
         return last
 
-    def _settled(self) -> Moment:
-        return self._moments.moment(Event.SETTLED, self._moments.round)
+    def _settled(self, *, last: bool | None = None) -> Moment:
+        return self._moments.moment(Event.SETTLED, self._moments.round, last=last)
 
     def _save(self, failures: Failures) -> bool:
         """Tells those that save, and returns whether they were told that it is for the last time."""
         if failures:
             self._stops.after_round("an exception")
-        # Made anew each time: whether it is the last may have changed since hooks were told before.
-        moment = self._settled()
+        # Asked anew each time: it may have changed since hooks were told before.
+        last = self._moments.is_last()
         standard.occupy()  # 1 us; a hook may have closed them
 
         def told() -> Moment:
             self._clock.mark()
-            if moment.last:
+            if last:
                 self._clock.stop()  # a run that is finished and started again took as long as is saved
-            return moment
+            return self._settled(last=last)
 
         # The checkpoint before it is the one to go on from, and must not be replaced.
         if self._position.condemned:
             told()
         else:
             failures.raised += self._hooks.calls.save(told)
-        return moment.last
+        return last

@@ -13,6 +13,7 @@ from loop.errors.kinds import shown
 from loop.errors.readonly import ReadOnly
 from loop.exact.sketch import sketch
 from loop.supervision.model_metrics import ModelMetrics
+from loop.supervision.resetting import Resetting
 from loop.tensors import Nest
 
 Values: TypeAlias = Mapping[str, tf.Tensor]
@@ -50,6 +51,7 @@ class Step:
         )
         self.of_model: ModelMetrics | None = None
         self.kept: tf.Module | None = None  # what else it has to find again
+        self._resetting = Resetting()
         # The names of those that layers update, and so an evaluation as well, which puts back what it writes.
         self.shared: frozenset[str] = frozenset()
 
@@ -84,7 +86,7 @@ class Step:
     def reset(self) -> None:
         """Resets its metrics, for a new epoch or evaluation."""
         for metric in self.metrics.values():
-            metric.reset_state()
+            self._resetting.reset(metric)
         if self.of_model:
             self.of_model.reset()
 

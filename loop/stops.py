@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from loop.errors.kinds import shown
+from loop.state.position import Position
 
 
 class RollBack(BaseException):
@@ -115,23 +116,27 @@ class Stops:
         more = self.steps is not None and step > self.steps
         return more or (self.epochs is not None and (epoch, step_in_epoch) > (self.epochs, 0))
 
-    def total_steps(self, length: int | None) -> int | None:
+    def total_steps(self, length: int | None, place: Position) -> int | None:
         """Returns at which step the totals are reached; None if nobody knows.
 
         Args:
             length: Steps in an epoch, if that is known.
+            place: Where the run stands. Epochs before that may have had fewer steps, if a hook has ended them.
         """
-        of_epochs = length * self.epochs if length is not None and self.epochs is not None else None
+        more = None if self.epochs is None or length is None else length * (self.epochs - place.epoch)
+        of_epochs = None if more is None else place.step - place.step_in_epoch + more
         return min((n for n in (self.steps, of_epochs) if n is not None), default=None)
 
-    def total_epochs(self, length: int | None) -> int | None:
+    def total_epochs(self, length: int | None, place: Position) -> int | None:
         """Returns in how many epochs the totals are reached; None if nobody knows.
 
         Args:
             length: Steps in an epoch, if that is known.
+            place: Where the run stands. Epochs before that may have had fewer steps, if a hook has ended them.
         """
         # Rounded up: the last epoch counts, though only a part of it is trained.
-        of_steps = -(-self.steps // length) if length and self.steps is not None else None
+        more = None if self.steps is None else self.steps - (place.step - place.step_in_epoch)
+        of_steps = place.epoch - (-more // length) if length and more is not None else None
         return min((n for n in (self.epochs, of_steps) if n is not None), default=None)
 
     def nothing_left(self, step: int, epoch: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from loop.tf_internals import scalar
+from loop.tf_internals import assign, read_variable, scalar
 
 Nest: TypeAlias = tf.types.experimental.TensorLike  # and tuples, lists and mappings of them, as in tf.nest
 FuncGraph: TypeAlias = tf.Graph  # what tf.function traces: with `inputs`, `captures` and `variables` besides
@@ -23,9 +23,7 @@ def widened(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.int8) if tensor.dtype.name in OF_4_BITS else tensor
 
 
-def read(variable: tf.Variable) -> tf.Tensor:
-    """Returns the present value, which a later update leaves alone, as `read_value()` does with more ado."""
-    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
+read, put = read_variable, assign  # in a tenth of the time of the methods
 
 
 def write(variable: tf.Variable, value: float | list[float]) -> None:
@@ -34,7 +32,7 @@ def write(variable: tf.Variable, value: float | list[float]) -> None:
         tensor = _whole(value, variable.dtype)
     else:
         tensor = scalar(value, variable.dtype) if isinstance(value, float) else tf.constant(value, variable.dtype)
-    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tensor)
+    assign(variable, tensor)
 
 
 # Kept, as TensorFlow would do it, but not all of them for good: most numbers come again, and to make a tensor of one
@@ -43,11 +41,6 @@ def write(variable: tf.Variable, value: float | list[float]) -> None:
 def _whole(value: int, dtype: tf.DType) -> tf.Tensor:
     """Returns a whole number, or a bool, as a tensor `[]`."""
     return scalar(value, dtype)
-
-
-def put(variable: tf.Variable, value: tf.Tensor) -> None:
-    """Assigns a tensor that the variable had before, without a copy, in a fifth of the time of `assign`."""
-    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
 
 def examples(batch: Nest) -> tf.Tensor:

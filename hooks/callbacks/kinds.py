@@ -27,7 +27,10 @@ OF_FILES: dict[type[Callback], set[str]] = {
     keras.callbacks.ProgbarLogger: {"progbar"},
     keras.callbacks.TensorBoard: WRITERS,
 }
-LEFT = {keras.callbacks.TensorBoard: "what it has written after the step from which the run goes on stays in its files"}
+LEFT = {
+    keras.callbacks.TensorBoard: "what it has written after the step from which the run goes on stays in its files",
+    keras.callbacks.RemoteMonitor: "what it has sent of epochs after the step from which the run goes on is sent again",
+}
 # What only writes or shows something.
 WRITING = (keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint, keras.callbacks.ProgbarLogger) + (
     *(keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard),

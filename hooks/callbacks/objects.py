@@ -1,7 +1,9 @@
 """What objects that callbacks hold are made of: attributes, or variables."""
 
 import sys
+import types
 import weakref
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -34,6 +36,16 @@ def attributes(value: object) -> dict[str, object]:
     # Slots and the dict. Properties are neither: they are computed from what is in these.
     own = {name: getattr(value, name) for name in _slots(value)} | getattr(value, "__dict__", {})
     return {name: item for name, item in own.items() if name not in aside}
+
+
+def functions(callback: keras.callbacks.Callback) -> list[Callable[..., object]]:
+    """Returns what is called of a callback: methods of events, and functions that it holds, as a `LambdaCallback` does.
+
+    Unbound: of what objects hold, it is told elsewhere.
+    """
+    methods = [getattr(callback, name) for name in dir(callback) if name[:3] == "on_"]
+    held = [each for each in vars(callback).values() if isinstance(each, types.FunctionType)]
+    return [getattr(each, "__func__", each) for each in (*methods, *held)]
 
 
 def take_away(value: object, name: str) -> None:

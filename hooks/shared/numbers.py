@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from loop.tf_internals import read_variables, scalar
+from loop.tf_internals import assign, read_variables, scalar
 
 
 def number(variable: tf.Variable) -> float:
@@ -20,4 +20,4 @@ def numbers(variables: Sequence[tf.Variable]) -> list[float]:
 
 def put(variable: tf.Variable, value: float) -> None:
     """Assigns a number to a variable `[]`."""
-    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=scalar(value, variable.dtype))
+    assign(variable, scalar(value, variable.dtype))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.orders.arguments import seed_then
+from loop.data.orders.arguments import noted_seed, seed_then
 from loop.data.orders.array_orders import RowOrders
 from loop.data.orders.array_rows import ArrayRows
 from loop.data.orders.order import as_seed
@@ -158,10 +158,10 @@ class ArrayData(Trackable):
         self._array_rows.pool_rows(pool)
 
     def cursor(self) -> dict[str, int]:
-        return {"seed": self._seed, **self.drawn()}
+        return {**self.drawn(), "seed": self._seed}
 
     def drawn(self) -> dict[str, int]:
-        return {**self._array_rows.cursor()}
+        return {**self._array_rows.cursor(), **noted_seed("ArrayData", self._given_seed)}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._array_rows.values()

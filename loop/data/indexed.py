@@ -11,7 +11,7 @@ import tensorflow as tf
 from loop.data.fed import Fed
 from loop.data.objects.progress import BetweenPasses, generators_of
 from loop.data.objects.reached import variables_reached
-from loop.data.orders.arguments import seed_then
+from loop.data.orders.arguments import noted_seed, seed_then
 from loop.data.orders.order import as_seed, order_of
 from loop.data.python.ahead import Making, ReadAhead
 from loop.data.python.indexable import INDEXED, Source, check_length, size_of_batches
@@ -194,10 +194,10 @@ class IndexedData(Fed):
         return self._reader.meanwhile()
 
     def cursor(self) -> dict[str, int]:
-        return {"seed": self._seed, "open": int(self._open), **self.drawn()}
+        return {**self.drawn(), "seed": self._seed, "open": int(self._open)}
 
     def drawn(self) -> dict[str, int]:
-        return self._rows.cursor()
+        return {**self._rows.cursor(), **noted_seed("IndexedData", self._given_seed)}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         return self._rows.tensors()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.data.fetched import AGAIN, ENDED, PENDING, Fetched
 from loop.data.orders.arguments import is_drawn, is_taken_back
-from loop.data.pipelines.epochs import AROUND, EpochDatasets
+from loop.data.pipelines.epochs import AROUND, LATE, EpochDatasets
 from loop.data.pipelines.errors import InLinesOf
 from loop.data.pipelines.iterators import begun, state_of
 from loop.data.pipelines.of_epoch import check_length
@@ -99,6 +99,7 @@ class StreamData(Trackable):
         self.seen: BatchDigest | None = BatchDigest() if self._resume == "replay" else None
         self._can_be_saved = False  # seen at the beginning of the first pass
         self._sought: Sought | None = None
+        self._read_anew = False  # in the place of the iterator that a checkpoint has
 
     def _length(self) -> int | None:
         known = not self._source.varies and self._source.cardinality != UNKNOWN
@@ -110,7 +111,7 @@ class StreamData(Trackable):
 
     def open(self, epoch: int) -> None:
         if self.source is None or not self.endless:  # an endless one goes on
-            self._iterate(epoch)
+            self._begin(self._dataset(epoch), epoch)
 
     @property
     def reads_next(self) -> bool:
@@ -160,8 +161,12 @@ class StreamData(Trackable):
     def _arrive(self, place: Position, cursor: Mapping[str, int]) -> list[str]:
         wrong = self._source.resume_from(self._epoch, cursor)
         if cursor["open"]:
-            seen = place.step if self.endless else place.step_in_epoch
-            self._iterate(place.epoch, skip=seen if self._resume == "replay" or AGAIN in cursor else 0)
+            seen, dataset = place.step if self.endless else place.step_in_epoch, self._dataset(place.epoch)
+            # An iterator of an earlier version has rows where this one has their numbers.
+            if self._source.reads_late and LATE not in cursor:
+                cursor = {AGAIN: 1} | {name: note for name, note in cursor.items() if name not in (PENDING, ENDED)}
+            self._read_anew = AGAIN in cursor
+            self._begin(dataset, place.epoch, skip=seen if self._resume == "replay" or self._read_anew else 0)
             if ENDED in cursor:
                 self.ahead = tf.experimental.Optional.empty(self.element_spec)
             if PENDING in cursor and not self.in_blocks:
@@ -196,12 +201,15 @@ class StreamData(Trackable):
 
         return go_back
 
-    def _iterate(self, epoch: int, skip: int = 0) -> None:
+    def _dataset(self, epoch: int) -> tf.data.Dataset:
         dataset, self._epoch, self._sought = self._source.dataset(epoch), epoch, None
-        with InLinesOf(dataset):
-            self._begin(dataset, epoch, skip)
+        return dataset
 
-    def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
+    def _begin(self, dataset: tf.data.Dataset, epoch: int, skip: int = 0) -> None:
+        with InLinesOf(dataset):
+            self._iterate(dataset, epoch, skip)
+
+    def _iterate(self, dataset: tf.data.Dataset, epoch: int, skip: int) -> None:
         self.source, self.fetched = begun(dataset), Fetched()
         before, self._passes = self._passes, self._passes + 1
         if self.seen and not (self.endless and before):  # a stream has one digest, over all epochs
@@ -281,7 +289,7 @@ class StreamData(Trackable):
                 raise Unlike("\n".join(wrong))
             if cursor["open"] and not self.in_blocks and (names := self._source.around.changed_by_others()):
                 self._read_once_more(state, sought, names)
-        if self.source is None or self._resume == "replay":
+        if self.source is None or self._resume == "replay" or self._read_anew:
             return []
         self.fetched = self.fetched.restored(state)
         if self.reads_next and self.more(self.ahead):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loop.errors.kinds import shown
+from loop.errors.kinds import OF_TF_KERAS, is_of_tf_keras, shown
 from loop.errors.tracebacks import by_library
 from loop.tensors import Nest
 
@@ -157,6 +157,8 @@ def instead_of_hook(given: object) -> str:
         # By the names of base classes: a callback of the program's own is often a subclass of one of these.
         known = next((CALLBACKS[base.__name__] for base in type(given).__mro__ if base.__name__ in CALLBACKS), "")
         return f"Write hooks=[callback]{f', or hooks=[{known}]' if known else ''}."
+    if is_of_tf_keras(given):
+        return f"It is {OF_TF_KERAS}."
     if isinstance(given, Collection):
         return "Hooks are added one by one: for hook in hooks: loop.hooks.add(hook)."
     if callable(given):

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 SIMPLE: Final = (type(None), bool, float, complex, bytes, np.generic, PurePath)
+OF_TF_KERAS: Final = "of tf_keras, not of keras: unset TF_USE_LEGACY_KERAS"
 
 
 class _Short(reprlib.Repr):
@@ -27,7 +28,9 @@ class _Short(reprlib.Repr):
     def repr_instance(self, x: object, level: int) -> str:
         if isinstance(x, SIMPLE):
             return repr(x)
-        return f"the class {x.__name__}" if isinstance(x, type) else type(x).__name__
+        if isinstance(x, type):
+            return f"the class {x.__name__}"
+        return f"{type(x).__name__} {OF_TF_KERAS}" if is_of_tf_keras(x) else type(x).__name__
 
 
 _short = _Short()
@@ -38,6 +41,11 @@ def shown(value: object) -> str:
     # By `reprlib`, which cuts while it goes through: `repr` of a large list would take seconds.
     text = _short.repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def is_of_tf_keras(value: object) -> bool:
+    """Returns whether this is of Keras 2, which has classes of the same names, and need not be installed."""
+    return any(base.__module__.split(".")[0] == "tf_keras" for base in type(value).__mro__)
 
 
 def is_whole(value: object) -> bool:

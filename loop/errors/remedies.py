@@ -91,7 +91,8 @@ SHUFFLE = "Write .shuffle(buffer_size), with a buffer as long as the data if all
 SAMPLED = f"Use {REPLAY}."
 ITEM_DRAWS = (
     "Draw from numpy.random or random, as in numpy.random.normal(size=3): of these streams each item has its own in "
-    "each epoch. Or make a generator of the number of the item, where it is read: numpy.random.default_rng([1, i])."
+    "each epoch. Or make a generator of the number of the item, where it is read: numpy.random.default_rng([1, i]). Of "
+    "Keras' ImageDataGenerator, leave out the seed= of flow: without it, it draws from numpy.random."
 )
 SOURCE_STATE = (
     "Give the source get_state(), which returns it as JSON values, bytes or NumPy arrays, and set_state(state), which "

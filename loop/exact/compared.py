@@ -14,6 +14,7 @@ from loop.exact.reach import OF_KERAS
 Pair: TypeAlias = tuple[object, object]  # then and now
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
 THINGS = (*OF_KERAS, types.FunctionType, types.MethodType, tf.Module, tf.Variable, keras.Variable)  # which one it is
+BY_VALUE = (tf.Variable, keras.Variable)  # two of these are equal if their values are
 POLICIES = (keras.dtype_policies.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
 ARRAYS = (np.ndarray, tf.Tensor)
 GONE = object()  # what is not there any more

@@ -66,8 +66,12 @@ def text_in(node: NodeDef) -> tf.Tensor | None:
     return value_of(node.attr["value"].SerializeToString())
 
 
+def is_of_values(dtype: tf.DType) -> bool:
+    """Returns whether it is that of numbers or texts."""
+    return bool(dtype.is_floating or dtype.is_integer or dtype in (tf.string, tf.bool))
+
+
 def _has_numbers(node: NodeDef) -> bool:
     if node.op != "Const":
         return node.op in ATTRIBUTES
-    dtype = tf.as_dtype(node.attr["dtype"].type)
-    return dtype.is_floating or dtype.is_integer or dtype in (tf.string, tf.bool)
+    return is_of_values(tf.as_dtype(node.attr["dtype"].type))

@@ -12,13 +12,13 @@ import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from loop.exact.despite_seed import SPLITS
 from loop.exact.reach import Reach, codes, is_of_program
 from loop.exact.text import parsed
 
 DRAWS = "random"  # is in the name of nearly all that draws, of NumPy, Python, TensorFlow, Keras and others
 SEEDS = "seed"  # is in the names of what is given a number, and gives none
-# What draws, or has an order that is another one in each process, by other names.
-CALLED = {"train_test_split", "split_dataset", "KFold", "StratifiedKFold", "ShuffleSplit", "set", "frozenset"}
+CALLED = {*SPLITS, "set", "frozenset"}  # draw, or have an order that is another one in each process, too
 TAKEN = (
     "The run goes on with what it began with: %s. As far as the text of the program says, that was drawn. If you have "
     "set it otherwise, start afresh in another directory."
@@ -40,42 +40,60 @@ class Name(NamedTuple):
 
 Names = frozenset[Name]
 DRAWN = Name(OF_OBJECTS, "")  # what stands for random numbers themselves
+BY_TENSORFLOW = Name(OF_OBJECTS, " ")  # the same of those of TensorFlow and Keras, mostly drawn when functions run
+ANY = frozenset((DRAWN, BY_TENSORFLOW))
+
+
+class Given(NamedTuple):
+    """What a function is called with.
+
+    Attributes:
+        function: Its name.
+        place: Which argument it is: its number, from 0, or its name.
+        of_object: Whether it is a method of an object, and no function of a module.
+        keywords: The names of all arguments that have one.
+        names: All names in it.
+    """
+
+    function: str
+    place: int | str | None
+    of_object: bool
+    keywords: frozenset[str | None]
+    names: Names
 
 
 @functools.cache
-def drawn_names() -> Collection[Name]:
-    """Returns the names in the script, and in what it has imported of its own, that come of random numbers."""
-    leads_to = collections.defaultdict[Name, set[Name]](set)
-    for module in _modules():
-        for target, sources in module.assigned():
-            for source in sources:
-                leads_to[source].add(target)
-    found, queue = set[Name](), [DRAWN]
+def drawn_names(kinds: Names = ANY) -> Collection[Name]:
+    """Returns the names in the script, and in what it has imported of its own, that come of random numbers.
+
+    Args:
+        kinds: What stands for those that are meant.
+    """
+    found, queue = set[Name](), [*kinds]
     while queue:
-        new = leads_to[queue.pop()] - found
+        new = _leads_to().get(queue.pop(), set[Name]()) - found
         found |= new
         queue += new
     return found
 
 
 @functools.cache
-def draws_arguments(names: frozenset[str], keyword: str | None = None) -> bool:
-    """Returns whether the program calls something with an argument that comes of random numbers.
-
-    Args:
-        names: The names of functions or methods.
-        keyword: The name of the argument; None: any, but for functions.
-    """
-    drawn = {DRAWN, *drawn_names()}
-    return any(not drawn.isdisjoint(each) for module in _modules() for each in module.arguments(names, keyword))
+def _leads_to() -> Mapping[Name, set[Name]]:
+    """Returns by each name those that are given something in which it is named."""
+    found = collections.defaultdict[Name, set[Name]](set)
+    for module in _modules():
+        for target, sources in module.assigned():
+            for source in sources:
+                found[source].add(target)
+    return found
 
 
 @functools.cache
-def drawing_methods(names: frozenset[str]) -> Collection[str]:
-    """Returns which methods of objects the program calls with an argument that comes of random numbers."""
-    drawn = {DRAWN, *drawn_names()}
-    given = [pair for module in _modules() for pair in module.of_methods(names)]
-    return sorted({name for name, each in given if not drawn.isdisjoint(each)})
+def drawn_arguments(names: frozenset[str], kinds: Names = ANY) -> Collection[Given]:
+    """Returns the arguments that come of random numbers, in calls of functions with these names; see `drawn_names`."""
+    drawn = {*kinds, *drawn_names(kinds)}
+    of_all = (each for module in _modules() for each in module.given(names))
+    return [each for each in of_all if not drawn.isdisjoint(each.names)]
 
 
 @functools.cache
@@ -142,30 +160,29 @@ class _Module:
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         roots = {alias.asname or alias.name: node.module or alias.name for node in nodes for alias in node.names}
         roots |= {name.partition(".")[0]: module for name, module in self._modules.items()}
-        self._others = {name for name, origin in roots.items() if origin.rpartition(".")[2] not in self._short}
+        self._others = {name: origin for name, origin in roots.items() if origin.rpartition(".")[2] not in self._short}
 
     def assigned(self) -> Iterator[tuple[Name, Names]]:
         """Yields each name that is given something, and all names in what it is given."""
         for node in ast.walk(self._tree):
             yield from self._by(node)
 
-    def arguments(self, names: Collection[str], keyword: str | None) -> Iterator[Names]:
-        """Yields all names in each argument of calls; see `draws_arguments`."""
-        for call in self._calls():
-            if getattr(call.func, "attr", getattr(call.func, "id", "")) in names:
-                yield from (self._in(each) for each in _arguments(call, keyword))
-
-    def of_methods(self, names: Collection[str]) -> Iterator[tuple[str, Names]]:
-        """Yields the name of each call of a method, and all names in each of its arguments."""
-        for call in self._calls():
+    def given(self, names: Collection[str]) -> Iterator[Given]:
+        """Yields what functions and methods with these names are called with, but for functions without a name."""
+        for call in (node for node in ast.walk(self._tree) if isinstance(node, ast.Call)):
             match call.func:
-                case ast.Attribute(value=ast.Name(id=holder)) if holder in self._modules:
-                    continue  # a function, such as `random.shuffle` and `np.take`
-                case ast.Attribute(attr=name) if name in names:
-                    yield from ((name, self._in(each)) for each in _arguments(call))
-
-    def _calls(self) -> Iterator[ast.Call]:
-        return (node for node in ast.walk(self._tree) if isinstance(node, ast.Call))
+                case ast.Attribute(value=holder, attr=name):
+                    # Else a function, such as `random.shuffle` and `np.take`.
+                    of_object = not (isinstance(holder, ast.Name) and holder.id in self._modules)
+                case ast.Name(id=name):
+                    of_object = False
+                case _:
+                    continue
+            if name in names:
+                places = [*enumerate(call.args), *((each.arg, each.value) for each in call.keywords)]
+                keywords = frozenset(each.arg for each in call.keywords)
+                plain = [(place, value) for place, value in places if not isinstance(value, ast.Lambda)]
+                yield from (Given(name, place, of_object, keywords, self._in(value)) for place, value in plain)
 
     def _by(self, node: ast.AST) -> Iterator[tuple[Name, Names]]:
         match node:
@@ -189,7 +206,7 @@ class _Module:
                 for each in names:
                     there = self._short.get((module or each.name).rpartition(".")[2], "")
                     draws = not there and _draws(f"{module}.{each.name}")
-                    own = {DRAWN} if draws else {Name(there, each.name)} if there else set[Name]()
+                    own = {_of(module or "")} if draws else {Name(there, each.name)} if there else set[Name]()
                     yield Name(self._name, each.asname or each.name), frozenset(own)
             case ast.FunctionDef(name=name):
                 gives = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
@@ -245,7 +262,12 @@ class _Module:
             case _:
                 return
         if own in (DRAWS, *CALLED) or (_draws(own) and _root(node) in self._others):
-            yield DRAWN
+            yield _of(self._others.get(_root(node), ""))
+
+
+def _of(module: str) -> Name:
+    """Returns what stands for the random numbers of a module."""
+    return BY_TENSORFLOW if module.partition(".")[0] in ("tensorflow", "keras") else DRAWN
 
 
 def _draws(name: str) -> bool:
@@ -262,8 +284,3 @@ def _root(node: ast.AST) -> str:
                 node = above
             case _:
                 return ""
-
-
-def _arguments(call: ast.Call, keyword: str | None = None) -> list[ast.expr]:
-    given = [each.value for each in call.keywords if keyword in (None, each.arg)]
-    return [each for each in (*given, *(call.args if keyword is None else ())) if not isinstance(each, ast.Lambda)]

@@ -53,11 +53,7 @@ def fingerprint(
     """
     arguments = [FromOutside(f"argument {i}") for i in range(len(graph.inputs) - len(captured))]
     arguments += _outside(graph, captured, held or {}, constants, others.given)
-    key = (
-        arguments,
-        returned,
-        others.constants,
-    )  # names and values: what else counts is in the graph, which does not change
+    key = arguments, returned, others.constants  # what else counts is in the graph, which does not change
     if graph not in _KNOWN or _KNOWN[graph][0] != key:
         _KNOWN[graph] = key, _hashed(graph, *key)
     return _KNOWN[graph][1]

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from loop.exact.reach import Reach, attributes, global_names, is_of_program
-
-EMPTY = types.CellType()
+from loop.exact.reach import Reach, attributes, cells_of, globals_of, is_of_program
 
 
 def called(thing: object) -> str:
@@ -31,11 +29,10 @@ def holders(reach: Reach) -> Callable[[object], str]:
             found.setdefault(id(value), where)
 
     for function in filter(is_of_program, reach.functions):
-        for name in global_names(function):
-            note(function.__globals__[name], f"global: {name}")
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            if cell != EMPTY:
-                note(cell.cell_contents, f"in {function.__qualname__}: {name}")
+        for name, value in globals_of(function).items():
+            note(value, f"global: {name}")
+        for name, cell in cells_of(function).items():
+            note(cell.cell_contents, f"in {function.__qualname__}: {name}")
     for each in reach.objects:
         for name, value in attributes(each).items():
             note(value, f"{called(each)}: {name}")

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.exact.constants import ConstantPlace, constants_in, value_of
+from loop.exact.constants import ConstantPlace, constants_in, is_of_values, value_of
 from loop.exact.graph import operations, uses
 from loop.exact.pipeline import stages
 from loop.handles import key_of
@@ -92,14 +92,16 @@ class Outside:
 
     def __init__(self, graph: FuncGraph) -> None:
         captures, used = [(outer, inner.name) for outer, inner in graph.captures], uses(graph)
-        self.arrays = {name: array for array, name in captures if _is_kept(array.dtype)}
+        self.arrays = {name: array for array, name in captures if is_of_values(array.dtype)}
         self.tables = {
             name: Table(handle, finds[0].get_attr("Tin"), finds[0].get_attr("Tout"))
             for handle, name in captures
             if handle.dtype == tf.resource and (finds := _finds(used.get(key_of(handle), ())))
         }
         held = {name.partition(":")[0] for _, name in captures}  # small arrays are there as constants, too
-        written = [op.outputs[0] for op in operations(graph) if op.type == "Const" and _is_kept(op.outputs[0].dtype)]
+        written = [
+            op.outputs[0] for op in operations(graph) if op.type == "Const" and is_of_values(op.outputs[0].dtype)
+        ]
         # By their shapes: to ask an operation for its value copies it.
         self.is_large = sum(map(_bytes, (*self.arrays.values(), *written))) > LARGEST
         found = {} if self.is_large else constants_in(graph)
@@ -117,14 +119,10 @@ class Outside:
 
     def others(self, tensors: Iterator[tf.Tensor]) -> Others | None:
         """Returns what differs in what `tensors` returned in another process; None if that is of another function."""
-        given, constants, tables = (
-            dict[str, tf.Tensor](),
-            dict[ConstantPlace, bytes](),
-            dict[int, tf.lookup.StaticHashTable](),
-        )
-        pairs = list[tuple[tf.Tensor, tf.Tensor]]()
+        given, constants = dict[str, tf.Tensor](), dict[ConstantPlace, bytes]()
+        tables, pairs = dict[int, tf.lookup.StaticHashTable](), list[tuple[tf.Tensor, tf.Tensor]]()
         for name, now in self.arrays.items():
-            if (then := next(tensors, None)) is None or (then.dtype, then.shape) != (now.dtype, now.shape):
+            if (then := next(tensors, None)) is None or not _are_alike(now, then):
                 return None
             if not is_same(now, then):
                 given[name] = then
@@ -147,7 +145,7 @@ class Outside:
             said = zip(self.constants.items(), then.numpy(), strict=True)
             constants = {place: value for (place, now), value in said if value != now}
             pairs += [(value_of(self.constants[place]), value_of(value)) for place, value in constants.items()]
-        if any((a.dtype, a.shape) != (b.dtype, b.shape) or _names_what_is_gone(b) for a, b in pairs):
+        if any(not _are_alike(a, b) or _names_what_is_gone(b) for a, b in pairs):
             return None
         few = [pair for pair in pairs if pair[0].shape.num_elements() < MANY and pair[0].dtype != tf.string]
         # Not each of them alone: of three numbers, one has a short text by chance in one process of three.
@@ -212,8 +210,9 @@ def is_same(now: tf.Tensor, then: tf.Tensor) -> bool:
     return digest(now) == digest(then)
 
 
-def _is_kept(dtype: tf.DType) -> bool:
-    return dtype.is_floating or dtype.is_integer or dtype in (tf.string, tf.bool)
+def _are_alike(one: tf.Tensor, other: tf.Tensor) -> bool:
+    """Returns whether one may stand in the place of another: of rows, chance may have chosen another number."""
+    return (one.dtype, one.shape.rank, one.shape[1:]) == (other.dtype, other.shape.rank, other.shape[1:])
 
 
 def _bytes(tensor: tf.Tensor) -> int:

@@ -66,9 +66,7 @@ def audit_pipeline(
         drawn, unknown = is_random_node(node) and node.op not in made, is_unknown(node) and node.op not in made
         if wrong := _wrong(node.op, saved=saved, drawn=drawn, unknown=unknown):
             found.append(Finding(f"{owner} {wrong[0]}: {node.op}", "", wrong[1]))
-    return found + [
-        finding for stage in stages(dataset) for finding in _in_resources(stage, owner, streams, saved=saved)
-    ]
+    return found + [each for stage in stages(dataset) for each in _in_resources(stage, owner, streams, saved=saved)]
 
 
 def depends_on_process(dataset: tf.data.Dataset) -> bool:
@@ -124,16 +122,12 @@ def audit_function(made: Sequence[tuple[int, tf.data.Dataset]], owner: str) -> l
     shuffled = [[id(s) for s in stages(dataset) if reshuffled(s)] for _, dataset in made]
     said = [(epoch, described(dataset)) for epoch, dataset in made]
     pairs = list(itertools.combinations(range(len(made)), 2))  # of calls, also of those with one epoch
-    wrong = {
-        "makes another dataset each time it is called": any(
-            said[i][0] == said[j][0] and said[i] != said[j] for i, j in pairs
-        ),
-        "keeps a dataset that shuffles, whose order depends on how often it was read": any(
-            {*shuffled[i]} & {*shuffled[j]} for i, j in pairs
-        ),
-    }
-    found = [f"{owner} come from a function that {what}" for what, so in wrong.items() if so]
-    return [Finding(what, "", remedies.OF_EPOCH) for what in found]
+    found = list[str]()
+    if any(said[i][0] == said[j][0] and said[i] != said[j] for i, j in pairs):
+        found.append("makes another dataset each time it is called")
+    if any({*shuffled[i]} & {*shuffled[j]} for i, j in pairs):
+        found.append("keeps a dataset that shuffles, whose order depends on how often it was read")
+    return [Finding(f"{owner} come from a function that {what}", "", remedies.OF_EPOCH) for what in found]
 
 
 def audit_reading(what: str, owner: str, instead: str = remedies.GENERATOR) -> list[Finding]:

@@ -66,7 +66,7 @@ class Reach:
             for name in vars(named).keys() & (
                 vars(named).keys() - NOT_ENTERED if named in self._entered else self.read
             ):
-                if (function := _function_of(vars(named)[name])) is not None:
+                if (function := function_of(vars(named)[name])) is not None:
                     self._add(function, 0)
         for name, held, parent in self._unread:
             if name in self.read:
@@ -134,13 +134,12 @@ class Reach:
 
     def _in_function(self, function: types.FunctionType) -> Iterator[object]:
         self.functions.append(function)
-        # Without what is not there yet: such a cell is equal to an empty one.
-        yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
+        yield from (cell.cell_contents for cell in cells_of(function).values())
         yield from (function.__defaults__, function.__kwdefaults__)
         if is_of_program(function):
             # Globals and attributes: co_names has both, and does not tell which is which.
             self.read.update(*(code.co_names for code in codes(function.__code__)))
-            yield from (function.__globals__[name] for name in global_names(function))
+            yield from globals_of(function).values()
 
 
 def is_within(thing: object, others: Collection[int], parents: Mapping[int, int]) -> bool:
@@ -195,10 +194,22 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from codes(constant)
 
 
-def global_names(function: types.FunctionType) -> list[str]:
-    """Returns the names of the globals, as far as they are there, that a function reads."""
+def globals_of(function: types.FunctionType) -> dict[str, object]:
+    """Returns the globals, as far as they are there, that a function reads, by name."""
     names = {name for code in codes(function.__code__) for name in code.co_names}
-    return sorted(name for name in names if name in function.__globals__)
+    return {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+
+
+def cells_of(function: types.FunctionType) -> dict[str, types.CellType]:
+    """Returns the variables of the functions around it, as far as they are there, that a function reads, by name."""
+    pairs = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell for name, cell in pairs if cell != types.CellType()}  # what is not there yet is equal to that
+
+
+def outside(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    """Yields both."""
+    yield from globals_of(function).items()
+    yield from ((name, cell.cell_contents) for name, cell in cells_of(function).items())
 
 
 def is_of_program(thing: object) -> bool:
@@ -218,7 +229,7 @@ def _is_of_program(module: str | None) -> bool:
     return of_user([file])[0] and "-packages" not in file
 
 
-def _function_of(attribute: object) -> object:
+def function_of(attribute: object) -> object:
     """Returns the function behind an attribute of a class, if it is one."""
     if isinstance(attribute, property):
         return attribute.fget

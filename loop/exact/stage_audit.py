@@ -30,13 +30,8 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
     """Returns what one stage leaves behind, or does not save."""
     kind, found = kind_of(stage), []
     if kind == "Cache" and (file := cache_file(stage).numpy().decode()) and not tf.io.gfile.exists(f"{file}.index"):
-        found.append(
-            Finding(
-                f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked",
-                "",
-                remedies.CACHE_FILE,
-            )
-        )
+        what = f"{owner} would fill the cache {file!r}, which a killed run leaves half filled and locked"
+        found.append(Finding(what, "", remedies.CACHE_FILE))
     with_header = kind == "Csv" and has_header(stage)
     if saved and (with_header or any(map(_reads_header, operations_in(stage)))):  # TensorFlow skips to the end of it
         what = f"{owner} read a CsvDataset with header=True, which, restored, leaves out the rest of the file"
@@ -54,13 +49,8 @@ def in_stage(stage: tf.data.Dataset, owner: str, *, saved: bool) -> list[Finding
         # Negative: without end, or not known.
         selector, *sources = (source.cardinality() for source in inputs_of(stage))
         if selector == INFINITE and INFINITE not in sources:  # TensorFlow forgets how many of them are over
-            found.append(
-                Finding(
-                    f"{owner} sample from datasets until all are over; restored near the end, they never would be",
-                    "",
-                    remedies.SAMPLED,
-                )
-            )
+            what = f"{owner} sample from datasets until all are over; restored near the end, they never would be"
+            found.append(Finding(what, "", remedies.SAMPLED))
     return found
 
 
@@ -116,7 +106,7 @@ def _reads_header(op: tf.Operation) -> bool:
 
 def is_loose(node: NodeDef) -> bool:
     """Returns whether an operation was told that it need not keep any order."""
-    return node.attr["deterministic"].s == b"false"
+    return "deterministic" in node.attr and node.attr["deterministic"].s == b"false"  # to ask would make it
 
 
 def unseeded(stage: tf.data.Dataset) -> bool:

@@ -32,9 +32,8 @@ def in_function(graph: FuncGraph, owner: str) -> list[Finding]:
     found = []
     for op in operations(graph):
         if is_random(op):
-            found.append(
-                Finding(f"{owner} draws from a stream that cannot be saved: {op.type}", line(op), RANDOM_IN_STEP)
-            )
+            what = f"{owner} draws from a stream that cannot be saved: {op.type}"
+            found.append(Finding(what, line(op), RANDOM_IN_STEP))
         elif is_unseeded(op):
             what = f"{owner} shuffles, or draws, in a dataset without a seed: {op.type}"
             found.append(Finding(what, line(op), SEED_IN_STEP))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from loop.errors.theirs import of_user
 from loop.errors.tracebacks import GENERATED
+from loop.exact.despite_seed import draws_despite_seed, nodes_of
 
 IN_ORDER = {"list", "tuple", "enumerate", "zip", "map", "iter"}  # functions that keep the order of what they are given
 DRAWS = b"random"  # is in the name of nearly all that draws
@@ -24,11 +25,13 @@ class Text(NamedTuple):
         number: Another one for most other texts: 48 bits. 0 if nobody can tell, as of what was typed into Python.
         draws: Whether anything that draws random numbers is named in it.
         orders_sets: Whether it goes through a set, as `list(set(names))` does, in whatever order that has.
+        draws_unseeded: Whether it draws what no seed of the process decides: before that is set, or of other streams.
     """
 
     number: int
     draws: bool
     orders_sets: bool = False
+    draws_unseeded: bool = False
 
 
 @functools.cache
@@ -37,38 +40,17 @@ def program_text() -> Text:
 
     Of a notebook, it is that of the cells that were run, in their order.
     """
-    if not (texts := _texts()):
+    if not (own := texts()):
         return Text(0, draws=False)
-    whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in texts)).encode())
-    number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in texts)
-    return Text(number, draws, orders_sets=any(map(_orders_sets, texts)))
+    whole = hashlib.sha256(repr(sorted(hashlib.sha256(text).digest() for text in own)).encode())
+    number, draws = 1 + int(whole.hexdigest()[:12], 16), any(DRAWS in text.lower() for text in own)
+    unseeded = draws and any(map(draws_despite_seed, own))
+    return Text(number, draws, orders_sets=any(map(_orders_sets, own)), draws_unseeded=unseeded)
 
 
-def names_number(number: int) -> bool:
-    """Returns whether the program, its arguments or its environment name a number; True if nobody can tell."""
-    given = [*map(os.fsencode, (*sys.argv, *os.environ.values()))]
-    texts = _texts()
-    return not texts or any(str(number).encode() in text.replace(b"_", b"") for text in (*texts, *given))
-
-
-def is_given(value: object) -> bool:
-    """Returns whether a number or a text, or one in a list or dict, comes from outside of the text of a program.
-
-    That is as an argument, such as `--size=3`, or in a variable of the environment that the text names.
-    """
-    if isinstance(value, dict | list | tuple):
-        return any(map(is_given, value.values() if isinstance(value, dict) else value))
-    texts = _texts()
-    named = [own for name, own in os.environ.items() if any(name.encode() in text for text in texts)]
-    parts = {part for each in (*sys.argv[1:], *named) for part in (each, each.rpartition("=")[2])}
-    return str(value) in parts or any(_is_number(part, value) for part in parts)
-
-
-def _is_number(text: str, value: object) -> bool:
-    try:
-        return bool(float(text) == value)
-    except ValueError:
-        return False
+def texts() -> set[bytes]:
+    """Returns the texts of the script and of what it has imported of its own; none if there is no script."""
+    return {*_by_module().values()}
 
 
 def parsed() -> dict[str, ast.Module]:
@@ -80,8 +62,9 @@ def parsed() -> dict[str, ast.Module]:
     return found
 
 
-def _texts() -> set[bytes]:
-    return {*_by_module().values()}
+def folder() -> str:
+    """Returns where the script is."""
+    return os.path.dirname(os.path.abspath(_file(sys.modules["__main__"]) or ""))
 
 
 def _by_module() -> dict[str, bytes]:
@@ -89,8 +72,8 @@ def _by_module() -> dict[str, bytes]:
     script, cells = _file(sys.modules["__main__"]), vars(sys.modules["__main__"]).get("In")
     if script is None and not isinstance(cells, list):
         return {}
-    texts = {name: _read(file) for name, module in [*sys.modules.items()] if (file := _file(module))}
-    return texts | ({"__main__": "\n".join(map(str, cells)).encode()} if isinstance(cells, list) else {})
+    found = {name: _read(file) for name, module in [*sys.modules.items()] if (file := _file(module))}
+    return found | ({"__main__": "\n".join(map(str, cells)).encode()} if isinstance(cells, list) else {})
 
 
 def _file(module: types.ModuleType) -> str | None:
@@ -103,10 +86,7 @@ def _file(module: types.ModuleType) -> str | None:
 
 
 def _orders_sets(text: bytes) -> bool:
-    try:
-        nodes = [*ast.walk(ast.parse(text))] if b"set(" in text or b"{" in text else []
-    except (SyntaxError, ValueError, RecursionError):  # of another version of Python, or no text
-        return False
+    nodes = nodes_of(text) if b"set(" in text or b"{" in text else []
     assigned = [node for node in nodes if isinstance(node, ast.Assign) and _is_set(node.value, set())]
     names = {target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)}
     through = [node.iter for node in nodes if isinstance(node, ast.For | ast.comprehension)]

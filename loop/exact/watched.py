@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.exact.compared import (
+    BY_VALUE,
     GONE,
     POLICIES,
     SIMPLE,
@@ -25,8 +26,8 @@ from loop.exact.compared import (
     is_array,
     same,
 )
-from loop.exact.holders import EMPTY, called, holders
-from loop.exact.reach import OF_KERAS, Reach, attributes, global_names, is_of_program, is_within
+from loop.exact.holders import called, holders
+from loop.exact.reach import OF_KERAS, Reach, attributes, cells_of, globals_of, is_of_program, is_within
 from loop.tf_internals import SET_LATER, TELLS_NOTHING_APART, is_trainable
 
 SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
@@ -111,7 +112,8 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
         names, others, inherited = set[str](), list[str](), set[str]()
         if isinstance(each, OF_KERAS):
             known = arguments(of_class)
-            names = {name for name, value in own.items() if is_array(value) or (name in known and _is_plain(value))}
+            kept = {name for name in known & set(own) if _is_plain(own[name]) or isinstance(own[name], BY_VALUE)}
+            names = kept | {name for name, value in own.items() if is_array(value)}
         if not isinstance(each, OF_KERAS) or is_of_program(of_class):
             there = reach.read & set(own)
             names |= {name for name in there if _is_plain(own[name])}
@@ -134,12 +136,11 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
 def of_names(reach: Reach) -> Iterator[Watched]:
     """Yields the globals that functions of the program read, and what they share with the functions around them."""
     for function in filter(is_of_program, reach.functions):
-        shared, cells = function.__globals__, function.__closure__ or ()
-        read = [name for name in global_names(function) if not _is_code(shared[name])]
+        shared, around = function.__globals__, cells_of(function)
+        read = [name for name, value in globals_of(function).items() if not _is_code(value)]
         names = [name for name in read if _is_plain(shared[name])]
         yield from watched("global", shared, names, _items(names), operator.getitem)
         yield from which("global", shared, [name for name in read if name not in names], operator.getitem, shared)
-        around = {name: c for name, c in zip(function.__code__.co_freevars, cells, strict=True) if c != EMPTY}
         plain = {name: c for name, c in around.items() if _is_plain(c.cell_contents)}
         others = {name: c for name, c in around.items() if name not in plain}
         where = f"in {function.__qualname__}"
@@ -272,6 +273,8 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
         # A tuple of more than plain values is looked into elsewhere.
         return len(value) <= ITEMS and all(isinstance(item, SIMPLE) for item in value)
+    if isinstance(value, BY_VALUE):  # which one it is counts, and is compared by that
+        return False
     return isinstance(value, (*SIMPLE, *THINGS, *POLICIES)) or is_array(value)
 
 

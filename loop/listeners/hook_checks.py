@@ -21,6 +21,10 @@ UNREAD = (
     "Hook %r has every=%r, which is for on_step_end, and it has none: its other methods are called each time. Write "
     "on_step_end, or look at moment.epoch or moment.step in these, as in: if moment.epoch %% 5 == 0."
 )
+BY_TIME = (
+    "Hook %r has a state, or reports values, and every=%r, which comes at other steps in each run: two that are not "
+    "interrupted differ, too. Write Every(steps=100), say."
+)
 
 
 def check_late(hook: Hook) -> None:
@@ -59,6 +63,11 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
     if not isinstance(hook, Hook):
         kind = "the class itself, not an instance of it" if isinstance(hook, type) else f"a {type(hook).__name__}"
         raise TypeError(f"A hook must be an instance of loop.Hook. Received: {kind}. {instead_of_hook(hook)}")
+    if type(hook).__hash__ is None:
+        raise TypeError(
+            f"{type(hook).__name__} defines __eq__, as dataclasses do, and a hook is known by which one it is. Write "
+            "@dataclasses.dataclass(eq=False), or leave __eq__ out."
+        )
     # Before its name is asked for, which raises something else then.
     if not is_initialized(hook):
         raise TypeError(f"{type(hook).__name__}.__init__ must call super().__init__() before anything else.")
@@ -88,6 +97,11 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         )
     if Event.STEP_END not in handlers and hook.every is not Hook.every and _goes_unread(hook):
         log.warning(UNREAD, hook.name, hook.every)
+    keeps = hook.variables or has_state(hook) or hook.reports
+    by_time = Event.STEP_END in handlers and hook.every.next_time(0.0) is not None
+    # Those of this package know what they do, and what only saves may do it at any time.
+    if keeps and by_time and not hook.saves and not type(hook).__module__.startswith("hooks."):
+        log.warning(BY_TIME, hook.name, hook.every)
     if not hook.everywhere and (hook.reports or hook.is_inside()):
         raise ValueError(
             f"Hook {hook.name!r} reports values, or has a part in the compiled loop, so that all workers need it. "

@@ -13,35 +13,39 @@ from loop.events import Event
 METHODS = [f"on_{event}" for event in Event] + ["on_steps", "on_report"]
 MOMENT = ("moment",)
 GIVEN = {"on_setup": ("loop", "moment"), "on_steps": ("first_step", "values")}  # all others are given the moment
-# What Keras, Lightning, Composer, Orbit and others call by another name.
+# What Keras, Lightning, Composer, fastai, MMEngine, Orbit and others call by another name.
 NAMES = {
     "on_setup": "on_init_end init",
-    "on_run_begin": "on_train_begin on_fit_begin on_fit_start on_train_start on_start fit_start on_started",
+    "on_run_begin": "on_train_begin on_fit_begin on_fit_start on_train_start on_start fit_start on_started "
+    "before_fit before_run before_train",
     "on_run_end": "on_train_end on_fit_end on_end on_exception on_interrupt on_keyboard_interrupt fit_end on_completed "
-    "on_exception_raised on_terminate",
-    "on_epoch_begin": "on_train_epoch_start on_train_epoch_begin on_epoch_start epoch_start on_epoch_started",
-    "on_epoch_end": "on_train_epoch_end epoch_end on_epoch_completed",
+    "on_exception_raised on_terminate teardown after_fit after_run after_train",
+    "on_epoch_begin": "on_train_epoch_start on_train_epoch_begin on_epoch_start epoch_start on_epoch_started "
+    "before_epoch before_train_epoch",
+    "on_epoch_end": "on_train_epoch_end epoch_end on_epoch_completed after_epoch after_train_epoch",
     "on_step_end": "on_train_batch_end on_batch_end on_train_step_end on_iteration on_iteration_end on_iter_end "
-    "on_substep_end on_optimizer_step batch_end on_iteration_completed on_step",
+    "on_substep_end on_optimizer_step batch_end on_iteration_completed on_step after_batch after_iter after_train_iter",
     "on_eval_begin": "on_test_begin on_test_start on_validation_begin on_validation_start on_validation_epoch_start "
-    "on_val_begin on_val_start on_eval_start on_evaluate_begin eval_start",
+    "on_val_begin on_val_start on_eval_start on_evaluate_begin eval_start on_test_epoch_start before_validate "
+    "before_val before_val_epoch",
     "on_eval_end": "on_test_end on_validation_end on_validation_epoch_end on_val_end on_evaluate on_evaluate_end "
-    "on_eval_epoch_end eval_end",
+    "on_eval_epoch_end eval_end on_test_epoch_end after_validate after_val after_val_epoch",
     "on_settled": "on_save batch_checkpoint epoch_checkpoint",
     "on_steps": "on_log",
     "ahead and before_step": "on_train_batch_begin on_train_batch_start on_batch_begin on_batch_start on_step_begin "
     "on_train_step_begin on_train_step_start on_iteration_begin on_iteration_start on_iter_begin on_iter_start "
-    "batch_start on_iteration_started",
+    "batch_start on_iteration_started before_batch before_iter before_train_iter",
     "get_state": "on_save_checkpoint",
     "set_state": "on_load_checkpoint",
 }
 INSTEAD = {theirs: f"Did you mean {ours}?" for ours, names in NAMES.items() for theirs in names.split()}
+BARE = ("teardown", "before_", "after_")  # with what the names begin of those that others call with nothing
 # Of these, and of events, what a method may be called that is the program's own.
 WITHOUT_ON = {method.removeprefix("on_"): f"Did you mean {method}?" for method in METHODS if method.endswith("end")}
 WITHOUT_ON |= {name: said for name, said in INSTEAD.items() if name[:3] != "on_" and name != "init"}
 # What has no event, by how its name begins.
 NO_EVENT = {
-    ("on_before_", "on_after_", "before_", "after_"): (
+    ("on_before_", "on_after_", "on_pre_", "before_", "after_"): (
         "What is done with a batch, or with gradients, is written in the train step itself."
     ),
     (
@@ -54,8 +58,8 @@ NO_EVENT = {
     ): (
         "Nobody is told of the batches of an evaluation: its step returns their values, and on_eval_end has the means."
     ),
-    ("on_predict_", "on_sanity_check_", "predict_"): "A loop does nothing of the kind.",
-    ("setup", "teardown"): "Did you mean on_setup, or on_run_end?",
+    ("on_predict", "on_sanity_check_", "predict_"): "A loop does nothing of the kind.",
+    ("setup",): "Did you mean on_setup?",
 }
 
 
@@ -138,7 +142,8 @@ def uncalled(cls: type) -> dict[str, str]:
     own = _functions(cls)
     called = {name for function in own.values() for name in function.__code__.co_names}
     like = own.keys() & WITHOUT_ON.keys() - called
-    return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1}
+    # What is called with nothing may be of use to whoever has the hook; but not if others call it so.
+    return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1 or name.startswith(BARE)}
 
 
 def check_called(owner: str, function: Callable[..., object], given: Sequence[str]) -> None:

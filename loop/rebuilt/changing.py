@@ -5,7 +5,7 @@ from collections.abc import Collection
 import tensorflow as tf
 
 from loop.exact.graph import called
-from loop.exact.stage_audit import cycle_of, is_open
+from loop.exact.stage_audit import cycle_of, is_loose, is_open
 from loop.tensors import FuncGraph, NodeDef
 
 
@@ -19,7 +19,7 @@ class Changing:
 
     def __init__(self, kinds: Collection[str], pinned: Collection[str]) -> None:
         self._kinds, self._pinned = frozenset(kinds), frozenset(pinned)
-        self._known: dict[int, tuple[FuncGraph, set[str]]] = {}  # with the graph, so that its id stays its own
+        self._known: dict[FuncGraph, set[str]] = {}
 
     def within(self, graph: FuncGraph) -> bool:
         """Returns whether anything in a function is made otherwise."""
@@ -49,7 +49,7 @@ class Changing:
 
     def _names(self, graph: FuncGraph) -> set[str]:
         """Returns the names of the operations that are made otherwise, and of all that use these."""
-        if id(graph) not in self._known:  # each function is looked into once
+        if graph not in self._known:  # each function is looked into once
             names = set[str]()
             # In the order in which they were made: what an operation uses was seen before it.
             for op in graph.get_operations():
@@ -60,10 +60,5 @@ class Changing:
                     or self.calls(op)
                 ):
                     names.add(op.name)
-            self._known[id(graph)] = graph, names
-        return self._known[id(graph)][1]
-
-
-def is_loose(node: NodeDef) -> bool:
-    """Returns whether an operation was told that it need not keep any order."""
-    return "deterministic" in node.attr and node.attr["deterministic"].s == b"false"  # to ask would make it
+            self._known[graph] = names
+        return self._known[graph]

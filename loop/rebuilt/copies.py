@@ -27,7 +27,7 @@ class Copies:
 
     def __init__(self, constants: Mapping[ConstantPlace, bytes] = MappingProxyType({})) -> None:
         self._constants = constants
-        self._definitions: dict[int, tuple[FuncGraph, GraphDef]] = {}  # with the graph, so that its id stays its own
+        self._definitions: dict[FuncGraph, GraphDef] = {}
 
     def put(
         self,
@@ -74,19 +74,24 @@ class Copies:
         )
         copied = tf.graph_util.import_graph_def(definition, inputs, [old.name for old in outputs], name=PREFIX)
         for old, new in zip(outputs, copied, strict=True):
-            # An import forgets shapes that were set; later stages need them for their specs. Other constants may
-            # lead to others.
-            is_same = not self._constants or new.shape.is_compatible_with(old.shape)
-            if is_same and new.dtype not in (tf.variant, tf.resource):
-                new.set_shape(old.shape)
-            made[old.name] = new
+            made[old.name] = shaped(new, old)
 
     def _without_nodes(self, graph: FuncGraph) -> GraphDef:
-        if id(graph) not in self._definitions:
+        if graph not in self._definitions:
             definition = graph.as_graph_def()
             del definition.node[:]
-            self._definitions[id(graph)] = graph, definition
-        return self._definitions[id(graph)][1]
+            self._definitions[graph] = definition
+        return self._definitions[graph]
+
+
+def shaped(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """Returns what was made in the place of a tensor, of which later stages need the shape for their specs.
+
+    An import forgets shapes that were set. Other rows or constants may lead to other ones.
+    """
+    if old.dtype not in (tf.variant, tf.resource) and new.shape.is_compatible_with(old.shape):
+        new.set_shape(old.shape)
+    return new
 
 
 def renamed(graph: GraphDef) -> None:

@@ -99,26 +99,17 @@ def _binomial(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) ->
 
 def _box(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
     image_size, boxes, *least = inputs
-    attributes = {
-        name: op.get_attr(name)
-        for name in ("aspect_ratio_range", "area_range", "max_attempts", "use_image_if_no_bounding_boxes")
-    }
+    names = ("aspect_ratio_range", "area_range", "max_attempts", "use_image_if_no_bounding_boxes")
+    attributes = {name: op.get_attr(name) for name in names}
     covered = least[0] if least else tf.constant(op.get_attr("min_object_covered"))
     return tf.raw_ops.StatelessSampleDistortedBoundingBox(
         image_size=image_size, bounding_boxes=boxes, min_object_covered=covered, seed=seed, **attributes
     )
 
 
-def _uniform(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    return tf.raw_ops.StatelessRandomUniform(shape=inputs[-1], seed=seed, dtype=_dtype(op))
-
-
-def _normal(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    return tf.raw_ops.StatelessRandomNormal(shape=inputs[-1], seed=seed, dtype=_dtype(op))
-
-
-def _truncated_normal(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    return tf.raw_ops.StatelessTruncatedNormal(shape=inputs[-1], seed=seed, dtype=_dtype(op))
+def _of_shape(draw: Callable[..., tf.Tensor]) -> Draw:
+    """Returns what draws by an operation that is told the shape, and nothing else."""
+    return lambda op, inputs, seed: draw(shape=inputs[-1], seed=seed, dtype=_dtype(op))
 
 
 def _integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
@@ -130,16 +121,20 @@ def _any_integers(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor
     return _bits(inputs[-1], seed, _dtype(op))
 
 
+UNIFORM, NORMAL = map(_of_shape, (tf.raw_ops.StatelessRandomUniform, tf.raw_ops.StatelessRandomNormal))
+TRUNCATED = _of_shape(tf.raw_ops.StatelessTruncatedNormal)
+
+
 def _chosen(op: tf.Operation, inputs: Sequence[tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
     logits, count = inputs
     return tf.raw_ops.StatelessMultinomial(logits=logits, num_samples=count, seed=seed, output_dtype=_dtype(op))
 
 
 DRAWS: Mapping[str, Draw] = {
-    "RandomUniform": _uniform,
+    "RandomUniform": UNIFORM,
     "RandomUniformInt": _integers,
-    "RandomStandardNormal": _normal,
-    "TruncatedNormal": _truncated_normal,
+    "RandomStandardNormal": NORMAL,
+    "TruncatedNormal": TRUNCATED,
     "RandomGamma": _gamma,
     "RandomPoissonV2": _poisson,
     "RandomPoisson": _poisson,
@@ -148,12 +143,12 @@ DRAWS: Mapping[str, Draw] = {
     "SampleDistortedBoundingBox": _box,
     "SampleDistortedBoundingBoxV2": _box,
     "NonDeterministicInts": _any_integers,
-    "StatefulUniform": _uniform,
+    "StatefulUniform": UNIFORM,
     "StatefulUniformInt": _integers,
     "StatefulUniformFullInt": _any_integers,
-    "StatefulStandardNormal": _normal,
-    "StatefulStandardNormalV2": _normal,
-    "StatefulTruncatedNormal": _truncated_normal,
+    "StatefulStandardNormal": NORMAL,
+    "StatefulStandardNormalV2": NORMAL,
+    "StatefulTruncatedNormal": TRUNCATED,
     "StatefulRandomBinomial": _binomial,
     **SAMPLERS,
     **POOLS,

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from loop.errors.remedies import UNMADE
 from loop.exact.constants import ConstantPlace
-from loop.exact.stage_audit import cycle_of
+from loop.exact.stage_audit import cycle_of, is_loose
 from loop.handles import key_of
-from loop.rebuilt.changing import Changing, is_loose
-from loop.rebuilt.copies import AttrValue, Copies
+from loop.rebuilt.changing import Changing
+from loop.rebuilt.copies import AttrValue, Copies, shaped
 from loop.rebuilt.places import Counts
 from loop.rebuilt.seeds import BY_WORKER, Pass
 from loop.tensors import FuncGraph
@@ -155,9 +155,7 @@ class Emitter:
                 here = here.by(self._worker if BY_WORKER in op.name else 0)
             outputs = handler(op, Scope(self, given, made, here))
             for old, new in zip(op.outputs, outputs, strict=True):
-                if old.dtype not in (tf.variant, tf.resource):
-                    new.set_shape(old.shape)
-                made[old.name] = new
+                made[old.name] = shaped(new, old)
         self._copies.put(graph, plain, made)
         return [made[tensor.name] for tensor in wanted]
 

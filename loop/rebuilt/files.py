@@ -1,11 +1,10 @@
 """Where a pipeline names the files that it reads, so that each of several workers can read some of them."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import tensorflow as tf
 
-from loop.exact.pipeline import hidden_in, operations_in
+from loop.exact.pipeline import hidden_in, operations_in, stages
 from loop.tf_internals import cache_file, inputs_of, kind_of, read_by
 
 READS = frozenset(
@@ -51,7 +50,7 @@ def listing(dataset: tf.data.Dataset, share: Share) -> tf.data.Dataset:
             f"{NEEDS}in which files are read by a dataset that a function has from outside, or that TensorFlow has "
             f"rewritten. Write {AS_IN}; {WITHOUT}."
         )
-    readers = [stage for stage in _all(dataset) if any(op.type in READS for op in operations_in(stage))]
+    readers = [stage for stage in stages(dataset) if any(op.type in READS for op in operations_in(stage))]
     if not readers:
         raise ValueError(f"{NEEDS}in which no stage is seen to read files by their names. Write {AS_IN}; {WITHOUT}.")
     if len(readers) > 1:  # whose names would lead to which rows?
@@ -94,14 +93,3 @@ def _check(stage: tf.data.Dataset) -> None:
             f"{NEEDS}with a cache in the file {file!r}, which all workers would fill with other rows. Write cache(), "
             f"in memory; {WITHOUT}."
         )
-
-
-def _all(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
-    """Yields a dataset and all that it is made of, each once."""
-    seen, stack = set[int](), [read_by(dataset)]
-    while stack:
-        stage = stack.pop()
-        if id(stage) not in seen:
-            seen.add(id(stage))
-            yield stage
-            stack += map(read_by, inputs_of(stage))

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from loop.exact.graph import named_inputs
-from loop.exact.stage_audit import by_cores, is_open
+from loop.exact.stage_audit import by_cores, is_loose, is_open
 from loop.rebuilt.calls import function
-from loop.rebuilt.changing import is_loose
 from loop.rebuilt.copies import AttrValue
 from loop.rebuilt.emit import Handler, Scope
 from loop.rebuilt.orders import as_dataset, typed, variant
@@ -15,6 +14,22 @@ from loop.tensors import Nest, unconverted
 
 OTHERS = "_other_arguments"  # ends the names of what functions of a stage have from outside, if there are several
 Elements = tuple[tf.Tensor, ...]
+
+
+def _numbered(
+    op: tf.Operation, scope: Scope, given: Sequence[tf.Tensor], others: Sequence[tf.Tensor]
+) -> tf.data.Dataset:
+    """Returns the elements that a stage reads, each with its number.
+
+    Args:
+        op: The stage.
+        scope: Where it is.
+        given: What its function is given: the parts of an element, and behind them what it has from outside.
+        others: The latter.
+    """
+    # Flat: `enumerate` and the function need no more of an element's structure.
+    spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in given[: len(given) - len(others)])
+    return tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec).enumerate()
 
 
 class Numbered:
@@ -31,12 +46,7 @@ class Numbered:
         self._body = function(op, name)
         self._at = scope.at.of_stage()
         self._others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
-        # The function takes an element's parts, and behind them what it has from outside.
-        taken = self._body.inputs[: len(self._body.inputs) - len(self._others)]
-        spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
-        # Flat: `enumerate` and the function need no more of an element's structure.
-        source = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec)
-        self.elements = source.enumerate()
+        self.elements = _numbered(op, scope, self._body.inputs, self._others)
 
     def argument(self, name: str) -> tf.Tensor:
         """Returns what the stage is given under that name."""
@@ -124,14 +134,12 @@ def _folded(op: tf.Operation, scope: Scope) -> tuple[tf.data.Dataset, Elements, 
     """Returns the elements with their numbers, the first state, and what makes something of a state and an element."""
     body, initial = function(op, "f"), tuple(scope.made[tensor.name] for tensor in named_inputs(op, "initial_state"))
     others = [scope.made[tensor.name] for tensor in named_inputs(op, "other_arguments")]
-    taken = body.inputs[len(initial) : len(body.inputs) - len(others)]
-    spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
-    source, at = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.of_stage()
+    at = scope.at.of_stage()
 
     def step(state: Elements, index: tf.Tensor, elements: Elements) -> list[tf.Tensor]:
         return scope.emitter.call(body, [*state, *elements, *others], at.of_element(index))
 
-    return source.enumerate(), initial, step
+    return _numbered(op, scope, body.inputs[len(initial) :], others), initial, step
 
 
 def _scan(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
@@ -154,9 +162,7 @@ def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
     parts = ("key_func", "reduce_func", "window_size_func")
     keyed, reduced, sized = (function(op, name) for name in parts)
     others = [[scope.made[tensor.name] for tensor in named_inputs(op, f"{name}{OTHERS}")] for name in parts]
-    taken = keyed.inputs[: len(keyed.inputs) - len(others[0])]
-    spec = tuple(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in taken)
-    source, at = tf.data.experimental.from_variant(scope.made[op.inputs[0].name], spec), scope.at.of_stage()
+    elements, at = _numbered(op, scope, keyed.inputs, others[0]), scope.at.of_stage()
 
     # The elements of a group keep their numbers, so that the group has that of its first.
     def key_of(index: tf.Tensor, elements: Elements) -> tf.Tensor:
@@ -175,7 +181,7 @@ def _groups(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:
         return scope.emitter.call(sized, [name, *others[2]], scope.at.at("size"))[0]
 
     by_key, made = unconverted(key_of), unconverted(group)
-    return variant(source.enumerate().group_by_window(by_key, made, window_size_func=unconverted(size)))
+    return variant(elements.group_by_window(by_key, made, window_size_func=unconverted(size)))
 
 
 def _load(op: tf.Operation, scope: Scope) -> Sequence[tf.Tensor]:

@@ -107,6 +107,11 @@ class ByPass:
         return bool(self.streams) or self._stages.shuffles(VARYING) or self._emitter.python_draws.is_set()
 
     @property
+    def reads_late(self) -> bool:
+        """Whether iterators hold the numbers of rows that are shuffled, and not the rows."""
+        return self._stages.reads_late
+
+    @property
     def calls_python(self) -> bool:
         """Whether there is Python in it, or anything else of which nobody knows what it depends on."""
         return any(node.op in PYTHON or (is_unknown(node) and node.op not in DRAWN) for node in self._stages.nodes())
@@ -120,7 +125,8 @@ class ByPass:
     @property
     def changes(self) -> list[str]:
         """What is made otherwise, for people; known after `trace`."""
-        return [f"{what} ({count})" for what, count in sorted(self._emitter.changes.items())]
+        late = ["rows of arrays: read behind what shuffles their numbers"] if self.reads_late else []
+        return late + [f"{what} ({count})" for what, count in sorted(self._emitter.changes.items())]
 
     def trace(self) -> Made:
         """Makes what makes the passes, once; once more, when Python was seen to draw, or with other cores.

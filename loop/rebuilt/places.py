@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import tensorflow as tf
 
 from loop.handles import key_of
+from loop.rebuilt.late_rows import ROWS
 from loop.tensors import FuncGraph
 
 CHANGES_NOTHING = ("OptionsDataset",)  # does not change what is yielded
@@ -21,16 +22,17 @@ class Counts:
 
     def __init__(self, kinds: Collection[str]) -> None:
         self._kinds = frozenset(kinds) - frozenset(CHANGES_NOTHING)
-        self._places: dict[int, tuple[FuncGraph, dict[str, str]]] = {}  # with the graph, so that its id stays its own
-        self._users: dict[int, tuple[FuncGraph, Mapping[str, Mapping[str, int]]]] = {}
+        self._places: dict[FuncGraph, dict[str, str]] = {}
+        self._users: dict[FuncGraph, Mapping[str, Mapping[str, int]]] = {}
 
     def of(self, op: tf.Operation) -> str:
         """Returns which of the operations of its function it is that count; nothing, if it does not."""
-        if id(op.graph) not in self._places:
+        if op.graph not in self._places:
             # The number among those that are made otherwise: others may be added without moving it.
-            found = [each.name for each in op.graph.get_operations() if each.type in self._kinds]
-            self._places[id(op.graph)] = op.graph, {name: f"{number}" for number, name in enumerate(found)}
-        return self._places[id(op.graph)][1].get(op.name, "")
+            written = [each for each in op.graph.get_operations() if ROWS not in each.name]
+            found = [each.name for each in written if each.type in self._kinds]
+            self._places[op.graph] = {name: f"{number}" for number, name in enumerate(found)}
+        return self._places[op.graph].get(op.name, "")
 
     def ranks(self, op: tf.Operation, made: Mapping[str, tf.Tensor], streams: Collection[int]) -> Mapping[int, int]:
         """Returns for each random stream that an operation is given which of those that are given it it is.
@@ -44,10 +46,10 @@ class Counts:
         given = {name: key for name, key in keys.items() if key in streams}
         if not given:
             return {}
-        if id(op.graph) not in self._users:
+        if op.graph not in self._users:
             users = collections.defaultdict[str, dict[str, int]](dict)
             for each in op.graph.get_operations():
                 for name in {tensor.name for tensor in each.inputs if tensor.dtype == tf.resource}:
                     users[name][each.name] = len(users[name])
-            self._users[id(op.graph)] = op.graph, users
-        return {key: self._users[id(op.graph)][1][name][op.name] for name, key in given.items()}
+            self._users[op.graph] = users
+        return {key: self._users[op.graph][name][op.name] for name, key in given.items()}

@@ -12,6 +12,7 @@ from loop.exact.stage_audit import at_once, in_any_order, unseeded
 from loop.rebuilt.copies import renamed
 from loop.rebuilt.emit import AS_IT_IS, Emitter
 from loop.rebuilt.files import Share, listing
+from loop.rebuilt.late_rows import ROWS, LateRows, Numbers, late_rows
 from loop.rebuilt.orders import OUTSIDE
 from loop.rebuilt.seeds import BY_WORKER, Pass
 from loop.tensors import FuncGraph, GraphDef, Nest, NodeDef, unconverted
@@ -78,6 +79,14 @@ class Stages:
             if any(source is self._listing or id(source) in self._of_files for source in _sources(stage)):
                 self._of_files.add(id(stage))
         self._moved = self._replacements()
+        # Of a share, the names of files are dealt out where they are listed.
+        varying = [] if share else [stage for stage in self._order if id(stage) in self._changed]
+        self._late = {id(stage): late for stage in varying if (late := late_rows(stage, self._changed))}
+
+    @property
+    def reads_late(self) -> bool:
+        """Whether rows of arrays are read behind what shuffles these."""
+        return bool(self._late)
 
     @property
     def changed(self) -> bool:
@@ -129,23 +138,48 @@ class Stages:
         """
         uses, caches = self._uses(), dict[int, tf.data.Dataset]()
         counts, made = collections.Counter[int](), list[tf.data.Dataset]()
+
+        def use(stage: tf.data.Dataset) -> tf.name_scope:
+            counts[id(stage)] += 1
+            return tf.name_scope(f"{USE}.{counts[id(stage)] - 1}.of.{uses[id(stage)]}{self._whose(stage)}")
+
         stack = [(self._top, False)]
         while stack:
             stage, over = stack.pop()
-            sources = _sources(stage) if id(stage) in self._changed else []
+            late = self._late.get(id(stage))
+            sources = _sources(stage) if id(stage) in self._changed and not late else []
             # A cache is one, however often it is read: all its uses get the same dataset.
             if id(stage) in caches:
                 made.append(caches[id(stage)])
             elif not over:
                 stack += [(stage, True), *((source, False) for source in reversed(sources))]
+            elif late:
+                made.append(self._read_late(late, use))
             else:
                 inputs = [made.pop() for _ in sources][::-1]
-                with tf.name_scope(f"{USE}.{counts[id(stage)]}.of.{uses[id(stage)]}{self._whose(stage)}"):
+                with use(stage):
                     made.append(self._made(stage, inputs))
-                counts[id(stage)] += 1
                 if kind_of(stage) == "Cache":
                     caches[id(stage)] = made[-1]
         return made.pop()
+
+    def _read_late(self, late: LateRows, use: Callable[[tf.data.Dataset], tf.name_scope]) -> tf.data.Dataset:
+        """Returns the rows that stages yield, or batches of them, and moves numbers instead."""
+        numbers = Numbers(self._moved.get(id(late.slices), late.slices))
+
+        def anew(stage: tf.data.Dataset) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+            return lambda below: self._anew(stage, [below])
+
+        for stage in late.moving:
+            given = self._replaced.get(stage, stage)
+            # What does not change counts nowhere: it is made as it was.
+            with use(stage) if id(stage) in self._changed else tf.name_scope(ROWS):
+                numbers.move(anew(given), all_at_once=late.reads_all(stage))
+        if late.batch is None:
+            return numbers.rows(knows_count=late.knows_count(late.moving[-1]))
+        batch = self._replaced.get(late.batch, late.batch)
+        with use(late.batch):
+            return numbers.batches(batch, anew(batch))
 
     def _uses(self) -> Mapping[int, int]:
         """Returns in how many places each stage is."""

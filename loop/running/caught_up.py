@@ -12,6 +12,11 @@ DONE_BEFORE = (
     "program has changed after it was changed before that step, too, and is put back to what was saved: %s. What is to "
     "be changed now belongs behind a run() that asks for at least as much as is complete."
 )
+EVALUATED = (
+    "The state is that of step %d, of a later run than the one that had nothing left to do, and so are the results of "
+    "evaluate(): when the program was at this place first, they were others. What it decides by them, or keeps as the "
+    "best, belongs into a hook, such as a function of @loop.on('eval_end') and moment.logs; or behind the last run()."
+)
 
 
 class CaughtUp:
@@ -24,10 +29,17 @@ class CaughtUp:
 
     def __init__(self) -> None:
         self._held: StateValues | None = None
+        self._told = False
 
     def hold(self, state: TrainingState) -> None:
         """Holds the state as it is now, at no cost of memory."""
         self._held = state.capture()
+
+    def tell_evaluated(self, step: int) -> None:
+        """Says, once, that what is evaluated is a state that is held."""
+        if self._held is not None and not self._told:
+            self._told = True
+            log.warning(EVALUATED, step)
 
     def put_back(self, state: TrainingState) -> None:
         """Puts back what was held, if anything was, and says what that changes; of random streams, nobody need know."""

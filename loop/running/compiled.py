@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed
+from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed, warn_of_shapes
 from loop.data.source import Data
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
@@ -189,12 +189,12 @@ class Compiled:
         step, data = self._steps[name]
         try:
             covered, held = self._covered(state), self._held(state)
-            done = self._parts.position.step
             # Nothing of this is kept: random streams and what `tf.function`s remember are as before.
-            with numbered(done), untouched(), traced_anew(self._traced.compiled):
+            with numbered(self._parts.position.step), untouched(), traced_anew(self._traced.compiled):
                 trace = traced(step, data, jit_compile=self._parts.jit_compile)
-            then = self._traces[name].fingerprint(held, self._audited[name].only_read(covered))
-            return trace.fingerprint(held, TraceAudit(trace.graph, name).only_read(covered)) != then
+            was, now = (TraceAudit(each.graph, name).only_read(covered) for each in (self._traces[name], trace))
+            # Of variables that are only read, other ones are told by themselves: they may be equal so far.
+            return keys(was) != keys(now) or self._traces[name].fingerprint(held, was) != trace.fingerprint(held, now)
         except Exception:  # such as that of an optimizer which does not know a variable
             return True
 
@@ -236,9 +236,9 @@ class Compiled:
 
     def unsaved(self, state: TrainingState) -> Unsaved:
         """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
-        hooks = self._parts.hooks
+        hooks, done = self._parts.hooks, state.position.place().step
         covered = self._covered(state) | keys(self.only_read(state)) | hooks.kept
-        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered)
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, resumed=done > 0)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:
@@ -252,6 +252,7 @@ class Compiled:
         if any(hook.saves for hook in self._parts.hooks):
             warn_of_sets()
             warn_of_seed()
+            warn_of_shapes()
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, evaluated).held)
         return found
 
@@ -295,8 +296,8 @@ class Compiled:
 
         Of a call in this round, `ran` is what came of it.
         """
-        means, results = self.means.result(None if ran is None else ran.sums), self.trace.results
-        return {} if means is None else means | results.logs(results.now())
+        means = self.means.result(None if ran is None else ran.sums)
+        return {} if means is None else means | self.trace.results.read()
 
     def evaluated(self) -> dict[str, float]:
         """Returns the results of the latest evaluation; empty before the first."""

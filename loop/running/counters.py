@@ -1,21 +1,30 @@
 """What hooks of the program count and gather in Python, which no checkpoint holds."""
 
 import collections
+import contextlib
 import dis
+import functools
 import io
 import itertools
 import random
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Final, NamedTuple, TypeAlias
 
+import keras
 import numpy as np
 
-from loop.exact.reach import global_names, is_of_program
+from loop.exact.reach import OF_KERAS, Reach, attributes, is_of_program, outside
 from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
+from loop.tf_internals import Trackable
+
+# Returns what is counted, and what is gathered, by name, as texts.
+View: TypeAlias = Callable[[], tuple[dict[str, str], dict[str, str]]]
 
 PLAIN = (bool, int, float, str, type(None))
-GATHERING = (list, dict, set, collections.deque, np.ndarray)
+FILLED = (list, dict, set, collections.deque)
+GATHERING = (*FILLED, np.ndarray)
 DRAWING = (random.Random, np.random.Generator, np.random.RandomState)
 TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of these
 COUNTED = (
@@ -28,8 +37,32 @@ COUNTED_OUTSIDE = (
     "program sets. Set it on a callback, or on a hook of your own that returns it from get_state(self), and takes it "
     "back in set_state(self, state); or make it a tf.Variable, in state=..."
 )
+GATHERED = (
+    "Hook %r gathers in Python what no checkpoint holds: %s. This run goes on from a checkpoint, and what came before "
+    "it is not in there. RunResult.history has the values of all epochs; or set it on a callback, or on a hook of your "
+    "own that returns it from get_state(self), and takes it back in set_state(self, state)."
+)
+# What is saved elsewhere, or what data are read from; and by which methods a source of data is known.
+OTHERS = (*OF_KERAS, Trackable, keras.callbacks.Callback, keras.utils.PyDataset)
+SOURCE = {"__iter__", "__next__", "__getitem__", "get_state", "state_dict"}
+ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
+OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"))
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
+
+
+class Used(NamedTuple):
+    """The names that functions use.
+
+    Attributes:
+        counted: Of what is read and then set.
+        read: Of what is read otherwise than to fill it.
+        filled: Of what something is put into.
+    """
+
+    counted: set[str]
+    read: set[str]
+    filled: set[str]
 
 
 class Counters:
@@ -38,52 +71,109 @@ class Counters:
     And lists, dicts, sets and arrays that they fill, and read as well: as in `self.losses.append(...)` and, at the end
     of an epoch, `np.mean(self.losses)`; and random generators and iterators, which go on by being used. What is set
     and not read before, such as the time at which an epoch begins, is of no use to who goes on; and a list in which
-    something is only collected is not what a run goes by. Hooks with `get_state` look after themselves.
+    something is only collected is not what a run goes by.
 
     Args:
-        hooks: The hooks.
+        views: What there is to look at of each hook, by its name.
     """
 
-    def __init__(self, hooks: Iterable[Hook]) -> None:
-        own = [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
-        self._then = {hook: (_counted(hook), _gathered(hook)) for hook in own}
-
-    def changed(self) -> dict[str, list[str]]:
-        """Returns the attributes of hooks of which one is not as it was, by the name of the hook; each hook once."""
-        found: dict[str, list[str]] = {}
-        for hook, (counted, gathered) in [*self._then.items()]:
-            counts = {name: said for name, said in _counted(hook).items() if name in counted} != counted
-            others = [name for name, content in _gathered(hook).items() if content != gathered.get(name)]
-            if counts or others:
-                # Of what is counted all of them: the others may change in a later epoch.
-                found[hook.name] = sorted({*counted, *others})
-                del self._then[hook]
-        return found
-
-
-class CountedOutside:
-    """The same in globals and outer variables that functions of hooks read and set, or fill and read.
-
-    Args:
-        functions: Those of each hook, by its name.
-    """
-
-    def __init__(self, functions: Mapping[str, Iterable[object]]) -> None:
-        found = {name: [*map(_plain_function, given)] for name, given in functions.items()}
-        own = {name: [each for each in given if each and is_of_program(each)] for name, given in found.items()}
-        self._functions = {name: of_hook for name, of_hook in own.items() if of_hook}
-        self._then = {name: _outside(of_hook) for name, of_hook in self._functions.items()}
+    def __init__(self, views: Mapping[str, Sequence[View]]) -> None:
+        self._then = {hook: [(view, *view()) for view in mine] for hook, mine in views.items() if mine}
 
     def changed(self) -> dict[str, list[str]]:
         """Returns the names of which one is not what it was, by the name of the hook; each hook once."""
         found: dict[str, list[str]] = {}
-        for hook, then in [*self._then.items()]:
-            counted, gathered = _outside(self._functions[hook])
-            changed = {name for name, said in gathered.items() if then[1].get(name, said) != said}
-            if changed or counted != then[0]:
-                found[hook] = sorted({*counted, *changed})  # of what is counted all of them, as above
+        for hook, mine in [*self._then.items()]:
+            names = set[str]()
+            for view, counted, gathered in mine:
+                counts, gathers = view()
+                others = [name for name, content in gathers.items() if content != gathered.get(name)]
+                if others or {name: counts.get(name) for name in counted} != counted:
+                    # Of what is counted all of them: the others may change in a later epoch.
+                    names |= {*counted, *others}
+            if names:
+                found[hook] = sorted(names)
                 del self._then[hook]
         return found
+
+
+def of_hooks(hooks: Iterable[Hook], begin: Mapping[str, Iterable[object]]) -> dict[str, list[View]]:
+    """Returns what there is of hooks with methods of the program: their attributes, and those of objects that they use.
+
+    Hooks with `get_state` look after themselves.
+
+    Args:
+        hooks: The hooks.
+        begin: Where what each holds or names begins, by its name.
+    """
+    return {
+        hook.name: [functools.partial(_in_attributes, hook), *_of_objects(begin.get(hook.name, ()))]
+        for hook in _without_state(hooks)
+    }
+
+
+def of_functions(begin: Mapping[str, Iterable[object]], *, but: Collection[str]) -> dict[str, list[View]]:
+    """Returns what there is in globals and outer variables of functions.
+
+    Args:
+        begin: The functions of each hook, by its name.
+        but: The hooks of which objects are looked at already.
+    """
+    own = _of_program(begin)
+    outside: dict[str, list[View]] = {
+        hook: [functools.partial(_outside, own[hook])] if hook in own else [] for hook in begin
+    }
+    return {hook: [*views, *(() if hook in but else _of_objects(begin[hook]))] for hook, views in outside.items()}
+
+
+def _of_objects(begin: Iterable[object]) -> Iterator[View]:
+    """Yields what there is of the objects of the program that are held or named, and that nobody else looks after."""
+    with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
+        for thing in Reach(begin).objects:
+            own, mine = type(thing), [vars(each) for each in type(thing).__mro__]
+            if is_of_program(own) and not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
+                yield functools.partial(_in_attributes, thing, f"{own.__name__}.")
+
+
+class Gathered:
+    """Lists and the like that hooks only fill, and that are empty where a run goes on: what came before is not in them.
+
+    No run goes by them; but whoever looks at them when it has ended takes them for the whole.
+
+    Args:
+        hooks: The hooks.
+        functions: The functions of each, by its name.
+    """
+
+    def __init__(self, hooks: Iterable[Hook], functions: Mapping[str, Iterable[object]]) -> None:
+        used: list[tuple[str, Used, Mapping[str, object]]] = []
+        used += [(hook.name, _used_by(hook), vars(hook)) for hook in _without_state(hooks)]
+        for name, given in _of_program(functions).items():
+            used.append((name, _used(given, *OUTSIDE), dict(pair for each in given for pair in outside(each))))
+        self._empty: dict[str, dict[str, Sized]] = {}
+        for name, by_hook, values in used:
+            own = self._empty.setdefault(name, {})
+            for each in (by_hook.filled - by_hook.read) & values.keys():
+                if isinstance(value := values[each], FILLED) and not value:
+                    own[each] = value
+
+    def changed(self) -> dict[str, list[str]]:
+        """Returns the names of which one is empty no more, by the name of the hook; each hook once."""
+        found = {hook: sorted(each for each in own if len(own[each])) for hook, own in self._empty.items()}
+        self._empty = {hook: own for hook, own in self._empty.items() if not found[hook]}
+        return {hook: names for hook, names in found.items() if names}
+
+
+def _without_state(hooks: Iterable[Hook]) -> list[Hook]:
+    """Returns the hooks of the program that keep nothing by themselves."""
+    return [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
+
+
+def _of_program(functions: Mapping[str, Iterable[object]]) -> dict[str, list[types.FunctionType]]:
+    """Returns those that the program has written, of each hook that has any."""
+    found = {name: [*map(_plain_function, given)] for name, given in functions.items()}
+    own = {name: [each for each in given if each and is_of_program(each)] for name, given in found.items()}
+    return {name: of_hook for name, of_hook in own.items() if of_hook}
 
 
 def _plain_function(given: object) -> types.FunctionType | None:
@@ -95,28 +185,20 @@ def _outside(functions: Iterable[types.FunctionType]) -> tuple[dict[str, str], d
     """Returns what is in globals and outer variables that functions count, and in those that they fill, by name."""
     counts, gathers = dict[str, str](), dict[str, str]()
     for function in functions:
-        counted, read = set[str](), set[str]()
-        _note_used(function, ("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"), counted, read)
-        values = dict(_values_outside(function))
-        counts |= {n: repr(values[n]) for n in counted & values.keys() if isinstance(values[n], (*PLAIN, np.generic))}
-        gathers |= {name: _content(values[name]) for name in read & values.keys() if _is_gathering(values[name])}
+        used, values = _used([function], *OUTSIDE), dict(outside(function))
+        counted, read = used.counted & values.keys(), used.read & values.keys()
+        counts |= {name: repr(values[name]) for name in counted if isinstance(values[name], (*PLAIN, np.generic))}
+        gathers |= {name: _content(values[name]) for name in read if _is_gathering(values[name])}
     return counts, gathers
 
 
-def _values_outside(function: types.FunctionType) -> Iterator[tuple[str, object]]:
-    yield from ((name, function.__globals__[name]) for name in global_names(function))
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
-
-
-def _counted(hook: Hook) -> dict[str, str]:
-    own, (names, _) = vars(hook), _used(type(hook))
-    return {name: repr(own[name]) for name in names if isinstance(own.get(name, ()), (*PLAIN, np.generic))}
-
-
-def _gathered(hook: Hook) -> dict[str, str]:
-    own, (_, names) = vars(hook), _used(type(hook))
-    return {name: _content(own[name]) for name in names if _is_gathering(own.get(name))}
+def _in_attributes(thing: object, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the same of what is in attributes of an object, as its methods use them."""
+    own, used = attributes(thing), _used_by(thing)
+    counted = [name for name in used.counted if isinstance(own.get(name, ()), (*PLAIN, np.generic))]
+    gathered = [name for name in used.read if _is_gathering(own.get(name))]
+    gathers = {f"{prefix}{name}": _content(own[name]) for name in gathered}
+    return {f"{prefix}{name}": repr(own[name]) for name in counted}, gathers
 
 
 def _is_gathering(value: object) -> bool:
@@ -145,30 +227,34 @@ def _content(value: object) -> str:
         return str(len(value)) if isinstance(value, Sized) else ""
 
 
-def _used(of_class: type) -> tuple[set[str], set[str]]:
-    """Returns the names of attributes that a method reads and then sets, and of those that it does not only fill."""
+def _used_by(thing: object) -> Used:
+    """Returns the attributes that the methods of an object use."""
+    of_class: type = type(thing)
+    return _used_in(of_class)
+
+
+@functools.cache  # to look into a class takes a millisecond, and there may be many objects of it
+def _used_in(of_class: type) -> Used:
     written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
-    counted, read = set[str](), set[str]()
-    for method in (each for values in written for each in values if isinstance(each, types.FunctionType)):
-        _note_used(method, ("LOAD_ATTR",), ("STORE_ATTR",), counted, read)
-    return counted, read
+    return _used((each for values in written for each in values if isinstance(each, types.FunctionType)), *ATTRIBUTES)
 
 
-def _note_used(
-    function: types.FunctionType, loads: Collection[str], stores: Collection[str], counted: set[str], read: set[str]
-) -> None:
-    """Adds the names that a function reads and then sets by some instructions, and those that it does not only fill."""
-    before, own = set[str](), set[str]()  # what the function has read, and set, up to here
-    # In the order in which it is written; each with its neighbours.
-    found = [*dis.get_instructions(function)]
-    for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
-        name = instruction.argval
-        if instruction.opname in loads:
-            before.add(name)
-            fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
-            if not fills and name not in own:
-                read.add(name)
-        elif instruction.opname in stores:
-            own.add(name)
-            if name in before:
-                counted.add(name)
+def _used(functions: Iterable[types.FunctionType], loads: Collection[str], stores: Collection[str]) -> Used:
+    """Returns the names that functions use by some instructions."""
+    used = Used(set(), set(), set())
+    for function in functions:
+        before, own = set[str](), set[str]()  # what the function has read, and set, up to here
+        # In the order in which it is written; each with its neighbours.
+        found = [*dis.get_instructions(function)]
+        for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
+            name = instruction.argval
+            if instruction.opname in loads:
+                before.add(name)
+                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+                if name not in own:
+                    (used.filled if fills else used.read).add(name)
+            elif instruction.opname in stores:
+                own.add(name)
+                if name in before:
+                    used.counted.add(name)
+    return used

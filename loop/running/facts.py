@@ -87,13 +87,13 @@ class Facts:
     @property
     def total_steps(self) -> int | None:
         """The step at which the run will end if nobody stops it; None before a run, or if nobody knows."""
-        return self._parts.stops.total_steps(self.steps_per_epoch)
+        return self._parts.stops.total_steps(self.steps_per_epoch, self._parts.position.place())
 
     @property
     def total_epochs(self) -> int | None:
         """How many epochs are complete, the last one maybe in part, when the run ends if nobody stops it; None if
         nobody knows."""
-        return self._parts.stops.total_epochs(self.steps_per_epoch)
+        return self._parts.stops.total_epochs(self.steps_per_epoch, self._parts.position.place())
 
     @property
     def metrics(self) -> dict[str, keras.Metric]:

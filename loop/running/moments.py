@@ -50,12 +50,21 @@ class Moments:
         """Returns whether what was asked for is done when this round is."""
         return self._stops.reached(self.place.step, self.place.epoch + self._position.phase.is_over)
 
+    def is_last(self) -> bool:
+        """Returns whether the run ends with this round, as far as is known by now."""
+        return self._stops.asked or self.reached()
+
     def moment(
-        self, event: Event, logs: Mapping[str, float] | None = None, error: BaseException | None = None
+        self,
+        event: Event,
+        logs: Mapping[str, float] | None = None,
+        error: BaseException | None = None,
+        *,
+        last: bool | None = None,
     ) -> Moment:
         """Returns where the run stands; with `logs`, also what hooks have reported and, of a step, learning rates."""
-        # Read when the moment is made: a stop that comes a moment later is told at the next event.
-        last, reports = self._stops.asked or self.reached(), self._hooks.reports
+        # Asked when the moment is made: a stop that comes a moment later is told at the next event.
+        last, reports = self.is_last() if last is None else last, self._hooks.reports
         if logs is not None:
             # EPOCH_END is sent with them: they are those of the epoch.
             rates = self._making.rates.now() if event is Event.STEP_END else {}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import tensorflow as tf
 
-from loop.exact.reach import Reach, attributes, codes, global_names, is_of_program
+from loop.exact.reach import Reach, attributes, cells_of, codes, globals_of, is_of_program
 
 OPENING = {"open", "to_csv"}
 APPENDING = {"".join(mode) for kind in ("a", "ab", "at", "a+", "ab+", "at+") for mode in itertools.permutations(kind)}
@@ -57,9 +57,9 @@ def of_own_files(hook: str, begin: Iterable[object]) -> Iterator[str]:
 def _reached(reach: Reach) -> Iterator[object]:
     """Yields what the program has in globals, outer variables and attributes, and in lists and dicts."""
     for function in reach.functions:
-        yield from (cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType())
+        yield from (cell.cell_contents for cell in cells_of(function).values())
         if is_of_program(function):
-            yield from (function.__globals__[name] for name in global_names(function))
+            yield from globals_of(function).values()
     for thing in reach.objects:
         if is_of_program(type(thing)) and not isinstance(thing, type):
             yield from [*attributes(thing).values()]

@@ -12,11 +12,11 @@ import tensorflow as tf
 from loop.data.objects.reached import held, variables_of
 from loop.digest import digest, unchanged
 from loop.exact.graph import is_random, line, operations
-from loop.exact.reach import Reach, attributes, global_names, is_of_program
+from loop.exact.reach import Reach, attributes, is_of_program, outside
 from loop.handles import key
 from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
-from loop.running.counters import COUNTED, COUNTED_OUTSIDE, CountedOutside, Counters
+from loop.running.counters import COUNTED, COUNTED_OUTSIDE, GATHERED, Counters, Gathered, of_functions, of_hooks
 from loop.running.own_files import of_own_files
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
@@ -52,15 +52,25 @@ class Unsaved:
     Args:
         hooks: The hooks. Those of this package keep nothing beside the state.
         covered: The keys of what a checkpoint holds, or is looked at elsewhere.
+        resumed: Whether the run goes on from a checkpoint, or from where an earlier one has ended.
     """
 
-    def __init__(self, hooks: Iterable[Hook], covered: Collection[int]) -> None:
+    def __init__(self, hooks: Iterable[Hook], covered: Collection[int], *, resumed: bool = False) -> None:
         hooks = [*hooks]
         self._in_all = {hook.name for hook in hooks if hook.everywhere} if here().are_several else set[str]()
         self._roots, looked_after = roots(hooks), {hook.name for hook in hooks if has_state(hook)}
-        self._called = {hook.name: [*hook.functions_called()] for hook in hooks} | self._roots
+        self._called = {
+            hook.name: [*hook.functions_called(), *self._roots.get(hook.name, ()), hook.every] for hook in hooks
+        }
         outside = {name: begin for name, begin in self._called.items() if name not in looked_after}
-        self._covered, self._counters = covered, (Counters(hooks), CountedOutside(outside))
+        self._covered = covered
+        own, gathered = of_hooks(hooks, outside), Gathered(hooks, outside) if resumed else Gathered([], {})
+        # What is said of each hook, and what knows of which it is to be said.
+        self._counters: list[tuple[str, Counters | Gathered]] = [
+            (COUNTED, Counters(own)),
+            (COUNTED_OUTSIDE, Counters(of_functions(outside, but=own))),
+            (GATHERED, gathered),
+        ]
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
         self._epochs, self._told = 0, set[str]()
@@ -84,9 +94,8 @@ class Unsaved:
         self._epochs += 1
         if self._epochs & (self._epochs - 1):
             return
-        own, outside = self._counters
-        for told, changed_in in ((COUNTED, own.changed()), (COUNTED_OUTSIDE, outside.changed())):
-            for hook, names in changed_in.items():
+        for told, counters in self._counters:
+            for hook, names in counters.changed().items():
                 log.warning(told, hook, ", ".join(names))
         if self._epochs == 1:
             for hook, begin in self._called.items():
@@ -155,9 +164,7 @@ def values_in_python(hooks: Iterable[Hook]) -> dict[str, str]:
 
 def _named(reach: Reach) -> Iterator[tuple[str, object]]:
     for function in filter(is_of_program, reach.functions):
-        yield from ((name, function.__globals__[name]) for name in global_names(function))
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        yield from ((name, cell.cell_contents) for name, cell in cells if cell != types.CellType())
+        yield from outside(function)
     for thing in reach.objects:
         if is_of_program(of_class := type(thing)) and not isinstance(thing, type):
             yield from ((f"{of_class.__name__}.{name}", value) for name, value in attributes(thing).items())

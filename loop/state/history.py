@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from loop.tensors import put, read, write
-from loop.tf_internals import read_variables
+from loop.tf_internals import given_up, read_variables
 
 
 class KnownValues(NamedTuple):
@@ -58,10 +58,11 @@ class History(tf.Module):
         names = [*known.names, *(name for name in logs if name not in known.names)]
         if len(names) > len(known.names):
             put(self.names, tf.constant(np.frombuffer(json.dumps(names).encode(), np.uint8)))
-        # [0, 2] of no values at all.
-        cells = np.array([(names.index(name), value) for name, value in logs.items()]).reshape(-1, 2)
-        cells = np.concatenate([known.cells, cells])
-        put(self.cells, tf.constant(cells))
+        cells = np.empty([len(known.cells) + len(logs), 2])
+        cells[: len(known.cells)] = known.cells
+        for cell, (name, value) in enumerate(logs.items(), len(known.cells)):
+            cells[cell] = names.index(name), value
+        put(self.cells, given_up(cells, tf.float64))
         write(self.end, step)
         self._mirror.known = KnownValues(
             names, cells, step

@@ -25,10 +25,11 @@ class Phase:
     Attributes:
         is_due: Whether an evaluation is.
         is_over: Whether the end of an epoch is still to be told.
+        torn: See `PositionState`.
     """
 
     def __init__(self) -> None:
-        self.is_due = self.is_over = False
+        self.is_due = self.is_over = self.torn = False
         self._said = False, False  # what is in the variables
 
     def load(self, due: tf.Variable, over: tf.Variable) -> None:
@@ -67,10 +68,17 @@ class PositionState(tf.Module):
         self.epoch_over = tf.Variable(False, trainable=False, name="epoch_over")
         self.phase = Phase()
         self.seen: BatchDigest | None = None
-        self.torn = False  # an exception, not a kill: the next process restores a checkpoint anyway
         self.condemned = ""
         self.latest: int | None = None
         self.untouched = self.ahead = False
+
+    @property
+    def torn(self) -> bool:
+        return self.phase.torn  # an exception, not a kill: the next process restores a checkpoint anyway
+
+    @torn.setter
+    def torn(self, torn: bool) -> None:
+        self.phase.torn = torn
 
     def restored(self) -> None:
         """Takes in that the state is whole and as it was saved."""

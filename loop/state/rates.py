@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from loop.state.variables import flat_by_path, nodes, raw
 from loop.tensors import read
-from loop.tf_internals import rate_of
+from loop.tf_internals import call_flat, rate_of
 
 NAME = "learning_rate"
 
@@ -68,5 +68,6 @@ def _reader(optimizer: keras.optimizers.Optimizer) -> Callable[[], float]:
         # Called as a function, it would have TensorFlow warn of retracing where several loops are made.
         function = tf.function(lambda: tf.cast(inner.learning_rate, tf.float32), autograph=False)
         traced = functools.cache(function.get_concrete_function)
-        return lambda: float(traced()())  # traced when it is first asked for, which may be never
+        # Traced when it is first asked for, which may be never; called as the steps are, with the same bits.
+        return lambda: float(call_flat(traced(), []))
     return lambda: float(keras.ops.convert_to_numpy(inner.learning_rate))

@@ -6,7 +6,12 @@ from loop.state.randomness import is_seeded
 
 
 def is_settled() -> bool:
-    """Returns whether the process has a seed, and the program takes no order of sets. It takes its time."""
-    if not is_seeded():
+    """Returns whether a seed decides what is drawn, and the program takes no order of sets. It takes its time."""
+    if not seed_decides():
         return False
     return not (is_other_each_time() and (program_text().orders_sets or globals_in_set_order()))
+
+
+def seed_decides() -> bool:
+    """Returns whether the process has a seed, and the program draws nothing before it is set, nor of other streams."""
+    return is_seeded() and not program_text().draws_unseeded

@@ -139,12 +139,13 @@ class TrainingState:
 
     def rollback(self, held: StateValues) -> None:
         """Assigns what `capture` returned."""
-        for path, value in held.values.items():
-            put(self.variables[path], value)
-        for back in held.others:
-            back()
-        put_host_back(held.host)  # last, because a hook may draw while it takes a state over
-        put_op_seeds(held.seeds)
+        with self.restoring():  # who is impatient may interrupt this, too
+            for path, value in held.values.items():
+                put(self.variables[path], value)
+            for back in held.others:
+                back()
+            put_host_back(held.host)  # last, because a hook may draw while it takes a state over
+            put_op_seeds(held.seeds)
 
     def override(self, values: Mapping[str, tf.Tensor]) -> None:
         """Puts values, by path, in the place of the present ones until the next run, which goes on from those."""
@@ -239,10 +240,10 @@ class TrainingState:
 
     @contextlib.contextmanager
     def restoring(self) -> Iterator[None]:
-        """Has what was restored be torn until all within is done, and for good if that raises: nobody trains on it."""
-        self.position.torn = True
+        """Has the state be torn until all within is done, and for good if that raises: nobody trains on it."""
+        torn, self.position.torn = self.position.torn, True
         yield
-        self.position.torn = False
+        self.position.torn = torn
 
     def _going_back(self) -> Callable[[], None]:
         held, torn = self.capture(), self.position.torn  # tensors share the buffers: no copy

@@ -1,9 +1,11 @@
 """Functions and graphs: what is called in one, and how one is called."""
 
 import functools
+import itertools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeAlias
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +18,8 @@ from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.autograph.impl.api import tf_convert
 from tensorflow.python.eager import context
 from tensorflow.python.eager.context import FunctionCallOptions
+from tensorflow.python.eager.execute import quick_execute
+from tensorflow.python.eager.polymorphic_function.atomic_function import InterpolateRuntimeError
 from tensorflow.python.framework import kernels, op_def_registry
 from tensorflow.python.framework.config import is_op_determinism_enabled as is_op_determinism_enabled  # it is only set
 from tensorflow.python.framework.function import _DefinedFunction
@@ -36,11 +40,23 @@ def scalar(value: float, dtype: tf.DType) -> tf.Tensor:
     Of a number of Python, TensorFlow would keep the tensor for good, some 700 bytes for each that is another one; there
     is no public way to have these forgotten. Of an array, `tf.constant` makes a copy first.
     """
-    number, now = np.array(value, dtype.as_numpy_dtype), context.context()
-    if not now.executing_eagerly():
-        return tf.constant(number)
+    number = np.array(value, dtype.as_numpy_dtype)
+    return given_up(number, dtype) if context.executing_eagerly() else tf.constant(number)
+
+
+def given_up(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
+    """Returns an array as a tensor, which may have its memory: nobody is to write to that any more."""
+    now = context.context()
     now.ensure_initialized()
-    return EagerTensor(number, now.device_name, dtype.as_datatype_enum)
+    return EagerTensor(array, now.device_name, dtype.as_datatype_enum)
+
+
+def eagerly() -> AbstractContextManager[None]:
+    """Returns a context in which operations are done at once, wherever it is entered.
+
+    Public is `tf.init_scope`, which leaves the graph of a function, and not one in which a model is being exported.
+    """
+    return context.eager_mode()
 
 
 def converted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,29 +116,60 @@ def add_control_inputs(op: tf.Operation, waited_for: Sequence[tf.Operation]) -> 
 def call_flat(function: ConcreteFunction, arguments: Sequence[tf.Tensor]) -> Any:
     """Calls a function with its flattened arguments, as they are, and without what changes bits; see `_Options`.
 
-    A public call fits them to the signature again, which takes as long as two small steps.
+    A public call fits them to the signature again, which takes as long as two small steps. In a `tf.GradientTape`, as
+    around a whole run, it would also trace what gradients through all steps need. Of what it does besides, no more is
+    done than has to be: behind steps, of which its caches are full, a processor takes ten times as long for it.
     """
+    now, inference, flat = context.context(), function.inference_fn, _FLAT.get(function) or _flat(function)
+    captured = function.captured_inputs if flat.captured is None else flat.captured
+    options = _OPTIONS.of(now.function_call_options)
+    if flat.plain:
+        with InterpolateRuntimeError(inference):  # says in an error which line it comes of
+            found = quick_execute(flat.name, flat.outputs, [*arguments, *captured], options.attributes, now)
+        return inference.function_type.pack_output(found)
     # Its options are those of this thread.
-    now = context.context()
-    before = now.function_call_options
-    now.function_call_options = _OPTIONS.of(before)
+    before, now.function_call_options = now.function_call_options, options.made
     try:
-        return function._call_flat(arguments, _captured_by(function))
+        return inference.call_preflattened([*arguments, *captured])
     finally:
         now.function_call_options = before
 
 
-def _captured_by(function: ConcreteFunction) -> list[tf.Tensor]:
-    """Returns what a function has from outside: kept, because TensorFlow flattens it for each call."""
-    found = _CAPTURED.get(function)
-    if found is None:
-        found = function.captured_inputs
-        if not any(map(callable, function._captured_inputs)):  # which is asked for its value at each call
-            _CAPTURED[function] = found
+class _Flat(NamedTuple):
+    """What is known of a function that is called so.
+
+    Attributes:
+        name: What TensorFlow calls it.
+        outputs: How many tensors it returns.
+        plain: Whether none of them is of a kind of which TensorFlow notes more than its shape.
+        captured: What it has from outside: kept, because TensorFlow flattens it for each call; None: it is asked for.
+    """
+
+    name: str
+    outputs: int
+    plain: bool
+    captured: list[tf.Tensor] | None
+
+
+def _flat(function: ConcreteFunction) -> _Flat:
+    """Returns what is known of a function, and keeps it: TensorFlow looks it up in public for each call."""
+    inference, asked = function.inference_fn, any(map(callable, function._captured_inputs))
+    outputs = inference.function_type.flat_outputs
+    plain = all(each.dtype not in (tf.variant, tf.resource) for each in outputs)
+    captured = None if asked else function.captured_inputs
+    found = _FLAT[function] = _Flat(inference.name.decode(), len(outputs), plain, captured)
     return found
 
 
-_CAPTURED = weakref.WeakKeyDictionary[ConcreteFunction, list[tf.Tensor]]()
+_FLAT = weakref.WeakKeyDictionary[ConcreteFunction, _Flat]()
+
+
+class _Made(NamedTuple):
+    """Options, made of others, and as attributes of the operation that calls a function."""
+
+    of: FunctionCallOptions
+    made: FunctionCallOptions
+    attributes: tuple[object, ...]
 
 
 class _Options:
@@ -136,19 +183,20 @@ class _Options:
     """
 
     def __init__(self) -> None:
-        self._made: tuple[FunctionCallOptions, FunctionCallOptions] | None = None
+        self._made: _Made | None = None
 
-    def of(self, options: FunctionCallOptions) -> FunctionCallOptions:
+    def of(self, options: FunctionCallOptions) -> _Made:
         """Returns options with these left out; 1 us, if the options are those of the call before."""
-        made = self._made
-        if made is None or made[0] is not options:
+        found = self._made
+        if found is None or found.of is not options:
             config = ConfigProto.FromString(options.config_proto_serialized)
             rewriting = config.graph_options.rewrite_options
             rewriting.arithmetic_optimization = RewriterConfig.OFF
             rewriting.memory_optimization = RewriterConfig.NO_MEM_OPT
             rewriting.meta_optimizer_iterations = RewriterConfig.ONE
-            made = self._made = options, FunctionCallOptions(options.executor_type, config)
-        return made[1]
+            made = FunctionCallOptions(options.executor_type, config)
+            found = self._made = _Made(options, made, tuple(itertools.chain(*made.as_attrs().items())))
+        return found
 
 
 _OPTIONS = _Options()

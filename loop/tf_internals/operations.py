@@ -25,6 +25,19 @@ def read_variables(variables: Sequence[tf.Variable]) -> list[tf.Tensor]:
     return [found[place] for place in range(len(handles))]
 
 
+def read_variable(variable: tf.Variable) -> tf.Tensor:
+    """Returns the present value, at once, which a later update leaves alone: as `read_value()` does with more ado."""
+    attributes = ("dtype", variable.dtype.as_datatype_enum)
+    (value,) = quick_execute("ReadVariableOp", 1, [variable.handle], attributes, context.context())
+    return value
+
+
+def assign(variable: tf.Variable, value: tf.Tensor) -> None:
+    """Assigns a tensor, without a copy, at once, as `assign` of the variable does with more ado."""
+    attributes = ("dtype", value.dtype.as_datatype_enum, "validate_shape", False)
+    quick_execute("AssignVariableOp", 0, [variable.handle, value], attributes, context.context())
+
+
 def save_tensors(prefix: str, names: tf.Tensor, slices: tf.Tensor, tensors: Sequence[tf.Tensor]) -> None:
     """Writes the files of a checkpoint, as `tf.raw_ops.SaveV2`, which looks for what the tensors could be, in 200 us.
 

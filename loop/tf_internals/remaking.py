@@ -70,7 +70,8 @@ def remade(
     """
     kept, given = vars(stage), dict[str, Any]()
     if "_seed2" in kept:
-        return tf.data.experimental.from_variant(_seeded(stage, inputs), stage.element_spec)
+        like = inputs[0] if inputs else stage  # what shuffles yields what it reads
+        return tf.data.experimental.from_variant(_seeded(stage, inputs, like), like.element_spec)
     # In the order of the arguments, as the stage was traced.
     own = iter(functions)
     for name, parameter in list(inspect.signature(type(stage).__init__).parameters.items())[1:]:
@@ -116,10 +117,16 @@ def remade(
     return made
 
 
-def _seeded(stage: Dataset, inputs: Sequence[Dataset]) -> tf.Tensor:
-    """Returns a stage with both of its seeds, because its class takes one and makes others of that."""
+def _seeded(stage: Dataset, inputs: Sequence[Dataset], like: Dataset) -> tf.Tensor:
+    """Returns a stage with both of its seeds, because its class takes one and makes others of that.
+
+    Args:
+        stage: The stage.
+        inputs: What it reads, if anything.
+        like: Yields elements of the same structure.
+    """
     kept = vars(stage)
-    common = {"seed": kept["_seed"], "seed2": kept["_seed2"], **stage._flat_structure}
+    common = {"seed": kept["_seed"], "seed2": kept["_seed2"], **like._flat_structure}
     if not inputs:
         again = bool(kept["_rerandomize"])
         generator = tf.raw_ops.DummySeedGenerator()

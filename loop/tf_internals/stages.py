@@ -65,10 +65,9 @@ def seeds_of(stage: Dataset) -> list[tf.Tensor | None]:
     return [vars(stage).get(name) for name in ("_seed", "_seed2")]
 
 
-def with_seed(shuffle: Dataset, seed: int) -> Dataset:
-    """Returns a stage that shuffles as another one does, from another seed."""
-    first, _ = seeds_of(shuffle)
-    return _like(shuffle, _seed=first, _seed2=tf.constant(seed, tf.int64))
+def with_seed(stage: Dataset, seed: int) -> Dataset:
+    """Returns a stage that shuffles, or draws, as another one does, from another seed."""
+    return _with(stage, _seed2=tf.constant(seed, tf.int64))
 
 
 def buffer_of(shuffle: Dataset) -> int:
@@ -76,9 +75,20 @@ def buffer_of(shuffle: Dataset) -> int:
     return int(shuffle._buffer_size)
 
 
+def range_of(numbers: Dataset) -> tf.Tensor:
+    """Returns what `Dataset.range` yields."""
+    given = vars(numbers)
+    return tf.range(given["_start"], given["_stop"], given["_step"], numbers.element_spec.dtype)
+
+
+def batch_of(batch: Dataset) -> tuple[tf.Tensor, bool]:
+    """Returns how many elements a stage puts into a batch, int64 `[]`, and whether it leaves out what is left over."""
+    return batch._batch_size, bool(batch._drop_remainder)
+
+
 def with_buffer(shuffle: Dataset, size: int) -> Dataset:
     """Returns a stage that shuffles as another one does, in a buffer of another size."""
-    return _like(shuffle, _buffer_size=tf.constant(size, tf.int64))
+    return _with(shuffle, _buffer_size=tf.constant(size, tf.int64))
 
 
 def numbers_of(stage: Dataset) -> dict[str, int]:
@@ -89,18 +99,17 @@ def numbers_of(stage: Dataset) -> dict[str, int]:
 
 
 def with_numbers(stage: Dataset, numbers: Mapping[str, int]) -> Dataset:
-    """Returns a stage like another one, with other such numbers. It is not iterated, but looked at to make it."""
+    """Returns a stage like another one, with other such numbers."""
+    if kind_of(stage) == "Range":  # reads nothing, and so is iterated itself
+        start, stop, step = ({**numbers_of(stage), **numbers}[name] for name in ("_start", "_stop", "_step"))
+        return tf.data.Dataset.range(start, stop, step, output_type=stage.element_spec.dtype)
+    return _with(stage, **{name: tf.constant(number, vars(stage)[name].dtype) for name, number in numbers.items()})
+
+
+def _with(stage: Dataset, **other: tf.Tensor) -> Dataset:
+    """Returns a stage like another one, but for some of what it keeps. It is not iterated, but looked at to make it."""
     made = copy.copy(stage)
-    vars(made).update({name: tf.constant(number, vars(stage)[name].dtype) for name, number in numbers.items()})
-    return made
-
-
-def _like(shuffle: Dataset, **other: tf.Tensor) -> Dataset:
-    """Returns another stage with all that one keeps, such as its name, but for some of it."""
-    kept = vars(shuffle)
-    made = shuffle._input_dataset.shuffle(kept["_buffer_size"], 1, kept["_reshuffle_each_iteration"])
-    # It is not iterated, but looked at to make another one.
-    vars(made).update({name: kept[name] for name in vars(made).keys() & kept.keys()} | other)
+    vars(made).update(other)
     return made
 
 

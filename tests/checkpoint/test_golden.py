@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 import tensorflow as tf
 from places import ROOT, TESTS
@@ -21,6 +22,7 @@ from hooks.checkpoint.record.manifest import FORMAT, PACKAGE, canonical, content
 from loop import ArrayData, Every, Loop, TrainingState
 
 GOLDEN = TESTS / "golden"
+STREAM = "format-3-stream"  # by `make_stream` below; iterators of pipelines had rows, and have numbers of rows now
 DIRECTORIES = ("format-1-early", "format-1", "format-2", "format-3", "format-3-2")  # the last one with fingerprint 2
 NOT_SAID = "was written by an earlier exactloop, in format {}, which does not say its fingerprint: not comparable with"
 
@@ -64,7 +66,7 @@ def make_loop_without_checkpoints() -> tuple[Loop, tf.Variable]:
 def test_there_is_one_of_each_format() -> None:
     formats = [json.loads((GOLDEN / name / "ckpt-6.json").read_bytes())["format"] for name in DIRECTORIES]
     assert {*formats} == {*range(1, FORMAT + 1)}
-    assert {path.name for path in GOLDEN.iterdir()} == {*DIRECTORIES, "before-format-1"}
+    assert {path.name for path in GOLDEN.iterdir()} == {*DIRECTORIES, STREAM, "before-format-1"}
     assert version_of_the_package() == PACKAGE == exactloop.__version__
 
 
@@ -107,6 +109,32 @@ def written_with(name: str) -> int:
 def same_libraries(name: str) -> bool:
     made = json.loads((GOLDEN / name / "ckpt-6.json").read_bytes())["made"]
     return made["tensorflow"] == tf.__version__
+
+
+def make_stream(directory: Path | str) -> tuple[Loop, tf.Variable]:
+    keras.utils.set_random_seed(1)
+    weight = tf.Variable(tf.zeros([16]), name="weight")
+
+    def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        weight.assign(0.5 * weight + tf.reduce_sum(x * tf.constant([[1.0], [3.0]]), axis=0))
+        return {"loss": weight[0]}
+
+    rows = tf.data.Dataset.from_tensor_slices(tf.reshape(tf.range(128.0), [8, 16])).shuffle(8).batch(2)
+    hooks = [Checkpoint(directory, Every(steps=6), keep=1)]
+    return Loop(train_step, rows.repeat(), state={"weight": weight}, steps_per_epoch=4, hooks=hooks), weight
+
+
+def test_a_pipeline_of_which_the_iterator_was_another_one_goes_on_with_the_same_batches(tmp_path: Path) -> None:
+    whole, expected = make_stream(tmp_path / "whole")
+    whole.run(steps=12)
+    loop, weight = make_stream(copied(STREAM, tmp_path))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loop.run(steps=12)
+    assert of_the_program(caught) == []
+    # As with the version that has saved it.
+    assert weight.numpy().tolist() == expected.numpy().tolist()
+    assert weight.numpy()[:2].tolist() == [298.46875, 306.466796875]
 
 
 def edited(directory: Path, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -1,16 +1,16 @@
 """An interrupt at any instruction of saving and of waiting for it: nothing is torn, and the next run is not stopped."""
 
 import contextlib
-import dis
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 import pytest
 import tensorflow as tf
+from interrupting import Interrupt
 
 from hooks import Checkpoint
 from hooks.checkpoint import hook as checkpoint
@@ -21,9 +21,6 @@ from hooks.checkpoint.saving import saver as checkpoint_saver
 from hooks.checkpoint.saving import writing as checkpoint_writing
 from loop import ArrayData, At, Loop
 
-# Where Python looks for signals: behind a call, at the beginning of a function, at the end of a turn of a loop.
-LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
-LOOKS |= {dis.opmap[name] for name in ("CALL_KW",) if name in dis.opmap}  # from Python 3.13 on
 METHODS = {  # of the saver, all
     checkpoint.__file__: {"on_setup", "_open", "on_run_end", "on_settled", "_let_go", "_close"},
     local.__file__: {"lock", "close"},
@@ -43,41 +40,9 @@ def counting_loop(directory: Path) -> Loop:
     return Loop(train_step, data, state={"count": count}, hooks=[Checkpoint(directory, At(2))])
 
 
-class Interrupt:
-    """Raises a `KeyboardInterrupt` in the main thread where Python looks for signals in the saver, at the n-th place.
-
-    Attributes:
-        left: How many places it has not come to.
-        raised: Whether it has raised.
-    """
-
-    def __init__(self, at: int) -> None:
-        self.left, self.raised = at, False
-        self._before: dict[FrameType, int] = {}  # the latest instruction
-
-    def __enter__(self) -> "Interrupt":
-        sys.settrace(self._enter)
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, frames: TracebackType | None) -> None:
-        sys.settrace(None)
-
-    def _enter(self, frame: FrameType, event: str, argument: object) -> object:
-        file, method = frame.f_code.co_filename, frame.f_code.co_name
-        if file in SAVER or method in METHODS.get(file, ()):
-            frame.f_trace_opcodes = True
-            return self._instruction
-        return None
-
-    def _instruction(self, frame: FrameType, event: str, argument: object) -> object:
-        if event == "opcode" and not self.raised:
-            looks = self._before.get(frame) in LOOKS
-            self._before[frame] = frame.f_code.co_code[frame.f_lasti]
-            self.left -= looks
-            if looks and self.left < 0:
-                self.raised = True
-                raise KeyboardInterrupt
-        return self._instruction
+def of_saving(frame: FrameType) -> bool:
+    file, method = frame.f_code.co_filename, frame.f_code.co_name
+    return file in SAVER or method in METHODS.get(file, ())
 
 
 @contextlib.contextmanager
@@ -101,7 +66,7 @@ def interrupted(at: int, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> bool:
         threading.Timer(0.05, written.set).start()  # an interrupt before or after it: both have to be right
         # A file that was opened just before it closes itself, and Python says so.
         quiet = warnings.catch_warnings(action="ignore", category=ResourceWarning)
-        with quiet, contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
+        with quiet, contextlib.suppress(KeyboardInterrupt), Interrupt(at, of_saving) as interrupt:
             loop.run(steps=4)
     return interrupt.raised
 
@@ -143,6 +108,6 @@ def test_an_interrupt_at_each_instruction_stops_no_later_run(
 
 
 def test_the_instructions_are_those_of_waiting(tmp_path: Path) -> None:
-    with Interrupt(10**9) as interrupt:
+    with Interrupt(10**9, of_saving) as interrupt:
         counting_loop(tmp_path).run(steps=4)
     assert 10**9 - interrupt.left > (30 if sys.version_info < (3, 13) else 20)  # which tells nothing of some frames

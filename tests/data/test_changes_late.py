@@ -132,7 +132,10 @@ def start(
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name == "a set of texts, and a Counter" else pytest.mark.long) for name in KEPT],
+    [
+        pytest.param(name, marks=pytest.mark.more if name == "a set of texts, and a Counter" else pytest.mark.long)
+        for name in KEPT
+    ],
 )
 def test_what_is_changed_late_is_kept(name: str, tmp_path: Path) -> None:
     whole, expected = start(tmp_path / "whole", Rows(*KEPT[name]))

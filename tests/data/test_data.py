@@ -14,8 +14,10 @@ import pytest
 import tensorflow as tf
 
 from loop import ArrayData, Evaluation, Event, IndexedData, Loop, Moment, Step, StreamData
+from loop.data.orders import array_orders
 from loop.data.orders.prefetch import Prefetched
 from loop.state.position import Position
+from loop.tensors import put
 
 
 def order(data: ArrayData) -> np.ndarray:
@@ -164,6 +166,29 @@ def test_early_orders_are_few_where_batches_are_large() -> None:
         for epoch in range(3):
             data.open(epoch)
         assert len(data._orders._early) in (early, early - 1)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_order_that_an_interrupt_has_cut_short_is_no_other_epochs(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook: what is restored then may be the epoch before it."""
+    data, whole = (ArrayData(np.arange(20), batch_size=5, seed=1) for _ in range(2))
+
+    def interrupted(variable: tf.Variable, value: tf.Tensor) -> None:
+        if when == "after":
+            put(variable, value)
+        raise KeyboardInterrupt
+
+    data.open(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(array_orders, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data.open(3)
+    for each in (data, whole):
+        each.open(2)
+    assert np.array_equal(order(data), order(whole))
+    assert np.array_equal(data.ahead, whole.ahead)
 
 
 def test_an_evaluation_without_a_seed_reads_the_same_in_every_process() -> None:

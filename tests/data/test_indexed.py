@@ -384,6 +384,15 @@ def test_a_generator_of_its_own_is_refused_and_each_remedy_works(seed: int | Non
         assert loop_over(IndexedData(make(seed), batch_size=3)).run(epochs=1).step == 3
 
 
+def test_pictures_of_a_generator_of_keras_that_counts_by_its_seed_are_refused_with_what_to_write() -> None:
+    x, y = np.ones([12, 4, 4, 3], "float32"), np.arange(12)
+    x *= y[:, None, None, None] * np.arange(4)[:, None]
+    flow = tf.keras.preprocessing.image.ImageDataGenerator(horizontal_flip=True).flow
+    with pytest.raises(InexactRun, match="leave out the seed= of flow"):
+        loop_over(flow(x, y, batch_size=4, seed=3)).run(epochs=1)
+    assert loop_over(flow(x, y, batch_size=4)).run(epochs=1).step == 3
+
+
 def test_a_generator_that_an_item_draws_from_now_and_then_is_seen_at_the_end_of_the_epoch() -> None:
     class Rarely(Draws):
         def __len__(self) -> int:

@@ -17,6 +17,7 @@ from loop.data.orders import lists
 from loop.data.orders.lists import MOST, as_noted, may_move, noted
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
+from loop.exact.pipeline_hash import described
 from loop.state import randomness, rows_in_memory
 
 Dataset = tf.data.Dataset
@@ -28,6 +29,25 @@ def _no_seed_at_all() -> Iterator[None]:
     random.seed()
     yield
     random.setstate(held)
+
+
+@pytest.mark.parametrize("make", [Dataset.from_tensor_slices, Dataset.from_tensors])
+def test_ragged_and_sparse_rows_are_made_of_what_they_consist_of(make: Callable[[object], Dataset]) -> None:
+    rows = {
+        "a": tf.ragged.constant([[1.5], [], [2.5, 3.5]]),
+        "b": tf.sparse.from_dense([[0, 1], [2, 0], [0, 0]]),
+        "c": [1, 2, 3],
+    }
+    dataset = make(rows)
+    columns = lists.made_of(dataset)
+    assert sorted(each.dtype.name for each in columns[dataset]) == ["float32", *["int32"] * 2, *["int64"] * 3]
+    made = lists.with_columns(columns)
+    assert made[dataset].element_spec == dataset.element_spec
+    assert described(dataset, made) == described(dataset)
+    other = make({**rows, "a": tf.ragged.constant([[1.5], [2.5], [3.5, 4.5]])})
+    assert lists.are_alike(dataset, lists.made_of(other)[other], columns[dataset])
+    assert described(other) != described(dataset)
+    assert described(dataset, lists.with_columns({dataset: lists.made_of(other)[other]})) == described(other)
 
 
 @pytest.mark.more

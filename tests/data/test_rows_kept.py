@@ -22,7 +22,6 @@ HEAD = """
 import hashlib, json, logging, random, sys
 
 import keras
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -210,6 +209,34 @@ DRAWN: dict[str, str] = {
         "x = np.linspace(-1, 1, 900, dtype='float32').reshape([300, 3])\n"
         "train = Rows(x[np.random.rand(300) < 0.5])\n"
     ),
+    "ragged rows": (
+        "x = tf.ragged.constant([[random.random()] * random.randint(1, 9) for _ in range(48)])\n"
+        "def row(values):\n"
+        "    return tf.stack([tf.reduce_sum(values), tf.reduce_max(values), 1.0]), [1.0]\n"
+        "train = Dataset.from_tensor_slices(x).map(row).shuffle(48).batch(16)\n"
+        "held = Dataset.from_tensors(x[:6]).map(lambda x: (x.to_tensor(0.5, shape=[6, 3]), tf.ones([6, 1])))\n"
+    ),
+    "sparse rows": (
+        "at = sorted({(random.randrange(48), random.randrange(3)) for _ in range(90)})\n"
+        "x = tf.sparse.SparseTensor(at, [random.random() for _ in at], [48, 3])\n"
+        "train = Dataset.from_tensor_slices(x).map(lambda x: (tf.sparse.to_dense(x), [1.0])).batch(16)\n"
+    ),
+    "rows of functions, as many as chance has it": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "x = x[np.random.rand(144) < np.random.uniform(0.4, 0.6)]\n"
+        "rows = tf.constant(x)\n"
+        "train = Dataset.range(len(x)).shuffle(len(x)).map(lambda i: (rows[i], rows[i, :1])).batch(16)\n"
+    ),
+    "rows of a stream of its own, and a seed": (
+        "keras.utils.set_random_seed(1)\n"
+        "x = np.random.default_rng().normal(size=[48, 3]).astype('float32')\n"
+        "train, held = ArrayData((x, x[:, :1]), batch_size=16), ArrayData((x[:9], x[:9, :1]), batch_size=9)\n"
+    ),
+    "rows that were drawn before the seed": (
+        "x = np.random.normal(size=[48, 3]).astype('float32')\n"
+        "keras.utils.set_random_seed(1)\n"
+        "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(48).batch(16)\n"
+    ),
     "labels in the order of a set": (
         "kinds = [f'kind {i % 7}' for i in range(48)]; numbers = {kind: i for i, kind in enumerate(set(kinds))}\n"
         "y = np.array([[numbers[kind]] for kind in kinds], 'float32')\n"
@@ -228,6 +255,21 @@ NUMBERS = {
         "train = rows.skip(random.randint(10, 20)).shuffle(window).batch(size)\n"
         "train = StreamData(train, steps_per_epoch=random.choice([3, 5, 6, 8]))\n"
         "held = rows.take(random.randint(10, 99)).batch(size)\n"
+    ),
+    "how far a range goes": (
+        "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
+        "rows = Dataset.range(random.randint(0, 9), random.randint(40, 60))\n"
+        "train = rows.map(lambda i: (tf.gather(x, i % 48), [1.0])).batch(16)\n"
+        "held = Dataset.range(random.randint(40, 60)).shuffle(99)\n"
+        "held = held.map(lambda i: (x[0] * tf.cast(i, tf.float32), [1.0])).batch(16)\n"
+    ),
+    "a seed of an evaluation, and steps that the loop is given": (
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "train = Dataset.from_tensor_slices((x, x[:, :1])).repeat().batch(16)\n"
+        "import loop as own; steps = random.randint(3, 9)\n"
+        "def Loop(*given, **more):\n"
+        "    return own.Loop(*given, steps_per_epoch=steps, **more)\n"
+        "held = ArrayData((x, x[:, :1]), batch_size=16, seed=random.randint(0, 9999))\n"
     ),
     "a seed of arrays": (
         "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
@@ -393,6 +435,8 @@ def test_what_is_set_otherwise_from_outside_of_the_text_is_refused_whatever_is_d
 
 SET = {
     "a stage": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144).batch(n)\n",
+    "an order": "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(144, seed=n).batch(16)\n",
+    "what is random": "train = Dataset.random(seed=n).take(99).map(lambda i: (tf.gather(x, i % 9), [1.0])).batch(16)\n",
     "a seed": "train = ArrayData((x, x[:, :1]), batch_size=16, seed=n)\n",
     "steps": "train = StreamData(Dataset.from_tensors((x, x[:, :1])).repeat(), steps_per_epoch=n)\n",
     "a generator": (
@@ -423,6 +467,44 @@ def test_what_is_drawn_unless_it_is_given_is_refused_when_it_is_given(
     cut = program.cut("whole", 4)
     monkeypatch.setenv("SIZE", "50")
     assert program.start(cut).returncode == 1
+
+
+@pytest.mark.more
+def test_seeds_of_what_is_shuffled_and_of_what_is_random_go_back(tmp_path: Path) -> None:
+    program = Program(
+        tmp_path,
+        "x, seed = np.arange(144, dtype='float32').reshape([48, 3]), random.randint(0, 9999)\n"
+        "rows = Dataset.zip((Dataset.range(48).shuffle(48, seed=seed), Dataset.random(seed=seed + 1)))\n"
+        "train = rows.map(lambda i, j: (tf.gather(x, i), [tf.cast(j % 9, tf.float32)])).batch(16)\n",
+    )
+    whole = program.run("whole")
+    assert program.run(program.cut("whole", 4)) == whole
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("seed", ["", "keras.utils.set_random_seed(1)\n"])
+def test_an_order_whose_seed_was_edited_is_refused(seed: str, tmp_path: Path) -> None:
+    x = "x = np.ones([48, 3], 'float32')\n"
+    body = f"{seed}{x}train = Dataset.from_tensor_slices((x, x)).shuffle(48, seed=3).batch(16)\n"
+    program = Program(tmp_path, body)
+    program.run("whole", 4)
+    program.write(body.replace("seed=3", "seed=4"))
+    refused = program.start(program.cut("whole", 4))
+    assert refused.returncode == 1
+    assert "data: the pipeline has other arguments, functions or source data now in: Shuffle" in refused.stderr
+
+
+@pytest.mark.more
+def test_an_order_that_may_have_been_edited_is_a_warning(tmp_path: Path) -> None:
+    body = "x = np.arange(144, dtype='float32').reshape([48, 3])\ntrain = ArrayData((x, x[:, :1]), batch_size=16)\n"
+    program = Program(tmp_path, body)
+    whole = program.run("whole")
+    cut = program.cut("whole", 4)
+    program.write(body.replace("train", "x = x[::-1]; train"))
+    assert program.run(cut) == whole
+    said = (tmp_path / f"{cut}.log").read_text()
+    assert "WARNING:exactloop:The rows of the arrays are in the order that was drawn" in said
+    assert "if you have set another order" in said
 
 
 @pytest.mark.more

@@ -200,6 +200,18 @@ def test_what_tensorflow_computes_of_weights_is_no_mean(
     assert "use numbers that were computed" not in caplog.text
 
 
+def test_what_shapes_batches_and_seems_to_be_drawn_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(unseeded, "drawn_shapes", lambda: ["padded_batch"])
+    for seed, is_said in ((None, True), (3, False)):
+        caplog.clear()
+        if seed:
+            keras.utils.set_random_seed(seed)
+        Loop(lambda x: {"x": tf.size(x)}, mapped(tf.identity), state={}, hooks=[Checkpoint(tmp_path)]).audit()
+        assert ["The program gives padded_batch what Python or NumPy have drawn" in caplog.text] == [is_said]
+
+
 @pytest.mark.long
 def test_a_layer_of_keras_that_draws_in_python_is_found() -> None:
     layer = keras.layers.AugMix((0, 255))

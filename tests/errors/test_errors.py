@@ -10,7 +10,7 @@ import tensorflow as tf
 from tiny import arrays, make_counter, model
 
 from hooks import Checkpoint
-from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, supervised
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, Step, StreamData, keras_steps, supervised
 
 
 def over(step: Callable[[tf.Tensor], object]) -> Loop:
@@ -193,6 +193,12 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
 
         def fit_end(self, logs: object = None) -> None: ...
 
+        def teardown(self) -> None: ...
+
+        def after_epoch(self) -> None: ...
+
+        def fit_start(self) -> None: ...
+
         def eval_end(self, moment: Moment) -> None: ...
 
         def on_eval_end(self, moment: Moment) -> None:
@@ -204,7 +210,10 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
         loop.run(epochs=epochs)
     assert [record.getMessage() for record in caplog.records] == [
         f"Hook 'silent': no event calls {theirs}, nor does another method of it. Did you mean {ours}?"
-        for theirs, ours in [("epoch_end", "on_epoch_end"), ("fit_end", "on_run_end")]
+        for theirs, ours in [
+            *(("after_epoch", "on_epoch_end"), ("epoch_end", "on_epoch_end")),
+            *(("fit_end", "on_run_end"), ("teardown", "on_run_end")),
+        ]
     ]
 
     class Given(Hook):
@@ -226,6 +235,17 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
     loop.hooks.remove("calls")
     with pytest.raises(TypeError, match="would never be called: it is set on the object"):
         loop.hooks.add(Calls("on_epoch_begin"))
+
+
+def test_what_is_of_keras_2_and_called_as_in_keras_3_is_said_to_be() -> None:
+    model, callback = (type(name, (), {"__module__": f"tf_keras.src.{name}"})() for name in ("Sequential", "History"))
+    said = "of tf_keras, not of keras: unset TF_USE_LEGACY_KERAS."
+    with pytest.raises(TypeError, match=f"needs a keras.Model or a layer. Received: Sequential {said}"):
+        supervised(model, keras.optimizers.SGD(), "mse")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=f"needs a compiled keras.Model. Received: Sequential {said}"):
+        keras_steps(model)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=f"Received: a History. It is {said}"):
+        make_counter([callback])  # type: ignore[list-item]
 
 
 def test_a_method_that_the_program_registers_is_called(caplog: pytest.LogCaptureFixture) -> None:

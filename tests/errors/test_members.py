@@ -1,6 +1,8 @@
 """What people ask of a loop, a hook or a moment because others have it gets a line that says what to write."""
 
 import copy
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -154,6 +156,50 @@ def test_a_schedule_that_nothing_looks_at_is_told(caplog: pytest.LogCaptureFixtu
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("Hook 'epochs' has every=Every(epochs=5), which is for on_step_end, and it has none")
     assert said.endswith("as in: if moment.epoch % 5 == 0.")
+
+
+def test_a_hook_that_equals_others_is_refused_and_the_remedy_works() -> None:
+    def fields(cls: type, *, eq: bool) -> Callable[..., Hook]:
+        """Returns a dataclass like it."""
+        made: Callable[..., Hook] = dataclasses.dataclass(eq=eq)(cls)
+        return made
+
+    class Counts(Hook):
+        name_of_file: str
+        count: int = 0
+
+        def __post_init__(self) -> None:
+            super().__init__()
+
+        def on_epoch_end(self, moment: Moment) -> None:
+            self.count += 1
+
+    hook = fields(Counts, eq=False)("a")
+    make(hook).run(epochs=2)
+    assert vars(hook)["count"] == 2
+    with pytest.raises(TypeError, match=r"Counts defines __eq__.* Write @dataclasses\.dataclass\(eq=False\), or leave"):
+        make(fields(Counts, eq=True)("a"))
+
+
+class Seconds(Hook):
+    """Has a state or not, by which it is told."""
+
+    every = Every(steps=3) | Every(seconds=60)
+
+    def __init__(self, name: str, state: Sequence[object] = ()) -> None:
+        super().__init__(name)
+        self.state = [*state]
+
+    def on_step_end(self, moment: Moment) -> None: ...
+
+
+def test_a_state_that_depends_on_the_time_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hooks = [Seconds("counts", [tf.Variable(0)]), Seconds("shows"), Checkpoint(tmp_path, Every(seconds=60))]
+    loop = make(*hooks)
+    loop.on("step_end", every=Every(seconds=1), reports=["time"])(lambda moment: None)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split("'")[1] for line in told] == ["counts", "on_step_end"]
+    assert all("which comes at other steps in each run" in line for line in told)
 
 
 def test_names_with_something_to_be_filled_in_are_refused(tmp_path: Path) -> None:

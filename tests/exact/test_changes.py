@@ -225,3 +225,19 @@ def test_what_may_change_bits_is_named() -> None:
     for key in now:
         assert changes({**now, key: "other"}, now) == [f"{key} was other and is {now[key]}"]
     assert changes(now, now) == []
+
+
+def test_a_variable_in_the_place_of_an_equal_one_is_told_before_it_is_set() -> None:
+    """As in a notebook, whose cell makes it anew: the compiled loop would go on reading the other one."""
+    scale, total = tf.Variable(2.0, name="scale"), tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"total": total.assign_add(scale * x[0])}
+
+    loop = Loop(step, ArrayData(tf.range(4.0), batch_size=1, seed=1), state={"total": total})
+    loop.run(epochs=1)
+    first, scale = scale, tf.Variable(2.0, name="scale")
+    with pytest.raises(RuntimeError, match="scale is another object now"):
+        loop.run(epochs=2)
+    scale = first
+    assert loop.run(epochs=2).epoch == 2

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from loop.exact import drawn_names as module
-from loop.exact.drawn_names import drawing_methods, drawn_names, draws_arguments, reads_drawn
+from loop.exact.drawn_names import drawn_arguments, drawn_names, reads_drawn
+from loop.exact.drawn_shapes import drawn_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def _read_anew() -> Iterator[None]:
 
 
 def forget() -> None:
-    for each in (drawn_names, draws_arguments, drawing_methods, module._modules):
+    for each in (drawn_names, drawn_arguments, module._leads_to, module._modules):
         each.cache_clear()
 
 
@@ -64,16 +65,37 @@ def test_arguments_that_come_of_random_numbers(monkeypatch: pytest.MonkeyPatch) 
         "n = random.randint(1, 9)\nrows.batch(9).take(n).map(lambda x: x * n)\nArrayData(x, batch_size=9, seed=n + 1)"
     )
     found(monkeypatch, script=text)
-    drawn = {name for name in ("batch", "take", "map", "ArrayData") if draws_arguments(frozenset([name]))}
-    assert drawn == {"take", "ArrayData"}
-    given = [draws_arguments(frozenset(["ArrayData"]), keyword) for keyword in ("seed", "batch_size")]
-    assert given == [True, False]
+    assert called("batch", "take", "map", "ArrayData") == {("take", 0, True), ("ArrayData", "seed", False)}
     forget()
     found(monkeypatch, script="import random\nrandom.shuffle(n)\nrows.take(3).shuffle(random.randint(1, 9))\nrange(n)")
-    assert drawing_methods(frozenset(["take", "shuffle", "range"])) == ["shuffle"]
+    assert called("take", "shuffle", "range") == {("shuffle", 0, True), ("shuffle", 0, False), ("range", 0, False)}
     forget()
     found(monkeypatch, script="import random\nimport numpy as np\nrandom.shuffle(n)\nnp.take(x, n)\nrange(n)")
-    assert drawing_methods(frozenset(["take", "shuffle", "range"])) == []
+    assert {of_object for *_, of_object in called("take", "shuffle", "range")} == {False}
+
+
+def called(*names: str) -> set[tuple[str, int | str | None, bool]]:
+    return {(each.function, each.place, each.of_object) for each in drawn_arguments(frozenset(names))}
+
+
+@pytest.mark.parametrize(
+    ("text", "shaping"),
+    [
+        ("n = random.randint(1, 9)\nrows.padded_batch(8, padded_shapes=[n])", ["padded_batch"]),
+        ("n = random.randint(1, 9)\nrows.padded_batch(n).batch(n)", []),  # which are taken back
+        ("rows.batch(random.randint(1, 9), drop_remainder=True)", ["batch"]),
+        ("how = random.choice(kinds)\nimage = tf.image.resize(image, [9, 9], method=how)", ["resize"]),
+        ("keras.utils.timeseries_dataset_from_array(np.random.normal(size=9), None, 3, seed=random.random())", []),
+        ("keras.utils.timeseries_dataset_from_array(x, None, random.randint(1, 9))", ["timeseries_dataset_from_array"]),
+        ("x = np.random.normal(size=9)\nArrayData(x, batch_size=len(x))", []),
+        ("ArrayData(x, batch_size=random.choice(sizes))", ["ArrayData"]),
+        # It is drawn when the function runs.
+        ("import tensorflow as tf\nn = tf.random.uniform([], 1, 9)\nimage = tf.image.resize(image, [n, n])", []),
+    ],
+)
+def test_what_shapes_batches(text: str, shaping: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found(monkeypatch, script=f"import random\nimport numpy as np\n{text}")
+    assert drawn_shapes() == shaping
 
 
 def test_they_are_followed_through_modules(monkeypatch: pytest.MonkeyPatch) -> None:

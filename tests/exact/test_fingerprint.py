@@ -281,11 +281,11 @@ def test_the_same_program_has_the_same_fingerprint_in_every_process(which: str) 
             env=environment(PYTHONHASHSEED=before),
             stdout=subprocess.PIPE,
         )
-        for before in "012"
+        for before in ("01" if which == "few" else "012")
     ]
     found = [json.loads(process.communicate()[0]) for process in started]
     for name in found[0]:
-        assert found[0][name] == found[1][name] == found[2][name], name
+        assert len({json.dumps(each[name]) for each in found}) == 1, name
     assert [*found[0]] == [*(FEW if which == "few" else MANY)]
     assert len({json.dumps(each) for each in found[0].values()}) == len(found[0])
 

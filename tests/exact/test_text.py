@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loop.exact import text
+from loop.exact import given, text
 from loop.exact.text import Text, program_text
 
 
@@ -63,9 +63,32 @@ def test_of_a_notebook_it_is_that_of_its_cells_and_of_what_was_typed_nobody_know
 def test_what_the_program_names_is_found_in_its_text_and_arguments(
     main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert text.names_number(1_234_567)  # nobody knows
+    assert given.names_number(1_234_567)  # nobody knows
     script(main, tmp_path, "seed = 1_234_567")
     monkeypatch.setattr(sys, "argv", ["train.py", "--seed=7654321"])
     monkeypatch.setenv("SEED", "2345678")
     asked = (1_234_567, 7_654_321, 2_345_678, 7_777_776 + 1)  # or it would be named here
-    assert [text.names_number(seed) for seed in asked] == [True, True, True, False]
+    assert [given.names_number(seed) for seed in asked] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_given"),
+    [
+        ("settings = json.load(open('settings.json'))", True),
+        ("FILE = pathlib.Path('settings.json')\nsettings = json.loads(FILE.read_text())", True),
+        ("rows = load('settings.csv')", False),
+        ("json.dump(found, open('settings.json', 'w'))", False),
+        ("FILE = 'settings.json'\nwith open(FILE, 'w') as file:\n    file.write(found)", False),
+    ],
+)
+def test_what_is_in_a_file_of_settings_is_given(
+    line: str, is_given: bool, main: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("settings.json", "settings.csv"):
+        (tmp_path / name).write_text('{"size": 123456, "rates": [0.25, 1e-3], "name": "large"}')
+    script(main, tmp_path, line)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert [given.is_given(value) for value in (123_456, 0.001, "large", [0.25])] == [is_given] * 4
+    assert not given.is_given(123_457)
+    monkeypatch.setattr(sys, "argv", ["train.py", f"--config={tmp_path}/settings.json"])
+    assert given.is_given(123_456)

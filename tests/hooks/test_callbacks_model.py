@@ -116,3 +116,18 @@ def test_a_variable_that_a_callback_holds_is_saved_and_may_change_what_the_loss_
     for cut in (3, 6, 8):
         trained(cut, Checkpoint(tmp_path / f"{cut}"))
         assert trained(14, Checkpoint(tmp_path / f"{cut}")) == whole, cut
+
+
+SCALE = 1.0
+
+
+def scheduled(epoch: int, rate: float) -> float:
+    global SCALE
+    SCALE *= 0.9
+    return 0.1 * SCALE
+
+
+def test_what_a_function_that_a_callback_holds_counts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(Acts(), 1, keras.callbacks.LearningRateScheduler(scheduled), Checkpoint(tmp_path))  # type: ignore[arg-type]
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage().startswith("Hook 'keras_callbacks' counts in Python what no checkpoint holds: SCALE. ")

@@ -89,7 +89,7 @@ def trained(callback: Compiled | ByHand, directory: Path, *epochs: int) -> list[
     return callback.losses
 
 
-@pytest.mark.parametrize("made", [Compiled, Scaled, Drops])
+@pytest.mark.parametrize("made", [*(pytest.param(made, marks=pytest.mark.more) for made in (Compiled, Scaled)), Drops])
 def test_an_optimizer_that_fit_has_built_goes_on(tmp_path: Path, made: Callable[[], Compiled]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -421,6 +421,19 @@ def test_wrong_arguments_are_refused_with_what_would_do() -> None:
         ({"start_from_epoch": -2}, f"EarlyStopping(start_from_epoch=...) {negative} -2."),
         ({"min_delta": -0.1}, f"EarlyStopping('val_loss')(min_delta=...) {negative} -0.1."),
         ({"min_delta": NAN}, f"EarlyStopping('val_loss')(min_delta=...) {negative} nan."),
+        (
+            {"min_delta": 2, "relative": True},
+            "EarlyStopping('val_loss')(min_delta=..., relative=True) is a fraction of the best value, as in 0.02 for 2 "
+            "%. Received: 2.",
+        ),
+        *(
+            (
+                {"mode": mode, "target": 1.0, "divergence": divergence},
+                "EarlyStopping(target=..., divergence=...) would end the run at the first check, whatever it is. With "
+                f"mode={mode!r}, the target is the {which} one. Received: target=1.0, divergence={divergence}.",
+            )
+            for mode, divergence, which in [("min", 0.5, "smaller"), ("min", 1.0, "smaller"), ("max", 2.0, "larger")]
+        ),
         ({"target": NAN}, "EarlyStopping(target=...) needs a number. Received: nan."),
         ({"divergence": NAN}, "EarlyStopping(divergence=...) needs a number. Received: nan."),
         ({"baseline": NAN}, "EarlyStopping(baseline=...) needs a number. Received: nan."),

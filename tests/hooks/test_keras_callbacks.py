@@ -341,6 +341,11 @@ def test_what_is_lost_is_named_when_a_run_begins_and_when_it_goes_on(tmp_path: P
     assert again.last == 0  # but this begins anew
 
 
+def test_what_a_remote_monitor_would_send_twice_is_told() -> None:
+    with pytest.warns(UserWarning, match="RemoteMonitor: what it has sent of epochs .* is sent again, if the run is"):
+        make([keras.callbacks.RemoteMonitor()]).run(steps=1)
+
+
 class Misspelt(keras.callbacks.Callback):
     """Has methods that nobody calls, and one that it calls itself."""
 

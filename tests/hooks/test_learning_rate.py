@@ -1,5 +1,6 @@
 """LearningRate: the rate that each step is made with, whatever the cuts."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from interrupting import Interrupt
 
 from hooks import Checkpoint, LearningRate
 from loop import ArrayData, Every, Hook, Loop, StatefulData
@@ -261,3 +263,42 @@ def test_a_rate_that_is_none_is_refused_before_its_step() -> None:
         assert loop.step == 0  # of those that would be run in one call
         rates.pop(0)
         loop.state.position.torn = False
+
+
+def test_rates_whose_computing_an_interrupt_has_cut_short_are_those_of_their_steps() -> None:
+    """As in a notebook, whose next cell goes on from what was saved at that step."""
+    at, raised = 0, True
+    while raised:
+        hook = LearningRate(lambda step: 1.0 + step)
+        hook.ahead(0, 8)
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, lambda frame: True) as interrupt:
+            hook.ahead(5, 8)
+        assert hook.ahead(5, 8).tolist() == [*range(6, 14)], at
+        at, raised = at + 1, interrupt.raised
+
+
+FELL = 1.0
+
+
+def falls(step: int) -> float:
+    global FELL
+    FELL *= 0.5
+    return FELL
+
+
+class Falls:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, step: int) -> float:
+        self.calls += 1
+        return 0.5**self.calls
+
+
+@pytest.mark.parametrize(("rate", "named"), [(falls, "FELL"), (Falls(), "Falls.calls")])
+def test_a_rate_that_is_computed_from_the_one_before_is_told(
+    rate: Callable[[int], float], named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_loop([LearningRate(rate), Checkpoint(tmp_path)]).run(epochs=1)
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage().startswith(f"Hook 'learning_rate' counts in Python what no checkpoint holds: {named}. ")

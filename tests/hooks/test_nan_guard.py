@@ -78,6 +78,14 @@ def test_raise_names_the_step_the_value_and_the_rows_and_saves_nothing_of_it(tmp
     assert (loop.step, [*notes.w], saved(tmp_path)) == (5, [1, 2, 3, 4, 5], ["ckpt-3"])
 
 
+def test_the_batch_is_named_also_where_an_epoch_was_ended_early() -> None:
+    loop = make_loop([NaNGuard()], {4: NAN})
+    loop.on("step_end", every=At(2))(lambda moment: moment.stop("enough", end_epoch=True))
+    loop.run(epochs=2)
+    with pytest.raises(FloatingPointError, match=r"after step 7: batch 5 of epoch 2 \(rows 4\)\."):
+        loop.run(epochs=2)
+
+
 def test_stop_ends_the_run_with_the_reason_and_what_is_condemned_is_not_saved(tmp_path: Path) -> None:
     loop = make_loop([NaNGuard("stop", limits={"loss": 10.0}), Checkpoint(tmp_path, Every(steps=3))], {5: 11.0})
     result = loop.run(epochs=2)

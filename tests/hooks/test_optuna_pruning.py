@@ -3,6 +3,7 @@
 import re
 import signal
 import sys
+import types
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import tensorflow as tf
 from places import TESTS
 
 from hooks import Checkpoint, OptunaPruning
+from hooks.screen.best_so_far import BestSoFar
 from loop import ArrayData, Evaluation, Hook, Loop, Moment
 
 VALUES = (3.0, 2.0, 1.0, 0.5)
@@ -88,6 +90,19 @@ def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=re.escape("pip install 'exactloop[optuna]'")):
         OptunaPruning(Trial(), "val_loss")
+
+
+@pytest.mark.parametrize("direction", ["MAXIMIZE", "MINIMIZE", None])
+def test_progress_marks_what_is_best_by_the_direction_of_the_study(
+    direction: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", types.SimpleNamespace(TrialPruned=RuntimeError))
+    trial = Trial()
+    if direction is not None:
+        vars(trial)["study"] = types.SimpleNamespace(direction=types.SimpleNamespace(name=direction))
+    marks = BestSoFar(make(trial))
+    best = [(marks.compare(lambda _, value=value: value), {*marks.names})[1] for value in (1.0, 2.0, 0.5)]
+    assert [bool(names) for names in best] == [False, direction == "MAXIMIZE", direction != "MAXIMIZE"]
 
 
 @pytest.mark.long

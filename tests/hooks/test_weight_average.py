@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint, EarlyStopping, Export, WeightAverage
-from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment
+from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, keras_steps
 
 STEPS, SEQUENCES = 12, 250
 DECAYS = (0.5, 0.9, 0.99, 0.999, 0.1)
@@ -303,3 +303,16 @@ def test_an_exception_leaves_the_weights_of_the_last_step() -> None:
     with pytest.raises(ArithmeticError, match="four"):
         loop.run(steps=8)
     assert variable.numpy().tobytes() == plain.numpy().tobytes()
+
+
+def test_what_the_optimizer_of_a_compiled_model_averages_is_exchanged() -> None:
+    model, average = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]), WeightAverage("optimizer")
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+    train_step, eval_step = keras_steps(model)
+    data = [ArrayData((np.ones([8, 2]), np.ones([8, 1])), batch_size=2) for _ in range(3)]
+    evaluations = [Evaluation(eval_step, data[1]), Evaluation(eval_step, data[2], name="ema", within=average.exchanged)]
+    loop = Loop(train_step, data[0], state={"model": model}, evaluate=evaluations, hooks=[average])
+    logs = loop.run(epochs=1).logs
+    assert logs["ema_loss"] > logs["val_loss"]  # the averages are behind
+    for weight, averaged in zip(model.weights, model.optimizer._model_variables_moving_average, strict=True):
+        np.testing.assert_array_equal(weight, averaged)

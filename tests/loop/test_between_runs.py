@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 
 from hooks import Checkpoint
-from loop import ArrayData, Every, Hook, Loop, Moment
+from loop import NEVER, ArrayData, Evaluation, Every, Hook, Loop, Moment
 from loop.tf_internals import objects
 
 Change = Callable[[tf.Variable], object]
@@ -83,6 +83,32 @@ def test_who_has_trained_in_this_process_may_go_back_and_change_what_he_wants(
     assert (float(life.rate), warnings(caplog)) == (0.25, [])
 
 
+def test_what_is_evaluated_before_a_program_has_caught_up_is_told_to_be_of_a_later_state(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def live(epochs: int) -> list[float]:
+        """Evaluates after each epoch, as a program does that decides by itself when it ends."""
+        total, found = tf.Variable(0.0), list[float]()
+        data = [ArrayData(tf.ones([4]), batch_size=2, seed=1) for _ in range(2)]
+        loop = Loop(
+            lambda x: {"total": total.assign_add(tf.reduce_sum(x))},
+            data[0],
+            state={"total": total},
+            evaluate=Evaluation(lambda x: {"total": total + 0.0 * tf.reduce_sum(x)}, data[1], every=NEVER),
+            hooks=[Checkpoint(tmp_path)],
+        )
+        for epoch in range(1, epochs + 1):
+            loop.run(epochs=epoch)
+            found.append(loop.evaluate()["val_total"])
+        return found
+
+    assert live(3) == [4.0, 8.0, 12.0]
+    assert warnings(caplog) == []
+    assert live(4) == [12.0, 12.0, 12.0, 16.0]
+    (said,) = warnings(caplog)
+    assert said.startswith("The state is that of step 6, of a later run than the one that had nothing left to do, and ")
+
+
 class Sum(Hook):
     """Adds up what it has seen, in a variable and in Python."""
 
@@ -118,7 +144,7 @@ class InParts(Life):
         return [(float(hook.sum), hook.steps) for hook in (first, last)]
 
 
-@pytest.mark.parametrize("killed_at", [[3], [5], [9], [3, 4, 7]])
+@pytest.mark.parametrize("killed_at", [*(pytest.param([at], marks=pytest.mark.more) for at in (3, 5, 9)), [3, 4, 7]])
 def test_a_hook_that_was_added_before_a_kill_goes_on_with_what_it_has_seen(
     killed_at: list[int], tmp_path: Path
 ) -> None:
@@ -175,7 +201,7 @@ class Drawing(Life):
         return generator.normal([3]).numpy().tolist()
 
 
-@pytest.mark.parametrize("killed_at", [[2], [3], [3, 7]])
+@pytest.mark.parametrize("killed_at", [*(pytest.param([at], marks=pytest.mark.more) for at in (2, 3)), [3, 7]])
 @pytest.mark.parametrize("is_there", [False, True])
 def test_a_generator_that_was_made_global_before_a_kill_goes_on(
     is_there: bool, killed_at: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import tensorflow as tf
 
 from loop.engine.traced import bound
 from loop.engine.traced.bound import StopBound
@@ -62,3 +63,21 @@ def test_another_thread_that_pulls_while_it_is_set_comes_before_or_after(limit: 
         thread.join()
         assert at(limit) == 1
         limit.let_go()
+
+
+@pytest.mark.parametrize("around", ["function", "graph"])
+def test_one_that_is_pulled_in_in_the_midst_of_a_trace_is_so_at_once_and_not_in_the_graph(
+    around: str, limit: StopBound
+) -> None:
+    """By the handler of a signal, which the main thread calls while it traces or exports."""
+    limit.set(100)
+    if around == "function":
+        graph = tf.function(limit.pull_in, autograph=False).get_concrete_function().graph
+    else:
+        with (graph := tf.Graph()).as_default():
+            limit.pull_in()
+    assert at(limit) == 1
+    assert "AssignVariableOp" not in {op.type for op in graph.get_operations()}
+    limit.let_go()
+    limit.set(1)  # a number that was made into a tensor meanwhile
+    assert at(limit) == 1

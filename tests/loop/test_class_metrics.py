@@ -110,3 +110,39 @@ def test_two_results_of_one_name_are_refused() -> None:
         with pytest.raises(ValueError, match=why):
             audit(name, metric)
         audit(name + "_mean", metric)
+
+
+class Terms(keras.Metric):
+    """Adds up numbers of which the sum depends on the order in which they are added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms = [self.add_variable([], keras.initializers.Constant(x)) for x in (1e8, 1.2345, -1e8, 3.3e-3, 7.77)]
+
+    def update_state(self, value: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        self.terms[1].assign_add(value)
+
+    def result(self) -> tf.Tensor:
+        a, b, c, d, e = self.terms
+        return a + b * 1.1 + c + d * 0.3 + e
+
+    def reset_state(self) -> None:
+        pass
+
+
+def test_a_result_is_the_same_number_at_the_last_step_and_at_the_end_of_the_epoch() -> None:
+    """TensorFlow's optimizer of arithmetic would add in another order where the end of an epoch asks for it."""
+    metric, seen = Terms(), dict[str, float]()
+    total = tf.Variable(0.0)
+
+    def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        metric.update_state(x[0])
+        return {"total": total.assign_add(x[0])}
+
+    loop = Loop(
+        Step(step, metrics={"terms": metric}), ArrayData(tf.range(4.0), batch_size=1, seed=1), state={"total": total}
+    )
+    loop.on(Event.STEP_END, Every(steps=4))(lambda moment: seen.update(step=moment.logs["terms"]))
+    loop.on(Event.EPOCH_END)(lambda moment: seen.update(epoch=moment.logs["terms"]))
+    loop.run(epochs=1)
+    assert seen["step"] == seen["epoch"] == loop.history["terms"][0]

@@ -1,5 +1,6 @@
 """A trace that is interrupted, as in a notebook, is made anew by the next run of the same loop."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +70,25 @@ def test_a_variable_that_has_its_first_value_of_a_trace_that_has_failed_is_named
     with pytest.raises(ZeroDivisionError) as raised:
         unbuilt([ZeroDivisionError()], lambda: tf.constant(0.5)).run(epochs=1)
     assert any(note.startswith("Made meanwhile, and left without a value") for note in raised.value.__notes__)
+
+
+def test_a_handler_that_stops_a_loop_while_it_is_traced_leaves_nothing_in_its_graph() -> None:
+    def make(within: Callable[[], object]) -> Loop:
+        total = tf.Variable(0.0)
+
+        def step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+            within()
+            return {"sum": total.assign_add(tf.reduce_sum(x))}
+
+        return Loop(step, ArrayData(tf.range(8.0), batch_size=2, seed=1), state={"total": total})
+
+    whole, loop = make(lambda: None), make(lambda: signal.raise_signal(signal.SIGUSR1))
+    own = signal.signal(signal.SIGUSR1, lambda number, frame: loop.stop("SIGUSR1"))
+    try:
+        result = loop.run(epochs=2)
+    finally:
+        signal.signal(signal.SIGUSR1, own)
+    assert (result.step, result.reason) == (0, "SIGUSR1")
+    assert loop.run(epochs=2).history == whole.run(epochs=2).history
+    assert loop.state.steps == whole.state.steps
+    assert tiny.bits(loop) == tiny.bits(whole)

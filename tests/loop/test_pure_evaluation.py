@@ -9,9 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 from tiny import arrays, bits
 
 from loop import NEVER, ArrayData, Evaluation, Event, Every, Hook, InexactRun, Loop, Step, StreamData, Trigger
+from loop.state import training_state
+from loop.tensors import put
 
 Batch = tf.Tensor
 ROWS = tf.data.Dataset.range(4).batch(2)
@@ -281,3 +284,22 @@ def test_data_that_are_made_for_an_evaluation_leave_random_numbers_alone(shuffle
     data = ArrayData(tf.range(4.0), batch_size=2, shuffle=shuffle)
     Evaluation(lambda x: {"x": tf.reduce_mean(x)}, data)
     assert random.getstate() == before
+
+
+def test_a_state_that_an_interrupt_has_left_half_put_back_is_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of somebody who interrupts an evaluation, and then once more."""
+    loop, written = tiny.make_counter(), list[tf.Variable]()
+    loop.run(epochs=1)
+
+    def interrupted(variable: tf.Variable, value: tf.Tensor) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(variable)
+        put(variable, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_state, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loop.evaluate()
+    with pytest.raises(RuntimeError, match="may have left the state half-updated"):
+        loop.run(epochs=2)

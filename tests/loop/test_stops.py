@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from loop import At, Event, Every, Halt, Hook, Loop, Moment, Trigger
+from loop import ArrayData, At, Event, Every, Halt, Hook, Loop, Moment, Trigger
 from loop.stops import Stops, Wish
 
 
@@ -137,3 +137,15 @@ def test_a_trigger_of_ones_own_says_when_also_joined_with_others(every: Trigger,
     loop.on(Event.STEP_END, every=every)(lambda moment: heard.append(moment.step))
     loop.run(steps=6)
     assert heard == steps
+
+
+def test_where_a_run_will_end_is_known_also_behind_an_epoch_that_was_ended_early() -> None:
+    weight, found = tf.Variable(0.0), list[tuple[int | None, int | None]]()
+    data = ArrayData(tf.range(4.0), batch_size=1)
+    loop = Loop(lambda x: {"weight": weight.assign_add(x[0])}, data, state={"weight": weight})
+    loop.on("step_end", every=At(2))(lambda moment: moment.stop("enough", end_epoch=True))
+    loop.on("run_begin")(lambda moment: found.append((loop.total_steps, loop.total_epochs)))
+    loop.run(epochs=3)
+    assert loop.run(epochs=3).step == 10
+    loop.run(steps=12)
+    assert found == [(12, 3), (10, 3), (12, 4)]

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Every, Hook, Loop, Moment
+from loop import ArrayData, Every, Halt, Hook, Loop, Moment
 from loop.running.unsaved import Unsaved
 from loop.workers.cluster import Workers, become
 
@@ -237,6 +237,124 @@ def test_what_a_hook_gathers_and_reads_is_told_once(tmp_path: Path, caplog: pyte
     make(tmp_path / "a", [Means(), Scratch()]).run(epochs=4)
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert line.startswith("Hook 'means' counts in Python what no checkpoint holds: counts, losses, sums. A run")
+
+
+class Collects(Hook):
+    """Collects for whoever looks at it when the run has ended, and of each epoch anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collected, self.of_epoch = list[float](), list[float]()
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        self.of_epoch = []
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.collected.append(moment.logs["weight"])
+        self.of_epoch.append(moment.logs["weight"])
+
+
+def test_what_is_only_collected_is_told_where_a_run_goes_on_without_what_came_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def live(epochs: int) -> tuple[list[str], Loop]:
+        losses, seen = list[float](), dict[int, float]()
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["weight"]))
+        loop = make(tmp_path, [Collects(), callback])  # type: ignore[list-item]  # a loop takes callbacks, too
+        loop.on("epoch_end")(lambda moment: seen.update({moment.epoch: moment.step}))
+        return said(loop, caplog, epochs), loop
+
+    told, loop = live(1)
+    assert told == said(loop, caplog, 2) == []  # what it has collected is there
+    told, _ = live(4)
+    begins = "gathers in Python what no checkpoint holds:"
+    named = {"collects": "collected", "keras_callbacks": "losses", "on_epoch_end": "seen"}
+    assert [line.partition(". This run goes on")[0] for line in told] == [
+        f"Hook {hook!r} {begins} {name}" for hook, name in named.items()
+    ]
+
+
+class Meter:
+    """As training loops in Python have one."""
+
+    def __init__(self) -> None:
+        self.total, self.count, self.last = 0.0, 0, 0.0
+
+    def update(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+        self.last = value
+
+
+METER = Meter()
+
+
+def measures(moment: Moment) -> None:
+    METER.update(moment.logs["weight"])
+
+
+class Measures(Hook):
+    """Has objects that count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meters = {"weight": Meter()}
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.meters["weight"].update(moment.logs["weight"])
+
+
+class KeepsMeasures(Measures):
+    """Does what it is told to."""
+
+    def get_state(self) -> list[float]:
+        return [self.meters["weight"].total, self.meters["weight"].count]
+
+    def set_state(self, state: list[float]) -> None:
+        self.meters["weight"].total, self.meters["weight"].count = state[0], int(state[1])
+
+
+@pytest.mark.parametrize("hook", [Measures, KeepsMeasures, None])
+def test_what_objects_that_hooks_use_count_is_told_and_the_remedy_works(
+    hook: type[Hook] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = make(tmp_path, [] if hook is None else [hook()])
+    if hook is None:
+        loop.on("epoch_end")(measures)
+    told = said(loop, caplog, 4)
+    assert [line.partition(". ")[0] for line in told] == [
+        f"Hook {name!r} counts in Python what no checkpoint holds: Meter.count, Meter.total"
+        for name in ([] if hook is KeepsMeasures else ["measures"])
+    ]
+
+
+class Third:
+    """A trigger that goes by how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def next_after(self, step: int) -> int:
+        return step + 1
+
+    def next_time(self, seconds: float) -> None:
+        return None
+
+    def due(self, halt: Halt) -> bool:
+        self.asked += 1
+        return self.asked % 3 == 0
+
+
+class Seldom(Hook):
+    every = Third()  # type: ignore[assignment]  # it cannot be joined with others by |
+
+    def on_step_end(self, moment: Moment) -> None:
+        pass
+
+
+def test_a_trigger_that_counts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (line,) = said(make(tmp_path, [Seldom()]), caplog)
+    assert line.startswith("Hook 'seldom' counts in Python what no checkpoint holds: Third.asked. A run")
 
 
 class Writes(Hook):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from loop.data.objects.kept_values import LARGEST, is_exact, size, taken_over
 from loop.data.objects.slots import Path, Slot, slots
 from loop.exact.drawn_names import TAKEN, is_drawn_anywhere
-from loop.exact.text import is_given
+from loop.exact.given import is_given
 from loop.state.plain import KINDS, Encoded, Plain, decoded
 
 OWNER = "the data"

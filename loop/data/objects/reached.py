@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import keras
 import tensorflow as tf
 
-from loop.exact.reach import Reach, attributes, codes, global_names, is_of_program
+from loop.exact.reach import Reach, attributes, cells_of, codes, globals_of, is_of_program
 from loop.state.variables import raw
 
 STREAMS = keras.random.SeedGenerator | tf.random.Generator
@@ -60,11 +60,7 @@ def held(reach: Reach) -> Iterator[object]:
     for container in reach.containers:
         yield from container.values() if isinstance(container, dict) else container
     for function in reach.functions:
-        for cell in function.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # nothing is in it yet
-                continue
+        yield from (cell.cell_contents for cell in cells_of(function).values())
         # Of a library's function what it was given counts, and not the library's globals.
         if is_of_program(function):
-            yield from (function.__globals__[name] for name in global_names(function))
+            yield from globals_of(function).values()

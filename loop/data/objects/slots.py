@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from loop.exact.reach import NAMESPACES, attributes, codes, global_names, is_of_program
+from loop.exact.reach import NAMESPACES, attributes, cells_of, codes, function_of, globals_of, is_of_program
 
 Path: TypeAlias = tuple[str, ...]
 GENERATORS = np.random.Generator | np.random.BitGenerator | np.random.RandomState | random.Random
@@ -99,7 +99,7 @@ def _held(thing: object) -> Iterator[tuple[str, Slot]]:
         for of_class in (each for each in own.__mro__ if is_of_program(each)):
             for name, value in list(vars(of_class).items()):
                 if isinstance(value, METHODS):
-                    named |= dict(_named_by(_function_of(value)))
+                    named |= dict(_named_by(function_of(value)))
                 elif not name.startswith("__"):  # what Python itself keeps in a class
                     named |= {f"class {name}": attribute(of_class, name, value)}
         yield from named.items()
@@ -114,23 +114,15 @@ def _named_by(function: object) -> Iterator[tuple[str, Slot]]:
         yield from ((name, Slot(value, _fixed, _fixed)) for name, value in given.items() if value)
         yield from ((f"attribute {name}", _item(vars(function), name)) for name in list(vars(function)))
     read = {name for code in codes(function.__code__) for name in code.co_names}
-    for name in global_names(function) if is_of_program(function) else ():
-        found = function.__globals__[name]
+    for name, found in globals_of(function).items() if is_of_program(function) else ():
         yield f"global {name}", _item(function.__globals__, name)
         if isinstance(found, types.ModuleType) and is_of_program(found):
             known = vars(found)
             # Of a module, what the function's own code names: all of it would be the whole program.
             yield from ((f"global {name}.{each}", _item(known, each)) for each in sorted(read & known.keys()))
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        # An empty cell is of a variable that is yet to be set; `__class__` serves `super()`.
-        if cell != types.CellType() and name != "__class__":
+    for name, cell in cells_of(function).items():
+        if name != "__class__":  # which serves `super()`
             yield f"outer {name}", attribute(cell, "cell_contents", cell.cell_contents)
-
-
-def _function_of(method: object) -> object:
-    if isinstance(method, property):
-        return method.fget
-    return method.__func__ if isinstance(method, staticmethod | classmethod) else method
 
 
 def attribute(thing: object, name: str, value: object) -> Slot:

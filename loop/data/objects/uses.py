@@ -9,7 +9,7 @@ import types
 from collections.abc import Collection, Iterator
 
 from loop.data.objects.kept_values import CONTAINERS, inside
-from loop.exact.reach import ENTRIES, Reach, codes, global_names, is_of_program
+from loop.exact.reach import ENTRIES, Reach, codes, globals_of, is_of_program, outside
 
 ANYTHING = {"setattr", "delattr", "getattr", "vars", "globals", "locals", "exec", "eval", "attrgetter", "methodcaller"}
 ANYTHING |= {"__dict__", "__setattr__", "__delattr__", "__getattribute__", "__setstate__", "__closure__"}
@@ -58,8 +58,7 @@ class Uses:
         # Of what is held and runs code that has no name here, nobody can say what it leaves alone.
         held = [value for thing in reach.objects for value in getattr(thing, "__dict__", {}).values()]
         for each in reach.functions:
-            held += [cell.cell_contents for cell in each.__closure__ or () if cell != types.CellType()]
-            held += [each.__globals__[name] for name in global_names(each)]
+            held += [value for _, value in outside(each)]
         self._all = bool(ANYTHING & self._named) or any(isinstance(value, LAZY) for value in held)
 
     def may_change(self, names: Collection[str], value: object, *, rebound: bool) -> bool:
@@ -139,8 +138,8 @@ def _left_out(reach: Reach) -> Iterator[types.FunctionType]:
                     yield from _functions_of(value)
     for function in reach.functions:
         if is_of_program(function):
-            for name in global_names(function):
-                yield from _functions_of(getattr(function.__globals__[name], "__wrapped__", None))
+            for value in globals_of(function).values():
+                yield from _functions_of(getattr(value, "__wrapped__", None))
 
 
 def _functions_of(value: object) -> Iterator[types.FunctionType]:

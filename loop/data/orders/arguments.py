@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 
 import tensorflow as tf
 
-from loop.exact.drawn_names import TAKEN, drawing_methods, draws_arguments
+from loop.exact.drawn_names import TAKEN, drawn_arguments
+from loop.exact.given import is_given
 from loop.exact.pipeline import stages
 from loop.exact.pipeline_hash import CHANGES_NOTHING
-from loop.exact.text import is_given
-from loop.state.randomness import is_seeded
 from loop.state.resumable import Earlier
+from loop.state.settled import seed_decides
 from loop.tf_internals import kind_of, numbers_of, with_numbers
 
 log = logging.getLogger("exactloop")
@@ -65,7 +65,7 @@ def said(dataset: tf.data.Dataset, numbers: Mapping[tf.data.Dataset, tf.data.Dat
 def _drawn() -> Collection[str]:
     """Returns the methods that the program gives what it draws; none, if it has a seed."""
     # Once in a process: it takes its time.
-    return [] if is_seeded() else drawing_methods(METHODS)
+    return [] if seed_decides() else {each.function for each in drawn_arguments(METHODS) if each.of_object}
 
 
 def _is_made_by(stage: tf.data.Dataset, methods: Collection[str]) -> bool:
@@ -76,6 +76,11 @@ def _numbers(dataset: tf.data.Dataset) -> Iterator[tuple[tf.data.Dataset, str, i
     for stage in stages(dataset):
         if kind_of(stage) not in CHANGES_NOTHING:
             yield from ((stage, name, number) for name, number in sorted(numbers_of(stage).items()))
+
+
+def noted_seed(owner: str, seed: int | None) -> dict[str, int]:
+    """Returns the seed that data were given, to be noted, if it is seen to be drawn: an evaluation notes no other."""
+    return {} if seed is None or not is_drawn(owner, "seed") else {"seed": seed}
 
 
 def seed_then(owner: str, seed: int | None, cursor: Mapping[str, int], earlier: Earlier) -> int | None:
@@ -95,7 +100,9 @@ def seed_then(owner: str, seed: int | None, cursor: Mapping[str, int], earlier: 
 
 def is_drawn(owner: str, argument: str) -> bool:
     """Returns whether a process without a seed has drawn what it gives to data, as far as its text says."""
-    return not is_seeded() and draws_arguments(frozenset([owner]), argument)
+    # A loop hands on what it is given for a bare dataset.
+    given = [] if seed_decides() else drawn_arguments(frozenset([owner, "Loop"]))
+    return any(each.place == argument for each in given)
 
 
 def is_taken_back(owner: str, argument: str, then: int, now: int, earlier: Earlier) -> bool:

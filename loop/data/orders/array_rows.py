@@ -2,12 +2,11 @@
 
 import functools
 import hashlib
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from loop.data.orders.lists import NAME, as_noted, may_move, noted
+from loop.data.orders.lists import NAME, as_noted, may_move, noted, say_order
 from loop.data.orders.pool import Pool
 from loop.data.orders.rows import Rows
 from loop.digest import digest
@@ -15,7 +14,6 @@ from loop.state.resumable import Earlier
 from loop.state.settled import is_settled
 
 CONTENT = "content"  # the name of a note
-log = logging.getLogger("exactloop")
 
 
 class ArrayRows:
@@ -63,7 +61,7 @@ class ArrayRows:
         if not self.values() or cursor.get(CONTENT, self._number()) == self._number():
             return
         if any(self._fit(columns, cursor) for columns in as_noted(self._rows(), self._pool, cursor)):
-            log.info("The rows of the arrays are where they were put, without a seed, when the run began.")
+            say_order("The rows of the arrays are", earlier)
         elif self._fit(earlier.tensors(), cursor):
             earlier.taken()
 

@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from loop.data.orders.rows import Rows
 from loop.exact.pipeline import stages
+from loop.exact.text import program_text
 from loop.state.randomness import drawn_since_seed
+from loop.state.resumable import Earlier
 from loop.tf_internals import buffer_of, kind_of, tensors_of, with_buffer
 
 NAME = "row"  # begins the names of notes, of which each is a number that has three places in it
@@ -27,6 +29,8 @@ NOT_NOTED = (
     "The data are made of more than %s rows that have been shuffled, it seems, in a process without a seed: a process "
     "that shuffles them otherwise cannot resume this run. Call keras.utils.set_random_seed(1) before they are shuffled."
 )
+AS_DRAWN = "%s in the order that was drawn, without a seed, when the run began."
+CHANGED = " The program was changed since: if you have set another order, start afresh in another directory."
 SLICES, ONE, LIST = "TensorSlice", "Tensor", "List"  # the kinds of stages that are made of tensors
 MAKES = {
     SLICES: tf.data.Dataset.from_tensor_slices,
@@ -46,7 +50,8 @@ def lists(
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
-    return {stage: Rows(columns) for stage, columns in made_of(dataset, replaced, kinds=(SLICES, LIST)).items()}
+    found = made_of(dataset, replaced, kinds=(SLICES, LIST)).items()
+    return {stage: Rows(columns) for stage, columns in found if _is_plain(stage)}
 
 
 def made_of(
@@ -57,26 +62,40 @@ def made_of(
 ) -> Columns:
     """Returns, by stage, the tensors that a dataset is made of, whether they are rows or one element.
 
+    Of ragged and sparse ones, those are what they consist of.
+
     Args:
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
         kinds: Of which stages.
     """
-    found = (stage for stage in stages(dataset) if kind_of(stage) in kinds and _is_plain(stage))
+    found = (stage for stage in stages(dataset) if kind_of(stage) in kinds and _is_known(stage))
     return {stage: _columns(replaced.get(stage, stage)) for stage in found}
 
 
-def _is_plain(stage: tf.data.Dataset) -> bool:
+def _is_known(stage: tf.data.Dataset) -> bool:
+    """Returns whether a stage can be made of tensors, which its elements say."""
     specs = tf.nest.flatten(stage.element_spec)
-    is_whole = kind_of(stage) != LIST or all(spec.shape.is_fully_defined() for spec in specs)
-    return is_whole and all(type(spec) is tf.TensorSpec for spec in specs)
+    if kind_of(stage) == LIST:
+        return _is_plain(stage) and all(spec.shape.is_fully_defined() for spec in specs)
+    return all(isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec | tf.SparseTensorSpec) for spec in specs)
+
+
+def _is_plain(stage: tf.data.Dataset) -> bool:
+    return all(type(spec) is tf.TensorSpec for spec in tf.nest.flatten(stage.element_spec))
 
 
 def _columns(stage: tf.data.Dataset) -> Sequence[tf.Tensor]:
     tensors, width = tensors_of(stage), len(tf.nest.flatten(stage.element_spec))
-    if kind_of(stage) != LIST:
-        return tensors
-    return [tf.stack(tensors[i::width]) for i in range(width)]  # one row after the other
+    if kind_of(stage) == LIST:
+        return [tf.stack(tensors[i::width]) for i in range(width)]  # one row after the other
+    # TensorFlow keeps ragged and sparse rows as variants, of which nobody can save any.
+    return tensors if _is_plain(stage) else tf.nest.flatten(_whole(stage).get_single_element(), expand_composites=True)
+
+
+def _whole(stage: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset of one element, which is all that a stage is made of."""
+    return stage if kind_of(stage) == ONE else stage.batch(int(stage.cardinality()))
 
 
 def noted(rows: Sequence[Rows], pool: Iterable[Rows] = ()) -> dict[str, int]:
@@ -126,21 +145,33 @@ def as_noted(rows: Sequence[Rows], pool: Iterable[Rows], cursor: Mapping[str, in
     return found
 
 
+def say_order(what: str, earlier: Earlier) -> None:
+    """Says that rows are where they were when the run began: a warning, if somebody may have put them elsewhere."""
+    if earlier.same_program or not program_text().number:
+        log.info(AS_DRAWN, what)
+    else:
+        log.warning(AS_DRAWN + CHANGED, what)
+
+
 def are_alike(stage: tf.data.Dataset, columns: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:
     """Returns whether a stage can be made of columns in the place of others: of rows there may be another number."""
-    first = 0 if kind_of(stage) == ONE else 1
+    first = 0 if kind_of(stage) == ONE and _is_plain(stage) else 1
     kinds = [[(each.dtype, each.shape[first:]) for each in side] for side in (columns, others)]
-    return kinds[0] == kinds[1] and len({each.shape[0] for each in columns} if first else [0]) == 1
+    return kinds[0] == kinds[1] and len({each.shape[0] for each in columns} if first and _is_plain(stage) else [0]) == 1
 
 
 def with_columns(columns: Columns) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
     """Returns by stage what stands in its place, so that it has these columns."""
     made = dict[tf.data.Dataset, tf.data.Dataset]()
     for stage, each in columns.items():
-        make = MAKES[kind_of(stage)]
-        rows = [*zip(*map(tf.unstack, each), strict=True)] if kind_of(stage) == LIST else [each]
-        packed = [tf.nest.pack_sequence_as(stage.element_spec, [*row]) for row in rows]
-        made[stage] = make(packed if kind_of(stage) == LIST else packed[0])
+        make, spec = MAKES[kind_of(stage)], stage.element_spec
+        if kind_of(stage) == LIST:
+            made[stage] = make(
+                [tf.nest.pack_sequence_as(spec, row) for row in zip(*map(tf.unstack, each), strict=True)]
+            )
+        else:
+            spec = spec if _is_plain(stage) else _whole(stage).element_spec
+            made[stage] = make(tf.nest.pack_sequence_as(spec, [*each], expand_composites=True))
     return made
 
 
@@ -148,10 +179,14 @@ def with_rows(dataset: tf.data.Dataset, columns: Columns) -> Iterator[Mapping[tf
     """Yields the same; then, if there are more or fewer rows, with `shuffle(len(rows))` as of so many."""
     made = with_columns(columns)
     yield made
-    counts = {len(_columns(stage)[0]): len(each[0]) for stage, each in columns.items() if kind_of(stage) != ONE}
+    counts = {len(_columns(stage)[0]): len(each[0]) for stage, each in columns.items() if _is_rows(stage)}
     buffers = {stage: buffer_of(stage) for stage in stages(dataset) if kind_of(stage) == "Shuffle"}
     if others := {stage: counts[size] for stage, size in buffers.items() if counts.get(size, size) != size}:
         yield {**made, **{stage: with_buffer(stage, size) for stage, size in others.items()}}
+
+
+def _is_rows(stage: tf.data.Dataset) -> bool:
+    return kind_of(stage) != ONE and _is_plain(stage)
 
 
 def _alike(rows: Rows, pool: Iterable[Rows]) -> list[Rows]:

@@ -25,9 +25,7 @@ class Prefetched(Generic[Made]):
         self._given_up = False
         try:
             self._future = MAKER.submit(self._early)
-        except (
-            RuntimeError
-        ) as error:  # no thread can be made; or the main one has ended, and training goes on elsewhere
+        except RuntimeError as error:  # no thread can be made; or the main one is gone, and another one trains
             self._given_up = True
             if threading.main_thread().is_alive():
                 _say_once(str(error))

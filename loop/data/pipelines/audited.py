@@ -66,9 +66,7 @@ def as_read(
         python_draws.set()
         readings = [reader.read_twice(make) for _, make in differing]
     found = [finding for written, make in differing for finding in _reads(written, make, reader, owner)]
-    wrong = [
-        (written, reading.wrong) for (written, _), reading in zip(differing, readings, strict=True) if reading.wrong
-    ]
+    wrong = [(each, reading.wrong) for (each, _), reading in zip(differing, readings, strict=True) if reading.wrong]
     for written, what in wrong[:1]:
         draws = [DRAWN_IN_TENSORFLOW] if draws_by_tensorflow(written.python()) else []
         found += [finding for instead in (*draws, GENERATOR) for finding in audit_reading(what, owner, instead)]

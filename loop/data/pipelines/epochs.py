@@ -1,5 +1,6 @@
 """The dataset of each epoch: what is known of it, and whether it is the one that an earlier process had."""
 
+import copy
 import functools
 import logging
 import threading
@@ -30,6 +31,7 @@ from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
+LATE = "late"  # a note: the iterator of the pass has numbers of rows, where earlier versions had rows
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
@@ -108,10 +110,8 @@ class EpochDatasets:
     def _written(self, epoch: int) -> Written:
         if self._one is not None:
             return self._one
-        return Written(self._cut(self._given(epoch)), self._python_draws, share=self.share)
-
-    def _cut(self, made: tf.data.Dataset) -> tf.data.Dataset:
-        return made if self._steps is None else made.take(self._steps)
+        made = self._given(epoch)
+        return Written(made if self._steps is None else made.take(self._steps), self._python_draws, share=self.share)
 
     def _pass(self, written: Written, epoch: int, *, afresh: bool = False) -> tf.data.Dataset:
         if self._seed is None:
@@ -119,9 +119,18 @@ class EpochDatasets:
         seed = self._seed or 0
         if not self.varies:
             return written.of(seed, 0 if self.endless else epoch, self._cores, afresh=afresh)
-        # What it makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that it keeps.
-        anew = written.needs_seed or written.at_once(self._cores) or afresh or self.share
+        anew = afresh or self._is_anew(written)
         return written.of(number_of(seed, epoch), 0, self._cores, afresh=afresh) if anew else written.dataset
+
+    def _is_anew(self, written: Written) -> bool:
+        # What a function makes is made for an epoch, and seeded by it: only what has no seed differs, and caches that
+        # it keeps.
+        return not self.varies or written.needs_seed or bool(written.at_once(self._cores) or self.share)
+
+    @property
+    def reads_late(self) -> bool:
+        """Whether the iterator of the open pass has numbers of rows where the dataset, as it was written, has rows."""
+        return self._now is not None and self._is_anew(self._now) and self._now.reads_late
 
     def _again(self, epoch: int) -> tf.data.Dataset:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
@@ -205,6 +214,7 @@ class EpochDatasets:
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= self._drawn()
         around = {AROUND: 1} if self.around.changes else {}
+        around |= {LATE: 1} if self.reads_late else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:
@@ -227,7 +237,10 @@ class EpochDatasets:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
         self._now = None
         self._known.begin_anew()
-        self._take(cursor.get("seed", self._seed))
+        if (seed := cursor.get("seed", self._seed)) != self._seed or self.around.changes:
+            self._seed = seed
+            if self._passes.beginning is not None:
+                self._passes.beginning = self._reader.beginning(self._again(0))
         self._cores = cursor.get("cores", cores())
         if line := other_order(self._first.of_cores, self._cores, cores()):
             self._passes.forget()
@@ -263,16 +276,10 @@ class EpochDatasets:
         self._known.begin_anew()
         return self._known.stages(epoch, None)
 
-    def _take(self, seed: int | None) -> None:
-        """Takes the seed of an earlier process."""
-        if seed != self._seed or self.around.changes:
-            self._seed = seed
-            if self._passes.beginning is not None:
-                self._passes.beginning = self._reader.beginning(self._again(0))
-
     def mark(self) -> Callable[[], None]:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
-        held, passes, known, around = dict(vars(self)), self._passes.copy(), self._known.copy(), self.around.mark()
+        held, around = dict(vars(self)), self.around.mark()
+        passes, known = copy.copy(self._passes), copy.copy(self._known)
         python, of_epochs, tables = self._python.mark(), self._of_epochs.mark(), self._tables_back
 
         def go_back() -> None:

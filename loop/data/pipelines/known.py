@@ -1,6 +1,5 @@
 """What is known of the datasets of all epochs, by which another process tells whether they are the same."""
 
-import copy
 from collections.abc import Callable, Mapping
 
 from loop.data.pipelines.written import Written
@@ -10,7 +9,7 @@ FILES = "files"  # the name of a hash of what is in files that functions name
 
 
 class Known:
-    """Descriptions and hashes of datasets, which may hold much: each is made once.
+    """Descriptions and hashes of datasets, which may hold much: each is made once, and never changed.
 
     Args:
         write: Returns what was written of the dataset of an epoch; raises if there is no such epoch.
@@ -23,10 +22,6 @@ class Known:
         self._values: dict[str, str] = {}  # hashes of what the first one reads besides what it was made with
         self._hashes: dict[int, int] = {}
         self._early: dict[int, Written] = {}  # what was made early, to be described
-
-    def copy(self) -> "Known":
-        """Returns another one that knows the same; neither changes what it has, but puts other things in its place."""
-        return copy.copy(self)
 
     def of(self, epoch: int) -> Written:
         """Returns what was written of the dataset of an epoch, which is iterated now."""

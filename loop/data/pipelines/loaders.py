@@ -4,7 +4,7 @@ By it they shuffle names of files, labels or positions in NumPy, before there is
 it, too, and so tells what it was. With the seed of an earlier process, the order that it had can be made again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -17,38 +17,41 @@ from loop.tf_internals import kind_of, seeds_of, tensors_of, with_seed
 def seeds(
     dataset: tf.data.Dataset, replaced: Mapping[tf.data.Dataset, tf.data.Dataset] = MappingProxyType({})
 ) -> list[int]:
-    """Returns the seeds that the stages that shuffle were given, the last stage first.
+    """Returns the seeds that the stages that shuffle, or draw, were given, the last stage first.
 
     Args:
         dataset: The dataset.
         replaced: By stage, another one that stands in its place.
     """
     # There are two: that of the process, which is left out here, and its own.
-    given = [seeds_of(replaced.get(stage, stage))[1:] for stage in _shuffles(dataset)]
+    given = [seeds_of(replaced.get(stage, stage))[1:] for stage in _seeded(dataset)]
     return [int(seed) for each in given for seed in each if seed is not None]
 
 
-def reordered(dataset: tf.data.Dataset, earlier: Sequence[int]) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
+def reordered(
+    dataset: tf.data.Dataset, earlier: Sequence[int], is_set: Callable[[int], bool]
+) -> Mapping[tf.data.Dataset, tf.data.Dataset]:
     """Returns what stands in the place of stages, so that a dataset has the order that it had with other seeds.
 
     Args:
         dataset: The dataset.
         earlier: What `seeds` returned of it then.
+        is_set: Says of a present seed whether somebody has set it, and nobody has drawn it.
 
     Returns:
         By stage, the one that stands in its place; nothing if the seeds are the same.
     """
     replaced = dict[tf.data.Dataset, tf.data.Dataset]()
     # Not strict: a pipeline that has changed is told by the hash of its stages.
-    for stage, now, then in zip(_shuffles(dataset), seeds(dataset), earlier, strict=False):
-        if now != then:
+    for stage, now, then in zip(_seeded(dataset), seeds(dataset), earlier, strict=False):
+        if now != then and not is_set(now):
             replaced[stage] = with_seed(stage, then)
             replaced |= {each: _reordered(each, now, then) for each in stages(stage) if _is_list(each)}
     return replaced
 
 
-def _shuffles(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
-    return (stage for stage in stages(dataset) if kind_of(stage) == "Shuffle")
+def _seeded(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
+    return (stage for stage in stages(dataset) if kind_of(stage) in ("Shuffle", "ShuffleAndRepeat", "Random"))
 
 
 def _is_list(stage: tf.data.Dataset) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 
 from loop.exact.constants import text_in, value_of
-from loop.exact.drawn_names import draws_arguments, reads_drawn
+from loop.exact.drawn_names import drawn_arguments, reads_drawn
 from loop.exact.graph import operations
 from loop.exact.outside import LARGEST, MANY, NO_OTHERS, Instead, Outside, others_of, outside_of
 from loop.exact.pipeline import graph_of, nodes_of, stages
@@ -76,4 +76,4 @@ class OfFunctions:
 def _reads_drawn(functions: Sequence[Callable[..., object]]) -> bool:
     """Returns whether functions of a stage read what was drawn, or those of TensorFlow are given it."""
     are_own = any(is_of_program(each) for each in functions)
-    return reads_drawn(functions) if are_own else draws_arguments(OF_TENSORFLOW)
+    return reads_drawn(functions) if are_own else bool(drawn_arguments(OF_TENSORFLOW))

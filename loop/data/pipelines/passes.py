@@ -1,6 +1,5 @@
 """Whether each pass over data that are read again is what the first one was."""
 
-import copy
 from collections.abc import Mapping
 
 from loop.exact.pipeline_audit import audit_reading
@@ -21,10 +20,6 @@ class PassesSoFar:
         self.whole: int | None = None
         self.beginning: int | None = None
         self._differ = self._mixed = False  # mixed: the open pass is in part of other data
-
-    def copy(self) -> "PassesSoFar":
-        """Returns another one that knows the same."""
-        return copy.copy(self)
 
     def ended(self, whole: int) -> None:
         """Takes in the digest of a pass that is over, of data that do not shuffle."""

@@ -1,18 +1,18 @@
 """A dataset as it was when the run began, of what an earlier process has drawn."""
 
 import contextlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 
 import tensorflow as tf
 
+from loop.data.orders.lists import say_order
 from loop.data.orders.rows import Rows
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline_hash import short
 from loop.state.resumable import Earlier
 from loop.tf_internals import UnknownStage
 
-log = logging.getLogger("exactloop")
+UNFIT = (UnknownStage, tf.errors.OpError, ValueError, TypeError)  # are raised where a stage cannot be made otherwise
 
 
 def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Written | None:
@@ -29,14 +29,14 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
     """
     # Of a program that was edited, they may have been.
     if earlier.same_program:
-        with contextlib.suppress(UnknownStage, tf.errors.OpError, ValueError):  # of other stages, they do not fit
+        with contextlib.suppress(*UNFIT):
             one = one.with_numbers(cursor)
-    for before in _made(one.as_drawn(cursor, pool)):
+    for before in _made(one.as_drawn(cursor, pool, earlier)):
         if _was(before, cursor):
-            log.info("The data are in the order that was drawn, without a seed, when the run began.")
+            say_order("The data are", earlier)
             one.say_numbers()
             return before
-    for before in _made(one.of_others(earlier.tensors(), cursor, same_program=earlier.same_program)):
+    for before in _made(one.of_others(cursor, earlier)):
         if _was(before, cursor):
             earlier.taken()
             one.say_numbers()
@@ -46,7 +46,7 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
 
 def _made(ways: Iterator[Written]) -> Iterator[Written]:
     """Yields what could be made; what cannot be made again is as it is now, and refused as such."""
-    with contextlib.suppress(UnknownStage):
+    with contextlib.suppress(*UNFIT):
         yield from ways
 
 

@@ -52,20 +52,13 @@ def check_count(cursor: Mapping[str, int], share: Share | None) -> None:
     saved, now = cursor.get(SHARES, 1), 1 if share is None else share.count  # one process notes none
     if "passes" not in cursor or saved == now:
         return
-    if saved > 1 and now > 1:
-        raise Unlike(
-            f"The checkpoint was saved by {saved} workers, each with files of its own (StreamData(shard='files')), and "
-            f"is to be restored by {now}. The files that each has read are not those of another number of workers. "
-            f"Start {saved} workers, as with `exactloop launch --workers {saved}`; or {AFRESH}."
-        )
-    if saved > 1:
-        raise Unlike(
-            f"The checkpoint was saved by {saved} workers, each with files of its own (StreamData(shard='files')), and "
-            "is to be restored where each reads all files: by one process, or without shard='files'. Start "
-            f"{saved} workers with it, as with `exactloop launch --workers {saved}`; or {AFRESH}."
-        )
+    how = f"Start {saved} workers, as with `exactloop launch --workers {saved}`, with" if saved > 1 else "Leave out"
     raise Unlike(
-        "The checkpoint was saved where one iterator had read all files: by one process, or without shard='files'; and "
-        f"is to be restored by {now} workers, each with files of its own (StreamData(shard='files')). Leave out "
-        f"shard='files', or start one process; or {AFRESH}."
+        f"The checkpoint was saved {_by(saved)}, and is to be restored {_by(now)}. What each has read of its files is "
+        f"not what another number of workers reads. {how} shard='files'; or {AFRESH}."
     )
+
+
+def _by(workers: int) -> str:
+    own = f"by {workers} workers, each with files of its own (StreamData(shard='files'))"
+    return own if workers > 1 else "where one iterator reads all files: by one process, or without shard='files'"

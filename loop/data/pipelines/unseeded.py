@@ -18,10 +18,11 @@ from loop.data.objects.reached import held, variables_of
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
+from loop.exact.drawn_shapes import drawn_shapes
+from loop.exact.given import names_number
 from loop.exact.outside import SEVERAL, is_computed
 from loop.exact.pipeline import stages
-from loop.exact.reach import Reach, attributes, global_names, is_of_program
-from loop.exact.text import names_number
+from loop.exact.reach import Reach, attributes, globals_of, is_of_program
 from loop.findings import Finding
 from loop.handles import keys
 from loop.state.randomness import drawn, global_seed, is_seeded, seeded
@@ -56,6 +57,11 @@ ADAPTED = (
     "%s use layers that were adapted to data in a process without a seed: %s. If those were shuffled, another process "
     "has other numbers in them, and cannot resume this run. Then call keras.utils.set_random_seed(1) at the beginning "
     "of the script."
+)
+SHAPED = (
+    "The program gives %s what Python or NumPy have drawn, as far as its text says, in a process that has no seed. If "
+    "the shape of batches comes of it, or what is done with them, another process cannot resume this run, because it "
+    "draws something else: call keras.utils.set_random_seed(1) at the beginning of the script."
 )
 LONG = 6  # digits of a seed
 MODULES = (random, np.random)
@@ -98,6 +104,12 @@ def warn_of_seed() -> None:
     # One of a few digits may have been computed of others, such as the number of a trial.
     if (seed := global_seed()) is not None and len(str(seed)) >= LONG and not names_number(seed):
         log.warning(OF_TIME, seed)
+
+
+def warn_of_shapes() -> None:
+    """Says so if the shapes of batches seem to be drawn."""
+    if not is_seeded() and (names := drawn_shapes()):
+        log.warning(SHAPED, ", ".join(names))
 
 
 def warn_of_rows(pool: Iterable[Rows], kept: Callable[[], Mapping[str, tf.Tensor]]) -> None:
@@ -180,7 +192,7 @@ def _computed(reach: Reach) -> list[str]:
 def _names_streams(reach: Reach, layers: Sequence[keras.Layer]) -> bool:
     """Returns whether functions of the program, or the modules of layers, name what draws in Python."""
     functions = [function for function in reach.functions if is_of_program(function)]
-    named = [function.__globals__[name] for function in functions for name in global_names(function)]
+    named = [value for function in functions for value in globals_of(function).values()]
     modules = {base.__module__ for layer in layers for base in type(layer).__mro__}
     # A module that is gone is taken for `random`: then the functions are traced, to be sure.
     named += [value for module in modules for value in vars(sys.modules.get(module, random)).values()]

@@ -4,7 +4,7 @@ import functools
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from loop.data.pipelines.of_functions import OfFunctions
 from loop.data.pipelines.unseeded import unseeded
 from loop.errors.remedies import UNMADE
 from loop.exact.drawn_names import TAKEN
+from loop.exact.given import is_set
 from loop.exact.graph import line
 from loop.exact.outside import NOTHING, Instead, is_same
 from loop.exact.pipeline import is_not_saved, may_differ, operations_of, stages
@@ -31,6 +32,7 @@ from loop.findings import Finding
 from loop.rebuilt.emit import CannotRebuild
 from loop.rebuilt.files import WITHOUT, Share
 from loop.rebuilt.pipeline import MADE_ANEW, ByPass
+from loop.state.resumable import Earlier
 from loop.state.settled import is_settled
 from loop.tf_internals import UnknownStage, functions_of, inputs_of, kind_of, programmed, with_seed
 
@@ -103,12 +105,12 @@ class Written:
         of_all = one_order.noted(self.one_orders) | arguments.noted(self.dataset, self._replaced)
         return {**of_loaders, **of_all, **self._rows}
 
-    def as_drawn(self, cursor: Mapping[str, int], pool: Iterable[Rows]) -> Iterator["Written"]:
+    def as_drawn(self, cursor: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Iterator["Written"]:
         """Yields the dataset as it would be if that had been drawn which was noted, in one way after the other."""
         one = self.with_orders(one_order.as_noted(self.one_orders, cursor))
         yield one
         # As a loader of Keras would have made it with these seeds.
-        yield one.with_stages(reordered(self.dataset, _shuffled_by(cursor)))
+        yield one.with_stages(self._reordered(cursor, earlier))
         columns = as_noted([*one.lists.values()], pool, cursor)
         yield one.with_stages(with_columns(dict(zip(one.lists, columns, strict=False))))
 
@@ -123,17 +125,9 @@ class Written:
         has_any = made_of(self.dataset, self._replaced) or any(map(functions_of, stages(self.dataset)))
         return bool(has_any) and not is_settled()
 
-    def of_others(
-        self, tensors: Sequence[tf.Tensor], cursor: Mapping[str, int], *, same_program: bool
-    ) -> Iterator["Written"]:
-        """Yields the dataset as it would be of other tensors, and with noted seeds; nothing, if they are of no such.
-
-        Args:
-            tensors: What `in_memory` had returned; there may be more behind that.
-            cursor: See `drawn`.
-            same_program: Whether nobody has changed the program, which may say what functions have.
-        """
-        rest, columns, moved = iter(tensors), dict[tf.data.Dataset, list[tf.Tensor]](), False
+    def of_others(self, cursor: Mapping[str, int], earlier: Earlier) -> Iterator["Written"]:
+        """Yields the dataset as it would be of what was kept, and with noted seeds; nothing, if that is of no such."""
+        rest, columns, moved = iter(earlier.tensors()), dict[tf.data.Dataset, list[tf.Tensor]](), False
         for stage, own in made_of(self.dataset, self._replaced).items():
             columns[stage] = [*itertools.islice(rest, len(own))]
             if not are_alike(stage, columns[stage], own):
@@ -141,12 +135,16 @@ class Written:
             pairs = zip(columns[stage], own, strict=True)
             moved = moved or not all(then.shape == now.shape and is_same(now, then) for then, now in pairs)
         others = [*itertools.islice(rest, len(self.of_functions.tensors))]
-        found = self.of_functions.others(others, moved=moved) if others and same_program else NOTHING
+        found = self.of_functions.others(others, moved=moved) if others and earlier.same_program else NOTHING
         if found is None:
             return
         one = self.with_orders(one_order.as_noted(self.one_orders, cursor))
         for rows in with_rows(self.dataset, columns):
-            yield one.with_stages({**reordered(self.dataset, _shuffled_by(cursor)), **rows}, found)
+            yield one.with_stages({**self._reordered(cursor, earlier), **rows}, found)
+
+    def _reordered(self, cursor: Mapping[str, int], earlier: Earlier) -> Replaced:
+        seeds_then = [cursor[name] for i in range(len(cursor)) if (name := f"{SHUFFLED} {i}") in cursor]
+        return reordered(self.dataset, seeds_then, functools.partial(is_set, same_program=earlier.same_program))
 
     def with_orders(self, one_orders: Orders) -> "Written":
         """Returns the dataset with other seeds of shuffles that have the same order in other data of the loop."""
@@ -265,6 +263,11 @@ class Written:
         return self._by_pass.as_replaced if self._share or exchanged else self.dataset
 
     @property
+    def reads_late(self) -> bool:
+        """Whether iterators of it, made anew, hold the numbers of rows that are shuffled, and not the rows."""
+        return self._is_made_anew and self._by_pass.reads_late
+
+    @property
     def is_replaced(self) -> bool:
         """Whether passes are made with what stands in the place of stages."""
         return self._is_made_anew or not self.changes
@@ -301,8 +304,3 @@ class Written:
 
     def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
         return audit_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
-
-
-def _shuffled_by(cursor: Mapping[str, int]) -> list[int]:
-    """Returns the seeds of the stages that shuffle, in their order, which is that of the numbers in their names."""
-    return [cursor[name] for i in range(len(cursor)) if (name := f"{SHUFFLED} {i}") in cursor]

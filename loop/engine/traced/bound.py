@@ -5,6 +5,7 @@ import threading
 import tensorflow as tf
 
 from loop.tensors import write
+from loop.tf_internals import eagerly
 
 
 class StopBound:
@@ -57,7 +58,8 @@ class StopBound:
         # One step, not none: a run that is pulled in again and again is slow, and gets on.
         if self.wish is None:
             self._set = None
-        write(self.variable if self.wish is None else self.wish, 1)
+        with eagerly():  # the handler of a signal may call this in the midst of a trace, whose graph would have it
+            write(self.variable if self.wish is None else self.wish, 1)
 
     @property
     def is_pulled_in(self) -> bool:

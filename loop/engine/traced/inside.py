@@ -9,7 +9,7 @@ import tensorflow as tf
 from loop.engine.traced.ring import LONGEST
 from loop.errors.kinds import shown
 from loop.hook import Hook
-from loop.tensors import write
+from loop.tensors import put, write
 
 
 class Inside:
@@ -44,7 +44,7 @@ class Inside:
             # All of the table, however few steps: a variable in the graph has one shape.
             numbers = np.zeros([LONGEST], np.float32)
             numbers[:count] = _numbers(hook, hook.ahead(step, count), count)
-            tf.raw_ops.AssignVariableOp(resource=table.handle, value=tf.constant(numbers))
+            put(table, tf.constant(numbers))
         self.continue_after(0)
 
     def continue_after(self, done: int) -> None:

@@ -1,5 +1,7 @@
 """Means of the values of steps."""
 
+import operator
+
 import numpy as np
 import tensorflow as tf
 
@@ -68,13 +70,15 @@ class Means(tf.Module):
         Args:
             sums: What `add` has returned last, if that is at hand: to read variables takes as long as two small steps.
         """
-        found = self._read() if sums is None else sums.numpy()
-        if not found[-1]:
+        # In Python, which is quicker than NumPy where there are few.
+        *found, weight = (self._read() if sums is None else sums.numpy()).tolist()
+        if not weight:
             return None
-        means = found[:-1] / found[-1]
+        means = [each / weight for each in found]
         count = len(self._names)
-        means[self._narrow : count] += means[count:]  # heads and rests, each exact until here
-        return dict(sorted(zip(self._names, means.tolist(), strict=False)))
+        # Heads and rests, each exact until here.
+        means[self._narrow : count] = map(operator.add, means[self._narrow : count], means[count:])
+        return dict(sorted(zip(self._names, means, strict=False)))
 
     def _read(self) -> np.ndarray:
         sums, weight = read_variables([self.sums, self.weight])

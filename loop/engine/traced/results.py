@@ -1,12 +1,12 @@
 """What is logged of a step's metrics: a number each, or one for each class."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.steps import Step
-from loop.tf_internals import converted
+from loop.tf_internals import call_flat, converted
 
 
 class Results:
@@ -16,7 +16,6 @@ class Results:
     one that is a dict as `f1/<key>`. One of shape `[1]` is a number, as in `fit`.
 
     Attributes:
-        now: Returns the results; compiled, because an eager one may have other bits.
         names: The names of all that is logged, in the order of the metrics.
 
     Args:
@@ -40,7 +39,15 @@ class Results:
         self.names = tuple(name for each, classes in self._classes.items() for name in _names(each, classes))
         _check_once(step, self.names)  # once more: of classes, names come about that no metric has
         compiled = tf.function(lambda: results_of(step), autograph=False)
-        self.now: Callable[[], dict[str, tf.Tensor]] = compiled.get_concrete_function() if step.metrics else dict
+        self._compiled = compiled.get_concrete_function() if step.metrics else None
+
+    def now(self) -> dict[str, tf.Tensor]:
+        """Returns the results. Traced into the compiled loop."""
+        return self._compiled() if self._compiled else {}
+
+    def read(self) -> dict[str, float]:
+        """Returns them by the names under which they are logged; outside of a graph, with the bits of one."""
+        return self.logs(call_flat(self._compiled, []) if self._compiled else {})
 
     def logs(self, results: Mapping[str, tf.Tensor]) -> dict[str, float]:
         """Returns results by the names under which they are logged."""

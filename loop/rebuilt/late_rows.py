@@ -1,0 +1,167 @@
+"""Rows of arrays that are shuffled by their numbers, and read when their turn comes.
+
+As it is written, `from_tensor_slices(images).shuffle(60_000)` moves each image into a buffer and out of it, and a
+checkpoint in mid-epoch holds the buffer, so all images, each of which takes TensorFlow 15 us besides. The order is the
+same if numbers of rows are shuffled, and the rows read behind that, many at once. All that a large buffer yields is
+read when a pass begins, so that a checkpoint has the order as one tensor.
+"""
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from loop.tensors import Nest, unconverted
+from loop.tf_internals import batch_of, buffer_of, cache_file, inputs_of, kind_of, range_of, read_by, tensors_of
+
+ROWS = "late.rows"  # is in the names of operations that were not written
+MOVING = ("Shuffle", "ShuffleAndRepeat", "Repeat", "Take", "Skip", "Shard", "Prefetch", "Options")  # look at no element
+SHUFFLES, BATCHES = ("Shuffle", "ShuffleAndRepeat"), ("Batch", "ParallelBatch")
+LARGE = 1 / 8  # of the rows: a buffer takes as long to be saved as the order of all, and is filled in a part of it
+LONGEST = 2**20  # numbers of a range that are rows
+MANY, BYTES, PARTS = 64, 2**20, 32  # a checkpoint may hold a few times the rows that are read at once: see `rows`
+PLAIN = (tf.bool, tf.uint8, tf.int8, tf.uint16, tf.int16, tf.uint32, tf.int32, tf.uint64, tf.int64, tf.string) + (
+    tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.complex64, tf.complex128,
+)  # fmt: skip
+
+
+class LateRows(NamedTuple):
+    """Stages that move rows of arrays, and shuffle them.
+
+    Attributes:
+        slices: The stage that yields the rows.
+        moving: The stages, from there on.
+        batch: What makes batches of what the last of them yields; None: something else reads that.
+    """
+
+    slices: tf.data.Dataset
+    moving: Sequence[tf.data.Dataset]
+    batch: tf.data.Dataset | None
+
+    def reads_all(self, stage: tf.data.Dataset) -> bool:
+        """Returns whether all that a stage yields is to be read at once: of the last one that shuffles, if it is known.
+
+        To read all that is behind a small buffer may take long before the first batch is there.
+        """
+        if kind_of(stage) != "Shuffle" or stage is not [each for each in self.moving if kind_of(each) in SHUFFLES][-1]:
+            return False
+        return self.knows_count(stage) and not 0 <= buffer_of(stage) < LARGE * _count(_rows_of(self.slices))
+
+    def knows_count(self, stage: tf.data.Dataset) -> bool:
+        """Returns whether a pass that is made anew knows how much a stage yields: not behind what repeats orders."""
+        kinds = [kind_of(each) for each in self.moving[: self.moving.index(stage) + 1]]
+        orders = kinds[next((i for i, kind in enumerate(kinds) if kind in SHUFFLES), len(kinds)) :]
+        with tf.init_scope():
+            return not any("Repeat" in kind for kind in orders) and int(stage.cardinality()) >= 0
+
+
+def late_rows(stage: tf.data.Dataset, changed: Collection[int]) -> LateRows | None:
+    """Returns what there is up to a stage, that stage included, if rows may be read behind it.
+
+    Args:
+        stage: The stage.
+        changed: The ids of those that change from pass to pass.
+    """
+    batch = stage if kind_of(stage) in BATCHES else None
+    moving, below = list[tf.data.Dataset](), stage if batch is None else read_by(inputs_of(stage)[0])
+    while kind_of(below) in MOVING or _holds_rows(below, changed):
+        moving += [] if _holds_rows(below, changed) else [below]
+        below = read_by(inputs_of(below)[0])
+    shuffled = any(kind_of(each) in SHUFFLES for each in moving)
+    return LateRows(below, moving[::-1], batch) if shuffled and _rows_of(below) else None
+
+
+def _holds_rows(stage: tf.data.Dataset, changed: Collection[int]) -> bool:
+    """Returns whether a stage keeps in memory what is in memory: it may be left out."""
+    return kind_of(stage) == "Cache" and id(stage) not in changed and not cache_file(stage).numpy()
+
+
+def _rows_of(stage: tf.data.Dataset) -> Sequence[tf.Tensor]:
+    """Returns the rows of a stage that yields those of arrays, whole numbers, or both in step; of others, none."""
+    match kind_of(stage):
+        case "TensorSlice" if all(type(it) is tf.TensorSpec for it in tf.nest.flatten(stage.element_spec)):
+            rows = tensors_of(stage)
+            return rows if all(row.dtype in PLAIN for row in rows) else ()
+        case "Range":
+            with tf.init_scope():
+                return (range_of(stage),) if 0 < int(stage.cardinality()) <= LONGEST else ()
+        case "Zip":
+            each = [_rows_of(read_by(source)) for source in inputs_of(stage)]
+            return [row for rows in each for row in rows] if all(each) else ()
+    return ()
+
+
+def _count(rows: Sequence[tf.Tensor]) -> int:
+    return min(map(len, rows))
+
+
+class Numbers:
+    """The numbers of rows, which stages move.
+
+    Args:
+        slices: The stage that yields the rows.
+    """
+
+    def __init__(self, slices: tf.data.Dataset) -> None:
+        self._rows, self._spec = tuple(_rows_of(slices)), slices.element_spec
+        self._moved = tf.data.Dataset.range(_count(self._rows))
+        self._count: tf.Tensor | None = None  # how many there are, once they are one vector
+
+    def move(self, move: Callable[[tf.data.Dataset], tf.data.Dataset], *, all_at_once: bool) -> None:
+        """Moves them as a stage does.
+
+        Args:
+            move: Returns one like it that reads something else.
+            all_at_once: Whether to read all that it yields when a pass begins.
+        """
+        with tf.name_scope(ROWS):
+            below = self._moved if self._count is None else _counted(self._moved.unbatch(), self._count)
+        self._moved, self._count = move(below), None
+        with tf.name_scope(ROWS):
+            if all_at_once:
+                self._count = self._moved.cardinality()
+                # One more than there are: it is complete only when the buffer is empty, and gone.
+                self._moved = self._moved.batch(self._count + 1)
+
+    def batches(self, batch: tf.data.Dataset, make: Callable[[tf.data.Dataset], tf.data.Dataset]) -> tf.data.Dataset:
+        """Returns batches of rows, as a stage makes them of rows.
+
+        Args:
+            batch: The stage.
+            make: Returns one like it that reads something else.
+        """
+        if self._count is None:
+            return self._read(make(self._moved))
+        size, drops = batch_of(batch)
+        with tf.name_scope(ROWS):
+            count = (self._count if drops else self._count + size - 1) // size
+            return self._read(_counted(self._moved.rebatch(size, drops), count))
+
+    def rows(self, *, knows_count: bool) -> tf.data.Dataset:
+        """Returns the rows.
+
+        Args:
+            knows_count: Whether it is known how many they are.
+        """
+        bytes_each = sum(spec.dtype.size * math.prod(spec.shape) for spec in tf.nest.flatten(self._spec))
+        many = max(1, min(MANY, BYTES // max(1, bytes_each), _count(self._rows) // PARTS))
+        with tf.name_scope(ROWS):
+            count = self._moved.cardinality() if self._count is None else self._count
+            made = self._read(self._moved.batch(many) if self._count is None else self._moved.rebatch(many)).unbatch()
+            return _counted(made, count) if knows_count else made
+
+    def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
+        """Returns the rows of many numbers at once: int64 `[many]`."""
+
+        def gathered(at: tf.Tensor, rows: Sequence[tf.Tensor]) -> Nest:
+            return tf.nest.pack_sequence_as(self._spec, [tf.gather(row, at) for row in rows])
+
+        with tf.name_scope(ROWS):
+            # As an element: what a function has from outside is copied whenever a pass begins.
+            beside = tf.data.Dataset.zip((numbers, tf.data.Dataset.from_tensors(self._rows).repeat()))
+            return beside.map(unconverted(gathered))
+
+
+def _counted(dataset: tf.data.Dataset, count: tf.Tensor) -> tf.data.Dataset:
+    return dataset.apply(tf.data.experimental.assert_cardinality(count))
