@@ -6,7 +6,8 @@ after it. `finished.py` knows whether anything is left to run, and `caught_up.py
 is complete. In a round, `moments.py` is what hooks are told, and `agreed.py` what all workers agree on; `alike.py`
 compares their programs at the start. `unsaved.py`, `counters.py` and `own_files.py` look at what only hooks have, and
 `alone.py` lets one train or evaluate at a time, `turns.py` has loops that share a step train in turns, and `idle.py`
-finds a step that trains nothing. `facts.py` is what hooks and tools may ask a loop. `dry_run.py` and `rehearsal.py` train, and leave nothing behind.
+finds a step that trains nothing. `facts.py` is what hooks and tools may ask a loop. `dry_run.py` and `rehearsal.py`
+train, and leave nothing behind.
 
 It may import all that `loop` has but `loop.py`, `run.py` and `rounds.py`.
 """
