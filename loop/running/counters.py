@@ -14,13 +14,14 @@ from typing import Final, NamedTuple, TypeAlias
 import keras
 import numpy as np
 
-from loop.exact.reach import OF_KERAS, Reach, attributes, is_of_program, outside
+from loop.exact.reach import FUNCTIONS, Reach, attributes, is_of_program, outside
 from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
-from loop.tf_internals import Trackable
 
 # Returns what is counted, and what is gathered, by name, as texts.
 View: TypeAlias = Callable[[], tuple[dict[str, str], dict[str, str]]]
+# A function, and what it is given in any case, by name.
+Given: TypeAlias = tuple[types.FunctionType, Mapping[str, object]]
 
 PLAIN = (bool, int, float, str, type(None))
 FILLED = (list, dict, set, collections.deque)
@@ -42,11 +43,11 @@ GATHERED = (
     "it is not in there. RunResult.history has the values of all epochs; or set it on a callback, or on a hook of your "
     "own that returns it from get_state(self), and takes it back in set_state(self, state)."
 )
-# What is saved elsewhere, or what data are read from; and by which methods a source of data is known.
-OTHERS = (*OF_KERAS, Trackable, keras.callbacks.Callback, keras.utils.PyDataset)
+# What is saved, looked at by itself, or read by data; and by which methods a source of data is known.
+OTHERS = (Hook, keras.callbacks.Callback, keras.utils.PyDataset)
 SOURCE = {"__iter__", "__next__", "__getitem__", "get_state", "state_dict"}
 ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
-OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF"), ("STORE_GLOBAL", "STORE_DEREF"))
+OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"), ("STORE_GLOBAL", "STORE_DEREF", "STORE_FAST"))
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
 
@@ -107,7 +108,7 @@ def of_hooks(hooks: Iterable[Hook], begin: Mapping[str, Iterable[object]]) -> di
         begin: Where what each holds or names begins, by its name.
     """
     return {
-        hook.name: [functools.partial(_in_attributes, hook), *_of_objects(begin.get(hook.name, ()))]
+        hook.name: [functools.partial(_in_attributes, hook, _used_by(hook)), *_of_objects(begin.get(hook.name, ()))]
         for hook in _without_state(hooks)
     }
 
@@ -127,12 +128,16 @@ def of_functions(begin: Mapping[str, Iterable[object]], *, but: Collection[str])
 
 
 def _of_objects(begin: Iterable[object]) -> Iterator[View]:
-    """Yields what there is of the objects of the program that are held or named, and that nobody else looks after."""
+    """Yields what there is of objects, classes, modules and functions that are held or named, and have attributes."""
     with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
-        for thing in Reach(begin).objects:
-            own, mine = type(thing), [vars(each) for each in type(thing).__mro__]
-            if is_of_program(own) and not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
-                yield functools.partial(_in_attributes, thing, f"{own.__name__}.")
+        reach = Reach(begin)
+        called = [*filter(is_of_program, reach.functions), *(f for each in reach.objects for f in methods(type(each)))]
+        used = _used(dict.fromkeys(called), *ATTRIBUTES)  # by name, whoever has it: what nobody changes is what it was
+        for thing in [*reach.objects, *(each for each in reach.functions if vars(each))]:
+            mine = [vars(each) for each in type(thing).__mro__]
+            if not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
+                name = thing.__name__ if isinstance(thing, FUNCTIONS) else type(thing).__name__
+                yield functools.partial(_in_attributes, thing, used, f"{name}.")
 
 
 class Gathered:
@@ -149,7 +154,8 @@ class Gathered:
         used: list[tuple[str, Used, Mapping[str, object]]] = []
         used += [(hook.name, _used_by(hook), vars(hook)) for hook in _without_state(hooks)]
         for name, given in _of_program(functions).items():
-            used.append((name, _used(given, *OUTSIDE), dict(pair for each in given for pair in outside(each))))
+            held = dict(pair for each in given for pair in _values_outside(each))
+            used.append((name, _used((function for function, _ in given), *OUTSIDE), held))
         self._empty: dict[str, dict[str, Sized]] = {}
         for name, by_hook, values in used:
             own = self._empty.setdefault(name, {})
@@ -169,32 +175,49 @@ def _without_state(hooks: Iterable[Hook]) -> list[Hook]:
     return [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
 
 
-def _of_program(functions: Mapping[str, Iterable[object]]) -> dict[str, list[types.FunctionType]]:
+def _of_program(functions: Mapping[str, Iterable[object]]) -> dict[str, list[Given]]:
     """Returns those that the program has written, of each hook that has any."""
-    found = {name: [*map(_plain_function, given)] for name, given in functions.items()}
-    own = {name: [each for each in given if each and is_of_program(each)] for name, given in found.items()}
+    found = {name: [*map(_unbound, given)] for name, given in functions.items()}
+    own = {name: [(f, bound) for f, bound in given if f and is_of_program(f)] for name, given in found.items()}
     return {name: of_hook for name, of_hook in own.items() if of_hook}
 
 
-def _plain_function(given: object) -> types.FunctionType | None:
+def _unbound(given: object) -> tuple[types.FunctionType | None, Mapping[str, object]]:
+    """Returns the function behind a method, or one that has arguments already, and these; None if there is none."""
+    if isinstance(given, functools.partial):
+        function, bound = _unbound(given.func)
+        names = function.__code__.co_varnames[isinstance(given.func, types.MethodType) :] if function else ()
+        return function, {**bound, **dict(zip(names, given.args, strict=False)), **given.keywords}
     given = given.__func__ if isinstance(given, types.MethodType) else given
-    return given if isinstance(given, types.FunctionType) else None
+    return (given, {}) if isinstance(given, types.FunctionType) else (None, {})
 
 
-def _outside(functions: Iterable[types.FunctionType]) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns what is in globals and outer variables that functions count, and in those that they fill, by name."""
+def _outside(functions: Iterable[Given]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what functions count, and what they fill, of what is not made in them, by name."""
     counts, gathers = dict[str, str](), dict[str, str]()
-    for function in functions:
-        used, values = _used([function], *OUTSIDE), dict(outside(function))
+    for given in functions:
+        used, values = _used([given[0]], *OUTSIDE), dict(_values_outside(given))
         counted, read = used.counted & values.keys(), used.read & values.keys()
         counts |= {name: repr(values[name]) for name in counted if isinstance(values[name], (*PLAIN, np.generic))}
         gathers |= {name: _content(values[name]) for name in read if _is_gathering(values[name])}
     return counts, gathers
 
 
-def _in_attributes(thing: object, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the same of what is in attributes of an object, as its methods use them."""
-    own, used = attributes(thing), _used_by(thing)
+def _values_outside(given: Given) -> Iterator[tuple[str, object]]:
+    """Yields what is in globals, outer variables and arguments that have a value already."""
+    function, bound = given
+    yield from outside(function)
+    code, defaults = function.__code__, function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True)
+    yield from [*(function.__kwdefaults__ or {}).items(), *bound.items()]
+
+
+def _in_attributes(thing: object, used: Used, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the same of what is in attributes."""
+    # What a class begins with, an object has of its own when it is counted up.
+    there = [attributes(thing), *map(vars, type(thing).__mro__)]
+    names = used.counted | used.read
+    own = {name: each[name] for each in reversed(there) for name in names & each.keys()}
     counted = [name for name in used.counted if isinstance(own.get(name, ()), (*PLAIN, np.generic))]
     gathered = [name for name in used.read if _is_gathering(own.get(name))]
     gathers = {f"{prefix}{name}": _content(own[name]) for name in gathered}
@@ -227,16 +250,15 @@ def _content(value: object) -> str:
         return str(len(value)) if isinstance(value, Sized) else ""
 
 
-def _used_by(thing: object) -> Used:
-    """Returns the attributes that the methods of an object use."""
-    of_class: type = type(thing)
-    return _used_in(of_class)
+def _used_by(hook: Hook) -> Used:
+    """Returns the attributes that the methods of a hook use."""
+    return _used(methods(type(hook)), *ATTRIBUTES)
 
 
-@functools.cache  # to look into a class takes a millisecond, and there may be many objects of it
-def _used_in(of_class: type) -> Used:
+def methods(of_class: type) -> Iterator[types.FunctionType]:
+    """Yields the methods of a class that the program has written: nothing need name those of a hook."""
     written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
-    return _used((each for values in written for each in values if isinstance(each, types.FunctionType)), *ATTRIBUTES)
+    yield from (each for values in written for each in values if isinstance(each, types.FunctionType))
 
 
 def _used(functions: Iterable[types.FunctionType], loads: Collection[str], stores: Collection[str]) -> Used:

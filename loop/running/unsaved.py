@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import logging
-import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import keras
@@ -16,7 +15,16 @@ from loop.exact.reach import Reach, attributes, is_of_program, outside
 from loop.handles import key
 from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
-from loop.running.counters import COUNTED, COUNTED_OUTSIDE, GATHERED, Counters, Gathered, of_functions, of_hooks
+from loop.running.counters import (
+    COUNTED,
+    COUNTED_OUTSIDE,
+    GATHERED,
+    Counters,
+    Gathered,
+    methods,
+    of_functions,
+    of_hooks,
+)
 from loop.running.own_files import of_own_files
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
@@ -172,11 +180,5 @@ def _named(reach: Reach) -> Iterator[tuple[str, object]]:
 
 def roots(hooks: Iterable[Hook]) -> dict[str, list[object]]:
     """Returns, by the names of the hooks that are the program's own, where what they hold or name begins."""
-    own = {hook.name: [hook, *_methods(type(hook))] for hook in hooks if is_of_program(type(hook))}
+    own = {hook.name: [hook, *methods(type(hook))] for hook in hooks if is_of_program(type(hook))}
     return own | {hook.name: [hook.function] for hook in hooks if isinstance(hook, FunctionHook)}
-
-
-def _methods(of_class: type) -> list[object]:
-    """Returns the methods that the program has written: the loop calls them, so nothing need name them."""
-    inherited = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
-    return [each for values in inherited for each in values if isinstance(each, types.FunctionType)]

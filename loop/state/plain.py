@@ -92,7 +92,9 @@ def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object
         items = [_encoded(item, owner, f"{where}[{i}]", parts) for i, item in enumerate(value)]
         return items if type(value) is list else {TAG: "tuple", "items": items}
     if isinstance(value, Mapping):
-        pairs = [(_key(key, owner, where), _encoded(v, owner, f"{where}[{key!r}]", parts)) for key, v in value.items()]
+        pairs = [
+            (_key(key, owner, where, parts), _encoded(v, owner, f"{where}[{key!r}]", parts)) for key, v in value.items()
+        ]
         if all(type(key) is str for key in value) and TAG not in value:  # else JSON would make texts of the keys
             return dict(pairs)
         return {TAG: "dict", "items": [[key, item] for key, item in pairs]}
@@ -100,9 +102,11 @@ def _encoded(value: Plain, owner: str, where: str, parts: list[bytes]) -> object
     raise TypeError(f"The state of {owner} is saved as {WANTED}. Received{at}: {_what(value)}.")
 
 
-def _key(key: object, owner: str, where: str) -> object:
-    if key is None or type(key) in (bool, int, float, str):
+def _key(key: object, owner: str, where: str, parts: list[bytes]) -> object:
+    if type(key) in SCALARS:
         return key
+    if isinstance(key, np.generic):  # as of an index that was drawn
+        return _encoded(key, owner, where, parts)
     raise TypeError(f"The state of {owner} is saved as {WANTED}. Received a key of state{where}: {shown(key)}.")
 
 
@@ -142,7 +146,8 @@ def _decoded(said: Any, memory: memoryview, at: int) -> tuple[Plain, int]:
         return tuple(items), at
     if kind == "dict":
         pairs = {}
-        for key, each in said["items"]:
+        for said_key, each in said["items"]:
+            key, at = _decoded(said_key, memory, at)
             pairs[key], at = _decoded(each, memory, at)
         return pairs, at
     dtype, shape = np.dtype(said["dtype"]), said["shape"]

@@ -9,6 +9,7 @@ import threading
 
 import tensorflow as tf
 
+from loop.errors.op_errors import shortened
 from loop.tf_internals import abort_collectives
 from loop.workers.store import Peers, Value, WorkerFailed
 from loop.workers.waits import SHORT, Waits
@@ -70,7 +71,8 @@ class FailureWatch:
             return
         # Once: what is raised because of the first failure would be told in its place.
         self.has_told = True
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        text, _ = shortened(str(error))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         kind = f"{type(error).__name__}: "
         said = lines[-1].removeprefix(kind) if lines and lines[0] == IN_USER_CODE else "".join(lines[:1])
         told = {"rank": self._workers.rank, "said": f"{kind}{said:.1000}"}

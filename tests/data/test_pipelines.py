@@ -143,6 +143,7 @@ QUICK = (  # the others are tried by `make test-long`
     "files found by pattern, no seed at all",
     "Keras' texts in directories, no seed",
     "generator with NumPy's global random numbers",
+    "numpy_function with random numbers of its own and of all, in parallel",
     "a Keras layer that draws",
     "function of the epoch that draws",
     "options: all, below what is shuffled and repeated",

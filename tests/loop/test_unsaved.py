@@ -1,11 +1,13 @@
 """Variables that hooks change and no checkpoint holds are warned of, and no others."""
 
 import csv
+import functools
 import io
 import logging
 import os
 import random
 import sys
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -326,6 +328,74 @@ def test_what_objects_that_hooks_use_count_is_told_and_the_remedy_works(
         f"Hook {name!r} counts in Python what no checkpoint holds: Meter.count, Meter.total"
         for name in ([] if hook is KeepsMeasures else ["measures"])
     ]
+
+
+class Plain:
+    """Has numbers that others change."""
+
+    count = 0
+
+
+def with_default(moment: Moment, seen: list[int] = [0]) -> None:  # noqa: B006 (that is what is tested)
+    seen[0] += 1
+
+
+def with_arguments(given: dict[str, int], moment: Moment) -> None:
+    given["count"] += 1
+
+
+def of_itself(moment: Moment) -> None:
+    of_itself.count += 1  # type: ignore[attr-defined]
+
+
+of_itself.count = 0  # type: ignore[attr-defined]
+
+
+def of_class(moment: Moment) -> None:
+    Plain.count += 1
+
+
+SPACE, MODEL = types.SimpleNamespace(count=0), keras.Sequential([keras.Input([1])])
+MODEL.count = 0
+
+
+def of_namespace(moment: Moment) -> None:
+    SPACE.count += 1
+
+
+def of_model(moment: Moment) -> None:
+    MODEL.count += 1
+
+
+class OfClass(Hook):
+    """Begins with what its class has."""
+
+    count = 0
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "named"),
+    [
+        (with_default, "seen"),
+        (functools.partial(with_arguments, {"count": 0}), "given"),
+        (of_itself, "of_itself.count"),
+        (of_class, "Plain.count"),
+        (of_namespace, "SimpleNamespace.count"),
+        (of_model, "Sequential.count"),
+        (OfClass, "count"),
+    ],
+)
+def test_what_is_counted_is_told_wherever_it_is(
+    counts: Callable[[Moment], None] | type[Hook], named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = make(tmp_path, [counts()] if isinstance(counts, type) else [])
+    if not isinstance(counts, type):
+        loop.on("epoch_end")(counts)
+    (line,) = said(loop, caplog)
+    assert line.split(" counts in Python what no checkpoint holds: ")[1].startswith(f"{named}. A run that goes on")
 
 
 class Third:

@@ -18,6 +18,7 @@ VALUES = [
     {"when": np.datetime64("2020-01-01"), "bits": np.array([np.nan, -0.0]).view("uint64")},
     np.random.default_rng(3).bit_generator.state,
     np.random.RandomState(3).get_state(),
+    {np.int64(3): "a", np.str_("b"): [1], 4: np.int64(5)},
 ]
 
 

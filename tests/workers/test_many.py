@@ -296,9 +296,16 @@ def test_who_has_failed_itself_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> 
     assert failures.said is None
 
 
-@pytest.mark.parametrize("text", ["too long", "in user code:\n\n    File 'a.py', line 1\n\n    ValueError: too long\n"])
+SAID = [
+    "too long",
+    "in user code:\n\n    File 'a.py', line 1\n\n    ValueError: too long\n",
+    "Graph execution error:\n\nDetected at node F defined at (most recent):\n<stack traces unavailable>\ntoo long\n",
+]
+
+
+@pytest.mark.parametrize("text", SAID)
 def test_others_are_told_in_one_line_what_has_failed(text: str) -> None:
-    """Also of what failed while a step was traced, which AutoGraph puts at the end of what it says."""
+    """Also of what failed while a step was traced, which AutoGraph puts at the end of what it says, or in a graph."""
     worker = one(0, Together(2))
     failures = FailureWatch(worker)
     try:

@@ -61,8 +61,9 @@ def as_read(
         owner: What to call the data.
     """
     differing = [(written, make) for written, make in again.values() if written.may_differ]
+    had_no_threads = python_draws.is_set()  # not if it is set by what is read now
     readings = [reader.read_twice(make) for _, make in differing]
-    if around.changes and not python_draws.is_set():
+    if around.changes and not had_no_threads:
         python_draws.set()
         readings = [reader.read_twice(make) for _, make in differing]
     found = [finding for written, make in differing for finding in _reads(written, make, reader, owner)]

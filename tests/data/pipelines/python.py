@@ -55,6 +55,25 @@ def _(files: Path) -> Source:
     return shuffled.map(lambda x: tf.py_function(lambda y: np.random.random(), [x], tf.float64)).batch(BATCH)
 
 
+class Augments:
+    """Draws from a generator of its own, and counts, beside the global one."""
+
+    def __init__(self) -> None:
+        self.rng, self.seen = np.random.default_rng(7), dict[np.int64, int]()
+
+    def __call__(self, x: np.int64) -> float:
+        self.seen[x] = self.seen.get(x, 0) + 1
+        return float(x * self.rng.random() + random.random() + self.seen[x])
+
+
+@pipeline("numpy_function with random numbers of its own and of all, in parallel")
+def _(files: Path) -> Source:
+    augments = Augments()
+    shuffled = rows().shuffle(ROWS)
+    mapped = shuffled.map(lambda x: tf.numpy_function(augments, [x], tf.float64), num_parallel_calls=AUTOTUNE)
+    return mapped.batch(BATCH)
+
+
 @pipeline("numpy_function with random numbers without state")
 def _(files: Path) -> Source:
     def drawn(x: tf.Tensor) -> tf.Tensor:
