@@ -1,7 +1,6 @@
 """What hooks of the program count and gather in Python, which no checkpoint holds."""
 
 import collections
-import contextlib
 import dis
 import functools
 import io
@@ -98,42 +97,44 @@ class Counters:
         return found
 
 
-def of_hooks(hooks: Iterable[Hook], begin: Mapping[str, Iterable[object]]) -> dict[str, list[View]]:
+def of_hooks(hooks: Iterable[Hook], reaches: Mapping[str, Reach]) -> dict[str, list[View]]:
     """Returns what there is of hooks with methods of the program: their attributes, and those of objects that they use.
 
     Hooks with `get_state` look after themselves.
 
     Args:
         hooks: The hooks.
-        begin: Where what each holds or names begins, by its name.
+        reaches: What each reaches, by its name.
     """
     return {
-        hook.name: [functools.partial(_in_attributes, hook, _used_by(hook)), *_of_objects(begin.get(hook.name, ()))]
+        hook.name: [functools.partial(_in_attributes, hook, _used_by(hook)), *_of_objects(reaches.get(hook.name))]
         for hook in _without_state(hooks)
     }
 
 
-def of_functions(begin: Mapping[str, Iterable[object]], *, but: Collection[str]) -> dict[str, list[View]]:
+def of_functions(
+    begin: Mapping[str, Iterable[object]], reaches: Mapping[str, Reach], *, but: Collection[str]
+) -> dict[str, list[View]]:
     """Returns what there is in globals and outer variables of functions.
 
     Args:
         begin: The functions of each hook, by its name.
+        reaches: What each reaches.
         but: The hooks of which objects are looked at already.
     """
     own = _of_program(begin)
     outside: dict[str, list[View]] = {
         hook: [functools.partial(_outside, own[hook])] if hook in own else [] for hook in begin
     }
-    return {hook: [*views, *(() if hook in but else _of_objects(begin[hook]))] for hook, views in outside.items()}
+    return {hook: [*views, *(() if hook in but else _of_objects(reaches.get(hook)))] for hook, views in outside.items()}
 
 
-def _of_objects(begin: Iterable[object]) -> Iterator[View]:
+def _of_objects(reach: Reach | None) -> Iterator[View]:
     """Yields what there is of objects, classes, modules and functions that are held or named, and have attributes."""
-    with contextlib.suppress(RuntimeError, KeyError):  # another thread writes to what is read here
-        reach = Reach(begin)
+    if reach is not None:
         called = [*filter(is_of_program, reach.functions), *(f for each in reach.objects for f in methods(type(each)))]
         used = _used(dict.fromkeys(called), *ATTRIBUTES)  # by name, whoever has it: what nobody changes is what it was
-        for thing in [*reach.objects, *(each for each in reach.functions if vars(each))]:
+        for thing in [*reach.objects, *(each for each in reach.functions if vars(each) and is_of_program(each))]:
             mine = [vars(each) for each in type(thing).__mro__]
             if not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
                 name = thing.__name__ if isinstance(thing, FUNCTIONS) else type(thing).__name__

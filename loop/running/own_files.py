@@ -7,7 +7,7 @@ import gc
 import io
 import itertools
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
@@ -32,16 +32,15 @@ SUMMARIES = (
 )
 
 
-def of_own_files(hook: str, begin: Iterable[object]) -> Iterator[str]:
+def of_own_files(hook: str, reach: Reach) -> Iterator[str]:
     """Yields what to say of a hook that writes to files of its own.
 
     These are the files that are open now and that it reaches; if there is none, those that its program appends to.
 
     Args:
         hook: The name of the hook.
-        begin: The hook, and the functions that are called in its name.
+        reach: What is reached from it, and from the functions that are called in its name.
     """
-    reach = Reach(begin)
     reached = [*_reached(reach)]
     if any(isinstance(each, tf.summary.SummaryWriter) for each in reached):
         yield SUMMARIES % hook
