@@ -41,7 +41,8 @@ def is_set(number: int, *, same_program: bool) -> bool:
         number: The number.
         same_program: Whether the text of the program, that may name it, is what it was.
     """
-    return is_given(number) or (not same_program and bool(texts()) and names_number(number))
+    written = re.compile(rb"(?<!\d)%d(?!\d)" % number)
+    return is_given(number) or (not same_program and any(written.search(text.replace(b"_", b"")) for text in texts()))
 
 
 def _settings(own: Collection[bytes], given: Collection[str]) -> Iterator[str]:

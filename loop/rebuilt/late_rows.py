@@ -39,14 +39,19 @@ class LateRows(NamedTuple):
     moving: Sequence[tf.data.Dataset]
     batch: tf.data.Dataset | None
 
-    def reads_all(self, stage: tf.data.Dataset) -> bool:
+    def reads_all(self, stage: tf.data.Dataset, given: tf.data.Dataset, slices: tf.data.Dataset) -> bool:
         """Returns whether all that a stage yields is to be read at once: of the last one that shuffles, if it is known.
 
         To read all that is behind a small buffer may take long before the first batch is there.
+
+        Args:
+            stage: The stage.
+            given: What stands in its place, by which it is decided: as in the process that began the run.
+            slices: What stands in the place of the one that yields the rows.
         """
         if kind_of(stage) != "Shuffle" or stage is not [each for each in self.moving if kind_of(each) in SHUFFLES][-1]:
             return False
-        return self.knows_count(stage) and not 0 <= buffer_of(stage) < LARGE * _count(_rows_of(self.slices))
+        return self.knows_count(stage) and not 0 <= buffer_of(given) < LARGE * _count(_rows_of(slices))
 
     def knows_count(self, stage: tf.data.Dataset) -> bool:
         """Returns whether a pass that is made anew knows how much a stage yields: not behind what repeats orders."""

@@ -108,9 +108,10 @@ def test_what_is_made_anew_is_said(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_evaluation_may_have_any_name_beside_the_training() -> None:
     rows = Dataset.range(6).shuffle(6, seed=1)
     evaluation = Evaluation(lambda x: {"x": x}, rows, name="training")
-    line = "training: shuffle: the order of the seed and the pass (1)"
+    shuffled = "shuffle: the order of the seed and the pass (1)"
+    lines = ["rows of arrays: read behind what shuffles their numbers", shuffled]
     loop = Loop(lambda x: {"x": x}, rows, state={}, evaluate=evaluation)
-    assert loop.describe_data() == f"{line}\n{line}"
+    assert loop.describe_data().split("\n") == [f"training: {line}" for line in 2 * lines]
 
 
 def test_nothing_is_said_of_what_is_read_as_it_was_written(caplog: pytest.LogCaptureFixture) -> None:

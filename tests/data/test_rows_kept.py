@@ -476,6 +476,24 @@ def test_what_is_drawn_unless_it_is_given_is_refused_when_it_is_given(
 
 
 @pytest.mark.more
+@pytest.mark.parametrize("halves", [(15, 5), (5, 15)])
+def test_a_buffer_that_was_drawn_is_read_as_it_was_whatever_is_drawn_now(
+    halves: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program(
+        tmp_path,
+        "import os\n"
+        "x = np.linspace(-1, 1, 432, dtype='float32').reshape([144, 3])\n"
+        "size = 2 * int(os.environ['HALF']) + random.randint(0, 0)\n"
+        "train = Dataset.from_tensor_slices((x, x[:, :1])).shuffle(size).batch(16)\n",
+    )
+    monkeypatch.setenv("HALF", str(halves[0]))
+    whole = program.run("whole")
+    monkeypatch.setenv("HALF", str(halves[1]))
+    assert program.run(program.cut("whole", 4)) == whole
+
+
+@pytest.mark.more
 def test_seeds_of_what_is_shuffled_and_of_what_is_random_go_back(tmp_path: Path) -> None:
     program = Program(
         tmp_path,
