@@ -28,6 +28,7 @@ from loop.errors.names import check_name
 from loop.errors.tracebacks import add_note
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest, put, read, write
+from loop.tf_internals import given_up, read_variables
 from loop.triggers import Trigger
 
 TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
@@ -164,7 +165,7 @@ class Evaluation(tf.Module):
         self.data.close()
         # A metric in place of the mean of its name, as in training.
         results = (self.means.result() or {}) | self.measured.logs(ran.results)
-        put(self.latest, tf.constant(np.array([results[name] for name in sorted(results)], np.float64)))
+        put(self.latest, given_up(np.array([results[name] for name in sorted(results)], np.float64), tf.float64))
         write(self.known, True)
         write(self.new, True)
         return True
@@ -176,14 +177,15 @@ class Evaluation(tf.Module):
 
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
-        known = bool(read(self.known))
-        return dict(zip(self.names, read(self.latest).numpy().tolist(), strict=True)) if known else {}
+        known, latest = read_variables([self.known, self.latest])
+        return dict(zip(self.names, latest.numpy().tolist(), strict=True)) if known else {}
 
     def take(self) -> dict[str, float]:
         """Returns them if they are of this epoch, or else nothing; called at its end."""
-        found = self.results() if bool(read(self.new)) else {}
+        if not read(self.new):
+            return {}
         write(self.new, False)
-        return found
+        return self.results()
 
 
 def check_eval_every(owner: str, every: Trigger) -> Trigger:

@@ -1,4 +1,4 @@
-"""Constants that are written in a function, and in those that it calls."""
+"""Constants that are written in a function, and in those that it calls, and the seeds of what draws in them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
@@ -10,6 +10,7 @@ from loop.tensors import FuncGraph, GraphDef, NodeDef
 
 AttrValue: TypeAlias = tf.compat.v1.AttrValue
 ATTRIBUTES = {"Const": "value", "Bucketize": "boundaries"}  # by the kind of an operation, where its numbers stand
+SEED = "seed2"  # where the one stands that a draw was given; the other one is that of the process
 
 
 class ConstantPlace(NamedTuple):
@@ -33,10 +34,10 @@ def constants_in(graph: FuncGraph) -> dict[ConstantPlace, bytes]:
     library = {function.signature.name: function.node_def for function in definition.library.function}
     bodies = {name: library.get(name, ()) for name in named_functions(graph)} | {"": definition.node}
     return {
-        ConstantPlace(name, node.name): node.attr[ATTRIBUTES[node.op]].SerializeToString(deterministic=True)
+        ConstantPlace(name, node.name): node.attr[_attribute(node)].SerializeToString(deterministic=True)
         for name, nodes in bodies.items()
         for node in nodes
-        if _has_numbers(node)
+        if _attribute(node)
     }
 
 
@@ -46,13 +47,15 @@ def put(definition: GraphDef, constants: Mapping[ConstantPlace, bytes]) -> None:
     for name in {place.function for place in constants}:
         for node in library[name] if name else definition.node:
             if ConstantPlace(name, node.name) in constants:
-                node.attr[ATTRIBUTES[node.op]].ParseFromString(constants[ConstantPlace(name, node.name)])
+                node.attr[_attribute(node)].ParseFromString(constants[ConstantPlace(name, node.name)])
 
 
 def value_of(said: bytes) -> tf.Tensor:
     """Returns the value of what TensorFlow has written."""
     value = AttrValue.FromString(said)
     with tf.init_scope():  # it is wanted while something is traced
+        if value.HasField("i"):
+            return tf.constant(value.i, tf.int64)
         if value.HasField("list"):
             return tf.constant(value.list.f, tf.float32)
         # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
@@ -71,7 +74,8 @@ def is_of_values(dtype: tf.DType) -> bool:
     return bool(dtype.is_floating or dtype.is_integer or dtype in (tf.string, tf.bool))
 
 
-def _has_numbers(node: NodeDef) -> bool:
-    if node.op != "Const":
-        return node.op in ATTRIBUTES
-    return is_of_values(tf.as_dtype(node.attr["dtype"].type))
+def _attribute(node: NodeDef) -> str:
+    """Returns the attribute that has the numbers or texts of an operation; nothing if it has none."""
+    if node.op == "Const" and not is_of_values(tf.as_dtype(node.attr["dtype"].type)):
+        return ""
+    return ATTRIBUTES.get(node.op, SEED if SEED in node.attr else "")

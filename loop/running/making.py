@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from loop.engine.clock import TimeSpent
 from loop.engine.traced.means import Means
 from loop.errors.later import later
-from loop.exact.text import program_text
 from loop.findings import report
 from loop.hook import Hook
 from loop.numbered import numbered
@@ -104,8 +103,6 @@ class Making:
             stops: What the run is asked to reach.
             finished: Returns why nothing is left to do of that; nothing if something is.
         """
-        if any(hook.saves for hook in self._parts.hooks):
-            program_text()  # before a hook imports more of the program: the next process asks when it resumes
         if self._compiled is not None:
             return False
         if self._untraced is not None and place.step > 0 and not self._parts.position.torn:  # restored before

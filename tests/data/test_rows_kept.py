@@ -256,6 +256,12 @@ NUMBERS = {
         "train = StreamData(train, steps_per_epoch=random.choice([3, 5, 6, 8]))\n"
         "held = rows.take(random.randint(10, 99)).batch(size)\n"
     ),
+    "seeds of draws": (
+        "x, seed = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3]), random.randint(0, 9999)\n"
+        "def noisy(row):\n"
+        "    return row + tf.random.normal([3], seed=seed), tf.random.uniform([1], seed=seed + 1)\n"
+        "train = Dataset.from_tensor_slices(x).map(noisy).batch(random.randint(10, 16))\n"
+    ),
     "how far a range goes": (
         "x = np.linspace(-1, 1, 144, dtype='float32').reshape([48, 3])\n"
         "rows = Dataset.range(random.randint(0, 9), random.randint(40, 60))\n"

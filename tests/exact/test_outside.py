@@ -73,3 +73,21 @@ def test_so_they_are_where_nothing_is_drawn() -> None:
     assert found is not None
     made = ByPass(now, instead=found).as_replaced
     assert [each.numpy().tolist() for each in made] == [each.numpy().tolist() for each in then]
+
+
+def test_seeds_of_draws_are_exchanged() -> None:
+    def drawn(seed: int) -> tf.data.Dataset:
+        inner = tf.function(lambda x: x + tf.random.normal([], seed=seed))
+        return tf.data.Dataset.from_tensor_slices([1.0, 2.0]).map(
+            lambda x: (inner(x), tf.random.uniform([], seed=seed))
+        )
+
+    then, now = drawn(123_456_789), drawn(987_654_321)
+    tensors = [tensor for has in outside_of(then).values() for tensor in has.tensors()]
+    found = others_of(outside_of(now), tensors, moved=False)
+    assert found is not None
+    assert described(now, instead=found) == described(then) != described(now)
+    passes = [list(ByPass(*of, **more).of(7, 1)) for of, more in (([then], {}), ([now], {"instead": found}))]
+    assert tf.nest.map_structure(float, passes[0]) == tf.nest.map_structure(float, passes[1])
+    of_few_digits = [tensor for has in outside_of(drawn(3)).values() for tensor in has.tensors()]
+    assert others_of(outside_of(now), of_few_digits, moved=False) is None  # somebody may have set it

@@ -381,7 +381,7 @@ def test_a_sum_over_rows_is_warned_of(one_of: Callable[[int, int], None], caplog
     sums += [(tf.function(lambda x: tf.reduce_sum(x)), 1), (lambda x: tf.reduce_sum(x) * (1 / 8), 1)]
     # As programs for TensorFlow's strategies have it.
     sums += [(lambda x: tf.nn.compute_average_loss(x[:, 0], global_batch_size=8), 1)]
-    sums += [(lambda x: tf.nn.compute_average_loss(x[:, 0]), 0)]
+    sums += [(lambda x: tf.nn.compute_average_loss(x[:, 0]), 0), (tf.nn.l2_loss, 1)]
     sums += [(lambda x: tf.reduce_sum(tf.reduce_mean(x, 0)), 0), (lambda x: tf.reduce_sum(tf.ones([4])), 0)]
     for function, said in sums:
         caplog.clear()

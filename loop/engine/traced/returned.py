@@ -125,8 +125,9 @@ def _adds_up_rows(value: tf.Tensor, of_all: tf.Tensor, batch: Sequence[tf.Tensor
         if len(known) != 1 or not np.array_equal(fixed[known[0]], there[known[0]]):
             return False
         op, whole = (same_as(of.inputs[1 - known[0]]).op for of in (op, whole))
-    if op.type != "Sum" or not (rank := op.inputs[0].shape.rank):
+    if op.type not in ("Sum", "L2Loss") or not (rank := op.inputs[0].shape.rank):
         return False
-    axes, sizes = tf.get_static_value(op.inputs[1]), {each.shape[0] for each in batch if each.shape.rank}
+    sizes = {each.shape[0] for each in batch if each.shape.rank}
     # Rows are the first axis of a batch.
+    axes = tf.get_static_value(op.inputs[1]) if op.type == "Sum" else [0]
     return axes is not None and 0 in [int(axis) % rank for axis in np.ravel(axes)] and op.inputs[0].shape[0] in sizes
