@@ -71,8 +71,8 @@ def warn_of_sets(steps: Iterable[object]) -> None:
     """Names them in the log, if there are any, and sets that steps go through."""
     if names := globals_in_set_order():
         log.warning(IN_SET_ORDER, ", ".join(map(repr, names)))
-    if is_other_each_time() and (found := sorted(_gone_through(Reach(steps)))):
-        log.warning(THROUGH_SET, ", ".join(found))
+    if is_other_each_time() and (found := sorted({*_gone_through(Reach(steps))})):
+        log.warning(THROUGH_SET, "; ".join(found))
 
 
 def _gone_through(reach: Reach) -> Iterator[str]:
