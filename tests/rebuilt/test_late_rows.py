@@ -67,6 +67,8 @@ LATE: dict[str, Callable[[], Dataset]] = {
     "filter": lambda: pairs().shuffle(ROWS, seed=1).filter(lambda x, y: y > 3).batch(3),
     "no more": lambda: pairs().batch(4).unbatch().batch(2).unbatch().concatenate(pairs().shuffle(9, seed=1)),
     "whole numbers": lambda: Dataset.range(3, 90, 4, output_type=tf.int32).shuffle(99, seed=1).batch(3),
+    "bytes": lambda: Dataset.range(250, 270, 3, output_type=tf.uint8).shuffle(99, seed=1).batch(3),
+    "beyond 24 bits": lambda: Dataset.range(2**24 - 5, 2**24 + 5, output_type=tf.float32).shuffle(99, seed=1).batch(3),
     "in step": lambda: Dataset.zip((alone(), {"y": Dataset.from_tensor_slices(Y[:15])})).shuffle(9, seed=1).batch(3),
     "two uses": lambda: uses_two(pairs().shuffle(ROWS, seed=1)),
     "texts": lambda: Dataset.from_tensor_slices([f"file {i}" for i in Y]).shuffle(9, seed=1).map(tf.strings.length),
