@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop.data.pipelines.iterators import begun
+from loop.data.pipelines.iterators import begun, state_of
 from loop.rebuilt.pipeline import ByPass
+from loop.tf_internals import restore_iterator
 
 Dataset = tf.data.Dataset
 ROWS = 20
@@ -121,3 +122,15 @@ def test_a_checkpoint_holds_numbers_in_the_place_of_rows(then: Callable[[Dataset
         path = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / str(len(sizes))))
         sizes.append(Path(f"{path}.data-00000-of-00001").stat().st_size)
     assert sizes[0] * 5 < sizes[1]
+
+
+@pytest.mark.parametrize(("then", "now"), [(90, 100), (100, 90)])
+@pytest.mark.parametrize("make", [Dataset.range, lambda count: Dataset.from_tensor_slices(np.arange(count))])
+def test_the_iterator_is_that_of_the_rows_that_are_read(make: Callable[[int], Dataset], then: int, now: int) -> None:
+    sources = {count: make(count) for count in (then, now)}
+    of = {count: rows.shuffle(12, seed=1).batch(4) for count, rows in sources.items()}  # 90 / 8 < 12 < 100 / 8
+    saved = begun(ByPass(of[then]).of(7, 0))
+    next(saved)
+    restored = begun(ByPass(of[now], {sources[now]: sources[then]}).of(7, 0))
+    restore_iterator(restored, state_of(saved))
+    np.testing.assert_array_equal(np.concatenate([*saved]), np.concatenate([*restored]))
