@@ -28,7 +28,7 @@ from loop.errors.names import check_name
 from loop.errors.tracebacks import add_note
 from loop.steps import Step, Values, as_step
 from loop.tensors import Nest, put, read, write
-from loop.tf_internals import given_up, read_variables
+from loop.tf_internals import given_up
 from loop.triggers import Trigger
 
 TRACED = "What an evaluation reports is there from SETUP on: in a hook's on_setup, or after run() or evaluate()."
@@ -177,8 +177,8 @@ class Evaluation(tf.Module):
 
     def results(self) -> dict[str, float]:
         """Returns the results of the latest evaluation by name; empty before the first."""
-        known, latest = read_variables([self.known, self.latest])
-        return dict(zip(self.names, latest.numpy().tolist(), strict=True)) if known else {}
+        known = bool(read(self.known))  # first: before a run, there is nothing else
+        return dict(zip(self.names, read(self.latest).numpy().tolist(), strict=True)) if known else {}
 
     def take(self) -> dict[str, float]:
         """Returns them if they are of this epoch, or else nothing; called at its end."""
