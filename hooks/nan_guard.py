@@ -204,7 +204,8 @@ class NaNGuard(Hook, instead=INSTEAD):
         # even window is between the two in the middle.
         latest = tf.sort(tf.ensure_shape(self.latest.read_value(), [len(self._spike), self._window]))
         medians = (latest[:, (self._window - 1) // 2] + latest[:, self._window // 2]) / 2
-        above = values - medians > (_factors(self._spike) - 1) * tf.abs(medians)
+        factors = tf.constant([*self._spike.values()], tf.float64)
+        above = values - medians > (factors - 1) * tf.abs(medians)
         self.medians.assign(medians)
         rows = tf.range(len(self._spike), dtype=tf.int64)
         # A ring: the oldest value is overwritten, at `count` modulo `window`.
@@ -285,7 +286,3 @@ def _is_of_numbers(given: object) -> bool:
 def _wide(values: Mapping[str, tf.Tensor], names: Collection[str]) -> tf.Tensor:
     """Returns some of the values: float64 `[names]`, which holds whatever is logged of them."""
     return tf.stack([tf.cast(values[name], tf.float64) for name in names])
-
-
-def _factors(spike: Mapping[str, float]) -> tf.Tensor:
-    return tf.constant([*spike.values()], tf.float64)

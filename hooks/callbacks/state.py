@@ -98,7 +98,8 @@ class CallbackState:
         # Held by the loop's state, so these ids are nobody else's while the run lasts.
         self._elsewhere = {id(each) for each in elsewhere.values()}
         if self._first is None:  # a second run in this process has the same beginning
-            self._things.name_all(elsewhere)
+            for path, thing in elsewhere.items():
+                self._things.name(thing, f"/{path}")
             self._first = {name: self._written(value, f".{name}") for name, value in self._attributes()}
 
     def variables(self) -> list[tf.Variable]:

@@ -1,7 +1,5 @@
 """Which thing is which: what a callback holds is known by where it was held when the run began."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import tensorflow as tf
 
@@ -27,10 +25,6 @@ class Things:
         """Gives a thing a label, unless it has one or another has that."""
         if id(value) not in self._labels and path not in self._things:
             self._labels[id(value)], self._things[path] = path, value
-
-    def name_all(self, things: Mapping[str, object]) -> None:
-        for path, thing in things.items():
-            self.name(thing, f"/{path}")
 
     def begin(self) -> None:
         """Forgets the labels of what an earlier run in this process has made when it began."""

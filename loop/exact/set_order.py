@@ -4,18 +4,20 @@ Nobody can ask a list where its order comes from. But a set is a table, in which
 bits of its hash; so in the order of a set, these go up, but for where two met, and in any other order half the time.
 """
 
+import dis
 import logging
 import math
 import operator
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import keras
 import numpy as np
 
 from loop.errors.remedies import SORTED
-from loop.exact.reach import Reach
+from loop.exact.reach import Reach, attributes, codes, is_of_program, outside
 from loop.exact.text import program_text
 from loop.findings import Finding
 
@@ -27,6 +29,10 @@ log = logging.getLogger("exactloop")
 IN_SET_ORDER = (
     "In the script, %s has the order of a set, which is another in each process. A process that has another one can "
     "resume this run only if nothing but rows in memory depends on it. Write sorted(set(names)) for list(set(names))."
+)
+THROUGH_SET = (
+    "A step goes through a set of texts, whose order is another one in each process: %s. If what it computes depends "
+    "on that, another process refuses to go on. Write for name in sorted(names)."
 )
 VOCABULARIES = (keras.layers.StringLookup, keras.layers.TextVectorization)
 
@@ -61,10 +67,29 @@ def _seems_to_have_it(texts: Sequence[object]) -> bool:
     return is_text and program_text().orders_sets and [*{*texts}] == [*texts] != sorted(map(str, texts))
 
 
-def warn_of_sets() -> None:
-    """Names them in the log, if there are any."""
+def warn_of_sets(steps: Iterable[object]) -> None:
+    """Names them in the log, if there are any, and sets that steps go through."""
     if names := globals_in_set_order():
         log.warning(IN_SET_ORDER, ", ".join(map(repr, names)))
+    if is_other_each_time() and (found := sorted({*_gone_through(Reach(steps))})):
+        log.warning(THROUGH_SET, "; ".join(found))
+
+
+def _gone_through(reach: Reach) -> Iterator[str]:
+    """Yields what to call sets of texts that functions of the program go through, as they are."""
+    of_objects = {name: held for each in reach.objects for name, held in attributes(each).items() if _is_of_texts(held)}
+    for function in filter(is_of_program, reach.functions):
+        known = {**of_objects, **{name: held for name, held in outside(function) if _is_of_texts(held)}}
+        instructions = map(dis.get_instructions, codes(function.__code__))
+        for before, after in (pair for each in instructions for pair in pairwise(each)):
+            # A set that stands there is a constant.
+            held = before.argval if before.opname == "LOAD_CONST" else known.get(before.argval)
+            if after.opname == "GET_ITER" and before.opname.startswith("LOAD_") and _is_of_texts(held):
+                yield f"{before.argval}, in {function.__qualname__}"
+
+
+def _is_of_texts(held: object) -> bool:
+    return isinstance(held, set | frozenset) and len(held) > 1 and any(isinstance(each, str) for each in held)
 
 
 def vocabularies_in_set_order(owner: str, roots: Iterable[object]) -> list[Finding]:

@@ -7,7 +7,7 @@ read when a pass begins, so that a checkpoint has the order as one tensor.
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -39,7 +39,7 @@ class LateRows(NamedTuple):
     moving: Sequence[tf.data.Dataset]
     batch: tf.data.Dataset | None
 
-    def reads_all(self, stage: tf.data.Dataset, given: tf.data.Dataset, slices: tf.data.Dataset) -> bool:
+    def reads_all(self, stage: tf.data.Dataset, given: tf.data.Dataset) -> bool:
         """Returns whether all that a stage yields is to be read at once: of the last one that shuffles, if it is known.
 
         To read all that is behind a small buffer may take long before the first batch is there.
@@ -47,11 +47,10 @@ class LateRows(NamedTuple):
         Args:
             stage: The stage.
             given: What stands in its place, by which it is decided: as in the process that began the run.
-            slices: What stands in the place of the one that yields the rows.
         """
         if kind_of(stage) != "Shuffle" or stage is not [each for each in self.moving if kind_of(each) in SHUFFLES][-1]:
             return False
-        return self.knows_count(stage) and not 0 <= buffer_of(given) < LARGE * _count(_rows_of(slices))
+        return self.knows_count(stage) and not 0 <= buffer_of(given) < LARGE * _count(_rows_of(self.slices))
 
     def knows_count(self, stage: tf.data.Dataset) -> bool:
         """Returns whether a pass that is made anew knows how much a stage yields: not behind what repeats orders."""
@@ -61,12 +60,15 @@ class LateRows(NamedTuple):
             return not any("Repeat" in kind for kind in orders) and int(stage.cardinality()) >= 0
 
 
-def late_rows(stage: tf.data.Dataset, changed: Collection[int]) -> LateRows | None:
+def late_rows(
+    stage: tf.data.Dataset, changed: Collection[int], moved: Mapping[int, tf.data.Dataset]
+) -> LateRows | None:
     """Returns what there is up to a stage, that stage included, if rows may be read behind it.
 
     Args:
         stage: The stage.
         changed: The ids of those that change from pass to pass.
+        moved: What stands in the place of others, by their ids: an iterator is that of the rows that are read.
     """
     batch = stage if kind_of(stage) in BATCHES else None
     moving, below = list[tf.data.Dataset](), stage if batch is None else read_by(inputs_of(stage)[0])
@@ -74,7 +76,8 @@ def late_rows(stage: tf.data.Dataset, changed: Collection[int]) -> LateRows | No
         moving += [] if _holds_rows(below, changed) else [below]
         below = read_by(inputs_of(below)[0])
     shuffled = any(kind_of(each) in SHUFFLES for each in moving)
-    return LateRows(below, moving[::-1], batch) if shuffled and _rows_of(below) else None
+    slices = moved.get(id(below), below)
+    return LateRows(slices, moving[::-1], batch) if shuffled and _rows_of(slices) else None
 
 
 def _holds_rows(stage: tf.data.Dataset, changed: Collection[int]) -> bool:

@@ -81,7 +81,7 @@ class Stages:
         self._moved = self._replacements()
         # Of a share, the names of files are dealt out where they are listed.
         varying = [] if share else [stage for stage in self._order if id(stage) in self._changed]
-        self._late = {id(stage): late for stage in varying if (late := late_rows(stage, self._changed))}
+        self._late = {id(stage): late for stage in varying if (late := late_rows(stage, self._changed, self._moved))}
 
     @property
     def reads_late(self) -> bool:
@@ -165,8 +165,7 @@ class Stages:
 
     def _read_late(self, late: LateRows, use: Callable[[tf.data.Dataset], tf.name_scope]) -> tf.data.Dataset:
         """Returns the rows that stages yield, or batches of them, and moves numbers instead."""
-        slices = self._moved.get(id(late.slices), late.slices)
-        numbers = Numbers(slices)
+        numbers = Numbers(late.slices)
 
         def anew(stage: tf.data.Dataset) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
             return lambda below: self._anew(stage, [below])
@@ -175,7 +174,7 @@ class Stages:
             given = self._replaced.get(stage, stage)
             # What does not change counts nowhere: it is made as it was.
             with use(stage) if id(stage) in self._changed else tf.name_scope(ROWS):
-                numbers.move(anew(given), all_at_once=late.reads_all(stage, given, slices))
+                numbers.move(anew(given), all_at_once=late.reads_all(stage, given))
         if late.batch is None:
             return numbers.rows(knows_count=late.knows_count(late.moving[-1]))
         batch = self._replaced.get(late.batch, late.batch)

@@ -250,7 +250,7 @@ class Compiled:
                 found += evaluation.data.findings(f"The data of evaluation {name!r}")
         evaluated = {name: evaluation.data for name, evaluation in self._evaluations.items()}
         if any(hook.saves for hook in self._parts.hooks):
-            warn_of_sets()
+            warn_of_sets([step.function for step, _ in self._steps.values()])
             warn_of_seed()
             warn_of_shapes()
             warn_of_rows(self._parts.pool, RowsInMemory(self._parts.data, evaluated).held)

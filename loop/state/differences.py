@@ -8,10 +8,13 @@ JIT_COMPILE = "jit_compile"  # counts as an operation of a step that XLA compile
 SEED, CONSTANTS = "seed: ", "has other constants now"  # in lines on what a program may set between two runs
 LONG = 6  # digits of a seed that nobody may have written down
 OF_NUMBERS = ("content", "read", "cached", "files", "seed", "shuffle")  # of data: others go on, with other batches
+SAME = "; or, if the program is the same, "
+OF_SET = (
+    "it has the order of a set, as list(set(names)) does, which is another in each process: write sorted(set(names))"
+)
 UNSEEDED = (
-    "; or, if the program is the same, it draws in a process that is not seeded: give shuffles and the like a seed, or "
-    "call keras.utils.set_random_seed first; or it has the order of a set, as list(set(names)) does, which is another "
-    "in each process: write sorted(set(names))"
+    f"{SAME}it draws in a process that is not seeded: give shuffles and the like a seed, or call "
+    f"keras.utils.set_random_seed first; or {OF_SET}"
 )
 MAY_DRAW = {*("Shuffle", "TensorSlice", "Tensor", "Random", "Map", "ParallelMap", "Filter", "FlatMap", "Interleave")}
 
@@ -182,7 +185,7 @@ def _of_steps(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if changed := [f"{count:+d} {kind}" for kind, count in sorted(counts.items()) if count]:
         return f"has other operations now: {', '.join(changed)}"
     if then["structure"] != now["structure"]:
-        return "has the same operations, connected otherwise or with other attributes now"
+        return f"has the same operations, connected otherwise or with other attributes now{SAME}{OF_SET}"
     return (
         f"{CONSTANTS}, such as a coefficient, the length of a schedule, the weights of a network that it "
         f"only reads, or a variable that the program sets between two runs, which belongs into state={UNSEEDED}"

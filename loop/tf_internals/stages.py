@@ -78,7 +78,8 @@ def buffer_of(shuffle: Dataset) -> int:
 def range_of(numbers: Dataset) -> tf.Tensor:
     """Returns what `Dataset.range` yields."""
     given = vars(numbers)
-    return tf.range(given["_start"], given["_stop"], given["_step"], numbers.element_spec.dtype)
+    # Counted in int64, as TensorFlow's stage does: in a narrow dtype there may be fewer, and of some there is no range.
+    return tf.cast(tf.range(given["_start"], given["_stop"], given["_step"]), numbers.element_spec.dtype)
 
 
 def batch_of(batch: Dataset) -> tuple[tf.Tensor, bool]:

@@ -168,6 +168,16 @@ def test_early_orders_are_few_where_batches_are_large() -> None:
         assert len(data._orders._early) in (early, early - 1)
 
 
+def test_orders_that_are_made_early_several_at_once_are_those_of_their_epochs() -> None:
+    going_on = ArrayData(np.arange(20), batch_size=6, seed=1)
+    for epoch in (*range(40), 3, 70, 71, 72):
+        going_on.open(epoch)
+        begun = ArrayData(np.arange(20), batch_size=6, seed=1)
+        begun.open(epoch)
+        assert np.array_equal(order(going_on), order(begun)), epoch
+        assert np.array_equal(going_on.ahead, begun.ahead), epoch
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_order_that_an_interrupt_has_cut_short_is_no_other_epochs(
     when: str, monkeypatch: pytest.MonkeyPatch

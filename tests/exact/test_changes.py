@@ -95,7 +95,12 @@ STEP, DATA = "the 'train' step has", "data: the pipeline has other arguments, fu
         ({}, {"decay": 200}, f"{STEP} other constants now, such as a coefficient"),
         ({}, {"weights": (0.7, 0.3)}, f"{STEP} other constants now, such as a coefficient"),
         ({}, {"dropout": 0.3}, f"{STEP} other constants now, such as a coefficient"),
-        ({}, {"minuend": 1}, f"{STEP} the same operations, connected otherwise or with other attributes now"),
+        (
+            {},
+            {"minuend": 1},
+            f"{STEP} the same operations, connected otherwise or with other attributes now; or, if the program is the "
+            "same, it has the order of a set, as list(set(names)) does, which is another in each process",
+        ),
         ({}, {"seed": 2}, "seed: tf.random.set_seed was 1 in the checkpoint and is 2 now"),
         (
             {"seed": 1_234_567},

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from loop import Loop
 from loop.exact import set_order
-from loop.exact.set_order import globals_in_set_order, has_order_of_set
+from loop.exact.set_order import globals_in_set_order, has_order_of_set, warn_of_sets
 from loop.exact.text import Text, _orders_sets
 from loop.state.settled import is_settled
 
@@ -118,3 +118,45 @@ def test_a_process_whose_hash_seed_is_given_has_one_order(monkeypatch: pytest.Mo
 )
 def test_a_text_that_goes_through_a_set_is_known(text: str, is_found: bool) -> None:
     assert _orders_sets(text.encode()) == is_found
+
+
+PARTS, NUMBERS = {"first", "second"}, {1, 2}
+
+
+class Holds:
+    def __init__(self) -> None:
+        self.parts = frozenset(PARTS)
+
+    def step(self, x: int) -> list[str]:
+        return [f"{each}_loss" for each in self.parts]
+
+
+def by_name(x: int) -> list[str]:
+    for each in PARTS:
+        if len(each) > x:
+            return [each]
+    return []
+
+
+def in_place(x: int) -> list[str]:
+    return [f"{each}_loss" for each in {"first", "second", "third"}]
+
+
+@pytest.mark.parametrize(
+    ("step", "named"),
+    [
+        (by_name, "PARTS, in by_name"),
+        (lambda x: [f"{each}_loss" for each in PARTS], "PARTS, in <lambda>"),
+        (Holds().step, "parts, in Holds.step"),
+        (in_place, "in in_place"),
+        (lambda x: [f"{each}_loss" for each in sorted(PARTS)], ""),
+        (lambda x: [each + 1 for each in NUMBERS], ""),
+        (lambda x: x in PARTS, ""),
+    ],
+)
+def test_a_step_that_goes_through_a_set_is_told(
+    step: Callable[[int], object], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_sets([step])
+    told = [record.getMessage() for record in caplog.records]
+    assert [named in line for line in told] == [True] * bool(named)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import tensorflow as tf
+import tiny
 
 from loop import digest
 from loop.tf_internals import read_variables, scalar
@@ -78,3 +79,11 @@ def test_numbers_that_are_made_are_not_kept_and_do_not_change_with_each_other() 
     variable.assign_add(1)  # a variable writes in place where nobody else has the memory
     assert [int(number) for number in numbers] == [*range(1000)]
     assert int(variable) == 8
+
+
+def test_a_tape_around_a_run_watches_nothing_of_its_steps() -> None:
+    loop = tiny.make_counter()
+    loop.audit()
+    with tf.GradientTape() as tape:
+        loop.run(epochs=1)
+    assert tape.watched_variables() == ()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loop.data.pipelines.iterators import begun
+from loop.data.pipelines.iterators import begun, state_of
 from loop.rebuilt.pipeline import ByPass
+from loop.tf_internals import restore_iterator
 
 Dataset = tf.data.Dataset
 ROWS = 20
@@ -67,6 +68,8 @@ LATE: dict[str, Callable[[], Dataset]] = {
     "filter": lambda: pairs().shuffle(ROWS, seed=1).filter(lambda x, y: y > 3).batch(3),
     "no more": lambda: pairs().batch(4).unbatch().batch(2).unbatch().concatenate(pairs().shuffle(9, seed=1)),
     "whole numbers": lambda: Dataset.range(3, 90, 4, output_type=tf.int32).shuffle(99, seed=1).batch(3),
+    "bytes": lambda: Dataset.range(250, 270, 3, output_type=tf.uint8).shuffle(99, seed=1).batch(3),
+    "beyond 24 bits": lambda: Dataset.range(2**24 - 5, 2**24 + 5, output_type=tf.float32).shuffle(99, seed=1).batch(3),
     "in step": lambda: Dataset.zip((alone(), {"y": Dataset.from_tensor_slices(Y[:15])})).shuffle(9, seed=1).batch(3),
     "two uses": lambda: uses_two(pairs().shuffle(ROWS, seed=1)),
     "texts": lambda: Dataset.from_tensor_slices([f"file {i}" for i in Y]).shuffle(9, seed=1).map(tf.strings.length),
@@ -119,3 +122,15 @@ def test_a_checkpoint_holds_numbers_in_the_place_of_rows(then: Callable[[Dataset
         path = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / str(len(sizes))))
         sizes.append(Path(f"{path}.data-00000-of-00001").stat().st_size)
     assert sizes[0] * 5 < sizes[1]
+
+
+@pytest.mark.parametrize(("then", "now"), [(90, 100), (100, 90)])
+@pytest.mark.parametrize("make", [Dataset.range, lambda count: Dataset.from_tensor_slices(np.arange(count))])
+def test_the_iterator_is_that_of_the_rows_that_are_read(make: Callable[[int], Dataset], then: int, now: int) -> None:
+    sources = {count: make(count) for count in (then, now)}
+    of = {count: rows.shuffle(12, seed=1).batch(4) for count, rows in sources.items()}  # 90 / 8 < 12 < 100 / 8
+    saved = begun(ByPass(of[then]).of(7, 0))
+    next(saved)
+    restored = begun(ByPass(of[now], {sources[now]: sources[then]}).of(7, 0))
+    restore_iterator(restored, state_of(saved))
+    np.testing.assert_array_equal(np.concatenate([*saved]), np.concatenate([*restored]))

@@ -109,7 +109,7 @@ class Saver:
 
     def collect(self) -> None:
         """Raises what the latest save raised, if it is over; once."""
-        if not self.is_writing():
+        if self._writing is not None and self._writing.over:
             self.wait()
 
     def committed(self) -> Iterator[int]:
@@ -117,10 +117,6 @@ class Saver:
         with contextlib.suppress(IndexError):
             while True:
                 yield self._committed.popleft()
-
-    def is_writing(self) -> bool:
-        """Returns whether a save is under way."""
-        return self._writing is not None and not self._writing.over
 
     def join(self) -> None:
         """Waits for the save that is under way, in any thread, and raises what it raised; so does `wait`, after it."""
