@@ -18,6 +18,7 @@ from loop.exact.text import parsed
 
 DRAWS = "random"  # is in the name of nearly all that draws, of NumPy, Python, TensorFlow, Keras and others
 SEEDS = "seed"  # is in the names of what is given a number, and gives none
+SEED_ARGUMENTS, GENERATORS = ("seed", "random_state"), ("default_rng", "RandomState", "Random")
 CALLED = {*SPLITS, "set", "frozenset"}  # draw, or have an order that is another one in each process, too
 TAKEN = (
     "The run goes on with what it began with: %s. As far as the text of the program says, that was drawn. If you have "
@@ -63,37 +64,38 @@ class Given(NamedTuple):
 
 
 @functools.cache
-def drawn_names(kinds: Names = ANY) -> Collection[Name]:
+def drawn_names(kinds: Names = ANY, but: frozenset[str] = frozenset()) -> Collection[Name]:
     """Returns the names in the script, and in what it has imported of its own, that come of random numbers.
 
     Args:
         kinds: What stands for those that are meant.
+        but: What is given something in which such a name is, such as `shape`, does not count.
     """
     found, queue = set[Name](), [*kinds]
     while queue:
-        new = _leads_to().get(queue.pop(), set[Name]()) - found
+        new = _leads_to(but).get(queue.pop(), set[Name]()) - found
         found |= new
         queue += new
     return found
 
 
 @functools.cache
-def _leads_to() -> Mapping[Name, set[Name]]:
+def _leads_to(but: frozenset[str]) -> Mapping[Name, set[Name]]:
     """Returns by each name those that are given something in which it is named."""
     found = collections.defaultdict[Name, set[Name]](set)
     for module in _modules():
         for target, sources in module.assigned():
-            for source in sources:
+            for source in sources if but.isdisjoint(source.name for source in sources) else ():
                 found[source].add(target)
     return found
 
 
 @functools.cache
-def drawn_arguments(names: frozenset[str], kinds: Names = ANY) -> Collection[Given]:
+def drawn_arguments(names: frozenset[str], kinds: Names = ANY, but: frozenset[str] = frozenset()) -> Collection[Given]:
     """Returns the arguments that come of random numbers, in calls of functions with these names; see `drawn_names`."""
-    drawn = {*kinds, *drawn_names(kinds)}
+    drawn = {*kinds, *drawn_names(kinds, but)}
     of_all = (each for module in _modules() for each in module.given(names))
-    return [each for each in of_all if not drawn.isdisjoint(each.names)]
+    return [each for each in of_all if not drawn.isdisjoint(each.names) and but.isdisjoint(n.name for n in each.names)]
 
 
 @functools.cache
@@ -248,7 +250,7 @@ class _Module:
                 yield from (name for part in parts for name in self._targets(part))
 
     def _in(self, *nodes: ast.AST) -> Names:
-        return frozenset(name for each in nodes for node in ast.walk(each) for name in self._named(node))
+        return frozenset(name for each in nodes for node in _without_seeded(each) for name in self._named(node))
 
     def _named(self, node: ast.AST) -> Iterator[Name]:
         match node:
@@ -272,6 +274,23 @@ def _of(module: str) -> Name:
 
 def _draws(name: str) -> bool:
     return DRAWS in name.lower() and SEEDS not in name.lower()
+
+
+def _without_seeded(node: ast.AST) -> Iterator[ast.AST]:
+    """Yields what is in a node, as `ast.walk` does, but not the names of what is called with a seed that is written."""
+    queue = [node]
+    while queue:
+        each = queue.pop()
+        yield each
+        called = each.func if isinstance(each, ast.Call) and _is_seeded(each) else None
+        queue += [part for part in ast.iter_child_nodes(each) if part is not called]
+
+
+def _is_seeded(call: ast.Call) -> bool:
+    seeds = [each.value for each in call.keywords if each.arg in SEED_ARGUMENTS]
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    seeds += call.args[:1] if name in GENERATORS else []
+    return any(isinstance(each, ast.Constant) and each.value is not None for each in seeds)
 
 
 def _root(node: ast.AST) -> str:

@@ -17,13 +17,13 @@ SHAPING: Mapping[str, Collection[int | str]] = {  # the arguments that do, by th
     "audio_dataset_from_directory": ("batch_size", "output_sequence_length"),
     "timeseries_dataset_from_array": (2, 3, 4, 5, "sequence_length", "sequence_stride", "sampling_rate", "batch_size"),
 }
-SIZES = {"len", "shape", "size"}  # of what was drawn: mostly the same each time
+SIZES = frozenset(("len", "shape", "size"))  # of what was drawn: mostly the same each time
 
 
 def drawn_shapes() -> list[str]:
     """Returns the functions and classes that are given such values, as far as the text of the program says."""
     # What TensorFlow draws, it draws when a function runs, and then it is in no shape.
-    given = drawn_arguments(frozenset(SHAPING), frozenset([DRAWN]))
+    given = drawn_arguments(frozenset(SHAPING), frozenset([DRAWN]), SIZES)
     shaping = [each for each in given if each.place in SHAPING[each.function]]
     fixed = [each for each in shaping if each.function != "batch" or DROPS in each.keywords]
-    return sorted({each.function for each in fixed if SIZES.isdisjoint(name.name for name in each.names)})
+    return sorted({each.function for each in fixed})

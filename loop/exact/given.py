@@ -1,5 +1,6 @@
 """What a program is given from outside of its text: arguments, variables of the environment, files of settings."""
 
+import contextlib
 import os
 import re
 import sys
@@ -58,7 +59,7 @@ def _settings(own: Collection[bytes], given: Collection[str]) -> Iterator[str]:
                 files |= set() if any(each in written for each in called) else {os.fsdecode(name)}
     for file in {path for name in files for path in (name, os.path.join(folder(), name))}:
         if os.path.isfile(file) and os.path.getsize(file) <= LARGEST:
-            with open(file, errors="replace") as opened:
+            with contextlib.suppress(OSError), open(file, errors="replace") as opened:
                 yield opened.read()
 
 

@@ -101,8 +101,8 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         log.warning(UNREAD, hook.name, hook.every)
     at_step = handlers.get(Event.STEP_END)
     # Those of this package know what they do, and what only saves may do it at any time.
-    looked_at = at_step and not hook.saves and not type(hook).__module__.startswith("hooks.")
-    if looked_at and hook.every.next_time(0.0) is not None and _makes_state(hook, at_step):
+    looked_at = not hook.saves and not type(hook).__module__.startswith("hooks.")
+    if at_step and looked_at and hook.every.next_time(0.0) is not None and _makes_state(hook, at_step):
         log.warning(BY_TIME, hook.name, hook.every)
     if not hook.everywhere and (hook.reports or hook.is_inside()):
         raise ValueError(

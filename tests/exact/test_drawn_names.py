@@ -49,6 +49,10 @@ def found(monkeypatch: pytest.MonkeyPatch, **texts: str) -> set[str]:
         ("from numpy.random import default_rng\nrng = default_rng()", {"default_rng", "rng"}),
         ("args.seed = random.random()\nn, m = args.seed, args.size\n(k, l), o = n, m", {"seed", "n", "k", "l"}),
         ("own['seed'] = random.random()\nn, m = own['seed'], own['size']", {"seed", "n"}),
+        # With a seed that is written.
+        ("import numpy as np\nrng = np.random.default_rng(1)\nx = rng.normal(size=3)\nrng.shuffle(x)", set()),
+        ("order = np.random.RandomState(0).permutation(9)\na, b = train_test_split(x, random_state=1)", set()),
+        ("rng = np.random.default_rng(seed)\na, b = train_test_split(x, random_state=None)", {"rng", "a", "b"}),
         # What is called so, and is a setting.
         ("random_crop = args.random_crop\nsize = random_crop + 1\nself.random_flip = True", set()),
         ("import random\nimport tensorflow as tf\nrandom.seed(seed)\ntf.random.set_seed(other)\nn = seed", set()),
@@ -89,6 +93,7 @@ def called(*names: str) -> set[tuple[str, int | str | None, bool]]:
         ("keras.utils.timeseries_dataset_from_array(x, None, random.randint(1, 9))", ["timeseries_dataset_from_array"]),
         ("x = np.random.normal(size=9)\nArrayData(x, batch_size=len(x))", []),
         ("ArrayData(x, batch_size=random.choice(sizes))", ["ArrayData"]),
+        ("x = np.random.normal(size=[9, 3])\nn, width = x.shape\nArrayData(x, batch_size=n)", []),
         # It is drawn when the function runs.
         ("import tensorflow as tf\nn = tf.random.uniform([], 1, 9)\nimage = tf.image.resize(image, [n, n])", []),
     ],
