@@ -2,9 +2,10 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
+import tensorflow as tf
 
 from loop.errors.instead import instead_of_hook, never_runs
 from loop.errors.kinds import shown, wanted
@@ -17,6 +18,7 @@ from loop.tf_internals import is_initialized
 from loop.triggers import Trigger
 
 log = logging.getLogger("exactloop")
+HELD = (tf.Variable, keras.Variable, keras.Metric)
 UNREAD = (
     "Hook %r has every=%r, which is for on_step_end, and it has none: its other methods are called each time. Write "
     "on_step_end, or look at moment.epoch or moment.step in these, as in: if moment.epoch %% 5 == 0."
@@ -97,10 +99,10 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
         )
     if Event.STEP_END not in handlers and hook.every is not Hook.every and _goes_unread(hook):
         log.warning(UNREAD, hook.name, hook.every)
-    keeps = hook.variables or has_state(hook) or hook.reports
-    by_time = Event.STEP_END in handlers and hook.every.next_time(0.0) is not None
+    at_step = handlers.get(Event.STEP_END)
     # Those of this package know what they do, and what only saves may do it at any time.
-    if keeps and by_time and not hook.saves and not type(hook).__module__.startswith("hooks."):
+    looked_at = at_step and not hook.saves and not type(hook).__module__.startswith("hooks.")
+    if looked_at and hook.every.next_time(0.0) is not None and _makes_state(hook, at_step):
         log.warning(BY_TIME, hook.name, hook.every)
     if not hook.everywhere and (hook.reports or hook.is_inside()):
         raise ValueError(
@@ -108,6 +110,13 @@ def check_hook(hook: object, taken: Mapping[str, Hook]) -> Hook:
             "Received: everywhere=False. Leave it out."
         )
     return hook
+
+
+def _makes_state(hook: Hook, handler: Callable[..., object]) -> bool:
+    """Returns whether what a hook does in an event may be state: it reports, or uses a variable that the hook has."""
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    used = [vars(hook)[name] for name in (code.co_names if code else ()) if name in vars(hook)]
+    return bool(hook.reports) or has_state(hook) or any(isinstance(each, HELD) for each in tf.nest.flatten(used))
 
 
 def _goes_unread(hook: Hook) -> bool:

@@ -238,7 +238,8 @@ class Compiled:
         """Returns what hooks reach that no checkpoint holds; nothing, if nobody saves."""
         hooks, done = self._parts.hooks, state.position.place().step
         covered = self._covered(state) | keys(self.only_read(state)) | hooks.kept
-        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, resumed=done > 0)
+        resumed = done > 0 and state.position.untouched  # or it is one more run of the same process
+        return Unsaved(hooks if any(hook.saves for hook in hooks) else (), covered, resumed=resumed)
 
     @functools.cached_property
     def _in_data(self) -> list[Finding]:

@@ -182,7 +182,7 @@ def test_a_hook_that_equals_others_is_refused_and_the_remedy_works() -> None:
 
 
 class Seconds(Hook):
-    """Has a state or not, by which it is told."""
+    """Has a state or not, and uses it or not, by which it is told."""
 
     every = Every(steps=3) | Every(seconds=60)
 
@@ -190,11 +190,18 @@ class Seconds(Hook):
         super().__init__(name)
         self.state = [*state]
 
-    def on_step_end(self, moment: Moment) -> None: ...
+    def on_step_end(self, moment: Moment) -> None:
+        self.state.clear()
+
+
+class Alive(Seconds):
+    def on_step_end(self, moment: Moment) -> None:
+        print(moment.step)
 
 
 def test_a_state_that_depends_on_the_time_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    hooks = [Seconds("counts", [tf.Variable(0)]), Seconds("shows"), Checkpoint(tmp_path, Every(seconds=60))]
+    state = [tf.Variable(0)]
+    hooks = [Seconds("counts", state), Seconds("shows"), Alive("alive", state), Checkpoint(tmp_path, Every(seconds=60))]
     loop = make(*hooks)
     loop.on("step_end", every=Every(seconds=1), reports=["time"])(lambda moment: None)
     told = [record.getMessage() for record in caplog.records]
