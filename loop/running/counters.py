@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 import keras
 import numpy as np
 
-from loop.exact.reach import FUNCTIONS, Reach, attributes, is_of_program, outside
+from loop.exact.reach import FUNCTIONS, Reach, attributes, is_of_program, is_within, outside
 from loop.hook import Hook, has_state
 from loop.state.plain import Encoded
 
@@ -134,11 +134,16 @@ def _of_objects(reach: Reach | None) -> Iterator[View]:
     if reach is not None:
         called = [*filter(is_of_program, reach.functions), *(f for each in reach.objects for f in methods(type(each)))]
         used = _used(dict.fromkeys(called), *ATTRIBUTES)  # by name, whoever has it: what nobody changes is what it was
+        # What saves itself saves what is in it; of the roots, the hook itself is one, and keeps nothing.
+        aside = {id(each) for each in reach.objects if _saves_itself(each) and reach.parents[id(each)]}
         for thing in [*reach.objects, *(each for each in reach.functions if vars(each) and is_of_program(each))]:
-            mine = [vars(each) for each in type(thing).__mro__]
-            if not isinstance(thing, OTHERS) and not any(SOURCE & each.keys() for each in mine):
+            if not _saves_itself(thing) and not is_within(thing, aside, reach.parents):
                 name = thing.__name__ if isinstance(thing, FUNCTIONS) else type(thing).__name__
                 yield functools.partial(_in_attributes, thing, used, f"{name}.")
+
+
+def _saves_itself(thing: object) -> bool:
+    return isinstance(thing, OTHERS) or any(SOURCE & vars(each).keys() for each in type(thing).__mro__)
 
 
 class Gathered:

@@ -398,6 +398,28 @@ def test_what_is_counted_is_told_wherever_it_is(
     assert line.split(" counts in Python what no checkpoint holds: ")[1].startswith(f"{named}. A run that goes on")
 
 
+class Games:
+    """A source of data that keeps what it plays with."""
+
+    def __init__(self) -> None:
+        self.meter = Meter()
+
+    def get_state(self) -> float:
+        return self.meter.total
+
+    def set_state(self, state: float) -> None:
+        self.meter.total = state
+
+
+GAMES = Games()
+
+
+def test_what_keeps_itself_is_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loop = make(tmp_path)
+    loop.on("epoch_end")(lambda moment: GAMES.meter.update(1.0))
+    assert said(loop, caplog) == []
+
+
 class Third:
     """A trigger that goes by how often it was asked."""
 
