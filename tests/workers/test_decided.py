@@ -204,13 +204,13 @@ def test_what_all_decide_alike_is_traced(
     assert "by the rows of this worker alone" not in caplog.text
 
 
-def test_what_is_the_same_for_all_rows_of_a_batch_may_decide() -> None:
+def test_what_is_the_same_for_all_rows_of_a_batch_may_decide_and_scale_gradients() -> None:
     model = Model()
 
     def train_step(batch: tuple[tf.Tensor, tf.Tensor]) -> dict:
         loss, gradient = model.gradient(batch[0])
         if batch[1]:
-            model.apply(average(gradient))
+            model.apply(average(gradient) * tf.cast(batch[1], tf.float32))
         return {"loss": loss}
 
     data = tf.data.Dataset.from_tensors((X[:4], True)).repeat(3)

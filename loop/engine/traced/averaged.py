@@ -66,6 +66,9 @@ def _is_beside(step: TracedStep, tensors: Sequence[tf.Tensor]) -> bool:
         # Whatever a variable holds is looked at below: a weight is the same in all workers, a kept gradient may not be.
         return each.op.type in (*SHAPES, "ReadVariableOp") or number_of(each.op) in step.averaged
 
+    # What is no row of a batch is the same for all, too.
+    of_all = [each for each in tf.nest.flatten(step.part.batch, expand_composites=True) if each.shape.rank == 0]
+    of_all.append(step.part.whole)
     seen = set[int]()
     while tensors:  # all of them at once: clipped together, they have all that is behind them in common
         before = list[tf.Tensor]()
@@ -78,7 +81,8 @@ def _is_beside(step: TracedStep, tensors: Sequence[tf.Tensor]) -> bool:
                 before += kept_in(op)
             elif op.type == "Placeholder" and origin.dtype != tf.resource:
                 outer = [outer for outer, inner in op.graph.captures if inner is origin]
-                if not outer and origin is not step.part.whole:  # an argument of the step itself, such as the batch
+                # An argument of the step itself, such as the batch.
+                if not outer and not any(origin is each for each in of_all):
                     return True
                 before += [each for each in outer if tf.is_symbolic_tensor(each)]
         tensors = before
