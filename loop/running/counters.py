@@ -47,6 +47,7 @@ OTHERS = (Hook, keras.callbacks.Callback, keras.utils.PyDataset)
 SOURCE = {"__iter__", "__next__", "__getitem__", "get_state", "state_dict"}
 ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
 OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"), ("STORE_GLOBAL", "STORE_DEREF", "STORE_FAST"))
+NOTHING = repr(None)
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
 
@@ -88,6 +89,9 @@ class Counters:
             for view, counted, gathered in mine:
                 counts, gathers = view()
                 others = [name for name, content in gathers.items() if content != gathered.get(name)]
+                # Not what had no value yet, and has one now: it may be made once, when it is first wanted.
+                first = {name for name, said in counted.items() if said == NOTHING and counts.get(name) != NOTHING}
+                counted |= {name: counts[name] for name in first & counts.keys()}
                 if others or {name: counts.get(name) for name in counted} != counted:
                     # Of what is counted all of them: the others may change in a later epoch.
                     names |= {*counted, *others}

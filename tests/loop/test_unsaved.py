@@ -195,6 +195,28 @@ def test_what_a_hook_counts_in_attributes_is_told_once(tmp_path: Path, caplog: p
     assert not [each for each in caplog.records if each.levelname == "WARNING"]
 
 
+class Lazy(Hook):
+    """Has a handle that is made when it is first wanted, or else anew each time."""
+
+    def __init__(self, *, anew: bool) -> None:
+        super().__init__()
+        self.handle, self.anew = None, anew
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        if self.handle is None or self.anew:
+            self.handle = moment.step
+
+
+def test_what_is_made_once_when_it_is_first_wanted_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "a", [Lazy(anew=False)]).run(epochs=4)
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+    make(tmp_path / "b", [Lazy(anew=True)]).run(epochs=4)
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert line.startswith("Hook 'lazy' counts in Python what no checkpoint holds: handle. A run that goes on")
+
+
 class Means(Hook):
     """Gathers, and goes by what it has gathered; has some that are only filled, and a list that is begun anew."""
 
