@@ -20,6 +20,8 @@ MOVING = ("Shuffle", "ShuffleAndRepeat", "Repeat", "Take", "Skip", "Shard", "Pre
 SHUFFLES, BATCHES = ("Shuffle", "ShuffleAndRepeat"), ("Batch", "ParallelBatch")
 LARGE = 1 / 8  # of the rows: a buffer takes as long to be saved as the order of all, and is filled in a part of it
 LONGEST = 2**20  # numbers of a range that are rows
+EACH, LEAST = 230, 2**22  # bytes that TensorFlow saves besides each row; in all, or to begin a pass costs more
+BATCHES_AT_ONCE = 64
 MANY, BYTES, PARTS = 64, 2**20, 32  # a checkpoint may hold a few times the rows that are read at once: see `rows`
 PLAIN = (tf.bool, tf.uint8, tf.int8, tf.uint16, tf.int16, tf.uint32, tf.int32, tf.uint64, tf.int64, tf.string) + (
     tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.complex64, tf.complex128,
@@ -77,7 +79,7 @@ def late_rows(
         below = read_by(inputs_of(below)[0])
     shuffled = any(kind_of(each) in SHUFFLES for each in moving)
     slices = moved.get(id(below), below)
-    return LateRows(slices, moving[::-1], batch) if shuffled and _rows_of(slices) else None
+    return LateRows(slices, moving[::-1], batch) if shuffled and _are_many(_rows_of(slices)) else None
 
 
 def _holds_rows(stage: tf.data.Dataset, changed: Collection[int]) -> bool:
@@ -104,6 +106,14 @@ def _count(rows: Sequence[tf.Tensor]) -> int:
     return min(map(len, rows))
 
 
+def _bytes_each(rows: Sequence[tf.Tensor]) -> int:
+    return sum(row.dtype.size * math.prod(row.shape[1:]) for row in rows)
+
+
+def _are_many(rows: Sequence[tf.Tensor]) -> bool:
+    return bool(rows) and _count(rows) * (EACH + _bytes_each(rows)) >= LEAST
+
+
 class Numbers:
     """The numbers of rows, which stages move.
 
@@ -114,6 +124,7 @@ class Numbers:
     def __init__(self, slices: tf.data.Dataset) -> None:
         self._rows, self._spec = tuple(_rows_of(slices)), slices.element_spec
         self._moved = tf.data.Dataset.range(_count(self._rows))
+        self._bytes_each = max(1, _bytes_each(self._rows))
         self._count: tf.Tensor | None = None  # how many there are, once they are one vector
 
     def move(self, move: Callable[[tf.data.Dataset], tf.data.Dataset], *, all_at_once: bool) -> None:
@@ -144,7 +155,9 @@ class Numbers:
         size, drops = batch_of(batch)
         with tf.name_scope(ROWS):
             count = (self._count if drops else self._count + size - 1) // size
-            return self._read(_counted(self._moved.rebatch(size, drops), count))
+            # Several at once: whatever reads them is another thread, which may have to be waited for.
+            many = size * max(1, min(BATCHES_AT_ONCE, self._many() // int(size)))
+            return _counted(self._read(self._moved.rebatch(many)).rebatch(size, drops), count)
 
     def rows(self, *, knows_count: bool) -> tf.data.Dataset:
         """Returns the rows.
@@ -152,12 +165,15 @@ class Numbers:
         Args:
             knows_count: Whether it is known how many they are.
         """
-        bytes_each = sum(spec.dtype.size * math.prod(spec.shape) for spec in tf.nest.flatten(self._spec))
-        many = max(1, min(MANY, BYTES // max(1, bytes_each), _count(self._rows) // PARTS))
+        many = max(1, min(MANY, self._many()))
         with tf.name_scope(ROWS):
             count = self._moved.cardinality() if self._count is None else self._count
             made = self._read(self._moved.batch(many) if self._count is None else self._moved.rebatch(many)).unbatch()
             return _counted(made, count) if knows_count else made
+
+    def _many(self) -> int:
+        """Returns how many rows may be in a checkpoint."""
+        return min(BYTES // self._bytes_each, _count(self._rows) // PARTS)
 
     def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
         """Returns the rows of many numbers at once: int64 `[many]`."""

@@ -20,6 +20,7 @@ import exactloop
 from hooks import Checkpoint, restore
 from hooks.checkpoint.record.manifest import FORMAT, PACKAGE, canonical, content, decode
 from loop import ArrayData, Every, Loop, TrainingState
+from loop.rebuilt import late_rows
 
 GOLDEN = TESTS / "golden"
 STREAM = "format-3-stream"  # by `make_stream` below; iterators of pipelines had rows, and have numbers of rows now
@@ -124,7 +125,11 @@ def make_stream(directory: Path | str) -> tuple[Loop, tf.Variable]:
     return Loop(train_step, rows.repeat(), state={"weight": weight}, steps_per_epoch=4, hooks=hooks), weight
 
 
-def test_a_pipeline_of_which_the_iterator_was_another_one_goes_on_with_the_same_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("least", [0, late_rows.LEAST])
+def test_a_pipeline_of_which_the_iterator_was_another_one_goes_on_with_the_same_batches(
+    least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_rows, "LEAST", least)
     whole, expected = make_stream(tmp_path / "whole")
     whole.run(steps=12)
     loop, weight = make_stream(copied(STREAM, tmp_path))

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from loop.data.pipelines.iterators import begun, state_of
+from loop.rebuilt import late_rows
 from loop.rebuilt.pipeline import ByPass
 from loop.tf_internals import restore_iterator
 
@@ -94,6 +95,11 @@ def read(dataset: Dataset) -> list[list[np.ndarray]]:
     return [[*map(np.asarray, tf.nest.flatten(element, expand_composites=True))] for element in dataset]
 
 
+@pytest.fixture(autouse=True)
+def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_rows, "LEAST", 0)
+
+
 @pytest.mark.parametrize(("name", "late"), [*((name, True) for name in LATE), *((name, False) for name in EARLY)])
 def test_the_order_and_the_structure_are_those_that_were_written(name: str, late: bool) -> None:
     dataset = (LATE if late else EARLY)[name]()
@@ -134,3 +140,10 @@ def test_the_iterator_is_that_of_the_rows_that_are_read(make: Callable[[int], Da
     restored = begun(ByPass(of[now], {sources[now]: sources[then]}).of(7, 0))
     restore_iterator(restored, state_of(saved))
     np.testing.assert_array_equal(np.concatenate([*saved]), np.concatenate([*restored]))
+
+
+def test_few_rows_are_shuffled_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert not ByPass(pairs().shuffle(ROWS, seed=1).batch(3)).reads_late
+    assert ByPass(Dataset.range(20_000).shuffle(20_000, seed=1).batch(3)).reads_late
+    assert ByPass(Dataset.from_tensor_slices(tf.zeros([5, 2**20])).shuffle(5, seed=1).batch(3)).reads_late
