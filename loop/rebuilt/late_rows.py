@@ -22,7 +22,7 @@ LARGE = 1 / 8  # of the rows: a buffer takes as long to be saved as the order of
 LONGEST = 2**20  # numbers of a range that are rows
 EACH, LEAST = 230, 2**22  # bytes that TensorFlow saves besides each row; in all, or to begin a pass costs more
 BATCHES_AT_ONCE = 64
-MANY, BYTES, PARTS = 64, 2**20, 32  # a checkpoint may hold a few times the rows that are read at once: see `rows`
+MANY, BYTES, PARTS = 64, 2**20, 32  # a checkpoint may hold a few times the rows that are read at once: see `_many`
 PLAIN = (tf.bool, tf.uint8, tf.int8, tf.uint16, tf.int16, tf.uint32, tf.int32, tf.uint64, tf.int64, tf.string) + (
     tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.complex64, tf.complex128,
 )  # fmt: skip
