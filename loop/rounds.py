@@ -50,6 +50,7 @@ class Rounds:
         # By digest, as they are before the first step: hooks may change what no checkpoint holds, and are found out so.
         self._constants = self._built.constants(self._making.state)
         self._unsaved = self._built.unsaved(self._making.state)
+        self._begun_at = self._moments.place.step
         self._clock.start()
         # Or all times up to where the run goes on from would be due at its first halt.
         self._since = self._agreed.now()
@@ -76,6 +77,8 @@ class Rounds:
             self._built.reset()
             self._moments.emit(Event.EPOCH_BEGIN)
             self._built.check(self._making.state)
+            if self._moments.place.step > self._begun_at:
+                self._unsaved.warn()
 
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
@@ -187,7 +190,6 @@ class Rounds:
         self._agreed.stops()
         if over:
             report(self._constants.findings() + self._built.found_since(), exact=self._exact)
-            self._unsaved.warn()
         failures, last = Failures(), False
         # What hooks write before it is read is written again when they save: here, it would be so at each step.
         held = functools.partial(self._moments.capture, as_written=True)
@@ -197,6 +199,7 @@ class Rounds:
             # Before anybody saves, or who starts again would go on without the change; a Checkpoint asks once more.
             ends, told = over or bool(failures), len(failures.raised)
             self._built.check(self._making.state, at_length=ends)
+            self._warn_of_unsaved()
             last = self._save(failures)
             self._agreed.stops(failures.raised)
             if (self._stops.asked or failures) and not last:
@@ -209,6 +212,12 @@ class Rounds:
             raise RollBack(self._position.condemned)  # a hook has caught it: the run would go on, and save nothing
         self._hooks.reports.settle(over=self._moments.place.step_in_epoch == 0)
         return last
+
+    def _warn_of_unsaved(self) -> None:
+        """Looks for what no checkpoint holds where a run may be taken up in mid-epoch; or at its end, if nobody has."""
+        in_epoch, last = self._moments.place.step_in_epoch > 0, self._moments.is_last()
+        if (in_epoch and (last or self._hooks.calls.saves_here)) or (last and not self._unsaved.looked):
+            self._unsaved.warn(in_epoch=in_epoch)
 
     def _settled(self, *, last: bool | None = None) -> Moment:
         return self._moments.moment(Event.SETTLED, self._moments.round, last=last)

@@ -48,6 +48,7 @@ class Calls:
         seconds: The time spent in each hook since `begin`, by its name.
         begun: The names of those who were told of the run that is under way.
         under_way: What hooks are being told just now.
+        saves_here: Whether one that saves was told of the latest step, which it saves then, in mid-epoch, too.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class Calls:
         self.seconds: dict[str, float] = {}
         self.begun: list[str] = []
         self.under_way: Moment | None = None
+        self.saves_here = False
         self._tolerance, self._had, self._returned, self._process = Tolerance(), Had(), Returned(), 0
         self._within = 0.0  # seconds that hooks took which the one that is called has called, by an event of its own
         self._having: dict[str, dict[str, Hook]] = {method: {} for method in OPTIONAL}
@@ -153,11 +155,13 @@ class Calls:
             halt: For `STEP_END`: calls only those whose `every` is due here.
         """
         told = None
+        self.saves_here = self.saves_here and halt is None
         self.reports.open(event)
         for name, handler in tuple(self.handlers[event].items()):
             hook = self.hooks.get(name)  # none, if one before it has removed it
             # The compiled loop halts for all who wait: each is asked whether it was for this one.
             if hook and (halt is None or hook.every.due(halt)):
+                self.saves_here |= halt is not None and hook.saves
                 told = told or moment()
                 self._call(name, f"on_{event}", handler, told)
                 told = None if self.reports.fresh else told  # whoever comes next is told of that, too

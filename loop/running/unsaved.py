@@ -1,5 +1,6 @@
 """What hooks hold or name and no checkpoint has: variables that are no part of the state, and values of Python."""
 
+import collections
 import contextlib
 import itertools
 import logging
@@ -54,8 +55,8 @@ DRAWN = (
 class Unsaved:
     """The variables that hooks of the program reach and no checkpoint holds, as they are now.
 
-    What steps use is known from what was traced; of hooks, which are Python, it can only be seen at the end of an epoch
-    that something has changed. It may be of no use later, as a metric is that is reset: so this warns.
+    What steps use is known from what was traced; of hooks, which are Python, it can only be seen later that
+    something has changed. It may be of no use, as a metric is that is reset: so this warns.
 
     Args:
         hooks: The hooks. Those of this package keep nothing beside the state.
@@ -82,7 +83,7 @@ class Unsaved:
         ]
         # By id, with what says whether it is as it was.
         self._then: dict[int, tuple[tf.Variable, Callable[[], bool]]] = {}
-        self._epochs, self._told = 0, set[str]()
+        self._looks, self._told = collections.Counter[bool](), set[str]()
         for _, variable in self._reached(reaches):
             self._note(variable)
 
@@ -95,19 +96,28 @@ class Unsaved:
             found[f"{name} ({alike + 1})" if alike else name] = digest(variable.read_value())
         return found
 
-    def warn(self) -> None:
-        """Logs, once of each hook, what is not as it was when it was first seen. To be called at each end of an epoch.
+    @property
+    def looked(self) -> bool:
+        """Whether anybody has looked."""
+        return bool(self._looks)
 
-        It takes some milliseconds, as much as a short epoch: so it looks at the ends of the 1st, 2nd, 4th, 8th one.
+    def warn(self, *, in_epoch: bool = False) -> None:
+        """Logs, once of each hook, what is not as it was when it was first seen.
+
+        To be called where a run may be taken up: when an epoch has begun, as what is set anew there is of no use to who
+        goes on between two; and where something is saved in mid-epoch, as what is set anew at the end is lost then. It
+        takes some milliseconds, as much as a short epoch: so it looks at the 1st, 2nd, 4th, 8th of either kind.
         """
-        self._epochs += 1
-        if self._epochs & (self._epochs - 1):
+        is_first = not self.looked
+        self._looks[in_epoch] += 1
+        if self._looks[in_epoch] & (self._looks[in_epoch] - 1):
             return
         for told, counters in self._counters:
-            for hook, names in counters.changed().items():
+            # What is only collected may be of this epoch alone.
+            for hook, names in ({} if in_epoch and told == GATHERED else counters.changed()).items():
                 log.warning(told, hook, ", ".join(names))
         reaches = self._reaches()
-        if self._epochs == 1:
+        if is_first:
             for hook, reach in reaches.items():
                 said = [*of_own_files(hook, reach)]
                 for each in said:

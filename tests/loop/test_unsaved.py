@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, Every, Halt, Hook, Loop, Moment
+from loop import ArrayData, At, Every, Halt, Hook, Loop, Moment
 from loop.running.unsaved import Unsaved
 from loop.workers.cluster import Workers, become
 
@@ -350,6 +350,46 @@ def test_what_objects_that_hooks_use_count_is_told_and_the_remedy_works(
         f"Hook {name!r} counts in Python what no checkpoint holds: Meter.count, Meter.total"
         for name in ([] if hook is KeepsMeasures else ["measures"])
     ]
+
+
+class OfEpoch(Hook):
+    """Has sums and rows of one epoch, which begin anew with it, or are emptied when it ends."""
+
+    def __init__(self, anew: str) -> None:
+        super().__init__()
+        self.anew, self.meter, self.seen, self.mean = anew, Meter(), list[int](), 0.0
+
+    def on_epoch_begin(self, moment: Moment) -> None:
+        if self.anew == "at its beginning":
+            self.begin()
+
+    def on_steps(self, first_step: int, values: Mapping[str, np.ndarray]) -> None:
+        self.meter.update(float(values["weight"].sum()))
+        self.seen.append(first_step)
+
+    def on_epoch_end(self, moment: Moment) -> None:
+        self.mean = self.meter.total / len(self.seen)
+        if self.anew == "at its end":
+            self.begin()
+
+    def begin(self) -> None:
+        self.meter.total = 0.0
+        self.meter.count = 0
+        self.seen.clear()
+
+
+@pytest.mark.parametrize("anew", ["at its beginning", "at its end"])
+@pytest.mark.parametrize("saved", ["between epochs", "at a stop", "by steps"])
+def test_what_is_of_one_epoch_is_told_where_a_run_may_be_taken_up_in_mid_epoch(
+    anew: str, saved: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    of_steps = [Checkpoint(tmp_path, Every(steps=1))] if saved == "by steps" else []
+    loop = make(None if of_steps else tmp_path, [OfEpoch(anew), *of_steps])
+    if saved == "at a stop":
+        loop.on("step_end", every=At(3))(lambda moment: moment.stop("it is time"))
+    lost = [line.partition(". ")[0] for line in said(loop, caplog, 3)]
+    line = "Hook 'of_epoch' counts in Python what no checkpoint holds: Meter.count, Meter.total, seen"
+    assert lost == [line] * (saved != "between epochs")
 
 
 class Plain:
