@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loop.engine.clock import TimeSpent
 from loop.events import Event, RunResult
+from loop.exact.text import calls_method
 from loop.listeners.failures import with_notes
 from loop.rounds import Rounds
 from loop.running.agreed import Agreed
@@ -78,7 +79,7 @@ class Run:
             # First: a hook that opens files or locks a directory must not begin beside workers that run something else.
             check_program(self._parts, self._making.state)
             self._moments.begin()
-            self._hooks.calls.begin(self._loop, self._moments.moment(Event.SETUP))
+            self._hooks.calls.begin(self._loop, self._moments.moment(Event.SETUP), calls_method)
             # Only now: what is torn may just have been restored, in SETUP.
             self._check_state()
             self._moments.emit_whole(Event.RUN_BEGIN)

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import sys
 import types
 from collections.abc import Collection
@@ -60,6 +61,12 @@ def parsed() -> dict[str, ast.Module]:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError):
             found[name] = ast.parse(text)
     return found
+
+
+def calls_method(name: str) -> bool:
+    """Returns whether a method of that name is called anywhere in these texts."""
+    called = re.compile(rf"\.\s*{name}\s*\(".encode())
+    return any(map(called.search, texts()))
 
 
 def folder() -> str:

@@ -128,8 +128,8 @@ class Calls:
         """
         return os.getpid() != self._process
 
-    def begin(self, loop: "Loop", moment: Moment) -> None:
-        """Calls the listeners of `SETUP`, and notes who has been called, for `finish`."""
+    def begin(self, loop: "Loop", moment: Moment, is_called: Callable[[str], bool]) -> None:
+        """Calls the listeners of `SETUP`, and notes who has been called, for `finish`; `is_called` as in `uncalled`."""
         # A hook that was switched off by an error is called again in the next run.
         self.begun, self.seconds, self._tolerance = [], {}, Tolerance()
         if self.reports.names:
@@ -141,7 +141,7 @@ class Calls:
             self.begun.append(name)
         heard = [handler for handlers in self.handlers.values() for handler in handlers.values()]
         for hook in tuple(self.hooks.values()):
-            for method, instead in uncalled(type(hook)).items():
+            for method, instead in uncalled(type(hook), is_called).items():
                 if getattr(hook, method) not in heard:  # as of loop.on("epoch_end")(hook.epoch_end)
                     self._returned.tell_uncalled(hook.name, method, instead)
             self._had.note(hook, keeps=bool(hook.variables) or has_state(hook), begins=loop.step == 0)

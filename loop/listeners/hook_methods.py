@@ -136,14 +136,19 @@ def check_attributes(cls: type, own: Mapping[str, object], events: Sequence[str]
             )
 
 
-def uncalled(cls: type) -> dict[str, str]:
-    """Returns what to write for methods that are called as an event is, without its `on_`, if no other one of the class
-    calls them."""
+def uncalled(cls: type, is_called: Callable[[str], bool]) -> dict[str, str]:
+    """Returns what to write for methods that are called as an event is, without its `on_`, and that nobody calls.
+
+    Args:
+        cls: The class, of which another method may call them.
+        is_called: Returns whether the program calls a method of that name elsewhere.
+    """
     own = _functions(cls)
     called = {name for function in own.values() for name in function.__code__.co_names}
     like = own.keys() & WITHOUT_ON.keys() - called
     # What is called with nothing may be of use to whoever has the hook; but not if others call it so.
-    return {name: WITHOUT_ON[name] for name in sorted(like) if len(_parameters(own[name])) > 1 or name.startswith(BARE)}
+    nobodys = (each for each in sorted(like) if len(_parameters(own[each])) > 1 or each.startswith(BARE))
+    return {name: WITHOUT_ON[name] for name in nobodys if not is_called(name)}
 
 
 def check_called(owner: str, function: Callable[..., object], given: Sequence[str]) -> None:

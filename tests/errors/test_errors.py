@@ -186,8 +186,10 @@ def test_what_lightning_and_composer_call_without_an_on_is_not_left_out_in_silen
 
 
 def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on_the_object_is_refused(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("loop.run.calls_method", lambda name: name == "before_run")
+
     class Silent(Hook):
         def epoch_end(self, moment: Moment) -> None: ...
 
@@ -196,6 +198,8 @@ def test_a_method_without_an_on_that_nobody_calls_is_named_and_a_function_set_on
         def teardown(self) -> None: ...
 
         def after_epoch(self) -> None: ...
+
+        def before_run(self) -> None: ...  # which the script calls itself
 
         def fit_start(self) -> None: ...
 

@@ -71,6 +71,12 @@ def test_what_the_program_names_is_found_in_its_text_and_arguments(
     assert [given.names_number(seed) for seed in asked] == [True, True, True, False]
 
 
+def test_what_the_program_calls_is_found_in_its_text(main: types.ModuleType, tmp_path: Path) -> None:
+    script(main, tmp_path, "hook = Mine()\nhook.before_run()\n(hook\n    .teardown ())\nafter_run()")
+    names = ("before_run", "teardown", "after_run")
+    assert [text.calls_method(name) for name in names] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("line", "is_given"),
     [
