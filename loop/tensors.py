@@ -3,6 +3,7 @@
 import functools
 from typing import Any, TypeAlias
 
+import keras
 import tensorflow as tf
 
 from loop.tf_internals import assign, read_variable, scalar
@@ -21,6 +22,11 @@ OF_4_BITS = ("int4", "uint4")
 def widened(tensor: tf.Tensor) -> tf.Tensor:
     """Returns integers of 4 bits as int8, for the many operations that know only that; others as they are."""
     return tf.cast(tensor, tf.int8) if tensor.dtype.name in OF_4_BITS else tensor
+
+
+def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
+    """Returns TensorFlow's variable behind a Keras one."""
+    return variable.value if isinstance(variable, keras.Variable) else variable  # `value` is that variable
 
 
 read, put = read_variable, assign  # in a tenth of the time of the methods

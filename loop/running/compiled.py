@@ -36,8 +36,8 @@ from loop.state.randomness import untouched
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting
 from loop.state.training_state import TrainingState
-from loop.state.variables import raw
 from loop.steps import Step
+from loop.tensors import raw
 
 log = logging.getLogger("exactloop")
 ELSEWHERE = (

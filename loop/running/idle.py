@@ -9,7 +9,8 @@ from loop.exact.reach import Reach
 from loop.handles import keys
 from loop.hook import Hook
 from loop.running.unsaved import roots
-from loop.state.variables import flat, keras_variables, nodes, optimizers, raw
+from loop.state.variables import flat, keras_variables, nodes, optimizers
+from loop.tensors import raw
 from loop.tf_internals import iterations
 
 log = logging.getLogger("exactloop")

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from loop.state.variables import raw
 from loop.steps import Step
-from loop.tensors import put, read
+from loop.tensors import put, raw, read
 
 USED_BY: "weakref.WeakKeyDictionary[object, weakref.ref[Turns]]" = weakref.WeakKeyDictionary()
 BUSY = (

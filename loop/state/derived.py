@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.state.variables import all_layers, own_variables, raw
+from loop.state.variables import all_layers, own_variables
+from loop.tensors import raw
 from loop.tf_internals import BOOKKEEPING, EagerTensor
 
 # These override it for quantized weights and the like; what they compute with is their variables.

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from loop.errors.kinds import shown
 from loop.handles import Resource, key_of_resource
-from loop.state.variables import keras_variables, listed_variables, raw
+from loop.state.variables import keras_variables, listed_variables
+from loop.tensors import raw
 from loop.tf_internals import CapturableResource, Trackable
 
 OF_PARTS = (  # what the loop adds to the root; see Parts.gather and TrainingState

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 import keras
 import tensorflow as tf
 
-from loop.state.variables import flat_by_path, nodes, raw
-from loop.tensors import read
+from loop.state.variables import flat_by_path, nodes
+from loop.tensors import raw, read
 from loop.tf_internals import call_flat, rate_of
 
 NAME = "learning_rate"

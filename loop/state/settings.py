@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from loop.digest import digest
-from loop.state.variables import all_layers, flat, keras_variables, nodes, optimizers, raw
+from loop.state.variables import all_layers, flat, keras_variables, nodes, optimizers
+from loop.tensors import raw
 from loop.tf_internals import iterations, own_seed_generators, own_trainable
 
 Said = int | float | str

@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 
 from loop.state.differences import Description, Differences
-from loop.state.variables import flat, layers, optimizers, raw
+from loop.state.variables import flat, layers, optimizers
+from loop.tensors import raw
 from loop.tf_internals import flatten_layers, iterations, own_trainable, trained_by
 
 MOST = 6  # names of layers in a line

@@ -25,9 +25,9 @@ from loop.state.resumable import OTHER_PIPELINE, Apart, Resumable, Unlike
 from loop.state.rows_in_memory import RowsInMemory
 from loop.state.settings import Setting, replaced, settings_changed
 from loop.state.trainable import trainable_flags, with_trainable
-from loop.state.variables import flat, flat_by_path, raw, said_of
+from loop.state.variables import flat, flat_by_path, said_of
 from loop.state.weights import has_weights, not_weights
-from loop.tensors import put
+from loop.tensors import put, raw
 from loop.tf_internals import op_seeds, put_op_seeds, read_variables
 
 Kind = TypeVar("Kind")

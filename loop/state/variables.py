@@ -5,12 +5,8 @@ from collections.abc import Iterator, Mapping
 import keras
 import tensorflow as tf
 
+from loop.tensors import raw
 from loop.tf_internals import Trackable, flatten_layers, own_non_trainable, own_trainable
-
-
-def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """Returns TensorFlow's variable behind a Keras one."""
-    return variable.value if isinstance(variable, keras.Variable) else variable  # `value` is that variable
 
 
 def said_of(variable: tf.Variable) -> list[int | str | None]:

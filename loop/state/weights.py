@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from loop.state.variables import flat, keras_variables, layers, optimizers, raw
+from loop.state.variables import flat, keras_variables, layers, optimizers
+from loop.tensors import raw
 
 STATE_OF_TRAINING = (keras.optimizers.Optimizer, keras.Metric, keras.random.SeedGenerator, tf.random.Generator)
 

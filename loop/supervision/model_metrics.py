@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from loop.exact.graph import behind
 from loop.handles import key, key_of
-from loop.tensors import FuncGraph
+from loop.tensors import FuncGraph, raw
 from loop.tf_internals import compiled_as, flatten_layers, metrics_in
 
 
@@ -62,7 +62,7 @@ class ModelMetrics:
     def others(self, values: Mapping[str, tf.Tensor]) -> list[str]:
         """Returns the names of values, in the graph in which they are, that are no results of metrics; each once."""
         # Whatever is computed of a metric's variable is taken for a result.
-        own = {key(_raw(variable)) for variables in self.variables().values() for variable in variables}
+        own = {key(raw(variable)) for variables in self.variables().values() for variable in variables}
         found = [name for name, value in values.items() if not own & set(read_by(value))]
         new = [name for name in found if name not in self._told]
         self._told.update(new)
@@ -74,10 +74,6 @@ class ModelMetrics:
             of_keras = keras.Model if isinstance(layer, keras.Model) else keras.Layer
             yield from of_keras.metrics.fget(layer)
             yield from layer.metrics
-
-
-def _raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def read_by(value: tf.Tensor) -> Iterator[int]:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
-from loop.tensors import unconverted, widened
+from loop.tensors import raw, unconverted, widened
 from loop.tf_internals import Attribute, drawing_apart, gradients_through, moments_from
 from loop.workers.cluster import Workers
 from loop.workers.losses import of_all_rows
@@ -180,11 +180,6 @@ def _masked_moments(
     mean = sums / (of + keras.backend.epsilon())
     variance = (squares - 2.0 * mean * sums + mean * mean * of) / (of + keras.backend.epsilon())
     return tf.cast(mean, x.dtype), tf.cast(tf.maximum(variance, 0.0), x.dtype)
-
-
-def raw(variable: Variable) -> tf.Variable:
-    """Returns the variable of TensorFlow's that a variable is."""
-    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def is_added_up(variable: Variable) -> bool:

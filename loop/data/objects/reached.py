@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from loop.exact.reach import Reach, attributes, cells_of, codes, globals_of, is_of_program
-from loop.state.variables import raw
+from loop.tensors import raw
 
 STREAMS = keras.random.SeedGenerator | tf.random.Generator
 

@@ -9,8 +9,8 @@ from loop.exact.origins import SAME
 from loop.handles import key
 from loop.steps import Step, Values
 from loop.supervision.model_metrics import read_by
-from loop.tensors import FuncGraph
-from loop.workers.together import Variable, is_added_up, raw
+from loop.tensors import FuncGraph, raw
+from loop.workers.together import Variable, is_added_up
 
 ADDING = ("AssignAddVariableOp", "AssignSubVariableOp", "ResourceScatterAdd", "ResourceScatterNdAdd")
 SUMS = ("AddV2", "Add", "Sub", "AddN")

@@ -17,9 +17,9 @@ from loop.engine.traced.measured import check_additive, results_of_all
 from loop.engine.traced.strategies import check_no_strategy
 from loop.exact.graph import changes, uses
 from loop.handles import key
-from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables, raw
+from loop.state.variables import all_layers, flat, nodes, optimizers, own_variables
 from loop.steps import Step
-from loop.tensors import FuncGraph, Nest
+from loop.tensors import FuncGraph, Nest, raw
 from loop.workers.cluster import Workers
 from loop.workers.joining import check_joined
 from loop.workers.rows import OwnRows, Part, alone

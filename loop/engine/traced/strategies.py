@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
-from loop.state.variables import flat, keras_variables, nodes, raw
+from loop.state.variables import flat, keras_variables, nodes
+from loop.tensors import raw
 from loop.tf_internals import Attribute
 
 INSTEAD = (
