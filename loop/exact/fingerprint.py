@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from loop.digest import digest
 from loop.exact.constants import ConstantPlace
-from loop.exact.graph import changes, uses
+from loop.exact.graph import uses
 from loop.exact.labels import GraphHasher, label_of
 from loop.exact.outside import NO_OTHERS, Others
 from loop.exact.program import program
+from loop.exact.tables import table_of
 from loop.handles import by_key, key_of
 from loop.tensors import FuncGraph
 
@@ -98,20 +99,8 @@ def _outside(
             return FromOutside(f"{variable.dtype.name} {variable.shape}", digest(variable.read_value()))
         if tensor.dtype not in (tf.resource, tf.variant):  # a constant from outside, which the trace took in
             return FromOutside(tensor.dtype.name, digest(tensor))
-        return FromOutside(tensor.dtype.name, contents(tensor, used.get(key, ())))
+        table = table_of(tensor, used.get(key, ()))
+        return FromOutside(tensor.dtype.name, table.digest() if table else "")
 
     names = [inner.name for inner in graph.inputs[len(graph.inputs) - len(captured) :]]
     return [told(tensor, name) for tensor, name in zip(captured, names, strict=True)]
-
-
-def contents(handle: tf.Tensor, done: Sequence[tf.Operation]) -> str:
-    """Returns a digest of a lookup table, given all that is done with it; empty if it is changed, or no table."""
-    finds = [op for op in done if op.type.startswith("LookupTableFind")]
-    if not finds or any(map(changes, done)):  # what a step changes is another one at each step
-        return ""
-    kinds = {"Tkeys": finds[0].get_attr("Tin"), "Tvalues": finds[0].get_attr("Tout")}
-    keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handle, **kinds)
-    rows = tf.reshape(keys, [len(keys), keys.shape[1:].num_elements()]).numpy().tolist()
-    # They come in another order in each process.
-    order = tf.constant(sorted(range(len(rows)), key=rows.__getitem__), tf.int32)
-    return digest(tf.gather(keys, order)) + digest(tf.gather(values, order))

@@ -143,12 +143,10 @@ def is_random(op: tf.Operation) -> bool:
 
 def is_unseeded(op: tf.Operation) -> bool:
     """Returns whether an operation makes a dataset that shuffles, or draws, from a seed of its own."""
-    names = [argument.name for argument in op.op_def.input_arg]
-    if "Dataset" not in op.type or "seed2" not in names:
-        return False
-    seeds = [tf.get_static_value(op.inputs[names.index(name)]) for name in ("seed", "seed2")]
+    given = [named_inputs(op, name) for name in ("seed", "seed2")] if "Dataset" in op.type else []
+    seeds = [tf.get_static_value(seed) for each in given for seed in each]
     # Both zero: it takes some at random; None: known only when it runs.
-    return all(seed is not None and int(seed) == 0 for seed in seeds)
+    return len(seeds) == 2 and all(seed is not None and int(seed) == 0 for seed in seeds)
 
 
 def is_callback(op: tf.Operation) -> bool:

@@ -17,6 +17,7 @@ from loop.digest import digest
 from loop.exact.constants import ConstantPlace, constants_in, is_of_values, value_of
 from loop.exact.graph import operations, uses
 from loop.exact.pipeline import stages
+from loop.exact.tables import Table, table_of
 from loop.handles import key_of
 from loop.tensors import FuncGraph
 from loop.tf_internals import functions_of
@@ -59,24 +60,6 @@ NOTHING: Instead = MappingProxyType({})
 NO_OTHERS = Others({}, {}, {}, [])
 
 
-class Table(NamedTuple):
-    """A table that a function looks something up in, and nobody changes.
-
-    Attributes:
-        handle: Its handle.
-        keys: The dtype of what is looked up.
-        found: That of what is found.
-    """
-
-    handle: tf.Tensor
-    keys: tf.DType
-    found: tf.DType
-
-    def content(self) -> list[tf.Tensor]:
-        """Returns its keys and its values."""
-        return [*tf.raw_ops.LookupTableExportV2(table_handle=self.handle, Tkeys=self.keys, Tvalues=self.found)]
-
-
 class Outside:
     """What a function has from outside, and may be other ones in another process.
 
@@ -94,9 +77,9 @@ class Outside:
         captures, used = [(outer, inner.name) for outer, inner in graph.captures], uses(graph)
         self.arrays = {name: array for array, name in captures if is_of_values(array.dtype)}
         self.tables = {
-            name: Table(handle, finds[0].get_attr("Tin"), finds[0].get_attr("Tout"))
+            name: table
             for handle, name in captures
-            if handle.dtype == tf.resource and (finds := _finds(used.get(key_of(handle), ())))
+            if handle.dtype == tf.resource and (table := table_of(handle, used.get(key_of(handle), ())))
         }
         held = {name.partition(":")[0] for _, name in captures}  # small arrays are there as constants, too
         written = [
@@ -241,12 +224,6 @@ def _texts(array: tf.Tensor) -> list[str]:
     if not array.dtype.is_integer:
         values = [np.format_float_scientific(each if each.dtype.kind == "f" else np.float32(each)) for each in values]
     return [str(each).partition("e")[0].replace(".", "").strip("-0") for each in values]
-
-
-def _finds(done: Sequence[tf.Operation]) -> list[tf.Operation]:
-    """Returns what looks something up, if nothing else is done with a resource."""
-    finds = [op for op in done if op.type.startswith("LookupTableFind")]
-    return finds if all(op.type.startswith(("LookupTableFind", "LookupTableSize")) for op in done) else []
 
 
 def _by_key(keys: tf.Tensor, found: tf.Tensor) -> dict[object, object]:

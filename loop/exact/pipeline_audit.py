@@ -23,6 +23,7 @@ from loop.exact.pipeline import (
 )  # fmt: skip
 from loop.exact.pipeline_hash import described
 from loop.exact.stage_audit import in_any_order, in_stage, is_loose, unseeded
+from loop.exact.tables import table_of
 from loop.findings import Finding
 from loop.handles import by_key, captured
 from loop.tf_internals import functions_of
@@ -94,7 +95,6 @@ def _in_resources(stage: tf.data.Dataset, owner: str, streams: Collection[int], 
                 continue
             # Of variables; of tables, see below.
             reading = [op for op in used if op.type in ("ReadVariableOp", "ResourceGather")]
-            looking_up = [op for op in used if op.type.startswith("LookupTableFind")]
             if changing := [op for op in used if changes(op)]:
                 found.append(Finding(f"{owner} {USE}: {changing[0].type}", line(changing[0]), remedies.NOT_IN_DATA))
             elif reading and saved:
@@ -105,9 +105,9 @@ def _in_resources(stage: tf.data.Dataset, owner: str, streams: Collection[int], 
                 found.append(Read(what, line(reading[0]), remedies.READ_IN_STEP, variables[handle]))
             elif reading:
                 found.append(Finding(f"{owner} {USE}: {reading[0].type}", line(reading[0]), remedies.NOT_IN_DATA))
-            elif looking_up and _can_change(handles[handle], looking_up[0]):
+            elif (table := table_of(handles[handle], used)) and table.takes_keys():
                 what = f"{owner} look something up in a table that can change, and then depend on how far they read"
-                found.append(Finding(f"{what} ahead", line(looking_up[0]), remedies.TABLE))
+                found.append(Finding(f"{what} ahead", line(used[0]), remedies.TABLE))
     return found
 
 
@@ -159,17 +159,3 @@ def _wrong(kind: str, *, saved: bool, drawn: bool, unknown: bool = False) -> tup
         what, instead = "call Python, whose place cannot be saved", remedies.PYTHON_IN_DATA
         return (what, instead) if saved and kind != "PyFuncStateless" else None
     return (USE, remedies.NOT_IN_DATA) if unknown else None
-
-
-def _can_change(table: tf.Tensor, find: tf.Operation) -> bool:
-    """Returns whether a lookup table takes new keys: none are put in, to see."""
-    kinds = {"Tkeys": find.get_attr("Tin"), "Tvalues": find.get_attr("Tout")}
-    keys, values = tf.raw_ops.LookupTableExportV2(table_handle=table, **kinds)  # for their shapes
-    try:
-        # Of none: it changes nothing.
-        tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=keys[:0], values=values[:0])
-    except tf.errors.UnimplementedError:
-        return False
-    except tf.errors.InvalidArgumentError:
-        pass  # a DenseHashTable hands its values out in another shape than it takes them in
-    return True

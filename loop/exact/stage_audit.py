@@ -97,11 +97,9 @@ def by_cores(kind: str, calls: tf.Tensor | None, cores: int) -> int:
 
 
 def _reads_header(op: tf.Operation) -> bool:
-    if not op.type.startswith("CSVDataset"):
-        return False
-    names = [argument.name for argument in op.op_def.input_arg]
-    header = tf.get_static_value(op.inputs[names.index("header")])  # None: known only when it runs, so it may be True
-    return header is None or bool(header)
+    given = named_inputs(op, "header") if op.type.startswith("CSVDataset") else []
+    headers = map(tf.get_static_value, given)  # None: known only when it runs, so it may be True
+    return any(header is None or bool(header) for header in headers)
 
 
 def is_loose(node: NodeDef) -> bool:

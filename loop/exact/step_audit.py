@@ -1,6 +1,5 @@
 """What would keep a resumed run from ending with the same bits, found before the first step."""
 
-import functools
 import logging
 from collections.abc import Callable, Collection, Sequence
 
@@ -18,8 +17,8 @@ from loop.errors.remedies import (
     SEED_IN_STEP,
     STATE,
 )
-from loop.exact.fingerprint import contents
 from loop.exact.graph import changes, is_callback, is_random, is_unseeded, line, operations, uses
+from loop.exact.tables import Table, table_of
 from loop.findings import Finding
 from loop.handles import by_key, captured, key
 from loop.tensors import FuncGraph
@@ -96,10 +95,11 @@ class TraceAudit:
         """Returns the first operation that changes something, by the key of what it changes."""
         return {key: op for key, op in self._changing(()).items() if op is not None}
 
-    def tables(self, covered: Collection[int]) -> list[Callable[[], str]]:
-        """Returns for each lookup table that the function does not change what digests its contents."""
+    def tables(self, covered: Collection[int]) -> list[Table]:
+        """Returns the lookup tables that the function does not change."""
         read = [key for key, op in self._changing(covered).items() if op is None and key not in self._variables]
-        return [functools.partial(contents, self._captured[key], self._uses[key]) for key in read]
+        found = [table_of(self._captured[key], self._uses[key]) for key in read]
+        return [table for table in found if table is not None]
 
     def _changing(self, covered: Collection[int]) -> dict[int, tf.Operation | None]:
         """Returns by the key of what no checkpoint holds the first operation that changes it; None if none does."""
@@ -126,7 +126,7 @@ class Constants:
 
     Args:
         variables: What the steps, or functions of the data, only read.
-        tables: Of lookup tables like that, what digests their contents.
+        tables: Lookup tables like that.
         in_data: The keys of those that functions of the data read, which a checkpoint may hold: it does not know which
             elements were made with which of their values.
     """
@@ -134,7 +134,7 @@ class Constants:
     def __init__(
         self,
         variables: Sequence[tf.Variable],
-        tables: Sequence[Callable[[], str]],
+        tables: Sequence[Table],
         in_data: Collection[int] = frozenset(),
     ) -> None:
         self._noted = [(each.name, key(each) in in_data, unchanged(each)) for each in variables]
@@ -152,6 +152,6 @@ class Constants:
         return [Finding(f"{what} {by}: {name}", "", remedy) for name, by, remedy in changed]
 
 
-def _unchanged(table: Callable[[], str]) -> Callable[[], bool]:
-    then = table()  # a digest: a copy of a large table would stay
-    return lambda: table() == then
+def _unchanged(table: Table) -> Callable[[], bool]:
+    then = table.digest()  # a digest: a copy of a large table would stay
+    return lambda: table.digest() == then
