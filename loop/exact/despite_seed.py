@@ -32,14 +32,30 @@ def nodes_of(text: bytes) -> list[ast.AST]:
         return []
 
 
+def path_of(node: ast.AST) -> list[str]:
+    """Returns the names in something like `np.random.normal(3)[0]`, from the last one to the first; that is empty if it
+    begins with no name.
+    """
+    found = list[str]()
+    while True:  # a chain may be longer than Python recurses
+        match node:
+            case ast.Attribute(value=above, attr=name):
+                node = above
+                found.append(name)
+            case ast.Call(func=above) | ast.Subscript(value=above):
+                node = above
+            case _:
+                return [*found, node.id if isinstance(node, ast.Name) else ""]
+
+
 def _draws_before_seed(nodes: list[ast.AST]) -> bool:
     """Returns whether something is drawn by a statement that comes before one that sets a seed."""
     functions = {node.name: _calls(node) for node in nodes if isinstance(node, ast.FunctionDef)}
     drawing = {*SPLITS, *(name for name, calls in functions.items() if any(_draws(call, SPLITS) for call in calls))}
-    seeding = {*SEEDING, *(name for name, calls in functions.items() if any(_path(c)[0] in SEEDING for c in calls))}
+    seeding = {*SEEDING, *(name for name, calls in functions.items() if any(path_of(c)[0] in SEEDING for c in calls))}
     for body in (node.body for node in nodes if isinstance(node, ast.Module | ast.FunctionDef)):
         done = [_calls(each) for each in body if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
-        seeds = [any(_path(call)[0] in seeding for call in calls) for calls in done]
+        seeds = [any(path_of(call)[0] in seeding for call in calls) for calls in done]
         if any(seeds) and any(_draws(call, drawing) for calls in done[: seeds.index(True)] for call in calls):
             return True
     return False
@@ -47,27 +63,11 @@ def _draws_before_seed(nodes: list[ast.AST]) -> bool:
 
 def _draws(call: ast.Call, functions: Collection[str]) -> bool:
     """Returns whether a call draws of the process's streams, as `np.random.normal()` does, or calls such a function."""
-    name, *above = _path(call)
+    name, *above = path_of(call)
     if name in SEEDING or any(each.arg in SEEDED for each in call.keywords):
         return False
-    return name in functions or ("random" in above and name not in STREAMS and not {*STREAMS} & {*above})
+    return name in functions or ("random" in above and not {*STREAMS} & {name, *above})
 
 
 def _calls(node: ast.AST) -> list[ast.Call]:
     return [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-
-
-def _path(call: ast.Call) -> list[str]:
-    """Returns the names in what is called, from the last one to the first: of `np.random.normal(...)`, three."""
-    node, found = call.func, list[str]()
-    while True:
-        match node:
-            case ast.Name(id=name):
-                return [*found, name]
-            case ast.Attribute(value=above, attr=name):
-                node = above
-                found.append(name)
-            case ast.Call(func=above) | ast.Subscript(value=above):
-                node = above
-            case _:
-                return found or [""]

@@ -5,7 +5,8 @@ Steps are traced for shapes, so what another process has drawn cannot be put in 
 
 from collections.abc import Collection, Mapping
 
-from loop.exact.drawn_names import DRAWN, drawn_arguments
+from loop.exact.assigned import DRAWN
+from loop.exact.drawn_names import drawn_arguments
 
 DROPS = "drop_remainder"  # or else `batch` makes batches of any size, as far as the pipeline says
 SHAPING: Mapping[str, Collection[int | str]] = {  # the arguments that do, by the name of the function or class
