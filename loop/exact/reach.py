@@ -60,6 +60,19 @@ class Reach:
             self._visit(*self._queue.popleft())
         self._seen.clear()  # or what the program lets go of would stay
 
+    def held(self) -> Iterator[object]:
+        """Yields what objects, containers and functions of the program hold or name, whatever it is."""
+        for thing in self.objects:
+            if is_of_program(type(thing)):
+                yield from [*attributes(thing).values()]  # other threads may add to it
+        for items in self.containers:
+            yield from [*(items.values() if isinstance(items, Mapping) else items)]
+        for function in self.functions:
+            yield from (cell.cell_contents for cell in cells_of(function).values())
+            # Of a library's function what it was given counts, and not the library's globals.
+            if is_of_program(function):
+                yield from globals_of(function).values()
+
     def _enter(self) -> bool:
         """Goes on with what is named by now of classes, modules and objects. Returns whether there is more."""
         for named in self._named:

@@ -7,11 +7,11 @@ import gc
 import io
 import itertools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import tensorflow as tf
 
-from loop.exact.reach import Reach, attributes, cells_of, codes, globals_of, is_of_program
+from loop.exact.reach import Reach, codes, is_of_program
 
 OPENING = {"open", "to_csv"}
 APPENDING = {"".join(mode) for kind in ("a", "ab", "at", "a+", "ab+", "at+") for mode in itertools.permutations(kind)}
@@ -41,7 +41,7 @@ def of_own_files(hook: str, reach: Reach) -> Iterator[str]:
         hook: The name of the hook.
         reach: What is reached from it, and from the functions that are called in its name.
     """
-    reached = [*_reached(reach)]
+    reached = [*reach.held()]
     if any(isinstance(each, tf.summary.SummaryWriter) for each in reached):
         yield SUMMARIES % hook
     files = {_called(file) for each in reached for file in _files_of(each) if _is_open(file)}
@@ -51,19 +51,6 @@ def of_own_files(hook: str, reach: Reach) -> Iterator[str]:
         return
     if names := sorted(files) or sorted({*appended}):
         yield WRITES % (hook, ", ".join(names))
-
-
-def _reached(reach: Reach) -> Iterator[object]:
-    """Yields what the program has in globals, outer variables and attributes, and in lists and dicts."""
-    for function in reach.functions:
-        yield from (cell.cell_contents for cell in cells_of(function).values())
-        if is_of_program(function):
-            yield from globals_of(function).values()
-    for thing in reach.objects:
-        if is_of_program(type(thing)) and not isinstance(thing, type):
-            yield from [*attributes(thing).values()]
-    for items in reach.containers:
-        yield from [*(items.values() if isinstance(items, Mapping) else items)]
 
 
 def _files_of(value: object) -> Iterator[io.IOBase]:

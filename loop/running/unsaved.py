@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from loop.data.objects.reached import held, variables_of
+from loop.data.objects.reached import variables_of
 from loop.digest import digest, unchanged
 from loop.exact.graph import is_random, line, operations
 from loop.exact.reach import Reach, attributes, is_of_program, outside
@@ -171,7 +171,7 @@ def _drawn_in(reach: Reach, covered: Collection[int]) -> list[str]:
 
 
 def _variables(reach: Reach) -> list[tf.Variable]:
-    things = [*reach.objects, *held(reach)]
+    things = [*reach.objects, *reach.held()]
     if "reset_state" in reach.read:  # and so nothing is kept in metrics for long
         things = [thing for thing in things if not isinstance(thing, keras.Metric)]
     variables = {id(v): v for thing in things for v in variables_of(thing)}  # by id: `==` compares values

@@ -3,12 +3,12 @@
 import dis
 import itertools
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
 
-from loop.exact.reach import Reach, attributes, cells_of, codes, globals_of, is_of_program
+from loop.exact.reach import Reach, attributes, codes, is_of_program
 from loop.tensors import raw
 
 STREAMS = keras.random.SeedGenerator | tf.random.Generator
@@ -18,7 +18,7 @@ def variables_reached(roots: Iterable[object]) -> list[tf.Variable]:
     """Returns the variables, also those of models, that objects and functions of the program hold or name."""
     reach = Reach(roots)
     found: dict[int, tf.Variable] = {}
-    for thing in [*reach.objects, *held(reach)]:
+    for thing in [*reach.objects, *reach.held()]:
         found |= {id(variable): variable for variable in variables_of(thing)}  # `==` of variables compares values
     return list(found.values())
 
@@ -26,7 +26,7 @@ def variables_reached(roots: Iterable[object]) -> list[tf.Variable]:
 def draws_by_tensorflow(roots: Iterable[object]) -> bool:
     """Returns whether functions of the program hold or name what draws random numbers by TensorFlow."""
     reach = Reach(roots)
-    things = [*reach.objects, *held(reach)]
+    things = [*reach.objects, *reach.held()]
     things += [part for thing in things if isinstance(thing, keras.Layer) for part in attributes(thing).values()]
     return any(isinstance(thing, STREAMS) for thing in things) or any(map(_names_stream, reach.functions))
 
@@ -50,17 +50,3 @@ def variables_of(thing: object) -> list[tf.Variable]:
     if isinstance(thing, STREAMS):
         return [raw(thing.state)]
     return [raw(thing)] if isinstance(thing, tf.Variable | keras.Variable) else []
-
-
-def held(reach: Reach) -> Iterator[object]:
-    """Yields what objects, containers and functions of the program hold or name, whatever it is."""
-    for thing in reach.objects:
-        if is_of_program(type(thing)):
-            yield from attributes(thing).values()
-    for container in reach.containers:
-        yield from container.values() if isinstance(container, dict) else container
-    for function in reach.functions:
-        yield from (cell.cell_contents for cell in cells_of(function).values())
-        # Of a library's function what it was given counts, and not the library's globals.
-        if is_of_program(function):
-            yield from globals_of(function).values()

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loop.data.objects.reached import held, variables_of
+from loop.data.objects.reached import variables_of
 from loop.data.orders.rows import Rows
 from loop.errors.remedies import HELD_OR_SEED, SEED_FIRST, SEED_OR_FIRST
 from loop.exact.drawn_names import reads_drawn
@@ -89,7 +89,7 @@ def unseeded(dataset: tf.data.Dataset, owner: str, *, kept: bool) -> list[Findin
     if is_left and not (kept and reads_drawn(function for function, _ in functions)):
         log.warning(COMPUTED, owner, ", ".join(numbers), f"{count:,}")
     of_layers = {id(value) for layer in layers for value in attributes(layer).values()}  # said of the layer, once
-    what = [f"an initializer, {type(x).__name__}," for x in held(reach) if _draws(x) and id(x) not in of_layers]
+    what = [f"an initializer, {type(x).__name__}," for x in reach.held() if _draws(x) and id(x) not in of_layers]
     what += [f"layer {layer.name!r}, whose weights were drawn" for layer in layers if _is_as_drawn(layer)]
     found = [Finding(f"{owner} use {each} without a seed", "", SEED_OR_FIRST) for each in dict.fromkeys(what)]
     # To trace all again takes as long as it took to make it: only where code names what draws.
@@ -182,8 +182,8 @@ def _is_adapted(layer: keras.Layer, *, kept: bool) -> bool:
 
 def _computed(reach: Reach) -> list[str]:
     """Returns numbers that the program has computed of arrays, if there are so few that they are not taken back."""
-    scalars = [np.atleast_1d(x) for x in held(reach) if isinstance(x, np.floating | np.ndarray)]
-    scalars += [np.atleast_1d(x) for x in held(reach) if isinstance(x, tf.Tensor) and not tf.is_symbolic_tensor(x)]
+    scalars = [np.atleast_1d(x) for x in reach.held() if isinstance(x, np.floating | np.ndarray)]
+    scalars += [np.atleast_1d(x) for x in reach.held() if isinstance(x, tf.Tensor) and not tf.is_symbolic_tensor(x)]
     # Of two dimensions are the logarithms of weights by which TensorFlow samples from datasets.
     found = [f"{number:.6g}" for array in scalars if array.ndim == 1 and is_computed(array) for number in array]
     return [*dict.fromkeys(found)] if len({*found}) < SEVERAL else []
