@@ -166,7 +166,7 @@ class Traced:
         set_for = {id(each.thing) for each, changes in found if "trainable" in changes}
         for each, changes in found:
             for name, (then, now) in changes.items():
-                inner = each.read in (watched.flags, watched.trained)
+                inner = name.endswith((watched.FLAG, watched.TRAINED))
                 inner |= name == "trainable" and is_within(each.thing, set_for, self._parents)
                 if not (set_for and inner):
                     key = f"{each.owner}: {name}" if each.owner else name

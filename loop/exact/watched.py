@@ -5,8 +5,8 @@ import functools
 import inspect
 import operator
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -32,6 +32,9 @@ from loop.tf_internals import SET_LATER, TELLS_NOTHING_APART, is_trainable
 
 SMALL, LARGE = range(2**12), range(2**12, 2**24)  # bytes of arrays that are looked at each time, or at length
 ITEMS = 100  # of a list or dict; larger ones are data
+FLAG, TRAINED = ": trainable", "trainable variables"  # in names: of one variable, and of all of a layer
+Read: TypeAlias = Callable[[Any], tuple[object, ...]]
+Get: TypeAlias = Callable[[Any, str], object]
 
 
 class Watched(NamedTuple):
@@ -52,8 +55,8 @@ class Watched(NamedTuple):
     thing: object
     of: Any
     names: tuple[str, ...]
-    read: Callable[[Any], tuple[object, ...]]
-    get: Callable[[Any, str], object]
+    read: Read
+    get: Get
     then: tuple[object, ...]
     kept: tuple[object, ...] = ()
 
@@ -70,23 +73,30 @@ class Watched(NamedTuple):
 
 
 def watched(
-    owner: str, thing: object, names: Sequence[str], read: Callable, get: Callable, of: object = None
+    owner: str,
+    thing: object,
+    names: Sequence[str],
+    get: Get,
+    of: object = None,
+    *,
+    read: Read | None = None,
+    kept: tuple[object, ...] = (),
 ) -> Iterator[Watched]:
     """Yields the names of which there are values to be compared; nothing, if there are none."""
-    of = thing if of is None else of
+    of, read = thing if of is None else of, read or _reader(names, get)
     if names:
-        yield Watched(owner, thing, of, tuple(names), read, get, tuple(read(of)))
+        yield Watched(owner, thing, of, tuple(names), read, get, tuple(read(of)), kept)
 
 
-def which(owner: str, thing: object, names: Sequence[str], get: Callable[[Any, str], object], of: Any) -> Iterator:
-    """Yields the names of which it counts which thing each one is."""
-    if names:
-        kept = tuple(get(of, name) for name in names)  # or another thing might get the id of one that is gone
-
-        def read(of: Any) -> tuple[object, ...]:
-            return tuple([Which(id(get(of, name))) for name in names])
-
-        yield Watched(owner, thing, of, tuple(names), read, lambda of, name: Which(id(get(of, name))), read(of), kept)
+def of_values(owner: str, thing: object, names: Iterable[str], get: Get, of: object) -> Iterator[Watched]:
+    """Yields what the program has by names: plain values and arrays, and of all else but code which one it is."""
+    values = {name: get(of, name) for name in sorted(names)}
+    plain = [name for name, value in values.items() if _is_plain(value)]
+    others = [name for name, value in values.items() if name not in plain and not _is_code(value)]
+    yield from watched(owner, thing, plain, get, of)
+    kept = tuple(values[name] for name in others)  # or another thing might get the id of one that is gone
+    yield from watched(owner, thing, others, lambda of, name: Which(id(get(of, name))), of, kept=kept)
+    yield from (found for name in plain for found in _of_array(owner, name, values[name], SMALL))
 
 
 def counted(each: Watched) -> dict[str, Pair]:
@@ -108,46 +118,33 @@ def of_attributes(reach: Reach) -> Iterator[Watched]:
     """Yields what is known of Keras' objects by their constructors, and what the program reads of its own."""
     variables: dict[int, keras.Variable] = {}
     for each in reach.objects:
-        own, of_class = attributes(each), each if isinstance(each, type) else type(each)
-        names, others, inherited = set[str](), list[str](), set[str]()
-        if isinstance(each, OF_KERAS):
-            known = arguments(of_class)
-            kept = {name for name in known & set(own) if _is_plain(own[name]) or isinstance(own[name], BY_VALUE)}
-            names = kept | {name for name, value in own.items() if is_array(value)}
-        if not isinstance(each, OF_KERAS) or is_of_program(of_class):
-            there = reach.read & set(own)
-            names |= {name for name in there if _is_plain(own[name])}
-            # Of these counts which object each one is.
-            others = sorted(name for name in there - names if not _is_code(own[name]))
+        owner, own, of_class = called(each), attributes(each), each if isinstance(each, type) else type(each)
+        of_keras, known = isinstance(each, OF_KERAS), list[str]()
+        if of_keras:
+            made_with = arguments(of_class) & set(own)
+            kept = {name for name in made_with if _is_plain(own[name]) or isinstance(own[name], BY_VALUE)}
+            known = sorted(kept | {name for name, value in own.items() if is_array(value)})
+            yield from watched(owner, each, known, operator.getitem, own)
+            yield from (found for name in known for found in _of_array(owner, name, own[name], SMALL))
+        if not of_keras or is_of_program(of_class):
+            yield from of_values(owner, each, (reach.read & set(own)) - {*known}, operator.getitem, own)
             # What an object has of its class may be set there.
             bases = [vars(base) for base in of_class.__mro__ if is_of_program(base)]
-            inherited = {n for n in reach.read - there for base in bases if isinstance(base.get(n, GONE), SIMPLE)}
+            named = reach.read - set(own)
+            inherited = {name for name in named for base in bases if isinstance(base.get(name, GONE), SIMPLE)}
+            yield from watched(owner, each, sorted(inherited), getattr)
         if isinstance(each, keras.Layer):
             variables |= {id(variable): variable for variable in each.variables}
-        owner = called(each)
-        yield from watched(owner, each, sorted(names), _items(sorted(names)), operator.getitem, own)
-        yield from which(owner, each, others, operator.getitem, own)
-        yield from watched(owner, each, sorted(inherited), _getter(sorted(inherited)), getattr)
-        yield from (found for name in names for found in _of_array(owner, name, own[name], SMALL))
-    trainable = {f"{variable.path}: trainable": variable for variable in variables.values()}
-    yield from watched("variable", trainable, [*trainable], flags, lambda of, name: of[name].trainable)
+    flags = {f"{variable.path}{FLAG}": variable for variable in variables.values()}
+    yield from watched("variable", flags, [*flags], lambda of, name: of[name].trainable, read=_flags)
 
 
 def of_names(reach: Reach) -> Iterator[Watched]:
     """Yields the globals that functions of the program read, and what they share with the functions around them."""
     for function in filter(is_of_program, reach.functions):
         shared, around = function.__globals__, cells_of(function)
-        read = [name for name, value in globals_of(function).items() if not _is_code(value)]
-        names = [name for name in read if _is_plain(shared[name])]
-        yield from watched("global", shared, names, _items(names), operator.getitem)
-        yield from which("global", shared, [name for name in read if name not in names], operator.getitem, shared)
-        plain = {name: c for name, c in around.items() if _is_plain(c.cell_contents)}
-        others = {name: c for name, c in around.items() if name not in plain}
-        where = f"in {function.__qualname__}"
-        yield from watched(where, plain, [*plain], _contents, _content)
-        yield from which(where, others, [*others], _content, others)
-        yield from (found for name in names for found in _of_array("global", name, shared[name], SMALL))
-        yield from (found for n, c in plain.items() for found in _of_array(where, n, c.cell_contents, SMALL))
+        yield from of_values("global", shared, globals_of(function), operator.getitem, shared)
+        yield from of_values(f"in {function.__qualname__}", around, around, _content, around)
 
 
 def of_containers(reach: Reach) -> Iterator[Watched]:
@@ -174,9 +171,9 @@ def of_structure(reach: Reach) -> Iterator[Watched]:
     for each in reach.objects:
         owner, of_keras = called(each), isinstance(each, OF_KERAS)
         if isinstance(each, keras.Model):
-            yield from watched(owner, each, ["layers"], _layers, lambda of, name: _layers(of)[0])
+            yield from watched(owner, each, ["layers"], lambda of, name: Counted(map(id, of.layers)))
         if isinstance(each, keras.Layer) and not is_within(each, layers, reach.parents):
-            yield from watched(owner, each, ["trainable variables"], trained, lambda of, name: trained(of)[0])
+            yield from watched(owner, each, [TRAINED], lambda of, name: Counted(map(id, of.trainable_variables)))
         for name, value in attributes(each).items():
             if of_keras or name in reach.read:
                 yield from _of_array(owner, name, value, LARGE)
@@ -196,18 +193,8 @@ def arguments(of_class: type) -> frozenset[str]:
     return frozenset(names - {"self", "args", "kwargs", "name", *TELLS_NOTHING_APART})
 
 
-def flags(variables: Mapping[str, keras.Variable]) -> tuple[object, ...]:
-    """Returns which are trainable."""
+def _flags(variables: Mapping[str, keras.Variable]) -> tuple[object, ...]:
     return tuple(map(is_trainable, variables.values()))
-
-
-def trained(layer: keras.Layer) -> tuple[object, ...]:
-    """Returns one value: which variables are trainable."""
-    return (Counted(map(id, layer.trainable_variables)),)
-
-
-def _layers(model: keras.Model) -> tuple[object, ...]:
-    return (Counted(map(id, model.layers)),)
 
 
 def _is_small(container: Mapping | Sequence) -> bool:
@@ -247,26 +234,18 @@ def _content(cells: Mapping[str, types.CellType], name: str) -> object:
     return cells[name].cell_contents
 
 
-def _contents(cells: Mapping[str, types.CellType]) -> tuple[object, ...]:
-    return tuple([cell.cell_contents for cell in cells.values()])
-
-
-def _getter(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:
-    return operator.attrgetter(*names) if len(names) > 1 else lambda of: tuple(getattr(of, name) for name in names)
-
-
-def _items(names: Sequence[str]) -> Callable[[Mapping], tuple[object, ...]]:
-    return operator.itemgetter(*names) if len(names) > 1 else lambda of: tuple(of[name] for name in names)
+def _reader(names: Sequence[str], get: Get) -> Read:
+    """Returns what reads them at once, in C where that can be."""
+    if len(names) > 1 and get in (operator.getitem, getattr):
+        return operator.itemgetter(*names) if get is operator.getitem else operator.attrgetter(*names)
+    return lambda of: tuple([get(of, name) for name in names])
 
 
 def _of_array(owner: str, name: str, value: object, sizes: range) -> Iterator[Watched]:
     """Yields the contents of an array, which can be written to in place, if it has so many bytes."""
     if isinstance(value, np.ndarray) and value.nbytes in sizes:
-        yield from watched(owner, value, [name], _hash, lambda of, name: _hash(of)[0])
-
-
-def _hash(array: np.ndarray) -> tuple[object, ...]:
-    return (ContentHash(hash(array.tobytes())),)  # all of its bytes; SMALL bounds what that takes at each halt
+        # All of its bytes; SMALL bounds what that takes at each halt.
+        yield from watched(owner, value, [name], lambda of, name: ContentHash(hash(of.tobytes())))
 
 
 def _is_plain(value: object) -> bool:
