@@ -9,6 +9,7 @@ from types import MappingProxyType
 import tensorflow as tf
 
 from loop.digest import digest
+from loop.exact.constants import text_in
 from loop.exact.fingerprint import fingerprint
 from loop.exact.graph import uses
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
@@ -134,10 +135,9 @@ def _in_one_order(stage: tf.data.Dataset) -> bool:
 
 def _constant(node: NodeDef) -> bytes:
     """Returns the bits of a constant; none of a resource, which has another name in each process."""
+    if (texts := text_in(node)) is not None:
+        return repr(_decode_texts(texts)).encode()
     tensor = node.attr["value"].tensor
-    if tensor.dtype == tf.string.as_datatype_enum:
-        # By the operation: `tf.make_ndarray` cannot read texts that are packed, as TensorFlow packs those of a graph.
-        return repr(_decode_texts(tf.io.parse_tensor(tensor.SerializeToString(), tf.string))).encode()
     return tensor.SerializeToString(deterministic=True) if tensor.dtype != tf.resource.as_datatype_enum else b""
 
 
