@@ -6,7 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.shared.figures import figure
+from hooks.shared.figures import counted, figure
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import number, numbers, put
 from hooks.shared.texts import as_texts, from_texts, named
@@ -133,7 +133,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
             return f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}"
         if wait >= self._patience:
             best = f"{figure(number(self.best), 6)} at step {number(self.best_step)}"
-            checks = f"{wait} check{'s' * (wait != 1)}"
+            checks = counted(wait, "check")
             never = math.isnan(number(self.best))
             return f"{name} was NaN in {checks}" if never else f"{name} has not improved on {best} in {checks}"
         return ""

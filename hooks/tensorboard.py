@@ -109,11 +109,11 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._directory, self._writes = Path(where), Target(where, "directory")
         empty: dict[str, Callable[[Moment], Array]] = {}
         drawings = Drawings(empty if images is None else images, {} if text is None else text, histograms, draw)
-        drawings.check("TensorBoard")
+        drawings.check()
         self._drawings = drawings
         self._shows_rate, self._taken = rate, False
         self._recorders = Recorders()
-        self._graph, self._hparams = graph, check_settings("TensorBoard", {} if hparams is None else hparams)
+        self._graph, self._hparams = graph, check_settings({} if hparams is None else hparams)
 
     @contextlib.contextmanager
     def summaries(self, run: str = "train") -> Iterator[None]:

@@ -1,7 +1,5 @@
 """The learning rates of optimizers, for hooks that set them."""
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -72,15 +70,3 @@ class AssignedRates:
                 f"Make the optimizer with a number, as in {type(optimizer).__name__}(1e-3), or leave this hook out."
             )
         return rate.value
-
-
-def checked(owner: str, rate: float, by: str, number: int) -> float:
-    """Returns the rate of a step or an epoch as a float. Raises `ValueError` if it cannot be one."""
-    try:
-        found = float(rate)
-    except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found < math.inf:
-        received = f"Received {rate!r} for {by} {number}"
-        raise ValueError(f"{owner}: the learning rate must be a number, zero or positive. {received}.")
-    return found
