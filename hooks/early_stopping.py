@@ -41,7 +41,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         mode: "min" or "max"; required, and never guessed.
         patience: Checks in a row without improvement after which to stop; 0 and 1 both stop at the first.
         min_delta: By how much a value has to be better than the best one to count.
-        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
+        relative: Whether `min_delta` is a fraction of the best value's size; with mode="min", below 1.
         baseline: A value that has to be beaten before an improvement counts.
         start_from_epoch: Checks in epochs before this one, counted from 0, are ignored.
         target: Stop as soon as the metric is as good as this.

@@ -41,7 +41,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         factor: What the rate is multiplied by, below 1.
         patience: Checks in a row without improvement after which to do it; 0 and 1 both do it at the first.
         min_delta: By how much a value has to be better than the best one to count.
-        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
+        relative: Whether `min_delta` is a fraction of the best value's size; with mode="min", below 1.
         cooldown: For how many checks after a reduction nothing is counted.
         min_lr: The rate is not made smaller than this.
         optimizer: The path of the optimizer in `state=`, as in the name of its logged rate; None: all of them.

@@ -26,7 +26,7 @@ class Monitor:
         name: The metric, such as "val_loss".
         mode: "min" or "max"; never guessed from the name.
         min_delta: By how much a value has to be better to count, not negative.
-        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
+        relative: Whether `min_delta` is a fraction of the best value's size; with mode="min", below 1.
 
     Raises:
         ValueError: If an argument is missing or out of range.
@@ -50,7 +50,8 @@ class Monitor:
             )
         if not 0 <= min_delta < math.inf:
             raise ValueError(f"{owner}(min_delta=...) must be zero or positive. Received: {min_delta!r}.")
-        if relative and min_delta >= 1:  # of a loss, which is not negative, nothing would ever be better
+        # Of a loss, which is not negative, nothing would ever be better; of what is to grow, 1.0 is twice as much.
+        if relative and min_delta >= 1 and mode == "min":
             raise ValueError(
                 f"{owner}(min_delta=..., relative=True) is a fraction of the best value, as in 0.02 for 2 %. Received: "
                 f"{min_delta!r}."
