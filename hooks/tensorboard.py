@@ -221,7 +221,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_report(self, moment: Moment) -> None:
         for name, value in moment.logs.items():
-            run = next((run for run in self._evaluations if name.startswith(f"{run}_")), "train")
+            # The longest, as in `val` and `val_hard`, of which one name begins with the other.
+            run = max((run for run in self._evaluations if name.startswith(f"{run}_")), key=len, default="train")
             self._runs[run].write(moment.step, {name.removeprefix(f"{run}_"): value})
 
     def image(self, name: str, images: Array, moment: Moment, *, run: str = "train", most: int = 16) -> None:
