@@ -9,7 +9,7 @@ import tensorflow as tf
 from hooks.shared.figures import counted, figure
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import number, numbers, put
-from hooks.shared.texts import as_texts, from_texts, named
+from hooks.shared.texts import as_texts, from_texts, text_variable
 from loop import Event, Hook, Loop, Moment, TrainingState
 
 log = logging.getLogger("exactloop")
@@ -96,7 +96,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
             )
         # NaN stands for none yet. In float64, which holds whatever is logged.
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = named(self._monitor.watched, "watched")
+        self.watched = text_variable("watched", self._monitor.watched)
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
         self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")

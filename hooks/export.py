@@ -16,7 +16,7 @@ from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import put
 from hooks.shared.paths import is_remote, path_of
 from hooks.shared.places import Target, check_alone
-from hooks.shared.texts import named
+from hooks.shared.texts import text_variable
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
 log = logging.getLogger("exactloop")
@@ -139,7 +139,7 @@ class Export(Hook, instead=INSTEAD):
         self._monitor = None if monitor is None else Monitor("Export(on='best')", monitor, mode)
         self.every = NEVER if isinstance(on, str) else on
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = named(self._monitor.watched if self._monitor else "", "watched")
+        self.watched = text_variable("watched", self._monitor.watched if self._monitor else "")
         self.wanted = tf.Variable(0, dtype=tf.int64, trainable=False, name="wanted")  # after which step, the last time
 
     def paths(self) -> list[os.PathLike[str]]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hooks.shared.monitor import Monitor
 from hooks.shared.numbers import put
 from hooks.shared.rates import AssignedRates
-from hooks.shared.texts import named
+from hooks.shared.texts import text_variable
 from loop import Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")
@@ -78,7 +78,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         self._factor, self._patience, self._cooldown, self._min_lr = factor, max(patience, 1), cooldown, min_lr
         self._rates = AssignedRates(owner, optimizer)
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = named(self._monitor.watched, "watched")
+        self.watched = text_variable("watched", self._monitor.watched)
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
         self.cooling = tf.Variable(0, dtype=tf.int64, trainable=False, name="cooling")  # checks that are left of it
 

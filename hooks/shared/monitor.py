@@ -9,7 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.shared.texts import in_bytes, name_in
+from hooks.shared.texts import in_bytes, text_in
 from loop import Event, Loop, Moment
 
 log = logging.getLogger("exactloop")
@@ -96,11 +96,11 @@ class Monitor:
 
     def is_another(self, watched: tf.Variable) -> bool:
         """Returns whether what was saved is of another metric, or of one that was to go the other way."""
-        return name_in(watched) != self.watched
+        return text_in(watched) != self.watched
 
     def watch_anew(self, watched: tf.Variable) -> None:
         """Takes this metric for the one that is watched, and says that what is known of the other is left out."""
-        before = " with mode=".join(f"{word!r}" for word in name_in(watched).rsplit(" ", 1))
+        before = " with mode=".join(f"{word!r}" for word in text_in(watched).rsplit(" ", 1))
         log.warning(
             "%s begins anew: the saved run watched %s, now it is %r with mode=%r.",
             *(self._owner, before, self.name, self.mode),
