@@ -6,7 +6,7 @@ import weakref
 import tensorflow as tf
 
 from hooks.checkpoint.commits.store import Store
-from hooks.checkpoint.record.graph import CheckpointNames
+from hooks.checkpoint.record.tensors import CheckpointNames
 from hooks.checkpoint.resuming.fit import REMEDY, refuse, values
 from hooks.checkpoint.resuming.resume import compare
 from loop import Hook, Loop, TrainingState

@@ -10,9 +10,8 @@ import tensorflow as tf
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.record.environment import BUILDERS, changes, environment
-from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
-from hooks.checkpoint.record.tensors import read_tensors
+from hooks.checkpoint.record.tensors import CheckpointNames, read_tensors
 from hooks.checkpoint.record.writer import is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 
