@@ -115,8 +115,7 @@ def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
     sums, dtypes = dict[str, tf.Tensor](), dict[str, tf.DType]()
     # One checkpoint after the other: in memory are the sums, and one of them.
     for pin in pins:
-        names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths)
-        for path, value in values(pin, names).items():
+        for path, value in values(pin, paths).items():
             # In double precision, or a sum of many float16 weights would not have their digits.
             wide = tf.cast(value, tf.complex128 if value.dtype.is_complex else tf.float64)
             sums[path], dtypes[path] = sums[path] + wide if path in sums else wide, value.dtype
