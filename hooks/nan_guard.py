@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from hooks.bounds import Bounds
-from hooks.finite import Finite
+from hooks.bounds import Bounds, Finite
 from hooks.shared.figures import figure
 from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
 

@@ -23,7 +23,7 @@ EXPLAINS = ("loop.errors.calls", "BY_POSITION", "explained")  # for functions; c
 DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {  # files beside the hook that they are for
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
-    **dict.fromkeys(("hooks.bounds", "hooks.finite"), "hooks/nan_guard.py"),
+    "hooks.bounds": "hooks/nan_guard.py",
     "hooks.exports": "hooks/export.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
