@@ -25,7 +25,7 @@ INSTEAD = {
 REMEDY = "Look at the rows, the learning rate and what the loss divides by or takes the logarithm of."
 
 
-class FoundWrong:
+class FoundWrong(Trigger):
     """What is wrong with the latest step, as a trigger: it makes nothing halt, and is due if something is wrong."""
 
     def __init__(self) -> None:
@@ -39,9 +39,6 @@ class FoundWrong:
 
     def due(self, halt: Halt) -> bool:
         return self.what != ""
-
-    def __or__(self, other: Trigger) -> Trigger:
-        return other | self
 
 
 class NaNGuard(Hook, instead=INSTEAD):

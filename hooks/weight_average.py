@@ -26,7 +26,7 @@ INSTEAD = {
 }
 
 
-class From:
+class From(Trigger):
     """A trigger from a step on.
 
     Args:
@@ -45,10 +45,6 @@ class From:
 
     def due(self, halt: Halt) -> bool:
         return halt.step >= self._start and self._every.due(halt)
-
-    # `NEVER` knows how to join any two.
-    def __or__(self, other: Trigger) -> Trigger:
-        return NEVER | self | other
 
     def __repr__(self) -> str:
         return repr(self._every)
