@@ -115,9 +115,6 @@ class Export(Hook, instead=INSTEAD):
                 "Export(within=...) needs what makes a context, and is called for each export, as in "
                 f"within=average.exchanged, without (). Received: {type(within).__name__}."
             )
-        if format not in ENDINGS:
-            known = ", ".join(map(repr, ENDINGS))
-            raise ValueError(f"Export(format=...) must be one of {known}. Received: {format!r:.80}.")
         if keep < 1:
             raise ValueError(f"Export(keep=...) must be at least 1. Received: {keep!r}.")
         if (on == "best") != (monitor is not None) or (monitor is None and mode is not None):

@@ -84,8 +84,6 @@ class LearningRate(Hook, instead=INSTEAD):
         super().__init__(name=name)
         if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             _check_function(rate)
-        if by not in ("step", "epoch"):
-            raise ValueError(f"LearningRate(by=...) must be 'step' or 'epoch'. Received: {by!r:.80}.")
         if warmup < 0:
             raise ValueError(f"LearningRate(warmup=...) must be zero or positive, in steps. Received: {warmup!r}.")
         self._function, self._by, self._warmup = rate, by, warmup

@@ -96,8 +96,6 @@ class NaNGuard(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name or "nan_guard")
-        if policy not in ("raise", "stop", "rollback"):
-            raise ValueError(f"NaNGuard(policy=...) must be 'raise', 'stop' or 'rollback'. Received: {policy!r:.80}.")
         for argument, count in {"window": window, "skip": skip, "max_rollbacks": max_rollbacks}.items():
             if count < 1:
                 raise ValueError(f"NaNGuard({argument}=...) must be at least 1. Received: {count!r}.")

@@ -125,8 +125,6 @@ class WeightAverage(Hook, instead=INSTEAD):
             )
         if start < 1:
             raise ValueError(f"WeightAverage(start=...) is a step, from 1. Received: {start!r}.")
-        if at_end not in ("average", "last"):
-            raise ValueError(f"WeightAverage(at_end=...) must be 'average' or 'last'. Received: {at_end!r:.80}.")
         self._decay = 0.0 if decay == "optimizer" else float(decay)
         self._corrected, self._shows = corrected, at_end == "average"
         self.every = NEVER if decay == "optimizer" else From(start, every)

@@ -18,16 +18,6 @@ INSTEAD = {
     "delete_checkpoint": "leave it out: a finished run can be gone on with",
     "verbose": "leave it out: what is saved and restored is logged by logging.getLogger('exactloop')",
 }
-CHOICES = {"resume": ("auto", "must", "never"), "on_error": ("raise", "warn"), "resume_changed": ("refuse", "warn")}
-
-
-def check_choices(**given: object) -> None:
-    """Raises `ValueError` for what is none of the texts that an argument may be."""
-    for argument, choice in given.items():
-        known = CHOICES[argument]
-        if choice not in known:
-            wanted = " or ".join([", ".join(map(repr, known[:-1])), repr(known[-1])])
-            raise ValueError(f"Checkpoint({argument}=...) must be {wanted}. Received: {choice!r:.80}.")
 
 
 def check_counts(**given: int) -> None:

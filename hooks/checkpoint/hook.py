@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from hooks.checkpoint.arguments import INSTEAD, check_best, check_choices, check_counts
+from hooks.checkpoint.arguments import INSTEAD, check_best, check_counts
 from hooks.checkpoint.best_metric import BestMetric
 from hooks.checkpoint.commits.retention import Retention
 from hooks.checkpoint.commits.store import Store
@@ -103,7 +103,6 @@ class Checkpoint(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        check_choices(resume=resume, on_error=on_error, resume_changed=resume_changed)
         check_counts(keep=keep, keep_best=keep_best)
         check_best(best, mode, keep_best)
         self.every = every
