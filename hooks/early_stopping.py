@@ -16,9 +16,8 @@ log = logging.getLogger("exactloop")
 
 INSTEAD = {
     "": "write mode='min' or mode='max', and patience=5",
-    "monitor": "write EarlyStopping('val_loss', mode='min')",
     "restore_best_weights": "write restore_best='weights'",
-    **dict.fromkeys(("metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
+    **dict.fromkeys(("monitor", "metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
     **dict.fromkeys(("stopping_threshold", "stop_value"), "write target=..."),
     "divergence_threshold": "write divergence=...",
     "check_finite": "write divergence=float('inf') with mode='min', or -float('inf') with mode='max'",

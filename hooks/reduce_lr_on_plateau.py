@@ -16,8 +16,7 @@ from loop import Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
-    "monitor": "write ReduceLROnPlateau('val_loss', mode='min')",
-    **dict.fromkeys(("metric", "metric_name"), "write ReduceLROnPlateau('val_loss', mode='min')"),
+    **dict.fromkeys(("monitor", "metric", "metric_name"), "write ReduceLROnPlateau('val_loss', mode='min')"),
     **dict.fromkeys(("threshold", "epsilon"), "write min_delta=..."),
     "threshold_mode": "write relative=True for 'rel', and leave it out for 'abs'",
     "eps": "leave it out: a rate at min_lr is not made smaller",

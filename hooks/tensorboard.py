@@ -27,8 +27,7 @@ UNCUT = (
     "writer.as_default():`."
 )
 INSTEAD = {
-    "directory": "write TensorBoard(directory)",
-    **dict.fromkeys(("log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
+    **dict.fromkeys(("directory", "log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
     **dict.fromkeys(("update_freq", "log_every_n_steps", "steps"), "write every=Every(steps=100)"),
     "histogram_freq": "write histograms=True, draw=Every(epochs=1)",
     **dict.fromkeys(("write_graph", "log_graph"), "write graph=True"),

@@ -3,10 +3,8 @@
 BEST = "write best='val_loss', mode='min'"
 # What Keras, Orbit, Lightning and `tf.train.CheckpointManager` call it; none of these is an argument here.
 INSTEAD = {
-    "best": BEST,
-    "directory": "write Checkpoint(directory)",
-    **dict.fromkeys(("filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
-    **dict.fromkeys(("monitor", "save_best_only", "metric"), BEST),
+    **dict.fromkeys(("directory", "filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
+    **dict.fromkeys(("best", "monitor", "save_best_only", "metric"), BEST),
     "save_weights_only": "leave it out: restore(directory, {'model': model}) reads the weights alone",
     "save_freq": "write every=Every(steps=100) or every=Every(epochs=1)",
     **dict.fromkeys(("period", "every_n_epochs"), "write every=Every(epochs=1)"),
