@@ -11,6 +11,7 @@ import keras
 import pytest
 import rich.console
 import tensorflow as tf
+from lives import points
 from tiny import make_counter
 
 import hooks
@@ -109,16 +110,6 @@ def test_a_report_after_steps_is_checked_each_time() -> None:
     assert (result.step, result.reason) == (6, "at has not improved on 2 at step 2 in 2 checks")
 
 
-def points_in(directory: Path) -> set[tuple[str, int, str, float]]:
-    """Returns what is in event files: by run, step and tag."""
-    points = set()
-    for path in directory.glob("*/events*"):
-        for record in tf.compat.v1.io.tf_record_iterator(str(path)):
-            event = tf.compat.v1.Event.FromString(record)
-            points |= {(path.parent.name, event.step, v.tag, v.simple_value) for v in event.summary.value}
-    return points
-
-
 def test_reports_are_written_and_shown_once(tmp_path: Path) -> None:
     class Fid(Hook):
         reports = ("val_fid",)
@@ -129,11 +120,11 @@ def test_reports_are_written_and_shown_once(tmp_path: Path) -> None:
     text = io.StringIO()
     shown = Progress(Every(steps=100), console=rich.console.Console(file=text, width=200))
     late = Probe()
-    loop = make([TensorBoard(tmp_path), shown, Fid(), late], evaluate=["val"])
+    loop = make([TensorBoard(tmp_path / "tensorboard"), shown, Fid(), late], evaluate=["val"])
     result = loop.run(epochs=1)
     lines = [line.split("  (")[0] for line in text.getvalue().splitlines()]
     assert lines[:2] == ["epoch 1, step 2 of 2  loss 1.75  val_loss 4.5  val_fid 9", "step 2 of 2  probe 3"]
-    assert points_in(tmp_path) >= {("val", 2, "fid", 9.0), ("train", 2, "probe", 3.0)}
+    assert {*points(tmp_path)} >= {("val", 2, "fid", 9.0), ("train", 2, "probe", 3.0)}
     assert result.logs == {"loss": 1.75, "val_loss": 4.5, "val_fid": 9.0, "probe": 3.0}
 
 
@@ -144,8 +135,8 @@ def test_a_report_is_written_beside_the_evaluation_that_it_is_of(tmp_path: Path)
         def on_eval_end(self, moment: Moment) -> None:
             moment.report(val_hard_fid=2.0, val_fid=1.0)
 
-    make([TensorBoard(tmp_path), Fid()], evaluate=("val", "val_hard")).run(epochs=1)
-    found = {(run, tag) for run, _, tag, _ in points_in(tmp_path) if tag.endswith("fid")}
+    make([TensorBoard(tmp_path / "tensorboard"), Fid()], evaluate=("val", "val_hard")).run(epochs=1)
+    found = {(run, tag) for run, _, tag, _ in points(tmp_path) if tag.endswith("fid")}
     assert found == {("val", "fid"), ("val_hard", "fid")}
 
 
