@@ -7,7 +7,7 @@ from typing import Literal
 import tensorflow as tf
 
 from hooks.shared.figures import counted, figure
-from hooks.shared.monitor import Monitor
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import number, numbers, put
 from hooks.shared.texts import as_texts, from_texts, text_variable
 from loop import Event, Hook, Loop, Moment, TrainingState
@@ -27,7 +27,7 @@ INSTEAD = {
 }
 
 
-class EarlyStopping(Hook, instead=INSTEAD):
+class EarlyStopping(MonitorHook, instead=INSTEAD):
     """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
 
     A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step, each report
@@ -54,6 +54,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric.
     """
 
+    _monitor: Monitor
     _state: TrainingState = Hook.later()
     _kept: dict[str, tf.Variable] = Hook.later()
 
@@ -137,15 +138,6 @@ class EarlyStopping(Hook, instead=INSTEAD):
             return f"{name} was NaN in {checks}" if never else f"{name} has not improved on {best} in {checks}"
         return ""
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch, self._monitor.value(moment))
-
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch - 1, self._monitor.value(moment))  # which counts the one that ends
-
-    def on_report(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch - (moment.event is Event.EPOCH_END), self._monitor.reported(moment))
-
     def on_run_end(self, moment: Moment) -> None:
         # After an exception, weights stay as they are: they are what one looks for the cause in.
         if moment.error is None and self._kept and self.best_step > 0:
@@ -158,8 +150,8 @@ class EarlyStopping(Hook, instead=INSTEAD):
                     "%d. The weights are those of the last step.", self.name, self._monitor.name, self.best_step
                 )  # fmt: skip
 
-    def _check(self, moment: Moment, epoch: int, value: float | None) -> None:
-        if value is None or epoch < self._start_from_epoch:
+    def _look(self, moment: Moment, value: float) -> None:
+        if moment.epoch - (moment.event is Event.EPOCH_END) < self._start_from_epoch:  # which counts the one that ends
             return
         best, before, checks = numbers([self.best, self.wait, self.checks])
         wait = int(before) + 1

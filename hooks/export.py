@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from hooks.exports import Exports
-from hooks.shared.monitor import Monitor
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import put
 from hooks.shared.paths import is_remote, path_of
 from hooks.shared.places import Target, check_alone
@@ -36,7 +36,7 @@ INSTEAD = {
 }
 
 
-class Export(Hook, instead=INSTEAD):
+class Export(MonitorHook, instead=INSTEAD):
     """Exports a model: the best one, one at the end, or those after some steps.
 
     A model of step 1200 is `<directory>/1200`, a SavedModel with the signature `serve` as `model.export` makes it, and
@@ -182,23 +182,15 @@ class Export(Hook, instead=INSTEAD):
     def on_step_end(self, moment: Moment) -> None:
         put(self.wanted, moment.step)
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.value(moment) if self._monitor else None)
-
-    on_epoch_end = on_eval_end
-
-    def on_report(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.reported(moment) if self._monitor else None)
-
     def on_settled(self, moment: Moment) -> None:
         if int(self.wanted) == moment.step:
             self._export(moment.step)
             if len(self._exports.steps()) > self._keep:  # else no manifest need be read
                 self._prune(self._saved())
 
-    def _look(self, moment: Moment, value: float | None) -> None:
+    def _look(self, moment: Moment, value: float) -> None:
         best = float(self.best)
-        if value is not None and self._monitor and self._monitor.better(value, None if math.isnan(best) else best):
+        if self._monitor and self._monitor.better(value, None if math.isnan(best) else best):
             put(self.best, value)
             put(self.wanted, moment.step)
 

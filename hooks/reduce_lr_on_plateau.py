@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from hooks.shared.monitor import Monitor
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import put
 from hooks.shared.rates import AssignedRates
 from hooks.shared.texts import text_variable
-from loop import Hook, Loop, Moment
+from loop import Loop, Moment
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
@@ -24,7 +24,7 @@ INSTEAD = {
 }
 
 
-class ReduceLROnPlateau(Hook, instead=INSTEAD):
+class ReduceLROnPlateau(MonitorHook, instead=INSTEAD):
     """Multiplies the learning rate by `factor` when a metric has not improved for `patience` checks.
 
         hooks=[ReduceLROnPlateau("val_loss", mode="min", factor=0.5, patience=3)]
@@ -50,6 +50,8 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric, or a
             rate is a schedule, which cannot be assigned, or another hook sets it.
     """
+
+    _monitor: Monitor
 
     def __init__(
         self,
@@ -95,17 +97,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
             put(self.best, math.nan)
             put(self.wait, 0)
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._check(self._monitor.value(moment), moment.step)
-
-    on_epoch_end = on_eval_end
-
-    def on_report(self, moment: Moment) -> None:
-        self._check(self._monitor.reported(moment), moment.step)
-
-    def _check(self, value: float | None, step: int) -> None:
-        if value is None:
-            return
+    def _look(self, moment: Moment, value: float) -> None:
         best, wait, cooling = float(self.best), int(self.wait), int(self.cooling)
         # A check within a cooldown counts for nothing, but may still be the best.
         if cooling:
@@ -115,7 +107,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         elif not cooling:
             wait += 1
             # If all rates are as small as they may be, it goes on counting, and no cooldown begins.
-            if wait >= self._patience and self._reduce(step):
+            if wait >= self._patience and self._reduce(moment.step):
                 cooling, wait = self._cooldown, 0
         put(self.best, best)
         put(self.wait, wait)

@@ -1,4 +1,4 @@
-"""Which of two values of a metric is the better one."""
+"""Which of two values of a metric is the better one, and when to look at it."""
 
 import difflib
 import logging
@@ -10,7 +10,7 @@ from typing import Literal
 import tensorflow as tf
 
 from hooks.shared.texts import in_bytes, text_in
-from loop import Event, Loop, Moment
+from loop import Event, Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")
 
@@ -122,6 +122,25 @@ class Monitor:
         # A fraction of infinity is no margin: against that, any value that is better at all counts.
         margin = self._min_delta * (abs(than) if self._relative and math.isfinite(than) else 1.0)
         return value < than - margin if self.mode == "min" else value > than + margin
+
+
+class MonitorHook(Hook):
+    """What hooks have in common that act by a metric: `_look` is called with each value of it. Abstract."""
+
+    _monitor: Monitor | None = None  # without one, nothing is looked at
+
+    def on_eval_end(self, moment: Moment) -> None:
+        if self._monitor and (value := self._monitor.value(moment)) is not None:
+            self._look(moment, value)
+
+    on_epoch_end = on_eval_end
+
+    def on_report(self, moment: Moment) -> None:
+        if self._monitor and (value := self._monitor.reported(moment)) is not None:
+            self._look(moment, value)
+
+    def _look(self, moment: Moment, value: float) -> None:
+        """Acts by a value, which was just measured or reported."""
 
 
 def _in_full(name: str) -> str:
