@@ -31,8 +31,12 @@ LEFT = {
     keras.callbacks.RemoteMonitor: "what it has sent of epochs after the step from which the run goes on is sent again",
 }
 # What only writes or shows something.
-WRITING = (keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint, keras.callbacks.ProgbarLogger) + (
-    *(keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard),
+WRITING = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
 )
 OF_OTHERS = {"train_epoch": "epoch", "start": "begin", "validation": "test", "fit": "train", "step": "train_batch"}
 NEEDS = "KerasCallbacks needs callbacks, instances of keras.callbacks.Callback."
