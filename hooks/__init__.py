@@ -7,7 +7,7 @@ TensorFlow.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hooks.public import *  # noqa: F403
+    from hooks.public import *
 else:
 
     def __getattr__(name: str) -> object:
