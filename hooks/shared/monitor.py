@@ -100,11 +100,12 @@ class Monitor:
 
     def watch_anew(self, watched: tf.Variable) -> None:
         """Takes this metric for the one that is watched, and says that what is known of the other is left out."""
-        before = " with mode=".join(f"{word!r}" for word in text_in(watched).rsplit(" ", 1))
-        log.warning(
-            "%s begins anew: the saved run watched %s, now it is %r with mode=%r.",
-            *(self._owner, before, self.name, self.mode),
-        )
+        if before := text_in(watched):  # else nothing was watched, as by an `Export` of each epoch
+            name, mode = before.rsplit(" ", 1)
+            log.warning(
+                "%s begins anew: the saved run watched %r with mode=%r, now it is %r with mode=%r.",
+                *(self._owner, name, mode, self.name, self.mode),
+            )
         watched.assign(in_bytes(self.watched))
 
     def value(self, moment: Moment) -> float | None:
