@@ -48,8 +48,8 @@ class Rounds:
         """Gets ready to train: looks at what is compiled, and lets the clock run."""
         self._built.check(self._making.state)
         # By digest, as they are before the first step: hooks may change what no checkpoint holds, and are found out so.
-        self._constants = self._built.constants(self._making.state)
-        self._unsaved = self._built.unsaved(self._making.state)
+        self._constants = self._built.audits.constants(self._making.state)
+        self._unsaved = self._built.audits.unsaved(self._making.state)
         self._clock.start()
         # Or all times up to where the run goes on from would be due at its first halt.
         self._since = self._agreed.now()
@@ -186,7 +186,7 @@ class Rounds:
         over = self._moments.place.step_in_epoch == 0 or self._moments.reached()
         self._agreed.stops()
         if over:
-            report(self._constants.findings() + self._built.found_since(), exact=self._exact)
+            report(self._constants.findings() + self._built.audits.found_since(), exact=self._exact)
             self._unsaved.warn()
         failures, last = Failures(), False
         # What hooks write before it is read is written again when they save: here, it would be so at each step.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from loop.errors.kinds import shown
+from loop.errors.kinds import is_whole, shown
 from loop.state.position import Position
 
 
@@ -178,3 +178,14 @@ def _nothing_to_do(what: str, asked: int, complete: int) -> str:
 def _counted(count: int, what: str, one: str = "is", more: str = "are") -> str:
     """Returns a number of things, and a verb that agrees with it."""
     return f"{count} {what} {one}" if count == 1 else f"{count} {what}s {more}"
+
+
+def check_totals(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:
+    """Returns the totals of `run()`. Raises `ValueError` if neither is given or one is not a positive whole number."""
+    given = {"epochs": epochs, "steps": steps}
+    # Not 0 either, which would be no run.
+    counts = [count for count in given.values() if count is not None]
+    if not counts or not all(is_whole(count) and count > 0 for count in counts):
+        wanted = "run() needs epochs=..., steps=... or both, positive whole numbers, as in run(epochs=10)"
+        raise ValueError(f"{wanted}. Received: {shown(given)}.")
+    return None if epochs is None else int(epochs), None if steps is None else int(steps)
