@@ -95,9 +95,7 @@ class Parts(NamedTuple):
         }
         own |= {"accumulated": self.step.kept} if self.step.kept else {}
         data, evaluated = self.data, self.evaluated
-        state = TrainingState(
-            self.given, own, position=self.position, data=data, evaluated=evaluated, derived=derived
-        )
+        state = TrainingState(self.given, own, position=self.position, data=data, evaluated=evaluated, derived=derived)
         state.limits, state.passed = self.limit.said(), self.stops.passed
         state.apart = data.shard if isinstance(data, OwnFiles) else None
         state.sketches = {name: step.sketch for name, step in self.steps.items()}

@@ -117,7 +117,9 @@ def _of_objects(reach: Reach | None) -> Iterator[View]:
     """Yields what there is of objects, classes, modules and functions that are held or named, and have attributes."""
     if reach is not None:
         called = [*filter(is_of_program, reach.functions), *(f for each in reach.objects for f in methods(type(each)))]
-        used = used_by(dict.fromkeys(called), *ATTRIBUTES)  # by name, whoever has it: what nobody changes is what it was
+        used = used_by(
+            dict.fromkeys(called), *ATTRIBUTES
+        )  # by name, whoever has it: what nobody changes is what it was
         # What saves itself saves what is in it; of the roots, the hook itself is one, and keeps nothing.
         aside = {id(each) for each in reach.objects if _saves_itself(each) and reach.parents[id(each)]}
         for thing in [*reach.objects, *(each for each in reach.functions if vars(each) and is_of_program(each))]:
