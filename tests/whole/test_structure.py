@@ -51,6 +51,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
 )
 WITHIN = {  # rooms within a room, by what they may import; what stands beside them may import all
     "loop/engine": {"traced": "", "ways": "traced"},
+    "loop/running": {"unsaved": ""},
     "loop/data": {"objects": "", "orders": "", "python": "objects", "pipelines": "objects orders"},
     "hooks/checkpoint": {
         "record": "",
