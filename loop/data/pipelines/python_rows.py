@@ -49,15 +49,13 @@ class PythonRows:
             if self._is_put:
                 earlier.taken()
             return
-        if rows := earlier.tensors()[self._before :]:
-            back = self.mark()
-            self._held.put(rows, self._around.names)
+
+        def fits() -> bool:
             passes.beginning = self._begins()
-            if passes.beginning == cursor[BEGINNING]:
-                earlier.taken()
-            else:
-                back()
-                passes.beginning = begins
+            return passes.beginning == cursor[BEGINNING]
+
+        if not self._held.recall(earlier, fits, before=self._before, but=self._around.names):
+            passes.beginning = begins
 
 
 class RowsOfEpochs:
@@ -79,12 +77,8 @@ class RowsOfEpochs:
             Whether that was so.
         """
         wanted = cursor.get("stages")
-        if wanted is None or self._stages(cursor["epoch"]) == wanted or not (rows := earlier.tensors()):
-            return False
-        back = self.mark()
-        self._held.put(rows)
-        if self._stages(cursor["epoch"]) != wanted:
-            back()
-            return False
-        earlier.taken()
-        return True
+
+        def fits() -> bool:
+            return self._stages(cursor["epoch"]) == wanted
+
+        return wanted is not None and not fits() and self._held.recall(earlier, fits)
