@@ -6,7 +6,7 @@ as they were, and `places.py` counts those that get a seed of their own. `seeds.
 Where a stage or an operation is made anew:
 
     shuffle, repeat, random, cache, options                             orders.py
-    rows of arrays that are shuffled                                    late_rows.py
+    rows of arrays that are shuffled                                    late_rows.py, shuffled.py
     map, filter, flat_map, interleave, scan, reduce, group_by_window    maps.py
     what draws in functions: tf.random, tf.image, generators, Keras     draws.py, samplers.py, pools.py
     conditions, loops and calls in functions                            calls.py

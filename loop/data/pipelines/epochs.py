@@ -31,7 +31,7 @@ from loop.state.resumable import Earlier, Unlike
 
 log = logging.getLogger("exactloop")
 AROUND = "around"  # the name of a note: there is more, which is no number
-LATE = "late"  # a note: the iterator of the pass has numbers of rows, where earlier versions had rows
+LATE, VECTOR = "late", 2  # a note: the iterator of the pass has numbers of rows, and how; earlier ones had rows, then 1
 AGAIN = (1, 2, 1, 0)  # the epochs for which the audit calls a function after the first one
 PROGRAM = int(short((tf.__version__, keras.__version__)), 16)  # other versions trace the same program otherwise
 
@@ -214,7 +214,7 @@ class EpochDatasets:
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
         seed |= self._drawn()
         around = {AROUND: 1} if self.around.changes else {}
-        around |= {LATE: 1} if self.reads_late else {}
+        around |= {LATE: VECTOR} if self.reads_late else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:
