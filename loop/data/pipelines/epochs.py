@@ -10,15 +10,14 @@ import keras
 import tensorflow as tf
 
 from loop.data.objects.around import Around
-from loop.data.orders.one_order import Orders
 from loop.data.orders.pool import Pool
 from loop.data.pipelines.audited import as_read, as_written
 from loop.data.pipelines.cores import cores, other_order
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
+from loop.data.pipelines.one_dataset import OneDataset
 from loop.data.pipelines.passes import BEGINNING, PassesSoFar
 from loop.data.pipelines.python_rows import PythonRows, RowsOfEpochs
-from loop.data.pipelines.recalled import recalled
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
@@ -66,18 +65,23 @@ class EpochDatasets:
         self._python_draws = threading.Event()  # set in threads of TensorFlow
         one = Written(first.repeat() if self.endless else first, self._python_draws, share=self.share)
         self.saved = one.can_be_saved if saved is None else saved
-        self._first, self._one = one, None if self.varies else one  # that of all epochs
+        self._of_first_epoch = one  # of a function
         self._seed: int | None = None  # drawn when a run begins, and in each checkpoint
         self._cores = cores()  # that the run began with
         python = [] if self.varies or self.saved else one.python()  # saved iterators read nothing again
         self.around = Around(python)
-        self._python = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
+        rows = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
+        self._one = None if self.varies else OneDataset(one, rows)
         self._of_epochs = RowsOfEpochs(given.function if isinstance(given, OfEpoch) else None, self._stages_anew)
         self._passes, self._reader = PassesSoFar(), Reader(self.around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
-        self._known, self._pool = Known(self._written, varies=self.varies), Pool()
-        self._tables_back: Callable[[], None] = lambda: None  # takes tables back from layers
+        self._known = Known(self._written, varies=self.varies)
+
+    @property
+    def _first(self) -> Written:
+        """The dataset as this process has made it, of a function that of the first epoch."""
+        return self._of_first_epoch if self._one is None else self._one.first
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
@@ -90,13 +94,8 @@ class EpochDatasets:
 
     def pool_rows(self, pool: Pool) -> None:
         """Adds what the dataset of all epochs was made of, in this process, to what all data have."""
-        self._pool = pool
-        if not self.varies:
-            pool.add(lambda: [*self._first.lists.values()])
-            pool.splits.add(self._first.dataset, self._shuffle)
-
-    def _shuffle(self, orders: Orders) -> None:
-        self._first = self._one = self._first.with_orders(orders)
+        if self._one is not None:
+            self._one.pool_rows(pool)
 
     def fix_seed(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
@@ -109,7 +108,7 @@ class EpochDatasets:
 
     def _written(self, epoch: int) -> Written:
         if self._one is not None:
-            return self._one
+            return self._one.now
         made = self._given(epoch)
         return Written(made if self._steps is None else made.take(self._steps), self._python_draws, share=self.share)
 
@@ -143,7 +142,7 @@ class EpochDatasets:
             self._python_draws.set()  # as after what was found before the first pass
             if self._first.caches:
                 self._passes.differ()
-        if digest is not None and self._one is not None and not self._one.varies:
+        if digest is not None and self._one is not None and not self._one.now.varies:
             self._passes.ended(digest)
         elif digest is not None and self._passes.beginning is not None:
             self._passes.begins_with(self._reader.beginning(self._again(0)))
@@ -212,26 +211,24 @@ class EpochDatasets:
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
         seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
-        seed |= self._drawn()
+        seed |= self._notes()
         around = {AROUND: 1} if self.around.changes else {}
         around |= {LATE: VECTOR} if self.reads_late else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:
         """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
-        drawn, stages = self._drawn(), self._known.stages(0, self._now) if self._one else None
-        if stages is None or not (drawn or (self._one and self._one.has_others)):
+        notes, stages = self._notes(), self._known.stages(0, self._now) if self._one else None
+        if stages is None or not (notes or (self._one and self._one.may_be_other)):
             return {}
-        return {**drawn, "stages": stages, **{n: known for n, known in self._passes.cursor().items() if n == BEGINNING}}
+        return {**notes, "stages": stages, **{n: known for n, known in self._passes.cursor().items() if n == BEGINNING}}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
-        """Returns the tensors that the dataset of all epochs is made of, and behind them what Python in it has."""
-        if self._one is None:
-            return self._of_epochs.tensors()
-        return [*self._one.in_memory(), *self._python.tensors()]
+        """Returns what the dataset of all epochs, or the function that makes those of each, has in memory."""
+        return self._of_epochs.tensors() if self._one is None else self._one.in_memory()
 
-    def _drawn(self) -> dict[str, int]:
-        return {} if self._one is None else self._one.drawn(self._pool)
+    def _notes(self) -> dict[str, int]:
+        return {} if self._one is None else self._one.notes()
 
     def resume_from(self, epoch: int, cursor: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -253,7 +250,8 @@ class EpochDatasets:
             self._passes.forget()
             what = f"data: for epoch {epoch + 1}, the function makes another dataset than when the checkpoint was made"
             return [what] if self.varies else []  # of one dataset, `describe` has it
-        self._python.begin_as(cursor, self._passes)
+        if self._one is not None:
+            self._one.python.begin_as(cursor, self._passes)
         return [line] if (line := self._passes.resume_from(cursor)) else []
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
@@ -262,15 +260,13 @@ class EpochDatasets:
             if self._of_epochs.recall(cursor, earlier):
                 self._known = Known(self._written, varies=True)  # its datasets are others now
             return
-        self._python.recall(earlier, len(self._one.in_memory()))
-        others = cursor.get("stages") not in (None, self._known.stages(0, self._now))
-        if others and (before := recalled(self._one, cursor, self._pool, earlier)):
-            self._one, self._tables_back = before, before.put_tables()
+        if self._one.recall(cursor, earlier, self._known.stages(0, self._now)):
+            before = self._one.now
             self._known.put(before, cursor["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
                 self.cardinality = cardinality(self._pass(before.once() if self.endless else before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
-            self._python.begin_as(cursor, self._passes)
+            self._one.python.begin_as(cursor, self._passes)
 
     def _stages_anew(self, epoch: int) -> int | None:
         self._known.begin_anew()
@@ -280,13 +276,10 @@ class EpochDatasets:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, around = dict(vars(self)), self.around.mark()
         passes, known = copy.copy(self._passes), copy.copy(self._known)
-        python, of_epochs, tables = self._python.mark(), self._of_epochs.mark(), self._tables_back
+        rows = self._of_epochs.mark() if self._one is None else self._one.mark()
 
         def go_back() -> None:
-            if self._tables_back is not tables:
-                self._tables_back()
-            python()
-            of_epochs()
+            rows()
             around()
             vars(self).update(held)
             self._passes, self._known = passes, known
@@ -306,7 +299,7 @@ class EpochDatasets:
         try:
             self.around.take(kept)
         except Unlike:  # it may fit into the rows of the run alone, as an order of more rows does
-            if not self._python.put():
+            if self._one is None or not self._one.python.put():
                 raise
             self.around.take(kept)
         self._python_draws.set()
