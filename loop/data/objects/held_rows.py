@@ -5,6 +5,7 @@ text of the program says: others are settings.
 """
 
 import collections
+import contextlib
 import functools
 import json
 import logging
@@ -93,9 +94,10 @@ class HeldRows:
             return False
         back = self.mark()
         self.put(rows, but)
-        if fits():
-            earlier.taken()
-            return True
+        with contextlib.suppress(Exception):  # with rows that it was not written for, a program may raise anything
+            if fits():
+                earlier.taken()
+                return True
         back()
         return False
 
