@@ -258,7 +258,7 @@ class Stages:
             ]
             zero = tf.constant(0, tf.int64)
             at, others = Pass(zero, zero, zero, zero), self._instead.get(function.graph, NO_OTHERS)
-            emitter = Emitter({}, {}, {}, {}, constants=others.constants) if others.constants else AS_IT_IS
+            emitter = Emitter(constants=others.constants) if others.constants else AS_IT_IS
             inside = emitter.call(function.graph, [*function.flat(elements), *given], at, others.given)
             return function.packed(inside)
 
