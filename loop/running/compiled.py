@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from loop.data.arrays import ArrayData
-from loop.data.pipelines.unseeded import as_drawn, warn_of_rows, warn_of_seed, warn_of_shapes
+from loop.data.pipelines.unseeded import as_drawn
+from loop.data.pipelines.warned import warn_of_rows, warn_of_seed, warn_of_shapes
 from loop.data.source import Data
 from loop.engine.chunk import CompiledLoop
 from loop.engine.clock import TimeSpent
