@@ -13,11 +13,12 @@ from loop.data.objects.around import Around
 from loop.data.orders.pool import Pool
 from loop.data.pipelines.audited import as_read, as_written
 from loop.data.pipelines.cores import cores, other_order
+from loop.data.pipelines.each_dataset import EachDataset
 from loop.data.pipelines.known import Known
 from loop.data.pipelines.of_epoch import Given, OfEpoch, check_spec, checked
 from loop.data.pipelines.one_dataset import OneDataset
 from loop.data.pipelines.passes import BEGINNING, PassesSoFar
-from loop.data.pipelines.python_rows import PythonRows, RowsOfEpochs
+from loop.data.pipelines.python_rows import PythonRows
 from loop.data.pipelines.replay import ANOTHER, Reader
 from loop.data.pipelines.written import Written
 from loop.exact.pipeline import cardinality
@@ -65,23 +66,18 @@ class EpochDatasets:
         self._python_draws = threading.Event()  # set in threads of TensorFlow
         one = Written(first.repeat() if self.endless else first, self._python_draws, share=self.share)
         self.saved = one.can_be_saved if saved is None else saved
-        self._of_first_epoch = one  # of a function
         self._seed: int | None = None  # drawn when a run begins, and in each checkpoint
         self._cores = cores()  # that the run began with
         python = [] if self.varies or self.saved else one.python()  # saved iterators read nothing again
         self.around = Around(python)
         rows = PythonRows(python, self.around, lambda: self._reader.beginning(self._again(0)))
         self._one = None if self.varies else OneDataset(one, rows)
-        self._of_epochs = RowsOfEpochs(given.function if isinstance(given, OfEpoch) else None, self._stages_anew)
+        function = given.function if isinstance(given, OfEpoch) else None
+        self._datasets = self._one or EachDataset(one, self._made, function, self._stages_anew)
         self._passes, self._reader = PassesSoFar(), Reader(self.around.as_at_first)
         self._now: Written | None = None  # of what is iterated
         self._found: list[Finding] | None = None  # None: nobody has looked yet
-        self._known = Known(self._written, varies=self.varies)
-
-    @property
-    def _first(self) -> Written:
-        """The dataset as this process has made it, of a function that of the first epoch."""
-        return self._of_first_epoch if self._one is None else self._one.first
+        self._known = Known(self._datasets.at, varies=self.varies)
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset of an epoch, to be iterated; what was written of it is kept until `ended`."""
@@ -94,8 +90,7 @@ class EpochDatasets:
 
     def pool_rows(self, pool: Pool) -> None:
         """Adds what the dataset of all epochs was made of, in this process, to what all data have."""
-        if self._one is not None:
-            self._one.pool_rows(pool)
+        self._datasets.pool_rows(pool)
 
     def fix_seed(self) -> None:
         """Lets what has no seed be the same in each process: for data that no checkpoint has."""
@@ -106,9 +101,7 @@ class EpochDatasets:
         """What the user wrote of the dataset that is iterated; None between passes."""
         return None if self._now is None else self._now.dataset
 
-    def _written(self, epoch: int) -> Written:
-        if self._one is not None:
-            return self._one.now
+    def _made(self, epoch: int) -> Written:
         made = self._given(epoch)
         return Written(made if self._steps is None else made.take(self._steps), self._python_draws, share=self.share)
 
@@ -133,14 +126,14 @@ class EpochDatasets:
 
     def _again(self, epoch: int) -> tf.data.Dataset:
         """Returns a pass that has nothing in common with those read before: no caches, nor an order that comes next."""
-        return self._pass(self._written(epoch), epoch, afresh=True)
+        return self._pass(self._datasets.at(epoch), epoch, afresh=True)
 
     def ended(self, digest: int | None) -> None:
         """Ends a pass. If its data are read again on resuming, it has a digest, and is compared with the first one."""
         self._now = None
         if self.around.end():
             self._python_draws.set()  # as after what was found before the first pass
-            if self._first.caches:
+            if self._datasets.first.caches:
                 self._passes.differ()
         if digest is not None and self._one is not None and not self._one.now.varies:
             self._passes.ended(digest)
@@ -159,18 +152,18 @@ class EpochDatasets:
 
     def made_otherwise(self) -> list[str]:
         """Returns what is done in another way than it was written."""
-        return self._first.made_otherwise() if not self.varies or self._first.needs_seed else []
+        return self._datasets.first.made_otherwise() if not self.varies or self._datasets.first.needs_seed else []
 
     def _look(self, owner: str) -> list[Finding]:
         made = list(self._sample())
         each = self._describe(made)
-        kept = self.varies and bool(self._of_epochs.tensors())
+        kept = self.varies and bool(self._datasets.in_memory())
         found = as_written(made, each, owner, saved=self.saved, varies=self.varies, kept=kept)
         if all(isinstance(finding, Read) for finding in found):
             again = {epoch: (written, functools.partial(self._again, epoch)) for epoch, written in each.items()}
             wrong, beginning = as_read(again, self._reader, self.around, self._python_draws, owner)
             found += wrong
-            if self.around.changes and self._first.caches:  # a cache would be filled again as things are by then
+            if self.around.changes and self._datasets.first.caches:  # a cache would be filled again as things are by then
                 found += audit_reading(ANOTHER, owner)
             # What each of several workers reads of its own begins otherwise, and all make the same notes.
             self._passes.beginning = beginning if self.share is None else None
@@ -192,10 +185,10 @@ class EpochDatasets:
     def _sample(self) -> Iterator[tuple[int, Written]]:
         """Yields datasets with their epochs, of a function several, some of them twice."""
         # Not the one that it made first: a seed may have been set for the process since then.
-        yield 0, self._written(0)
+        yield 0, self._datasets.at(0)
         for epoch in AGAIN if self.varies else ():
             try:
-                yield epoch, self._written(epoch)
+                yield epoch, self._datasets.at(epoch)
             except Exception:  # there may be no such epoch; a run that gets there is told so then
                 continue
 
@@ -210,25 +203,23 @@ class EpochDatasets:
         stages = self._known.stages(epoch, self._now)
         of_stages = {} if stages is None else {"stages": stages, "program": PROGRAM}
         seed: dict[str, int] = {} if self._seed is None else {"seed": self._seed}
-        seed |= {"cores": self._cores} if self._first.at_once(self._cores) else {}
-        seed |= self._notes()
+        seed |= {"cores": self._cores} if self._datasets.first.at_once(self._cores) else {}
+        seed |= self._datasets.notes()
         around = {AROUND: 1} if self.around.changes else {}
         around |= {LATE: VECTOR} if self.reads_late else {}
         return {"epoch": epoch, **seed, **of_stages, **around, **self._passes.cursor()}
 
     def drawn(self) -> dict[str, int]:
         """Returns what `recall` has to know, if there is anything: the program may have drawn it without a seed."""
-        notes, stages = self._notes(), self._known.stages(0, self._now) if self._one else None
+        notes, stages = self._datasets.notes(), self._known.stages(0, self._now) if self._one else None
         if stages is None or not (notes or (self._one and self._one.may_be_other)):
             return {}
         return {**notes, "stages": stages, **{n: known for n, known in self._passes.cursor().items() if n == BEGINNING}}
 
     def in_memory(self) -> Sequence[tf.Tensor]:
         """Returns what the dataset of all epochs, or the function that makes those of each, has in memory."""
-        return self._of_epochs.tensors() if self._one is None else self._one.in_memory()
+        return self._datasets.in_memory()
 
-    def _notes(self) -> dict[str, int]:
-        return {} if self._one is None else self._one.notes()
 
     def resume_from(self, epoch: int, cursor: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""
@@ -239,7 +230,7 @@ class EpochDatasets:
             if self._passes.beginning is not None:
                 self._passes.beginning = self._reader.beginning(self._again(0))
         self._cores = cursor.get("cores", cores())
-        if line := other_order(self._first.of_cores, self._cores, cores()):
+        if line := other_order(self._datasets.first.of_cores, self._cores, cores()):
             self._passes.forget()
             return [line]
         stages = self._known.stages(epoch, None)
@@ -256,17 +247,17 @@ class EpochDatasets:
 
     def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> None:
         """Takes the order, or the rows, that were drawn in an earlier process, if no more has changed."""
-        if self._one is None:
-            if self._of_epochs.recall(cursor, earlier):
-                self._known = Known(self._written, varies=True)  # its datasets are others now
+        if isinstance(self._datasets, EachDataset):
+            if self._datasets.recall(cursor, earlier):
+                self._known = Known(self._datasets.at, varies=True)  # its datasets are others now
             return
-        if self._one.recall(cursor, earlier, self._known.stages(0, self._now)):
-            before = self._one.now
+        if self._datasets.recall(cursor, earlier, self._known.stages(0, self._now)):
+            before = self._datasets.now
             self._known.put(before, cursor["stages"])
             if self.cardinality >= 0:  # of other rows, there may be more or fewer
                 self.cardinality = cardinality(self._pass(before.once() if self.endless else before, 0))
         if self.around.settled:  # an evaluation, of which nothing is sought
-            self._one.python.begin_as(cursor, self._passes)
+            self._datasets.python.begin_as(cursor, self._passes)
 
     def _stages_anew(self, epoch: int) -> int | None:
         self._known.begin_anew()
@@ -276,7 +267,7 @@ class EpochDatasets:
         """Returns what takes back all that becomes known meanwhile, but for how often a dataset was iterated."""
         held, around = dict(vars(self)), self.around.mark()
         passes, known = copy.copy(self._passes), copy.copy(self._known)
-        rows = self._of_epochs.mark() if self._one is None else self._one.mark()
+        rows = self._datasets.mark()
 
         def go_back() -> None:
             rows()

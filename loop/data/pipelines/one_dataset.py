@@ -47,6 +47,10 @@ class OneDataset:
     def _shuffle(self, orders: Orders) -> None:
         self.first = self.now = self.first.with_others(dataclasses.replace(self.first.exchanged, orders=orders))
 
+    def at(self, epoch: int) -> Written:
+        """Returns the dataset, which is the same in each epoch."""
+        return self.now
+
     def notes(self) -> dict[str, int]:
         """Returns what the program may have drawn without a seed when it made the dataset."""
         if self._places is None:

@@ -57,28 +57,3 @@ class PythonRows:
         if not self._held.recall(earlier, fits, before=self._before, but=self._around.names):
             passes.beginning = begins
 
-
-class RowsOfEpochs:
-    """The rows that a function of the epoch has.
-
-    Args:
-        function: The function; None if there is none.
-        stages: Returns, each time anew, a hash of the dataset that it makes of an epoch; None if it makes none.
-    """
-
-    def __init__(self, function: object | None, stages: Callable[[int], int | None]) -> None:
-        self._held, self._stages = HeldRows([] if function is None else [function]), stages
-        self.tensors, self.mark = self._held.tensors, self._held.mark
-
-    def recall(self, cursor: Mapping[str, int], earlier: Earlier) -> bool:
-        """Puts what was kept in the place of what there is, if it makes the noted dataset then, and not before.
-
-        Returns:
-            Whether that was so.
-        """
-        wanted = cursor.get("stages")
-
-        def fits() -> bool:
-            return self._stages(cursor["epoch"]) == wanted
-
-        return wanted is not None and not fits() and self._held.recall(earlier, fits)
