@@ -81,9 +81,7 @@ class ByPass:
             HANDLERS if pins else HANDLERS._replace(pinned={}), python_draws=python_draws, worker=share.rank if share else 0
         )
         changing = self._emitter.changing
-        self._stages = Stages(
-            dataset, changing.within, changing.node, replaced, pins=pins, share=share, instead=instead
-        )
+        self._stages = Stages(dataset, changing, replaced, pins=pins, share=share, instead=instead)
         graphs = [function.graph for function in self._stages.functions]
         # Before anything is traced: whether a variable is that of a stream decides how it is read.
         self.streams = {key: handle for graph in graphs for key, handle in streams_of(graph).items()}

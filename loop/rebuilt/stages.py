@@ -8,13 +8,14 @@ import tensorflow as tf
 from loop.exact.graph import operations
 from loop.exact.outside import NO_OTHERS, NOTHING, Instead
 from loop.exact.stage_audit import at_once, in_any_order, unseeded
+from loop.rebuilt.changing import Changing
 from loop.rebuilt.emit import AS_IT_IS, Emitter
 from loop.rebuilt.files import Share, listing
 from loop.rebuilt.hidden import VARIANT, Hidden
 from loop.rebuilt.late_rows import ROWS, LateRows, Numbers, late_rows
 from loop.rebuilt.orders import OUTSIDE
 from loop.rebuilt.seeds import BY_WORKER, Pass
-from loop.tensors import FuncGraph, Nest, NodeDef, unconverted
+from loop.tensors import Nest, NodeDef, unconverted
 from loop.tf_internals import (
     ConcreteFunction,
     Structured,
@@ -39,8 +40,7 @@ class Stages:
 
     Args:
         dataset: The pipeline.
-        changes: Says of a function whether anything in it changes from pass to pass.
-        changes_node: Says so of an operation that was read from a definition.
+        changing: Says of functions and operations whether they are made otherwise from pass to pass.
         replaced: By stage, another one that stands in its place.
         pins: Whether what yields of as many inputs at once as the cores allow counts as changing, too.
         share: Which files a worker reads; None: all.
@@ -53,8 +53,7 @@ class Stages:
     def __init__(
         self,
         dataset: tf.data.Dataset,
-        changes: Callable[[FuncGraph], bool],
-        changes_node: Callable[[NodeDef], bool],
+        changing: Changing,
         replaced: Mapping[tf.data.Dataset, tf.data.Dataset],
         *,
         pins: bool,
@@ -62,11 +61,11 @@ class Stages:
         instead: Instead = NOTHING,
     ) -> None:
         self._instead = instead
-        self._top, self._changes, self._pins = read_by(dataset), changes, pins
+        self._top, self._changing, self._pins = read_by(dataset), changing, pins
         self._replaced, self._share = replaced, share
         self._listing = None if share is None else listing(dataset, share)
         self._order = list(_upwards(self._top))
-        self._hidden = Hidden(self._order, changes_node)
+        self._hidden = Hidden(self._order, changing.node)
         self._changed, self._of_files = set[int](), set[int]()
         for stage in self._order:
             above = any(id(source) in self._changed for source in _sources(stage))
@@ -230,7 +229,7 @@ class Stages:
             return True
         if self._hidden.changes_in(stage):
             return True
-        return any(self._changes(function.graph) for function in functions_of(stage))
+        return any(self._changing.within(function.graph) for function in functions_of(stage))
 
     def _made(self, stage: tf.data.Dataset, sources: list[tf.data.Dataset]) -> tf.data.Dataset:
         if id(stage) not in self._changed:
