@@ -131,7 +131,9 @@ class IndexedData(Fed):
 
     def _order_in(self, epoch: int) -> np.ndarray:
         with tf.device("CPU"):  # Python wants it
-            return order_of(self._count, tf.constant([self._seed.value, epoch], tf.int64), shuffled=self._shuffle).numpy()
+            return order_of(
+                self._count, tf.constant([self._seed.value, epoch], tf.int64), shuffled=self._shuffle
+            ).numpy()
 
     def _begin_order(self) -> None:
         self._order = self._order_in(self._epoch)

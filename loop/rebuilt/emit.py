@@ -219,7 +219,9 @@ class Emitter:
         """Returns which inputs of an operation need not be made before it."""
         if op.type in self._by.around and self.changing.read_by(op):
             return [i for i, tensor in enumerate(op.inputs) if tensor.dtype in (tf.resource, tf.variant)]
-        return [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._by.own else ()
+        return (
+            [i for i, tensor in enumerate(op.inputs) if tensor.dtype == tf.resource] if op.type in self._by.own else ()
+        )
 
     def _needed(
         self, graph: FuncGraph, wanted: Sequence[tf.Tensor], given: Given, also: Sequence[tf.Operation]

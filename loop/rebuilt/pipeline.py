@@ -78,7 +78,9 @@ class ByPass:
     ) -> None:
         self._spec, self._options = dataset.element_spec, as_given(dataset.options())
         self._emitter = Emitter(
-            HANDLERS if pins else HANDLERS._replace(pinned={}), python_draws=python_draws, worker=share.rank if share else 0
+            HANDLERS if pins else HANDLERS._replace(pinned={}),
+            python_draws=python_draws,
+            worker=share.rank if share else 0,
         )
         changing = self._emitter.changing
         self._stages = Stages(dataset, changing, replaced, pins=pins, share=share, instead=instead)

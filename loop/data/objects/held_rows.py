@@ -79,9 +79,7 @@ class HeldRows:
         log.warning(TAKEN, f"{name.rpartition('.')[2]} {new!r:.80}, in the place of {_plain(now)!r:.80}")
         return True
 
-    def recall(
-        self, earlier: Earlier, fits: Callable[[], bool], *, before: int = 0, but: Collection[str] = ()
-    ) -> bool:
+    def recall(self, earlier: Earlier, fits: Callable[[], bool], *, before: int = 0, but: Collection[str] = ()) -> bool:
         """Puts what was kept, if all is then as it was; else leaves all as it is. Returns whether it was put.
 
         Args:

@@ -163,7 +163,9 @@ class EpochDatasets:
             again = {epoch: (written, functools.partial(self._again, epoch)) for epoch, written in each.items()}
             wrong, beginning = as_read(again, self._reader, self.around, self._python_draws, owner)
             found += wrong
-            if self.around.changes and self._datasets.first.caches:  # a cache would be filled again as things are by then
+            if (
+                self.around.changes and self._datasets.first.caches
+            ):  # a cache would be filled again as things are by then
                 found += audit_reading(ANOTHER, owner)
             # What each of several workers reads of its own begins otherwise, and all make the same notes.
             self._passes.beginning = beginning if self.share is None else None
@@ -219,7 +221,6 @@ class EpochDatasets:
     def in_memory(self) -> Sequence[tf.Tensor]:
         """Returns what the dataset of all epochs, or the function that makes those of each, has in memory."""
         return self._datasets.in_memory()
-
 
     def resume_from(self, epoch: int, cursor: Mapping[str, int]) -> list[str]:
         """Goes on from the notes of an earlier process. Returns a line if the data are not what they were."""

@@ -1,10 +1,8 @@
 """What a pipeline has in the place of what was written, so that it is what it was when the run began."""
 
-import dataclasses
-import functools
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -16,8 +14,7 @@ Replaced: TypeAlias = Mapping[tf.data.Dataset, tf.data.Dataset]  # by stage, ano
 NONE: Replaced = MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True)
-class Exchanged:
+class Exchanged(NamedTuple):
     """What stands in the place of parts of a pipeline.
 
     Attributes:
@@ -32,9 +29,8 @@ class Exchanged:
     numbers: Replaced = NONE
     functions: Instead = NOTHING
 
-    @functools.cached_property
     def replaced(self) -> Replaced:
-        """By stage, what stands in its place, all together."""
+        """Returns by stage what stands in its place, all together."""
         others = {**self.numbers, **self.stages}
         return {**others, **{stage: with_seed(others.get(stage, stage), seed) for stage, seed in self.orders.items()}}
 

@@ -1,6 +1,5 @@
 """One dataset for all epochs, and what of it the next process may have otherwise, as it was drawn without a seed."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -45,7 +44,7 @@ class OneDataset:
         pool.splits.add(self.first.dataset, self._shuffle)
 
     def _shuffle(self, orders: Orders) -> None:
-        self.first = self.now = self.first.with_others(dataclasses.replace(self.first.exchanged, orders=orders))
+        self.first = self.now = self.first.with_others(self.first.exchanged._replace(orders=orders))
 
     def at(self, epoch: int) -> Written:
         """Returns the dataset, which is the same in each epoch."""
@@ -59,9 +58,9 @@ class OneDataset:
 
     @functools.cached_property
     def may_be_other(self) -> bool:
-        """Whether it, or what Python in it has, may be other in the next process: looked at once, as that takes time."""
+        """Whether it, or what Python in it has, may be other in the next process: looked at once, which takes time."""
         dataset = self.first.dataset
-        has_any = made_of(dataset, self.first.exchanged.replaced) or any(map(functions_of, stages(dataset)))
+        has_any = made_of(dataset, self.first.replaced) or any(map(functions_of, stages(dataset)))
         return bool(has_any) and not is_settled()
 
     def in_memory(self) -> Sequence[tf.Tensor]:

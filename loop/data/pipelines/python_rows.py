@@ -56,4 +56,3 @@ class PythonRows:
 
         if not self._held.recall(earlier, fits, before=self._before, but=self._around.names):
             passes.beginning = begins
-

@@ -1,7 +1,6 @@
 """A dataset as it was when the run began, of what an earlier process has drawn."""
 
 import contextlib
-import dataclasses
 import functools
 import itertools
 import logging
@@ -31,7 +30,7 @@ def seeds_and_numbers(one: Written) -> dict[str, int]:
     """Returns what the program may have drawn without a seed, and given to stages of a dataset, to be noted."""
     others = one.exchanged
     of_loaders = {f"{SHUFFLED} {i}": seed for i, seed in enumerate(seeds(one.dataset, others.stages))}
-    return of_loaders | one_order.noted(others.orders) | arguments.noted(one.dataset, others.replaced)
+    return of_loaders | one_order.noted(others.orders) | arguments.noted(one.dataset, one.replaced)
 
 
 def places_of_rows(one: Written, pool: Iterable[Rows]) -> dict[str, int]:
@@ -61,7 +60,7 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
     if earlier.same_program:
         with contextlib.suppress(*UNFIT):
             numbers = arguments.as_noted(one.dataset, cursor)
-            one = one.with_others(dataclasses.replace(one.exchanged, numbers=numbers))
+            one = one.with_others(one.exchanged._replace(numbers=numbers))
     if before := _that_was(as_drawn(one, cursor, pool, earlier), cursor):
         lists.say_order("The data are", earlier)
     elif before := _that_was(_of_others(one, cursor, earlier), cursor):
@@ -74,13 +73,13 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
 def _that_was(ways: Iterator[Written], cursor: Mapping[str, int]) -> Written | None:
     """Returns the one that is what was noted. What cannot be made again is as it is now, and refused as such."""
     with contextlib.suppress(*UNFIT):
-        return next((one for one in ways if one.is_replaced and int(short(one.described), 16) == cursor["stages"]), None)
+        return next(
+            (one for one in ways if one.is_replaced and int(short(one.described), 16) == cursor["stages"]), None
+        )
     return None
 
 
-def as_drawn(
-    one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier
-) -> Iterator[Written]:
+def as_drawn(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earlier: Earlier) -> Iterator[Written]:
     """Yields a dataset as it would be if that had been drawn which was noted, in one way after the other."""
     one = _with_orders(one, one_order.as_noted(one.exchanged.orders, cursor))
     yield one
@@ -93,7 +92,7 @@ def as_drawn(
 def _of_others(one: Written, cursor: Mapping[str, int], earlier: Earlier) -> Iterator[Written]:
     """Yields a dataset as it would be of what was kept, and with noted seeds; nothing, if that is of no such."""
     rest, columns, moved = iter(earlier.tensors()), dict[tf.data.Dataset, Sequence[tf.Tensor]](), False
-    for stage, own in lists.made_of(one.dataset, one.exchanged.replaced).items():
+    for stage, own in lists.made_of(one.dataset, one.replaced).items():
         columns[stage] = [*itertools.islice(rest, len(own))]
         if not lists.are_alike(stage, columns[stage], own):
             return
@@ -115,8 +114,8 @@ def _reordered(one: Written, cursor: Mapping[str, int], earlier: Earlier) -> Rep
 
 def _with_orders(one: Written, orders: Orders) -> Written:
     is_other = orders != one.exchanged.orders
-    return one.with_others(dataclasses.replace(one.exchanged, orders=orders)) if is_other else one
+    return one.with_others(one.exchanged._replace(orders=orders)) if is_other else one
 
 
 def _with_stages(one: Written, stages: Replaced, functions: Instead = NOTHING) -> Written:
-    return one.with_others(dataclasses.replace(one.exchanged, stages=stages, functions=functions))
+    return one.with_others(one.exchanged._replace(stages=stages, functions=functions))

@@ -75,5 +75,3 @@ def warn_of_tensors(tensors: Iterable[tf.Tensor], owner: str) -> None:
     counts = [int(x.shape[0]) for x in tensors if x.shape.rank and (x.dtype.is_floating or x.dtype.is_integer)]
     if counts and not is_seeded() and (count := drawn()) >= max(counts) + OF_OTHERS:
         log.warning(NOT_KEPT, owner, f"{max(counts):,}", f"{count:,}")
-
-

@@ -34,6 +34,7 @@ class Written:
     Attributes:
         dataset: The dataset.
         exchanged: What stands in the place of parts of it.
+        replaced: Of that, what stands in the place of stages.
         of_functions: What its functions have from outside.
 
     Args:
@@ -51,9 +52,9 @@ class Written:
         share: Share | None = None,
     ) -> None:
         self.dataset, self.exchanged, self._python_draws, self._share = dataset, exchanged, python_draws, share
-        self.of_functions = OfFunctions(dataset, exchanged.functions)
+        self.replaced, self.of_functions = exchanged.replaced(), OfFunctions(dataset, exchanged.functions)
         try:
-            self._by_pass = ByPass(dataset, exchanged.replaced, python_draws, share=share, instead=exchanged.functions)
+            self._by_pass = ByPass(dataset, self.replaced, python_draws, share=share, instead=exchanged.functions)
         except UnknownStage as error:
             if share is None:
                 raise
@@ -71,16 +72,16 @@ class Written:
     @functools.cached_property
     def described(self) -> list[str]:
         """What tells it from others, stage by stage."""
-        return described(self.dataset, self.exchanged.replaced, self.exchanged.functions)
+        return described(self.dataset, self.replaced, self.exchanged.functions)
 
     @functools.cached_property
     def lists(self) -> Lists:
         """The rows that it is made of."""
-        return lists(self.dataset, self.exchanged.replaced)
+        return lists(self.dataset, self.replaced)
 
     def in_memory(self) -> list[tf.Tensor]:
         """Returns the tensors that it is made of, one stage after the other, and what its functions have."""
-        made = made_of(self.dataset, self.exchanged.replaced).values()
+        made = made_of(self.dataset, self.replaced).values()
         return [*(tensor for tensors in made for tensor in tensors), *self.of_functions.tensors]
 
     def at_once(self, cores: int) -> list[int]:
@@ -169,7 +170,7 @@ class Written:
             return self._by_pass.of(seed, number, cores=cores, afresh=afresh)
         if self._share and self._fault:
             raise ValueError(UNDIVIDED.format(self._fault.what))
-        others = bool(self.exchanged.replaced or self.exchanged.functions) and self.is_replaced
+        others = bool(self.replaced or self.exchanged.functions) and self.is_replaced
         return self._by_pass.as_replaced if self._share or others else self.dataset
 
     @property
@@ -210,7 +211,7 @@ class Written:
     @property
     def _varies_otherwise(self) -> bool:
         """Whether it would be made anew also if it did not matter how many cores there are."""
-        return ByPass(self.dataset, self.exchanged.replaced, self._python_draws, pins=False).changed
+        return ByPass(self.dataset, self.replaced, self._python_draws, pins=False).changed
 
     def _wrong(self, owner: str, *, saved: bool) -> list[Finding]:
         return audit_pipeline(self.dataset, owner, saved=saved, made=MADE_ANEW, streams=self._by_pass.streams)
