@@ -31,9 +31,7 @@ from loop.tf_internals import ConcreteFunction, called_by, scalar
 MADE_ANEW = frozenset({*ORDERS, *DRAWN})
 VARYING = {*ORDERS, *DRAWN} - {"OptionsDataset"}
 OF_KERAS = "seed_generator_state"  # in the name of the variable of each of Keras' streams
-HANDLERS = Handlers(
-    {**ORDERS, **PYTHON, **DRAWN, **CHOICES}, {**CALLS, **MAPS}, STREAMS, AROUND, ALONE, pinned=PINNED, own=ORDERS
-)
+ALWAYS = {**ORDERS, **PYTHON, **DRAWN, **CHOICES}
 
 
 class Made(NamedTuple):
@@ -77,11 +75,9 @@ class ByPass:
         instead: Instead = NOTHING,
     ) -> None:
         self._spec, self._options = dataset.element_spec, as_given(dataset.options())
-        self._emitter = Emitter(
-            HANDLERS if pins else HANDLERS._replace(pinned={}),
-            python_draws=python_draws,
-            worker=share.rank if share else 0,
-        )
+        pinned = PINNED if pins else {}
+        handlers = Handlers(ALWAYS, {**CALLS, **MAPS}, STREAMS, AROUND, ALONE, pinned, own=ORDERS)
+        self._emitter = Emitter(handlers, python_draws=python_draws, worker=share.rank if share else 0)
         changing = self._emitter.changing
         self._stages = Stages(dataset, changing, replaced, pins=pins, share=share, instead=instead)
         graphs = [function.graph for function in self._stages.functions]

@@ -1,20 +1,20 @@
 """What a pipeline has in the place of what was written, so that it is what it was when the run began."""
 
+import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from loop.data.orders.one_order import Orders
-from loop.exact.outside import NOTHING, Instead
+from loop.exact.outside import Instead
 from loop.tf_internals import with_seed
 
 Replaced: TypeAlias = Mapping[tf.data.Dataset, tf.data.Dataset]  # by stage, another one that stands in its place
-NONE: Replaced = MappingProxyType({})
 
 
-class Exchanged(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Exchanged:
     """What stands in the place of parts of a pipeline.
 
     Attributes:
@@ -24,10 +24,10 @@ class Exchanged(NamedTuple):
         functions: What functions have in the place of what they have from outside.
     """
 
-    stages: Replaced = NONE
-    orders: Orders = MappingProxyType({})
-    numbers: Replaced = NONE
-    functions: Instead = NOTHING
+    stages: Replaced = dataclasses.field(default_factory=dict)
+    orders: Orders = dataclasses.field(default_factory=dict)
+    numbers: Replaced = dataclasses.field(default_factory=dict)
+    functions: Instead = dataclasses.field(default_factory=dict)
 
     def replaced(self) -> Replaced:
         """Returns by stage what stands in its place, all together."""

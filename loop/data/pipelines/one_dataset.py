@@ -1,5 +1,6 @@
 """One dataset for all epochs, and what of it the next process may have otherwise, as it was drawn without a seed."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -44,7 +45,7 @@ class OneDataset:
         pool.splits.add(self.first.dataset, self._shuffle)
 
     def _shuffle(self, orders: Orders) -> None:
-        self.first = self.now = self.first.with_others(self.first.exchanged._replace(orders=orders))
+        self.first = self.now = self.first.with_others(dataclasses.replace(self.first.exchanged, orders=orders))
 
     def at(self, epoch: int) -> Written:
         """Returns the dataset, which is the same in each epoch."""

@@ -1,6 +1,7 @@
 """A dataset as it was when the run began, of what an earlier process has drawn."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -60,7 +61,7 @@ def recalled(one: Written, cursor: Mapping[str, int], pool: Iterable[Rows], earl
     if earlier.same_program:
         with contextlib.suppress(*UNFIT):
             numbers = arguments.as_noted(one.dataset, cursor)
-            one = one.with_others(one.exchanged._replace(numbers=numbers))
+            one = one.with_others(dataclasses.replace(one.exchanged, numbers=numbers))
     if before := _that_was(as_drawn(one, cursor, pool, earlier), cursor):
         lists.say_order("The data are", earlier)
     elif before := _that_was(_of_others(one, cursor, earlier), cursor):
@@ -114,8 +115,8 @@ def _reordered(one: Written, cursor: Mapping[str, int], earlier: Earlier) -> Rep
 
 def _with_orders(one: Written, orders: Orders) -> Written:
     is_other = orders != one.exchanged.orders
-    return one.with_others(one.exchanged._replace(orders=orders)) if is_other else one
+    return one.with_others(dataclasses.replace(one.exchanged, orders=orders)) if is_other else one
 
 
 def _with_stages(one: Written, stages: Replaced, functions: Instead = NOTHING) -> Written:
-    return one.with_others(one.exchanged._replace(stages=stages, functions=functions))
+    return one.with_others(dataclasses.replace(one.exchanged, stages=stages, functions=functions))
