@@ -1,6 +1,6 @@
-"""Prints what else costs time or memory: resuming, starting, events, epochs, and how that grows.
+"""Prints what else costs time or memory: resuming, events, epochs, and how that grows.
 
-    python benchmarks/costs.py [resume] [start] [events] [growth] [memory]
+    python benchmarks/costs.py [resume] [events] [growth] [memory]
 
 Each figure is a median of interleaved rounds; what is compared is measured in the same round.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks import Checkpoint
-from loop import ArrayData, At, Event, Every, Hook, Loop, Moment, StreamData, supervised
+from loop import ArrayData, At, Every, Hook, Loop, Moment, StreamData, supervised
 
 RUNS = Path(__file__).parent.parent / "runs"
 ROUNDS = 7
@@ -168,67 +168,37 @@ def growth() -> None:
         print(f"About {variables} variables: traced and audited in {built:.1f} s, {took:.0f} us a step")
 
 
-def start() -> None:
-    """How long it takes from the start of the process to the end of the first step."""
-    with tempfile.TemporaryDirectory(dir=RUNS) as directory:
-        times = interleaved(
-            {
-                "exactloop": lambda: _process("ours", tempfile.mkdtemp(dir=directory)),
-                "resumed": lambda: _process("ours", directory),
-                "Keras fit": lambda: _process("keras", directory),
-            }
-        )
-    print("Seconds from the start of a process to the end of its first step:")
-    print(
-        "  "
-        + "   ".join(f"{name}: {seconds:.2f} ({ratio(times, name, 'Keras fit')})" for name, seconds in times.items())
-    )
-
-
 def memory() -> None:
     """The peak of resident memory, against a loop by hand."""
-    times = interleaved({who: lambda who=who: _process(who, "", "memory") for who in ("ours", "hand")}, 3)
+    times = interleaved({who: lambda who=who: _peak_of(who) for who in ("ours", "hand")}, 3)
     print("Peak of resident memory, MB, with 200 MB of data and 12 MB of weights and slots:")
     print(f"  exactloop: {times['ours']:.0f}   by hand: {times['hand']:.0f}   {ratio(times, 'ours', 'hand')}")
 
 
-def _process(*arguments: str) -> float:
-    """Runs this file as a child, and returns the number that it prints; or, for `start`, when it printed it."""
-    began = time.time()
-    done = subprocess.run([sys.executable, __file__, "--child", *arguments], stdout=subprocess.PIPE, check=True)
-    said = float(done.stdout.split()[-1])
-    return said if "memory" in arguments else said - began
+def _peak_of(who: str) -> float:
+    """Runs this file as a child, and returns the number that it prints."""
+    done = subprocess.run([sys.executable, __file__, "--child", who], stdout=subprocess.PIPE, check=True)
+    return float(done.stdout.split()[-1])
 
 
-def child(who: str, directory: str, what: str = "start") -> None:
-    """Trains one step, or some, and prints the time, or the peak of memory in MB."""
-    heavy = what == "memory"
-    model, optimizer = network(512 if heavy else 64, 4 if heavy else 2)
-    x, y = regression(3_000_000 if heavy else 3200)
-    steps = 500 if heavy else 1
-    if who == "keras":
-        model.compile(optimizer, "mse")
-        model.fit(x[:32], y[:32], batch_size=32, verbose=0)
-    elif who == "hand":
-        step, _ = supervised(model, optimizer, keras.losses.MeanSquaredError())
+def child(who: str) -> None:
+    """Trains some steps, and prints the peak of memory in MB."""
+    model, optimizer = network(512, 4)
+    x, y = regression(3_000_000)
+    step, _ = supervised(model, optimizer, keras.losses.MeanSquaredError())
+    if who == "hand":
         rows, targets = tf.constant(x), tf.constant(y)
 
         @tf.function
         def run(order: tf.Tensor) -> None:
-            for i in tf.range(steps):
+            for i in tf.range(500):
                 step((tf.gather(rows, order[i]), tf.gather(targets, order[i])))
 
         run(tf.reshape(tf.random.shuffle(tf.range(len(x)))[: len(x) // 32 * 32], [-1, 32]))
     else:
-        step, _ = supervised(model, optimizer, keras.losses.MeanSquaredError())
-        hooks = [Checkpoint(directory)] if directory else []
-        loop = Loop(step, ArrayData((x, y), batch_size=32), state={"model": model, "optimizer": optimizer}, hooks=hooks)
-        if not heavy:
-            loop.on(Event.STEP_END, Every(steps=1))(
-                lambda moment: moment.stop("the first step of this process is over")
-            )
-        loop.run(steps=steps if heavy else 10**9)
-    print(_peak() if heavy else time.time())
+        loop = Loop(step, ArrayData((x, y), batch_size=32), state={"model": model, "optimizer": optimizer})
+        loop.run(steps=500)
+    print(_peak())
 
 
 def _peak() -> float:
@@ -240,7 +210,7 @@ def _peak() -> float:
 
 def main() -> None:
     RUNS.mkdir(exist_ok=True)
-    parts = {"resume": resume, "start": start, "events": events, "growth": growth, "memory": memory}
+    parts = {"resume": resume, "events": events, "growth": growth, "memory": memory}
     for name in sys.argv[1:] or parts:
         parts[name]()
         sys.stdout.flush()

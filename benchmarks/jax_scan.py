@@ -2,7 +2,7 @@
 
     python benchmarks/jax_scan.py '{"rows": 64000, "width": 16, "hidden": [64, 64], "batch": 32, "epochs": 4}'
 
-A process of its own, which `contestants.py` starts: it trains the epochs each time that a line comes in, and answers
+A process of its own, which `loops.py` starts: it trains the epochs each time that a line comes in, and answers
 with one. It knows nothing of TensorFlow.
 """
 

@@ -3,8 +3,8 @@
 It may import `hooks` and `loop`, and neither of them imports it. Read `proving.py`, then `proof/`; `batch_size.py` and
 `range_test.py` stand alone, and `speed/` is a room of its own. The command is in `cli.py`, with `options.py` and
 `helps.py`, `looking.py` (without TensorFlow) and `commands.py`; `wanted.py` is what these are given, `printing.py` what
-they print. `watching/` looks at runs, `launching/` starts workers. `script.py` runs scripts, `quiet.py` begins
-TensorFlow, and `alone.py` says whether somebody else has started several of this process.
+they print. `watching/` looks at runs, `launching/` starts workers. `script.py` runs scripts, and `quiet.py` begins
+TensorFlow.
 """
 
 from typing import TYPE_CHECKING

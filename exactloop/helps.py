@@ -19,17 +19,9 @@ USAGE = """The command `exactloop`: looks at checkpoints and runs, and proves th
     exactloop COMMAND --help            what one of them takes, and says
     exactloop --version
 
-What average writes, by default in DIRECTORY/average, restore(PATH, {"model": model}) and TensorFlow can read. Other
-values than weights and statistics of layers, such as those of optimizers, are as in the latest checkpoint.
-
 A CHECKPOINT is DIRECTORY/ckpt-120, or a directory, for its newest. With --json, what is printed is JSON, in which null
-stands for NaN, and for the age of what was made later than the clock says it is. The training time, clock/seconds, is
-no difference, nor what a pipeline of tf.data has read ahead. Exit status 2: what was asked for cannot be done.
-
-A proof runs the script to its end, then again in processes that are killed by SIGKILL and started anew, and compares
-batches, logged values, variables, random states and events after each step. Checkpoints and TensorBoard files go to a
-temporary directory meanwhile; what the script itself writes, or removes, does not. --at 3,20 kills after these steps as
-well; --same-machine-twice kills nothing and runs twice: does the script do the same each time at all?
+stands for NaN, and for the age of what was made later than the clock says it is. Exit status 2: what was asked for
+cannot be done.
 """
 
 HELPS = {
@@ -64,15 +56,18 @@ is interrupted; with --once, with --json, and where there is no terminal, once.
     "average": """exactloop average DIRECTORY [--last N] [--out PATH] [--json]
 
 Writes a checkpoint with the averages of the weights of the last N checkpoints (5), by default to DIRECTORY/average.
-restore(PATH, {"model": model}) reads it, and so does TensorFlow.
+restore(PATH, {"model": model}) reads it, and so does TensorFlow. Other values than weights and statistics of layers,
+such as those of optimizers, are as in the latest checkpoint.
 """,
     "prove": """exactloop prove SCRIPT.py [--kills N] [--at STEPS] [--workers N] [--json] [-- ARGUMENTS]
 exactloop prove SCRIPT.py --same-machine-twice [--workers N] [--json] [-- ARGUMENTS]
 
-Runs a script to its end, then again in processes that are killed N times (5), and after the STEPS of --at 3,20 as well,
-and compares. --same-machine-twice kills nothing and runs twice. With --workers, so many processes train one model, and
-in turns one of them is killed, the first one, and all; see `exactloop launch`. What comes after -- are arguments of the
-script. Exit status 1 if anything differs, 3 if nothing was proved.
+Runs a script to its end, then again in processes that are killed by SIGKILL and started anew, N times (5) and after the
+STEPS of --at 3,20 as well; and compares batches, logged values, variables, random states and events after each step.
+Checkpoints and TensorBoard files go to a temporary directory meanwhile; what the script itself writes, or removes, does
+not. --same-machine-twice kills nothing and runs twice: does the script do the same each time at all? With --workers, so
+many processes train one model, and in turns one of them is killed, the first one, and all; see `exactloop launch`. What
+comes after -- are arguments of the script. Exit status 1 if anything differs, 3 if nothing was proved.
 """,
     "launch": """exactloop launch --workers N [--max-restarts M] SCRIPT.py [-- ARGUMENTS]
 exactloop launch --hosts A:PORT,B:PORT --rank K [--workers N] [--max-restarts M] SCRIPT.py [-- ARGUMENTS]

@@ -4,10 +4,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from exactloop.alone import refuse_in_cluster
 from exactloop.proof.process import ProvedProgram
 from exactloop.proof.proof import Proof, compared
-from exactloop.script import given
+from exactloop.script import given, refuse_in_cluster
 from loop import Loop
 from loop.errors.calls import explained
 

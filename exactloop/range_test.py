@@ -4,13 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from hooks.shared.rates import assignable
 from loop import Loop
 from loop.errors.calls import explained
-from loop.tf_internals import rate_of
 
 
 class Rates(NamedTuple):
@@ -125,14 +124,9 @@ def _rate(loop: Loop, wanted: str | None) -> tf.Variable:
         raise ValueError(
             f"find_learning_rate needs one optimizer of state=. There are: {there}. Received: optimizer={wanted!r}."
         )
-    chosen = next(iter(found.values())) if wanted is None else found[wanted]
-    rate = rate_of(chosen.inner_optimizer if isinstance(chosen, keras.optimizers.LossScaleOptimizer) else chosen)
-    if not isinstance(rate, keras.Variable):
-        raise ValueError(
-            f"The rate is a {type(rate).__name__}, which cannot be assigned. Make the optimizer with a number, "
-            f"as in {type(chosen).__name__}(1e-3), and give it the schedule when the rate is found."
-        )
-    return rate.value
+    path = next(iter(found)) if wanted is None else wanted
+    otherwise = "and give it the schedule when the rate is found"
+    return assignable("find_learning_rate", path, found[path], otherwise)
 
 
 def _suggestion(rates: Sequence[float], smooth: Sequence[float]) -> float | None:

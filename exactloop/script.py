@@ -1,5 +1,9 @@
-"""Runs a script in a process of its own, as if it had been started itself, and watched or changed from within."""
+"""Runs a script in a process of its own, as if it had been started itself, and watched or changed from within.
 
+Without TensorFlow.
+"""
+
+import contextlib
 import ctypes
 import os
 import runpy
@@ -9,12 +13,27 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 PACKAGES = str(Path(__file__).parents[1])
 PATIENCE = 1.0  # seconds that a pipe is waited for; nobody may ever write to it, nor close it
+GRACE = 30.0  # seconds for the others to end by themselves when one has failed; they need 15 at most
+TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun in each of the tasks that it starts
+
+
+def refuse_in_cluster(why: str) -> None:
+    """Raises `ValueError` where a script that is started from here would join a cluster.
+
+    Args:
+        why: What is done instead, in a sentence, and what to write.
+    """
+    if os.environ.get("TF_CONFIG"):
+        raise ValueError(f"This process is one of a cluster: TF_CONFIG is set. {why}, and unset TF_CONFIG.")
+    if (count := int(os.environ.get(TASKS) or 1)) > 1:
+        raise ValueError(f"This process is one of a cluster: SLURM runs it {count} times. {why}, with srun --ntasks=1.")
 
 
 def start(
@@ -42,6 +61,34 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def await_all(pids: Sequence[int], *, together: bool) -> int:
+    """Waits until all children are over, or one has failed and the others have had the time to end because of it.
+
+    Args:
+        pids: The children. What they end with is still there to be waited for.
+        together: Whether none of the others has that time.
+
+    Returns:
+        The place of the first that failed; 0 if none has.
+    """
+    first, deadline, left = None, float("inf"), dict(enumerate(pids))
+    with contextlib.ExitStack() as opened:
+        poll = select.poll()
+        # Readable when the process is over. It is not reaped by that, so its number stays its own.
+        descriptors = {os.pidfd_open(pid): place for place, pid in left.items()}
+        for descriptor in descriptors:
+            opened.callback(os.close, descriptor)
+            poll.register(descriptor, select.POLLIN)
+        # Whoever has not ended in time is left for the caller to kill.
+        while left and (remaining := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(None if first is None else 1000 * remaining):
+                poll.unregister(descriptor)
+                place = descriptors[descriptor]
+                if _failed(left.pop(place)) and first is None:
+                    first, deadline = place, time.monotonic() + (0.0 if together else GRACE)
+    return first or 0
 
 
 def begin(parent: int) -> str:
@@ -75,3 +122,8 @@ def given() -> bytes:
     except OSError:  # it is closed
         return b""
     return found
+
+
+def _failed(pid: int) -> bool:
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: looks, and leaves it to be waited for
+    return found is not None and (found.si_code != os.CLD_EXITED or found.si_status != 0)

@@ -1,7 +1,7 @@
-"""The bounds that a step's values have to stay within, looked at in the compiled step and said outside of it."""
+"""What is looked at in the compiled step and said outside of it: bounds of values, and whether weights are finite."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -65,6 +65,33 @@ class Bounds:
         return ""
 
 
+class Finite:
+    """What looks at weights. One operation each, because a step as small as they are waits for it.
+
+    Args:
+        weights: Returns them, by path. Asked when the step is traced, and again outside of it.
+    """
+
+    def __init__(self, weights: Callable[[], Mapping[str, tf.Variable]]) -> None:
+        self._weights = weights
+        self._compiled: Callable[[], tf.Tensor] = tf.function(self.suspect, autograph=False)
+
+    def suspect(self) -> tf.Tensor:
+        """Returns whether some are NaN or infinite, or so large that their squares are: bool `[]`."""
+        sums = [_squares(weight) for weight in _floating(self._weights()).values()]
+        return tf.logical_not(tf.math.is_finite(tf.add_n(sums))) if sums else tf.constant(False)
+
+    def said(self) -> str:
+        """Returns which of them are NaN or infinite, in words; nothing if none is."""
+        if not self._compiled():  # sync: reads one bool
+            return ""
+        arrays = {path: np.asarray(tf.cast(v, tf.float64)) for path, v in _floating(self._weights()).items()}
+        counts = {path: np.count_nonzero(~np.isfinite(array)) for path, array in arrays.items()}
+        wrong = [f"{path} ({count} of {arrays[path].size})" for path, count in counts.items() if count]
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        return f"weights are NaN or infinite, {', '.join(wrong[:3])}{more}," if wrong else ""
+
+
 def _outside(value: tf.Tensor, least: np.floating | np.ndarray, most: np.floating | np.ndarray) -> tf.Tensor:
     """Returns what is below the least or above the most, or NaN: bool, of the shape of the value."""
     return tf.not_equal(value, tf.raw_ops.ClipByValue(t=value, clip_value_min=least, clip_value_max=most))
@@ -80,3 +107,14 @@ def _rounded_down(bound: float, dtype: tf.DType) -> np.floating:
     with np.errstate(over="ignore"):  # beyond float32: infinity, and then the largest below it
         number = dtype.as_numpy_dtype(bound)
     return number if float(number) <= bound else np.nextafter(number, dtype.as_numpy_dtype(-math.inf))
+
+
+def _floating(weights: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+    return {path: weight for path, weight in weights.items() if weight.dtype.is_floating}
+
+
+def _squares(weight: tf.Variable) -> tf.Tensor:
+    """Returns half the sum of the squares, float64 `[]`; those of 16 bits would soon be too large for these."""
+    value = weight.read_value()
+    value = tf.cast(value, tf.float32) if value.dtype.size < tf.float32.size else value
+    return tf.cast(tf.nn.l2_loss(value), tf.float64)

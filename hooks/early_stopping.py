@@ -6,19 +6,18 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.shared.figures import figure
-from hooks.shared.monitor import Monitor
+from hooks.shared.figures import counted, figure
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import number, numbers, put
-from hooks.shared.texts import as_texts, from_texts, named
+from hooks.shared.texts import as_texts, from_texts, text_variable
 from loop import Event, Hook, Loop, Moment, TrainingState
 
 log = logging.getLogger("exactloop")
 
 INSTEAD = {
     "": "write mode='min' or mode='max', and patience=5",
-    "monitor": "write EarlyStopping('val_loss', mode='min')",
     "restore_best_weights": "write restore_best='weights'",
-    **dict.fromkeys(("metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
+    **dict.fromkeys(("monitor", "metric", "metric_name"), "write EarlyStopping('val_loss', mode='min')"),
     **dict.fromkeys(("stopping_threshold", "stop_value"), "write target=..."),
     "divergence_threshold": "write divergence=...",
     "check_finite": "write divergence=float('inf') with mode='min', or -float('inf') with mode='max'",
@@ -28,7 +27,7 @@ INSTEAD = {
 }
 
 
-class EarlyStopping(Hook, instead=INSTEAD):
+class EarlyStopping(MonitorHook, instead=INSTEAD):
     """Stops when a metric has not improved for `patience` checks, or is as good as it has to be.
 
     A check is an evaluation for a metric such as "val_loss", the end of an epoch for one of the train step, each report
@@ -41,7 +40,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         mode: "min" or "max"; required, and never guessed.
         patience: Checks in a row without improvement after which to stop; 0 and 1 both stop at the first.
         min_delta: By how much a value has to be better than the best one to count.
-        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
+        relative: Whether `min_delta` is a fraction of the best value's size; with mode="min", below 1.
         baseline: A value that has to be beaten before an improvement counts.
         start_from_epoch: Checks in epochs before this one, counted from 0, are ignored.
         target: Stop as soon as the metric is as good as this.
@@ -55,6 +54,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
         ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric.
     """
 
+    _monitor: Monitor
     _state: TrainingState = Hook.later()
     _kept: dict[str, tf.Variable] = Hook.later()
 
@@ -96,7 +96,7 @@ class EarlyStopping(Hook, instead=INSTEAD):
             )
         # NaN stands for none yet. In float64, which holds whatever is logged.
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = named(self._monitor.watched, "watched")
+        self.watched = text_variable("watched", self._monitor.watched)
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
         self.last = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="last")
         self.checks = tf.Variable(0, dtype=tf.int64, trainable=False, name="checks")
@@ -133,19 +133,10 @@ class EarlyStopping(Hook, instead=INSTEAD):
             return f"{name} = {figure(last, 6)} has diverged beyond {figure(self._divergence, 6)}"
         if wait >= self._patience:
             best = f"{figure(number(self.best), 6)} at step {number(self.best_step)}"
-            checks = f"{wait} check{'s' * (wait != 1)}"
+            checks = counted(wait, "check")
             never = math.isnan(number(self.best))
             return f"{name} was NaN in {checks}" if never else f"{name} has not improved on {best} in {checks}"
         return ""
-
-    def on_eval_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch, self._monitor.value(moment))
-
-    def on_epoch_end(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch - 1, self._monitor.value(moment))  # which counts the one that ends
-
-    def on_report(self, moment: Moment) -> None:
-        self._check(moment, moment.epoch - (moment.event is Event.EPOCH_END), self._monitor.reported(moment))
 
     def on_run_end(self, moment: Moment) -> None:
         # After an exception, weights stay as they are: they are what one looks for the cause in.
@@ -159,8 +150,8 @@ class EarlyStopping(Hook, instead=INSTEAD):
                     "%d. The weights are those of the last step.", self.name, self._monitor.name, self.best_step
                 )  # fmt: skip
 
-    def _check(self, moment: Moment, epoch: int, value: float | None) -> None:
-        if value is None or epoch < self._start_from_epoch:
+    def _look(self, moment: Moment, value: float) -> None:
+        if moment.epoch - (moment.event is Event.EPOCH_END) < self._start_from_epoch:  # which counts the one that ends
             return
         best, before, checks = numbers([self.best, self.wait, self.checks])
         wait = int(before) + 1

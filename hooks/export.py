@@ -12,11 +12,11 @@ import keras
 import tensorflow as tf
 
 from hooks.exports import Exports
-from hooks.shared.monitor import Monitor
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import put
 from hooks.shared.paths import is_remote, path_of
 from hooks.shared.places import Target, check_alone
-from hooks.shared.texts import named
+from hooks.shared.texts import text_variable
 from loop import NEVER, Hook, Loop, Moment, Trigger
 
 log = logging.getLogger("exactloop")
@@ -36,7 +36,7 @@ INSTEAD = {
 }
 
 
-class Export(Hook, instead=INSTEAD):
+class Export(MonitorHook, instead=INSTEAD):
     """Exports a model: the best one, one at the end, or those after some steps.
 
     A model of step 1200 is `<directory>/1200`, a SavedModel with the signature `serve` as `model.export` makes it, and
@@ -115,9 +115,6 @@ class Export(Hook, instead=INSTEAD):
                 "Export(within=...) needs what makes a context, and is called for each export, as in "
                 f"within=average.exchanged, without (). Received: {type(within).__name__}."
             )
-        if format not in ENDINGS:
-            known = ", ".join(map(repr, ENDINGS))
-            raise ValueError(f"Export(format=...) must be one of {known}. Received: {format!r:.80}.")
         if keep < 1:
             raise ValueError(f"Export(keep=...) must be at least 1. Received: {keep!r}.")
         if (on == "best") != (monitor is not None) or (monitor is None and mode is not None):
@@ -139,7 +136,7 @@ class Export(Hook, instead=INSTEAD):
         self._monitor = None if monitor is None else Monitor("Export(on='best')", monitor, mode)
         self.every = NEVER if isinstance(on, str) else on
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = named(self._monitor.watched if self._monitor else "", "watched")
+        self.watched = text_variable("watched", self._monitor.watched if self._monitor else "")
         self.wanted = tf.Variable(0, dtype=tf.int64, trainable=False, name="wanted")  # after which step, the last time
 
     def paths(self) -> list[os.PathLike[str]]:
@@ -185,23 +182,15 @@ class Export(Hook, instead=INSTEAD):
     def on_step_end(self, moment: Moment) -> None:
         put(self.wanted, moment.step)
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.value(moment) if self._monitor else None)
-
-    on_epoch_end = on_eval_end
-
-    def on_report(self, moment: Moment) -> None:
-        self._look(moment, self._monitor.reported(moment) if self._monitor else None)
-
     def on_settled(self, moment: Moment) -> None:
         if int(self.wanted) == moment.step:
             self._export(moment.step)
             if len(self._exports.steps()) > self._keep:  # else no manifest need be read
                 self._prune(self._saved())
 
-    def _look(self, moment: Moment, value: float | None) -> None:
+    def _look(self, moment: Moment, value: float) -> None:
         best = float(self.best)
-        if value is not None and self._monitor and self._monitor.better(value, None if math.isnan(best) else best):
+        if self._monitor and self._monitor.better(value, None if math.isnan(best) else best):
             put(self.best, value)
             put(self.wanted, moment.step)
 

@@ -17,6 +17,7 @@ from hooks.callbacks.state import CallbackState, SavedCallback, parted, states, 
 from hooks.callbacks.told import CallbackWarnings
 from hooks.shared.numbers import put
 from hooks.shared.places import Targets, check_alone, note
+from hooks.shared.texts import in_bytes, text_in, text_variable
 from loop import NEVER, Event, Every, Hook, Loop, Moment, TrainingState, digest
 
 Callback: TypeAlias = keras.callbacks.Callback
@@ -89,12 +90,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         self._behind = False  # whether batches have come since `kept` was written
         self._logs: dict[str, float] | None = None
         self._told = CallbackWarnings()
-        # Bytes, of no fixed length: what callbacks keep grows with the run.
-        self.kept = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="kept")
-        self.stopped = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="stopped")
+        self.kept = text_variable("kept")  # and bits, as `taken` returns them: it grows with the run
+        self.stopped = text_variable("stopped")
         self._asked = Asked(self.stopped, {state.key: state.settings for state in self._states})
-        # The names of what was evaluated in this epoch, a list in JSON.
-        self.evaluated = tf.Variable(tf.zeros([0], tf.uint8), shape=[None], trainable=False, name="evaluated")
+        self.evaluated = text_variable("evaluated")  # in this epoch: names, a list in JSON
         self.batch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="batch")  # the step before the latest begun
 
     def handlers(self) -> dict[str, Callable[..., object]]:
@@ -197,10 +196,10 @@ class KerasCallbacks(Hook, instead=INSTEAD):
         moment.report(**{name: logs[name] for name in self.reports if name in logs})
 
     def _in_this_epoch(self) -> list[str]:
-        return json.loads(self.evaluated.numpy().tobytes() or "[]")
+        return json.loads(text_in(self.evaluated) or "[]")
 
     def _set_evaluated(self, names: Collection[str]) -> None:
-        self.evaluated.assign(np.frombuffer(json.dumps(sorted(names)).encode(), np.uint8))
+        self.evaluated.assign(in_bytes(json.dumps(sorted(names))))
 
     def on_settled(self, moment: Moment) -> None:
         if moment.step_in_epoch and not moment.last and not self._evaluating:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.shared.numbers import number
-from hooks.shared.rates import AssignedRates, checked
+from hooks.shared.rates import AssignedRates
 from loop import Hook, Loop, Moment
 from loop.tf_internals import call_flat, scalar
 
@@ -84,8 +84,6 @@ class LearningRate(Hook, instead=INSTEAD):
         super().__init__(name=name)
         if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             _check_function(rate)
-        if by not in ("step", "epoch"):
-            raise ValueError(f"LearningRate(by=...) must be 'step' or 'epoch'. Received: {by!r:.80}.")
         if warmup < 0:
             raise ValueError(f"LearningRate(warmup=...) must be zero or positive, in steps. Received: {warmup!r}.")
         self._function, self._by, self._warmup = rate, by, warmup
@@ -172,7 +170,7 @@ class LearningRate(Hook, instead=INSTEAD):
         except (TypeError, ValueError):
             right = False
         if not right:  # each by itself, which takes as long as to compute it, and says which one is wrong
-            return np.array([checked("LearningRate", r, self._by, n) for n, r in zip(numbers, found, strict=True)])
+            return np.array([_checked(r, self._by, n) for n, r in zip(numbers, found, strict=True)])
         return rates
 
 
@@ -203,3 +201,15 @@ def _check_function(rate: object) -> None:
         ) from None
     except ValueError:
         pass  # of a builtin, nobody knows
+
+
+def _checked(rate: float, by: str, number: int) -> float:
+    """Returns the rate of a step or an epoch as a float. Raises `ValueError` if it cannot be one."""
+    try:
+        found = float(rate)
+    except (TypeError, ValueError):
+        found = -1.0
+    if not 0 <= found < math.inf:
+        received = f"Received {rate!r} for {by} {number}"
+        raise ValueError(f"LearningRate: the learning rate must be a number, zero or positive. {received}.")
+    return found

@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from hooks.bounds import Bounds
-from hooks.finite import Finite
+from hooks.bounds import Bounds, Finite
 from hooks.shared.figures import figure
 from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
 
@@ -26,7 +25,7 @@ INSTEAD = {
 REMEDY = "Look at the rows, the learning rate and what the loss divides by or takes the logarithm of."
 
 
-class FoundWrong:
+class FoundWrong(Trigger):
     """What is wrong with the latest step, as a trigger: it makes nothing halt, and is due if something is wrong."""
 
     def __init__(self) -> None:
@@ -40,9 +39,6 @@ class FoundWrong:
 
     def due(self, halt: Halt) -> bool:
         return self.what != ""
-
-    def __or__(self, other: Trigger) -> Trigger:
-        return other | self
 
 
 class NaNGuard(Hook, instead=INSTEAD):
@@ -100,8 +96,6 @@ class NaNGuard(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name or "nan_guard")
-        if policy not in ("raise", "stop", "rollback"):
-            raise ValueError(f"NaNGuard(policy=...) must be 'raise', 'stop' or 'rollback'. Received: {policy!r:.80}.")
         for argument, count in {"window": window, "skip": skip, "max_rollbacks": max_rollbacks}.items():
             if count < 1:
                 raise ValueError(f"NaNGuard({argument}=...) must be at least 1. Received: {count!r}.")

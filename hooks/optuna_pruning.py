@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tensorflow as tf
 
-from hooks.shared.monitor import Monitor
-from loop import Hook, Loop, Moment
+from hooks.shared.monitor import Monitor, MonitorHook
+from loop import Loop, Moment
 
 if TYPE_CHECKING:
     import optuna
@@ -20,7 +20,7 @@ INSTEAD = {
 }
 
 
-class OptunaPruning(Hook, instead=INSTEAD):
+class OptunaPruning(MonitorHook, instead=INSTEAD):
     """Reports a metric to a trial of Optuna, and prunes that when its study says so.
 
     After each evaluation, or epoch for a metric of the train step, the value is reported with the train step as its
@@ -67,6 +67,7 @@ class OptunaPruning(Hook, instead=INSTEAD):
     """
 
     everywhere = False
+    _monitor: Monitor
 
     def __init__(self, trial: "optuna.trial.BaseTrial", monitor: str, *, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -99,17 +100,7 @@ class OptunaPruning(Hook, instead=INSTEAD):
         if reason := self.reason_to_end():
             moment.stop(reason)
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._report(moment, self._monitor.value(moment))
-
-    on_epoch_end = on_eval_end
-
-    def on_report(self, moment: Moment) -> None:
-        self._report(moment, self._monitor.reported(moment))
-
-    def _report(self, moment: Moment, value: float | None) -> None:
-        if value is None:
-            return
+    def _look(self, moment: Moment, value: float) -> None:
         with warnings.catch_warnings():
             # After a kill, a value comes again.
             warnings.filterwarnings("ignore", message="The reported value is ignored because this `step`")

@@ -72,8 +72,6 @@ class Progress(Hook, instead=INSTEAD):
         if console is not None and not isinstance(console, rich.console.Console):
             wanted = "a rich.console.Console, as in rich.console.Console(file=sys.stdout)"
             raise TypeError(f"Progress(console=...) needs {wanted}. Received: {type(console).__name__}.")
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"Progress(verbose=...) must be 0, 1 or 2. Received: {verbose!r:.80}.")
         # Standard error, so that what a script prints can be piped.
         self._console = console or rich.console.Console(stderr=True)
         if type(self._console).on_broken_pipe is rich.console.Console.on_broken_pipe:  # which ends the process

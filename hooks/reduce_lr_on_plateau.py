@@ -8,16 +8,15 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from hooks.shared.monitor import Monitor
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.numbers import put
 from hooks.shared.rates import AssignedRates
-from hooks.shared.texts import named
-from loop import Hook, Loop, Moment
+from hooks.shared.texts import text_variable
+from loop import Loop, Moment
 
 log = logging.getLogger("exactloop")
 INSTEAD = {
-    "monitor": "write ReduceLROnPlateau('val_loss', mode='min')",
-    **dict.fromkeys(("metric", "metric_name"), "write ReduceLROnPlateau('val_loss', mode='min')"),
+    **dict.fromkeys(("monitor", "metric", "metric_name"), "write ReduceLROnPlateau('val_loss', mode='min')"),
     **dict.fromkeys(("threshold", "epsilon"), "write min_delta=..."),
     "threshold_mode": "write relative=True for 'rel', and leave it out for 'abs'",
     "eps": "leave it out: a rate at min_lr is not made smaller",
@@ -25,7 +24,7 @@ INSTEAD = {
 }
 
 
-class ReduceLROnPlateau(Hook, instead=INSTEAD):
+class ReduceLROnPlateau(MonitorHook, instead=INSTEAD):
     """Multiplies the learning rate by `factor` when a metric has not improved for `patience` checks.
 
         hooks=[ReduceLROnPlateau("val_loss", mode="min", factor=0.5, patience=3)]
@@ -41,7 +40,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         factor: What the rate is multiplied by, below 1.
         patience: Checks in a row without improvement after which to do it; 0 and 1 both do it at the first.
         min_delta: By how much a value has to be better than the best one to count.
-        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
+        relative: Whether `min_delta` is a fraction of the best value's size; with mode="min", below 1.
         cooldown: For how many checks after a reduction nothing is counted.
         min_lr: The rate is not made smaller than this.
         optimizer: The path of the optimizer in `state=`, as in the name of its logged rate; None: all of them.
@@ -51,6 +50,8 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         ValueError: If an argument is missing or out of range; when a run begins, if nothing reports the metric, or a
             rate is a schedule, which cannot be assigned, or another hook sets it.
     """
+
+    _monitor: Monitor
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         self._factor, self._patience, self._cooldown, self._min_lr = factor, max(patience, 1), cooldown, min_lr
         self._rates = AssignedRates(owner, optimizer)
         self.best = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="best")
-        self.watched = named(self._monitor.watched, "watched")
+        self.watched = text_variable("watched", self._monitor.watched)
         self.wait = tf.Variable(0, dtype=tf.int64, trainable=False, name="wait")
         self.cooling = tf.Variable(0, dtype=tf.int64, trainable=False, name="cooling")  # checks that are left of it
 
@@ -96,17 +97,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
             put(self.best, math.nan)
             put(self.wait, 0)
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._check(self._monitor.value(moment), moment.step)
-
-    on_epoch_end = on_eval_end
-
-    def on_report(self, moment: Moment) -> None:
-        self._check(self._monitor.reported(moment), moment.step)
-
-    def _check(self, value: float | None, step: int) -> None:
-        if value is None:
-            return
+    def _look(self, moment: Moment, value: float) -> None:
         best, wait, cooling = float(self.best), int(self.wait), int(self.cooling)
         # A check within a cooldown counts for nothing, but may still be the best.
         if cooling:
@@ -116,7 +107,7 @@ class ReduceLROnPlateau(Hook, instead=INSTEAD):
         elif not cooling:
             wait += 1
             # If all rates are as small as they may be, it goes on counting, and no cooldown begins.
-            if wait >= self._patience and self._reduce(step):
+            if wait >= self._patience and self._reduce(moment.step):
                 cooling, wait = self._cooldown, 0
         put(self.best, best)
         put(self.wait, wait)

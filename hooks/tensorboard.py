@@ -27,8 +27,7 @@ UNCUT = (
     "writer.as_default():`."
 )
 INSTEAD = {
-    "directory": "write TensorBoard(directory)",
-    **dict.fromkeys(("log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
+    **dict.fromkeys(("directory", "log_dir", "logdir", "save_dir"), "write TensorBoard(directory)"),
     **dict.fromkeys(("update_freq", "log_every_n_steps", "steps"), "write every=Every(steps=100)"),
     "histogram_freq": "write histograms=True, draw=Every(epochs=1)",
     **dict.fromkeys(("write_graph", "log_graph"), "write graph=True"),
@@ -109,11 +108,11 @@ class TensorBoard(Hook, instead=INSTEAD):
         self._directory, self._writes = Path(where), Target(where, "directory")
         empty: dict[str, Callable[[Moment], Array]] = {}
         drawings = Drawings(empty if images is None else images, {} if text is None else text, histograms, draw)
-        drawings.check("TensorBoard")
+        drawings.check()
         self._drawings = drawings
         self._shows_rate, self._taken = rate, False
         self._recorders = Recorders()
-        self._graph, self._hparams = graph, check_settings("TensorBoard", {} if hparams is None else hparams)
+        self._graph, self._hparams = graph, check_settings({} if hparams is None else hparams)
 
     @contextlib.contextmanager
     def summaries(self, run: str = "train") -> Iterator[None]:
@@ -221,7 +220,8 @@ class TensorBoard(Hook, instead=INSTEAD):
 
     def on_report(self, moment: Moment) -> None:
         for name, value in moment.logs.items():
-            run = next((run for run in self._evaluations if name.startswith(f"{run}_")), "train")
+            # The longest, as in `val` and `val_hard`, of which one name begins with the other.
+            run = max((run for run in self._evaluations if name.startswith(f"{run}_")), key=len, default="train")
             self._runs[run].write(moment.step, {name.removeprefix(f"{run}_"): value})
 
     def image(self, name: str, images: Array, moment: Moment, *, run: str = "train", most: int = 16) -> None:

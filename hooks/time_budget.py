@@ -9,7 +9,7 @@ import time
 
 import tensorflow as tf
 
-from loop import NEVER, Halt, Hook, Loop, Moment, TrainingState, Trigger
+from loop import Halt, Hook, Loop, Moment, TrainingState, Trigger
 
 log = logging.getLogger("exactloop")
 LEAVE = 60.0  # seconds for the last save, and at most a twentieth of the budget
@@ -22,7 +22,7 @@ INSTEAD = {
 }
 
 
-class Over:
+class Over(Trigger):
     """A trigger that fires when the time is over.
 
     Attributes:
@@ -45,9 +45,6 @@ class Over:
 
     def due(self, halt: Halt) -> bool:
         return self.rung or halt.now >= self._training or time.time() >= self._deadline
-
-    def __or__(self, other: Trigger) -> Trigger:
-        return NEVER | self | other
 
     def __repr__(self) -> str:
         return f"TimeBudget({self._training!r}, {self._deadline!r})"

@@ -26,7 +26,7 @@ INSTEAD = {
 }
 
 
-class From:
+class From(Trigger):
     """A trigger from a step on.
 
     Args:
@@ -45,10 +45,6 @@ class From:
 
     def due(self, halt: Halt) -> bool:
         return halt.step >= self._start and self._every.due(halt)
-
-    # `NEVER` knows how to join any two.
-    def __or__(self, other: Trigger) -> Trigger:
-        return NEVER | self | other
 
     def __repr__(self) -> str:
         return repr(self._every)
@@ -129,8 +125,6 @@ class WeightAverage(Hook, instead=INSTEAD):
             )
         if start < 1:
             raise ValueError(f"WeightAverage(start=...) is a step, from 1. Received: {start!r}.")
-        if at_end not in ("average", "last"):
-            raise ValueError(f"WeightAverage(at_end=...) must be 'average' or 'last'. Received: {at_end!r:.80}.")
         self._decay = 0.0 if decay == "optimizer" else float(decay)
         self._corrected, self._shows = corrected, at_end == "average"
         self.every = NEVER if decay == "optimizer" else From(start, every)

@@ -22,7 +22,6 @@ from loop.findings import Finding
 from loop.hook import Hook
 from loop.run import Run
 from loop.running.alone import Alone
-from loop.running.arguments import check_totals
 from loop.running.assembled import assembled
 from loop.running.dry_run import leaving_nothing
 from loop.running.facts import Facts
@@ -30,7 +29,7 @@ from loop.running.making import Making
 from loop.running.rehearsal import Rehearsal, loop_on_one_batch
 from loop.running.turns import Turns
 from loop.steps import Step, Values
-from loop.stops import RollBack
+from loop.stops import RollBack, check_totals
 from loop.tensors import Nest
 from loop.triggers import NEVER, Every, Trigger
 

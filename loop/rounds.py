@@ -48,8 +48,8 @@ class Rounds:
         """Gets ready to train: looks at what is compiled, and lets the clock run."""
         self._built.check(self._making.state)
         # By digest, as they are before the first step: hooks may change what no checkpoint holds, and are found out so.
-        self._constants = self._built.constants(self._making.state)
-        self._unsaved = self._built.unsaved(self._making.state)
+        self._constants = self._built.audits.constants(self._making.state)
+        self._unsaved = self._built.audits.unsaved(self._making.state)
         self._clock.start()
         # Or all times up to where the run goes on from would be due at its first halt.
         self._since = self._agreed.now()
@@ -80,19 +80,13 @@ class Rounds:
     def _train(self) -> None:
         """Runs to the next step that somebody wants, and tells those who asked for it."""
         step, epoch, step_in_epoch = self._moments.place
-        length = self._limit.of(self._data.steps_per_epoch)
-        # None of an unknown length: the compiled loop has the next batch already, and so sees the end when it comes.
-        left = None if length is None else step + length - step_in_epoch
-        longest = step + (1 if self._stops.asked else LONGEST)  # the ring of values has room for no more
-        skip = self._hooks.next_skip(step)
-        wanted = (self._hooks.next_stop(step), None if skip is None else skip - 1)  # a skipped batch is read alone
-        stops = (self._stops.steps, left, self._evaluations.next_after(step), *wanted, longest)
+        length, skip = self._limit.of(self._data.steps_per_epoch), self._hooks.next_skip(step)
+        wanted = self._wanted(length, skip)
         self._clock.set_alarm(self._agreed.alarm(self._hooks.next_time(self._since)))
         with self._spent.on("steps"):
             # Workers exchange how far, and so wait here for the slowest of them.
-            end, chunk = self._agreed.end(step, min(stop for stop in stops if stop is not None)), self._built.chunk
-            ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
-            self._ran = ran
+            end, chunk = self._agreed.end(step, wanted), self._built.chunk
+            self._ran = ran = chunk.skip(self._data) if skip == step + 1 else chunk(self._data, end - step)
             count = int(ran.steps)  # sync: waits for the chunk
         self._bound.let_go()  # before the reasons are looked at: one for a stop, and the time
         # A call trains at least one step if there is data: so there is none, where there was some.
@@ -108,19 +102,38 @@ class Rounds:
             self._phase.is_over = True
         # Read once: hooks that ask the clock by themselves would not agree on what is due.
         now = self._agreed.now()
-        halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
         if self._due(over=over):
             self._phase.is_due = True  # before hooks are told: a stop from here on leaves it to the next run
         self._moments.round = {}
         if skip != step + 1:  # or it has no values, and nobody can wait for it
+            halt = Halt(step + count, epoch + 1 if over else None, self._since, now)
             self._since = now
-            ring = self._built.chunk.ring
-            # A metric hides the value of its name, as `Step` says.
-            self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
-            self._hooks.calls.send_steps(step + 1, lambda: ran.columns(ring))
-            self._moments.emit(Event.STEP_END, self._moments.round, halt=None if self._limit.is_dry else halt)
+            self._tell(step + 1, ran, None if self._limit.is_dry else halt)
         if not over:
             self._end_epoch_if_asked()
+
+    def _wanted(self, length: int | None, skip: int | None) -> int:
+        """Returns the next step that somebody wants, or at which the epoch is over.
+
+        Args:
+            length: Steps in an epoch.
+            skip: The next step whose batch is not trained on.
+        """
+        step, _, step_in_epoch = self._moments.place
+        wanted = [self._stops.steps, self._evaluations.next_after(step), self._hooks.next_stop(step)]
+        # None of an unknown length: the compiled loop has the next batch already, and so sees the end when it comes.
+        wanted.append(None if length is None else step + length - step_in_epoch)
+        wanted.append(None if skip is None else skip - 1)  # a skipped batch is read alone
+        longest = step + (1 if self._stops.asked else LONGEST)  # the ring of values has room for no more
+        return min([longest, *(at for at in wanted if at is not None)])
+
+    def _tell(self, first: int, ran: ChunkResult, halt: Halt | None) -> None:
+        """Tells hooks of steps from the first one on; those that wait for the last one, unless all do."""
+        ring = self._built.chunk.ring
+        # A metric hides the value of its name, as `Step` says.
+        self._moments.round = ran.values(ring) | self._built.trace.results.logs(ran.results)
+        self._hooks.calls.send_steps(first, lambda: ran.columns(ring))
+        self._moments.emit(Event.STEP_END, self._moments.round, halt=halt)
 
     def _end_epoch_if_asked(self) -> None:
         self._agreed.stops()
@@ -186,7 +199,7 @@ class Rounds:
         over = self._moments.place.step_in_epoch == 0 or self._moments.reached()
         self._agreed.stops()
         if over:
-            report(self._constants.findings() + self._built.found_since(), exact=self._exact)
+            report(self._constants.findings() + self._built.audits.found_since(), exact=self._exact)
             self._unsaved.warn()
         failures, last = Failures(), False
         # What hooks write before it is read is written again when they save: here, it would be so at each step.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from loop.errors.kinds import shown
+from loop.errors.kinds import is_whole, shown
 from loop.state.position import Position
 
 
@@ -61,16 +61,24 @@ class Stops:
 
     def after_round(self, reason: str | None = None, *, end_epoch: bool = False) -> None:
         """Ends the run when all events of the step in progress have been sent. What `moment.stop` does."""
+        self._ask(reason, ends_epoch=end_epoch)
+
+    def now(self, reason: str) -> None:
+        """Ends the run after the step in progress. What `loop.stop` does."""
+        self._ask(reason, at_once=True)
+        self._hurry()  # last: the loop looks at the reasons when it has returned
+
+    def _ask(self, reason: str | None, *, at_once: bool = False, ends_epoch: bool = False) -> None:
         if not isinstance(reason, str):
             raise TypeError(
                 f"stop(reason) needs a str, the reason, which RunResult.reason will be. Received: {shown(reason)}."
             )
-        if self._together:  # not at once: a worker that ended alone would leave the others waiting in their next sum
-            first = self._wish or (None if self.asked and not end_epoch else Wish(reason, at_once=False))
-            self._wish = first and Wish(first.reason, first.at_once, first.ends_epoch or end_epoch)
-        else:
-            self.ends_epoch = self.ends_epoch or end_epoch
-            self.reason = reason if self.reason is None else self.reason
+        if not self._together:
+            self.take(reason, None, at_once=at_once, ends_epoch=ends_epoch)
+        # Not at once: a worker that ended alone would leave the others waiting in their next sum.
+        elif self._wish or not self.asked or at_once or ends_epoch:
+            mine = self._wish or Wish(reason, at_once=False)
+            self._wish = Wish(mine.reason, mine.at_once or at_once, mine.ends_epoch or ends_epoch)
 
     def wish(self) -> Wish | None:
         """Returns what this worker has asked for and not all have agreed on; None if that is nothing."""
@@ -86,24 +94,14 @@ class Stops:
             ends_epoch: The same.
         """
         self._wish = None if self._wish is told else self._wish
-        self.reason = reason if self.reason is None else self.reason
         self.at_once, self.ends_epoch = self.at_once or at_once, self.ends_epoch or ends_epoch
+        self.reason = reason if self.reason is None else self.reason  # last: by this others see that it is asked for
 
     def forget_round(self) -> None:
         """Forgets what was asked for by those who are put back to an earlier step; what came from elsewhere stays."""
         self.reason, self.ends_epoch = self.reason if self.at_once else None, False
         wish = self._wish
         self._wish = Wish(wish.reason, at_once=True) if wish and wish.at_once else None
-
-    def now(self, reason: str) -> None:
-        """Ends the run after the step in progress. What `loop.stop` does."""
-        self.after_round(reason)
-        if self._together:
-            first = self._wish or Wish(reason, at_once=True)
-            self._wish = Wish(first.reason, at_once=True, ends_epoch=first.ends_epoch)
-        else:
-            self.at_once = True
-        self._hurry()  # last: the loop looks at the reasons when it has returned
 
     def reached(self, step: int, epoch: int) -> bool:
         """Returns whether what was asked for is done with so many steps and epochs complete."""
@@ -178,3 +176,14 @@ def _nothing_to_do(what: str, asked: int, complete: int) -> str:
 def _counted(count: int, what: str, one: str = "is", more: str = "are") -> str:
     """Returns a number of things, and a verb that agrees with it."""
     return f"{count} {what} {one}" if count == 1 else f"{count} {what}s {more}"
+
+
+def check_totals(epochs: int | None, steps: int | None) -> tuple[int | None, int | None]:
+    """Returns the totals of `run()`. Raises `ValueError` if neither is given or one is not a positive whole number."""
+    given = {"epochs": epochs, "steps": steps}
+    # Not 0 either, which would be no run.
+    counts = [count for count in given.values() if count is not None]
+    if not counts or not all(is_whole(count) and count > 0 for count in counts):
+        wanted = "run() needs epochs=..., steps=... or both, positive whole numbers, as in run(epochs=10)"
+        raise ValueError(f"{wanted}. Received: {shown(given)}.")
+    return None if epochs is None else int(epochs), None if steps is None else int(steps)

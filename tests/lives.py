@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -121,12 +122,12 @@ def live(directory: Path, data: str, kill: str | None, forget: str | None) -> No
     (directory / "converted").write_bytes(converted.told())
 
 
-def fork(directory: Path, data: str, kill: str | None = None, forget: str | None = None) -> int:
-    """Returns the exit status of a life; negative for the signal that ended it."""
+def forked(live: Callable[..., object], *given: object) -> int:
+    """Returns the exit status of a life in a process of its own; negative for the signal that ended it."""
     pid = os.fork()
     if pid == 0:
         try:
-            live(directory, data, kill, forget)
+            live(*given)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)
@@ -154,7 +155,8 @@ def killed_and_resumed(root: Path, data: str, kill: str) -> list[str]:
     """Returns what differs from the uninterrupted run if a life is killed there and another one follows."""
     directory = root / kill.replace(":", "-").replace("/", "-")
     event, step, *forget = kill.split(":")
-    statuses = [fork(directory, data, f"{event}:{step}"), fork(directory, data, forget=forget[0] if forget else None)]
+    kills = [(f"{event}:{step}", None), (None, forget[0] if forget else None)]
+    statuses = [forked(live, directory, data, *each) for each in kills]
     if statuses != [KILLED, 0]:
         return [f"{data}, killed at {kill}: the two lives ended with {statuses}"]
     left, right = remains(root / "uninterrupted"), remains(directory)
@@ -163,7 +165,7 @@ def killed_and_resumed(root: Path, data: str, kill: str) -> list[str]:
 
 def main(root: Path, data: str, kills: list[str]) -> None:
     root.mkdir(exist_ok=True)
-    if fork(root / "uninterrupted", data) != 0:
+    if forked(live, root / "uninterrupted", data, None, None) != 0:
         sys.exit("The uninterrupted run failed.")
     converted.convert((root / "uninterrupted" / "converted").read_bytes())
     # Forks are made by threads, two at a time; the parent itself never runs an operation, so its children can.

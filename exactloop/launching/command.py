@@ -5,10 +5,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from exactloop.alone import TASKS
 from exactloop.launching.launcher import Launcher
 from exactloop.launching.places import Cluster, on_hosts, on_loopback
 from exactloop.options import HOSTS, MAX_RESTARTS, RANK, WORKERS
+from exactloop.script import TASKS
 
 
 def launch(script: str, *arguments: str) -> int:

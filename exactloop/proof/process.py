@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from exactloop.launching.places import on_loopback
 from exactloop.proof.config import VARIABLE, ChildConfig, KillPoint
-from exactloop.proof.ends import await_all
 from exactloop.proof.journal import Journal
-from exactloop.script import start
+from exactloop.script import await_all, start
 from hooks.checkpoint.disk.stems import MARK
 from hooks.shared.paths import BELOW
 

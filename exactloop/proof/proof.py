@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from exactloop.proof.cause import all_suspects, cause
 from exactloop.proof.compare import Whole
@@ -48,12 +49,13 @@ class Proof:
 
 def compared(program: ProvedProgram, kills: int, at: Sequence[int], twice: bool, say: Callable[[str], None]) -> Proof:
     """Returns the proof. See `prove`."""
-    numbers: dict[object, object] = {"kills": kills, **dict(enumerate(at if isinstance(at, Iterable) else [None]))}
-    if wrong_kinds := [key for key, n in numbers.items() if isinstance(n, bool) or not isinstance(n, int)]:
-        what = "kills=5" if "kills" in wrong_kinds else "at=[7, 130]"
+    listed: list[Any] = [*at] if isinstance(at, Iterable) else [None]
+    if wrong_kinds := [n for n in (kills, *listed) if isinstance(n, bool) or not isinstance(n, int)]:
+        what = "kills=5" if wrong_kinds[0] is kills else "at=[7, 130]"
         raise TypeError(f"A proof takes whole numbers, as in {what}. Received: kills={kills!r:.40}, at={at!r:.40}.")
     if kills < 1:
         raise ValueError(f"A proof needs at least one kill. Received: kills={kills}.")
+    at = listed  # not what was given, which may be a generator, and is at its end
     if wrong := [step for step in at if step < 1]:
         raise ValueError(f"Steps count from 1. Received a kill after: {wrong}.")
     root = Path(tempfile.mkdtemp(prefix="exactloop-prove-"))

@@ -4,9 +4,9 @@ import dataclasses
 import os
 import sys
 
-from exactloop.alone import refuse_in_cluster
 from exactloop.options import JSON, SECONDS, STEPS
 from exactloop.printing import Console, as_json
+from exactloop.script import refuse_in_cluster
 from exactloop.speed.advice import advice
 from exactloop.speed.telling import show
 from exactloop.speed.trying import tried

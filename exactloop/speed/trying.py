@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from exactloop.proof.ends import await_all
 from exactloop.quiet import LEVEL
-from exactloop.script import given, start
+from exactloop.script import await_all, given, start
 from exactloop.speed.behind import Behind
 from exactloop.speed.config import VARIABLE, Measured, SpeedConfig
 from hooks.shared.figures import counted

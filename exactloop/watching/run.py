@@ -4,7 +4,7 @@ from exactloop.watching.events import EventReader
 from exactloop.watching.found import found
 from exactloop.watching.rows import RowReader
 from exactloop.watching.saves import Saves
-from exactloop.watching.status import RunFiles, Status, status
+from exactloop.watching.status import Status, status
 
 
 class WatchedRun:
@@ -34,14 +34,12 @@ class WatchedRun:
         if not self._saves and not any(each.points or each.means or each.times for each in series):
             return None
         return status(
-            RunFiles(
-                name=self._directory,
-                series=series,
-                manifests=sorted(manifests, key=lambda manifest: manifest.record.order),
-                holders=[each.holder() for each in self._saves.values()],
-                changed=max((each.changed for each in self._values.values()), default=0.0),
-                wrong=[said for said in wrong if said],
-            )
+            self._directory,
+            series,
+            sorted(manifests, key=lambda manifest: manifest.record.order),
+            holders=[each.holder() for each in self._saves.values()],
+            changed=max((each.changed for each in self._values.values()), default=0.0),
+            wrong=[said for said in wrong if said],
         )
 
 

@@ -49,46 +49,41 @@ class Status:
     wrong: str
 
 
-@dataclass(frozen=True)
-class RunFiles:
-    """What the files of a run say.
+def status(
+    name: str,
+    series: Sequence[Series],
+    manifests: Sequence[Manifest],
+    *,
+    holders: Sequence[int | None],
+    changed: float,
+    wrong: Sequence[str],
+) -> Status:
+    """Returns what is known of a run now, by what its files say.
 
-    Attributes:
+    Args:
         name: Their directory.
         series: The values, in the order in which they were written.
         manifests: The checkpoints, the oldest first.
         holders: The processes that write checkpoints, as `Saves.holder` returns them.
-        changed: When anything was written last, in seconds since 1970; 0 if nobody knows.
+        changed: When anything else was written last, in seconds since 1970; 0 if nobody knows.
         wrong: What cannot be read.
     """
-
-    name: str
-    series: Sequence[Series]
-    manifests: Sequence[Manifest]
-    holders: Sequence[int | None]
-    changed: float
-    wrong: Sequence[str]
-
-
-def status(files: RunFiles) -> Status:
-    """Returns what is known of a run now."""
-    series, manifests, now = files.series, files.manifests, time.time()
-    newest = manifests[-1] if manifests else None
+    now, newest = time.time(), manifests[-1] if manifests else None
     steps = [at for each in series for _, at in each.times[-1:]]
     steps += [each.epochs[0] for each in series if each.epochs]
     # Whoever is furthest: events are written some at a time, checkpoints every so often, rows for some steps.
     step = max([*steps, newest.record.step if newest else 0])
-    total, epochs = (_count(newest, name) for name in ("total_steps", "total_epochs"))
+    total, epochs = (_count(newest, each) for each in ("total_steps", "total_epochs"))
     # The last save of a run says so itself; if something came after it, another run goes on.
     over = newest is not None and newest.result.get("last") is True and newest.record.step == step
-    state = _state(files.holders, over=over, reached=total is not None and step >= total)
+    state = _state(holders, over=over, reached=total is not None and step >= total)
     # Of a run that stands, the rate of an hour ago would be misleading.
     rate = None if state in ("finished", "ended", "not running") else _rate(series, manifests)
     curves = _curves(series) or _curves([_logged(manifests)])
     made = float(str(newest.made["time"])) if newest else 0.0
-    changed = max(made, files.changed)
+    changed = max(made, changed)
     return Status(
-        name=files.name,
+        name=name,
         state=state,
         step=step,
         total=total if total is None or total >= step else None,  # it has another one by now
@@ -99,9 +94,9 @@ def status(files: RunFiles) -> Status:
         saved=newest.record.step if newest else None,
         age=max(0.0, now - made) if newest else None,
         silent=max(0.0, now - changed) if changed else None,
-        values={name: points[-1][1] for name, points in curves.items()},
+        values={each: points[-1][1] for each, points in curves.items()},
         curves=curves,
-        wrong="; ".join(files.wrong),
+        wrong="; ".join(wrong),
     )
 
 

@@ -33,20 +33,20 @@ class Drawings(NamedTuple):
     histograms: Mapping[str, Callable[[Moment], Array]] | bool
     every: Trigger
 
-    def check(self, owner: str) -> None:
+    def check(self) -> None:
         """Raises `TypeError` if there is anything but functions by name, `ValueError` if the trigger says more than
         epochs."""
         for name, given in (("images", self.images), ("text", self.texts), ("histograms", self.histograms)):
             flag = isinstance(given, bool) and name == "histograms"
             if not flag and not (isinstance(given, Mapping) and all(map(callable, given.values()))):
                 raise TypeError(
-                    f"{owner}({name}=...) needs functions by name, which are called with the moment, as in "
+                    f"TensorBoard({name}=...) needs functions by name, which are called with the moment, as in "
                     f"{name}={{'name': lambda moment: ...}}{', or True' if name == 'histograms' else ''}. Received: "
                     f"{given!r:.80}."
                 )
         if self.every.next_after(0) is not None or self.every.next_time(0.0) is not None:
             raise ValueError(
-                f"{owner}(draw=...) is by epochs, as in Every(epochs=5). Received: {self.every!r}. Otherwise call "
+                f"TensorBoard(draw=...) is by epochs, as in Every(epochs=5). Received: {self.every!r}. Otherwise call "
                 "tensorboard.image(name, images, moment) in a hook of your own, with an every= of its own."
             )
 
@@ -65,15 +65,15 @@ class Drawings(NamedTuple):
         return found | {name: histogram(name, function(moment)) for name, function in self.histograms.items()}
 
 
-def check_settings(owner: str, hparams: Mapping[str, Setting]) -> Mapping[str, Setting]:
+def check_settings(hparams: Mapping[str, Setting]) -> Mapping[str, Setting]:
     """Returns hyperparameters. Raises `TypeError` if TensorBoard cannot show one."""
     if not isinstance(hparams, Mapping):
-        raise TypeError(f"{owner}(hparams=...) needs a dict, as in {{'rate': 0.1}}. Received: {hparams!r:.80}.")
+        raise TypeError(f"TensorBoard(hparams=...) needs a dict, as in {{'rate': 0.1}}. Received: {hparams!r:.80}.")
     hparams = {name: v.item() if isinstance(v, np.generic) else v for name, v in hparams.items()}
     for name, value in hparams.items():
         if not isinstance(name, str) or not isinstance(value, bool | int | float | str):
             raise TypeError(
-                f"{owner}(hparams=...) needs numbers, bools and texts by name, as in {{'rate': 0.1}}. "
+                f"TensorBoard(hparams=...) needs numbers, bools and texts by name, as in {{'rate': 0.1}}. "
                 f"Received: {name!r}: {value!r:.80}. Write str(...) around it."
             )
     return hparams

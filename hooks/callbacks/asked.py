@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import tensorflow as tf
+
+from hooks.shared.texts import in_bytes, text_in
 
 WAITS = "waits"  # the fourth line of what is saved, or none
 
@@ -39,10 +40,10 @@ class Asked:
             self._say(*self._said()[:3])
 
     def _said(self) -> tuple[str, str, str, str]:
-        said: list[str] = self._saved.numpy().tobytes().decode().split("\n")
+        said: list[str] = text_in(self._saved).split("\n")
         # sync: reads a few bytes. Fewer lines than four are filled up: so what earlier versions saved is read as well.
         key, settings, reason, waits, *_ = [*said, "", "", "", ""]
         return (key, settings, reason, waits) if self._settings.get(key) == settings else ("", "", "", "")
 
     def _say(self, *said: str) -> None:
-        self._saved.assign(np.frombuffer("\n".join(said).encode(), np.uint8))
+        self._saved.assign(in_bytes("\n".join(said)))

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from hooks.callbacks.objects import COMPUTING, OTHERS, VARIABLES, attributes, nodes
+from hooks.callbacks.values import PLAIN
 from loop.tf_internals import BOOKKEEPING, Trackable
 
-PLAIN = (bool, int, float, str, type(None))
 LISTS = (list, tuple, collections.deque, Mapping, Set)
 DEEPEST = 4  # what is further in is known by which object it is
 Python: TypeAlias = dict[int, dict[str, object]]

@@ -16,7 +16,6 @@ from loop import Loop
 from loop.tf_internals import MODEL, WRITERS, direction, profiles_batches
 
 Callback: TypeAlias = keras.callbacks.Callback
-EVENTS = ("train_begin", "train_end", "epoch_begin", "epoch_end", "test_begin", "test_end")
 OF_BATCHES = ("on_train_batch_begin", "on_train_batch_end")
 ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}  # which they call
 NEVER_CALLED = ("on_test_batch_begin", "on_test_batch_end")  # evaluations run in the graph, where no Python is called
@@ -32,8 +31,12 @@ LEFT = {
     keras.callbacks.RemoteMonitor: "what it has sent of epochs after the step from which the run goes on is sent again",
 }
 # What only writes or shows something.
-WRITING = (keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint, keras.callbacks.ProgbarLogger) + (
-    *(keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard),
+WRITING = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
 )
 OF_OTHERS = {"train_epoch": "epoch", "start": "begin", "validation": "test", "fit": "train", "step": "train_batch"}
 NEEDS = "KerasCallbacks needs callbacks, instances of keras.callbacks.Callback."

@@ -3,7 +3,6 @@
 import collections
 import json
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -24,7 +23,7 @@ from hooks.callbacks.objects import (
     variables,
 )
 from hooks.callbacks.things import NEW, Things
-from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, Json, NotKept, raw
+from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, STREAMS, Bits, Json, NotKept, raw
 
 BITS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")  # of NumPy's generators
 
@@ -112,27 +111,19 @@ def _read(said: Json, bits: Iterator[Bits], present: Present) -> Any:
         return present.of(label, Enum)
     if kind == "array":
         return _into_array(label, _of_array(rest[1:], bits), present)
+    if kind in STREAMS:
+        return _into_stream(kind, label, rest[1], bits, present)
     # What is assigned in place keeps being the object that others hold, too.
     fill: dict[str, tuple[Any, Callable[[Any], object]]] = {
         "variable": (VARIABLES, lambda thing: thing.assign(_of_array(rest[1:], bits))),
         "metric": (keras.Metric, lambda _: [_read(each, bits, present) for each in rest[1]]),
-        "random": (random.Random, lambda thing: thing.setstate(_read(rest[1], bits, Present(present.things, {})))),
-        "generator": (
-            np.random.Generator,
-            lambda thing: _set_generator(thing, _read(rest[1], bits, Present(present.things, {}))),
-        ),
-        "numpy": (
-            np.random.RandomState,
-            lambda thing: thing.set_state(_read(rest[1], bits, Present(present.things, {}))),
-        ),
         "variables": (COMPUTING, lambda thing: _assign(thing, rest[1], bits, present)),
         "object": (object, lambda thing: _fill(thing, rest[1], rest[2], bits, present)),
     }
     of, assign = fill[kind]
     thing = present.of(label, *(of if isinstance(of, tuple) else (of,)))
-    if thing is None:
-        # Generators of random numbers can be made anew; variables and networks cannot.
-        thing = present.made[label] = _drawing(kind, rest[1])
+    if thing is None:  # generators of random numbers can be made anew; variables and networks cannot
+        raise NotKept(f"{kind} that is not there when the run begins")
     assign(thing)
     return thing
 
@@ -157,20 +148,19 @@ def _into_array(label: str, array: np.ndarray, present: Present) -> np.ndarray:
     return there
 
 
-def _drawing(kind: str, state: Json) -> object:
-    """Returns a new generator of random numbers."""
-    if kind == "random":
-        return random.Random()
-    if kind == "numpy":
-        return np.random.RandomState()
+def _into_stream(kind: str, label: str, state: Json, bits: Iterator[Bits], present: Present) -> object:
+    stream = present.of(label, STREAMS[kind].kind)
+    if stream is None:
+        stream = present.made[label] = _new_generator(state) if kind == "generator" else STREAMS[kind].kind()
+    STREAMS[kind].put_back(stream, _read(state, bits, Present(present.things, {})))
+    return stream
+
+
+def _new_generator(state: Json) -> np.random.Generator:
     name = next(item for key, item in state[2] if key == "bit_generator")
-    if kind != "generator" or name not in BITS:
-        raise NotKept(f"{kind} that is not there when the run begins")
+    if name not in BITS:
+        raise NotKept("generator that is not there when the run begins")
     return np.random.Generator(getattr(np.random, name)())
-
-
-def _set_generator(generator: np.random.Generator, state: Any) -> None:
-    generator.bit_generator.state = state
 
 
 def _assign(thing: object, said: Sequence[Sequence[Json]], bits: Iterator[Bits], present: Present) -> None:

@@ -1,6 +1,8 @@
 """The kinds of values that a Python object keeps, as texts and bits. No program is read or run to get them back."""
 
 import collections
+import random
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +19,25 @@ DICTS: dict[str, type] = {
     "default": collections.defaultdict,
 }
 DEFAULTS = {None: None, "int": int, "float": float, "str": str, "list": list, "dict": dict, "set": set}
+
+
+class Stream(NamedTuple):
+    """A kind of generator of random numbers: its class, and what returns its state and gives it one."""
+
+    kind: type
+    state: Callable[[Any], object]
+    put_back: Callable[[Any, Any], object]
+
+
+STREAMS = {
+    "random": Stream(random.Random, random.Random.getstate, random.Random.setstate),
+    "generator": Stream(
+        np.random.Generator,
+        lambda own: own.bit_generator.state,
+        lambda own, state: setattr(own.bit_generator, "state", state),
+    ),
+    "numpy": Stream(np.random.RandomState, lambda own: own.get_state(legacy=False), np.random.RandomState.set_state),
+}
 
 
 class NotKept(TypeError):

@@ -1,7 +1,6 @@
 """Writes down a value that a Python object keeps."""
 
 import json
-import random
 from collections.abc import Iterator, Set
 from enum import Enum
 from pathlib import PurePath
@@ -14,7 +13,7 @@ import tensorflow as tf
 from hooks.callbacks.closed import changes, keeps_unseen, python_of
 from hooks.callbacks.objects import COMPUTING, VARIABLES, attributes, is_of_program, variables
 from hooks.callbacks.things import NEW, Things
-from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, Bits, GoesOn, Json, NotKept, WrittenValue
+from hooks.callbacks.values import DEFAULTS, DICTS, LISTS, PLAIN, STREAMS, Bits, GoesOn, Json, NotKept, WrittenValue
 
 DEEPEST = 20  # lists within lists; a cycle of them would have no end
 
@@ -125,12 +124,8 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
         return ["variable", on.label(own, path, False), *_array(on.things.view(own), on.bits, held=True)]
     if isinstance(value, keras.Metric):
         return ["metric", on.label(value, path, False), [inner(each, i) for i, each in enumerate(value.variables)]]
-    if kind is random.Random:
-        return ["random", on.label(value, path, True), _of_state(value.getstate(), on)]  # type: ignore[attr-defined]
-    if isinstance(value, np.random.Generator):
-        return ["generator", on.label(value, path, True), _of_state(value.bit_generator.state, on)]
-    if isinstance(value, np.random.RandomState):
-        return ["numpy", on.label(value, path, True), _of_state(value.get_state(legacy=False), on)]
+    if name := next((name for name, of_stream in STREAMS.items() if kind is of_stream.kind), ""):
+        return [name, on.label(value, path, True), _of_state(STREAMS[name].state(value), on)]
     # After generators of random numbers, which are none; a program's own class may be one and be kept.
     if isinstance(value, Iterator) and not is_of_program(value):
         raise GoesOn(kind.__name__)
@@ -138,19 +133,14 @@ def _written(value: object, on: Paper, path: str, depth: int) -> Json:
         return ["variables", on.label(value, path, False), _of_variables(value, on, path)]
     if is_of_program(value):
         label = on.label(value, path, False)
-        return [
-            "object",
-            label,
-            kind.__qualname__,
-            {name: inner(item, name) for name, item in attributes(value).items()},
-        ]
+        own = {name: inner(item, name) for name, item in attributes(value).items()}
+        return ["object", label, kind.__qualname__, own]
     raise NotKept(kind.__name__)
 
 
 def _of_state(state: object, on: Paper) -> Json:
-    return _written(
-        state, Paper(on.bits, on.closed, on.things, on.kept, {}, NamesGiven.NOTHING), "", 0
-    )  # which is made anew each time
+    # Which is made anew each time, so nothing in it has a name.
+    return _written(state, Paper(on.bits, on.closed, on.things, on.kept, {}, NamesGiven.NOTHING), "", 0)
 
 
 def _of_variables(value: object, on: Paper, path: str) -> list[Json]:

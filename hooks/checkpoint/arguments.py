@@ -3,10 +3,8 @@
 BEST = "write best='val_loss', mode='min'"
 # What Keras, Orbit, Lightning and `tf.train.CheckpointManager` call it; none of these is an argument here.
 INSTEAD = {
-    "best": BEST,
-    "directory": "write Checkpoint(directory)",
-    **dict.fromkeys(("filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
-    **dict.fromkeys(("monitor", "save_best_only", "metric"), BEST),
+    **dict.fromkeys(("directory", "filepath", "path", "dirpath", "backup_dir"), "write Checkpoint(directory)"),
+    **dict.fromkeys(("best", "monitor", "save_best_only", "metric"), BEST),
     "save_weights_only": "leave it out: restore(directory, {'model': model}) reads the weights alone",
     "save_freq": "write every=Every(steps=100) or every=Every(epochs=1)",
     **dict.fromkeys(("period", "every_n_epochs"), "write every=Every(epochs=1)"),
@@ -18,16 +16,6 @@ INSTEAD = {
     "delete_checkpoint": "leave it out: a finished run can be gone on with",
     "verbose": "leave it out: what is saved and restored is logged by logging.getLogger('exactloop')",
 }
-CHOICES = {"resume": ("auto", "must", "never"), "on_error": ("raise", "warn"), "resume_changed": ("refuse", "warn")}
-
-
-def check_choices(**given: object) -> None:
-    """Raises `ValueError` for what is none of the texts that an argument may be."""
-    for argument, choice in given.items():
-        known = CHOICES[argument]
-        if choice not in known:
-            wanted = " or ".join([", ".join(map(repr, known[:-1])), repr(known[-1])])
-            raise ValueError(f"Checkpoint({argument}=...) must be {wanted}. Received: {choice!r:.80}.")
 
 
 def check_counts(**given: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +15,8 @@ from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.record.environment import environment
-from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
-from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
+from hooks.checkpoint.record.tensors import CheckpointNames, dtypes_in, read_tensors, write_tensors
 from hooks.checkpoint.resuming.fit import values
 from hooks.shared.figures import counted
 from loop import digest
@@ -115,8 +115,7 @@ def _means(pins: Sequence[Pin], paths: Sequence[str]) -> dict[str, tf.Tensor]:
     sums, dtypes = dict[str, tf.Tensor](), dict[str, tf.DType]()
     # One checkpoint after the other: in memory are the sums, and one of them.
     for pin in pins:
-        names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(paths)
-        for path, value in values(pin, names).items():
+        for path, value in values(pin, paths).items():
             # In double precision, or a sum of many float16 weights would not have their digits.
             wide = tf.cast(value, tf.complex128 if value.dtype.is_complex else tf.float64)
             sums[path], dtypes[path] = sums[path] + wide if path in sums else wide, value.dtype
@@ -133,12 +132,9 @@ def _write(store: Store, newest: Pin, means: Mapping[str, tf.Tensor]) -> None:
     tensors = {**found, **{names[path]: mean for path, mean in means.items()}}
     digests = tuple(digest(tensors[names[path]]) for path in manifest.description["variables"])
 
-    def write(prefix: str) -> None:
-        none = [""] * len(tensors)
-        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=[*tensors], shape_and_slices=none, tensors=[*tensors.values()])
-
     made = {"time": time.time(), **environment()}
     record = dataclasses.replace(manifest.record, best={})  # which nobody has measured of the average
     parts: dict[str, Any] = {"record": record, "digests": digests, "logs": {}, "made": made, "result": {}}
     # Described as the newest is, of which everything comes that has no average.
-    store.commit(record, write, lambda files: dataclasses.replace(manifest, files=files, **parts))
+    made_of = functools.partial(dataclasses.replace, manifest, **parts)
+    store.commit(record, lambda prefix: write_tensors(prefix, tensors), lambda files: made_of(files=files))

@@ -1,7 +1,7 @@
 """The metric by which the best checkpoints are chosen, and what it was at the step that is to be saved."""
 
 from hooks.shared.monitor import Monitor
-from loop import Loop, Moment
+from loop import Loop
 
 
 class BestMetric:
@@ -21,16 +21,9 @@ class BestMetric:
         if self._monitor:
             self._monitor.attach(loop)
 
-    def look(self, moment: Moment) -> None:
-        """Takes in what an evaluation, or the end of an epoch, has brought."""
-        self._take(moment.step, self._monitor.value(moment) if self._monitor else None)
-
-    def hear(self, moment: Moment) -> None:
-        """Takes in what a hook has reported."""
-        self._take(moment.step, self._monitor.reported(moment) if self._monitor else None)
-
-    def _take(self, step: int, value: float | None) -> None:
-        self._latest = self._latest if value is None else (step, value)  # an event without this metric forgets nothing
+    def take(self, step: int, value: float) -> None:
+        """Takes in what it is at a step."""
+        self._latest = step, value
 
     def value(self, step: int) -> float | None:
         """Returns what the metric was at this very step; a stop may have a step settled twice."""

@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
-from hooks.checkpoint.record.graph import CheckpointNames
-from hooks.checkpoint.record.tensors import dtypes_in, read_tensors
+from hooks.checkpoint.record.tensors import CheckpointNames, dtypes_in, read_tensors
 from hooks.checkpoint.report import of_one
 from loop.tf_internals import OBJECT_GRAPH
 

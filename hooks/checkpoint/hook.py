@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from hooks.checkpoint.arguments import INSTEAD, check_best, check_choices, check_counts
+from hooks.checkpoint.arguments import INSTEAD, check_best, check_counts
 from hooks.checkpoint.best_metric import BestMetric
 from hooks.checkpoint.commits.retention import Retention
 from hooks.checkpoint.commits.store import Store
@@ -22,7 +22,7 @@ from hooks.checkpoint.saving.bundle import Naming
 from hooks.checkpoint.saving.contents import Contents
 from hooks.checkpoint.saving.saver import Saver
 from hooks.checkpoint.workers.followers import Followers
-from hooks.shared.monitor import Monitor
+from hooks.shared.monitor import Monitor, MonitorHook
 from hooks.shared.paths import path_of
 from loop import NEVER, Every, Hook, Loop, Moment, TrainingState, Trigger
 
@@ -30,7 +30,7 @@ log = logging.getLogger("exactloop")
 HELD: dict[str, "Checkpoint"] = {}  # who writes to a directory in this process, or was interrupted in letting go of it
 
 
-class Checkpoint(Hook, instead=INSTEAD):
+class Checkpoint(MonitorHook, instead=INSTEAD):
     """Saves everything a resumed run needs, and restores it when a run begins.
 
     Saves after the steps of `every`, whenever the metric `best` is among the `keep_best` best so far, and when a run
@@ -103,7 +103,6 @@ class Checkpoint(Hook, instead=INSTEAD):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        check_choices(resume=resume, on_error=on_error, resume_changed=resume_changed)
         check_counts(keep=keep, keep_best=keep_best)
         check_best(best, mode, keep_best)
         self.every = every
@@ -185,13 +184,8 @@ class Checkpoint(Hook, instead=INSTEAD):
     def on_step_end(self, moment: Moment) -> None:
         self._due = True
 
-    def on_eval_end(self, moment: Moment) -> None:
-        self._best.look(moment)
-
-    on_epoch_end = on_eval_end
-
-    def on_report(self, moment: Moment) -> None:
-        self._best.hear(moment)
+    def _look(self, moment: Moment, value: float) -> None:
+        self._best.take(moment.step, value)
 
     def on_settled(self, moment: Moment) -> None:
         wanted = self._workers.agreed(self._is_due(moment))  # sync: one exchange, if there are several

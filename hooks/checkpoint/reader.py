@@ -15,8 +15,8 @@ from hooks.checkpoint.commits.ranks import ranks
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.directory import open_files
 from hooks.checkpoint.disk.stems import order
-from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
+from hooks.checkpoint.record.tensors import CheckpointNames
 from hooks.checkpoint.resuming.fit import refuse
 from hooks.checkpoint.resuming.resume import compare, raise_if_any, warn
 from hooks.shared.paths import path_to_read

@@ -1,4 +1,4 @@
-"""Which of two values of a metric is the better one."""
+"""Which of two values of a metric is the better one, and when to look at it."""
 
 import difflib
 import logging
@@ -9,8 +9,8 @@ from typing import Literal
 
 import tensorflow as tf
 
-from hooks.shared.texts import in_bytes, name_in
-from loop import Event, Loop, Moment
+from hooks.shared.texts import in_bytes, text_in
+from loop import Event, Hook, Loop, Moment
 
 log = logging.getLogger("exactloop")
 
@@ -26,7 +26,7 @@ class Monitor:
         name: The metric, such as "val_loss".
         mode: "min" or "max"; never guessed from the name.
         min_delta: By how much a value has to be better to count, not negative.
-        relative: Whether `min_delta` is a fraction of the best value's size, below 1.
+        relative: Whether `min_delta` is a fraction of the best value's size; with mode="min", below 1.
 
     Raises:
         ValueError: If an argument is missing or out of range.
@@ -50,7 +50,8 @@ class Monitor:
             )
         if not 0 <= min_delta < math.inf:
             raise ValueError(f"{owner}(min_delta=...) must be zero or positive. Received: {min_delta!r}.")
-        if relative and min_delta >= 1:  # of a loss, which is not negative, nothing would ever be better
+        # Of a loss, which is not negative, nothing would ever be better; of what is to grow, 1.0 is twice as much.
+        if relative and min_delta >= 1 and mode == "min":
             raise ValueError(
                 f"{owner}(min_delta=..., relative=True) is a fraction of the best value, as in 0.02 for 2 %. Received: "
                 f"{min_delta!r}."
@@ -95,15 +96,16 @@ class Monitor:
 
     def is_another(self, watched: tf.Variable) -> bool:
         """Returns whether what was saved is of another metric, or of one that was to go the other way."""
-        return name_in(watched) != self.watched
+        return text_in(watched) != self.watched
 
     def watch_anew(self, watched: tf.Variable) -> None:
         """Takes this metric for the one that is watched, and says that what is known of the other is left out."""
-        before = " with mode=".join(f"{word!r}" for word in name_in(watched).rsplit(" ", 1))
-        log.warning(
-            "%s begins anew: the saved run watched %s, now it is %r with mode=%r.",
-            *(self._owner, before, self.name, self.mode),
-        )
+        if before := text_in(watched):  # else nothing was watched, as by an `Export` of each epoch
+            name, mode = before.rsplit(" ", 1)
+            log.warning(
+                "%s begins anew: the saved run watched %r with mode=%r, now it is %r with mode=%r.",
+                *(self._owner, name, mode, self.name, self.mode),
+            )
         watched.assign(in_bytes(self.watched))
 
     def value(self, moment: Moment) -> float | None:
@@ -121,6 +123,25 @@ class Monitor:
         # A fraction of infinity is no margin: against that, any value that is better at all counts.
         margin = self._min_delta * (abs(than) if self._relative and math.isfinite(than) else 1.0)
         return value < than - margin if self.mode == "min" else value > than + margin
+
+
+class MonitorHook(Hook):
+    """What hooks have in common that act by a metric: `_look` is called with each value of it. Abstract."""
+
+    _monitor: Monitor | None = None  # without one, nothing is looked at
+
+    def on_eval_end(self, moment: Moment) -> None:
+        if self._monitor and (value := self._monitor.value(moment)) is not None:
+            self._look(moment, value)
+
+    on_epoch_end = on_eval_end
+
+    def on_report(self, moment: Moment) -> None:
+        if self._monitor and (value := self._monitor.reported(moment)) is not None:
+            self._look(moment, value)
+
+    def _look(self, moment: Moment, value: float) -> None:
+        """Acts by a value, which was just measured or reported."""
 
 
 def _in_full(name: str) -> str:

@@ -1,7 +1,5 @@
 """The learning rates of optimizers, for hooks that set them."""
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -47,7 +45,8 @@ class AssignedRates:
                 f"{self._owner}: which optimizer? There are: {there}. Write optimizer={next(iter(found))!r}, and give "
                 "each its own hook, with name=... for the second."
             )
-        self.variables = {path: self._variable(path, optimizer) for path, optimizer in chosen.items()}
+        otherwise = "or leave this hook out"
+        self.variables = {path: assignable(self._owner, path, each, otherwise) for path, each in chosen.items()}
         # Whichever of the two is attached later sees it: by then the first one has its variables.
         for hook in loop.hooks:
             for other in vars(hook).values():
@@ -62,25 +61,15 @@ class AssignedRates:
         # By the object: one optimizer may have several paths.
         return any(mine is theirs for mine in self.variables.values() for theirs in other.variables.values())
 
-    def _variable(self, path: str, optimizer: keras.optimizers.Optimizer) -> tf.Variable:
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # which asks the inner one for its rate
-        # Not `optimizer.learning_rate`, which computes a schedule's present value and so hides that it is one.
-        rate = rate_of(optimizer.inner_optimizer if scaled else optimizer)
-        if not isinstance(rate, keras.Variable):
-            raise ValueError(
-                f"{self._owner}: the learning rate of {path!r} is a {type(rate).__name__}, which cannot be assigned. "
-                f"Make the optimizer with a number, as in {type(optimizer).__name__}(1e-3), or leave this hook out."
-            )
-        return rate.value
 
-
-def checked(owner: str, rate: float, by: str, number: int) -> float:
-    """Returns the rate of a step or an epoch as a float. Raises `ValueError` if it cannot be one."""
-    try:
-        found = float(rate)
-    except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found < math.inf:
-        received = f"Received {rate!r} for {by} {number}"
-        raise ValueError(f"{owner}: the learning rate must be a number, zero or positive. {received}.")
-    return found
+def assignable(owner: str, path: str, optimizer: keras.optimizers.Optimizer, otherwise: str) -> tf.Variable:
+    """Returns the variable of a learning rate. Raises `ValueError`, with what to do otherwise, if it is a schedule."""
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # which asks the inner one for its rate
+    # Not `optimizer.learning_rate`, which computes a schedule's present value and so hides that it is one.
+    rate = rate_of(optimizer.inner_optimizer if scaled else optimizer)
+    if not isinstance(rate, keras.Variable):
+        raise ValueError(
+            f"{owner}: the learning rate of {path!r} is a {type(rate).__name__}, which cannot be assigned. "
+            f"Make the optimizer with a number, as in {type(optimizer).__name__}(1e-3), {otherwise}."
+        )
+    return rate.value

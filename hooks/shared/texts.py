@@ -30,7 +30,7 @@ def from_texts(texts: Iterable[bytes], like: Mapping[str, tf.Variable]) -> dict[
     return found
 
 
-def named(text: str, name: str) -> tf.Variable:
+def text_variable(name: str, text: str = "") -> tf.Variable:
     """Returns a variable that holds a text as bytes, uint8 `[length]`, of which equal texts have equal bits."""
     return tf.Variable(in_bytes(text), shape=[None], trainable=False, name=name)
 
@@ -40,9 +40,9 @@ def in_bytes(text: str) -> tf.Tensor:
     return tf.constant([*text.encode()], tf.uint8)
 
 
-def name_in(variable: tf.Variable) -> str:
+def text_in(variable: tf.Variable) -> str:
     """Returns the text."""
-    return bytes(variable.numpy()).decode()
+    return variable.numpy().tobytes().decode()
 
 
 def _texts(value: tf.Variable) -> list[bytes]:

@@ -67,6 +67,11 @@ def bytes_of(element_spec: Nest, shapes: Shapes) -> int:
     return sum(dtype.size * tf.TensorShape(shape).num_elements() for dtype, shape in zip(dtypes, shapes, strict=True))
 
 
+def shapes_in(batch: Sequence[tf.Tensor]) -> Shapes:
+    """Returns the shapes of the tensors of a batch."""
+    return tuple(tuple(tensor.shape) for tensor in batch)
+
+
 def shapes_of(element_spec: Nest) -> Shapes | None:
     """Returns the shapes of batches; None if they vary."""
     shapes = [spec.shape for spec in tf.nest.flatten(element_spec)]

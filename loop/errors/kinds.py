@@ -101,10 +101,21 @@ def wanted(annotation: object, value: object) -> str:
     return " or ".join(kind.wanted(value) for kind in known)
 
 
+def other_choice(annotation: object, value: object) -> str:
+    """Returns what an argument has to be, if that is a `Literal` and this value is none of it; or else nothing."""
+    choices = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    if not choices or any(isinstance(value, type(each) | np.generic) and value == each for each in choices):
+        return ""
+    *others, last = map(repr, choices)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def check_kinds(
     owner: str, annotations: Mapping[str, object], given: Mapping[str, object], instead: Mapping[str, str]
 ) -> None:
     """Raises `TypeError` if an argument is of another kind than its annotation says, as far as `KINDS` knows that one.
+
+    And `ValueError` if it is none of those that a `Literal` has.
 
     Args:
         owner: Whose arguments they are.
@@ -113,6 +124,8 @@ def check_kinds(
         instead: What to do, by the name of the argument, in words that go on after a semicolon.
     """
     for name, value in given.items():
+        if choice := other_choice(annotations.get(name), value):
+            raise ValueError(f"{owner}({name}=...) must be {choice}. Received: {shown(value)}.")
         if want := wanted(annotations.get(name), value):
             of = f" ({type(value).__name__})" if value is not None and isinstance(value, (*SIMPLE, str, int)) else ""
             do = f"; write {value.__name__}(...)" if isinstance(value, type) else ""

@@ -9,7 +9,7 @@ from loop.registry import HookRegistry
 from loop.running.compiled import Compiled
 from loop.running.making import Making
 from loop.running.parts import Parts
-from loop.running.unsaved import Unsaved, values_in_python
+from loop.running.unsaved.variables import Unsaved, values_in_python
 from loop.state.rates import optimizers_by_path
 from loop.state.training_state import TrainingState
 from loop.triggers import Trigger, of_steps_only

@@ -115,8 +115,7 @@ def recall_counts(parts: Parts, saved: Saved) -> None:
 
     Before anything is traced, because what is traced knows how many there are.
     """
-    evaluated = {each.name: each.data for each in parts.evaluations}
-    by_name = {"": parts.data, **{f"{name}/": data for name, data in evaluated.items()}}
+    by_name = {"": parts.data, **{f"{name}/": data for name, data in parts.evaluated.items()}}
     then = saved.description["data"]
     others = {
         name: data
@@ -125,7 +124,8 @@ def recall_counts(parts: Parts, saved: Saved) -> None:
         and then.get(f"{name}rows", then.get(f"{name}items", data.count)) != data.count
     }
     if others:
-        for name, cursor, earlier in RowsInMemory(parts.data, evaluated).earlier(saved.notes, saved.rows, sure=True):
+        rows = RowsInMemory(parts.data, parts.evaluated)
+        for name, cursor, earlier in rows.earlier(saved.notes, saved.rows, sure=True):
             if name in others:
                 others[name].recall_count(cursor, earlier)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from loop.exact.reach import Reach
 from loop.handles import keys
 from loop.hook import Hook
-from loop.running.unsaved import roots
+from loop.running.unsaved.variables import roots
 from loop.state.variables import flat, keras_variables, nodes, optimizers, raw
 from loop.tf_internals import iterations
 

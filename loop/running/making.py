@@ -183,7 +183,7 @@ class Making:
 
     def _audit(self) -> None:
         report(self.compiled.audit(self.state), exact=self._exact)
-        if only_read := self.compiled.only_read(self.state):
+        if only_read := self.compiled.audits.only_read(self.state):
             # In the log, so that who misses something in a checkpoint finds here that it was never in one.
             names = ", ".join(variable.name for variable in only_read)
             log.info("Only read by the steps, and in no checkpoint: %s.", names)

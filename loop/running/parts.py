@@ -65,6 +65,16 @@ class Parts(NamedTuple):
     several: Several | None
     pool: Pool
 
+    @property
+    def steps(self) -> dict[str, Step]:
+        """The steps by name: "train", and those of the evaluations."""
+        return {"train": self.step, **{each.name: each.step for each in self.evaluations}}
+
+    @property
+    def evaluated(self) -> dict[str, Data]:
+        """The data of the evaluations, by the names of these."""
+        return {each.name: each.data for each in self.evaluations}
+
     def gather(self, means: Means, *, derived: Derived | None = None) -> TrainingState:
         """Gathers everything that a resumed run needs."""
         self.position.seen = self.data.seen  # its path is `position/seen/digest`
@@ -84,12 +94,11 @@ class Parts(NamedTuple):
             },
         }
         own |= {"accumulated": self.step.kept} if self.step.kept else {}
-        evaluated = {each.name: each.data for each in self.evaluations}
-        position, data = self.position, self.data
-        state = TrainingState(self.given, own, position=position, data=data, evaluated=evaluated, derived=derived)
+        data, evaluated = self.data, self.evaluated
+        state = TrainingState(self.given, own, position=self.position, data=data, evaluated=evaluated, derived=derived)
         state.limits, state.passed = self.limit.said(), self.stops.passed
         state.apart = data.shard if isinstance(data, OwnFiles) else None
-        state.sketches = {"train": self.step.sketch, **{each.name: each.step.sketch for each in self.evaluations}}
+        state.sketches = {name: step.sketch for name, step in self.steps.items()}
         return state
 
     def settings(

@@ -6,13 +6,17 @@ import os
 import re
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from loop.errors.op_errors import shortened
 from loop.tf_internals import abort_collectives
-from loop.workers.store import Peers, Value, WorkerFailed
+from loop.workers.store import Value, WorkerFailed
 from loop.workers.waits import SHORT, Waits
+
+if TYPE_CHECKING:
+    from loop.workers.cluster import Workers
 
 log = logging.getLogger("exactloop")
 KEY = "failed"
@@ -52,7 +56,7 @@ class FailureWatch:
         workers: All of them.
     """
 
-    def __init__(self, workers: Peers) -> None:
+    def __init__(self, workers: "Workers") -> None:
         self._workers, self._process = workers, os.getpid()
         self.said: str | None = None
         self.has_told = self._exits = False  # the latter: it ends in the midst of a run, with a status of its own

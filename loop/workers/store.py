@@ -4,11 +4,14 @@ import contextlib
 import json
 import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import tensorflow as tf
 
 from loop.tf_internals import config_key_value, delete_config_key_value, set_config_key_value
+
+if TYPE_CHECKING:
+    from loop.workers.failures import FailureWatch
 
 SLICE = 1.0  # seconds for which something is waited for before looking whether somebody has failed
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
@@ -38,40 +41,8 @@ class CommonStore(Protocol):
         ...
 
 
-class Peers(CommonStore, Protocol):
-    """The workers, as one of them sees them.
-
-    Attributes:
-        rank: Its number.
-        count: How many there are.
-        steps: How many steps it has begun.
-    """
-
-    rank: int
-    count: int
-
-    @property
-    def steps(self) -> int: ...
-
-    def name(self, rank: int) -> str:
-        """Returns what to call a worker in messages."""
-        ...
-
-    def rank_of(self, kind: str, number: int) -> int:
-        """Returns the rank of a task of the cluster."""
-        ...
-
-
 class WorkerFailed(RuntimeError):
     """Another worker has failed, so that none can go on."""
-
-
-class Watching(Protocol):
-    """Who knows of failures."""
-
-    said: str | None
-
-    def left(self) -> str | None: ...
 
 
 class InProcess:
@@ -112,7 +83,7 @@ class OfCluster:
     """
 
     def __init__(self) -> None:
-        self.failures: Watching | None = None
+        self.failures: FailureWatch | None = None
 
     def put(self, key: str, value: Value) -> bool:
         try:

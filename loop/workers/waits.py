@@ -2,8 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from loop.workers.store import Peers, Value
+from loop.workers.store import Value
+
+if TYPE_CHECKING:
+    from loop.workers.cluster import Workers
 
 ALONE = (
     "Whatever waits for all workers is called by all: loop.evaluate, loop.roll_back, loop.run and loop.rehearse. So a "
@@ -29,7 +33,7 @@ class Waits:
         workers: All of them.
     """
 
-    def __init__(self, workers: Peers) -> None:
+    def __init__(self, workers: "Workers") -> None:
         self._workers = workers
         self._at, self._count = "", 0  # for what this worker waits, nothing if it does not; and how often it has begun
         self._looked = self._seen = (0, 0)  # waits and steps: when this was last asked, and what was told or compared

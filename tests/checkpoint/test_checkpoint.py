@@ -17,6 +17,7 @@ import numpy as np
 import nursery
 import pytest
 import tensorflow as tf
+from storage import bits, files, names
 
 from hooks import Checkpoint, CorruptCheckpoint, EarlyStopping, restore
 from hooks.checkpoint.commits.store import Store
@@ -68,24 +69,6 @@ def make_loop(
         eval_every=eval_every,
         hooks=hooks,
     )
-
-
-def bits(loop: Loop) -> dict[str, bytes]:
-    """Returns the training state as bytes by path, without hooks and the wall time that was spent."""
-    own = ("clock/", "hooks/")
-    return {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if not path.startswith(own)}
-
-
-def files(directory: Path) -> dict[str, bytes]:
-    """Returns the content of every file, whatever the depth, but the lock's."""
-    paths = [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
-
-
-def names(*steps: int) -> set[str]:
-    """Returns the names of the files that there are when these steps are saved, as DESIGN says."""
-    endings = (".index", ".data-00000-of-00001", ".json")
-    return {f"ckpt-{step}{ending}" for step in steps for ending in endings} | ({"checkpoint"} if steps else set())
 
 
 @pytest.fixture(scope="module")

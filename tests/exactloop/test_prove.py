@@ -521,6 +521,8 @@ def test_what_cannot_be_proved_is_refused(tmp_path: Path) -> None:
         prove(lambda: proved.good_loop(), epochs=1)
     with pytest.raises(ValueError, match="at least one kill"):
         prove(proved.good_loop, epochs=1, kills=0)
+    with pytest.raises(ValueError, match=r"Steps count from 1\. Received a kill after: \[0\]"):
+        prove(proved.good_loop, epochs=1, at=(step for step in (3, 0)))  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError, match="no script"):
         prove_script(str(tmp_path / "nothing.py"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from places import environment
 
-from exactloop.proof import ends
+from exactloop import script
 from exactloop.proof.compare import Whole
 from exactloop.proof.journal import Journal
 from exactloop.proof.kill_plan import plan
@@ -112,7 +112,7 @@ def test_the_others_have_time_to_end_when_one_has_failed(tmp_path: Path, monkeyp
     def ended(*commands: str, together: bool = False) -> tuple[int, list[bool]]:
         processes = [subprocess.Popen(["sh", "-c", command]) for command in commands]
         shells.extend(processes)
-        first = ends.await_all([process.pid for process in processes], together=together)
+        first = script.await_all([process.pid for process in processes], together=together)
         over = [os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None for each in processes]
         for process in processes:
             process.kill()
@@ -124,7 +124,7 @@ def test_the_others_have_time_to_end_when_one_has_failed(tmp_path: Path, monkeyp
         assert ended("exec sleep 600", "kill -9 $$", together=True) == (1, [False, True])
         late = f"while ! [ -e {tmp_path}/late ]; do sleep 0.01; done"
         assert ended(late, f"(sleep 0.1; touch {tmp_path}/late) & exit 3") == (1, [True, True])
-        monkeypatch.setattr(ends, "GRACE", 0.0)
+        monkeypatch.setattr(script, "GRACE", 0.0)
         assert ended("exec sleep 600", "exit 3") == (1, [False, True])
     finally:
         for shell in shells:

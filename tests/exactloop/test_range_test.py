@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import bits
 
 from exactloop import find_learning_rate
 from hooks import Checkpoint, LearningRate
@@ -78,10 +79,6 @@ def make_loop(hooks: list[Hook], data: str = "arrays") -> Loop:
         return {"loss": loss}
 
     return Loop(step, DATA[data](), state={"w": w.value, "optimizer": optimizer, "noise": noise}, hooks=hooks)
-
-
-def bits(loop: Loop) -> dict[str, bytes]:
-    return {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if path != "clock/seconds"}
 
 
 def trained(data: str, *, tries: int, first: int = 0) -> object:

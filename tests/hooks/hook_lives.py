@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from lives import KILLED, Killer, points
+from lives import KILLED, Killer, forked, points
 from tiny import bits
 from together import EPOCHS
 from together import make_loop as make_together
@@ -117,19 +117,6 @@ def live(directory: Path, kill: str | None, together: bool) -> None:
     (directory / "ended.json").write_text(json.dumps([result.step, result.reason, logs, ended]))
 
 
-def fork(directory: Path, kill: str | None = None, *, together: bool = False) -> int:
-    """Returns the exit status of a life; negative for the signal that ended it."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            live(directory, kill, together)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def remains(directory: Path) -> dict[str, object]:
     """Returns what a run leaves: what it ended with, and the exports, byte for byte."""
     found: dict[str, object] = {"ended": json.loads((directory / "ended.json").read_text())}
@@ -142,7 +129,7 @@ def remains(directory: Path) -> dict[str, object]:
 def all_together(root: Path, kills: list[str]) -> None:
     for name, lives in {"whole": [None], "killed": [*kills, None]}.items():
         for i, kill in enumerate(lives):
-            if (status := fork(root / name, kill, together=True)) != (KILLED if kill else 0):
+            if (status := forked(live, root / name, kill, True)) != (KILLED if kill else 0):
                 sys.exit(f"Life {i} of {name}, to be killed at {kill}, ended with {status}.")
     whole, killed = ({**remains(root / name), **left(root / name)} for name in ("whole", "killed"))
     for name in whole.keys() | killed.keys():
@@ -162,12 +149,12 @@ def main(root: Path, kills: list[str]) -> None:
     if kills[0] == "together":
         all_together(root, kills[1:])
         return
-    if fork(root / "whole") != 0:
+    if forked(live, root / "whole", None, False) != 0:
         sys.exit("The uninterrupted run failed.")
     whole = remains(root / "whole")
     for kill in kills:
         directory = root / kill.replace(":", "-")
-        statuses = [fork(directory, kill), fork(directory)]
+        statuses = [forked(live, directory, each, False) for each in (kill, None)]
         if statuses != [KILLED, 0]:
             print(f"killed at {kill}: the two lives ended with {statuses}")
             continue

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import converted
 import tensorflow as tf
-from lives import KILLED, Killer
+from lives import KILLED, Killer, forked
 
 from hooks import Checkpoint, MetricsLog, Tracker
 from hooks.shared.row_file import RowFile
@@ -139,28 +139,15 @@ def live(directory: Path, kill: str | None) -> None:
 OWN = {"half": kill_half_way, "sent": kill_when_sent}
 
 
-def fork(directory: Path, kill: str | None = None) -> int:
-    """Returns the exit status of a life; negative for the signal that ended it."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            live(directory, kill)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def main(root: Path, kills: list[str]) -> None:
     root.mkdir(exist_ok=True)
-    if fork(root / "whole") != 0:
+    if forked(live, root / "whole", None) != 0:
         sys.exit("The uninterrupted run failed.")
     converted.convert((root / "whole" / "converted").read_bytes())
     whole = {name: (root / "whole" / name).read_bytes() for name in FILES}
     for kill in kills:
         directory = root / kill.replace(":", "-")
-        statuses = [fork(directory, kill), fork(directory)]
+        statuses = [forked(live, directory, each) for each in (kill, None)]
         if statuses != [KILLED, 0]:
             print(f"killed at {kill}: the two lives ended with {statuses}")
             continue

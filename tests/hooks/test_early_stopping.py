@@ -216,6 +216,7 @@ def test_a_relative_min_delta_is_a_fraction_of_the_best_value(loop: Loop) -> Non
         ([100, 91, 89, 81, 80.5], {"patience": 2}, 4),  # 91 and 81 are within 10% of 100 and 89
         ([-100, -109, -111, -120, -122], {"patience": 2}, 4),
         ([100, 109, 111, 120, 122], {"patience": 2, "mode": "max"}, 4),
+        ([1, 1.9, 2.1, 3, 4, 5], {"patience": 2, "mode": "max", "min_delta": 1.0}, 4),  # twice as much, or more
         ([0, 0, -1, -1], {"patience": 2}, None),
         ([INF, 5, 4, 3], {"patience": 1}, None),
         ([INF, 5, 4, 3], {"patience": 1, "min_delta": 0.0}, None),

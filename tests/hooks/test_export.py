@@ -347,7 +347,7 @@ def _full(model: keras.Model, path: str) -> None:
 def test_wrong_arguments_are_refused_with_what_would_do(tmp_path: Path) -> None:
     model = _other()
     cases: Sequence[tuple[dict[str, object], str]] = [
-        ({"format": "onnx"}, "must be one of 'saved_model', 'keras', 'weights', 'safetensors'. Received: 'onnx'."),
+        ({"format": "onnx"}, "must be 'saved_model', 'keras', 'weights' or 'safetensors'. Received: 'onnx'."),
         ({"keep": 0}, "Export(keep=...) must be at least 1. Received: 0."),
         ({"on": "best"}, "needs all of the three"),
         ({"monitor": "val_loss", "mode": "min"}, "needs all of the three"),

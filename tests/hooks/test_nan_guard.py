@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import bits
 
 from hooks import Checkpoint, EarlyStopping, Export, NaNGuard, TensorBoard
 from loop import ArrayData, At, Evaluation, Event, Every, Hook, Loop, Moment, StatefulData, StreamData, supervised
@@ -56,10 +57,6 @@ class Notes(Hook):
         self.events.append((str(moment.event), moment.step))
 
     on_run_begin = on_step_end = on_epoch_end = on_run_end = note
-
-
-def bits(loop: Loop) -> dict[str, bytes]:
-    return {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if path != "clock/seconds"}
 
 
 def saved(directory: Path) -> list[str]:

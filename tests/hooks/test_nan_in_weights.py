@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import bits
 
 from hooks import Checkpoint, NaNGuard
 from loop import ArrayData, Every, Hook, Loop
@@ -33,10 +34,6 @@ def make_loop(
 
     data = ArrayData(rows, batch_size=1, shuffle=False)
     return Loop(step, data, state={"dense": dense, "other": other}, hooks=hooks, jit_compile=jit_compile)
-
-
-def bits(loop: Loop) -> dict[str, bytes]:
-    return {path: v.numpy().tobytes() for path, v in loop.state.variables.items() if path != "clock/seconds"}
 
 
 @pytest.mark.more

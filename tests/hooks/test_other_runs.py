@@ -82,6 +82,16 @@ def test_the_best_export_by_another_metric_is_another_one(tmp_path: Path, caplog
 
 
 @pytest.mark.more
+def test_an_export_that_watched_nothing_begins_to_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    for steps, arguments in {7: {}, 14: {"on": "best", "monitor": "loss", "mode": "max"}}.items():
+        hook = Export(tmp_path / "e", model, format="weights", **arguments)  # type: ignore[arg-type]
+        make_counter([hook, Checkpoint(tmp_path / "c")]).run(steps=steps)
+    assert [path.name for path in map(Path, hook.paths())] == ["14.weights.h5"]
+    assert told(caplog, "Export") == []
+
+
+@pytest.mark.more
 def test_a_hook_that_was_in_another_run_is_named(caplog: pytest.LogCaptureFixture) -> None:
     stopping = EarlyStopping("loss", mode="min", patience=1)
     first = make_counter([stopping])

@@ -11,6 +11,7 @@ import keras
 import pytest
 import rich.console
 import tensorflow as tf
+from lives import points
 from tiny import make_counter
 
 import hooks
@@ -57,16 +58,21 @@ class Seen(Hook):
         self.seen.append((f"{moment.event} report", moment.step, dict(moment.logs)))
 
 
-def make(of: Sequence[Hook], *, evaluate: bool = False) -> Loop:
+def make(of: Sequence[Hook], *, evaluate: Sequence[str] = ()) -> Loop:
     """Returns a loop of 2 steps an epoch over one variable."""
     w = tf.Variable(0.0)
 
     def train_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"loss": w.assign_add(tf.reduce_mean(x))}
 
-    data = [ArrayData(tf.range(4.0), batch_size=2, shuffle=False) for _ in range(2)]
-    evaluation = Evaluation(lambda x: {"loss": w + tf.reduce_mean(x)}, data[1]) if evaluate else None
-    return Loop(train_step, data[0], state={"w": w}, evaluate=evaluation, hooks=of)
+    def eval_step(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": w + tf.reduce_mean(x)}
+
+    def data() -> ArrayData:
+        return ArrayData(tf.range(4.0), batch_size=2, shuffle=False)
+
+    evaluations = [Evaluation(eval_step, data(), name=name) for name in evaluate]
+    return Loop(train_step, data(), state={"w": w}, evaluate=evaluations or None, hooks=of)
 
 
 def test_a_report_is_in_the_logs_from_then_on_and_is_told_to_all_once() -> None:
@@ -114,17 +120,24 @@ def test_reports_are_written_and_shown_once(tmp_path: Path) -> None:
     text = io.StringIO()
     shown = Progress(Every(steps=100), console=rich.console.Console(file=text, width=200))
     late = Probe()
-    loop = make([TensorBoard(tmp_path), shown, Fid(), late], evaluate=True)
+    loop = make([TensorBoard(tmp_path / "tensorboard"), shown, Fid(), late], evaluate=["val"])
     result = loop.run(epochs=1)
     lines = [line.split("  (")[0] for line in text.getvalue().splitlines()]
     assert lines[:2] == ["epoch 1, step 2 of 2  loss 1.75  val_loss 4.5  val_fid 9", "step 2 of 2  probe 3"]
-    points = set()
-    for path in tmp_path.glob("*/events*"):
-        for record in tf.compat.v1.io.tf_record_iterator(str(path)):
-            event = tf.compat.v1.Event.FromString(record)
-            points |= {(path.parent.name, event.step, v.tag, v.simple_value) for v in event.summary.value}
-    assert points >= {("val", 2, "fid", 9.0), ("train", 2, "probe", 3.0)}
+    assert {*points(tmp_path)} >= {("val", 2, "fid", 9.0), ("train", 2, "probe", 3.0)}
     assert result.logs == {"loss": 1.75, "val_loss": 4.5, "val_fid": 9.0, "probe": 3.0}
+
+
+def test_a_report_is_written_beside_the_evaluation_that_it_is_of(tmp_path: Path) -> None:
+    class Fid(Hook):
+        reports = ("val_hard_fid", "val_fid")
+
+        def on_eval_end(self, moment: Moment) -> None:
+            moment.report(val_hard_fid=2.0, val_fid=1.0)
+
+    make([TensorBoard(tmp_path / "tensorboard"), Fid()], evaluate=("val", "val_hard")).run(epochs=1)
+    found = {(run, tag) for run, _, tag, _ in points(tmp_path) if tag.endswith("fid")}
+    assert found == {("val", "fid"), ("val_hard", "fid")}
 
 
 def test_what_is_unknown_or_missing_is_named(caplog: pytest.LogCaptureFixture) -> None:

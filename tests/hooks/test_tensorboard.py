@@ -29,6 +29,8 @@ import numpy as np
 import nursery
 import pytest
 import tensorflow as tf
+from lives import Killer
+from summary_lives import Accident
 from tiny import make_loop
 
 from hooks import Checkpoint, Profile, TensorBoard
@@ -60,23 +62,9 @@ DRAWN = {
 LOADING = {"fast loading": [], "slow loading": ["--load_fast=false"]}
 
 
-class Killer(Hook):
-    """Kills the process after one step."""
-
-    every: Trigger = Every(steps=1)
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self._at = at
-
-    def on_step_end(self, moment: Moment) -> None:
-        if moment.step == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def live(directory: Path, kill_at: int | None = None) -> None:
     """One life of a run that draws every step and saves every fourth."""
-    killer = [] if kill_at is None else [Killer(kill_at)]
+    killer = [] if kill_at is None else [Killer(f"step_end:{kill_at}")]
     drawing = TensorBoard(
         directory / "tensorboard",
         Every(steps=1),
@@ -292,20 +280,6 @@ def test_a_run_writes_steps_epochs_and_evaluations_under_their_steps(tmp_path: P
 
 
 # From here on, one weight will do: 7 steps an epoch, each drawn, every fourth saved.
-
-
-class Accident(Hook):
-    """Raises after one step, so that nothing is saved any more."""
-
-    every: Trigger = Every(steps=1)
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self._at = at
-
-    def on_step_end(self, moment: Moment) -> None:
-        if moment.step == self._at:
-            raise ConnectionError("an accident")
 
 
 class StopInEvaluation(Hook):

@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from lives import KILLED, Killer
+from lives import KILLED, Killer, forked
 
 from hooks import Checkpoint, Tracker
 from loop import ArrayData, Every, Loop
@@ -136,24 +136,12 @@ def live(directory: Path, kind: str, kill: str | None) -> None:
         wandb.finish()
 
 
-def fork(directory: Path, kind: str, kill: str | None) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            live(directory, kind, kill)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def main(directory: Path, kind: str) -> None:
     os.environ["TRACKIO_DIR"] = str(directory)
     draw = random.Random(1)
     steps = sorted(draw.sample(range(1, STEPS - 2), KILLS))
     kills = [f"{draw.choice(['step_end', 'settled', 'sent'])}:{step}" for step in steps]
-    statuses = [fork(directory, kind, kill) for kill in [*kills, None]]
+    statuses = [forked(live, directory, kind, kill) for kill in [*kills, None]]
     if statuses != [KILLED] * KILLS + [0]:
         sys.exit(f"The lives, to be killed at {kills}, ended with {statuses}.")
     print(json.dumps(KINDS[kind][1](directory)))

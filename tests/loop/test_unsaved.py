@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from hooks import Checkpoint
 from loop import ArrayData, Every, Halt, Hook, Loop, Moment
-from loop.running.unsaved import Unsaved
+from loop.running.unsaved.variables import Unsaved
 from loop.workers.cluster import Workers, become
 
 SAID = "changes what no checkpoint holds"

@@ -23,7 +23,7 @@ EXPLAINS = ("loop.errors.calls", "BY_POSITION", "explained")  # for functions; c
 DOORS = ("hooks/__init__.py", "hooks/public.py")
 OF_ONE = {  # files beside the hook that they are for
     **dict.fromkeys(("hooks.signals", "hooks.grace"), "hooks/preemption.py"),
-    **dict.fromkeys(("hooks.bounds", "hooks.finite"), "hooks/nan_guard.py"),
+    "hooks.bounds": "hooks/nan_guard.py",
     "hooks.exports": "hooks/export.py",
     "hooks.averaged": "hooks/weight_average.py",
 }
@@ -51,6 +51,7 @@ FLOORS = (  # of `loop`, from the ground up: a file imports what is on its own f
 )
 WITHIN = {  # rooms within a room, by what they may import; what stands beside them may import all
     "loop/engine": {"traced": "", "ways": "traced"},
+    "loop/running": {"unsaved": ""},
     "loop/data": {"objects": "", "orders": "", "python": "objects", "pipelines": "objects orders"},
     "hooks/checkpoint": {
         "record": "",

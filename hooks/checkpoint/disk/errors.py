@@ -9,12 +9,9 @@ from typing import TypeVar
 from hooks.checkpoint.record.manifest import CorruptCheckpoint
 
 TRIES = 3  # of what may pass, as on a network's disk; each at once, since a save or a start waits for it
-AT_ONCE = {  # trying again would say the same
-    errno.ENOENT: "cannot be opened: No such file or directory",
-    errno.ELOOP: "is a link",
-    **{number: f"cannot be opened: {os.strerror(number)}" for number in (errno.EACCES, errno.EPERM, errno.ENXIO)},
-    **{number: f"cannot be opened: {os.strerror(number)}" for number in (errno.ENODEV, errno.EISDIR, errno.ENOTDIR)},
-}
+NO_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.ENOTDIR)
+# Of these, trying again would say the same.
+AT_ONCE = {errno.ELOOP: "is a link", **{number: f"cannot be opened: {os.strerror(number)}" for number in NO_FILE}}
 # After three tries these are no passing trouble: the bytes are gone.
 OF_THE_DISK = {errno.EIO, errno.EUCLEAN, errno.EBADMSG}
 Result = TypeVar("Result")

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from hooks.checkpoint.record.limit import limit
-from hooks.checkpoint.record.plausible import is_plausible_head
-from hooks.checkpoint.record.shape import KINDS_OF_HEAD, OF_HEAD, SHAPE, agrees, fits, is_best, of_format
+from hooks.checkpoint.record.shape import OF_HEAD, SHAPE, agrees, fits, is_head, of_format
 
 # The formats are in `SHAPE`: what is new in one is `Since`, what came within one is `Late`.
 FORMAT = 3  # what is written; all that came before is read
@@ -162,13 +161,9 @@ def peek(beginning: bytes, size: int) -> Head | None:
         return None
     try:
         said = json.loads(raw + b"}")
-        *_, best, files = values = [said[name] for name in OF_HEAD]
-        kinds = [type(value) for value in values]  # ten times as fast as a look at `SHAPE`
-        plain = all(list(map(type, measure)) == [int, str] for measure in files.values())
+        right = is_head(said)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):  # of a right hash, but not of our making
         return None
-    right = (len(said), kinds, plain) == (len(OF_HEAD), KINDS_OF_HEAD, True) and is_best(best)
-    right = right and is_plausible_head(said)
     return _head(said) if right and _compact(said)[:-1] == raw else None  # no key stands there twice
 
 

@@ -6,7 +6,6 @@ import weakref
 import tensorflow as tf
 
 from hooks.checkpoint.commits.store import Store
-from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.resuming.fit import REMEDY, refuse, values
 from hooks.checkpoint.resuming.resume import compare
 from loop import Hook, Loop, TrainingState
@@ -57,13 +56,11 @@ class Added:
         if self._stem is None or not self:
             return None
         with contextlib.closing(store.pin(self._stem)) as pin, state.unless_raised():
-            saved = pin.manifest.description["variables"]
             refuse(store, pin.manifest, state.differences(pin.manifest.description, hashes=False).structure, REMEDY)
             kept = {"hooks": state.root.hooks, "hook_states": state.root.hook_states}
             theirs = {of: {name: each[name] for name in self.hooks if name in each} for of, each in kept.items()}
             tf.train.Checkpoint(**theirs).restore(pin.prefix).expect_partial()  # one that is new had nothing
-            streams = [path for path in self.streams if path in saved]
-            for path, value in values(pin, CheckpointNames(pin.prefix, saved).of(streams)).items():
+            for path, value in values(pin, self.streams).items():
                 state.variables[path].assign(value)
             paths = (*self.streams, *(f"hooks/{name}/" for name in self.hooks))
             compare(pin, {path: each for path, each in state.variables.items() if path.startswith(paths)})

@@ -10,9 +10,8 @@ import tensorflow as tf
 from hooks.checkpoint.commits.pin import Pin
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.record.environment import BUILDERS, changes, environment
-from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import Manifest
-from hooks.checkpoint.record.tensors import read_tensors
+from hooks.checkpoint.record.tensors import CheckpointNames, read_tensors
 from hooks.checkpoint.record.writer import is_comparable, not_comparable, written_by
 from loop import TrainingState, digest
 
@@ -130,16 +129,15 @@ def digests(pin: Pin, paths: Iterable[str]) -> dict[str, str]:
 
     If those in its manifest were made in another way, they are made of what is in its files.
     """
-    variables = pin.manifest.description["variables"]
     if is_comparable(pin.manifest):
-        return dict(zip(variables, pin.manifest.digests, strict=True))
-    names = CheckpointNames(pin.prefix, variables).of(path for path in paths if path in variables)
-    return {path: digest(value) for path, value in values(pin, names).items()}
+        return dict(zip(pin.manifest.description["variables"], pin.manifest.digests, strict=True))
+    return {path: digest(value) for path, value in values(pin, paths).items()}
 
 
-def values(pin: Pin, names: Mapping[str, str]) -> dict[str, tf.Tensor]:
-    """Returns the values of variables by path, given their names in the checkpoint."""
+def values(pin: Pin, paths: Iterable[str]) -> dict[str, tf.Tensor]:
+    """Returns the values of variables by their paths, of those that are in a checkpoint."""
     variables: Mapping[str, Any] = pin.manifest.description["variables"]
+    names = CheckpointNames(pin.prefix, variables).of(path for path in paths if path in variables)
     # Of several paths to one variable, it is read once.
     found = read_tensors(pin.prefix, {name: tf.as_dtype(variables[path][-1]) for path, name in names.items()})
     return {path: found[name] for path, name in names.items()}
@@ -157,8 +155,7 @@ def _derived(state: TrainingState, pin: Pin, saved: Mapping[str, str]) -> list[s
     # Nearly always so: then nothing is read, and no layer asked to derive anything.
     if all(digest(state.variables[path].read_value()) == saved[path] for path in deriving.values()):
         return []
-    names = CheckpointNames(pin.prefix, pin.manifest.description["variables"]).of(deriving.values())
-    found = values(pin, names)
+    found = values(pin, deriving.values())
     return [
         f"layer {name!r} computes with values that it derives from its variables, which in the checkpoint are others"
         for name in state.derived.other_with({key: found[path] for key, path in deriving.items()})

@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from hooks.checkpoint.commits.store import Store
 from hooks.checkpoint.disk.files import Files
-from hooks.checkpoint.record.graph import CheckpointNames
 from hooks.checkpoint.record.manifest import CorruptCheckpoint, Manifest
-from hooks.checkpoint.record.tensors import read_tensors
+from hooks.checkpoint.record.tensors import CheckpointNames, read_tensors
 from hooks.checkpoint.record.writer import is_comparable
 from hooks.checkpoint.resuming.resume import kept_rows
 from loop.tf_internals import Tensors

@@ -7,7 +7,7 @@ from typing import Any
 from hooks.checkpoint.record.environment import environment, later
 from hooks.checkpoint.record.limit import refuse_if_too_large
 from hooks.checkpoint.record.manifest import FORMAT, Manifest, Record, canonical, content
-from hooks.checkpoint.record.plausible import LARGEST
+from hooks.checkpoint.record.shape import LARGEST
 from loop import Loop, Moment
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from hooks.checkpoint.record.tensors import read_tensors
+from hooks.checkpoint.record.tensors import read_tensors, write_tensors
 from loop.tf_internals import Tensors
 
 FILES = ("index", "data-00000-of-00001")  # as TensorFlow writes them
@@ -20,13 +20,7 @@ def packed(tensors: Mapping[str, tf.Tensor]) -> bytes:
         return _headed({}, [])
     with tempfile.TemporaryDirectory(prefix="exactloop-") as directory:
         prefix = Path(directory, PREFIX)
-        with tf.device("CPU"):  # of a GPU, values are copied to where files are written from
-            tf.raw_ops.SaveV2(
-                prefix=str(prefix),
-                tensor_names=[*tensors],
-                shape_and_slices=[""] * len(tensors),
-                tensors=[*tensors.values()],
-            )
+        write_tensors(str(prefix), tensors)
         return _headed(
             {name: tensor.dtype.name for name, tensor in tensors.items()},
             [prefix.with_name(f"{PREFIX}.{each}").read_bytes() for each in FILES],

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import keras
 import tensorflow as tf
 
+from loop.engine.traced.followed import followed, kept_in
 from loop.exact.graph import called, operations
 from loop.exact.origins import origins
-from loop.handles import by_key, key_of
 from loop.workers.collective import number_of
 from loop.workers.sums import TracedStep
 
@@ -69,47 +69,11 @@ def _is_beside(step: TracedStep, tensors: Sequence[tf.Tensor]) -> bool:
     # What is no row of a batch is the same for all, too.
     of_all = [each for each in tf.nest.flatten(step.part.batch, expand_composites=True) if each.shape.rank == 0]
     of_all.append(step.part.whole)
-    seen = set[int]()
-    while tensors:  # all of them at once: clipped together, they have all that is behind them in common
-        before = list[tf.Tensor]()
-        for origin in origins(tensors, ends):
-            op = origin.op
-            if id(op) in seen:
-                continue
-            seen.add(id(op))
-            if op.type == "ReadVariableOp":
-                before += kept_in(op)
-            elif op.type == "Placeholder" and origin.dtype != tf.resource:
-                outer = [outer for outer, inner in op.graph.captures if inner is origin]
-                # An argument of the step itself, such as the batch.
-                if not outer and not any(origin is each for each in of_all):
-                    return True
-                before += [each for each in outer if tf.is_symbolic_tensor(each)]
-        tensors = before
-    return False
 
+    def is_own(each: tf.Tensor) -> bool:
+        # An argument of the step itself, such as the batch.
+        is_argument = each.op.type == "Placeholder" and each.dtype != tf.resource
+        return is_argument and not any(each is other for other in of_all)
 
-def kept_in(read: tf.Operation, *, of_weights: bool = False) -> list[tf.Tensor]:
-    """Returns what is assigned to the variable that an operation reads; of weights only if asked."""
-    handle, found = outermost(read.inputs[0]), list[tf.Tensor]()
-    graph: tf.Graph | None = read.graph
-    while graph is not None and (captures := getattr(graph, "captures", None)):
-        variable = by_key(graph.variables).get(key_of(handle))
-        if variable is not None and variable.trainable and not of_weights:
-            return []  # a weight, which is the same in all workers after each step
-        inner = [each for outer, each in captures if outermost(outer) is handle]
-        uses_of = [use for each in inner for use in each.consumers()]
-        # The value: the handle comes first.
-        found += [use.inputs[1] for use in uses_of if use.type.startswith("Assign")]
-        graph = graph.outer_graph
-    return found
-
-
-def outermost(tensor: tf.Tensor) -> tf.Tensor:
-    """Returns what a tensor is that functions hand on to those within them."""
-    while tf.is_symbolic_tensor(tensor):
-        outer = next((outer for outer, inner in tensor.graph.captures if inner is tensor), None)
-        if outer is None:
-            break
-        tensor = outer
-    return tensor
+    # All at once: clipped together, they have all that is behind them in common.
+    return any(map(is_own, followed(origins(tensors, ends), ends, kept_in)))

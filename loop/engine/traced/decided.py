@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from loop.engine.traced.averaged import SHAPES, kept_in, outermost
+from loop.engine.traced.averaged import SHAPES
+from loop.engine.traced.followed import followed, kept_in, outermost
 from loop.engine.traced.returned import folded
 from loop.exact.graph import called, changes, functions, line, operations, uses
 from loop.exact.labels import BRANCHES, LOOPS
@@ -81,27 +82,12 @@ class Own:
         ends: Callable[[tf.Tensor], bool],
         written: Callable[[tf.Operation], list[tf.Tensor]],
     ) -> bool:
-        seen = set[int]()
-        while True:
-            before = list[tf.Tensor]()  # all of them at once: they have much in common behind them
-            for origin in found:
-                op = origin.op
-                if APART in op.name:  # of a generator; from a seed of the program, all draw alike
-                    return True
-                if id(op) in seen:
-                    continue
-                seen.add(id(op))
-                if op.type == "ReadVariableOp":
-                    before += written(op)
-                elif op.type == "Placeholder" and origin.dtype != tf.resource:
-                    outer = [outer for outer, inner in op.graph.captures if inner is origin]
-                    # An argument of the step; of a function within, it is not known what it is called with.
-                    if not outer and op.graph is self._graph and origin.name in self._rows:
-                        return True
-                    before += [each for each in outer if tf.is_symbolic_tensor(each)]
-            if not before:
-                return False
-            found = origins(before, ends)
+        # By a generator drawn apart; from a seed of the program, all draw alike.
+        return any(APART in each.op.name or self._is_row(each) for each in followed(found, ends, written))
+
+    def _is_row(self, each: tf.Tensor) -> bool:
+        # An argument of the step; of a function within, it is not known what it is called with.
+        return each.op.type == "Placeholder" and each.op.graph is self._graph and each.name in self._rows
 
 
 def check_decided(graph: FuncGraph, own: Own) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from loop.data.blocks import Block, Shapes, bytes_of, room
+from loop.data.blocks import Block, Shapes, bytes_of, room, shapes_in
 from loop.data.fed import Fed
 from loop.engine.traced.bound import StopBound
 from loop.engine.ways.feed import Feed
@@ -32,7 +32,7 @@ class Handed(Feed):
 
     def take(self, most: int) -> Block | None:
         data, first = self._data, tf.nest.flatten(self._data.ahead)
-        batches, shapes = [first], _shapes(first)
+        batches, shapes = [first], shapes_in(first)
         length = self.room(shapes)
         self._moved, self._more = 0, True
         most = min(most, length, self._fits(shapes))
@@ -42,7 +42,7 @@ class Handed(Feed):
                 batch = tf.nest.flatten(data.ahead) if self._more else []
             except Exception:  # raised again when it is wanted; those before it are trained first
                 break
-            if _shapes(batch) != shapes:  # it begins a block of its own; nothing at all is there where the pass ends
+            if shapes_in(batch) != shapes:  # it begins a block of its own; nothing at all is there where the pass ends
                 break
             batches.append(batch)
         if length == 1:  # spares the copy that stacking makes
@@ -66,10 +66,6 @@ class Handed(Feed):
     @property
     def failed(self) -> bool:
         return False
-
-
-def _shapes(batch: list[tf.Tensor]) -> Shapes:
-    return tuple(tuple(tensor.shape) for tensor in batch)
 
 
 def _stacked(batches: list[list[tf.Tensor]], length: int) -> list[tf.Tensor]:

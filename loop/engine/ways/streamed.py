@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from loop.data.blocks import Block, Shapes, bytes_of, room, shapes_of
+from loop.data.blocks import Block, Shapes, bytes_of, room, shapes_in, shapes_of
 from loop.data.fetched import Fetched
 from loop.data.stream import StreamData
 from loop.engine.traced.bound import StopBound
@@ -99,14 +99,14 @@ class Streamed(Feed):
                 batches.append(batch)
                 ahead = self._following() if data.reads_next else None
                 if len(batches) == 1:
-                    shapes = self._shapes or _shapes(batch)
+                    shapes = self._shapes or shapes_in(batch)
                     most = min(most, self.room(shapes), self._fits(shapes))
                 # One batch at least, or the caller would take it for the end of the data.
-                if self._bound.is_pulled_in or self._given_up or not (self._shapes or _shapes(batch) == shapes):
+                if self._bound.is_pulled_in or self._given_up or not (self._shapes or shapes_in(batch) == shapes):
                     break
         except tf.errors.OpError as error:
             failed = error
-        alike = len(batches) if not batches or _shapes(batches[-1]) == shapes else len(batches) - 1
+        alike = len(batches) if not batches or shapes_in(batches[-1]) == shapes else len(batches) - 1
         blocks = tuple(self._block(of_block) for of_block in (batches[:alike], batches[alike:]) if of_block)
         return self._optional(ahead) if data.reads_next else data.ahead, Fetched(blocks, failed)
 
@@ -124,7 +124,7 @@ class Streamed(Feed):
 
     def _block(self, batches: Sequence[Batch]) -> Block:
         """Returns a block of batches; what there is room for besides is the last batch, again and again."""
-        filled = [*batches, *[batches[-1]] * (self.room(_shapes(batches[0])) - len(batches))]
+        filled = [*batches, *[batches[-1]] * (self.room(shapes_in(batches[0])) - len(batches))]
         if len(filled) == 1:  # spares a copy
             return Block([tensor[tf.newaxis] for tensor in filled[0]], 0, 1)
         with tf.device("CPU"):  # where they were read: for an accelerator they are copied together
@@ -143,10 +143,6 @@ class Streamed(Feed):
     @property
     def failed(self) -> bool:
         return self._fetched.failed is not None
-
-
-def _shapes(batch: Batch) -> Shapes:
-    return tuple(tuple(tensor.shape) for tensor in batch)
 
 
 def _thread() -> ThreadPoolExecutor:

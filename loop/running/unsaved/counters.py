@@ -1,32 +1,28 @@
 """What hooks of the program count and gather in Python, which no checkpoint holds."""
 
 import collections
-import dis
 import functools
 import io
 import itertools
 import random
-import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Final, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
-from loop.exact.reach import FUNCTIONS, Reach, attributes, is_of_program, is_within, outside
+from loop.exact.reach import FUNCTIONS, Reach, attributes, is_of_program, is_within
 from loop.hook import Hook, has_state
+from loop.running.unsaved.used import ATTRIBUTES, OUTSIDE, Given, Used, methods, of_program, used_by, values_outside
 from loop.state.plain import Encoded
 
 # Returns what is counted, and what is gathered, by name, as texts.
 View: TypeAlias = Callable[[], tuple[dict[str, str], dict[str, str]]]
-# A function, and what it is given in any case, by name.
-Given: TypeAlias = tuple[types.FunctionType, Mapping[str, object]]
 
 PLAIN = (bool, int, float, str, type(None))
 FILLED = (list, dict, set, collections.deque)
 GATHERING = (*FILLED, np.ndarray)
 DRAWING = (random.Random, np.random.Generator, np.random.RandomState)
-TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of these
 COUNTED = (
     "Hook %r counts in Python what no checkpoint holds: %s. A run that goes on from a checkpoint begins with what "
     "__init__ sets. Return it from get_state(self), and take it back in set_state(self, state); or make it a "
@@ -45,25 +41,9 @@ GATHERED = (
 # What is saved, looked at by itself, or read by data; and by which methods a source of data is known.
 OTHERS = (Hook, keras.callbacks.Callback, keras.utils.PyDataset)
 SOURCE = {"__iter__", "__next__", "__getitem__", "get_state", "state_dict"}
-ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
-OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"), ("STORE_GLOBAL", "STORE_DEREF", "STORE_FAST"))
 NOTHING = repr(None)
 LARGEST, LONGEST = 2**20, 10_000  # bytes of an array, items of a list
 LOOKS = itertools.count()
-
-
-class Used(NamedTuple):
-    """The names that functions use.
-
-    Attributes:
-        counted: Of what is read and then set.
-        read: Of what is read otherwise than to fill it.
-        filled: Of what something is put into.
-    """
-
-    counted: set[str]
-    read: set[str]
-    filled: set[str]
 
 
 class Counters:
@@ -111,7 +91,7 @@ def of_hooks(hooks: Iterable[Hook], reaches: Mapping[str, Reach]) -> dict[str, l
         reaches: What each reaches, by its name.
     """
     return {
-        hook.name: [functools.partial(_in_attributes, hook, _used_by(hook)), *_of_objects(reaches.get(hook.name))]
+        hook.name: [functools.partial(_in_attributes, hook, _of_hook(hook)), *_of_objects(reaches.get(hook.name))]
         for hook in _without_state(hooks)
     }
 
@@ -126,7 +106,7 @@ def of_functions(
         reaches: What each reaches.
         but: The hooks of which objects are looked at already.
     """
-    own = _of_program(begin)
+    own = of_program(begin)
     outside: dict[str, list[View]] = {
         hook: [functools.partial(_outside, own[hook])] if hook in own else [] for hook in begin
     }
@@ -137,7 +117,9 @@ def _of_objects(reach: Reach | None) -> Iterator[View]:
     """Yields what there is of objects, classes, modules and functions that are held or named, and have attributes."""
     if reach is not None:
         called = [*filter(is_of_program, reach.functions), *(f for each in reach.objects for f in methods(type(each)))]
-        used = _used(dict.fromkeys(called), *ATTRIBUTES)  # by name, whoever has it: what nobody changes is what it was
+        used = used_by(
+            dict.fromkeys(called), *ATTRIBUTES
+        )  # by name, whoever has it: what nobody changes is what it was
         # What saves itself saves what is in it; of the roots, the hook itself is one, and keeps nothing.
         aside = {id(each) for each in reach.objects if _saves_itself(each) and reach.parents[id(each)]}
         for thing in [*reach.objects, *(each for each in reach.functions if vars(each) and is_of_program(each))]:
@@ -162,10 +144,10 @@ class Gathered:
 
     def __init__(self, hooks: Iterable[Hook], functions: Mapping[str, Iterable[object]]) -> None:
         used: list[tuple[str, Used, Mapping[str, object]]] = []
-        used += [(hook.name, _used_by(hook), vars(hook)) for hook in _without_state(hooks)]
-        for name, given in _of_program(functions).items():
-            held = dict(pair for each in given for pair in _values_outside(each))
-            used.append((name, _used((function for function, _ in given), *OUTSIDE), held))
+        used += [(hook.name, _of_hook(hook), vars(hook)) for hook in _without_state(hooks)]
+        for name, given in of_program(functions).items():
+            held = dict(pair for each in given for pair in values_outside(each))
+            used.append((name, used_by((function for function, _ in given), *OUTSIDE), held))
         self._empty: dict[str, dict[str, Sized]] = {}
         for name, by_hook, values in used:
             own = self._empty.setdefault(name, {})
@@ -185,41 +167,15 @@ def _without_state(hooks: Iterable[Hook]) -> list[Hook]:
     return [hook for hook in hooks if is_of_program(type(hook)) and not has_state(hook)]
 
 
-def _of_program(functions: Mapping[str, Iterable[object]]) -> dict[str, list[Given]]:
-    """Returns those that the program has written, of each hook that has any."""
-    found = {name: [*map(_unbound, given)] for name, given in functions.items()}
-    own = {name: [(f, bound) for f, bound in given if f and is_of_program(f)] for name, given in found.items()}
-    return {name: of_hook for name, of_hook in own.items() if of_hook}
-
-
-def _unbound(given: object) -> tuple[types.FunctionType | None, Mapping[str, object]]:
-    """Returns the function behind a method, or one that has arguments already, and these; None if there is none."""
-    if isinstance(given, functools.partial):
-        function, bound = _unbound(given.func)
-        names = function.__code__.co_varnames[isinstance(given.func, types.MethodType) :] if function else ()
-        return function, {**bound, **dict(zip(names, given.args, strict=False)), **given.keywords}
-    given = given.__func__ if isinstance(given, types.MethodType) else given
-    return (given, {}) if isinstance(given, types.FunctionType) else (None, {})
-
-
 def _outside(functions: Iterable[Given]) -> tuple[dict[str, str], dict[str, str]]:
     """Returns what functions count, and what they fill, of what is not made in them, by name."""
     counts, gathers = dict[str, str](), dict[str, str]()
     for given in functions:
-        used, values = _used([given[0]], *OUTSIDE), dict(_values_outside(given))
+        used, values = used_by([given[0]], *OUTSIDE), dict(values_outside(given))
         counted, read = used.counted & values.keys(), used.read & values.keys()
         counts |= {name: repr(values[name]) for name in counted if isinstance(values[name], (*PLAIN, np.generic))}
         gathers |= {name: _content(values[name]) for name in read if _is_gathering(values[name])}
     return counts, gathers
-
-
-def _values_outside(given: Given) -> Iterator[tuple[str, object]]:
-    """Yields what is in globals, outer variables and arguments that have a value already."""
-    function, bound = given
-    yield from outside(function)
-    code, defaults = function.__code__, function.__defaults__ or ()
-    yield from zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True)
-    yield from [*(function.__kwdefaults__ or {}).items(), *bound.items()]
 
 
 def _in_attributes(thing: object, used: Used, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
@@ -260,33 +216,6 @@ def _content(value: object) -> str:
         return str(len(value)) if isinstance(value, Sized) else ""
 
 
-def _used_by(hook: Hook) -> Used:
+def _of_hook(hook: Hook) -> Used:
     """Returns the attributes that the methods of a hook use."""
-    return _used(methods(type(hook)), *ATTRIBUTES)
-
-
-def methods(of_class: type) -> Iterator[types.FunctionType]:
-    """Yields the methods of a class that the program has written: nothing need name those of a hook."""
-    written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
-    yield from (each for values in written for each in values if isinstance(each, types.FunctionType))
-
-
-def _used(functions: Iterable[types.FunctionType], loads: Collection[str], stores: Collection[str]) -> Used:
-    """Returns the names that functions use by some instructions."""
-    used = Used(set(), set(), set())
-    for function in functions:
-        before, own = set[str](), set[str]()  # what the function has read, and set, up to here
-        # In the order in which it is written; each with its neighbours.
-        found = [*dis.get_instructions(function)]
-        for earlier, instruction, following in zip([None, *found], found, found[1:], strict=False):
-            name = instruction.argval
-            if instruction.opname in loads:
-                before.add(name)
-                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
-                if name not in own:
-                    (used.filled if fills else used.read).add(name)
-            elif instruction.opname in stores:
-                own.add(name)
-                if name in before:
-                    used.counted.add(name)
-    return used
+    return used_by(methods(type(hook)), *ATTRIBUTES)

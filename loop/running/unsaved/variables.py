@@ -15,17 +15,17 @@ from loop.exact.reach import Reach, attributes, is_of_program, outside
 from loop.handles import key
 from loop.hook import Hook, has_state
 from loop.registry import FunctionHook
-from loop.running.counters import (
+from loop.running.unsaved.counters import (
     COUNTED,
     COUNTED_OUTSIDE,
     GATHERED,
     Counters,
     Gathered,
-    methods,
     of_functions,
     of_hooks,
 )
-from loop.running.own_files import of_own_files
+from loop.running.unsaved.own_files import of_own_files
+from loop.running.unsaved.used import methods
 from loop.state.plain import Encoded
 from loop.tf_internals import graphs_of, tensorflow_generator
 from loop.workers.cluster import here

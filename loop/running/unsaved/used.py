@@ -1,0 +1,82 @@
+"""Which names the functions of a program read, set and fill, by their instructions: a count is read and then set."""
+
+import dis
+import functools
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeAlias
+
+from loop.exact.reach import is_of_program, outside
+
+# A function, and what it is given in any case, by name.
+Given: TypeAlias = tuple[types.FunctionType, Mapping[str, object]]
+TAKING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "clear"}  # methods of lists etc.
+ATTRIBUTES: Final = (("LOAD_ATTR",), ("STORE_ATTR",))  # the instructions by which they are read, and set
+OUTSIDE: Final = (("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"), ("STORE_GLOBAL", "STORE_DEREF", "STORE_FAST"))
+
+
+class Used(NamedTuple):
+    """The names that functions use.
+
+    Attributes:
+        counted: Of what is read and then set.
+        read: Of what is read otherwise than to fill it.
+        filled: Of what something is put into.
+    """
+
+    counted: set[str]
+    read: set[str]
+    filled: set[str]
+
+
+def used_by(functions: Iterable[types.FunctionType], loads: Collection[str], stores: Collection[str]) -> Used:
+    """Returns the names that functions use by some instructions."""
+    found = Used(set(), set(), set())
+    for function in functions:
+        before, own = set[str](), set[str]()  # what the function has read, and set, up to here
+        # In the order in which it is written; each with its neighbours.
+        listed = [*dis.get_instructions(function)]
+        for earlier, instruction, following in zip([None, *listed], listed, listed[1:], strict=False):
+            name = instruction.argval
+            if instruction.opname in loads:
+                before.add(name)
+                fills = following.argval in TAKING or (earlier and earlier.opname == "COPY")  # as in `self.w |= ...`
+                if name not in own:
+                    (found.filled if fills else found.read).add(name)
+            elif instruction.opname in stores:
+                own.add(name)
+                if name in before:
+                    found.counted.add(name)
+    return found
+
+
+def methods(of_class: type) -> Iterator[types.FunctionType]:
+    """Yields the methods of a class that the program has written: nothing need name those of a hook."""
+    written = [vars(each).values() for each in of_class.__mro__ if is_of_program(each)]
+    yield from (each for values in written for each in values if isinstance(each, types.FunctionType))
+
+
+def of_program(functions: Mapping[str, Iterable[object]]) -> dict[str, list[Given]]:
+    """Returns those that the program has written, of each hook that has any."""
+    found = {name: [*map(_unbound, given)] for name, given in functions.items()}
+    own = {name: [(f, bound) for f, bound in given if f and is_of_program(f)] for name, given in found.items()}
+    return {name: of_hook for name, of_hook in own.items() if of_hook}
+
+
+def _unbound(given: object) -> tuple[types.FunctionType | None, Mapping[str, object]]:
+    """Returns the function behind a method, or one that has arguments already, and these; None if there is none."""
+    if isinstance(given, functools.partial):
+        function, bound = _unbound(given.func)
+        names = function.__code__.co_varnames[isinstance(given.func, types.MethodType) :] if function else ()
+        return function, {**bound, **dict(zip(names, given.args, strict=False)), **given.keywords}
+    given = given.__func__ if isinstance(given, types.MethodType) else given
+    return (given, {}) if isinstance(given, types.FunctionType) else (None, {})
+
+
+def values_outside(given: Given) -> Iterator[tuple[str, object]]:
+    """Yields what is in globals, outer variables and arguments that have a value already."""
+    function, bound = given
+    yield from outside(function)
+    code, defaults = function.__code__, function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True)
+    yield from [*(function.__kwdefaults__ or {}).items(), *bound.items()]
